@@ -1,0 +1,1 @@
+"""GpuQuery: a Kubernetes operator for multi-GPU query clusters."""
