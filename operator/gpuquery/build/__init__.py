@@ -1,0 +1,1 @@
+"""Plan -> Kubernetes objects, as plain dictionaries; pure."""

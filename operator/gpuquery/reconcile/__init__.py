@@ -1,0 +1,1 @@
+"""Observe, decide, apply: one job at a time, level-triggered."""

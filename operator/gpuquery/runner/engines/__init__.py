@@ -1,0 +1,1 @@
+"""Execution engines behind one small protocol, found by entry point."""

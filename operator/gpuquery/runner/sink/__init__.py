@@ -1,0 +1,1 @@
+"""Staging, hive layout, upload and the commit log."""

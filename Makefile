@@ -1,0 +1,48 @@
+# Every target that a person calls has a `##` text; `make help` prints them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+STAMP := $(VENV)/.synced
+
+-include make/*.mk
+
+.PHONY: help
+help: ## Print what each target does
+	@grep -hE '^[a-zA-Z0-9_-]+:.*##' $(MAKEFILE_LIST) | sort -u | \
+	  awk 'BEGIN {FS = ":.*## "} {printf "  %-18s %s\n", $$1, $$2}'
+
+.PHONY: venv
+venv: $(STAMP) ## Make .venv with everything that is needed to develop and test
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@echo "installing the locked dependencies into $(VENV) ..."
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@test -x $(PY) || python3 -m venv $(VENV)
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip -q
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: lock
+lock: venv ## Write requirements/*.txt anew from pyproject.toml
+	for extra in operator runner; do \
+	  $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
+	    --custom-compile-command "make lock" --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
+	done
+	$(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make lock" --extra operator --extra runner --group dev pyproject.toml -o requirements/dev.txt
+
+.PHONY: lint
+lint: venv ## Style, types and layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+.PHONY: unit
+unit: venv ## Tests that need no cluster
+	$(PY) -m pytest -m "not e2e and not gpu" tests

@@ -1,0 +1,69 @@
+"""The conditions of a GpuQueryJob and how one changes: by the Kubernetes API conventions.
+
+`lastTransitionTime` moves only when the status flips; reason and message may change in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from gpuquery.api.types import Condition
+
+
+class ConditionType(StrEnum):
+    """The condition types, in the order in which a user reads them."""
+
+    ACCEPTED = "Accepted"
+    CLUSTER_READY = "ClusterReady"
+    RUNNING = "Running"
+    OUTPUT_COMMITTED = "OutputCommitted"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+TERMINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
+MAX_MESSAGE = 4096
+"""Characters of a condition's message that are kept; the API server allows 32,768."""
+
+
+class State(StrEnum):
+    """`status.state`: the one word of the printer column, derived from the conditions."""
+
+    ACCEPTED = "Accepted"
+    STARTING = "Starting"
+    READY = "Ready"
+    RUNNING = "Running"
+    RETRYING = "Retrying"
+    FINISHING = "Finishing"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+def find(conditions: Sequence[Condition], kind: str) -> Condition | None:
+    """Return the condition of that type, or None."""
+    return next((c for c in conditions if c.type == kind), None)
+
+
+def is_true(conditions: Sequence[Condition], kind: str) -> bool:
+    """Whether the condition of that type is there and True."""
+    found = find(conditions, kind)
+    return found is not None and found.status == "True"
+
+
+def is_terminal(conditions: Sequence[Condition]) -> bool:
+    """Whether the job has ended: exactly one of Complete and Failed is True, forever."""
+    return any(is_true(conditions, kind) for kind in TERMINAL)
+
+
+def merged(before: Sequence[Condition], wanted: Sequence[Condition], *, now: datetime) -> tuple[Condition, ...]:
+    """Return `wanted` with the transition times of `before` where the status did not flip."""
+    result = []
+    for condition in wanted:
+        old = find(before, condition.type)
+        moved = old is None or old.status != condition.status or old.last_transition_time is None
+        since = now if moved or old is None else old.last_transition_time
+        message = condition.message[:MAX_MESSAGE]
+        result.append(condition.model_copy(update={"last_transition_time": since, "message": message}))
+    return tuple(result)

@@ -1,0 +1,45 @@
+"""Group, version, labels, annotations and names: every string that a selector or a manifest relies on, once."""
+
+from __future__ import annotations
+
+GROUP = "gpuquery.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "GpuQueryJob"
+PLURAL = "gpuqueryjobs"
+SINGULAR = "gpuqueryjob"
+SHORT_NAME = "gqj"
+
+FIELD_MANAGER = "gpuquery-operator"
+
+LABEL_JOB = f"{GROUP}/job"
+LABEL_JOB_UID = f"{GROUP}/job-uid"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_PART_OF = "app.kubernetes.io/part-of"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+RESERVED_LABEL_DOMAINS = (f"{GROUP}/", "app.kubernetes.io/", "batch.kubernetes.io/", "kubernetes.io/")
+
+CONTAINER = "runner"
+"""The name of the container that runs the query; `kubectl logs -c runner`."""
+
+PLAN_KEY = "plan.json"
+PLAN_DIRECTORY = "/etc/gpuquery"
+SCRATCH_DIRECTORY = "/scratch"
+TERMINATION_LOG = "/dev/termination-log"
+PROGRESS_PORT = 8080
+
+# A pod's hostname is `<attempt name>-<index>` and must fit into one DNS label of 63 characters:
+# 44 (job) + "-" + 5 (uid) + "-" + 4 (attempt) + "-" + 4 (index), and the Job controller needs room for its own suffix.
+MAX_NAME_LENGTH = 44
+
+
+def attempt_name(job_name: str, uid: str, attempt: int) -> str:
+    """Name of everything that belongs to one attempt (Job, Service, ConfigMap): `<job>-<uid5>-<attempt>`.
+
+    The piece of the UID keeps a deleted and re-created job apart from its namesake: pods of the old one may
+    still be alive under the old Service while the new one starts.
+    """
+    return f"{job_name}-{uid.replace('-', '')[:5]}-{attempt}"

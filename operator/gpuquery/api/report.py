@@ -1,0 +1,82 @@
+"""What a pod tells the operator: progress while it runs, and one line when it ends.
+
+The report is the container's termination message: it survives the process and arrives with the pod's own status, so it
+needs no token and no connection. The kubelet keeps at most 4,096 bytes of it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.schema import Lenient
+from gpuquery.api.types import OutputStatus
+
+MAX_REPORT_BYTES = 4096
+
+
+class Phase(StrEnum):
+    """What index 0 of an attempt is doing, as `/v1/progress` tells it."""
+
+    PLANNING = "planning"
+    RUNNING = "running"
+    COMMITTING = "committing"
+    PUBLISHING = "publishing"
+    DONE = "done"
+
+
+class Progress(Lenient):
+    """Body of `GET /v1/progress`."""
+
+    phase: Phase
+    """What index 0 is doing."""
+    percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Share of the input that was read, where the engine tells."""
+    files: int = 0
+    """Files whose bytes were uploaded."""
+    rows: int = 0
+    """Rows in them."""
+    bytes: int = 0
+    """Bytes uploaded."""
+
+
+class Report(Lenient):
+    """How an attempt ended: committed, or failed with a class and a message."""
+
+    committed: OutputStatus | None = None
+    """What was committed; null means that the attempt failed."""
+    failure: Failure | None = None
+    """Class of the failure."""
+    message: str = ""
+    """The failure in words for the query's author, or a remark on the success."""
+    warnings: tuple[str, ...] = ()
+    """What the query's author should know about the result."""
+    query_started: datetime | None = None
+    """When the engine began."""
+    finished: datetime | None = None
+    """When the attempt ended."""
+
+    def to_line(self) -> str:
+        """Serialise to one JSON line of at most 4,096 bytes; message and warnings are shortened if they must be."""
+        report = self
+        while len(line := report.model_dump_json(by_alias=True, exclude_none=True).encode()) > MAX_REPORT_BYTES:
+            excess = len(line) - MAX_REPORT_BYTES
+            if report.warnings:
+                report = report.model_copy(update={"warnings": report.warnings[:-1]})
+            else:
+                # A character takes up to six bytes (\\u0000), so a sixth of the excess never cuts more than it must.
+                keep = max(0, len(report.message) - excess // 6 - 5)
+                report = report.model_copy(update={"message": report.message[:keep] + " ..."})
+        return line.decode()
+
+    @classmethod
+    def from_line(cls, line: str) -> Report | None:
+        """Read a termination message; None if it is not a report."""
+        try:
+            return cls.model_validate_json(line)
+        except ValueError:
+            return None

@@ -1,0 +1,525 @@
+"""The GpuQueryJob as frozen models: the single source of `crds/`, of the API reference and of all validation.
+
+The docstring of a field is what `kubectl explain` prints, so it speaks to the person who writes the YAML: what the
+field does, what happens when it is left out, and what is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from gpuquery.api.labels import API_VERSION, KIND, MAX_NAME_LENGTH
+from gpuquery.api.schema import Lenient, Model, Rule
+
+MAX_INLINE_QUERY = 262_144
+MAX_CONFIGMAP_QUERY = 900_000
+MAX_INPUTS = 64
+MAX_PARAMETERS = 64
+MAX_PARTITION_COLUMNS = 8
+MAX_ATTEMPTS_SHOWN = 10
+
+IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
+Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=IDENTIFIER)]
+URI = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(s3|file)://[^\s]+$")]
+
+
+class InputFormat(StrEnum):
+    """File formats that can be read."""
+
+    AUTO = "auto"
+    PARQUET = "parquet"
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
+class OutputMode(StrEnum):
+    """What happens to rows that the output already holds."""
+
+    ERROR_IF_EXISTS = "errorIfExists"
+    APPEND = "append"
+    OVERWRITE = "overwrite"
+
+
+class Compression(StrEnum):
+    """Compression of the parquet files."""
+
+    ZSTD = "zstd"
+    LZ4 = "lz4"
+    SNAPPY = "snappy"
+    GZIP = "gzip"
+    UNCOMPRESSED = "uncompressed"
+
+
+class EngineChoice(StrEnum):
+    """Execution models."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+
+
+class ClusterChoice(StrEnum):
+    """Cluster shapes."""
+
+    AUTO = "auto"
+    SINGLE = "single"
+
+
+class ConfigMapKeyRef(Model):
+    """A key of a ConfigMap in the job's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the ConfigMap."""
+    key: Annotated[str, Field(min_length=5, max_length=253, pattern=r"\.(sql|py)$")]
+    """Key that holds the query. Its ending says the language: `.sql` or `.py`. At most 900,000 bytes."""
+
+
+class Query(Model):
+    """The query. Exactly one of `sql`, `python` and `configMapKeyRef`."""
+
+    sql: Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY)] | None = None
+    """One SELECT statement in Polars' SQL. It reads the declared inputs and its own CTEs and nothing else;
+    `:name` stands for a parameter. Longer queries (over 262,144 characters) go into a ConfigMap."""
+    python: Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY)] | None = None
+    """Python source that defines `def query(inputs: dict[str, pl.LazyFrame], params: dict) -> pl.LazyFrame`.
+    It runs in the job's own pods only. It must not write output itself."""
+    config_map_key_ref: ConfigMapKeyRef | None = None
+    """Takes the query from a ConfigMap. It is read once, when the job is accepted."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(has(self.sql) ? 1 : 0) + (has(self.python) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) == 1",
+            "exactly one of sql, python and configMapKeyRef must be set",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Query:
+        if sum(x is not None for x in (self.sql, self.python, self.config_map_key_ref)) != 1:
+            raise ValueError("exactly one of sql, python and configMapKeyRef must be set")
+        return self
+
+
+class CsvOptions(Model):
+    """How CSV files are read."""
+
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """The character between two fields."""
+    header: bool = True
+    """Whether the first line holds the column names; if not, they are column_1, column_2, ..."""
+    null_values: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    """Texts that mean null, beside the empty field."""
+
+
+class Input(Model):
+    """A table that the query can read."""
+
+    name: Identifier
+    """Name of the table in SQL, and its key in `inputs` in Python."""
+    uri: URI
+    """Where its files are: one file, a glob (`s3://lake/orders/*.parquet`, `**` for any depth), or a folder that ends
+    with `/`, which is read with all folders below it. `file://` works only with `gpuquery run`."""
+    format: InputFormat = InputFormat.AUTO
+    """`auto` goes by the ending: .parquet, .csv (.csv.gz), .ndjson or .jsonl; a folder is read as parquet."""
+    hive_partitioned: bool | None = None
+    """Whether `key=value` folders become columns. Left out: yes for folders and for globs that have a `=`."""
+    csv: CsvOptions | None = None
+    """Only with CSV files."""
+
+
+class Parameter(Model):
+    """A typed value that is bound into the parsed query, never spliced into its text. Exactly one field is set."""
+
+    string: Annotated[str, Field(max_length=65536)] | None = None
+    """A text."""
+    integer: int | None = None
+    """A whole number of 64 bits."""
+    number: float | None = None
+    """A floating-point number."""
+    decimal: Annotated[str, Field(max_length=64, pattern=r"^-?[0-9]+(\.[0-9]+)?$")] | None = None
+    """An exact decimal number, in quotes: `"12.50"`. Up to 38 digits."""
+    boolean: bool | None = None
+    """true or false."""
+    date: Annotated[str, Field(max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = None
+    """A day, in quotes: `"1994-01-31"`."""
+    timestamp: Annotated[str, Field(max_length=40)] | None = None
+    """A moment in ISO 8601, in quotes: `"1994-01-31T12:00:00"`."""
+    strings: (
+        Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(min_length=1, max_length=1024)] | None
+    ) = None
+    """A list of texts, for `IN :name`."""
+    integers: Annotated[tuple[int, ...], Field(min_length=1, max_length=1024)] | None = None
+    """A list of whole numbers, for `IN :name`."""
+
+    _KINDS: ClassVar[tuple[str, ...]] = (
+        "string", "integer", "number", "decimal", "boolean", "date", "timestamp", "strings", "integers",
+    )  # fmt: skip
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[has(self.string), has(self.integer), has(self.number), has(self.decimal), has(self.boolean), "
+            "has(self.date), has(self.timestamp), has(self.strings), has(self.integers)]"
+            ".filter(x, x).size() == 1",
+            "a parameter is exactly one of string, integer, number, decimal, boolean, date, timestamp, strings and "
+            "integers",
+        ),
+    )
+
+    @property
+    def kind(self) -> str:
+        """The name of the field that is set."""
+        return next(k for k in self._KINDS if getattr(self, k) is not None)
+
+    @property
+    def raw(self) -> Any:
+        """The value as it was written."""
+        return getattr(self, self.kind)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Parameter:
+        if sum(getattr(self, k) is not None for k in self._KINDS) != 1:
+            raise ValueError(f"a parameter is exactly one of {', '.join(self._KINDS)}")
+        return self
+
+
+class Output(Model):
+    """Where the result goes, as parquet, in one atomic commit."""
+
+    uri: URI
+    """Folder of the table. Files appear under `<uri>/data/`, the log of commits under `<uri>/_commits/`."""
+    partition_by: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
+        Field(max_length=MAX_PARTITION_COLUMNS),
+    ] = ()
+    """Columns of the result by whose values the files are laid out (`year=1994/`). They are left out of the files."""
+    mode: OutputMode = OutputMode.ERROR_IF_EXISTS
+    """`errorIfExists` fails if the table has a commit already, `append` adds to it, `overwrite` replaces all of it."""
+    compression: Compression = Compression.ZSTD
+    """Compression of the files."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.partitionBy) || self.partitionBy.all(x, self.partitionBy.exists_one(y, x == y))",
+            "partitionBy names a column twice",
+            field_path=".partitionBy",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Output:
+        if len(set(self.partition_by)) != len(self.partition_by):
+            raise ValueError("partitionBy names a column twice")
+        return self
+
+
+Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")]
+
+
+class Resources(Model):
+    """Resources of each pod."""
+
+    requests: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
+    """Least amounts, by resource name: `{cpu: "4", memory: 16Gi}`. Write quantities in quotes."""
+    limits: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
+    """Upper bounds, by resource name. A query that exceeds its memory limit fails with HostOutOfMemory."""
+
+
+class Workers(Model):
+    """The pods that run the query."""
+
+    resources: Resources = Resources()
+    """CPU and memory of each pod. Left out: the operator's default."""
+
+
+class Runtime(Model):
+    """The software that runs the query."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Runtime image. Left out: the operator's default for the engine."""
+    image_pull_policy: Annotated[str, Field(pattern="^(Always|IfNotPresent|Never)$")] | None = None
+    """Kubernetes' own: Always, IfNotPresent or Never."""
+
+
+class Storage(Model):
+    """How the pods reach the object store. The operator itself never reads credentials."""
+
+    secret_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """A Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if there
+    is one. Its keys become environment variables of the query's pods."""
+    service_account_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """A ServiceAccount with a cloud identity (IRSA, Workload Identity). Left out: no token is mounted."""
+    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s]+$")] | None = None
+    """URL of an S3 server other than AWS. `http://` sends data and signatures unencrypted."""
+    region: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Region of the buckets. Left out: us-east-1 with an `endpoint`, else what AWS says."""
+    path_style: bool | None = None
+    """Whether the bucket is in the path, not in the host name. Left out: yes with an `endpoint`."""
+
+
+class TemplateMetadata(Model):
+    """Metadata of the pods."""
+
+    labels: Annotated[Mapping[str, str], Field(max_length=64)] = {}
+    """More labels. Those of gpuquery.io and app.kubernetes.io are refused."""
+    annotations: Annotated[Mapping[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)] = {}
+    """More annotations."""
+
+
+class TemplateSpec(Model):
+    """What of a pod may be set: where it runs and what it is allowed to pull."""
+
+    node_selector: Annotated[Mapping[str, str], Field(max_length=64)] = {}
+    """Labels that the node must have."""
+    tolerations: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=64)] = ()
+    """Taints that the pods tolerate."""
+    affinity: Mapping[str, Any] | None = None
+    """Affinity, as in a pod."""
+    topology_spread_constraints: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=16)] = ()
+    """Topology spread, as in a pod."""
+    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """PriorityClass of the pods."""
+    scheduler_name: Annotated[str, Field(max_length=253)] | None = None
+    """Another scheduler than the default one."""
+    runtime_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """RuntimeClass of the pods."""
+    image_pull_secrets: Annotated[tuple[Mapping[str, str], ...], Field(max_length=16)] = ()
+    """Secrets for the registry of the image: `[{name: my-registry}]`."""
+
+
+class Template(Model):
+    """Additions to the pods that the operator makes."""
+
+    metadata: TemplateMetadata = TemplateMetadata()
+    """Labels and annotations."""
+    spec: TemplateSpec = TemplateSpec()
+    """Scheduling and pull secrets."""
+
+
+class GpuQueryJobSpec(Model):
+    """What to run. Immutable, but for `activeDeadlineSeconds` and `ttlSecondsAfterFinished`."""
+
+    query: Query
+    """The query: SQL or Python."""
+    inputs: Annotated[tuple[Input, ...], Field(max_length=MAX_INPUTS)] = ()
+    """Tables that the query can read. At most 64."""
+    parameters: Annotated[Mapping[str, Parameter], Field(max_length=MAX_PARAMETERS)] = {}
+    """Typed values for the query, by name: `{since: {date: "1994-01-01"}}`. At most 64."""
+    output: Output
+    """Where the result goes."""
+    engine: EngineChoice = EngineChoice.AUTO
+    """Execution model. `cpu` is Polars' streaming engine and asks for no GPU; `auto` lets the operator choose."""
+    cluster: ClusterChoice = ClusterChoice.AUTO
+    """Cluster shape. `single` is one pod; `auto` lets the operator choose."""
+    workers: Workers = Workers()
+    """The pods that run the query."""
+    runtime: Runtime = Runtime()
+    """The software that runs the query."""
+    storage: Storage = Storage()
+    """How the pods reach the object store."""
+    template: Template = Template()
+    """Additions to the pods."""
+    backoff_limit: Annotated[int, Field(ge=0, le=100)] = 2
+    """How often a failed attempt is followed by another. Errors of the query or of its data are never retried, and
+    attempts whose node was taken away do not count."""
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    """Longest time from the first attempt's start to the end, in seconds. Then the job fails with DeadlineExceeded."""
+    start_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 600
+    """Longest time that an attempt may take until its pods are ready, in seconds. Then it fails with
+    StartDeadlineExceeded and holds nothing any longer."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
+    """When the finished job is deleted, in seconds after its end. Left out: never. The output stays."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.inputs) || self.inputs.all(x, self.inputs.exists_one(y, x.name == y.name))",
+            "two inputs have the same name",
+            field_path=".inputs",
+        ),
+        Rule(
+            "!has(self.inputs) || self.inputs.all(i, "
+            "!(i.uri + '/').startsWith(self.output.uri + (self.output.uri.endsWith('/') ? '' : '/')))",
+            "an input lies inside the output: the job would read what it writes",
+            field_path=".output",
+        ),
+        Rule(
+            "!has(self.inputs) || self.inputs.all(i, !i.uri.endsWith('/') || !self.output.uri.startsWith(i.uri))",
+            "the output lies inside an input's folder: the next run would read what this one wrote",
+            field_path=".output",
+        ),
+    )
+    """Rules of one version of the object."""
+    immutable: ClassVar[tuple[str, ...]] = (
+        "query", "inputs", "parameters", "output", "engine", "cluster", "workers", "runtime", "storage", "template",
+        "backoffLimit", "startDeadlineSeconds",
+    )  # fmt: skip
+    """Fields that cannot change after the object was created (a transition rule of the CRD)."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> GpuQueryJobSpec:
+        names = [i.name for i in self.inputs]
+        if len(set(names)) != len(names):
+            raise ValueError("two inputs have the same name")
+        folder = self.output.uri.rstrip("/") + "/"
+        for item in self.inputs:
+            if (item.uri + "/").startswith(folder):
+                raise ValueError(f"input {item.name!r} lies inside the output: the job would read what it writes")
+            if item.uri.endswith("/") and self.output.uri.startswith(item.uri):
+                raise ValueError(f"the output lies inside the folder of input {item.name!r}")
+        return self
+
+
+class Condition(Lenient):
+    """One observation about the job, by the Kubernetes API conventions."""
+
+    type: Annotated[str, Field(max_length=64)]
+    """What it is about."""
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
+    """True, False or Unknown."""
+    reason: Annotated[str, Field(max_length=128)] = ""
+    """One word for programs."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """One sentence for people."""
+    last_transition_time: datetime | None = None
+    """When the status last flipped."""
+    observed_generation: int | None = None
+    """Generation of the spec that it speaks about."""
+
+
+class PlanStatus(Lenient):
+    """What the spec was resolved to."""
+
+    engine: str
+    """Execution model."""
+    cluster: str
+    """Cluster shape."""
+    image: str
+    """Runtime image."""
+    replicas: int
+    """Pods."""
+    gpus: int
+    """GPUs in each pod."""
+    why: str
+    """The choice in one sentence."""
+    query_digest: str
+    """SHA-256 of the query's text: all attempts run the same."""
+
+
+class AttemptStatus(Lenient):
+    """One attempt to run the query."""
+
+    id: int
+    """Number of the attempt, from 1."""
+    started: datetime
+    """When its pods were asked for."""
+    ended: datetime | None = None
+    """When its last pod was gone."""
+    reason: str | None = None
+    """Class of its failure."""
+    message: str | None = None
+    """First cause of its failure."""
+    exit_code: int | None = None
+    """Exit code of its container."""
+    node: str | None = None
+    """Node of its first pod."""
+
+
+class ProgressStatus(Lenient):
+    """How far the running attempt is. Best effort; written at most every five seconds."""
+
+    phase: str
+    """What it does: planning, running, committing, publishing."""
+    percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Share of the input that was read, where the engine tells."""
+    files: int = 0
+    """Files uploaded."""
+    rows: int = 0
+    """Rows written."""
+    bytes: int = 0
+    """Bytes uploaded."""
+    updated_at: datetime | None = None
+    """When it was read."""
+
+
+class OutputStatus(Lenient):
+    """What was committed."""
+
+    uri: str
+    """Folder that plain readers scan."""
+    version: int
+    """Number of the commit in the table's log."""
+    files: int
+    """Files of this commit."""
+    rows: int
+    """Rows of this commit."""
+    bytes: int
+    """Bytes of this commit."""
+    partitions: int
+    """Partition folders of this commit."""
+
+
+class GpuQueryJobStatus(Lenient):
+    """What is so. Written by the operator only."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that the status speaks about."""
+    state: str | None = None
+    """One word: Accepted, Starting, Ready, Running, Retrying, Finishing, Complete or Failed."""
+    conditions: tuple[Condition, ...] = ()
+    """Accepted, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly one of the last two becomes True,
+    once no pod of the job is alive."""
+    plan: PlanStatus | None = None
+    """What the spec was resolved to."""
+    attempt: int | None = None
+    """Number of the current or last attempt."""
+    attempts: tuple[AttemptStatus, ...] = ()
+    """The last ten attempts."""
+    progress: ProgressStatus | None = None
+    """How far the running attempt is."""
+    output: OutputStatus | None = None
+    """What was committed."""
+    warnings: tuple[str, ...] = ()
+    """What the query's author should know about the result."""
+    start_time: datetime | None = None
+    """When the first attempt started."""
+    completion_time: datetime | None = None
+    """When the job ended and its last pod was gone."""
+
+
+class ObjectMeta(Lenient):
+    """The part of an object's metadata that is used."""
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 1
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+
+
+class GpuQueryJob(Model):
+    """A query, its inputs and where the output goes: run once on a cluster of its own and committed atomically."""
+
+    api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
+    kind: Annotated[str, Field(pattern=f"^{KIND}$")] = KIND
+    metadata: ObjectMeta
+    spec: GpuQueryJobSpec
+    """What to run."""
+    status: GpuQueryJobStatus = GpuQueryJobStatus()
+    """What is so."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.metadata.name.size() <= {MAX_NAME_LENGTH}",
+            f"metadata.name may have at most {MAX_NAME_LENGTH} characters: pods get longer names from it",
+        ),
+        Rule(
+            "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            "metadata.name must be lower-case letters, digits and '-', and begin with a letter: it becomes a host name",
+        ),
+    )

@@ -1,0 +1,76 @@
+"""The resolved plan: everything that a pod of an attempt has to know, in one versioned JSON document.
+
+The operator writes it once, into the attempt's ConfigMap; the runner decides nothing and refuses a version that it does
+not know. It never holds a secret: credentials reach the pods as environment variables from the job's Secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Literal
+
+from gpuquery.api.schema import Model
+from gpuquery.api.types import Input, Output, Parameter
+
+PLAN_VERSION: Literal[1] = 1
+
+
+class Language(StrEnum):
+    """Language of the query's text."""
+
+    SQL = "sql"
+    PYTHON = "python"
+
+
+class JobRef(Model):
+    """Which job the plan belongs to."""
+
+    namespace: str
+    """Its namespace."""
+    name: str
+    """Its name."""
+    uid: str
+    """Its UID: the key of its one commit."""
+
+
+class StoreAccess(Model):
+    """Where the object store is. No credentials."""
+
+    endpoint: str | None = None
+    """URL of an S3 server other than AWS."""
+    region: str | None = None
+    """Region of the buckets."""
+    path_style: bool = False
+    """Whether the bucket is in the path."""
+
+
+class Plan(Model):
+    """One attempt, resolved."""
+
+    version: Literal[1] = PLAN_VERSION
+    """Version of this document."""
+    job: JobRef
+    """Which job it belongs to."""
+    attempt: int
+    """Number of the attempt, from 1."""
+    engine: str
+    """Name of an engine (entry point group `gpuquery.engines`): cpu."""
+    cluster: str
+    """Cluster shape: single."""
+    replicas: int = 1
+    """Pods."""
+    gpus: int = 0
+    """GPUs in each pod."""
+    language: Language
+    """Language of the query."""
+    query: str
+    """Text of the query."""
+    inputs: tuple[Input, ...] = ()
+    """Tables that it can read; `format` is never `auto` here and `hivePartitioned` never null."""
+    parameters: Mapping[str, Parameter] = {}
+    """Values to bind."""
+    output: Output
+    """Where the result goes."""
+    store: StoreAccess = StoreAccess()
+    """Where the object store is."""

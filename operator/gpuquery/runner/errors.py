@@ -1,0 +1,17 @@
+"""The one exception of the runner: a failure with its class, in words for the query's author."""
+
+from __future__ import annotations
+
+from gpuquery.api.reasons import Failure
+
+
+class JobError(Exception):
+    """An attempt cannot go on. `failure` decides about retries; `message` names the thing, the value and the way out."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.failure}: {self.message}"
