@@ -6,7 +6,7 @@ from gpuquery.api.reasons import Failure
 
 
 class JobError(Exception):
-    """An attempt cannot go on. `failure` decides about retries; `message` names the thing, the value and the way out."""
+    """An attempt cannot go on. `failure` decides about retries; `message` names the thing and the way out."""
 
     def __init__(self, failure: Failure, message: str) -> None:
         super().__init__(message)
