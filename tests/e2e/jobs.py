@@ -1,0 +1,135 @@
+"""Small helpers that build and follow GpuQueryJobs, so that a test shows only what it is about."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tools.kubectl import Cluster, wait_until
+from tools.lake import SECRET, Lake
+
+TPCH = ("customer", "lineitem", "nation", "orders", "region")
+
+
+def fresh(prefix: str) -> str:
+    """Return a name that no other test uses."""
+    return f"{prefix}-{secrets.token_hex(3)}"
+
+
+def tpch(*tables: str) -> list[dict[str, Any]]:
+    """Return inputs for TPC-H tables of the lake."""
+    return [{"name": t, "uri": f"s3://lake/tpch/{t}/*.parquet"} for t in tables]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the jobs of one test run: a cluster, a namespace, a store."""
+
+    cluster: Cluster
+    lake: Lake
+    namespace: str
+    endpoint: str = ""
+    names: list[str] = field(default_factory=list)
+
+    def job(self, name: str, *, inputs: Sequence[Mapping[str, Any]] = (), **spec: Any) -> dict[str, Any]:
+        """Build a job whose output is `s3://lake/out/<name>`; `sql=` and `python=` are short for the query."""
+        query = {k: spec.pop(k) for k in ("sql", "python", "configMapKeyRef") if k in spec}
+        output = {"uri": f"s3://lake/out/{name}", **spec.pop("output", {})}
+        storage = {"secretName": SECRET, "endpoint": self.endpoint or self.lake.endpoint, **spec.pop("storage", {})}
+        body = {"query": query, "inputs": list(inputs), "output": output, "storage": storage, **spec}
+        return {
+            "apiVersion": "gpuquery.io/v1alpha1",
+            "kind": "GpuQueryJob",
+            "metadata": {"name": name},
+            "spec": body,
+        }
+
+    def apply(self, *documents: Mapping[str, Any]) -> None:
+        """Apply objects to the test's namespace."""
+        self.cluster.apply(*documents, namespace=self.namespace)
+        self.names.extend(d["metadata"]["name"] for d in documents if d["kind"] == "GpuQueryJob")
+
+    def get(self, name: str) -> dict[str, Any]:
+        """Return the job as it is."""
+        found: dict[str, Any] = self.cluster.get("gqj", name, "-n", self.namespace)
+        return found
+
+    def ended(self, name: str, *, timeout: float = 180) -> dict[str, Any]:
+        """Wait until the job is Complete or Failed, and return it."""
+
+        def terminal() -> dict[str, Any] | None:
+            job = self.get(name)
+            return job if true(job, "Complete") or true(job, "Failed") else None
+
+        found: dict[str, Any] = wait_until(terminal, timeout=timeout, what=f"the end of job {name}", every=0.3)
+        assert true(found, "Complete") != true(found, "Failed"), "exactly one terminal condition"
+        assert not self.alive(name), "a job ends only once none of its pods is alive"
+        return found
+
+    def completed(self, document: Mapping[str, Any], *, timeout: float = 180) -> dict[str, Any]:
+        """Apply a job, wait for its end, and insist that it is Complete."""
+        self.apply(document)
+        job = self.ended(document["metadata"]["name"], timeout=timeout)
+        assert true(job, "Complete"), condition(job, "Failed")
+        assert true(job, "OutputCommitted")
+        return job
+
+    def failed(self, document: Mapping[str, Any], *, timeout: float = 120) -> dict[str, Any]:
+        """Apply a job, wait for its end, insist that it Failed; returns the Failed condition."""
+        self.apply(document)
+        job = self.ended(document["metadata"]["name"], timeout=timeout)
+        found = condition(job, "Failed")
+        assert found and found["status"] == "True", job["status"]
+        return found
+
+    def pods(self, name: str) -> list[dict[str, Any]]:
+        """Return the pods of a job, of any attempt."""
+        found: list[dict[str, Any]] = self.cluster.get("pods", "-n", self.namespace, "-l", f"gpuquery.io/job={name}")[
+            "items"
+        ]
+        return found
+
+    def alive(self, name: str) -> list[str]:
+        """Return the names of its pods that have not ended."""
+        pods = self.pods(name)
+        return [p["metadata"]["name"] for p in pods if p["status"]["phase"] not in ("Succeeded", "Failed")]
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        """Return (reason, message) of the job's events, oldest first."""
+        found = self.cluster.get(
+            "events",
+            "-n",
+            self.namespace,
+            "--field-selector",
+            f"involvedObject.name={name},involvedObject.kind=GpuQueryJob",
+        )["items"]
+        found.sort(key=lambda e: e["metadata"]["creationTimestamp"])
+        return [(e["reason"], e.get("message") or e.get("note", "")) for e in found]
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys of the bucket `lake` below a prefix."""
+        pages = self.lake.client().get_paginator("list_objects_v2").paginate(Bucket="lake", Prefix=prefix)
+        return [o["Key"] for page in pages for o in page.get("Contents", [])]
+
+    def uploads(self, prefix: str) -> list[str]:
+        """Return the keys of pending multipart uploads below a prefix."""
+        found = self.lake.client().list_multipart_uploads(Bucket="lake", Prefix=prefix)
+        return [u["Key"] for u in found.get("Uploads", [])]
+
+    def commits(self, output: str) -> list[str]:
+        """Return the commit records of an output folder (a prefix in the bucket)."""
+        return [k for k in self.keys(f"{output}/_commits/") if k.endswith(".json")]
+
+
+def condition(job: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
+    """Return a condition of a job, or None."""
+    conditions = job.get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == kind), None)
+
+
+def true(job: Mapping[str, Any], kind: str) -> bool:
+    """Whether a condition is True."""
+    found = condition(job, kind)
+    return found is not None and found["status"] == "True"

@@ -1,0 +1,180 @@
+"""Every kind of bad input: who refuses it, with which reason, and what the message names."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.jobs import Bench, condition, fresh, tpch
+from tools.kubectl import KubectlError
+
+SELECT = "SELECT n_name FROM nation"
+PYTHON = "def query(inputs, params):\n    "
+
+WRONG: list[Any] = [
+    pytest.param({"sql": "SELEC n_name FROM nation"}, "InvalidQuery", ["line 1"], id="SQL that does not parse"),
+    pytest.param({"sql": "SELECT * FROM planet"}, "InvalidQuery", ["planet", "nation"], id="an unknown table"),
+    pytest.param({"sql": "SELECT n_nam FROM nation"}, None, ["n_nam", "n_name", "line 1"], id="an unknown column"),
+    pytest.param({"sql": "SELECT 1; SELECT 2"}, "InvalidQuery", ["one statement"], id="two statements"),
+    pytest.param({"sql": "DROP TABLE nation"}, "InvalidQuery", ["SELECT"], id="DDL"),
+    pytest.param(
+        {"sql": "SELECT * FROM read_parquet('s3://x/y')"}, "InvalidQuery", ["read_parquet"], id="a file function"
+    ),
+    pytest.param({"sql": SELECT + " WHERE n_name = :who"}, "InvalidQuery", ["who"], id="an unbound parameter"),
+    pytest.param(
+        {"sql": SELECT, "parameters": {"who": {"string": "x"}}}, "InvalidQuery", ["who"], id="an unused parameter"
+    ),
+    pytest.param(
+        {"sql": SELECT + " WHERE n_name > :who", "parameters": {"who": {"date": "1994-02-31"}}},
+        "InvalidQuery",
+        ["who", "1994-02-31"],
+        id="a parameter that is no date",
+    ),
+    pytest.param(
+        {"python": PYTHON + "raise ValueError('mine')"}, "UserError", ["line 2", "mine"], id="Python that raises"
+    ),
+    pytest.param({"python": PYTHON + "return 7"}, "UserError", ["LazyFrame"], id="Python without a LazyFrame"),
+    pytest.param(
+        {"python": PYTHON + "return inputs['nation'].sink_parquet('/tmp/x')"},
+        "UserError",
+        ["sink"],
+        id="Python that sinks",
+    ),
+    pytest.param(
+        {"sql": "SELECT a FROM t", "inputs": [{"name": "t", "uri": "s3://lake/nothing/*.parquet"}]},
+        "InvalidInput",
+        ["nothing"],
+        id="a glob without files",
+    ),
+    pytest.param(
+        {"sql": SELECT, "output": {"partitionBy": ["colour"]}}, None, ["colour", "n_name"], id="an unknown partition"
+    ),
+    pytest.param(
+        {"sql": SELECT, "storage": {"secretName": "wrong-credentials"}}, "StorageAuth", [], id="wrong credentials"
+    ),
+    pytest.param(
+        {"sql": SELECT, "output": {"uri": "s3://no-such-bucket/x"}},
+        "StorageUnavailable",
+        ["no-such-bucket"],
+        id="no bucket",
+    ),
+    pytest.param(
+        {"sql": SELECT, "storage": {"endpoint": "http://127.0.0.1:9"}, "backoffLimit": 0},
+        "StorageUnavailable",
+        ["127.0.0.1:9"],
+        id="an endpoint that nobody answers",
+    ),
+]
+
+
+@pytest.fixture
+def wrong_secret(bench: Bench) -> None:
+    data = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "planted-secret-value"}
+    metadata = {"name": "wrong-credentials"}
+    bench.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+
+
+@pytest.mark.parametrize(("spec", "reason", "words"), WRONG)
+def test_bad_input_fails_once_and_says_why(
+    bench: Bench, wrong_secret: None, spec: dict[str, Any], reason: str | None, words: list[str]
+) -> None:
+    name = fresh("bad")
+    began = time.monotonic()
+    failed = bench.failed(bench.job(name, **{"inputs": tpch("nation"), **spec}))
+    assert failed["reason"] in ({reason} if reason else {"InvalidQuery", "UserError"}), failed
+    for word in words:
+        assert word in failed["message"], failed["message"]
+    assert "planted-secret-value" not in str(bench.get(name))
+    assert len(bench.pods(name)) == 1, "no retry"
+    assert not bench.commits(f"out/{name}")
+    assert bench.keys(f"out/{name}/data/") == []
+    assert time.monotonic() - began < 60
+
+
+def test_an_existing_output_is_named_before_the_query_runs(bench: Bench) -> None:
+    name = fresh("exists")
+    bench.completed(bench.job(name, sql=SELECT, inputs=tpch("nation")))
+    output = {"uri": f"s3://lake/out/{name}"}
+    failed = bench.failed(bench.job(f"{name}-2", sql=SELECT, inputs=tpch("nation"), output=output))
+    assert failed["reason"] == "OutputExists"
+    assert "version 1" in failed["message"]
+
+
+def test_clashing_schemas_name_the_files(bench: Bench) -> None:
+    import io
+
+    import polars as pl
+
+    name = fresh("clash")
+    for file, frame in (("a", pl.DataFrame({"x": [1]})), ("b", pl.DataFrame({"x": ["one"]}))):
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        bench.lake.client().put_object(Bucket="lake", Key=f"in/{name}/{file}.parquet", Body=buffer.getvalue())
+    inputs = [{"name": "t", "uri": f"s3://lake/in/{name}/*.parquet"}]
+    failed = bench.failed(bench.job(name, sql="SELECT x FROM t", inputs=inputs))
+    assert failed["reason"] == "InvalidInput"
+    assert "a.parquet" in failed["message"] and "b.parquet" in failed["message"], failed["message"]
+
+
+def test_a_nested_partition_column_is_refused_before_the_query_runs(bench: Bench) -> None:
+    code = PYTHON + "import polars as pl; return inputs['nation'].select('n_name', k=pl.concat_list('n_nationkey'))"
+    failed = bench.failed(bench.job(fresh("nested"), python=code, inputs=tpch("nation"), output={"partitionBy": ["k"]}))
+    assert failed["reason"] == "UserError"
+    assert "k" in failed["message"] and "List" in failed["message"]
+
+
+REFUSED: list[Any] = [
+    pytest.param({"sql": SELECT, "python": "x"}, "exactly one of", id="two queries"),
+    pytest.param({"sql": SELECT, "engine": "warp"}, "spec.engine", id="an unknown engine"),
+    pytest.param({"sql": SELECT, "backoffLimit": -1}, "spec.backoffLimit", id="a negative bound"),
+    pytest.param({"sql": SELECT, "backofLimit": 1}, "backofLimit", id="a typo in a field name"),
+    pytest.param({"sql": "x" * 262145}, "262144", id="a query that is too long"),
+    pytest.param(
+        {"sql": SELECT, "output": {"uri": "s3://lake/tpch"}}, "inside the output", id="an input in the output"
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "words"), REFUSED)
+def test_the_api_server_refuses_what_it_can_see(bench: Bench, spec: dict[str, Any], words: str) -> None:
+    with pytest.raises(KubectlError, match=words):
+        bench.cluster.apply(
+            bench.job(fresh("refused"), **{"inputs": tpch("nation"), **spec}), namespace=bench.namespace
+        )
+
+
+def test_the_spec_is_immutable_but_for_its_deadlines(bench: Bench) -> None:
+    name = fresh("immutable")
+    bench.completed(bench.job(name, sql=SELECT, inputs=tpch("nation")))
+    with pytest.raises(KubectlError, match="immutable"):
+        bench.apply(bench.job(name, sql="SELECT 1 AS one", inputs=tpch("nation")))
+    bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), ttlSecondsAfterFinished=86400))
+
+
+def test_awkward_partition_values_come_back(bench: Bench) -> None:
+    import polars as pl
+
+    code = """
+import polars as pl
+
+def query(inputs, params):
+    values = ["a/b", "a=b", "a b", "100%", "it's", 'say "x"', "\\U0001f680", None, "plain"]
+    return pl.LazyFrame({"k": values, "n": list(range(len(values)))})
+"""
+    job = bench.completed(bench.job(fresh("awkward"), python=code, output={"partitionBy": ["k"]}))
+    uri = job["spec"]["output"]["uri"]
+    options = bench.lake.options()
+    got = pl.read_parquet(f"{uri}/data/**/*.parquet", hive_partitioning=True, storage_options=options)
+    want = ["a/b", "a=b", "a b", "100%", "it's", 'say "x"', "\U0001f680", None, "plain"]
+    assert got.sort("n")["k"].to_list() == want
+
+
+def test_a_job_that_is_not_accepted_says_so_in_its_first_condition(bench: Bench) -> None:
+    job = bench.job(fresh("missing"), configMapKeyRef={"name": "nowhere", "key": "q.sql"}, inputs=tpch("nation"))
+    failed = bench.failed(job)
+    assert "nowhere" in failed["message"]
+    accepted = condition(bench.get(job["metadata"]["name"]), "Accepted")
+    assert accepted is not None and accepted["status"] == "False"
+    assert bench.pods(job["metadata"]["name"]) == []

@@ -1,0 +1,181 @@
+"""Conditions against what pods really do: why a job does not start, and how it ends when its pod does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.jobs import Bench, condition, fresh, tpch, true
+from tools.kubectl import wait_until
+
+SELECT = "SELECT n_name FROM nation"
+SLEEP = """
+import time
+
+def query(inputs, params):
+    time.sleep(params["seconds"])
+    return inputs["nation"]
+"""
+HOG = """
+import polars as pl
+
+def query(inputs, params):
+    ballast = [bytearray(64 << 20) for _ in range(64)]
+    for block in ballast:
+        block[::4096] = b"x" * len(block[::4096])
+    return inputs["nation"]
+"""
+
+
+def sleeper(bench: Bench, name: str, seconds: int, **spec: Any) -> dict[str, Any]:
+    """Build a job whose query takes that long."""
+    return bench.job(name, python=SLEEP, inputs=tpch("nation"), parameters={"seconds": {"integer": seconds}}, **spec)
+
+
+def not_ready(bench: Bench, name: str, reason: str) -> dict[str, Any]:
+    """Wait until ClusterReady is False for that reason; returns the condition."""
+
+    def told() -> dict[str, Any] | None:
+        found = condition(bench.get(name), "ClusterReady")
+        return found if found and found["status"] == "False" and found["reason"] == reason else None
+
+    found: dict[str, Any] = wait_until(told, timeout=60, what=f"ClusterReady=False, {reason}")
+    return found
+
+
+def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline(bench: Bench) -> None:
+    name = fresh("huge")
+    resources = {"requests": {"cpu": "4000"}, "limits": {"cpu": "4000"}}
+    job = bench.job(name, sql=SELECT, inputs=tpch("nation"), workers={"resources": resources}, startDeadlineSeconds=15)
+    bench.apply(job)
+    found = not_ready(bench, name, "Unschedulable")
+    assert "cpu" in found["message"].lower()
+    ended = bench.ended(name)
+    failed = condition(ended, "Failed")
+    assert failed and failed["reason"] == "StartDeadlineExceeded"
+    assert "cpu" in failed["message"].lower(), "the deadline's message says what it waited for"
+    assert bench.alive(name) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [("localhost/no-such-image:v0", "no-such-image"), ("not a name", "not a name")],
+    ids=["an image that is nowhere", "a name that is none"],
+)
+def test_an_image_that_cannot_be_pulled_is_named(bench: Bench, image: str, word: str) -> None:
+    name = fresh("image")
+    bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), runtime={"image": image}, startDeadlineSeconds=20))
+    ended = bench.ended(name)
+    failed = condition(ended, "Failed")
+    assert failed and failed["reason"] in ("ImagePullFailed", "StartDeadlineExceeded")
+    assert word in failed["message"]
+
+
+def test_a_full_quota_is_told_and_waited_for(bench: Bench) -> None:
+    name = fresh("quota")
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": name},
+        "spec": {"hard": {"requests.nvidia.com/gpu": "0", "count/jobs.batch": "1000", "requests.cpu": "1m"}},
+    }
+    bench.apply(quota)
+    try:
+        bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation")))
+        found = not_ready(bench, name, "QuotaExceeded")
+        assert name in found["message"], "the quota is named"
+    finally:
+        bench.cluster.run("delete", "resourcequota", name, "-n", bench.namespace)
+    assert true(bench.ended(name), "Complete"), "it goes on once there is room"
+
+
+def test_a_missing_secret_is_named(bench: Bench) -> None:
+    name = fresh("secret")
+    bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), storage={"secretName": "not-there"}))
+    found = not_ready(bench, name, "SecretNotFound")
+    assert "not-there" in found["message"]
+
+
+def test_a_query_that_outgrows_its_memory_is_host_out_of_memory(bench: Bench) -> None:
+    resources = {"requests": {"memory": "600Mi"}, "limits": {"memory": "600Mi"}}
+    name = fresh("hog")
+    job = bench.job(name, python=HOG, inputs=tpch("nation"), workers={"resources": resources}, backoffLimit=0)
+    failed = bench.failed(job)
+    assert failed["reason"] == "HostOutOfMemory", failed
+    assert "600Mi" in failed["message"]
+
+
+def running(bench: Bench, name: str) -> Callable[[], bool]:
+    """Return a check for Running=True."""
+    return lambda: true(bench.get(name), "Running")
+
+
+def test_a_running_query_is_ready_and_running_and_an_eviction_spends_no_budget(bench: Bench) -> None:
+    name = fresh("evicted")
+    bench.apply(sleeper(bench, name, 20, backoffLimit=0))
+    wait_until(running(bench, name), timeout=60, what="Running")
+    assert true(bench.get(name), "ClusterReady")
+    pod = bench.alive(name)[0]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": bench.namespace}}
+    import json
+
+    path = f"/api/v1/namespaces/{bench.namespace}/pods/{pod}/eviction"
+    bench.cluster.run("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    job = bench.ended(name)
+    assert true(job, "Complete"), condition(job, "Failed")
+    assert [a.get("reason") for a in job["status"]["attempts"]] == ["Evicted", None]
+
+
+def test_a_killed_pod_is_retried_within_the_budget_and_then_fails(bench: Bench) -> None:
+    name = fresh("killed")
+    bench.apply(sleeper(bench, name, 60, backoffLimit=1))
+    for attempt in (1, 2):
+        wait_until(
+            lambda n=attempt: bench.get(name)["status"].get("attempt") == n, timeout=60, what=f"attempt {attempt}"
+        )
+        wait_until(lambda: bench.alive(name), timeout=60, what="its pod")
+        pod = bench.alive(name)[0]
+        bench.cluster.run("delete", "pod", pod, "-n", bench.namespace, "--force", "--grace-period=0")
+    job = bench.ended(name)
+    failed = condition(job, "Failed")
+    assert failed and failed["reason"] == "BackoffLimitExceeded"
+    assert "WorkerLost" in failed["message"]
+    assert len(job["status"]["attempts"]) == 2
+
+
+def test_a_deadline_ends_the_job_and_its_pods(bench: Bench) -> None:
+    name = fresh("deadline")
+    bench.apply(sleeper(bench, name, 600, activeDeadlineSeconds=8))
+    failed = condition(bench.ended(name, timeout=90), "Failed")
+    assert failed and failed["reason"] == "DeadlineExceeded"
+    assert "8" in failed["message"]
+
+
+def test_a_finished_job_goes_after_its_ttl_and_the_output_stays(bench: Bench) -> None:
+    name = fresh("ttl")
+    bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), ttlSecondsAfterFinished=1))
+
+    def gone() -> bool:
+        return "NotFound" in bench.cluster.run("get", "gqj", name, "-n", bench.namespace, check=False)
+
+    wait_until(gone, timeout=90, what="the job to be deleted")
+    assert len(bench.commits(f"out/{name}")) == 1
+
+
+def test_the_pod_of_a_query_reaches_no_api_token_and_runs_restricted(bench: Bench) -> None:
+    code = """
+import os
+import pathlib
+
+def query(inputs, params):
+    assert not pathlib.Path("/var/run/secrets/kubernetes.io").exists(), "a token is mounted"
+    assert os.getuid() != 0
+    try:
+        pathlib.Path("/probe").write_text("x")
+    except OSError:
+        return inputs["nation"]
+    raise AssertionError("the root file system is writable")
+"""
+    bench.completed(bench.job(fresh("restricted"), python=code, inputs=tpch("nation")))
