@@ -1,0 +1,41 @@
+"""Many jobs at once."""
+
+from __future__ import annotations
+
+from tests.e2e.jobs import Bench, fresh, tpch, true
+from tools.kubectl import wait_until
+
+JOBS = 100
+
+
+def test_a_hundred_jobs_applied_at_once_all_commit(bench: Bench) -> None:
+    prefix = fresh("burst")
+    resources = {"requests": {"cpu": "10m", "memory": "100Mi"}}
+    documents = [
+        bench.job(
+            f"{prefix}-{n}",
+            sql="SELECT n_name, n_regionkey FROM nation WHERE n_nationkey <> :n",
+            parameters={"n": {"integer": n}},
+            inputs=tpch("nation"),
+            workers={"resources": resources},
+            startDeadlineSeconds=1200,
+        )
+        for n in range(JOBS)
+    ]
+    bench.apply(*documents)
+
+    def ended() -> list[dict[str, object]]:
+        jobs = [
+            j
+            for j in bench.cluster.get("gqj", "-n", bench.namespace)["items"]
+            if j["metadata"]["name"].startswith(prefix)
+        ]
+        done = [j for j in jobs if true(j, "Complete") or true(j, "Failed")]
+        return done if len(done) == JOBS else []
+
+    jobs = wait_until(ended, timeout=900, what="all jobs to end", every=2)
+    failed = [j["status"]["conditions"] for j in jobs if not true(j, "Complete")]
+    assert not failed, failed[0]
+    assert {j["status"]["output"]["rows"] for j in jobs} <= {24, 25}
+    assert len([k for k in bench.keys(f"out/{prefix}-") if "/_commits/" in k and k.endswith(".json")]) == JOBS
+    assert bench.uploads(f"out/{prefix}-") == []
