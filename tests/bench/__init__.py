@@ -1,0 +1,1 @@
+"""Measurements. Each prints one JSON object: ratios against a reference of the same run, and its conditions."""
