@@ -1,8 +1,8 @@
 """How much longer a GpuQueryJob takes than the same container run as a bare Job.
 
-Both run the same image, plan and one-second query, in turns. The bare Job is the operator's own child, copied with a UID
-of its own so that it commits for itself. The clock runs from the API server's answer to the create call until a watch
-sees the object finished.
+Both run the same image, plan and one-second query, in turns. The bare Job is the operator's own child, copied with a
+UID of its own so that it commits for itself. The clock runs from the call of `kubectl apply` until `kubectl wait` sees
+the object finished.
 """
 
 from __future__ import annotations
