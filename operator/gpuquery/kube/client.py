@@ -29,7 +29,6 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -70,17 +69,15 @@ class Resource(Enum):
 BY_KIND = {"ConfigMap": Resource.CONFIG_MAPS, "Service": Resource.SERVICES, "Job": Resource.BATCH_JOBS}
 
 
-@dataclass(frozen=True)
 class ApiError(Exception):
     """The API server refused a request."""
 
-    status: int
-    reason: str
-    message: str
-    retry_after: float | None = None
-
-    def __str__(self) -> str:
-        return f"{self.status} {self.reason}: {self.message}"
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
 
 
 class Unreachable(Exception):

@@ -63,16 +63,13 @@ async def lead(
     api: ApiClient, *, name: str, namespace: str, identity: str, work: Callable[[], Awaitable[None]]
 ) -> bool:
     """Wait for the Lease, then do the work; True once the work has ended, False if the Lease was lost."""
-    finished = asyncio.Event()
-    failure: list[BaseException] = []
+    started: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
 
     async def leading() -> None:
-        try:
-            await work()
-        except Exception as error:
-            failure.append(error)
-        finally:
-            finished.set()
+        # The election cancels this task when the Lease is lost, and forgets it when it is cancelled itself.
+        task = asyncio.create_task(_as_task(work))
+        started.set_result(task)
+        await asyncio.wait({task})
 
     async def lost() -> None:
         log.error("lease %s/%s is lost: another operator may have taken over", namespace, name)
@@ -89,19 +86,26 @@ async def lead(
         )
     )
     log.info("waiting for lease %s/%s as %s", namespace, name, identity)
-    running, done = asyncio.create_task(election.run()), asyncio.create_task(finished.wait())
+    running = asyncio.create_task(election.run())
     try:
-        await asyncio.wait({running, done}, return_when=asyncio.FIRST_COMPLETED)
-        if failure:
-            raise failure[0]
-        if running.done():
+        await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():
             running.result()
             return False
+        await asyncio.wait({running, started.result()}, return_when=asyncio.FIRST_COMPLETED)
+        if not started.result().done():
+            return False
+        started.result().result()
         return True
     finally:
-        running.cancel()
-        done.cancel()
-        await asyncio.gather(running, done, return_exceptions=True)
+        tasks = [running, *([started.result()] if started.done() else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _as_task(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
 
 
 async def release(client: KubeClient, *, name: str, namespace: str) -> None:
