@@ -6,18 +6,18 @@ is, when the server is busy or away for a moment.
 
 What the operator needs to be allowed, by resource:
 
-| API group             | resource                 | verbs                                   | for                        |
-|-----------------------|--------------------------|-----------------------------------------|----------------------------|
-| gpuquery.io           | gpuqueryjobs             | get, list, watch, delete                | jobs; delete for the TTL   |
-| gpuquery.io           | gpuqueryjobs/status      | patch                                   | status                     |
-| gpuquery.io           | gpuqueryjobs/finalizers  | update                                  | blockOwnerDeletion of children |
-| batch                 | jobs                     | get, list, watch, create, patch, delete | attempts                   |
-| ""                    | pods                     | get, list, watch                        | what really happens        |
-| ""                    | services                 | get, create, patch, delete              | headless Service           |
-| ""                    | configmaps               | get, create, patch, delete              | plan; query.configMapKeyRef |
-| ""                    | events                   | list                                    | why pods are refused       |
-| events.k8s.io         | events                   | create                                  | what a user reads          |
-| coordination.k8s.io   | leases                   | get, create, update, patch              | own namespace only: leader |
+| API group           | resource                | verbs                                   | for                    |
+|---------------------|-------------------------|-----------------------------------------|------------------------|
+| gpuquery.io         | gpuqueryjobs            | get, list, watch, delete                | jobs; delete: TTL      |
+| gpuquery.io         | gpuqueryjobs/status     | patch                                   | status                 |
+| gpuquery.io         | gpuqueryjobs/finalizers | update                                  | blockOwnerDeletion     |
+| batch               | jobs                    | get, list, watch, create, patch, delete | attempts               |
+| ""                  | pods                    | get, list, watch                        | what really happens    |
+| ""                  | services                | get, create, patch, delete              | headless Service       |
+| ""                  | configmaps              | get, create, patch, delete              | plan, configMapKeyRef  |
+| ""                  | events                  | list                                    | why pods are refused   |
+| events.k8s.io       | events                  | create                                  | what a user reads      |
+| coordination.k8s.io | leases                  | get, create, update, patch              | leader; own namespace  |
 
 No Secrets. With a list of namespaces, Roles with the same rules in each of them; leases only in the operator's own.
 """
@@ -42,6 +42,7 @@ Manifest = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
 ATTEMPTS = 4
 PAGE = 500
@@ -80,7 +81,7 @@ class ApiError(Exception):
         self.retry_after = retry_after
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """The API server did not answer, several times in a row."""
 
 
@@ -94,7 +95,7 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._api.close()  # type: ignore[no-untyped-call]
 
     async def get(
         self, resource: Resource, namespace: str, name: str, *, metadata_only: bool = False
@@ -103,8 +104,18 @@ class KubeClient:
         accept = METADATA_ONLY if metadata_only else "application/json"
         return await self._maybe("get", "GET", resource.path(namespace, name), headers={"Accept": accept})
 
+    async def list_metadata(self, resource: Resource, namespace: str | None) -> list[Manifest]:
+        """Return all objects of a namespace, or of all namespaces, without their spec and status."""
+        return await self.list(resource, namespace, accept=METADATA_LIST)
+
     async def list(
-        self, resource: Resource, namespace: str | None, *, labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        namespace: str | None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        accept: str = "application/json",
     ) -> list[Manifest]:
         """Return all objects that the selectors choose; `namespace=None` means all namespaces."""
         found: list[Manifest] = []
@@ -114,7 +125,7 @@ class KubeClient:
         if fields:
             query["fieldSelector"] = fields
         while True:
-            page = await self._request("list", "GET", resource.path(namespace), query=query)
+            page = await self._request("list", "GET", resource.path(namespace), headers={"Accept": accept}, query=query)
             found += page.get("items") or []
             more = page.get("metadata", {}).get("continue")
             if not more:
@@ -166,9 +177,7 @@ class KubeClient:
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
-            return (
-                await self._maybe("delete", "DELETE", resource.path(namespace, name), body=body) is not None
-            )
+            return await self._maybe("delete", "DELETE", resource.path(namespace, name), body=body) is not None
         except ApiError as error:
             if error.status == 409:
                 return False
@@ -201,7 +210,7 @@ class KubeClient:
             except (aiohttp.ClientError, TimeoutError) as error:
                 self.requests[verb, "error"] += 1
                 if attempt == ATTEMPTS:
-                    raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+                    raise UnreachableError(f"{method} {path}: {error or type(error).__name__}") from error
             await asyncio.sleep(min(pause, 30))
         raise AssertionError("unreachable")
 
@@ -226,10 +235,10 @@ class KubeClient:
         response = await self._api.call_api(
             method, url, header_params=header_params, body=payload, _request_timeout=TIMEOUT
         )
-        raw = await response.read()
+        raw: bytes = await response.read()  # type: ignore[no-untyped-call]
         self.requests[verb, str(response.status)] += 1
         if response.status >= 400:
-            raise _error(response.status, raw, response.getheader("Retry-After"))
+            raise _error(response.status, raw, response.headers.get("Retry-After"))
         answer: Manifest = json.loads(raw) if raw else {}
         return answer
 

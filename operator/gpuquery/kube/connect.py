@@ -14,9 +14,9 @@ async def configuration(context: str | None = None) -> Configuration:
     """Load the connection: in a pod its service account; elsewhere $KUBECONFIG or ~/.kube/config, and its context."""
     loaded = Configuration()
     if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
-        config.load_incluster_config(client_configuration=loaded)
+        config.load_incluster_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
     else:
-        await config.load_kube_config(context=context, client_configuration=loaded)
+        await config.load_kube_config(context=context, client_configuration=loaded)  # type: ignore[no-untyped-call]
     # Bounds the parallel requests, and with them what a burst of jobs can ask of the API server at a time.
     loaded.connection_pool_maxsize = CONNECTIONS
     return loaded

@@ -88,7 +88,8 @@ async def lead(
     log.info("waiting for lease %s/%s as %s", namespace, name, identity)
     running = asyncio.create_task(election.run())
     try:
-        await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {running, started}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not started.done():
             running.result()
             return False

@@ -82,8 +82,8 @@ class WorkQueue(Generic[K]):
     def retry(self, key: K) -> float:
         """Work on the key failed: ask for it again after a pause that doubles; returns the pause in seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        longest = min(FIRST_BACKOFF * 2 ** min(failures - 1, 30), LONGEST_BACKOFF)
-        pause = longest * random.uniform(0.75, 1.0)  # noqa: S311 (jitter)
+        longest = min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF)
+        pause: float = longest * random.uniform(0.75, 1.0)  # noqa: S311 (jitter)
         self.add_after(key, pause)
         return pause
 

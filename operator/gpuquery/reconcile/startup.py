@@ -50,9 +50,7 @@ def _of_pod(pod: Pod) -> Blocker | None:
     if waiting.reason in IMAGE_REASONS:
         # A name that is none stays so; a registry or a tag may come back before the start deadline.
         failure = Failure.IMAGE_PULL_FAILED if waiting.reason == "InvalidImageName" else None
-        return Blocker(
-            Reason.IMAGE_PULL_FAILED, _words(waiting), failure, vague=waiting.reason == "ImagePullBackOff"
-        )
+        return Blocker(Reason.IMAGE_PULL_FAILED, _words(waiting), failure, vague=waiting.reason == "ImagePullBackOff")
     if waiting.reason in CONFIG_REASONS:
         secret = re.search(r"\bsecret\b", waiting.message, re.IGNORECASE)
         return Blocker(Reason.SECRET_NOT_FOUND if secret else Reason.CONTAINER_CANNOT_START, _words(waiting))
@@ -68,6 +66,6 @@ def refusal_of(message: str, *, permanent: bool = False) -> Refusal:
 
     Names of pods that were never made are random: with them the message would change with every try.
     """
-    message = re.sub(r'^Error creating: ', "", re.sub(r'pods "[^"]*"', "a pod of the attempt", message))
+    message = re.sub(r"^Error creating: ", "", re.sub(r'pods "[^"]*"', "a pod of the attempt", message))
     reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in message else Reason.CREATION_REFUSED
     return Refusal(reason=reason, message=message, permanent=permanent)
