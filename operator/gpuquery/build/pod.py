@@ -69,7 +69,7 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
         "name": CONTAINER,
         "image": image_of(job, defaults),
         "imagePullPolicy": job.spec.runtime.image_pull_policy or defaults.image_pull_policy,
-        "command": ["python3", "-m", "gpuquery.runner.supervisor"],
+        "command": ["python", "-m", "gpuquery.runner.supervisor"],
         "env": _environment(plan, job.spec.storage, resources),
         "resources": resources,
         "ports": [{"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"}],
