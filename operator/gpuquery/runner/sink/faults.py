@@ -19,7 +19,7 @@ from gpuquery.runner.errors import JobError
 MAX_MESSAGE = 1200
 
 _OUTAGES = (
-    boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError, ConnectionError, TimeoutError,
+    boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError, ConnectionError, TimeoutError,
 )  # fmt: skip
 _NO_CREDENTIALS = (
     boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError, boto.TokenRetrievalError,
@@ -81,11 +81,17 @@ def classify(exc: BaseException, what: str = "", *, default: Failure = Failure.I
     if isinstance(exc, JobError):
         return exc
     failure = _class_of(exc) or default
-    text = redact(str(exc) or type(exc).__name__)
+    text = redact(_text_of(exc))
     message = f"{what}: {text}" if what else text
     if way_out := _WAYS_OUT.get(failure):
         message = f"{message}; {way_out}"
     return JobError(failure, message)
+
+
+def _text_of(exc: BaseException) -> str:
+    if isinstance(exc, boto.ClientError):  # boto3's own text counts retries, which are ours
+        return f"{error_code(exc)}: {exc.response.get('Error', {}).get('Message', '')}".rstrip(": ")
+    return str(exc) or type(exc).__name__
 
 
 def _class_of(exc: BaseException) -> Failure | None:

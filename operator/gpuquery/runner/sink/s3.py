@@ -34,8 +34,8 @@ HURRIED_PATIENCE = 6.0
 THREADS = 16
 DELETE_BATCH = 1000
 
-# InvalidPart: some servers answer this, not NoSuchUpload, while another caller completes the same upload.
 _MISSING = {"NoSuchKey", "404"}
+# InvalidPart: some servers answer this, not NoSuchUpload, while another caller completes the same upload.
 _GONE = {"NoSuchUpload", "InvalidPart", "404"}
 
 
