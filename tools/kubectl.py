@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -169,10 +170,7 @@ def _one_node_environment() -> dict[str, str]:
 
 
 def parse_exports(lines: Sequence[str]) -> dict[str, str]:
-    """Read `export NAME=value` lines; `$PATH` in a value is this process's own."""
-    found = {}
-    for line in lines:
-        if line.startswith("export ") and "=" in line:
-            name, _, value = line.removeprefix("export ").partition("=")
-            found[name] = os.path.expandvars(value.strip().strip('"').strip("'"))
-    return found
+    """Read `export A=1 B=2` lines; `$PATH` in a value is this process's own."""
+    words = [word for line in lines if line.startswith("export ") for word in shlex.split(line)[1:]]
+    pairs = (word.partition("=") for word in words if "=" in word)
+    return {name: os.path.expandvars(value) for name, _, value in pairs}

@@ -1,0 +1,1 @@
+"""A real one-node Kubernetes for tests, without Docker, systemd or an image registry."""
