@@ -305,6 +305,9 @@ def _released(case: Case, record: AttemptStatus, end: Committed | Fault) -> Deci
 
 def _between(case: Case, record: AttemptStatus) -> Decision:
     """An attempt has failed and ended; the next one may be due."""
+    if any(attempt.alive for attempt in case.observed.attempts):
+        # A straggler: the Job controller made it just before it saw its Job go. The garbage collector takes it.
+        return Decision(requeue_after=LOOK_FOR_PODS)
     status = case.job.status
     fault = Fault(Failure(record.reason or Failure.INTERNAL_ERROR), record.message or "", record.exit_code, record.node)
     account = Account(
