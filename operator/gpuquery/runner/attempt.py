@@ -1,9 +1,11 @@
 """One attempt: from a plan to a report, in the one order in which nothing is paid for in vain.
 
 What needs no I/O is checked first (the query's text, its parameters, the engine), then the output (is it committed
-already, does it exist, can the store be trusted), then the inputs' schemas and the query's plan, and only then rows move.
+already, does it exist, can the store be trusted), then the inputs' schemas and the query's plan, and only then rows
+move.
 
-The work runs in a thread, so that the main thread stays free for signals: Polars holds its caller until a query is done.
+The work runs in a thread, so that the main thread stays free for signals: Polars holds its caller until a query is
+done.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from gpuquery.plan.plan import Plan
 from gpuquery.runner import engines, inputs, python_query, queries
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.progress import Tracker
-from gpuquery.runner.sink import Identity, Sink
 from gpuquery.runner.sink.faults import classify, redact
+from gpuquery.runner.sink.sink import Identity, Sink
 from gpuquery.runner.sql_plan import first_paragraph
 
 ABORT_SECONDS = 4.0
-"""How long the sink may take to withdraw what it staged; what is left then, the next attempt or the sweep takes away."""
+"""How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""
 COMMIT_SECONDS = 15.0
-"""How long a commit that has begun may go on after the order to stop: it is short, and half of one helps nobody."""
+"""How long a commit that has begun may go on after the order to stop: half of one helps nobody."""
 
 
 class Attempt:
@@ -116,18 +118,18 @@ class Attempt:
             self._tracker.enter(phase, detail)
 
     def _classified(self, exc: BaseException) -> JobError:
-        if isinstance(exc, JobError):
-            return exc
-        if python_query.is_users(exc.__traceback__):
-            return python_query.explained(exc)
-        if inputs.is_about_data(exc):
-            return inputs.explained(exc, self._plan.inputs, self._plan.store)
-        if self._tracker.phase is Phase.RUNNING:
-            error = classify(exc, "running the query", default=Failure.USER_ERROR)
-            if error.failure is Failure.USER_ERROR:
-                return JobError(error.failure, f"the query failed: {first_paragraph(exc)}")
-            return error
-        return classify(exc, self._tracker.phase.value)
+        # The sink runs the query, so it has classified what the query raised; the raised thing says more to its author.
+        raised = exc.__cause__ if isinstance(exc, JobError) and exc.__cause__ else exc
+        if isinstance(raised, JobError):
+            return raised
+        if python_query.is_users(raised.__traceback__):
+            return python_query.explained(raised)
+        if inputs.is_about_data(raised):
+            return inputs.explained(raised, self._plan.inputs, self._plan.store)
+        error = classify(exc, self._tracker.phase.value)
+        if error.failure is Failure.USER_ERROR:
+            return JobError(error.failure, f"the query failed: {first_paragraph(raised)}")
+        return error
 
     def _succeeded(self, committed: OutputStatus) -> Report:
         self._tracker.enter(Phase.DONE, f"version {committed.version}, {committed.rows} rows, {committed.files} files")

@@ -1,8 +1,8 @@
 """Inputs: from the object's URIs to Polars' lazy frames, and from Polars' errors to names that the author knows.
 
-Polars answers an empty glob with its own path expansion, and clashing files with one column and no file. The author wrote
-an input with a name and a URI, so every error names both, and files that do not fit together are looked up one by one
-(only then: the good case costs no further request).
+Polars answers an empty glob with its own path expansion, and clashing files with one column and no file. The author
+wrote an input with a name and a URI, so every error names both, and files that do not fit together are looked up one
+by one (only then: the good case costs no further request).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import polars as pl
 
@@ -81,9 +81,11 @@ def compiled(source: str) -> Callable[..., object]:
     except (SyntaxError, ValueError) as exc:
         place = f" at line {exc.lineno}, column {exc.offset}" if isinstance(exc, SyntaxError) else ""
         line = (exc.text or "").strip() if isinstance(exc, SyntaxError) else ""
-        raise _user_error(f"query.python does not compile{place}: {exc.args[0]}" + (f": {line}" if line else "")) from None
+        raise _user_error(
+            f"query.python does not compile{place}: {exc.args[0]}" + (f": {line}" if line else "")
+        ) from None
     with _told(), _no_writing([]):
-        exec(code, namespace)  # noqa: S102: the author's code, in the author's own pod
+        exec(code, namespace)  # noqa: S102 - the author's code, in the author's own pod
     function = namespace.get("query")
     if not callable(function):
         raise _user_error("query.python defines no function query(inputs, params)")
@@ -91,7 +93,7 @@ def compiled(source: str) -> Callable[..., object]:
         inspect.signature(function).bind({}, {})
     except TypeError as exc:
         raise _user_error(f"query.python: write def query(inputs, params): {exc}") from None
-    return function
+    return cast("Callable[..., object]", function)
 
 
 def plan(function: Callable[..., object], frames: Mapping[str, pl.LazyFrame], values: Mapping[str, Value]) -> Planned:
@@ -106,7 +108,8 @@ def plan(function: Callable[..., object], frames: Mapping[str, pl.LazyFrame], va
         result.collect_schema()
     if unused := sorted(set(values) - params.used):
         raise JobError(
-            Failure.INVALID_QUERY, f'parameter "{unused[0]}" is not used by query(): remove it or read params[{unused[0]!r}]'
+            Failure.INVALID_QUERY,
+            f'parameter "{unused[0]}" is not used by query(): remove it or read params[{unused[0]!r}]',
         )
     return Planned(result, tuple(collected))
 
@@ -114,7 +117,7 @@ def plan(function: Callable[..., object], frames: Mapping[str, pl.LazyFrame], va
 def own_frames(exc: BaseException) -> str:
     """Return the author's own frames of an exception, innermost last; empty if it did not come through their code."""
     frames = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename == FILENAME]
-    lines = [f'  {FILENAME} line {f.lineno}, in {f.name}: {(f.line or "").strip()[:160]}' for f in frames]
+    lines = [f"  {FILENAME} line {f.lineno}, in {f.name}: {(f.line or '').strip()[:160]}" for f in frames]
     return "\n".join(lines[-MAX_FRAMES:])
 
 
@@ -140,7 +143,7 @@ def _told() -> Iterator[None]:
         raise explained(exc) from None
 
 
-class _Writing(Exception):
+class _WritingError(Exception):
     """The author's code tried to write output."""
 
 
@@ -152,7 +155,7 @@ def _no_writing(collected: list[str]) -> Iterator[None]:
 
     def refuse(name: str) -> Callable[..., NoReturn]:
         def call(*_: object, **__: object) -> NoReturn:
-            raise _Writing(f"{name}() is refused: the runner writes the output; return the LazyFrame")
+            raise _WritingError(f"{name}() is refused: the runner writes the output; return the LazyFrame")
 
         return call
 
@@ -167,7 +170,7 @@ def _no_writing(collected: list[str]) -> Iterator[None]:
 
     for owner, name in originals:
         setattr(owner, name, refuse(name))
-    pl.LazyFrame.collect = noted  # type: ignore[assignment, method-assign]
+    pl.LazyFrame.collect = noted  # type: ignore[method-assign]
     try:
         yield
     finally:

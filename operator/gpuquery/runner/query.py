@@ -1,12 +1,13 @@
 """The query process: reads the plan, runs the attempt, leaves a report.
 
-It is a child of the supervisor: a crash, an abort in native code or the kernel's OOM killer takes this process and leaves
-one that can say so.
+It is a child of the supervisor: a crash, an abort in native code or the kernel's OOM killer takes this process and
+leaves one that can say so.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -47,10 +48,8 @@ def _run(path: Path, progress_fd: int | None) -> Report:
     def tell(progress: Progress) -> None:
         if progress_fd is not None:
             line = progress.model_dump_json(by_alias=True).encode() + b"\n"
-            try:
+            with contextlib.suppress(OSError):  # nobody listens any more
                 os.write(progress_fd, line)
-            except OSError:
-                pass  # nobody listens any more
 
     try:
         plan = plans.load(path)
