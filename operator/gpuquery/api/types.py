@@ -426,6 +426,8 @@ class AttemptStatus(Lenient):
     """Number of the attempt, from 1."""
     started: datetime
     """When its pods were asked for."""
+    ready: datetime | None = None
+    """When all its pods had become ready."""
     ended: datetime | None = None
     """When its last pod was gone."""
     reason: str | None = None
@@ -488,6 +490,8 @@ class GpuQueryJobStatus(Lenient):
     """Number of the current or last attempt."""
     attempts: tuple[AttemptStatus, ...] = ()
     """The last ten attempts."""
+    counted_failures: int | None = None
+    """Failed attempts that count against `backoffLimit`."""
     progress: ProgressStatus | None = None
     """How far the running attempt is."""
     output: OutputStatus | None = None
