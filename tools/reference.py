@@ -56,7 +56,9 @@ def _rules() -> Iterator[str]:
     fixed = ", ".join(f"`{name}`" for name in GpuQueryJobSpec.immutable)
     messages = [rule.message for rule in GpuQueryJobSpec.cel_rules]
     messages.append(f"these fields are immutable: {fixed}; delete the job and apply it again, or give it a new name")
-    yield "Beside the bounds of each field, the API server refuses:\n\n" + "\n".join(f"- {message}" for message in messages)
+    yield "Beside the bounds of each field, the API server refuses:\n\n" + "\n".join(
+        f"- {message}" for message in messages
+    )
 
 
 def _table(path: str, node: Mapping[str, Any]) -> Iterator[str]:
