@@ -49,6 +49,9 @@ def load_archive(layout: Layout, programs: Path, archive: Path) -> None:
 
 def _load_from_buildah(layout: Layout, programs: Path, name: str) -> None:
     host.require_commands({"buildah": "buildah"})
+    if (own := _buildah_id(name)) and own == _config_digest(layout, programs, name):
+        say(f"{name}: already on the node")
+        return
     folder = layout.state / "images" / name.replace("/", "_").replace(":", "_")
     folder.parent.mkdir(exist_ok=True)
     push = ["buildah", "push", "-q", "--disable-compression", name, f"oci:{folder}:{name}"]
@@ -57,9 +60,6 @@ def _load_from_buildah(layout: Layout, programs: Path, name: str) -> None:
         raise Refusal(f"{name} is neither a file nor an image that buildah has: {done.stderr.strip()}")
     index = json.loads((folder / "index.json").read_text())
     entry = next(entry for entry in index["manifests"] if _name(entry) == name)
-    if digests(layout, programs).get(name) == entry["digest"]:
-        say(f"{name}: already on the node")
-        return
     entry["annotations"]["io.containerd.image.name"] = name
     blobs = _missing(folder, entry, contents(layout, programs))
     with tempfile.NamedTemporaryFile(dir=layout.state, suffix=".tar") as thin:
@@ -71,6 +71,22 @@ def _load_from_buildah(layout: Layout, programs: Path, name: str) -> None:
         thin.flush()
         ctr(layout, programs, "images", "import", thin.name)
     say(f"{name}: loaded ({sum(blob.stat().st_size for blob in blobs) / 1e6:.1f} MB were new)")
+
+
+def _buildah_id(name: str) -> str | None:
+    """ID of an image in buildah's storage, which is the digest of its config."""
+    inspect = ["buildah", "inspect", "--type", "image", name]
+    done = subprocess.run(inspect, capture_output=True, text=True, env={**os.environ, **BUILDAH_ENV})
+    return f"sha256:{json.loads(done.stdout)['FromImageID']}" if done.returncode == 0 else None
+
+
+def _config_digest(layout: Layout, programs: Path, name: str) -> str | None:
+    """Digest of the config of an image on the node; a manifest's own digest changes with compression."""
+    manifest = digests(layout, programs).get(name)
+    if manifest is None:
+        return None
+    found = json.loads(ctr(layout, programs, "content", "get", manifest).stdout)
+    return str(found["config"]["digest"]) if "config" in found else None
 
 
 def _missing(folder: Path, entry: dict[str, Any], held: set[str]) -> list[Path]:
