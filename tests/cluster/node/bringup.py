@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import api, build, cgroup, host, images, network, parts, pki, process, teardown
 from .host import say
-from .layout import DNS_READY_URL, NODE, PROXY_READY_URL, Layout, Refusal
+from .layout import DNS_READY_URL, NODE, OUTSIDE, PROXY_READY_URL, Layout, Refusal
 from .parts import Options
 
 PARTS = (
@@ -93,6 +93,7 @@ def _fresh(layout: Layout, options: Options) -> str:
     host.require_free_ports()
     for folder in (layout.logs, layout.conf):
         folder.mkdir()
+    layout.outside.write_text(json.dumps([folder for folder in OUTSIDE if not Path(folder).exists()]))
     network.create(layout)
     cgroup.create()
     for path, content in parts.files(layout, programs).items():

@@ -52,8 +52,7 @@ def _load_from_buildah(layout: Layout, programs: Path, name: str) -> None:
     if (own := _buildah_id(name)) and own == _config_digest(layout, programs, name):
         say(f"{name}: already on the node")
         return
-    folder = layout.state / "images" / name.replace("/", "_").replace(":", "_")
-    folder.parent.mkdir(exist_ok=True)
+    folder = layout.state / "images"  # one layout for all, so that a shared base is packed once
     push = ["buildah", "push", "-q", "--disable-compression", name, f"oci:{folder}:{name}"]
     done = subprocess.run(push, capture_output=True, text=True, env={**os.environ, **BUILDAH_ENV})
     if done.returncode != 0:

@@ -1,9 +1,10 @@
 """Everything away again, also after a starter that was killed half-way.
 
-Nothing here reads a record of what was started: it looks at processes, cgroups, mounts and links, and takes
-away what carries the cluster's mark.
+No record says what was started: this looks at processes, cgroups, mounts and links, and takes away what
+carries the cluster's mark.
 """
 
+import json
 import shutil
 import subprocess
 import time
@@ -33,6 +34,9 @@ def down(layout: Layout) -> list[str]:
     if count := unmount_below(layout.state):
         removed.append(f"{count} mounts")
     removed += network.remove()
+    if layout.outside.exists():
+        for folder in json.loads(layout.outside.read_text()):
+            shutil.rmtree(folder, ignore_errors=True)
     if layout.state.exists():
         _remove_folder(layout.state)
         removed.append(f"folder {layout.state}")
