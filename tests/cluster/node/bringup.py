@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import api, build, cgroup, host, images, network, parts, pki, process, teardown
 from .host import say
-from .layout import DNS_READY_URL, NODE, OUTSIDE, PROXY_READY_URL, Layout, Refusal
+from .layout import DNS_READY_URL, NODE, OUTSIDE, PROXY_READY_URL, Layout, RefusedError
 from .parts import Options
 
 PARTS = (
@@ -75,7 +75,7 @@ def up(layout: Layout, options: Options) -> str:
 def _keep(layout: Layout, options: Options, now: Status) -> str:
     former = Options(**json.loads(layout.options.read_text()))
     if (changed := asdict(former) | {"gpus": options.gpus}) != asdict(options):
-        raise Refusal(f"already up with other options ({changed}): run `down` first to change them")
+        raise RefusedError(f"already up with other options ({changed}): run `down` first to change them")
     if now.gpus == options.gpus:
         return f"already up, with {now.gpus} simulated GPUs; nothing to do"
     api.set_gpus(layout, options.gpus)
@@ -109,7 +109,7 @@ def _fresh(layout: Layout, options: Options) -> str:
     start(parts.containerd(layout))
     pki.create(layout)
     start(parts.apiserver(layout))
-    _wait("containerd", lambda: layout.containerd_socket.exists(), started)
+    _wait("containerd", layout.containerd_socket.exists, started)
     images.load_archive(layout, programs, programs / "pause.tar")
     _wait("the API server", lambda: api.ready(layout), started)
     start(parts.controller_manager(layout, options))
@@ -135,14 +135,14 @@ def _wait(what: str, done: Callable[[], bool], started: Sequence[process.Running
             part.check()
         if time.monotonic() > deadline:
             logs = {str(part.log.parent) for part in started}
-            raise Refusal(f"{what} did not come within {PATIENCE:.0f} s; see the logs in {', '.join(logs)}")
+            raise RefusedError(f"{what} did not come within {PATIENCE:.0f} s; see the logs in {', '.join(logs)}")
         time.sleep(0.05)
 
 
 def _refuse_second_cluster(layout: Layout) -> None:
     others = {found.folder for found in process.owned()} - {str(layout.state)}
     if others:
-        raise Refusal(
+        raise RefusedError(
             f"a one-node cluster of another folder is up: {', '.join(sorted(others))}; one machine holds one. "
             f"Take it down with `GPUQUERY_CLUSTER_DIR={min(others)} … down`, or use it"
         )
@@ -151,5 +151,5 @@ def _refuse_second_cluster(layout: Layout) -> None:
 def programs_of(layout: Layout) -> Path:
     """The programs of a cluster that must be up."""
     if not status(layout).ready:
-        raise Refusal("the cluster is not up: run `up` first")
+        raise RefusedError("the cluster is not up: run `up` first")
     return build.programs(layout)

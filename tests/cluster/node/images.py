@@ -11,7 +11,7 @@ from typing import Any
 
 from . import host
 from .host import say
-from .layout import Layout, Refusal
+from .layout import Layout, RefusedError
 
 BUILDAH_ENV = {"STORAGE_DRIVER": "overlay"}
 
@@ -21,7 +21,7 @@ def ctr(layout: Layout, programs: Path, *arguments: str, **options: Any) -> "sub
     command = [str(programs / "ctr"), "-a", str(layout.containerd_socket), "-n", "k8s.io", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, **options)
     if done.returncode != 0:
-        raise Refusal(f"`ctr {' '.join(arguments)}` failed: {done.stderr.strip()}")
+        raise RefusedError(f"`ctr {' '.join(arguments)}` failed: {done.stderr.strip()}")
     return done
 
 
@@ -52,12 +52,14 @@ def _load_from_buildah(layout: Layout, programs: Path, name: str) -> None:
     if (own := _buildah_id(name)) and own == _config_digest(layout, programs, name):
         say(f"{name}: already on the node")
         return
-    folder = layout.state / "images"  # one layout for all, so that a shared base is packed once
+    folder = layout.cache / "images"  # one for all images and kept: a shared base is packed once
+    folder.mkdir(parents=True, exist_ok=True)
     push = ["buildah", "push", "-q", "--disable-compression", name, f"oci:{folder}:{name}"]
     done = subprocess.run(push, capture_output=True, text=True, env={**os.environ, **BUILDAH_ENV})
     if done.returncode != 0:
-        raise Refusal(f"{name} is neither a file nor an image that buildah has: {done.stderr.strip()}")
+        raise RefusedError(f"{name} is neither a file nor an image that buildah has: {done.stderr.strip()}")
     index = json.loads((folder / "index.json").read_text())
+    _forget_unnamed(folder, index)
     entry = next(entry for entry in index["manifests"] if _name(entry) == name)
     entry["annotations"]["io.containerd.image.name"] = name
     blobs = _missing(folder, entry, contents(layout, programs))
@@ -98,6 +100,19 @@ def _missing(folder: Path, entry: dict[str, Any], held: set[str]) -> list[Path]:
     manifest = json.loads(path(entry["digest"]).read_text())
     layers = {layer["digest"] for layer in manifest["layers"]}
     return [path(d) for d in (entry["digest"], manifest["config"]["digest"], *sorted(layers - held))]
+
+
+def _forget_unnamed(folder: Path, index: dict[str, Any]) -> None:
+    """Delete blobs that no named image of a layout needs any more."""
+    blobs = folder / "blobs" / "sha256"
+    manifests = {entry["digest"] for entry in index["manifests"] if _name(entry)}
+    needed = set(manifests)
+    for digest in manifests:
+        manifest = json.loads((blobs / digest.removeprefix("sha256:")).read_text())
+        needed |= {manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+    for blob in blobs.iterdir():
+        if f"sha256:{blob.name}" not in needed:
+            blob.unlink()
 
 
 def digests(layout: Layout, programs: Path) -> dict[str, str]:

@@ -33,7 +33,7 @@ OUTSIDE = ("/run/containerd", "/etc/cni", "/var/lib/cni", "/var/lib/kubelet", "/
 LOOPBACK_PORTS = {2379: "etcd", 2380: "etcd", 10257: "kube-controller-manager", 10259: "kube-scheduler"}
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """The machine or the caller must change something first; the message says what."""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .layout import Layout, Refusal
+from .layout import Layout, RefusedError
 
 FOLDER = "GPUQUERY_ONENODE_STATE"
 PART = "GPUQUERY_ONENODE_PART"
@@ -76,7 +76,7 @@ def end_all(pids: Callable[[], Iterable[int]], still_ours: Callable[[int], bool]
     deadline = time.monotonic() + limit
     while left := list(pids()):
         if time.monotonic() > deadline:
-            raise Refusal(f"{what}: processes {left} survive SIGKILL for {limit:.0f} s (stuck in the kernel?)")
+            raise RefusedError(f"{what}: processes {left} survive SIGKILL for {limit:.0f} s (stuck in the kernel?)")
         for pid in left:
             end(pid, still_ours)
         time.sleep(0.02)
@@ -94,7 +94,7 @@ class Running:
         """Raise with the end of its log if the part has exited."""
         if (code := self.process.poll()) is not None:
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
-            raise Refusal(f"{self.part} ended with exit code {code}; the end of {self.log}:\n{tail}")
+            raise RefusedError(f"{self.part} ended with exit code {code}; the end of {self.log}:\n{tail}")
 
 
 def start(layout: Layout, part: str, command: Sequence[str], path: Path) -> Running:
@@ -107,7 +107,7 @@ def start(layout: Layout, part: str, command: Sequence[str], path: Path) -> Runn
     }
     log = layout.log(part)
     with log.open("ab") as out:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [str(path / command[0]), *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=out,

