@@ -42,6 +42,7 @@ lint: venv ## Style, types and layers
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(PY) -m tools.generate --check
 
 .PHONY: unit
 unit: venv ## Tests that need no cluster

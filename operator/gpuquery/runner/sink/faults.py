@@ -1,0 +1,168 @@
+"""Faults: what an exception of a store, of Polars or of the operating system means for the job.
+
+One fault shows up under many types (Polars alone wraps the same 403 as OSError, ComputeError or PermissionError), so
+texts are looked at as a last resort, and only texts that speak about a store at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+import polars as pl
+from botocore import exceptions as boto
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.errors import JobError
+
+MAX_MESSAGE = 1200
+
+_OUTAGES = (
+    boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError,
+    ConnectionError, TimeoutError,
+)  # fmt: skip
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError, boto.TokenRetrievalError,
+    boto.UnauthorizedSSOTokenError, boto.ProfileNotFound,
+)  # fmt: skip
+_TRANSIENT_CODES = {
+    "SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "InternalError", "ServiceUnavailable",
+    "RequestLimitExceeded", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch", "OperationAborted",
+}  # fmt: skip
+_STORE_TEXT = re.compile(r"object-store error|Error performing|Generic \w+ error|S3 error|amazonaws|HTTP error", re.I)
+_AUTH_TEXT = re.compile(
+    r"\b403\b|\b401\b|lacked the necessary privileges|lacked valid authentication|InvalidAccessKeyId"
+    r"|SignatureDoesNotMatch|AccessDenied|ExpiredToken|NoCredentials|Unable to locate credentials",
+)
+_NO_BUCKET_TEXT = re.compile(r"NoSuchBucket")
+_MISSING_TEXT = re.compile(r"\b404\b|not found|NoSuchKey|expanded paths were empty", re.I)
+_OUTAGE_TEXT = re.compile(
+    r"after \d+ retries|\b50[0-4]\b|SlowDown|error sending request|timed? ?out|connection (refused|reset|closed)", re.I
+)
+_OS_FAILURES = {
+    errno.EACCES: Failure.STORAGE_AUTH,
+    errno.EPERM: Failure.STORAGE_AUTH,
+    errno.EROFS: Failure.STORAGE_AUTH,
+    errno.ENOSPC: Failure.SCRATCH_FULL,
+    errno.EDQUOT: Failure.SCRATCH_FULL,
+    errno.ENAMETOOLONG: Failure.OUTPUT_LIMIT,
+    errno.ENOENT: Failure.INVALID_INPUT,
+    errno.EIO: Failure.STORAGE_UNAVAILABLE,
+    errno.ESTALE: Failure.STORAGE_UNAVAILABLE,
+}
+_QUERY_ERRORS = (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError)
+_WAYS_OUT = {
+    Failure.STORAGE_AUTH: "check the credentials (storage.secretName or storage.serviceAccountName) and their rights",
+    Failure.STORAGE_UNAVAILABLE: "check storage.endpoint and that the store is up",
+}
+
+
+def is_transient(exc: BaseException) -> bool:
+    """Whether the same request may well succeed a little later."""
+    if isinstance(exc, _OUTAGES):
+        return not isinstance(exc, boto.SSLError)
+    if isinstance(exc, boto.ClientError):
+        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or status == 429 or error_code(exc) in _TRANSIENT_CODES
+    return False
+
+
+def error_code(exc: boto.ClientError) -> str:
+    """Code of an S3 error: `NoSuchUpload`; for answers without a body, the HTTP status."""
+    return str(exc.response.get("Error", {}).get("Code", ""))
+
+
+def classify(exc: BaseException, what: str = "", *, default: Failure = Failure.INTERNAL_ERROR) -> JobError:
+    """Give an exception its failure class and a message without secrets.
+
+    `what` says what was being done, e.g. "writing s3://lake/out". `default` is the class of an exception that is no
+    fault of a store: while a user's query runs, that is the user's error.
+    """
+    if isinstance(exc, JobError):
+        return exc
+    failure = _class_of(exc) or default
+    text = redact(_text_of(exc))
+    message = f"{what}: {text}" if what else text
+    if way_out := _WAYS_OUT.get(failure):
+        message = f"{message}; {way_out}"
+    return JobError(failure, message)
+
+
+def _text_of(exc: BaseException) -> str:
+    if isinstance(exc, boto.ClientError):  # boto3's own text counts retries, which are ours
+        return f"{error_code(exc)}: {exc.response.get('Error', {}).get('Message', '')}".rstrip(": ")
+    return str(exc) or type(exc).__name__
+
+
+def _class_of(exc: BaseException) -> Failure | None:
+    if isinstance(exc, MemoryError):
+        return Failure.HOST_OUT_OF_MEMORY
+    if isinstance(exc, _NO_CREDENTIALS):
+        return Failure.STORAGE_AUTH
+    if isinstance(exc, _OUTAGES):
+        return Failure.STORAGE_UNAVAILABLE
+    if isinstance(exc, boto.ClientError):
+        return _class_of_answer(exc)
+    if isinstance(exc, _QUERY_ERRORS):
+        return Failure.INVALID_QUERY
+    if isinstance(exc, (OSError, pl.exceptions.PolarsError)):
+        return _class_of_text(str(exc)) or _class_of_os_error(exc)
+    return None
+
+
+def _class_of_answer(exc: boto.ClientError) -> Failure:
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status in (401, 403) or _AUTH_TEXT.search(error_code(exc)):
+        return Failure.STORAGE_AUTH
+    if is_transient(exc) or status == 404:
+        return Failure.STORAGE_UNAVAILABLE
+    return Failure.INTERNAL_ERROR
+
+
+def _class_of_text(text: str) -> Failure | None:
+    if not _STORE_TEXT.search(text) and not _MISSING_TEXT.search(text):
+        return None
+    if _STORE_TEXT.search(text):
+        if _AUTH_TEXT.search(text):
+            return Failure.STORAGE_AUTH
+        if _NO_BUCKET_TEXT.search(text):
+            return Failure.STORAGE_UNAVAILABLE
+        if _MISSING_TEXT.search(text):
+            return Failure.INVALID_INPUT
+        if _OUTAGE_TEXT.search(text):
+            return Failure.STORAGE_UNAVAILABLE
+    if "expanded paths were empty" in text:
+        return Failure.INVALID_INPUT
+    return None
+
+
+def _class_of_os_error(exc: BaseException) -> Failure | None:
+    if isinstance(exc, FileNotFoundError):
+        return Failure.INVALID_INPUT
+    if isinstance(exc, PermissionError):
+        return Failure.STORAGE_AUTH
+    if isinstance(exc, OSError) and exc.errno is not None:
+        return _OS_FAILURES.get(exc.errno)
+    if isinstance(exc, pl.exceptions.PolarsError):
+        return Failure.USER_ERROR
+    return None
+
+
+_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+_SIGNED = re.compile(
+    r"<(AWSAccessKeyId|StringToSign|StringToSignBytes|SignatureProvided|CanonicalRequest|CanonicalRequestBytes)>"
+    r".*?</\1>|(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+|(Credential=|Signature=)[^,\s]+",
+    re.S,
+)
+
+
+def redact(text: str) -> str:
+    """Take out what must not stand in a status: credentials, signatures, and text beyond 1,200 characters."""
+    for name in _SECRET_VARIABLES:
+        value = os.environ.get(name, "")
+        if len(value) >= 4:
+            text = text.replace(value, "***")
+    text = _SIGNED.sub(lambda m: f"{m[2] or m[3] or ''}***", text)
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + " ..."

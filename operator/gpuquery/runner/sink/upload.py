@@ -1,0 +1,248 @@
+"""Deferred uploads: file objects that Polars writes to, whose bytes go to the store at once and stay invisible.
+
+Polars calls `write` from its own threads and lets go of the object when the file is whole; `io.RawIOBase` turns that
+into `close`. Requests run in a bounded pool, and `write` waits when too many bytes are on their way, so memory is
+bounded by (pieces under way + one unfinished piece for each open file), whatever the size of the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.sink import footer
+from gpuquery.runner.sink.faults import classify
+from gpuquery.runner.sink.record import StagedFile
+from gpuquery.runner.sink.store import DATA, Piece, Store
+
+MIB = 1 << 20
+PIECE = 8 * MIB
+SMALL_PIECE = 5 * MIB
+"""S3's least size of a part that is not the last."""
+MANY_FILES = 32
+THREADS = 12
+UNDER_WAY = 16
+HOLD_LEAST, HOLD_MOST, HOLD_SHARE = 1 * MIB, 8 * MIB, 8
+"""How much of a file's end is held back, so that its metadata is at hand when the row count is wanted."""
+
+Progress = Callable[[int, int, int], None]
+
+
+@dataclass
+class _File:
+    """What is known of one file while it is written. Its writer is a separate object, see `DeferredFile`."""
+
+    path: str
+    values: Mapping[str, str | None]
+    piece: int
+    chunks: deque[bytes] = field(default_factory=deque)
+    held: int = 0
+    sent: int = 0
+    pieces: list[Future[str]] = field(default_factory=list)
+    rows: int | None = None
+    sealed: bool = False
+    upload_id: str = ""
+    begin: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Uploads:
+    """All uploads of one rank. `open` and what it returns may be used from many threads."""
+
+    def __init__(self, store: Store, *, stop: threading.Event, on_progress: Progress | None = None) -> None:
+        self._store = store
+        self._stop = stop
+        self._on_progress = on_progress
+        self._pool = ThreadPoolExecutor(THREADS, "upload")
+        self._room = threading.BoundedSemaphore(UNDER_WAY)
+        self._lock = threading.Lock()
+        self._files: list[_File] = []
+        self._open = 0
+        self._totals = [0, 0, 0]
+        self._incomplete: JobError | None = None
+        self.fault: JobError | None = None
+        """The first thing that went wrong; whatever Polars makes of it later says less."""
+
+    def open(self, path: str, values: Mapping[str, str | None]) -> DeferredFile:
+        """Open a file below data/ for writing."""
+        self._check()
+        self._store.check_key(DATA + path)
+        with self._lock:
+            self._open += 1
+            file = _File(path, values, PIECE if self._open <= MANY_FILES else SMALL_PIECE)
+            self._files.append(file)
+        return DeferredFile(self, file)
+
+    def finish(self) -> Sequence[StagedFile]:
+        """Wait until every byte is in the store; what is returned can be committed. May be called again."""
+        for file in self._files:
+            self.seal(file)
+        if self._incomplete is not None:
+            raise self._incomplete
+        staged = []
+        for file in self._files:
+            try:
+                tags = tuple(piece.result() for piece in file.pieces)
+            except Exception as exc:
+                raise self.fail(exc) from exc
+            staged.append(
+                StagedFile(
+                    path=file.path,
+                    upload_id=file.upload_id,
+                    pieces=tags,
+                    bytes=file.sent,
+                    rows=file.rows or 0,
+                    values=file.values,
+                )
+            )
+        self._check()
+        return staged
+
+    def abandon(self, store: Store, patience: float) -> None:
+        """Drop all uploads through `store`, within about `patience` seconds. `stop` must have been set before."""
+        deadline = time.monotonic() + patience
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for file in self._files:
+            for piece in file.pieces:
+                if not piece.done() and (left := deadline - time.monotonic()) > 0:
+                    _wait(piece, left)
+        begun = [file for file in self._files if file.upload_id]
+        store.parallel(lambda file: store.abort(DATA + file.path, file.upload_id), begun)
+
+    def write(self, file: _File, data: bytes) -> None:
+        """Take bytes; give a piece to the pool when it is whole."""
+        self._check()
+        if file.sealed:
+            raise self.fail(JobError(Failure.INTERNAL_ERROR, f"{file.path} was written to after its end"))
+        file.chunks.append(data)
+        file.held += len(data)
+        hold = min(HOLD_MOST, max(HOLD_LEAST, file.sent // HOLD_SHARE))
+        while file.held >= file.piece + hold:
+            self._send(file, _take(file, file.piece))
+
+    def seal(self, file: _File) -> None:
+        """The file is whole: count its rows and send its last piece."""
+        with self._lock:
+            if file.sealed:
+                return
+            file.sealed = True
+            self._open -= 1
+        if self._stop.is_set() or self.fault is not None:
+            file.chunks.clear()
+            return
+        tail = _take(file, file.held)
+        try:
+            file.rows = footer.row_count(tail)
+        except footer.NotParquetError as exc:
+            # The usual cause is a query that failed in the middle, whose own error is the one that counts. So this is
+            # no fault yet, but nothing can be committed.
+            self._incomplete = JobError(Failure.INTERNAL_ERROR, f"{file.path} is not a whole parquet file: {exc}")
+            return
+        self._send(file, tail)
+        self._report(files=1, rows=file.rows)
+
+    def fail(self, exc: BaseException) -> JobError:
+        """Remember the first fault, and give it back."""
+        self._remember(classify(exc, "writing the output"))
+        assert self.fault is not None
+        return self.fault
+
+    def _remember(self, fault: JobError) -> None:
+        with self._lock:
+            self.fault = self.fault or fault
+
+    def _check(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+        if self._stop.is_set():
+            raise JobError(Failure.WORKER_LOST, "the attempt was told to stop")
+
+    def _send(self, file: _File, body: bytes) -> None:
+        piece = Piece(len(file.pieces) + 1, file.sent, body)
+        file.sent += len(body)
+        while not self._room.acquire(timeout=1):
+            self._check()
+        try:
+            future = self._pool.submit(self._upload, file, piece)
+        except RuntimeError as exc:  # the pool is shut down: the attempt was told to stop
+            self._room.release()
+            raise JobError(Failure.WORKER_LOST, "the attempt was told to stop") from exc
+        future.add_done_callback(lambda _: self._room.release())
+        file.pieces.append(future)
+
+    def _upload(self, file: _File, piece: Piece) -> str:
+        try:
+            self._check()
+            key = DATA + file.path
+            with file.begin:
+                file.upload_id = file.upload_id or self._store.begin(key)
+            if self._stop.is_set():  # `abandon` may have looked before the upload had an id
+                self._store.abort(key, file.upload_id)
+            self._check()
+            tag = self._store.upload(key, file.upload_id, piece)
+            self._report(size=len(piece.body))
+        except Exception as exc:
+            raise self.fail(exc) from exc
+        return tag
+
+    def _report(self, *, files: int = 0, rows: int = 0, size: int = 0) -> None:
+        if self._on_progress is None:
+            return
+        with self._lock:
+            self._totals = [self._totals[0] + files, self._totals[1] + rows, self._totals[2] + size]
+            totals = tuple(self._totals)
+        self._on_progress(*totals)
+
+
+class DeferredFile(io.RawIOBase):
+    """The writer of one file. Nothing else may refer to it: that Polars lets go of it means that the file is whole."""
+
+    def __init__(self, uploads: Uploads, file: _File) -> None:
+        super().__init__()
+        self._uploads = uploads
+        self._file = file
+
+    def writable(self) -> bool:
+        """Say that it can be written."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Take all of `data`; waits while too much is on its way."""
+        self._uploads.write(self._file, bytes(data))  # no copy where Polars hands over bytes
+        return len(data)
+
+    def close(self) -> None:
+        """Seal the file. Never raises: it may be called by the garbage collector, so faults wait in `Uploads`."""
+        if not self.closed:
+            try:
+                self._uploads.seal(self._file)
+            except Exception as exc:
+                self._uploads.fail(exc)
+        super().close()
+
+
+def _take(file: _File, size: int) -> bytes:
+    """Take exactly `size` bytes off the front: equal pieces, as some S3 servers demand."""
+    taken, left = [], size
+    while left:
+        chunk = file.chunks.popleft()
+        if len(chunk) > left:
+            file.chunks.appendleft(chunk[left:])
+            chunk = chunk[:left]
+        taken.append(chunk)
+        left -= len(chunk)
+    file.held -= size
+    return taken[0] if len(taken) == 1 else b"".join(taken)
+
+
+def _wait(piece: Future[str], seconds: float) -> None:
+    with contextlib.suppress(TimeoutError, CancelledError):
+        piece.exception(timeout=seconds)

@@ -1,0 +1,116 @@
+"""Where data lives and how to reach it: one meaning of a URI and of `StoreAccess` for boto3 and for Polars.
+
+Credentials never pass through here: boto3 finds them in the pod's environment (a Secret, or the token of a cloud
+identity), and Polars asks boto3. So no plan, log line or error message can hold one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+
+from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CONNECT_TIMEOUT = 5
+"""Seconds until an endpoint that does not answer counts as unreachable, once."""
+READ_TIMEOUT = 30
+HURRIED_READ_TIMEOUT = 8
+PATIENCE = 300
+"""Seconds for which a request is tried again: longer than a store's restart, shorter than a person's patience."""
+CONNECTIONS = 32
+DEFAULT_REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A folder or file: a bucket and a prefix without slashes around it, or (`bucket` empty) an absolute path."""
+
+    uri: str
+    bucket: str
+    prefix: str
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether it is in an object store."""
+        return bool(self.bucket)
+
+
+def locate(uri: str) -> Location:
+    """Split `s3://bucket/prefix` or `file:///path`. Percent signs are taken literally, as Polars takes them."""
+    scheme, _, rest = uri.partition("://")
+    if scheme == "s3":
+        bucket, _, prefix = rest.partition("/")
+        if bucket:
+            return Location(uri.rstrip("/"), bucket, prefix.strip("/"))
+    elif scheme == "file" and rest.startswith("/"):
+        return Location(uri.rstrip("/"), "", rest.rstrip("/") or "/")
+    raise JobError(Failure.INVALID_PLAN, f"{uri!r} is not a place for data: write s3://bucket/folder or file:///folder")
+
+
+def s3_client(access: StoreAccess, *, hurried: bool = False) -> S3Client:
+    """Make a boto3 client that never retries by itself: `retrying` does, until a deadline and not by a count.
+
+    `hurried` is for questions whose answer must come within seconds, be it "no".
+    """
+    path_style = access.path_style or bool(access.endpoint and _is_address(access.endpoint))
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=HURRIED_READ_TIMEOUT if hurried else READ_TIMEOUT,
+        retries={"total_max_attempts": 1},
+        max_pool_connections=CONNECTIONS,
+        s3={"addressing_style": "path" if path_style else "auto"},
+        tcp_keepalive=True,
+        # TLS and payload signatures guard the bytes already; many S3 servers do not take trailing checksums.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    region = access.region or (DEFAULT_REGION if access.endpoint else None)
+    return boto3.session.Session().client("s3", endpoint_url=access.endpoint, region_name=region, config=config)
+
+
+def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
+    """Give `storage_options` for a Polars scan of `uri`; empty for a local path.
+
+    Polars' own defaults give up after eight tries within seconds; these survive an outage of minutes.
+    """
+    place = locate(uri)
+    if not place.is_s3:
+        return {}
+    options: dict[str, Any] = {
+        "max_retries": 50,
+        "retry_timeout_ms": PATIENCE * 1000,
+        "retry_max_backoff_ms": 10_000,
+        "timeout": f"{READ_TIMEOUT}s",
+        "connect_timeout": f"{CONNECT_TIMEOUT}s",
+    }
+    region = access.region or (DEFAULT_REGION if access.endpoint else None)
+    if region:
+        options["aws_region"] = region
+    if access.endpoint:
+        host_style = not access.path_style and not _is_address(access.endpoint)
+        options["aws_endpoint_url"] = _with_bucket(access.endpoint, place.bucket) if host_style else access.endpoint
+        options["aws_virtual_hosted_style_request"] = "true" if host_style else "false"
+        if access.endpoint.startswith("http://"):
+            options["aws_allow_http"] = "true"
+    return options
+
+
+def _is_address(endpoint: str) -> bool:
+    """Whether the endpoint's host is an IP address or a single word: no bucket name can stand before those."""
+    host = urlsplit(endpoint).hostname or ""
+    return "." not in host or host.replace(".", "").isdigit() or ":" in host
+
+
+def _with_bucket(endpoint: str, bucket: str) -> str:
+    """Object_store wants the bucket in the endpoint's host name when it addresses by host."""
+    parts = urlsplit(endpoint)
+    return parts._replace(netloc=f"{bucket}.{parts.netloc}").geturl()
