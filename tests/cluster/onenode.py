@@ -70,7 +70,8 @@ def status(layout: Layout, _: argparse.Namespace) -> int:
 
 def kubeconfig(layout: Layout, _: argparse.Namespace) -> int:
     """Print what a shell must set to use the cluster."""
-    print(f"export KUBECONFIG={layout.kubeconfig} PATH={build.programs(layout)}:$PATH")
+    programs = process.programs(layout) or build.programs(layout)
+    print(f"export KUBECONFIG={layout.kubeconfig} PATH={programs}:$PATH")
     return 0
 
 

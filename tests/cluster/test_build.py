@@ -1,10 +1,12 @@
 """Programs are built once, from what the modules pin, by a Go that is new enough."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from node import build, toolchain
-from node.layout import RefusedError
+from node.layout import Layout, RefusedError
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,22 @@ def test_the_version_stamp_is_what_the_module_pins() -> None:
     assert f"gitVersion={pinned}" in " ".join(build.MODULES[0].flags())
     with pytest.raises(RefusedError, match="does not require"):
         build.kubernetes_version("module empty\n")
+
+
+def test_two_builders_at_once_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[Path] = []
+
+    def slowly(_: Layout, folder: Path) -> None:
+        built.append(folder)
+        time.sleep(0.2)
+        folder.mkdir(parents=True)
+
+    monkeypatch.setattr(build, "_build", slowly)
+    layout = Layout(state=tmp_path / "state", cache=tmp_path / "cache")
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda _: build.ensure(layout), range(2)))
+    assert built == [folders[0]]
+    assert folders[0] == folders[1]
 
 
 def test_progress_counts_downloads_and_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,6 +73,8 @@ def up(layout: Layout, options: Options) -> str:
 
 
 def _keep(layout: Layout, options: Options, now: Status) -> str:
+    if (running := process.programs(layout)) != build.programs(layout):
+        raise RefusedError(f"already up with other versions (from {running}): run `down` first to change them")
     former = Options(**json.loads(layout.options.read_text()))
     if (changed := asdict(former) | {"gpus": options.gpus}) != asdict(options):
         raise RefusedError(f"already up with other options ({changed}): run `down` first to change them")
@@ -150,6 +152,7 @@ def _refuse_second_cluster(layout: Layout) -> None:
 
 def programs_of(layout: Layout) -> Path:
     """The programs of a cluster that must be up."""
-    if not status(layout).ready:
+    running = process.programs(layout)
+    if not status(layout).ready or running is None:
         raise RefusedError("the cluster is not up: run `up` first")
-    return build.programs(layout)
+    return running

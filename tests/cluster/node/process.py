@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def owned(proc: Path = PROC) -> Iterator[Owned]:
 def of(layout: Layout) -> list[Owned]:
     """Every process of this cluster."""
     return [found for found in owned() if found.folder == str(layout.state)]
+
+
+def programs(layout: Layout) -> Path | None:
+    """Folder of the programs that a running cluster was started from, which may be another version's."""
+    for found in of(layout):
+        with suppress(OSError):
+            if found.part == found.command:
+                return Path(f"/proc/{found.pid}/exe").readlink().parent
+    return None
 
 
 def end(pid: int, still_ours: Callable[[int], bool], sig: signal.Signals = signal.SIGKILL) -> None:
