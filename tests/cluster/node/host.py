@@ -10,11 +10,10 @@ from pathlib import Path
 
 from .layout import LOOPBACK_PORTS, RefusedError
 
-# command -> Debian package, by what needs it
+# command -> Debian packages, by what needs it
 RUN = {"ip": "iproute2", "nft": "nftables", "openssl": "openssl", "mount": "mount", "umount": "mount"}
-BUILD = {"gcc": "gcc", "pkg-config": "pkg-config"}
+BUILD = {"gcc": "gcc libc6-dev", "pkg-config": "pkg-config"}
 BUILD_LIBRARIES = {"libseccomp": "libseccomp-dev"}  # pkg-config name -> Debian package
-IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 
 def say(message: str) -> None:
@@ -42,7 +41,7 @@ def require_root() -> None:
 
 def require_commands(commands: dict[str, str], libraries: dict[str, str] | None = None) -> None:
     """Install the packages that are missing (Debian and Ubuntu), or name them (elsewhere)."""
-    missing = {package for command, package in commands.items() if shutil.which(command) is None}
+    missing = {name for command, names in commands.items() if shutil.which(command) is None for name in names.split()}
     if libraries and shutil.which("pkg-config"):
         missing |= {p for lib, p in libraries.items() if subprocess.call(["pkg-config", "--exists", lib]) != 0}
     elif libraries:
