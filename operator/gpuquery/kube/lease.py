@@ -43,15 +43,12 @@ class PatientLock(LeaseLock):
             return False, ApiException(status=0, reason=f"no answer: {type(error).__name__}")
 
     async def create(self, name: str, namespace: str, election_record: Any) -> bool:
-        """Create the Lease.
+        """Create the Lease. The official lock passes `pretty=True`, which its own client 37.0 refuses."""
+        lease = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
+        return await self._tried(self._created(namespace, lease))
 
-        Not by the official lock's own method: its `pretty=True` fails the client's argument validation (37.0.1, 37.0.2).
-        """
-        body = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
-        return await self._tried(self._created(namespace, body))
-
-    async def _created(self, namespace: str, body: V1Lease) -> bool:
-        await self.api_instance.create_namespaced_lease(namespace, body)
+    async def _created(self, namespace: str, lease: V1Lease) -> bool:
+        self.lease_reference = await self.api_instance.create_namespaced_lease(namespace, lease)
         return True
 
     async def update(self, name: str, namespace: str, updated_record: Any) -> bool:
