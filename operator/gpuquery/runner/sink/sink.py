@@ -96,9 +96,9 @@ class Sink:
             sweep_finished(self._store, self._identity.uid)
             return self._status(record)
         hurried.check_fence()
-        hurried.check_mode()
         self._probe()
         sweep(self._store, self._committer, self._job, self._identity.attempt)
+        hurried.check_mode()
         return None
 
     def check_schema(self, schema: pl.Schema) -> None:
