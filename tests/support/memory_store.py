@@ -1,7 +1,7 @@
 """A store in memory whose callers take turns, one call at a time, in an order that the test decides; any may die.
 
-Each actor is a thread that stops before every call of its store until the scheduler lets it go on. So a schedule (a list
-of small numbers) determines everything, and hypothesis can search and shrink it.
+Each actor is a thread that stops before every call of its store until the scheduler lets it go on. So a schedule (a
+list of small numbers) determines everything, and hypothesis can search and shrink it.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Actor:
             work(self._store)
         except Crash:
             pass
-        except BaseException as exc:  # noqa: BLE001
+        except BaseException as exc:
             self.error = exc
         self.ended = True
         self._paused.release()

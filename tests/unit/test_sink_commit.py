@@ -127,10 +127,9 @@ def test_any_interleaving_of_racing_and_crashing_attempts_commits_each_job_at_mo
     last = {item.job: item for item in sorted(tries, key=lambda item: item.attempt)}.values()
     for item in last:  # the operator starts another attempt of each job, which is not disturbed
         again = Try(item.job, item.attempt + 1, item.mode, item.rows)
-        try:
-            again.run(MemoryStore(content))
-        except JobError as exc:
-            assert exc.failure is Failure.OUTPUT_EXISTS, exc
+        actor = Actor(content, again.run)
+        play([actor], [])
+        assert actor.error is None or actor.error.failure is Failure.OUTPUT_EXISTS
     uids = [record.job.uid for record in commits(content)]
     assert len(uids) == len(set(uids))
     assert content.data() == live(content)
@@ -173,6 +172,17 @@ def test_a_job_whose_attempts_all_crashed_after_the_record_is_published_by_the_n
     assert content.data() == set()
     run(content, Try(1))
     assert len(content.data()) == 4
+
+
+def test_a_slow_publisher_whose_files_were_published_and_replaced_meanwhile_succeeds():
+    content = Content()
+    slow = Actor(content, Try(0).run)
+    while not commits(content):
+        slow.step()
+    run(content, Try(1, mode=OutputMode.OVERWRITE))
+    play([slow], [])
+    assert slow.error is None
+    assert content.data() == live(content) == {file.path for file in commits(content)[1].add}
 
 
 def test_error_if_exists_names_the_version_and_the_job_that_is_there():

@@ -131,8 +131,7 @@ class Sink:
         except (Exception, pl.exceptions.PanicException) as exc:
             if self._uploads.fault is not None:
                 raise self._uploads.fault from exc
-            if self._stop.is_set():
-                raise _stopped() from exc
+            self._check_stop()
             raise classify(exc, default=Failure.USER_ERROR) from exc
         staged = self._uploads.finish()
         if not staged and self._identity.rank == 0:
@@ -147,10 +146,10 @@ class Sink:
         If another attempt of this job was faster, its commit counts and is returned. Raises OutputExists if the mode
         is errorIfExists and another job was faster.
         """
+        self._check_stop()
         result = Result(self._pending(), self._columns, self._output.partition_by)
         with self._state:
-            if self._stop.is_set():
-                raise _stopped()
+            self._check_stop()
             self._committing = True
         try:
             outcome = self._committer.commit(result)
@@ -238,6 +237,10 @@ class Sink:
             self._leased = time.monotonic()
         self._store.put(lease_key(self._identity.uid, self._identity.attempt, self._identity.rank), b"")
 
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise JobError(Failure.WORKER_LOST, "the attempt was told to stop before it committed")
+
     def _progress(self, files: int, rows: int, size: int) -> None:
         self._lease()
         if self._on_progress is not None:
@@ -271,7 +274,3 @@ class Sink:
             bytes=record.bytes,
             partitions=len(folders),
         )
-
-
-def _stopped() -> JobError:
-    return JobError(Failure.WORKER_LOST, "the attempt was told to stop before it committed")

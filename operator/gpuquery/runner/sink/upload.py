@@ -51,6 +51,7 @@ class _File:
     rows: int | None = None
     sealed: bool = False
     upload_id: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
     begin: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -120,20 +121,34 @@ class Uploads:
     def write(self, file: _File, data: bytes) -> None:
         """Take bytes; give a piece to the pool when it is whole."""
         self._check()
-        if file.sealed:
-            raise self.fail(JobError(Failure.INTERNAL_ERROR, f"{file.path} was written to after its end"))
-        file.chunks.append(data)
-        file.held += len(data)
-        hold = min(HOLD_MOST, max(HOLD_LEAST, file.sent // HOLD_SHARE))
-        while file.held >= file.piece + hold:
-            self._send(file, _take(file, file.piece))
+        with file.lock:
+            if file.sealed:
+                raise self.fail(JobError(Failure.INTERNAL_ERROR, f"{file.path} was written to after its end"))
+            file.chunks.append(data)
+            file.held += len(data)
+            hold = min(HOLD_MOST, max(HOLD_LEAST, file.sent // HOLD_SHARE))
+            while file.held >= file.piece + hold:
+                self._send(file, _take(file, file.piece))
 
     def seal(self, file: _File) -> None:
-        """The file is whole: count its rows and send its last piece."""
+        """The file is whole: count its rows and send its last piece.
+
+        Polars lets go of a file in a thread of its own, perhaps only while `finish` is looking at it already; hence the
+        file's lock, so that whoever comes second finds the work done.
+        """
+        with file.lock:
+            if not file.sealed:
+                file.sealed = True
+                self._send_last(file)
+
+    def fail(self, exc: BaseException) -> JobError:
+        """Remember the first fault, and give it back."""
+        self._remember(classify(exc, "writing the output"))
+        assert self.fault is not None
+        return self.fault
+
+    def _send_last(self, file: _File) -> None:
         with self._lock:
-            if file.sealed:
-                return
-            file.sealed = True
             self._open -= 1
         if self._stop.is_set() or self.fault is not None:
             file.chunks.clear()
@@ -148,12 +163,6 @@ class Uploads:
             return
         self._send(file, tail)
         self._report(files=1, rows=file.rows)
-
-    def fail(self, exc: BaseException) -> JobError:
-        """Remember the first fault, and give it back."""
-        self._remember(classify(exc, "writing the output"))
-        assert self.fault is not None
-        return self.fault
 
     def _remember(self, fault: JobError) -> None:
         with self._lock:
