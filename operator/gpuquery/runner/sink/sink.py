@@ -7,13 +7,14 @@
         sink.write(lf)                 # bytes go to the store and stay invisible
         done = sink.commit()           # rank 0
 
-Every method raises `JobError` with the class of the failure. After an error, and on SIGTERM from another thread, call
-`abort`. It knows by itself when nothing may be dropped any more because a commit may already stand.
+Every method raises `JobError` with the class of the failure. After an error, and on SIGTERM, call `abort`: from another
+thread than the one that writes, never inside a signal handler, for it takes locks. It knows by itself when nothing may be dropped any more because a commit may already stand.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
 import threading
 import time
@@ -40,6 +41,8 @@ from gpuquery.runner.sink.upload import Progress, Uploads
 
 if TYPE_CHECKING:
     from polars.io.partition import FileProviderArgs
+
+_LOG = logging.getLogger(__name__)
 
 BYTES_PER_FILE = 1 << 30
 """Bytes in memory of a file's rows: a few hundred MB compressed, small enough to be read by many workers."""
@@ -97,7 +100,7 @@ class Sink:
             return self._status(record)
         hurried.check_fence()
         self._probe()
-        sweep(self._store, self._committer, self._job, self._identity.attempt)
+        self._sweep()
         hurried.check_mode()
         return None
 
@@ -159,6 +162,7 @@ class Sink:
                 self._committing = False
             raise
         self._store.parallel(lambda file: self._store.abort(DATA + file.path, file.upload_id), outcome.unused)
+        self._uploads.close()
         return self._status(outcome.record)
 
     def abort(self) -> None:
@@ -183,9 +187,10 @@ class Sink:
         if not place.is_s3:
             local = PosixStore(place.prefix, self._staging)
             return local, local
+        shared = storage.session()
         return (
-            S3Store(place, plan.store, stop=self._stop),
-            S3Store(place, plan.store, hurried=True),
+            S3Store(place, plan.store, stop=self._stop, shared=shared),
+            S3Store(place, plan.store, hurried=True, shared=shared),
         )
 
     def _probe(self) -> None:
@@ -200,6 +205,15 @@ class Sink:
                 f"the store of {self._output.uri} ignores conditional writes (If-None-Match: *), so two attempts could "
                 "both commit: use a store that honours them (AWS S3, SeaweedFS, MinIO, Ceph from Squid on)",
             )
+
+    def _sweep(self) -> None:
+        try:
+            sweep(self._store, self._committer, self._job, self._identity.attempt)
+        except JobError as exc:
+            if exc.failure is not Failure.STORAGE_AUTH:
+                raise
+            # Whoever may not list uploads can still commit; only other jobs' litter stays.
+            _LOG.warning("cannot look for abandoned uploads: %s", exc.message)
 
     def _schema_of(self, lf: pl.LazyFrame) -> pl.Schema:
         try:

@@ -107,6 +107,10 @@ class Uploads:
         self._check()
         return staged
 
+    def close(self) -> None:
+        """Let the threads go, after `finish`."""
+        self._pool.shutdown(wait=False)
+
     def abandon(self, store: Store, patience: float) -> None:
         """Drop all uploads through `store`, within about `patience` seconds. `stop` must have been set before."""
         deadline = time.monotonic() + patience
