@@ -61,9 +61,7 @@ def session() -> boto3.session.Session:
     return boto3.session.Session()
 
 
-def s3_client(
-    access: StoreAccess, *, hurried: bool = False, shared: boto3.session.Session | None = None
-) -> S3Client:
+def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.session.Session | None = None) -> S3Client:
     """Make a boto3 client that never retries by itself: the store does, until a deadline and not by a count.
 
     `hurried` is for questions whose answer must come within seconds, be it "no".

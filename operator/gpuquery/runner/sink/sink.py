@@ -8,7 +8,8 @@
         done = sink.commit()           # rank 0
 
 Every method raises `JobError` with the class of the failure. After an error, and on SIGTERM, call `abort`: from another
-thread than the one that writes, never inside a signal handler, for it takes locks. It knows by itself when nothing may be dropped any more because a commit may already stand.
+thread than the one that writes, never inside a signal handler, for it takes locks. It knows by itself when nothing may
+be dropped any more because a commit may already stand.
 """
 
 from __future__ import annotations
@@ -132,8 +133,7 @@ class Sink:
             lf = lf.select(self._table_order) if self._table_order else lf
             lf.sink_parquet(target, compression=compression, engine="streaming", mkdir=False)
         except (Exception, pl.exceptions.PanicException) as exc:
-            if self._uploads.fault is not None:
-                raise self._uploads.fault from exc
+            self._uploads.check()
             self._check_stop()
             raise classify(exc, default=Failure.USER_ERROR) from exc
         staged = self._uploads.finish()
@@ -229,7 +229,8 @@ class Sink:
             file = self._uploads.open(hive.folder(values) + self._next_name(), values)
             return cast("IO[bytes]", file)
         except Exception as exc:
-            raise self._uploads.fail(exc) from exc
+            self._uploads.fail(exc)
+            raise
 
     def _next_name(self) -> str:
         return part_name(self._identity.uid, self._identity.attempt, self._identity.rank, next(self._sequence))

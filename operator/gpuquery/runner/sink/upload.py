@@ -69,12 +69,11 @@ class Uploads:
         self._open = 0
         self._totals = [0, 0, 0]
         self._incomplete: JobError | None = None
-        self.fault: JobError | None = None
-        """The first thing that went wrong; whatever Polars makes of it later says less."""
+        self._fault: JobError | None = None
 
     def open(self, path: str, values: Mapping[str, str | None]) -> DeferredFile:
         """Open a file below data/ for writing."""
-        self._check()
+        self.check()
         self._store.check_key(DATA + path)
         with self._lock:
             self._open += 1
@@ -93,7 +92,8 @@ class Uploads:
             try:
                 tags = tuple(piece.result() for piece in file.pieces)
             except Exception as exc:
-                raise self.fail(exc) from exc
+                self.fail(exc)
+                break
             staged.append(
                 StagedFile(
                     path=file.path,
@@ -104,7 +104,7 @@ class Uploads:
                     values=file.values,
                 )
             )
-        self._check()
+        self.check()
         return staged
 
     def close(self) -> None:
@@ -124,10 +124,11 @@ class Uploads:
 
     def write(self, file: _File, data: bytes) -> None:
         """Take bytes; give a piece to the pool when it is whole."""
-        self._check()
+        self.check()
         with file.lock:
             if file.sealed:
-                raise self.fail(JobError(Failure.INTERNAL_ERROR, f"{file.path} was written to after its end"))
+                self.fail(JobError(Failure.INTERNAL_ERROR, f"{file.path} was written to after its end"))
+                self.check()
             file.chunks.append(data)
             file.held += len(data)
             hold = min(HOLD_MOST, max(HOLD_LEAST, file.sent // HOLD_SHARE))
@@ -145,16 +146,25 @@ class Uploads:
                 file.sealed = True
                 self._send_last(file)
 
-    def fail(self, exc: BaseException) -> JobError:
-        """Remember the first fault, and give it back."""
-        self._remember(classify(exc, "writing the output"))
-        assert self.fault is not None
-        return self.fault
+    def fail(self, exc: BaseException) -> None:
+        """Remember the first fault; `check` raises it."""
+        fault = classify(exc, "writing the output")
+        if fault is not exc:
+            fault.__cause__ = exc
+        with self._lock:
+            self._fault = self._fault or fault
+
+    def check(self) -> None:
+        """Raise the first fault, or that the attempt was told to stop: what Polars makes of it later says less."""
+        if self._fault is not None:
+            raise self._fault
+        if self._stop.is_set():
+            raise JobError(Failure.WORKER_LOST, "the attempt was told to stop")
 
     def _send_last(self, file: _File) -> None:
         with self._lock:
             self._open -= 1
-        if self._stop.is_set() or self.fault is not None:
+        if self._stop.is_set() or self._fault is not None:
             file.chunks.clear()
             return
         tail = _take(file, file.held)
@@ -168,21 +178,11 @@ class Uploads:
         self._send(file, tail)
         self._report(files=1, rows=file.rows)
 
-    def _remember(self, fault: JobError) -> None:
-        with self._lock:
-            self.fault = self.fault or fault
-
-    def _check(self) -> None:
-        if self.fault is not None:
-            raise self.fault
-        if self._stop.is_set():
-            raise JobError(Failure.WORKER_LOST, "the attempt was told to stop")
-
     def _send(self, file: _File, body: bytes) -> None:
         piece = Piece(len(file.pieces) + 1, file.sent, body)
         file.sent += len(body)
         while not self._room.acquire(timeout=1):
-            self._check()
+            self.check()
         try:
             future = self._pool.submit(self._upload, file, piece)
         except RuntimeError as exc:  # the pool is shut down: the attempt was told to stop
@@ -193,17 +193,18 @@ class Uploads:
 
     def _upload(self, file: _File, piece: Piece) -> str:
         try:
-            self._check()
+            self.check()
             key = DATA + file.path
             with file.begin:
                 file.upload_id = file.upload_id or self._store.begin(key)
             if self._stop.is_set():  # `abandon` may have looked before the upload had an id
                 self._store.abort(key, file.upload_id)
-            self._check()
+            self.check()
             tag = self._store.upload(key, file.upload_id, piece)
             self._report(size=len(piece.body))
         except Exception as exc:
-            raise self.fail(exc) from exc
+            self.fail(exc)
+            raise
         return tag
 
     def _report(self, *, files: int = 0, rows: int = 0, size: int = 0) -> None:
