@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -18,9 +19,10 @@ from hypothesis import strategies as st
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import footer, upload
+from gpuquery.runner.sink.commit import Step
 from gpuquery.runner.sink.upload import Uploads
 from tests.support.memory_store import Content, MemoryStore
-from tests.support.sinks import plan, run, sink
+from tests.support.sinks import ROWS, plan, run, run_in_process, sink
 
 TYPES = {
     "i": pl.Int64, "s": pl.String, "d": pl.Decimal(38, 4), "l": pl.List(pl.Struct({"a": pl.Int8, "b": pl.Boolean})),
@@ -210,3 +212,22 @@ def test_an_overwrite_leaves_no_file_and_no_folder_of_the_old_version(tmp_path: 
     assert [path.name for path in (tmp_path / "out/data").iterdir()] == ["k=new"]
     assert not list((tmp_path / "out").rglob("*.tmp"))
     assert not (tmp_path / "out/_staging").exists() or not list((tmp_path / "out/_staging").iterdir())
+
+
+def test_six_jobs_append_to_a_local_folder_at_once_and_none_is_lost(tmp_path: Path):
+    jobs = [plan(f"file://{tmp_path}/out", mode="append", partition_by=["k"]) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        versions = sorted(status.version for status in pool.map(run, jobs))
+    assert versions == [1, 2, 3, 4, 5, 6]
+    assert pl.scan_parquet(f"{tmp_path}/out/data/").select(pl.len()).collect().item() == 6 * 3000
+
+
+@pytest.mark.parametrize("step", [Step.BEFORE_RECORD, Step.AFTER_RECORD, Step.MID_PUBLISH, Step.BEFORE_MARKER])
+def test_a_killed_process_on_a_local_folder_leaves_what_the_next_attempt_completes(tmp_path: Path, step: Step):
+    one = plan(f"file://{tmp_path}/out", partition_by=["k"])
+    assert run_in_process(one, die_at=step, env={}) == -9
+    if step in (Step.BEFORE_RECORD, Step.AFTER_RECORD):
+        assert not list((tmp_path / "out").glob("data/**/*.parquet"))
+    assert run(one, attempt=2).rows == 3000
+    assert pl.scan_parquet(f"{tmp_path}/out/data/").sort("v").select("k", "v").collect().equals(pl.DataFrame(ROWS))
+    assert not list((tmp_path / "out").rglob("*.tmp"))
