@@ -12,10 +12,10 @@ import kopf
 from kubernetes.aio.client import ApiClient, Configuration
 from pydantic import ValidationError
 
+from gpuquery.api.labels import GROUP, PLURAL
 from gpuquery.app.serve import Health, served
 from gpuquery.app.settings import PREFIX, Settings
 from gpuquery.app.watch import operator_settings, registry, resync
-from gpuquery.api.labels import GROUP, PLURAL
 from gpuquery.kube.client import ApiError, KubeClient, Resource, UnreachableError
 from gpuquery.kube.connect import api_client, configuration
 from gpuquery.kube.lease import lead, release
