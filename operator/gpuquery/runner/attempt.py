@@ -1,0 +1,152 @@
+"""One attempt: from a plan to a report, in the one order in which nothing is paid for in vain.
+
+What needs no I/O is checked first (the query's text, its parameters, the engine), then the output (is it committed
+already, does it exist, can the store be trusted), then the inputs' schemas and the query's plan, and only then rows
+move.
+
+The work runs in a thread, so that the main thread stays free for signals: Polars holds its caller until a query is
+done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.report import Phase, Report
+from gpuquery.api.types import OutputStatus
+from gpuquery.plan.plan import Plan
+from gpuquery.runner import engines, inputs, python_query, queries
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.progress import Tracker
+from gpuquery.runner.sink.faults import classify, redact
+from gpuquery.runner.sink.sink import Identity, Sink
+from gpuquery.runner.sql_plan import first_paragraph
+
+ABORT_SECONDS = 4.0
+"""How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""
+COMMIT_SECONDS = 15.0
+"""How long a commit that has begun may go on after the order to stop: half of one helps nobody."""
+
+
+class Attempt:
+    """One attempt; `run` blocks until it has ended, `stop` may be called when `run` was interrupted."""
+
+    def __init__(self, plan: Plan, tracker: Tracker, *, rank: int = 0) -> None:
+        self._plan = plan
+        self._tracker = tracker
+        self._rank = rank
+        self._gate = threading.Lock()
+        self._stopping = False
+        self._sink: Sink | None = None
+        self._query_started: datetime | None = None
+        self._warnings: tuple[str, ...] = ()
+        self._report: Report | None = None
+        self._done = threading.Event()
+
+    def run(self) -> Report:
+        """Run to the end. An exception that a signal handler raises passes through; then call `stop`."""
+        threading.Thread(target=self._work, name="query", daemon=True).start()
+        self._done.wait()
+        return self._report or self._failed(JobError(Failure.INTERNAL_ERROR, "the attempt ended without a report"))
+
+    def stop(self, why: str) -> Report:
+        """Withdraw what was staged and end. A commit that has begun is finished instead."""
+        with self._gate:
+            self._stopping = True
+            committing = self._tracker.phase in (Phase.COMMITTING, Phase.PUBLISHING)
+        if committing:
+            self._tracker.log(f"{why}: finishing the commit")
+            self._done.wait(COMMIT_SECONDS)
+        elif self._sink is not None and not self._done.is_set():
+            self._tracker.log(f"{why}: withdrawing what was staged")
+            self._withdraw(self._sink.abort)
+        if self._report is not None and self._done.is_set():
+            return self._report
+        return self._failed(JobError(Failure.WORKER_LOST, f"{why} before the result was committed"))
+
+    def _withdraw(self, abort: Callable[[], None]) -> None:
+        def quietly() -> None:
+            try:
+                abort()
+            except Exception as exc:
+                self._tracker.log(f"could not withdraw: {redact(str(exc))}")
+
+        # In a thread of its own: a store that hangs must not hold the pod.
+        thread = threading.Thread(target=quietly, name="abort", daemon=True)
+        thread.start()
+        thread.join(ABORT_SECONDS)
+
+    def _work(self) -> None:
+        try:
+            self._report = self._succeeded(self._steps())
+        except BaseException as exc:  # a panic of Polars is no Exception, and every end has its report
+            error = self._classified(exc)
+            if self._sink is not None and not self._stopping:
+                self._withdraw(self._sink.abort)
+            self._report = self._failed(error)
+        finally:
+            self._done.set()
+
+    def _steps(self) -> OutputStatus:
+        plan, tracker = self._plan, self._tracker
+        tracker.enter(Phase.PLANNING, f"{plan.language.value} query over {len(plan.inputs)} inputs")
+        query = queries.prepare(plan)
+        engine = engines.find(plan.engine)
+        identity = Identity(plan.job.uid, plan.attempt, self._rank, plan.replicas)
+        sink = self._sink = Sink(plan, identity, on_progress=tracker.wrote)
+        if committed := sink.preflight():
+            tracker.log(f"already committed as version {committed.version}")
+            return committed
+        planned = query.plan(inputs.open_all(plan.inputs, plan.store))
+        self._warnings = planned.warnings
+        for warning in planned.warnings:
+            tracker.log(f"warning: {warning}")
+        sink.check_schema(planned.frame.collect_schema())
+        self._enter(Phase.RUNNING, f"engine {engine.name}")
+        self._query_started = datetime.now(UTC)
+        engine.run(planned.frame, sink)
+        self._enter(Phase.COMMITTING, plan.output.uri)
+        return sink.commit()
+
+    def _enter(self, phase: Phase, detail: str) -> None:
+        with self._gate:
+            if self._stopping:
+                raise JobError(Failure.WORKER_LOST, "stopped before the result was committed")
+            self._tracker.enter(phase, detail)
+
+    def _classified(self, exc: BaseException) -> JobError:
+        # The sink runs the query, so it has classified what the query raised; the raised thing says more to its author.
+        raised = exc.__cause__ if isinstance(exc, JobError) and exc.__cause__ else exc
+        if isinstance(raised, JobError):
+            return raised
+        if python_query.is_users(raised.__traceback__):
+            return python_query.explained(raised)
+        if clash := inputs.clash(raised, self._plan.inputs, self._plan.store):
+            return clash
+        error = classify(exc, self._tracker.phase.value)
+        if error.failure is Failure.USER_ERROR:
+            return JobError(error.failure, f"the query failed: {first_paragraph(raised)}")
+        return error
+
+    def _succeeded(self, committed: OutputStatus) -> Report:
+        self._tracker.enter(Phase.DONE, f"version {committed.version}, {committed.rows} rows, {committed.files} files")
+        return Report(
+            committed=committed,
+            warnings=self._warnings,
+            query_started=self._query_started,
+            finished=datetime.now(UTC),
+        )
+
+    def _failed(self, error: JobError) -> Report:
+        message = "\n".join(redact(line) if line.strip() else line for line in error.message.splitlines())
+        self._tracker.log(f"failed: {error.failure.value}: {message}")
+        return Report(
+            failure=error.failure,
+            message=message,
+            warnings=self._warnings,
+            query_started=self._query_started,
+            finished=datetime.now(UTC),
+        )

@@ -1,0 +1,72 @@
+"""The query process: reads the plan, runs the attempt, leaves a report.
+
+It is a child of the supervisor: a crash, an abort in native code or the kernel's OOM killer takes this process and
+leaves one that can say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from gpuquery.api.report import Progress, Report
+from gpuquery.runner import plans
+from gpuquery.runner.attempt import Attempt
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.progress import Tracker
+
+
+class Stopped(BaseException):
+    """SIGTERM came: the pod is to end."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the plan; exit code 0 if it was committed, else 1."""
+    parser = argparse.ArgumentParser(prog="gpuquery.runner.query", description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="the plan, a JSON file")
+    parser.add_argument("--report", type=Path, required=True, help="file for the report")
+    parser.add_argument("--progress-fd", type=int, help="descriptor for progress, one JSON line each")
+    args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _stop)
+    report = _run(args.plan, args.progress_fd)
+    args.report.write_text(report.to_line())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of Polars and of the query itself may still be busy after a stop; nothing is left to wait for.
+    os._exit(0 if report.committed else 1)
+
+
+def _run(path: Path, progress_fd: int | None) -> Report:
+    def tell(progress: Progress) -> None:
+        if progress_fd is not None:
+            line = progress.model_dump_json(by_alias=True).encode() + b"\n"
+            with contextlib.suppress(OSError):  # nobody listens any more
+                os.write(progress_fd, line)
+
+    try:
+        plan = plans.load(path)
+    except JobError as error:
+        return Report(failure=error.failure, message=error.message, finished=datetime.now(UTC))
+    attempt = Attempt(plan, Tracker(tell), rank=int(os.environ.get("JOB_COMPLETION_INDEX") or 0))
+    try:
+        return attempt.run()
+    except Stopped:
+        return attempt.stop("stopped by SIGTERM")
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    # Only the first one counts: a second would interrupt the withdrawal.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""PID 1 of the pod: starts the query process, answers for it over HTTP, and says how it ended.
+
+It imports next to nothing (no Polars, no pydantic until there is something to say), so that it starts in a blink,
+takes little of the query's memory, and survives what the query process does not: a crash in native code, the OOM
+killer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from gpuquery.api.labels import PLAN_DIRECTORY, PLAN_KEY, PROGRESS_PORT, TERMINATION_LOG
+from gpuquery.api.reasons import Failure
+from gpuquery.runner import oom
+
+GRACE_SECONDS = 22
+"""From SIGTERM to SIGKILL of the query process; the kubelet kills the pod after 30."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the plan in a child; exit code 0 if it was committed, else 1."""
+    args = _arguments(argv)
+    kills = oom.kills()
+    child = Child.start(args.plan)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, child.stop)
+    signal.signal(signal.SIGALRM, child.kill)
+    _answer(child, args.port)
+    status = child.wait()
+    line = child.report() or _obituary(child, status, oom.kills() > kills)
+    try:
+        args.termination_log.write_text(line)
+    except OSError as exc:
+        _log(f"cannot write {args.termination_log}: {exc.strerror}; the report was: {line}")
+    return 0 if json.loads(line).get("committed") else 1
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="gpuquery.runner.supervisor", description=__doc__)
+    parser.add_argument("--plan", type=Path, default=Path(PLAN_DIRECTORY, PLAN_KEY), help="the plan, a JSON file")
+    parser.add_argument("--port", type=int, default=PROGRESS_PORT, help="port of /v1/progress and the probes")
+    parser.add_argument(
+        "--termination-log",
+        type=Path,
+        default=Path(os.environ.get("GPUQUERY_TERMINATION_LOG", TERMINATION_LOG)),
+        help="file for the report",
+    )
+    return parser.parse_args(argv)
+
+
+@dataclass
+class Child:
+    """The query process."""
+
+    process: subprocess.Popen[bytes]
+    progress_fd: int
+    report_fd: int
+    stopped: bool = False
+    killed: bool = False
+
+    @classmethod
+    def start(cls, plan: Path) -> Child:
+        """Start it; its progress comes through a pipe, its report through memory that outlives it."""
+        progress, write_end = os.pipe()
+        report = os.memfd_create("report")
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "gpuquery.runner.query", "--plan", str(plan),
+                "--report", f"/proc/self/fd/{report}", "--progress-fd", str(write_end),
+            ],
+            pass_fds=(report, write_end),
+            process_group=0,
+        )  # fmt: skip
+        os.close(write_end)
+        return cls(process, progress, report)
+
+    def stop(self, _signal: int, _frame: FrameType | None) -> None:
+        """Pass SIGTERM on, and see to it that the process ends before the pod is killed."""
+        if not self.stopped:
+            self.stopped = True
+            _log(f"SIGTERM: the query has {GRACE_SECONDS} s to withdraw or to finish its commit")
+            signal.alarm(GRACE_SECONDS)
+            self.process.send_signal(signal.SIGTERM)
+
+    def kill(self, _signal: int, _frame: FrameType | None) -> None:
+        """End it and whatever it has started."""
+        self.killed = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Return its exit code (negative: the signal); meanwhile reap every orphan that ends up with PID 1."""
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == self.process.pid:
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                return self.process.returncode
+
+    def report(self) -> str:
+        """Return the report it has left; empty if there is none."""
+        size = os.fstat(self.report_fd).st_size
+        return os.pread(self.report_fd, size, 0).decode(errors="replace")
+
+
+def _answer(child: Child, port: int) -> None:
+    from gpuquery.runner.board import Board, serve  # after the start: the query process need not wait for it
+
+    board = Board()
+
+    def listen() -> None:
+        with os.fdopen(child.progress_fd, "rb") as lines:
+            for line in lines:
+                board.put(line)
+
+    threading.Thread(target=listen, name="progress", daemon=True).start()
+    try:
+        serve(board, port)
+    except OSError as exc:
+        # Progress is best effort; the result is not.
+        _log(f"cannot listen on port {port}: {exc.strerror}")
+
+
+def _obituary(child: Child, status: int, oom_killed: bool) -> str:
+    """The report for a query process that left none."""
+    from gpuquery.api.report import Report
+
+    if status >= 0:
+        failure, message = Failure.INTERNAL_ERROR, f"the query process ended with exit code {status} and left no report"
+    elif oom_killed:
+        limit = oom.limit()
+        failure = Failure.HOST_OUT_OF_MEMORY
+        message = (
+            f"the kernel killed the query process: it needed more memory than its limit{limit and f' of {limit}'}: "
+            "raise workers.resources.memory or make the query's intermediate results smaller"
+        )
+    elif child.stopped:
+        failure = Failure.WORKER_LOST
+        message = f"stopped by SIGTERM before the result was committed{' and killed' if child.killed else ''}"
+    else:
+        name = signal.Signals(-status).name
+        failure, message = Failure.WORKER_LOST, f"the query process died of signal {-status} ({name})"
+    _log(f"failed: {failure.value}: {message}")
+    return Report(failure=failure, message=message, finished=datetime.now(UTC)).to_line()
+
+
+def _log(line: str) -> None:
+    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} supervisor: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
