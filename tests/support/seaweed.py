@@ -94,7 +94,11 @@ def serve(folder: Path) -> Iterator[Seaweed]:
         ports = free_ports(2 * len(_SERVERS) + 2)
         with log.open("wb") as out:
             process = subprocess.Popen(
-                _command(weed, folder, ports), stdout=out, stderr=out, cwd=folder, preexec_fn=_die_with_parent
+                _command(weed, folder, ports),
+                stdout=out,
+                stderr=out,
+                cwd=folder,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509
             )
         server = Seaweed(f"http://127.0.0.1:{ports[6]}", process, log)
         try:
