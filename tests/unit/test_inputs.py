@@ -49,7 +49,7 @@ def test_a_folder_is_read_with_all_below_it_and_its_keys_as_columns(tmp_path):
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz"])
 def test_csv_is_read_with_its_options(tmp_path, ending):
-    text = "a;b;d\n1;NA;1994-01-01\n2;y;1995-01-01\n".encode()
+    text = b"a;b;d\n1;NA;1994-01-01\n2;y;1995-01-01\n"
     (tmp_path / f"x.{ending}").write_bytes(gzip.compress(text) if ending.endswith("gz") else text)
     frame = opened(item(f"{tmp_path}/*.{ending}", format="csv", csv={"separator": ";", "nullValues": ["NA"]}))[
         "t"

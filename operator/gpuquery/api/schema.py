@@ -7,21 +7,25 @@ in the fields' own constraints, so that `gpuquery validate` refuses what the API
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One CEL validation: `expression` must be true, or the API server answers `message` (or `message_expression`)."""
+    """One CEL validation: `expression` must be true, or the API server answers `message`."""
 
     expression: str
-    message: str = ""
-    message_expression: str = ""
+    message: str
     field_path: str = ""
-    reason: str = ""
+
+    def to_schema(self) -> dict[str, str]:
+        """Return the entry of `x-kubernetes-validations`."""
+        entry = {"rule": self.expression, "message": self.message}
+        return {**entry, "fieldPath": self.field_path} if self.field_path else entry
 
 
 class Model(BaseModel):
@@ -38,6 +42,14 @@ class Model(BaseModel):
     )
 
     cel_rules: ClassVar[tuple[Rule, ...]] = ()
+    """Checked by the API server; each has its twin in a validator, so that `gpuquery validate` says the same."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core))
+        if cls.cel_rules:
+            schema["x-kubernetes-validations"] = [rule.to_schema() for rule in cls.cel_rules]
+        return schema
 
 
 class Lenient(Model):

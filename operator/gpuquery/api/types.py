@@ -6,6 +6,7 @@ field does, what happens when it is left out, and what is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -130,6 +131,21 @@ class Input(Model):
     csv: CsvOptions | None = None
     """Only with CSV files."""
 
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.csv) || self.format == 'csv' || (self.format == 'auto' && self.uri.matches('[.]csv([.]gz)?$'))",
+            "csv has options for CSV files only: set format to csv",
+            field_path=".csv",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _csv_only(self) -> Input:
+        by_ending = self.format is InputFormat.AUTO and self.uri.endswith((".csv", ".csv.gz"))
+        if self.csv is not None and self.format is not InputFormat.CSV and not by_ending:
+            raise ValueError("csv has options for CSV files only: set format to csv")
+        return self
+
 
 class Parameter(Model):
     """A typed value that is bound into the parsed query, never spliced into its text. Exactly one field is set."""
@@ -199,14 +215,6 @@ class Output(Model):
     """`errorIfExists` fails if the table has a commit already, `append` adds to it, `overwrite` replaces all of it."""
     compression: Compression = Compression.ZSTD
     """Compression of the files."""
-
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.partitionBy) || self.partitionBy.all(x, self.partitionBy.exists_one(y, x == y))",
-            "partitionBy names a column twice",
-            field_path=".partitionBy",
-        ),
-    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Output:
@@ -334,9 +342,9 @@ class GpuQueryJobSpec(Model):
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.inputs) || self.inputs.all(x, self.inputs.exists_one(y, x.name == y.name))",
-            "two inputs have the same name",
-            field_path=".inputs",
+            "!has(self.parameters) || self.parameters.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",
+            "a parameter's name is made of letters, digits and '_' and does not begin with a digit",
+            field_path=".parameters",
         ),
         Rule(
             "!has(self.inputs) || self.inputs.all(i, "
@@ -359,6 +367,10 @@ class GpuQueryJobSpec(Model):
 
     @model_validator(mode="after")
     def _whole(self) -> GpuQueryJobSpec:
+        if odd := [name for name in self.parameters if not re.match(IDENTIFIER, name)]:
+            raise ValueError(
+                f"parameter {odd[0]!r}: a name is made of letters, digits and '_' and does not begin with a digit"
+            )
         names = [i.name for i in self.inputs]
         if len(set(names)) != len(names):
             raise ValueError("two inputs have the same name")
@@ -414,6 +426,8 @@ class AttemptStatus(Lenient):
     """Number of the attempt, from 1."""
     started: datetime
     """When its pods were asked for."""
+    ready: datetime | None = None
+    """When all its pods had become ready."""
     ended: datetime | None = None
     """When its last pod was gone."""
     reason: str | None = None
@@ -476,6 +490,8 @@ class GpuQueryJobStatus(Lenient):
     """Number of the current or last attempt."""
     attempts: tuple[AttemptStatus, ...] = ()
     """The last ten attempts."""
+    counted_failures: int | None = None
+    """Failed attempts that count against `backoffLimit`."""
     progress: ProgressStatus | None = None
     """How far the running attempt is."""
     output: OutputStatus | None = None

@@ -19,7 +19,8 @@ from gpuquery.runner.errors import JobError
 MAX_MESSAGE = 1200
 
 _OUTAGES = (
-    boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError, ConnectionError, TimeoutError,
+    boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError,
+    ConnectionError, TimeoutError,
 )  # fmt: skip
 _NO_CREDENTIALS = (
     boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError, boto.TokenRetrievalError,

@@ -1,0 +1,81 @@
+{{- define "gpuquery.fullname" -}}
+{{- if contains "gpuquery" .Release.Name -}}
+{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-gpuquery" .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "gpuquery.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "gpuquery.fullname" .) }}
+{{- end -}}
+
+{{- define "gpuquery.selector" -}}
+app.kubernetes.io/name: gpuquery
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "gpuquery.labels" -}}
+{{ include "gpuquery.selector" . }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/part-of: gpuquery
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "gpuquery.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "gpuquery.runtimeImage" -}}
+{{- .Values.runtime.image | default (printf "%s/gpuquery-runtime:%s" (dir .Values.image.repository) .Chart.AppVersion) -}}
+{{- end -}}
+
+{{/* What the operator may do where its jobs are. No Secrets: credentials go from the user's Secret to the user's pods. */}}
+{{- define "gpuquery.rules" -}}
+- apiGroups: [gpuquery.io]
+  resources: [gpuqueryjobs]
+  verbs: [get, list, watch, delete]  # delete: ttlSecondsAfterFinished
+- apiGroups: [gpuquery.io]
+  resources: [gpuqueryjobs/status]
+  verbs: [patch]
+- apiGroups: [gpuquery.io]
+  resources: [gpuqueryjobs/finalizers]
+  verbs: [update]  # owner references that block deletion
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch, delete]  # the plan; get also reads query.configMapKeyRef
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]  # why pods were refused: quota, admission
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{/* Quantities may be written without quotes in values; the operator reads them as texts. */}}
+{{- define "gpuquery.runtimeResources" -}}
+{{- $all := dict -}}
+{{- range $kind := list "requests" "limits" -}}
+{{- $amounts := dict -}}
+{{- range $name, $amount := (get $.Values.runtime.resources $kind | default dict) -}}
+{{- $_ := set $amounts $name (toString $amount) -}}
+{{- end -}}
+{{- $_ := set $all $kind $amounts -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end -}}

@@ -1,0 +1,89 @@
+"""The base image: the public one, one that the caller names, or one made from Debian's packages.
+
+Made bases come in two: a small one that ships, without pip and apt, and a builder that adds pip.
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import machine
+
+PUBLIC = "docker.io/library/python:3.11-slim-bookworm"
+SUITE = "bookworm"
+MADE = {  # image -> Debian packages in it
+    "localhost/gpuquery-base:bookworm": "python3,ca-certificates,tzdata",
+    "localhost/gpuquery-builder:bookworm": "python3,ca-certificates,tzdata,python3-pip",
+}
+EXCLUDED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
+LABEL = "gpuquery.packages"
+
+
+@dataclass(frozen=True)
+class Bases:
+    """What images start from, and what their dependencies are installed with."""
+
+    base: str
+    builder: str
+
+    @property
+    def identity(self) -> str:
+        """Changes when either does."""
+        return f"{machine.image_id(self.base)} {machine.image_id(self.builder)}"
+
+
+def choose(env: Mapping[str, str]) -> Bases:
+    """BASE (and BUILDER) if given; else the public image where it can be pulled; else one made here."""
+    if given := env.get("BASE"):
+        for image in {given, env.get("BUILDER") or given}:
+            if not machine.image_id(image):
+                machine.buildah("pull", "--quiet", image)
+        return Bases(given, env.get("BUILDER") or given)
+    if machine.image_id(PUBLIC):
+        return Bases(PUBLIC, PUBLIC)
+    made = Bases(*MADE)
+    if all(machine.label(image, LABEL) == packages for image, packages in MADE.items()):
+        return made
+    if _pull(PUBLIC):
+        return Bases(PUBLIC, PUBLIC)
+    machine.say(f"{PUBLIC} cannot be pulled here: making a base from Debian's packages (BASE=… names another)")
+    for image, packages in MADE.items():
+        _make(image, packages)
+    return made
+
+
+def _pull(image: str) -> bool:
+    machine.say(f"pulling {image}")
+    try:
+        done = subprocess.run(
+            ["buildah", "pull", "--quiet", image],
+            check=False,
+            env=machine.environment(),
+            capture_output=True,
+            timeout=120,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def _make(image: str, packages: str) -> None:
+    machine.say(f"{image}: from Debian {SUITE}: {packages}")
+    options = [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
+    options.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "base.tar"
+        command = ["mmdebstrap", "--quiet", "--variant=essential", f"--include={packages}", *options, SUITE]
+        done = subprocess.run([*command, str(archive)], check=False, capture_output=True, text=True, env={**os.environ})
+        if done.returncode != 0:
+            raise machine.RefusedError(f"mmdebstrap failed: {done.stderr.strip()[-2000:]}")
+        working = machine.buildah("from", "scratch").strip()
+        try:
+            machine.buildah("add", "--quiet", working, str(archive))
+            machine.buildah("config", "--label", f"{LABEL}={packages}", "--cmd", "python3", working)
+            machine.buildah("commit", "--quiet", working, image)
+        finally:
+            machine.buildah("rm", working)

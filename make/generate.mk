@@ -1,0 +1,7 @@
+.PHONY: generate
+generate: venv ## Write the CRD, the chart's copy of it and the API reference from the models
+	$(PY) -m tools.generate
+
+.PHONY: verify-generated
+verify-generated: venv ## Fail if a generated file is stale
+	$(PY) -m tools.generate --check

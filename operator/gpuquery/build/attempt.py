@@ -1,0 +1,115 @@
+"""One attempt as Kubernetes objects: a ConfigMap with the plan, a headless Service and one Indexed Job.
+
+The same three for any size. Pure: the same plan gives the same objects, so applying them twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from gpuquery.api.labels import (
+    API_VERSION,
+    KIND,
+    LABEL_ATTEMPT,
+    LABEL_COMPONENT,
+    LABEL_INSTANCE,
+    LABEL_JOB,
+    LABEL_JOB_UID,
+    LABEL_MANAGED_BY,
+    LABEL_NAME,
+    LABEL_PART_OF,
+    PLAN_KEY,
+    PROGRESS_PORT,
+    attempt_name,
+)
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.build.pod import Manifest, pod_spec
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan
+
+DEADLINE_SLACK_SECONDS = 60
+"""How much later than the operator the Job controller ends an attempt: only if the operator is away."""
+
+
+def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[Manifest, Manifest, Manifest]:
+    """Build ConfigMap, Service and Job of an attempt, in the order in which they are needed."""
+    name = attempt_name(job.metadata.name, job.metadata.uid, plan.attempt)
+    labels = attempt_labels(job, plan.attempt)
+    metadata: Manifest = {
+        "name": name,
+        "namespace": job.metadata.namespace,
+        "labels": labels,
+        "ownerReferences": [owner(job)],
+    }
+    config_map: Manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "immutable": True,
+        "data": {PLAN_KEY: plan.model_dump_json(by_alias=True, exclude_none=True)},
+    }
+    service: Manifest = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {
+            "clusterIP": "None",
+            # Ranks look index 0 up before it can be ready: it is ready only when all have joined.
+            "publishNotReadyAddresses": True,
+            "selector": {LABEL_JOB_UID: job.metadata.uid, LABEL_ATTEMPT: str(plan.attempt)},
+            "ports": [{"name": "progress", "port": PROGRESS_PORT, "targetPort": "progress", "protocol": "TCP"}],
+        },
+    }
+    return config_map, service, _job(plan, job, defaults, metadata)
+
+
+def _job(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
+    template = job.spec.template.metadata
+    pod: Manifest = {
+        "metadata": {"labels": {**template.labels, **metadata["labels"]}},
+        "spec": pod_spec(plan, job, defaults, service=metadata["name"]),
+    }
+    if template.annotations:
+        pod["metadata"]["annotations"] = dict(template.annotations)
+    spec: Manifest = {
+        "completionMode": "Indexed",
+        "completions": plan.replicas,
+        "parallelism": plan.replicas,
+        # Retries are the operator's: a replaced pod would join a cluster that has gone on without it.
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "template": pod,
+    }
+    if (deadline := safety_net(job)) is not None:
+        spec["activeDeadlineSeconds"] = deadline
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def safety_net(job: GpuQueryJob) -> int | None:
+    """Return the deadline of the batch Job, in seconds: it bites only while no operator runs."""
+    deadline = job.spec.active_deadline_seconds
+    return None if deadline is None else deadline + DEADLINE_SLACK_SECONDS
+
+
+def attempt_labels(job: GpuQueryJob, attempt: int) -> dict[str, str]:
+    """Return the labels of everything that belongs to an attempt."""
+    return {
+        LABEL_NAME: "gpuquery-job",
+        LABEL_INSTANCE: job.metadata.name,
+        LABEL_COMPONENT: "attempt",
+        LABEL_PART_OF: "gpuquery",
+        LABEL_MANAGED_BY: "gpuquery-operator",
+        LABEL_JOB: job.metadata.name,
+        LABEL_JOB_UID: job.metadata.uid,
+        LABEL_ATTEMPT: str(attempt),
+    }
+
+
+def owner(job: GpuQueryJob) -> Manifest:
+    """Return the owner reference by which the garbage collector removes an attempt with its job."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": job.metadata.name,
+        "uid": job.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

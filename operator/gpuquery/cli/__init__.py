@@ -1,0 +1,5 @@
+"""What a person or a script calls: `gpuquery run | validate | render | crd | operator`."""
+
+from gpuquery.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,163 @@
+"""Job files: YAML documents read as the API server would read them, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gpuquery.api.labels import API_VERSION, KIND, MAX_NAME_LENGTH
+from gpuquery.api.types import GpuQueryJob
+
+SERVER_FIELDS = {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"}
+
+
+class JobFileError(Exception):
+    """A file cannot be used; each line names the file, the field, the value and the way out."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True)
+class JobFile:
+    """The jobs of one file and the ConfigMaps beside them."""
+
+    path: str
+    jobs: tuple[GpuQueryJob, ...]
+    config_maps: Mapping[str, Mapping[str, str]]
+
+    def query_text(self, job: GpuQueryJob) -> str | None:
+        """Return the text behind `query.configMapKeyRef`, None if the query stands in the job itself.
+
+        Raises JobFileError if the file holds no such ConfigMap or key.
+        """
+        ref = job.spec.query.config_map_key_ref
+        if ref is None:
+            return None
+        found = self.config_maps.get(ref.name)
+        if found is None:
+            where = f"{self.path}: spec.query.configMapKeyRef.name"
+            raise JobFileError([f"{where}: this file has no ConfigMap {ref.name!r}: put it into the same file"])
+        if ref.key not in found:
+            where, known = f"{self.path}: spec.query.configMapKeyRef.key", ", ".join(sorted(found)) or "no keys"
+            raise JobFileError([f"{where}: ConfigMap {ref.name!r} has no key {ref.key!r}; it has {known}"])
+        return found[ref.key]
+
+
+def read(path: str) -> JobFile:
+    """Read a file, or standard input for `-`. Raises JobFileError with one line for each problem."""
+    name = "standard input" if path == "-" else path
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+        documents = [d for d in yaml.safe_load_all(text) if d is not None]
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobFileError([f"{name}: {error}"]) from None
+    except yaml.YAMLError as error:
+        raise JobFileError([f"{name}: not YAML: {' '.join(str(error).split())}"]) from None
+    jobs, maps, problems = [], {}, []
+    for document in documents:
+        kind = document.get("kind") if isinstance(document, dict) else None
+        if kind == "ConfigMap":
+            maps[document.get("metadata", {}).get("name", "")] = document.get("data") or {}
+        elif kind == KIND:
+            try:
+                jobs.append(job_of(document, folder=Path(path).parent if path != "-" else Path()))
+            except ValidationError as error:
+                problems += [f"{name}: {line}" for line in explained(error, document)]
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
+    if problems:
+        raise JobFileError(problems)
+    if not jobs:
+        raise JobFileError([f"{name}: holds no {KIND} (apiVersion: {API_VERSION}, kind: {KIND})"])
+    return JobFile(name, tuple(jobs), maps)
+
+
+def job_of(document: Mapping[str, Any], *, folder: Path) -> GpuQueryJob:
+    """Validate one document. `file://` paths that do not begin with `/` are relative to `folder`."""
+    if document.get("apiVersion") != API_VERSION:
+        raise ValueError(f"apiVersion: {document.get('apiVersion')!r} is not {API_VERSION!r}")
+    metadata = {k: v for k, v in (document.get("metadata") or {}).items() if k not in SERVER_FIELDS}
+    if "name" not in metadata and "generateName" in metadata:
+        metadata["name"] = metadata["generateName"] + secrets.token_hex(2)
+    if len(str(metadata.get("name", ""))) > MAX_NAME_LENGTH:
+        raise ValueError(f"metadata.name may have at most {MAX_NAME_LENGTH} characters: pods get longer names from it")
+    metadata["uid"] = str(uuid.uuid4())
+    whole = {k: v for k, v in document.items() if k != "status"} | {"metadata": metadata}
+    job = GpuQueryJob.model_validate(whole)
+    inputs = tuple(i.model_copy(update={"uri": _absolute(i.uri, folder)}) for i in job.spec.inputs)
+    output = job.spec.output.model_copy(update={"uri": _absolute(job.spec.output.uri, folder)})
+    return job.model_copy(update={"spec": job.spec.model_copy(update={"inputs": inputs, "output": output})})
+
+
+def _absolute(uri: str, folder: Path) -> str:
+    path = uri.removeprefix("file://")
+    if path == uri or path.startswith("/"):
+        return uri
+    slash = "/" if path.endswith("/") else ""
+    return f"file://{(folder / path).absolute()}{slash}"
+
+
+def explained(error: ValidationError, document: Mapping[str, Any]) -> list[str]:
+    """Return one line for each problem: field, value, and what would be right."""
+    return list(dict.fromkeys(_explain(problem, document) for problem in error.errors()))
+
+
+def _explain(problem: ErrorDetails, document: Mapping[str, Any]) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    value = problem["input"]
+    match problem["type"]:
+        case "extra_forbidden":
+            known = _fields_at(problem["loc"][:-1])
+            return f"{path}: unknown field{_did_you_mean(str(problem['loc'][-1]), known)}"
+        case "enum":
+            allowed = str(problem.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ")
+            return f"{path}: {_shown(value)} is not one of {allowed}{_did_you_mean(str(value), allowed.split(', '))}"
+        case "missing":
+            return f"{path}: is required"
+        case "value_error":
+            return f"{path or 'spec'}: {problem['msg'].removeprefix('Value error, ')}"
+        case _:
+            return f"{path}: {problem['msg'][0].lower()}{problem['msg'][1:]}; it is {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if not isinstance(value, str) else f'"{value}"'
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = GpuQueryJob
+    for part in location:
+        if isinstance(part, int):
+            model = _model_in(model)
+            continue
+        fields = getattr(model, "model_fields", {})
+        model = next((f.annotation for n, f in fields.items() if part in (n, f.alias)), None)
+    model = _model_in(model)
+    return [f.alias or n for n, f in model.model_fields.items()] if model else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, tuple, dict) or get_args(annotation):
+        return next((m for a in get_args(annotation) if (m := _model_in(a))), None)
+    return None

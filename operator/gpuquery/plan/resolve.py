@@ -1,0 +1,197 @@
+"""Resolve: what a spec means, once, before anything is created.
+
+Pure. The query's text comes in from outside, because a ConfigMap may hold it. Whatever is wrong here is wrong for every
+attempt, so a rejection ends the job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
+from gpuquery.api.reasons import Failure
+from gpuquery.api.types import (
+    MAX_CONFIGMAP_QUERY,
+    ClusterChoice,
+    EngineChoice,
+    GpuQueryJob,
+    Input,
+    InputFormat,
+    Parameter,
+    PlanStatus,
+    Storage,
+)
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import JobRef, Language, Plan, StoreAccess
+
+ENDINGS = {
+    ".parquet": InputFormat.PARQUET,
+    ".csv": InputFormat.CSV,
+    ".csv.gz": InputFormat.CSV,
+    ".ndjson": InputFormat.NDJSON,
+    ".jsonl": InputFormat.NDJSON,
+}
+DEFAULT_REGION = "us-east-1"
+"""What S3 servers other than AWS accept; they ignore the region, but signatures need one."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The spec cannot be run, whoever tries."""
+
+    reason: Failure
+    message: str
+
+
+def resolve(
+    job: GpuQueryJob, defaults: Defaults, query_text: str | None = None, *, attempt: int = 1, local: bool = False
+) -> Plan | Rejected:
+    """Resolve a job to the plan of an attempt.
+
+    `query_text` is the text behind `query.configMapKeyRef`, and only needed there. `local` allows `file://`, which
+    means nothing in a pod. The caller fills `defaults` for the image; nothing of it is in the plan.
+    """
+    spec = job.spec
+    query = query_of(job, query_text)
+    if isinstance(query, Rejected):
+        return query
+    language, text = query
+    rejected = _uris(job, local=local) or _template(job)
+    if rejected:
+        return rejected
+    inputs = []
+    for item in spec.inputs:
+        resolved = _input(item)
+        if isinstance(resolved, Rejected):
+            return resolved
+        inputs.append(resolved)
+    return Plan(
+        job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
+        attempt=attempt,
+        engine=EngineChoice.CPU if spec.engine is EngineChoice.AUTO else spec.engine,
+        cluster=ClusterChoice.SINGLE if spec.cluster is ClusterChoice.AUTO else spec.cluster,
+        replicas=1,
+        gpus=0,
+        language=language,
+        query=text,
+        inputs=tuple(inputs),
+        parameters={name: Parameter.model_validate(value) for name, value in spec.parameters.items()},
+        output=spec.output,
+        store=store_access(spec.storage),
+    )
+
+
+def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejected:
+    """Return language and text of the query; `text` is what the ConfigMap's key holds."""
+    query = job.spec.query
+    if query.sql is not None:
+        return Language.SQL, query.sql
+    if query.python is not None:
+        return Language.PYTHON, query.python
+    ref = query.config_map_key_ref
+    if ref is None or text is None:
+        return Rejected(Failure.INVALID_QUERY, "query.configMapKeyRef: its text is missing")
+    if (size := len(text.encode())) > MAX_CONFIGMAP_QUERY:
+        return Rejected(
+            Failure.INVALID_QUERY,
+            f"key {ref.key!r} of ConfigMap {ref.name!r} has {size:,} bytes; a query may have at most "
+            f"{MAX_CONFIGMAP_QUERY:,}: move data into inputs",
+        )
+    return Language.SQL if ref.key.endswith(".sql") else Language.PYTHON, text
+
+
+def digest(plan: Plan) -> str:
+    """Return the SHA-256 of the query's text, which all attempts of a job share."""
+    return hashlib.sha256(plan.query.encode()).hexdigest()
+
+
+def image_of(job: GpuQueryJob, defaults: Defaults) -> str:
+    """Return the runtime image of a job."""
+    return job.spec.runtime.image or defaults.runtime_image
+
+
+def plan_status(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> PlanStatus:
+    """Tell a plan to the user: what was chosen, and why."""
+    pods = "1 pod" if plan.replicas == 1 else f"{plan.replicas} pods"
+    chosen = "no GPU asked for" if not plan.gpus else f"{plan.gpus} GPUs each"
+    asked = job.spec.engine is not EngineChoice.AUTO
+    why = "as the spec asks" if asked else f"{plan.engine} is the only engine of this release"
+    return PlanStatus(
+        engine=plan.engine,
+        cluster=plan.cluster,
+        image=image_of(job, defaults),
+        replicas=plan.replicas,
+        gpus=plan.gpus,
+        why=f"{plan.engine} x {plan.cluster}, {pods}, {chosen}: {why}",
+        query_digest=digest(plan),
+    )
+
+
+def store_access(storage: Storage) -> StoreAccess:
+    """Fill in what an endpoint implies: the bucket in the path, and some region."""
+    given = storage.endpoint is not None
+    return StoreAccess(
+        endpoint=storage.endpoint,
+        region=storage.region or (DEFAULT_REGION if given else None),
+        path_style=given if storage.path_style is None else storage.path_style,
+    )
+
+
+def _uris(job: GpuQueryJob, *, local: bool) -> Rejected | None:
+    if local:
+        return None
+    places = [(f"inputs[{i.name}].uri", i.uri) for i in job.spec.inputs] + [("output.uri", job.spec.output.uri)]
+    for field, uri in places:
+        if uri.startswith("file://"):
+            return Rejected(
+                Failure.INVALID_INPUT,
+                f"{field} is {uri!r}: a pod has no such file: copy it to s3://, or run the job on your machine "
+                "with `gpuquery run`",
+            )
+    return None
+
+
+def _template(job: GpuQueryJob) -> Rejected | None:
+    metadata = job.spec.template.metadata
+    for name in metadata.labels:
+        if name.startswith(RESERVED_LABEL_DOMAINS):
+            return Rejected(
+                Failure.TEMPLATE_REJECTED,
+                f"template.metadata.labels: {name!r} belongs to the operator or to Kubernetes: choose another name",
+            )
+    for name in metadata.annotations:
+        if name.startswith(f"{GROUP}/"):
+            return Rejected(
+                Failure.TEMPLATE_REJECTED,
+                f"template.metadata.annotations: {name!r} belongs to the operator: choose another name",
+            )
+    return None
+
+
+def _input(item: Input) -> Input | Rejected:
+    file_format = item.format
+    if file_format is InputFormat.AUTO:
+        found = format_of(item.uri)
+        if found is None:
+            return Rejected(
+                Failure.INVALID_INPUT,
+                f"inputs[{item.name}].uri {item.uri!r} does not end with any of {', '.join(ENDINGS)} or '/': set "
+                "format to parquet, csv or ndjson",
+            )
+        file_format = found
+    if item.csv is not None and file_format is not InputFormat.CSV:
+        return Rejected(
+            Failure.INVALID_INPUT, f"inputs[{item.name}].csv is set, but its format is {file_format}: remove csv"
+        )
+    hive = item.hive_partitioned
+    if hive is None:
+        hive = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)
+    return item.model_copy(update={"format": file_format, "hive_partitioned": hive})
+
+
+def format_of(uri: str) -> InputFormat | None:
+    """Return the format that a URI's ending tells; a folder holds parquet."""
+    if uri.endswith("/"):
+        return InputFormat.PARQUET
+    return next((found for ending, found in ENDINGS.items() if uri.lower().endswith(ending)), None)

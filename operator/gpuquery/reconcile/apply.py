@@ -1,0 +1,98 @@
+"""Apply: carry a decision out. Every step may be repeated; a step that was done already costs nothing or is refused.
+
+The order is what makes a crash harmless: first the objects, then the status that speaks of them, then events, and
+deletions last, so that nobody can see an effect whose cause is not written down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime
+
+from gpuquery.api.labels import API_VERSION, KIND, attempt_name
+from gpuquery.api.types import GpuQueryJob, GpuQueryJobStatus
+from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
+from gpuquery.reconcile.decide import Decision
+from gpuquery.reconcile.events import manifest, notes
+from gpuquery.reconcile.facts import Refusal
+from gpuquery.reconcile.startup import refusal_of
+
+log = logging.getLogger(__name__)
+
+
+async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal | None:
+    """Create what is missing of an attempt; returns why the API server refuses it, if it does.
+
+    The Job comes last: a pod whose ConfigMap is not there yet waits for the kubelet's next try.
+    """
+    jobs = [o for o in objects if o["kind"] == "Job"]
+    helpers = [o for o in objects if o["kind"] != "Job"]
+    try:
+        await asyncio.gather(*(client.apply(o) for o in helpers))
+        for job in jobs:
+            await client.apply(job)
+    except ApiError as error:
+        if error.status == 403:
+            return refusal_of(error.message)
+        if error.status in (400, 422):
+            return refusal_of(error.message, permanent=True)
+        raise
+    return None
+
+
+async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJobStatus | None) -> bool:
+    """Write the status if it changed; True if it was written."""
+    if status is None or status == job.status:
+        return False
+    written = await client.apply_status(
+        {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {
+                "name": job.metadata.name,
+                "namespace": job.metadata.namespace,
+                # Without it a status could land on another job of the same name.
+                "uid": job.metadata.uid,
+            },
+            "status": _told(status),
+        }
+    )
+    return written is not None
+
+
+def _told(status: GpuQueryJobStatus) -> Manifest:
+    """Serialise a status; what is empty is left out, and a server-side apply removes what is left out."""
+    dumped = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {key: value for key, value in dumped.items() if value != []}
+
+
+async def tell(
+    client: KubeClient, job: GpuQueryJob, status: GpuQueryJobStatus, *, instance: str, now: datetime
+) -> None:
+    """Post the events of a status that was written. They are a courtesy: one that cannot be posted stops nothing."""
+    for note in notes(job.status, status):
+        try:
+            await client.create_event(manifest(job, note, instance=instance, now=now))
+        except (ApiError, UnreachableError) as error:
+            log.warning("event %s of %s/%s: %s", note.event, job.metadata.namespace, job.metadata.name, error)
+
+
+async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> None:
+    """Delete what has to go."""
+    namespace = job.metadata.namespace
+    if decision.net is not None:
+        name, deadline = decision.net
+        await client.merge(Resource.BATCH_JOBS, namespace, name, {"spec": {"activeDeadlineSeconds": deadline}})
+    if decision.release is not None:
+        await client.delete(Resource.BATCH_JOBS, namespace, _name(job, decision.release))
+    for number in decision.forget:
+        # The Job last: as long as it is there, an interrupted clean-up is taken up again.
+        for resource in (Resource.SERVICES, Resource.CONFIG_MAPS, Resource.BATCH_JOBS):
+            await client.delete(resource, namespace, _name(job, number))
+    if decision.delete_job:
+        await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=job.metadata.uid)
+
+
+def _name(job: GpuQueryJob, attempt: int) -> str:
+    return attempt_name(job.metadata.name, job.metadata.uid, attempt)

@@ -1,0 +1,353 @@
+"""Decide: from a job and what exists of it to what has to be done. Pure: no clock, no I/O.
+
+Reads from the beginning of a job's life to its end: finished? not begun? an attempt under way? between two attempts?
+Each answer is computed anew from what exists, so it does not matter which events were seen, or by which operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from gpuquery.api.conditions import ConditionType, is_terminal, is_true
+from gpuquery.api.labels import attempt_name
+from gpuquery.api.reasons import Failure, Policy
+from gpuquery.api.types import AttemptStatus, GpuQueryJob, GpuQueryJobStatus
+from gpuquery.build.attempt import attempt_objects, safety_net
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan
+from gpuquery.plan.resolve import Rejected, digest, plan_status, resolve
+from gpuquery.reconcile import deadline, startup, ttl
+from gpuquery.reconcile.facts import Attempt, Observed
+from gpuquery.reconcile.outcome import Committed, Fault, judge
+from gpuquery.reconcile.retry import GiveUp, Retry, RetrySpec, next_attempt
+from gpuquery.reconcile.status import Account, derive, gave_up, is_committed, with_attempt
+
+Manifest = dict[str, Any]
+
+LOOK_FOR_PODS = 1.0
+"""Seconds until a Job without pods is looked at again: only its events tell why, and nobody watches them."""
+LOOK_FOR_PROGRESS = 5.0
+LOOK_FOR_QUERY = 5.0
+RETRY_REFUSED = 10.0
+PHASE_SECONDS = 3.0
+"""How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What has to be done, in this order: creations, one status write, deletions; and when to look again.
+
+    Deletions come last because the status must know the cause before its effect can be seen.
+    """
+
+    status: GpuQueryJobStatus | None = None
+    """The whole status; None leaves it alone."""
+    apply: tuple[Manifest, ...] = ()
+    release: int | None = None
+    """Attempt whose batch Job has to go, so that its pods go."""
+    forget: tuple[int, ...] = ()
+    """Earlier attempts of which nothing has to stay."""
+    net: tuple[str, int | None] | None = None
+    """Name and new deadline of a batch Job, after `activeDeadlineSeconds` was changed."""
+    delete_job: bool = False
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One job, as it stands."""
+
+    job: GpuQueryJob
+    observed: Observed
+    defaults: Defaults
+    now: datetime
+
+    def plan(self, attempt: int) -> Plan | Rejected:
+        """Resolve the job; all attempts run the query's text that was accepted."""
+        text = self.observed.query.text if self.observed.query else None
+        plan = resolve(self.job, self.defaults, text, attempt=attempt)
+        accepted = self.job.status.plan
+        if isinstance(plan, Plan) and accepted and digest(plan) != accepted.query_digest:
+            ref = self.job.spec.query.config_map_key_ref
+            where = f"ConfigMap {ref.name!r}, key {ref.key!r}" if ref else "the query"
+            return Rejected(
+                Failure.INVALID_QUERY,
+                f"{where} was changed after the job was accepted; all attempts of a job run the same text: apply a new "
+                "job",
+            )
+        return plan
+
+    def derive(self, account: Account) -> GpuQueryJobStatus:
+        """Return the status for an account of this case."""
+        return derive(self.job, account, self.now)
+
+    def wake(self, *moments: datetime | None) -> float | None:
+        """Return the seconds until the first of these moments."""
+        left = [(moment - self.now).total_seconds() for moment in moments if moment is not None]
+        return max(0.05, min(left)) if left else None
+
+    def earlier(self, number: int) -> tuple[int, ...]:
+        """Return the attempts before this one that are still there: only the last one's logs are kept."""
+        attempts = self.observed.attempts
+        return tuple(a.number for a in attempts if a.number < number and a.batch_job and not a.batch_job.deleting)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the job must have ended."""
+        return deadline.due_at(self.job.status.start_time, self.job.spec.active_deadline_seconds)
+
+
+def decide(job: GpuQueryJob, observed: Observed, defaults: Defaults, now: datetime) -> Decision:
+    """Return what has to be done about a job."""
+    case = Case(job=job, observed=observed, defaults=defaults, now=now.replace(microsecond=0))
+    if is_terminal(job.status.conditions):
+        return _finished(case)
+    number = max(job.status.attempt or 0, observed.latest)
+    if number == 0:
+        return _begin(case, 1)
+    record = next((a for a in job.status.attempts if a.id == number), None)
+    if record is not None and record.ended is not None:
+        return _between(case, record)
+    return _follow(case, _record(observed.attempt(number), record, case.now))
+
+
+def _finished(case: Case) -> Decision:
+    status = case.job.status
+    match ttl.after_finish(status.completion_time, case.job.spec.ttl_seconds_after_finished, case.now):
+        case ttl.Expired():
+            return Decision(delete_job=True)
+        case ttl.Keep(until=until):
+            return Decision(requeue_after=case.wake(until))
+
+
+def _begin(case: Case, number: int) -> Decision:
+    """Ask for the pods of an attempt; earlier ones have ended."""
+    job, status = case.job, case.job.status
+    asked = status.attempts[-1].ended if status.attempts else job.metadata.creation_timestamp
+    missing = case.observed.query.missing if case.observed.query else ""
+    late = deadline.start(asked or case.now, job.spec.start_deadline_seconds, case.now, because=missing)
+    if missing:
+        if late or number > 1:
+            return _reject(case, Rejected(Failure.INVALID_QUERY, missing))
+        return Decision(status=case.derive(Account(pending=missing)), requeue_after=LOOK_FOR_QUERY)
+    plan = case.plan(number)
+    if isinstance(plan, Rejected):
+        return _reject(case, plan)
+    told = plan_status(plan, job, case.defaults)
+    if (refusal := case.observed.refusal) is not None:
+        return _refused(case, Account(plan=told, blocker=startup.blocker(Attempt(number=number), refusal)), asked)
+    record = AttemptStatus(id=number, started=case.now)
+    return Decision(
+        apply=attempt_objects(plan, job, case.defaults),
+        forget=case.earlier(number),
+        status=case.derive(Account(plan=told, attempt=record, pods=f"0 of {plan.replicas} pods ready")),
+        requeue_after=LOOK_FOR_PODS,
+    )
+
+
+def _reject(case: Case, rejected: Rejected) -> Decision:
+    fault = Fault(rejected.reason, rejected.message)
+    # A job that was accepted once stays so: what changed since is why it failed.
+    accepted = case.job.status.plan is not None
+    account = Account(plan=case.job.status.plan, failed=fault, ended=True) if accepted else Account(rejected=fault)
+    return Decision(status=case.derive(account), requeue_after=0)
+
+
+def _refused(case: Case, account: Account, asked: datetime | None) -> Decision:
+    """The API server refuses to create the attempt's own objects."""
+    blocker = account.blocker
+    assert blocker is not None
+    seconds = case.job.spec.start_deadline_seconds
+    late = deadline.start(asked or case.now, seconds, case.now, because=blocker.message)
+    if blocker.failure or late:
+        fault = Fault(blocker.failure, blocker.message) if blocker.failure else Fault(late.failure, late.message)  # type: ignore[union-attr]
+        return Decision(status=case.derive(replace(account, failed=fault, ended=True)), requeue_after=0)
+    return Decision(status=case.derive(account), requeue_after=RETRY_REFUSED)
+
+
+def _record(attempt: Attempt, known: AttemptStatus | None, now: datetime) -> AttemptStatus:
+    """Return what the status says of an attempt, with what became known since."""
+    created = attempt.batch_job.created if attempt.batch_job else None
+    record = known or AttemptStatus(id=attempt.number, started=created or now)
+    if record.ready is not None or not attempt.ready:
+        return record
+    # The node is told along with it: a write for the node alone would be one more for every job.
+    ready = max((pod.ready_since or now for pod in attempt.pods), default=now)
+    return record.model_copy(update={"node": record.node or _node(attempt), "ready": ready})
+
+
+def _node(attempt: Attempt) -> str | None:
+    return next((pod.node for pod in attempt.pods if pod.node), None)
+
+
+def _follow(case: Case, record: AttemptStatus) -> Decision:
+    """An attempt is under way: how does it stand, and has it ended?"""
+    attempt = case.observed.attempt(record.id)
+    blocker = startup.blocker(attempt, case.observed.refusal) if record.ready is None else None
+    end = judge(attempt, record) or _overdue(case, record, blocker)
+    if end is not None:
+        return _released(case, record, end) if attempt.released else _release(case, record, end)
+    ready = sum(pod.ready for pod in attempt.pods)
+    wanted = attempt.batch_job.completions if attempt.batch_job else 1
+    account = Account(
+        plan=_plan_told(case, record.id),
+        attempt=record,
+        pods=f"{ready} of {wanted} pods ready",
+        ready=attempt.ready,
+        blocker=blocker,
+        reading=case.observed.reading,
+    )
+    status = case.derive(account)
+    start_due = None if record.ready else deadline.due_at(record.started, case.job.spec.start_deadline_seconds)
+    moments = [case.deadline, start_due]
+    if record.ready is not None:
+        told = is_true(status.conditions, ConditionType.RUNNING)
+        moments.append(case.now + timedelta(seconds=LOOK_FOR_PROGRESS if told else LOOK_FOR_PODS))
+    elif not attempt.pods:
+        moments.append(case.now + timedelta(seconds=LOOK_FOR_PODS))
+    return Decision(
+        status=status,
+        apply=_repairs(case, attempt) if record.ready is None else (),
+        forget=case.earlier(record.id),
+        net=_net(case, attempt),
+        requeue_after=case.wake(*moments),
+    )
+
+
+def _plan_told(case: Case, number: int) -> Any:
+    """The plan as it was told; only if the operator died before it could tell it is it resolved again."""
+    if case.job.status.plan is not None:
+        return case.job.status.plan
+    plan = case.plan(number)
+    return plan_status(plan, case.job, case.defaults) if isinstance(plan, Plan) else None
+
+
+def _overdue(case: Case, record: AttemptStatus, blocker: startup.Blocker | None) -> Fault | None:
+    spec = case.job.spec
+    if blocker and blocker.failure:
+        return Fault(blocker.failure, blocker.message)
+    late = deadline.active(case.job.status.start_time or record.started, spec.active_deadline_seconds, case.now)
+    if late is None and record.ready is None:
+        because = f"{blocker.reason}: {blocker.message}" if blocker else "they were still starting"
+        late = deadline.start(record.started, spec.start_deadline_seconds, case.now, because=because)
+    return Fault(late.failure, late.message) if late else None
+
+
+def _repairs(case: Case, attempt: Attempt) -> tuple[Manifest, ...]:
+    """Make anew what an attempt that still starts is missing: someone deleted it, or the operator died midway."""
+    kinds = {kind for kind, there in (("Service", attempt.service), ("ConfigMap", attempt.config_map)) if not there}
+    if not kinds or attempt.batch_job is None:
+        return ()
+    plan = case.plan(attempt.number)
+    if isinstance(plan, Rejected):
+        return ()
+    return tuple(o for o in attempt_objects(plan, case.job, case.defaults) if o["kind"] in kinds)
+
+
+def _net(case: Case, attempt: Attempt) -> tuple[str, int | None] | None:
+    job = attempt.batch_job
+    wanted = safety_net(case.job)
+    if job is None or job.finished or job.deleting or job.deadline == wanted:
+        return None
+    return job.name, wanted
+
+
+def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decision:
+    """The outcome is known, but pods are alive: see that they go, and remember the cause."""
+    attempt = case.observed.attempt(record.id)
+    job = attempt.batch_job
+    left = [pod.exit.finished for pod in attempt.alive if pod.exit and pod.exit.finished]
+    if left and len(left) == len(attempt.alive) and case.now - max(left) < timedelta(seconds=PHASE_SECONDS):
+        return Decision(requeue_after=PHASE_SECONDS)
+    if isinstance(end, Committed):
+        # The last rank is about to leave. Its Job stays: with it the report would go.
+        account = Account(plan=case.job.status.plan, attempt=record, committed=end)
+        return Decision(status=case.derive(account), requeue_after=LOOK_FOR_PODS)
+    # A pod that Kubernetes takes away goes by itself, and may still commit within its grace period.
+    lingering = not attempt.pods or any(pod.disruption is None for pod in attempt.alive)
+    release = job is not None and not job.deleting and lingering
+    account = Account(plan=case.job.status.plan, attempt=_blame(record, end), fault=end)
+    return Decision(
+        status=case.derive(account), release=record.id if release else None, requeue_after=LOOK_FOR_PROGRESS
+    )
+
+
+def _blame(record: AttemptStatus, fault: Fault) -> AttemptStatus:
+    """Write the first cause into the attempt."""
+    return record.model_copy(
+        update={
+            "reason": str(fault.failure),
+            "message": fault.message[:1024],
+            "exit_code": fault.exit_code,
+            "node": fault.node or record.node,
+        }
+    )
+
+
+def _released(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decision:
+    """The attempt has ended and nothing of it is alive: complete, failed, or another attempt to come."""
+    attempt = case.observed.attempt(record.id)
+    ended = _ended_at(attempt, case.now)
+    record = record.model_copy(update={"node": record.node or _node(attempt)})
+    plan = case.job.status.plan or _plan_told(case, record.id)
+    if isinstance(end, Committed):
+        done = record.model_copy(update={"ended": ended, "reason": None, "message": None, "exit_code": 0})
+        account = Account(plan=plan, attempt=done, committed=end, ended=True)
+        return Decision(status=case.derive(account), requeue_after=0)
+    failed = _blame(record, end).model_copy(update={"ended": ended})
+    counted = (case.job.status.counted_failures or 0) + (end.failure.policy is Policy.BUDGETED)
+    account = Account(plan=plan, attempt=failed, fault=end, ended=True, counted_failures=counted)
+    return _or_again(case, account, with_attempt(case.job.status.attempts, failed))
+
+
+def _between(case: Case, record: AttemptStatus) -> Decision:
+    """An attempt has failed and ended; the next one may be due."""
+    if any(attempt.alive for attempt in case.observed.attempts):
+        # A straggler: the Job controller made it just before it saw its Job go. The garbage collector takes it.
+        return Decision(requeue_after=LOOK_FOR_PODS)
+    status = case.job.status
+    fault = Fault(Failure(record.reason or Failure.INTERNAL_ERROR), record.message or "", record.exit_code, record.node)
+    account = Account(
+        plan=status.plan, attempt=record, fault=fault, ended=True, counted_failures=status.counted_failures
+    )
+    return _or_again(case, account, status.attempts)
+
+
+def _or_again(case: Case, account: Account, attempts: Iterable[AttemptStatus]) -> Decision:
+    """Apply the retry policy and the deadline to an attempt that has failed and ended."""
+    job, fault = case.job, account.fault
+    assert fault is not None
+    spec = RetrySpec(
+        backoff_limit=job.spec.backoff_limit,
+        counted=account.counted_failures or 0,
+        committed=is_committed(job.status, None),
+        key=job.metadata.uid,
+    )
+    history = tuple(attempts)
+    match next_attempt(history, spec):
+        case GiveUp(reason=reason):
+            failed = gave_up(fault, reason, history[-1].id)
+            return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
+        case Retry(at=at):
+            late = deadline.active(job.status.start_time, job.spec.active_deadline_seconds, case.now)
+            if late:
+                failed = Fault(late.failure, f"{late.message} The last attempt: {fault.failure}: {fault.message}")
+                return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
+            told = any(a.id == history[-1].id and a.ended for a in job.status.attempts)
+            if told and at <= case.now:
+                return _begin(case, history[-1].id + 1)
+            return Decision(
+                status=case.derive(replace(account, retry_at=at)), requeue_after=case.wake(at, case.deadline)
+            )
+
+
+def _ended_at(attempt: Attempt, now: datetime) -> datetime:
+    return max((pod.exit.finished for pod in attempt.pods if pod.exit and pod.exit.finished), default=now)
+
+
+def child_name(job: GpuQueryJob, attempt: int) -> str:
+    """Return the name of an attempt's objects."""
+    return attempt_name(job.metadata.name, job.metadata.uid, attempt)

@@ -1,0 +1,115 @@
+"""Events: what a status write meant, in words for `kubectl describe`.
+
+Computed from the status before and after the write and from nothing else, so a decision that is repeated tells nothing
+twice. The name is derived from the content, and the API server refuses a second one of that name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gpuquery.api.conditions import ConditionType, find, is_true
+from gpuquery.api.labels import API_VERSION, FIELD_MANAGER, KIND
+from gpuquery.api.reasons import Event, Reason
+from gpuquery.api.types import GpuQueryJob, GpuQueryJobStatus
+
+MAX_NOTE_BYTES = 1024
+BLOCKED = {
+    Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.QUOTA_EXCEEDED, Reason.CREATION_REFUSED,
+    Reason.SECRET_NOT_FOUND, Reason.CONTAINER_CANNOT_START,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Note:
+    """One event."""
+
+    event: Event
+    message: str
+    warning: bool = False
+
+
+def notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> tuple[Note, ...]:
+    """Return the events that belong to a change of the status, in the order in which they happened."""
+    return tuple(_notes(before, after))
+
+
+def _notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
+    if before.plan is None and after.plan is not None:
+        yield Note(Event.PLANNED, after.plan.why)
+    yield from _attempts(before, after)
+    blocked = find(after.conditions, ConditionType.CLUSTER_READY)
+    known = find(before.conditions, ConditionType.CLUSTER_READY)
+    if blocked and blocked.reason in BLOCKED and (known is None or known.reason != blocked.reason):
+        yield Note(Event.CANNOT_START, f"{blocked.reason}: {blocked.message}", warning=True)
+    complete = is_true(after.conditions, ConditionType.COMPLETE)
+    committed = find(after.conditions, ConditionType.OUTPUT_COMMITTED)
+    told = complete or is_true(before.conditions, ConditionType.OUTPUT_COMMITTED)
+    if committed and committed.status == "True" and not told:
+        yield Note(Event.OUTPUT_COMMITTED, committed.message)
+    yield from _end(before, after)
+
+
+def _attempts(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
+    if after.attempt is not None and after.attempt != before.attempt:
+        yield Note(Event.ATTEMPT_STARTED, f"attempt {after.attempt}")
+    ended = {a.id for a in before.attempts if a.ended}
+    failed = is_true(after.conditions, ConditionType.FAILED)
+    for attempt in after.attempts:
+        if attempt.ended and attempt.reason and attempt.id not in ended and not failed:
+            where = f" on node {attempt.node}" if attempt.node else ""
+            text = f"attempt {attempt.id} failed{where}: {attempt.reason}: {attempt.message}"
+            yield Note(Event.ATTEMPT_FAILED, text, warning=True)
+
+
+def _end(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
+    if after.warnings and after.warnings != before.warnings:
+        yield Note(Event.QUERY_WARNING, " ".join(after.warnings), warning=True)
+    failed = find(after.conditions, ConditionType.FAILED)
+    if failed and failed.status == "True":
+        rejected = after.plan is None
+        yield Note(Event.REJECTED if rejected else Event.FAILED, f"{failed.reason}: {failed.message}", warning=True)
+    elif is_true(after.conditions, ConditionType.COMPLETE):
+        yield Note(Event.COMPLETE, _summary(after))
+
+
+def _summary(status: GpuQueryJobStatus) -> str:
+    text = "the output is committed"
+    if status.output:
+        text = f"version {status.output.version}: {status.output.rows} rows in {status.output.files} files"
+    if status.start_time and status.completion_time:
+        seconds = (status.completion_time - status.start_time).total_seconds()
+        text += f", after {seconds:.0f} s and {status.attempt} attempt{'s' if status.attempt != 1 else ''}"
+    return text
+
+
+def manifest(job: GpuQueryJob, note: Note, *, instance: str, now: datetime) -> dict[str, Any]:
+    """Build an event of events.k8s.io/v1."""
+    text = note.message.encode()[:MAX_NOTE_BYTES].decode(errors="ignore")
+    content = f"{job.metadata.uid}/{note.event}/{text}".encode()
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{job.metadata.name}.{hashlib.sha256(content).hexdigest()[:16]}",
+            "namespace": job.metadata.namespace,
+        },
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": FIELD_MANAGER,
+        "reportingInstance": instance,
+        "action": "Reconcile",
+        "reason": str(note.event),
+        "type": "Warning" if note.warning else "Normal",
+        "note": text,
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "name": job.metadata.name,
+            "namespace": job.metadata.namespace,
+            "uid": job.metadata.uid,
+        },
+    }

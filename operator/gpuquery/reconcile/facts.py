@@ -1,0 +1,142 @@
+"""What was observed, digested: the only thing that decisions see of pods, Jobs and events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gpuquery.api.reasons import Reason
+from gpuquery.api.report import Report
+from gpuquery.kube.progress import Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Why the kubelet does not start the container: its reason and message."""
+
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How the container ended."""
+
+    code: int
+    reason: str = ""
+    finished: datetime | None = None
+    report: Report | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pod:
+    """A pod of an attempt."""
+
+    name: str
+    uid: str = ""
+    attempt: int = 1
+    phase: str = "Pending"
+    ready: bool = False
+    ready_since: datetime | None = None
+    node: str | None = None
+    address: str | None = None
+    unschedulable: str | None = None
+    """Why the scheduler finds no node."""
+    waiting: Waiting | None = None
+    exit: Exit | None = None
+    disruption: str | None = None
+    """Who took the node away, by the condition DisruptionTarget."""
+    reason: str = ""
+    """Reason of the pod's own status: Evicted, NodeLost, OutOfcpu ..."""
+    message: str = ""
+    memory_limit: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still run: a pod that is being deleted does, until its phase says otherwise."""
+        return self.phase not in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchJob:
+    """The batch Job of an attempt."""
+
+    name: str
+    uid: str = ""
+    created: datetime | None = None
+    deleting: bool = False
+    completions: int = 1
+    deadline: int | None = None
+    finished: str | None = None
+    """Complete or Failed, once the Job controller says so."""
+    reason: str = ""
+    """Why it failed, in the Job controller's word."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What exists of one attempt."""
+
+    number: int
+    batch_job: BatchJob | None = None
+    pods: tuple[Pod, ...] = ()
+    service: bool = True
+    config_map: bool = True
+
+    @property
+    def alive(self) -> tuple[Pod, ...]:
+        """The pods that may still run."""
+        return tuple(pod for pod in self.pods if pod.alive)
+
+    @property
+    def released(self) -> bool:
+        """Whether nothing of it runs and nothing can start any more."""
+        if self.alive:
+            return False
+        job = self.batch_job
+        # With backoffLimit 0 an ended pod is never replaced, so once each index had its pod none can come.
+        return job is None or job.finished is not None or len(self.pods) >= job.completions
+
+    @property
+    def ready(self) -> bool:
+        """Whether all its pods are ready."""
+        wanted = self.batch_job.completions if self.batch_job else 1
+        return sum(pod.ready for pod in self.pods) >= wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """The API server refuses to create something of an attempt."""
+
+    reason: Reason
+    message: str
+    permanent: bool = False
+    """Whether asking again cannot help: the object itself is invalid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryText:
+    """What the ConfigMap of `query.configMapKeyRef` holds; `text` is None while it is missing."""
+
+    text: str | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Everything that was observed of a job's children."""
+
+    attempts: tuple[Attempt, ...] = ()
+    query: QueryText | None = None
+    refusal: Refusal | None = None
+    reading: Reading | None = None
+
+    def attempt(self, number: int) -> Attempt:
+        """Return what exists of an attempt; perhaps nothing."""
+        found = next((a for a in self.attempts if a.number == number), None)
+        return found or Attempt(number=number, service=False, config_map=False)
+
+    @property
+    def latest(self) -> int:
+        """Number of the latest attempt of which anything exists; 0 if none does."""
+        return max((a.number for a in self.attempts), default=0)

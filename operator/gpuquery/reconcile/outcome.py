@@ -1,0 +1,116 @@
+"""Outcome: how an attempt ended, from what its pods leave behind.
+
+A report that says `committed` wins over everything: the output is there, whatever happened to the pod afterwards. Then
+the runner's own word on errors that are the job's own; then what Kubernetes did to the pod; then what is left to guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpuquery.api.reasons import Failure, Policy
+from gpuquery.api.report import Report
+from gpuquery.api.types import AttemptStatus, OutputStatus
+from gpuquery.reconcile.facts import Attempt, Pod
+
+SCRATCH_WORDS = ("ephemeral local storage", "EmptyDir volume")
+"""How the kubelet's eviction manager begins to tell that a pod used more local storage than it may."""
+START_FAILURES = {"StartError", "ContainerCannotRun"}
+KILLED = {137: "SIGKILL", 143: "SIGTERM"}
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The output is committed and published."""
+
+    output: OutputStatus
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The attempt failed."""
+
+    failure: Failure
+    message: str
+    exit_code: int | None = None
+    node: str | None = None
+
+
+def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
+    """Return how the attempt ended; None while it goes on.
+
+    `record` is what the status says of it: a cause that was recorded is the first cause, and stays.
+    """
+    for pod in attempt.pods:
+        if pod.exit and pod.exit.report and (output := pod.exit.report.committed):
+            return Committed(output, pod.exit.report.message, pod.exit.report.warnings)
+    if record.reason is not None:
+        return Fault(Failure(record.reason), record.message or "", record.exit_code, record.node)
+    faults = [fault for pod in attempt.pods if (fault := of_pod(pod))]
+    if faults:
+        # Ranks that lost a peer only say so; the one that says more is the cause.
+        return min(faults, key=lambda fault: fault.failure in (Failure.WORKER_LOST, Failure.EVICTED))
+    return _vanished(attempt)
+
+
+def of_pod(pod: Pod) -> Fault | None:
+    """Return how a pod failed; None if it goes on."""
+    found = _class_of(pod)
+    if found is None:
+        return None
+    failure, message = found
+    return Fault(failure, message, pod.exit.code if pod.exit else None, pod.node)
+
+
+def _class_of(pod: Pod) -> tuple[Failure, str] | None:
+    report = pod.exit.report if pod.exit else None
+    if report and report.failure and report.failure.policy is Policy.NEVER:
+        return report.failure, report.message
+    if pod.reason == "Evicted" and any(word in pod.message for word in SCRATCH_WORDS):
+        return Failure.SCRATCH_FULL, f"{pod.message} Raise the limit of ephemeral-storage in workers.resources."
+    if pod.disruption is not None:
+        return Failure.EVICTED, f"pod {pod.name} on node {pod.node} was taken away: {pod.disruption}"
+    if pod.alive:
+        return None
+    if pod.exit is None:
+        # The kubelet refused the pod, or nobody is left who could tell: both come from the node, not from the job.
+        why = ": ".join(part for part in (pod.reason, pod.message) if part) or "its node does not say why"
+        return Failure.EVICTED, f"pod {pod.name} ended without having run: {why}"
+    return _of_exit(pod, report)
+
+
+def _of_exit(pod: Pod, report: Report | None) -> tuple[Failure, str]:
+    end = pod.exit
+    assert end is not None  # the caller checked
+    if end.reason == "OOMKilled":
+        return Failure.HOST_OUT_OF_MEMORY, (
+            f"pod {pod.name} used more than its memory limit ({pod.memory_limit or 'that of its node'}): raise memory "
+            "in workers.resources, or read less"
+        )
+    if report and report.failure:
+        return report.failure, report.message
+    if end.reason in START_FAILURES:
+        return Failure.INVALID_PLAN, (
+            f"the container of pod {pod.name} could not start (exit code {end.code}): the image has no GpuQuery runner"
+        )
+    if end.code in KILLED:
+        return Failure.WORKER_LOST, f"pod {pod.name} on node {pod.node} was ended by {KILLED[end.code]}"
+    return Failure.INTERNAL_ERROR, (
+        f"pod {pod.name} ended with exit code {end.code} and without a report: see `kubectl logs {pod.name}`"
+    )
+
+
+def _vanished(attempt: Attempt) -> Fault | None:
+    job = attempt.batch_job
+    if job is None:
+        return Fault(Failure.WORKER_LOST, "the attempt's Job was deleted by someone else")
+    if job.finished == "Complete":
+        # It succeeded, but its report is gone with its pod. The next attempt finds the commit and only reports it.
+        return Fault(Failure.EVICTED, "the attempt's pods were deleted before their report was read")
+    if job.finished == "Failed" and job.reason == "DeadlineExceeded":
+        return Fault(Failure.DEADLINE_EXCEEDED, "the job did not end within activeDeadlineSeconds")
+    if job.finished == "Failed" or job.deleting:
+        return Fault(Failure.WORKER_LOST, "the attempt's pods were deleted by someone else")
+    return None

@@ -1,0 +1,255 @@
+"""Status: what the user is told, derived from one account of how things stand.
+
+`Account` is filled by the decision; everything here follows from it and from the status before, which gives the
+transition times and what must never be taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gpuquery.api.conditions import ConditionType, State, find, is_true, merged
+from gpuquery.api.reasons import Failure, Policy, Reason
+from gpuquery.api.report import Phase
+from gpuquery.api.types import (
+    MAX_ATTEMPTS_SHOWN,
+    AttemptStatus,
+    Condition,
+    GpuQueryJob,
+    GpuQueryJobStatus,
+    PlanStatus,
+    ProgressStatus,
+)
+from gpuquery.kube.progress import EVERY_SECONDS, Reading
+from gpuquery.reconcile.outcome import Committed, Fault
+from gpuquery.reconcile.startup import Blocker
+
+PUBLISHED = {Phase.PUBLISHING, Phase.DONE}
+"""Phases in which the commit record exists."""
+
+Told = tuple[str, str, str]
+"""Status, reason and message of a condition."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """How things stand with a job. At most one of `fault` and `committed` is set; neither while an attempt goes on."""
+
+    plan: PlanStatus | None = None
+    rejected: Fault | None = None
+    """Why the spec cannot be run."""
+    pending: str = ""
+    """What the job waits for before it can be resolved."""
+    attempt: AttemptStatus | None = None
+    """The current attempt."""
+    pods: str = ""
+    """How many of its pods are ready, in words."""
+    ready: bool = False
+    blocker: Blocker | None = None
+    reading: Reading | None = None
+    fault: Fault | None = None
+    committed: Committed | None = None
+    ended: bool = False
+    """Whether no pod of the attempt is alive any more."""
+    retry_at: datetime | None = None
+    failed: Fault | None = None
+    """Why the job has failed for good."""
+    counted_failures: int | None = None
+
+
+def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStatus:
+    """Return the whole status for an account."""
+    before = job.status
+    told = {
+        ConditionType.ACCEPTED: _accepted(account),
+        ConditionType.CLUSTER_READY: _cluster_ready(account, before),
+        ConditionType.RUNNING: _running(account, before),
+        ConditionType.OUTPUT_COMMITTED: _output_committed(account, before),
+        ConditionType.COMPLETE: _complete(account),
+        ConditionType.FAILED: _failed(account),
+    }
+    wanted = [
+        Condition(type=kind, status=told[kind][0], reason=told[kind][1], message=told[kind][2],
+                  observed_generation=job.metadata.generation)
+        for kind in ConditionType
+    ]  # fmt: skip
+    conditions = merged(before.conditions, wanted, now=now)
+    attempt, committed = account.attempt, account.committed if account.ended else None
+    over = committed is not None or account.failed is not None or account.rejected is not None
+    return GpuQueryJobStatus(
+        observed_generation=job.metadata.generation,
+        state=_state(conditions, account),
+        conditions=conditions,
+        plan=account.plan or before.plan,
+        attempt=attempt.id if attempt else before.attempt,
+        attempts=with_attempt(before.attempts, attempt),
+        counted_failures=before.counted_failures if account.counted_failures is None else account.counted_failures,
+        progress=_progress(account, before, over=over),
+        output=committed.output if committed else before.output,
+        warnings=committed.warnings if committed else before.warnings,
+        start_time=before.start_time or (attempt.started if attempt else None),
+        completion_time=now if over else None,
+    )
+
+
+def with_attempt(attempts: Sequence[AttemptStatus], attempt: AttemptStatus | None) -> tuple[AttemptStatus, ...]:
+    """Return the attempts with one added or replaced; the last ten."""
+    if attempt is None:
+        return tuple(attempts)
+    return (*(a for a in attempts if a.id != attempt.id), attempt)[-MAX_ATTEMPTS_SHOWN:]
+
+
+def is_committed(before: GpuQueryJobStatus, reading: Reading | None) -> bool:
+    """Whether the commit record is known to exist; once known, it is never taken back."""
+    seen = reading is not None and reading.progress is not None and reading.progress.phase in PUBLISHED
+    return seen or is_true(before.conditions, ConditionType.OUTPUT_COMMITTED)
+
+
+def _accepted(account: Account) -> Told:
+    if account.rejected:
+        return "False", account.rejected.failure, account.rejected.message
+    if account.pending:
+        return "False", Reason.PENDING, account.pending
+    return "True", Reason.RESOLVED, account.plan.why if account.plan else ""
+
+
+def _cluster_ready(account: Account, before: GpuQueryJobStatus) -> Told:
+    if (quiet := _not_under_way(account)) is not None:
+        return quiet
+    if account.blocker:
+        return "False", account.blocker.reason, _blocked(account.blocker, before)
+    if account.ready:
+        return "True", Reason.ALL_RANKS_JOINED, account.pods
+    return "False", Reason.STARTING, account.pods
+
+
+def _blocked(blocker: Blocker, before: GpuQueryJobStatus) -> str:
+    known = find(before.conditions, ConditionType.CLUSTER_READY)
+    if blocker.vague and known and known.reason == blocker.reason:
+        return known.message
+    return blocker.message
+
+
+def _running(account: Account, before: GpuQueryJobStatus) -> Told:
+    if (quiet := _not_under_way(account)) is not None:
+        return quiet
+    was = find(before.conditions, ConditionType.RUNNING)
+    joined = account.attempt is not None and account.attempt.ready is not None
+    if not joined:
+        return "False", Reason.NOT_STARTED, "the pods are not ready yet"
+    if account.reading and account.reading.progress:
+        return "True", Reason.QUERY_RUNNING, "the query runs"
+    if account.reading:
+        return "Unknown", Reason.PROGRESS_UNREADABLE, "the pods are ready, but their progress cannot be read"
+    same = before.attempt == (account.attempt.id if account.attempt else None)
+    if same and was and was.status != "False":
+        return was.status, was.reason, was.message
+    return "False", Reason.NOT_STARTED, "the pods are ready; their progress was not read yet"
+
+
+def _not_under_way(account: Account) -> Told | None:
+    """What ClusterReady and Running say alike when no attempt is under way."""
+    if account.rejected or account.pending:
+        return "False", Reason.NOT_STARTED, "the job is not accepted"
+    if account.committed or account.failed:
+        if account.ended:
+            return "False", Reason.ENDED, "the job has ended"
+        return "False", Reason.RELEASING, "the outcome is known; pods are still being removed"
+    if account.fault and not account.ended:
+        return "False", Reason.RELEASING, f"the attempt failed ({account.fault.failure}); its pods are being removed"
+    if account.fault:
+        number = account.attempt.id if account.attempt else 0
+        return "False", Reason.RETRYING, f"attempt {number} failed ({account.fault.failure}); another will follow"
+    return None
+
+
+def _output_committed(account: Account, before: GpuQueryJobStatus) -> Told:
+    known = find(before.conditions, ConditionType.OUTPUT_COMMITTED)
+    if account.committed:
+        output = account.committed.output
+        message = (
+            f"version {output.version} of {output.uri}: {output.rows} rows in {output.files} files, "
+            f"{output.bytes} bytes, {output.partitions} partitions"
+        )
+        return "True", Reason.COMMITTED, message
+    if known and known.status == "True":
+        return "True", known.reason, known.message
+    if is_committed(before, account.reading):
+        return "True", Reason.COMMITTED, "the commit record exists; its files are being published"
+    return "False", Reason.NOT_COMMITTED, "nothing was committed by this job"
+
+
+def _complete(account: Account) -> Told:
+    if account.failed or account.rejected:
+        return "False", Reason.FAILED, "the job failed"
+    if account.committed and account.ended:
+        return "True", Reason.COMPLETED, account.committed.message or "the output is committed, all pods have ended"
+    if account.committed:
+        return "False", Reason.RELEASING, "the output is committed; a pod is still alive"
+    return "False", Reason.IN_PROGRESS, "the job has not ended"
+
+
+def _failed(account: Account) -> Told:
+    fault = account.failed or account.rejected
+    if fault:
+        return "True", fault.failure, fault.message
+    if account.committed and account.ended:
+        return "False", Reason.COMPLETED, "the job is complete"
+    if account.fault and not account.ended:
+        return "False", Reason.RELEASING, f"{account.fault.failure}: {account.fault.message}"
+    if account.fault and account.retry_at:
+        at = account.retry_at.strftime("%H:%M:%SZ")
+        return "False", Reason.RETRYING, f"{account.fault.failure}: {account.fault.message}; next attempt at {at}"
+    return "False", Reason.IN_PROGRESS, "the job has not ended"
+
+
+def _progress(account: Account, before: GpuQueryJobStatus, *, over: bool) -> ProgressStatus | None:
+    if account.attempt is not None and account.attempt.id != before.attempt:
+        return None
+    was = before.progress
+    if over and account.committed and was:
+        return was.model_copy(update={"phase": Phase.DONE, "percent": 100})
+    reading = account.reading
+    if reading is None or reading.progress is None:
+        return was
+    seen = reading.progress
+    now = ProgressStatus(
+        phase=seen.phase, percent=seen.percent, files=seen.files, rows=seen.rows, bytes=seen.bytes,
+        updated_at=reading.at,
+    )  # fmt: skip
+    if was is None or was.updated_at is None or was.phase != now.phase:
+        return now
+    same = was.model_copy(update={"updated_at": None}) == now.model_copy(update={"updated_at": None})
+    early = (reading.at - was.updated_at).total_seconds() < EVERY_SECONDS
+    return was if same or early else now
+
+
+def _state(conditions: Sequence[Condition], account: Account) -> State | None:
+    """Derive the one word from the conditions; the first that fits, from the end of a job's life to its beginning."""
+    if account.rejected or is_true(conditions, ConditionType.FAILED):
+        return State.FAILED
+    if is_true(conditions, ConditionType.COMPLETE):
+        return State.COMPLETE
+    if account.fault:
+        if account.fault.failure.policy is not Policy.NEVER:
+            return State.RETRYING
+        return State.RUNNING if account.attempt and account.attempt.ready else State.STARTING
+    if is_true(conditions, ConditionType.OUTPUT_COMMITTED):
+        return State.FINISHING
+    running = find(conditions, ConditionType.RUNNING)
+    if running and running.status != "False":
+        return State.RUNNING
+    if is_true(conditions, ConditionType.CLUSTER_READY):
+        return State.READY
+    if account.attempt is not None:
+        return State.STARTING
+    return State.ACCEPTED if is_true(conditions, ConditionType.ACCEPTED) else None
+
+
+def gave_up(fault: Fault, reason: Failure, attempts: int) -> Fault:
+    """Return why the job failed, for the attempt's fault and the reason to give up."""
+    if reason is fault.failure:
+        return fault
+    return Fault(reason, f"{attempts} attempts failed; the last one: {fault.failure}: {fault.message}")

@@ -1,0 +1,48 @@
+"""Writes the files that come from the models: the CRD, the chart's copy of it, and the API reference.
+
+`--check` writes nothing and fails when one of them is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gpuquery.api.crd import as_yaml
+from tools.kubectl import ROOT
+from tools.reference import as_markdown
+
+
+def files() -> dict[str, str]:
+    """Return the generated files by path."""
+    crd = as_yaml()
+    return {
+        "crds/gpuquery.io_gpuqueryjobs.yaml": crd,
+        "charts/gpuquery/files/crd.yaml": crd,
+        "docs/reference/api.md": as_markdown(),
+    }
+
+
+def main() -> int:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = []
+    for name, text in files().items():
+        path = ROOT / name
+        if path.exists() and path.read_text() == text:
+            continue
+        stale.append(name)
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"wrote {name}")
+    if check and stale:
+        print(f"stale: {', '.join(stale)}; run `make generate`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
