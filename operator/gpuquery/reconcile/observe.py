@@ -1,7 +1,7 @@
 """Observe: read what exists of a job. The only truth; nothing is remembered between two looks.
 
-Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt is slow to start, events only
-while a Job has no pods, the query's ConfigMap only before an attempt begins.
+Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt is slow to start,
+events only while a Job has no pods, the query's ConfigMap only before an attempt begins.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from gpuquery.kube.client import KubeClient, Resource
 from gpuquery.kube.progress import ProgressReader, Reading
 from gpuquery.reconcile import digest, startup
 from gpuquery.reconcile.facts import Attempt, Observed, Pod, QueryText, Refusal
-
 
 LATE = timedelta(seconds=5)
 """Age of an attempt from which on a pod that is still pending is worth a closer look."""
