@@ -66,12 +66,6 @@ def test_what_the_spec_says_about_an_input_stays() -> None:
             id="an ending that nobody knows",
         ),
         pytest.param(
-            {"inputs": [{"name": "t", "uri": "s3://lake/t.parquet", "csv": {}}]},
-            Failure.INVALID_INPUT,
-            ["inputs[t].csv", "parquet"],
-            id="CSV options on parquet",
-        ),
-        pytest.param(
             {"output": {"uri": "file:///out"}}, Failure.INVALID_INPUT, ["output.uri", "gpuquery run"], id="file output"
         ),
         pytest.param(

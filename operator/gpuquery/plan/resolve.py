@@ -198,10 +198,6 @@ def _input(item: Input) -> Input | Rejected:
                 "format to parquet, csv or ndjson",
             )
         file_format = found
-    if item.csv is not None and file_format is not InputFormat.CSV:
-        return Rejected(
-            Failure.INVALID_INPUT, f"inputs[{item.name}].csv is set, but its format is {file_format}: remove csv"
-        )
     hive = item.hive_partitioned
     if hive is None:
         hive = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)
