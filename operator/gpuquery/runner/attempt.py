@@ -29,6 +29,9 @@ ABORT_SECONDS = 4.0
 """How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""
 COMMIT_SECONDS = 15.0
 """How long a commit that has begun may go on after the order to stop: half of one helps nobody."""
+STACK_BYTES = 64 << 20
+"""Stack of the query's thread: Polars descends into nested expressions by recursion, and an overflow is a crash. Only
+what is used of it takes memory."""
 
 
 class Attempt:
@@ -48,7 +51,11 @@ class Attempt:
 
     def run(self) -> Report:
         """Run to the end. An exception that a signal handler raises passes through; then call `stop`."""
-        threading.Thread(target=self._work, name="query", daemon=True).start()
+        usual = threading.stack_size(STACK_BYTES)
+        try:
+            threading.Thread(target=self._work, name="query", daemon=True).start()
+        finally:
+            threading.stack_size(usual)
         self._done.wait()
         return self._report or self._failed(JobError(Failure.INTERNAL_ERROR, "the attempt ended without a report"))
 

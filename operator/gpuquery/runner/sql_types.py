@@ -71,6 +71,13 @@ def _wanted(dtype: pl.DataType) -> str:
 
 def decimal_warnings(bound: BoundQuery, schemas: Schemas) -> tuple[str, ...]:
     """Return one warning for every product of decimals that loses decimal places."""
+    try:
+        return _decimal_warnings(bound, schemas)
+    except RecursionError:  # a product of hundreds of factors; it is a remark, not worth the query
+        return ()
+
+
+def _decimal_warnings(bound: BoundQuery, schemas: Schemas) -> tuple[str, ...]:
     found: dict[int, str] = {}
     for scope, node in _nodes(bound, exp.Mul):
         if isinstance(_above(node), exp.Mul):

@@ -1,0 +1,156 @@
+"""Whole attempts on a real S3 server: every input format, and stores that refuse, vanish or lie."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner import storage
+from tests.support.faultproxy import Action, Rule
+from tests.support.runner import plan, run
+from tests.support.seaweed import free_ports
+
+pytestmark = pytest.mark.s3
+SOON = 20
+"""Seconds within which a store that cannot be used must be told."""
+
+
+@pytest.fixture
+def made(seaweed, bucket, monkeypatch):
+    """Makes plans in a bucket of their own that holds one small table."""
+    for name, value in seaweed.environment.items():
+        monkeypatch.setenv(name, value)
+    client = seaweed.client()
+    rows = pl.DataFrame({"id": [1, 2], "name": ["x", "y"]})
+    store = {"endpoint": seaweed.endpoint, "region": "us-east-1", "pathStyle": True}
+
+    def make(query: str = "SELECT id, name FROM shops", **changes: Any):
+        changes.setdefault("inputs", {"shops": f"s3://{bucket}/in/*.parquet"})
+        return plan(f"s3://{bucket}", query, **{"store": store, **changes})
+
+    options = storage.polars_options(make().store, f"s3://{bucket}/in")
+    rows.write_parquet(f"s3://{bucket}/in/shops.parquet", storage_options=options)
+    for key in ("k=1/j=a%2Fb/x.parquet", "k=2/j=c/x.parquet"):
+        rows.write_parquet(f"s3://{bucket}/hive/{key}", storage_options=options)
+    client.put_object(Bucket=bucket, Key="csv/1.csv", Body=b"id,name\n1,x\n2,y\n")
+    client.put_object(Bucket=bucket, Key="zip/1.csv.gz", Body=gzip.compress(b"id,name\n1,x\n2,y\n"))
+    client.put_object(Bucket=bucket, Key="lines/1.ndjson", Body=b'{"id":1,"name":"x"}\n{"id":2,"name":"y"}\n')
+    return make
+
+
+def scan(made_plan) -> pl.DataFrame:
+    options = storage.polars_options(made_plan.store, made_plan.output.uri)
+    return pl.scan_parquet(f"{made_plan.output.uri}/data/", storage_options=options).collect()
+
+
+@pytest.mark.parametrize("folder", ["in/*.parquet", "csv/*.csv", "zip/*.csv.gz", "lines/*.ndjson", "in/shops.parquet"])
+def test_every_format_is_read_from_the_store(made, bucket, folder):
+    one = made(inputs={"shops": f"s3://{bucket}/{folder}"})
+    assert run(one).failure is None
+    assert sorted(scan(one).rows()) == [(1, "x"), (2, "y")]
+
+
+def test_a_partitioned_folder_is_read_and_a_table_of_ours_is_an_input_again(made, bucket):
+    output = {"uri": f"s3://{bucket}/first", "partitionBy": ["j"]}
+    one = made("SELECT id, k, j FROM shops", inputs={"shops": f"s3://{bucket}/hive/"}, output=output)
+    first = run(one)
+    assert first.committed is not None
+    again = made("SELECT j, sum(id) AS n FROM t GROUP BY j", inputs={"t": first.committed.uri})
+    assert run(again).failure is None
+    assert sorted(scan(again).rows()) == [("a/b", 3), ("c", 3)]
+
+
+def test_a_glob_that_matches_nothing_is_named(made, bucket):
+    report = run(made(inputs={"shops": f"s3://{bucket}/nothing/*.parquet"}))
+    assert report.failure is Failure.INVALID_INPUT
+    assert report.message == f'input "shops": no file matches s3://{bucket}/nothing/*.parquet'
+
+
+def test_a_file_that_is_missing_is_named(made, bucket):
+    report = run(made(inputs={"shops": f"s3://{bucket}/nothing.parquet"}))
+    assert report.failure is Failure.INVALID_INPUT
+    assert f"s3://{bucket}/nothing.parquet" in report.message
+
+
+def test_the_root_of_a_table_is_refused_with_the_uri_to_use(made, bucket):
+    assert run(made()).committed is not None
+    report = run(made(inputs={"shops": f"s3://{bucket}/out/"}, output={"uri": f"s3://{bucket}/other"}))
+    assert report.failure is Failure.INVALID_INPUT
+    assert f"s3://{bucket}/out/data/" in report.message
+
+
+def test_files_of_clashing_schemas_are_named(made, bucket):
+    options = storage.polars_options(made().store, f"s3://{bucket}/in")
+    pl.DataFrame({"id": ["a"], "name": ["b"]}).write_parquet(f"s3://{bucket}/in/t.parquet", storage_options=options)
+    report = run(made())
+    assert report.failure is Failure.INVALID_INPUT
+    for word in (f"s3://{bucket}/in/shops.parquet", f"s3://{bucket}/in/t.parquet", '"id" (Int64 and String)'):
+        assert word in report.message
+
+
+def timed(wanted):
+    began = time.monotonic()
+    report = run(wanted)
+    assert time.monotonic() - began < SOON
+    return report
+
+
+def test_wrong_credentials_are_told_soon_and_not_shown(made, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret-value")
+    report = timed(made())
+    assert report.failure is Failure.STORAGE_AUTH
+    assert "storage.secretName" in report.message
+    assert "planted-secret-value" not in report.to_line()
+
+
+def test_no_credentials_are_told_soon(made, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert timed(made()).failure is Failure.STORAGE_AUTH
+
+
+def test_a_bucket_for_output_that_does_not_exist_is_named(made):
+    report = timed(made(output={"uri": "s3://no-such-bucket/x"}))
+    assert report.failure is Failure.STORAGE_UNAVAILABLE
+    assert "no-such-bucket" in report.message
+
+
+def test_a_bucket_for_input_that_does_not_exist_is_named(made):
+    report = timed(made(inputs={"shops": "s3://no-such-bucket/*.parquet"}))
+    assert report.failure in (Failure.STORAGE_UNAVAILABLE, Failure.INVALID_INPUT)
+    assert "no-such-bucket" in report.message
+    assert '"shops"' in report.message
+
+
+def test_an_endpoint_that_nobody_answers_is_told_soon(made):
+    endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"
+    report = timed(made(store={"endpoint": endpoint, "region": "us-east-1", "pathStyle": True}))
+    assert report.failure is Failure.STORAGE_UNAVAILABLE
+    assert "storage.endpoint" in report.message
+
+
+def test_a_store_that_ignores_conditional_writes_is_refused_before_any_read(made, proxy):
+    proxy.rules = [Rule(Action.PRETEND, "PUT")]
+    report = timed(made(store={"endpoint": proxy.endpoint, "region": "us-east-1", "pathStyle": True}))
+    assert report.failure is Failure.UNSAFE_STORE
+    assert not [r for r in proxy.requests if "/in/" in r.target]
+
+
+def test_parameters_are_checked_before_any_request(made, proxy):
+    wanted = made("SELECT id FROM shops", parameters={"n": {"integer": 1}},
+                  store={"endpoint": proxy.endpoint, "region": "us-east-1", "pathStyle": True})  # fmt: skip
+    assert run(wanted).failure is Failure.INVALID_QUERY
+    assert list(proxy.requests) == []
+
+
+def test_reads_survive_a_store_that_is_busy(made, proxy):
+    proxy.rules = [Rule(Action.ANSWER, "GET", "/in/", times=3, status=503, code="SlowDown")]
+    wanted = made(store={"endpoint": proxy.endpoint, "region": "us-east-1", "pathStyle": True})
+    assert run(wanted).failure is None
+    assert scan(wanted).height == 2
