@@ -173,7 +173,12 @@ class Bar:
         share = f" {progress.percent:3d} %" if progress.percent is not None else ""
         text = f"{self._name}: {progress.phase}{share}, {progress.rows:,} rows, {progress.bytes / 1e6:,.1f} MB"
         text += f", {time.monotonic() - self._began:.1f} s"
-        print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
+        print(
+            f"\r\x1b[K{text}" if self._terminal else text,
+            end="" if self._terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
         self._drawn = self._terminal
 
     def end(self) -> None:
