@@ -26,7 +26,7 @@ POLICIES = {
 HEADER = f"""<!-- Generated from operator/gpuquery/api by `make generate`. Do not edit. -->
 # API reference: {KIND}
 
-`{API_VERSION}`, short name `{SHORT_NAME}`. The fields' texts are in the cluster, too: `kubectl explain {SHORT_NAME}.spec`.
+`{API_VERSION}`, short name `{SHORT_NAME}`. In a cluster: `kubectl explain {SHORT_NAME}.spec`.
 
 A field without a default may be left out, unless it is marked *required*. After the object was created, only
 {{mutable}} of the spec
