@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gpuquery.api.labels import API_VERSION, KIND, MAX_NAME_LENGTH
+from gpuquery.api import schema
+from gpuquery.api.labels import API_VERSION, KIND
 from gpuquery.api.types import GpuQueryJob
 
 SERVER_FIELDS = {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"}
@@ -92,8 +93,6 @@ def job_of(document: Mapping[str, Any], *, folder: Path) -> GpuQueryJob:
     metadata = {k: v for k, v in (document.get("metadata") or {}).items() if k not in SERVER_FIELDS}
     if "name" not in metadata and "generateName" in metadata:
         metadata["name"] = metadata["generateName"] + secrets.token_hex(2)
-    if len(str(metadata.get("name", ""))) > MAX_NAME_LENGTH:
-        raise ValueError(f"metadata.name may have at most {MAX_NAME_LENGTH} characters: pods get longer names from it")
     metadata["uid"] = str(uuid.uuid4())
     whole = {k: v for k, v in document.items() if k != "status"} | {"metadata": metadata}
     job = GpuQueryJob.model_validate(whole)
@@ -127,8 +126,8 @@ def _explain(problem: ErrorDetails, document: Mapping[str, Any]) -> str:
             return f"{path}: {_shown(value)} is not one of {allowed}{_did_you_mean(str(value), allowed.split(', '))}"
         case "missing":
             return f"{path}: is required"
-        case "value_error":
-            return f"{path or 'spec'}: {problem['msg'].removeprefix('Value error, ')}"
+        case schema.BROKEN_RULE:
+            return f"{path}{problem['ctx']['field_path']}: {problem['msg']}".removeprefix(": ").removeprefix(".")
         case _:
             return f"{path}: {problem['msg'][0].lower()}{problem['msg'][1:]}; it is {_shown(value)}"
 
