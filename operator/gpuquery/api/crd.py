@@ -106,7 +106,8 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], name: s
     if name in LIST_KEYS:
         result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [LIST_KEYS[name]]}
     if result.get("x-kubernetes-int-or-string"):
-        result.pop("type")
+        # The API server applies `pattern` to such a field only where a branch says that it may be a string.
+        result["anyOf"] = [{"type": "integer"}, {"type": result.pop("type")}]
     if result.get("type") == "integer":
         result["format"] = "int64"
     return result

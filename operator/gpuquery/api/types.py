@@ -31,8 +31,9 @@ BUCKET = r"s3://[A-Za-z0-9][A-Za-z0-9._-]+"
 URI = Annotated[str, Field(min_length=1, max_length=1024, pattern=rf"^({BUCKET}(/[^\s]*)?|file://[^\s]+)$")]
 FOLDER = r"[^\s*?\[\]{}]"
 """A character of a folder's URI: nothing that would be a glob."""
+FIRST = r"[\p{L}\p{M}\p{N}-]"
 WORD = r"[\p{L}\p{M}\p{N}_.-]"
-"""A character of a partition column's name: nothing that readers would have to decode."""
+"""Characters of a partition column's name: nothing that readers would have to decode, or would pass over."""
 ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """Name of an object of Kubernetes."""
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
@@ -219,11 +220,12 @@ class Output(Model):
     uri: Annotated[str, Field(min_length=1, max_length=1024, pattern=rf"^({BUCKET}(/{FOLDER}*)?|file://{FOLDER}+)$")]
     """Folder of the table. Files appear under `<uri>/data/`, the log of commits under `<uri>/_commits/`."""
     partition_by: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=256, pattern=rf"^{WORD}+( {WORD}+)*$")], ...],
+        tuple[Annotated[str, Field(min_length=1, max_length=256, pattern=rf"^{FIRST}{WORD}*( {WORD}+)*$")], ...],
         Field(max_length=MAX_PARTITION_COLUMNS),
     ] = ()
     """Columns of the result by whose values the files are laid out (`year=1994/`). They are left out of the files.
-    Their names are letters, digits, `_`, `-`, `.` and single spaces, for readers do not decode names of folders."""
+    Their names are letters, digits, `_`, `-`, `.` and single spaces, for readers do not decode names of folders, and do
+    not begin with `_` or `.`, for pyarrow and Spark pass over such folders. `AS` renames a column."""
     mode: OutputMode = OutputMode.ERROR_IF_EXISTS
     """`errorIfExists` fails if the table has a commit already, `append` adds to it, `overwrite` replaces all of it."""
     compression: Compression = Compression.ZSTD
@@ -252,8 +254,9 @@ class Output(Model):
 
 Quantity = Annotated[
     str,
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
     Field(max_length=32, pattern=quantity.PATTERN, json_schema_extra={"x-kubernetes-int-or-string": True}),
+    # Last in this list: what stands behind a validator is not part of the JSON schema.
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
 ]
 
 
@@ -379,7 +382,7 @@ class GpuQueryJobSpec(Model):
     """What to run. Immutable, but for `activeDeadlineSeconds` and `ttlSecondsAfterFinished`."""
 
     query: Query
-    """The query: SQL or Python."""
+    """The query: exactly one of `sql`, `python` and `configMapKeyRef`."""
     inputs: Annotated[tuple[Input, ...], Field(max_length=MAX_INPUTS)] = ()
     """Tables that the query can read. At most 64."""
     parameters: Annotated[Mapping[str, Parameter], Field(max_length=MAX_PARAMETERS)] = {}

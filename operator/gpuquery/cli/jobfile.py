@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -143,20 +143,24 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = GpuQueryJob
+    """Return the fields that the model at a place has."""
+    annotation: Any = GpuQueryJob
     for part in location:
-        if isinstance(part, int):
-            model = _model_in(model)
-            continue
-        fields = getattr(model, "model_fields", {})
-        model = next((f.annotation for n, f in fields.items() if part in (n, f.alias)), None)
-    model = _model_in(model)
-    return [f.alias or n for n, f in model.model_fields.items()] if model else []
+        annotation = _plain(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            fields = annotation.model_fields.items()
+            annotation = next((f.annotation for name, f in fields if part in (name, f.alias)), None)
+        else:
+            # A list's items and a map's values: their type is the last one named before an ellipsis.
+            annotation = next((a for a in reversed(get_args(annotation)) if a is not Ellipsis), None)
+    model = _plain(annotation)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [f.alias or name for name, f in model.model_fields.items()]
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, UnionType, tuple, dict) or get_args(annotation):
-        return next((m for a in get_args(annotation) if (m := _model_in(a))), None)
-    return None
+def _plain(annotation: Any) -> Any:
+    """Strip `Annotated` and `| None`."""
+    while get_origin(annotation) in (Annotated, Union, UnionType):
+        annotation = next(a for a in get_args(annotation) if a is not type(None))
+    return annotation
