@@ -29,12 +29,13 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 .PHONY: lock
 lock: venv ## Write requirements/*.txt anew from pyproject.toml
-	for extra in operator runner; do \
-	  $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
-	    --custom-compile-command "make lock" --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
-	done
 	$(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
 	  --custom-compile-command "make lock" --extra operator --extra runner --group dev pyproject.toml -o requirements/dev.txt
+	@echo "the images get the versions that the tests ran with"
+	for extra in operator runner; do \
+	  $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
+	    -c requirements/dev.txt --custom-compile-command "make lock" --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
+	done
 
 .PHONY: lint
 lint: venv ## Style, types and layers

@@ -59,7 +59,11 @@ def _pull(image: str) -> bool:
     machine.say(f"pulling {image}")
     try:
         done = subprocess.run(
-            ["buildah", "pull", "--quiet", image], env=machine.environment(), capture_output=True, timeout=120
+            ["buildah", "pull", "--quiet", image],
+            check=False,
+            env=machine.environment(),
+            capture_output=True,
+            timeout=120,
         )
     except subprocess.TimeoutExpired:
         return False
@@ -73,9 +77,9 @@ def _make(image: str, packages: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "base.tar"
         command = ["mmdebstrap", "--quiet", "--variant=essential", f"--include={packages}", *options, SUITE]
-        done = subprocess.run([*command, str(archive)], capture_output=True, text=True, env={**os.environ})
+        done = subprocess.run([*command, str(archive)], check=False, capture_output=True, text=True, env={**os.environ})
         if done.returncode != 0:
-            raise machine.Refusal(f"mmdebstrap failed: {done.stderr.strip()[-2000:]}")
+            raise machine.RefusedError(f"mmdebstrap failed: {done.stderr.strip()[-2000:]}")
         working = machine.buildah("from", "scratch").strip()
         try:
             machine.buildah("add", "--quiet", working, str(archive))

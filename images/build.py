@@ -52,9 +52,9 @@ def make_wheel() -> Path:
     venv = ROOT / ".venv" / "bin" / "python"
     python = str(venv) if venv.exists() else sys.executable
     command = [python, "-m", "hatchling", "build", "-t", "wheel", "-d", "dist"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        raise machine.Refusal(f"cannot build the wheel; `make venv` installs what it needs:\n{done.stderr.strip()}")
+        raise machine.RefusedError(f"cannot build the wheel; `make venv` brings what it needs:\n{done.stderr.strip()}")
     return next((ROOT / "dist").glob("gpuquery-*.whl"))
 
 
@@ -101,24 +101,27 @@ def build(name: str, bases: base.Bases) -> None:
 
 def revision() -> str:
     """The commit, for the image's label."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=False, capture_output=True, text=True)
     return done.stdout.strip() or "unknown"
 
 
 def push(name: str) -> None:
     """Push one image to REGISTRY."""
     if not os.environ.get("REGISTRY"):
-        raise machine.Refusal("push needs REGISTRY=<host/folder>; the one-node cluster needs no push: make images-load")
+        raise machine.RefusedError("push needs REGISTRY=<host/folder>; the one-node cluster takes `make images-load`")
     machine.say(f"{tag_of(name)}: pushing")
     machine.buildah("push", "--quiet", tag_of(name))
 
 
 def main() -> int:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("command", choices=("build", "push", "names", "wheel"))
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     arguments = parser.parse_args()
     names = arguments.names or NAMES
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"unknown image: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     try:
         if arguments.command == "names":
             print(*(tag_of(name) for name in names), sep="\n")
@@ -134,7 +137,7 @@ def main() -> int:
             build(name, bases)
             if arguments.command == "push":
                 push(name)
-    except machine.Refusal as refusal:
+    except machine.RefusedError as refusal:
         print(f"images: {refusal}", file=sys.stderr)
         return 1
     return 0

@@ -14,7 +14,7 @@ PASSED = ("cert", "client-cert", "index-url", "extra-index-url", "find-links", "
 PATHS = ("cert", "client-cert", "find-links")
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """The machine or the caller must change something first; the message says what."""
 
 
@@ -27,17 +27,17 @@ def require() -> None:
     """Buildah as root, installed where this system has apt-get."""
     missing = [name for name in ("buildah", "mmdebstrap") if shutil.which(name) is None]
     if os.geteuid() != 0:
-        raise Refusal("needs root, because it builds without a daemon: run it with `sudo -E`")
+        raise RefusedError("needs root, because it builds without a daemon: run it with `sudo -E`")
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise Refusal(f"missing: {', '.join(missing)}: install them with this system's package manager")
+        raise RefusedError(f"missing: {', '.join(missing)}: install them with this system's package manager")
     say(f"installing Debian packages: {' '.join(missing)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
-        done = subprocess.run(["apt-get", "-q", *command], env=env, capture_output=True, text=True)
+        done = subprocess.run(["apt-get", "-q", *command], check=False, env=env, capture_output=True, text=True)
         if done.returncode != 0:
-            raise Refusal(f"`apt-get {' '.join(command)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+            raise RefusedError(f"`apt-get {' '.join(command)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
 def environment() -> dict[str, str]:
@@ -47,15 +47,15 @@ def environment() -> dict[str, str]:
 
 def buildah(*arguments: str) -> str:
     """Run buildah; its output, or a refusal with the end of its complaint."""
-    done = subprocess.run(["buildah", *arguments], env=environment(), capture_output=True, text=True)
+    done = subprocess.run(["buildah", *arguments], env=environment(), check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Refusal(f"`buildah {arguments[0]}` failed:\n{(done.stdout + done.stderr).strip()[-3000:]}")
+        raise RefusedError(f"`buildah {arguments[0]}` failed:\n{(done.stdout + done.stderr).strip()[-3000:]}")
     return done.stdout
 
 
 def _inspect(image: str) -> dict[str, object]:
     done = subprocess.run(
-        ["buildah", "inspect", "--type", "image", image], env=environment(), capture_output=True, text=True
+        ["buildah", "inspect", "--type", "image", image], env=environment(), check=False, capture_output=True, text=True
     )
     found: dict[str, object] = json.loads(done.stdout) if done.returncode == 0 else {}
     return found
@@ -85,7 +85,7 @@ def settings(folder: Path, env: Mapping[str, str] = os.environ, system: Path = P
 
 
 def pip_settings(env: Mapping[str, str], system: str) -> dict[str, str]:
-    """What pip would do on this machine: its system file, overridden by the environment; paths that are gone left out."""
+    """What pip would do here: its system file, overridden by the environment, without paths that are gone."""
     parsed = configparser.ConfigParser(interpolation=None)
     parsed.read_string(system)
     values = {key: parsed["global"][key] for key in PASSED if parsed.has_option("global", key)}

@@ -35,7 +35,9 @@ def install(cluster: Cluster, *values: str) -> None:
     settings += [f"runtime.image={cluster.image('runtime')}", *values]
     flags = [x for setting in settings for x in ("--set", setting)]
     chart = str(ROOT / "charts" / "gpuquery")
-    cluster.helm("upgrade", "--install", RELEASE, chart, "-n", SYSTEM, "--create-namespace", "--wait", *flags)
+    cluster.helm(
+        "upgrade", "--install", RELEASE, chart, "-n", SYSTEM, "--create-namespace", "--take-ownership", "--wait", *flags
+    )
 
 
 def ensure_namespace(cluster: Cluster, name: str) -> None:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """A real one-node Kubernetes for tests: etcd, API server, kubelet, containerd, on this machine alone.
 
-    onenode.py up [--gpus 8]       build it once, bring it up in seconds; a second `up` changes nothing
-    eval "$(onenode.py kubeconfig)" && kubectl get nodes
-    onenode.py load IMAGE…         copy images (archives, or names that buildah has) into the node
-    onenode.py status              0 if it is ready
-    onenode.py down                everything away, whatever state it was in
+onenode.py up [--gpus 8]       build it once, bring it up in seconds; a second `up` changes nothing
+eval "$(onenode.py kubeconfig)" && kubectl get nodes
+onenode.py load IMAGE…         copy images (archives, or names that buildah has) into the node
+onenode.py status              0 if it is ready
+onenode.py down                everything away, whatever state it was in
 """
 
 import argparse
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from node import bringup, build, host, images, process, teardown
 from node.host import say
-from node.layout import Layout, Refusal
+from node.layout import Layout, RefusedError
 from node.parts import Options
 
 
@@ -70,7 +70,8 @@ def status(layout: Layout, _: argparse.Namespace) -> int:
 
 def kubeconfig(layout: Layout, _: argparse.Namespace) -> int:
     """Print what a shell must set to use the cluster."""
-    print(f"export KUBECONFIG={layout.kubeconfig} PATH={build.programs(layout)}:$PATH")
+    programs = process.programs(layout) or build.programs(layout)
+    print(f"export KUBECONFIG={layout.kubeconfig} PATH={programs}:$PATH")
     return 0
 
 
@@ -92,7 +93,9 @@ def load(layout: Layout, arguments: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="onenode.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    made = argparse.ArgumentParser(
+        prog="onenode.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     commands = made.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -101,7 +104,9 @@ def parser() -> argparse.ArgumentParser:
         return command
 
     starting = add("up", up, "bring the cluster up (builds it first, once); a second `up` changes nothing")
-    starting.add_argument("--gpus", type=int, default=Options.gpus, help="simulated nvidia.com/gpu (default: %(default)s)")
+    starting.add_argument(
+        "--gpus", type=int, default=Options.gpus, help="simulated nvidia.com/gpu (default: %(default)s)"
+    )
     starting.add_argument(
         "--kcm-qps", type=int, default=Options.kcm_qps,
         help="kube-controller-manager's requests per second (default: %(default)s; its own default is 20)",
@@ -111,14 +116,19 @@ def parser() -> argparse.ArgumentParser:
         help="and how many at once (default: %(default)s; its own default is 30)",
     )  # fmt: skip
     starting.add_argument(
-        "--unsafe-no-fsync", dest="fsync", action="store_false", help="etcd does not wait for the disk: faster, not for measuring"
+        "--unsafe-no-fsync",
+        dest="fsync",
+        action="store_false",
+        help="etcd does not wait for the disk: faster, not for measuring",
     )
     add("down", down, "take everything away, whatever state it is in")
     add("status", status, "say what is running; exit code 0 if the node is Ready")
     add("kubeconfig", kubeconfig, "print `export KUBECONFIG=… PATH=…` for eval")
     add("build", build_only, "build the programs and nothing else")
     loading = add("load", load, "copy images into the node, skipping what is there")
-    loading.add_argument("images", nargs="+", metavar="IMAGE", help="an OCI or Docker archive, or a name that buildah has")
+    loading.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="an OCI or Docker archive, or a name that buildah has"
+    )
     return made
 
 
@@ -126,7 +136,7 @@ def main() -> int:
     arguments = parser().parse_args()
     try:
         return int(arguments.run(Layout.from_env(), arguments))
-    except Refusal as refusal:
+    except RefusedError as refusal:
         print(f"onenode: {refusal}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -40,8 +40,8 @@ class Action(StrEnum):
     """Nothing happens for `seconds`; then the connection is closed."""
     DELAY = "delay"
     """The request goes on after `seconds`."""
-    STRIP = "strip"
-    """The request goes on without the header `header`."""
+    PRETEND = "pretend"
+    """The request goes on; a refusal by the server is turned into "200 OK"."""
 
 
 @dataclass
@@ -56,7 +56,6 @@ class Rule:
     status: int = 503
     code: str = "SlowDown"
     seconds: float = 0.0
-    header: str = ""
 
     def matches(self, method: str, target: str) -> bool:
         """Whether the rule is for this request and not used up."""
@@ -81,8 +80,8 @@ class _Head:
     def get(self, name: str) -> str:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
-    def encode(self, without: str) -> bytes:
-        kept = [f"{k}: {v}" for k, v in self.headers if k.lower() not in {without.lower(), "expect", "connection"}]
+    def encode(self) -> bytes:
+        kept = [f"{k}: {v}" for k, v in self.headers if k.lower() not in {"expect", "connection"}]
         head = "\r\n".join([f"{self.method} {self.target} HTTP/1.1", *kept, "Connection: close", "", ""])
         return head.encode("latin-1")
 
@@ -188,12 +187,14 @@ class FaultProxy:
             return True
         self._writers.add(to_server)
         try:
-            strip = rule.header if rule and rule.action is Action.STRIP else ""
-            to_server.write(head.encode(strip) + body)
+            to_server.write(head.encode() + body)
             await to_server.drain()
             answer = await from_server.readuntil(b"\r\n\r\n")
             if rule and rule.action is Action.SWALLOW:
                 return False
+            if rule and rule.action is Action.PRETEND and b" 4" in answer.split(b"\r\n")[0]:
+                writer.write(b'HTTP/1.1 200 OK\r\nETag: "0"\r\nContent-Length: 0\r\n\r\n')
+                return True
             writer.write(answer)
             while data := await from_server.read(CHUNK):
                 writer.write(data)

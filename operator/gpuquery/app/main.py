@@ -12,16 +12,19 @@ import kopf
 from kubernetes.aio.client import ApiClient, Configuration
 from pydantic import ValidationError
 
+from gpuquery.api.labels import GROUP, PLURAL
 from gpuquery.app.serve import Health, served
 from gpuquery.app.settings import PREFIX, Settings
 from gpuquery.app.watch import operator_settings, registry, resync
-from gpuquery.kube.client import ApiError, KubeClient, UnreachableError
+from gpuquery.kube.client import ApiError, KubeClient, Resource, UnreachableError
 from gpuquery.kube.connect import api_client, configuration
 from gpuquery.kube.lease import lead, release
 from gpuquery.kube.progress import ProgressReader
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import Key, Reconciler, work
+
+CRD_SECONDS = 2
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +138,23 @@ class Operator:
             except (ApiError, UnreachableError) as error:
                 log.warning("jobs could not be listed: %s", error)
 
+    async def _crd(self) -> None:
+        """Wait for the CRD: kopf looks for it once, and would then watch nothing for ever."""
+        namespace = next(iter(self.settings.namespaces), None)
+        while True:
+            try:
+                await self.client.list_metadata(Resource.JOBS, namespace)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                log.warning("the CustomResourceDefinition %s.%s is missing; waiting for it", PLURAL, GROUP)
+                await asyncio.sleep(CRD_SECONDS)
+            else:
+                return
+
     async def _watch(self, stop: asyncio.Event) -> None:
         settings = self.settings
+        await self._crd()
         ready = asyncio.Event()
 
         async def begun() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
-from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client import ApiClient, V1Lease, V1ObjectMeta
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
@@ -43,8 +43,13 @@ class PatientLock(LeaseLock):
             return False, ApiException(status=0, reason=f"no answer: {type(error).__name__}")
 
     async def create(self, name: str, namespace: str, election_record: Any) -> bool:
-        """Create the Lease."""
-        return await self._tried(super().create(name, namespace, election_record))
+        """Create the Lease. The official lock passes `pretty=True`, which its own client 37.0 refuses."""
+        lease = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
+        return await self._tried(self._created(namespace, lease))
+
+    async def _created(self, namespace: str, lease: V1Lease) -> bool:
+        self.lease_reference = await self.api_instance.create_namespaced_lease(namespace, lease)
+        return True
 
     async def update(self, name: str, namespace: str, updated_record: Any) -> bool:
         """Renew the Lease."""

@@ -55,10 +55,16 @@ async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJob
                 # Without it a status could land on another job of the same name.
                 "uid": job.metadata.uid,
             },
-            "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "status": _told(status),
         }
     )
     return written is not None
+
+
+def _told(status: GpuQueryJobStatus) -> Manifest:
+    """Serialise a status; what is empty is left out, and a server-side apply removes what is left out."""
+    dumped = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {key: value for key, value in dumped.items() if value != []}
 
 
 async def tell(

@@ -32,6 +32,8 @@ LOOK_FOR_PODS = 1.0
 LOOK_FOR_PROGRESS = 5.0
 LOOK_FOR_QUERY = 5.0
 RETRY_REFUSED = 10.0
+PHASE_SECONDS = 3.0
+"""How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,11 +172,15 @@ def _record(attempt: Attempt, known: AttemptStatus | None, now: datetime) -> Att
     """Return what the status says of an attempt, with what became known since."""
     created = attempt.batch_job.created if attempt.batch_job else None
     record = known or AttemptStatus(id=attempt.number, started=created or now)
-    node = record.node or next((pod.node for pod in attempt.pods if pod.node), None)
-    ready = record.ready
-    if ready is None and attempt.ready:
-        ready = max((pod.ready_since or now for pod in attempt.pods), default=now)
-    return record.model_copy(update={"node": node, "ready": ready})
+    if record.ready is not None or not attempt.ready:
+        return record
+    # The node is told along with it: a write for the node alone would be one more for every job.
+    ready = max((pod.ready_since or now for pod in attempt.pods), default=now)
+    return record.model_copy(update={"node": record.node or _node(attempt), "ready": ready})
+
+
+def _node(attempt: Attempt) -> str | None:
+    return next((pod.node for pod in attempt.pods if pod.node), None)
 
 
 def _follow(case: Case, record: AttemptStatus) -> Decision:
@@ -253,6 +259,9 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
     """The outcome is known, but pods are alive: see that they go, and remember the cause."""
     attempt = case.observed.attempt(record.id)
     job = attempt.batch_job
+    left = [pod.exit.finished for pod in attempt.alive if pod.exit and pod.exit.finished]
+    if left and len(left) == len(attempt.alive) and case.now - max(left) < timedelta(seconds=PHASE_SECONDS):
+        return Decision(requeue_after=PHASE_SECONDS)
     if isinstance(end, Committed):
         # The last rank is about to leave. Its Job stays: with it the report would go.
         account = Account(plan=case.job.status.plan, attempt=record, committed=end)
@@ -280,7 +289,9 @@ def _blame(record: AttemptStatus, fault: Fault) -> AttemptStatus:
 
 def _released(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decision:
     """The attempt has ended and nothing of it is alive: complete, failed, or another attempt to come."""
-    ended = _ended_at(case.observed.attempt(record.id), case.now)
+    attempt = case.observed.attempt(record.id)
+    ended = _ended_at(attempt, case.now)
+    record = record.model_copy(update={"node": record.node or _node(attempt)})
     plan = case.job.status.plan or _plan_told(case, record.id)
     if isinstance(end, Committed):
         done = record.model_copy(update={"ended": ended, "reason": None, "message": None, "exit_code": 0})
@@ -294,6 +305,9 @@ def _released(case: Case, record: AttemptStatus, end: Committed | Fault) -> Deci
 
 def _between(case: Case, record: AttemptStatus) -> Decision:
     """An attempt has failed and ended; the next one may be due."""
+    if any(attempt.alive for attempt in case.observed.attempts):
+        # A straggler: the Job controller made it just before it saw its Job go. The garbage collector takes it.
+        return Decision(requeue_after=LOOK_FOR_PODS)
     status = case.job.status
     fault = Fault(Failure(record.reason or Failure.INTERNAL_ERROR), record.message or "", record.exit_code, record.node)
     account = Account(

@@ -233,7 +233,9 @@ def _state(conditions: Sequence[Condition], account: Account) -> State | None:
     if is_true(conditions, ConditionType.COMPLETE):
         return State.COMPLETE
     if account.fault:
-        return State.RUNNING if account.fault.failure.policy is Policy.NEVER else State.RETRYING
+        if account.fault.failure.policy is not Policy.NEVER:
+            return State.RETRYING
+        return State.RUNNING if account.attempt and account.attempt.ready else State.STARTING
     if is_true(conditions, ConditionType.OUTPUT_COMMITTED):
         return State.FINISHING
     running = find(conditions, ConditionType.RUNNING)

@@ -124,8 +124,8 @@ class Attempt:
             return raised
         if python_query.is_users(raised.__traceback__):
             return python_query.explained(raised)
-        if inputs.is_about_data(raised):
-            return inputs.explained(raised, self._plan.inputs, self._plan.store)
+        if clash := inputs.clash(raised, self._plan.inputs, self._plan.store):
+            return clash
         error = classify(exc, self._tracker.phase.value)
         if error.failure is Failure.USER_ERROR:
             return JobError(error.failure, f"the query failed: {first_paragraph(raised)}")

@@ -17,7 +17,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.types import CsvOptions, Input, InputFormat
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.faults import classify
+from gpuquery.runner.sink.faults import classify, redact
 from gpuquery.runner.sql_plan import first_paragraph
 from gpuquery.runner.storage import polars_options
 
@@ -26,8 +26,8 @@ MAX_COMPARED = 1000
 MAX_COLUMNS_SHOWN = 20
 _NOTHING = ("expanded paths were empty", "no such file or directory", "not found")
 _CLASHES = (
-    "extra column in file outside of expected schema", "data type mismatch for column", "schema names differ",
-    "schema lengths differ", "column not found in file", "missing column", "did not match", "different schema",
+    "extra column in file outside of expected schema", "data type mismatch for column", "did not find column",
+    "schema names differ", "schema lengths differ", "cannot parse",
 )  # fmt: skip
 _NO_STORE = frozenset({Failure.STORAGE_AUTH, Failure.STORAGE_UNAVAILABLE, Failure.UNSAFE_STORE})
 
@@ -42,7 +42,7 @@ def open_all(inputs: Sequence[Input], store: StoreAccess) -> dict[str, pl.LazyFr
         except JobError:
             raise
         except BaseException as exc:  # a panic of Polars is no Exception
-            raise explained(exc, (item,), store) from None
+            raise explained(exc, item, store) from None
         frames[item.name] = frame
     return frames
 
@@ -69,37 +69,31 @@ def scan(item: Input, source: str, store: StoreAccess) -> pl.LazyFrame:
             return pl.scan_parquet(source, hive_partitioning=bool(item.hive_partitioned), storage_options=options)
 
 
-def explained(exc: BaseException, inputs: Sequence[Input], store: StoreAccess) -> JobError:
-    """Name the input, the files and the columns behind an error that Polars raised while it read `inputs`.
-
-    With several inputs (the query was running), those are compared of which a clash is possible.
-    """
+def explained(exc: BaseException, item: Input, store: StoreAccess) -> JobError:
+    """Name the input, the files and the columns behind an error that Polars raised while it opened `item`."""
     text = first_paragraph(exc)
-    fault = classify(exc, f"reading {_named(inputs)}", default=Failure.INVALID_INPUT)
-    low = text.lower()
-    if any(word in low for word in _CLASHES) or "cannot parse" in low:
-        for item in inputs:
-            if clash := _clash(item, store):
-                return JobError(Failure.INVALID_INPUT, clash)
+    fault = classify(exc, f'reading input "{item.name}" ({item.uri})')
     if fault.failure in _NO_STORE:
         return fault
-    for item in inputs:
-        if _is_table_root(item, store):
-            return JobError(
-                Failure.INVALID_INPUT,
-                f'input "{item.name}": {item.uri} is the root of a table; its rows are under '
-                f"{item.uri.rstrip('/')}/data/: use that as the uri",
-            )
-    if len(inputs) == 1 and any(word in low for word in _NOTHING) and "nosuchbucket" not in low:
-        item = inputs[0]
-        return JobError(Failure.INVALID_INPUT, f'input "{item.name}": no file matches {item.uri}')
-    return JobError(fault.failure, f"{_named(inputs)} cannot be read: {text}")
+    if found := clash(exc, (item,), store):
+        return found
+    if root := _table_root(item, store):
+        message = f'input "{item.name}": {item.uri} is the root of a table; its rows are under {root}/data/: read those'
+    elif any(word in text.lower() for word in _NOTHING):
+        message = f'input "{item.name}": no file matches {item.uri}'
+    else:
+        message = f'input "{item.name}" ({item.uri}) cannot be read: {redact(text)}'
+    return JobError(Failure.INVALID_INPUT, message)
 
 
-def is_about_data(exc: BaseException) -> bool:
-    """Whether an error of a running query says that files of an input do not fit together."""
+def clash(exc: BaseException, inputs: Sequence[Input], store: StoreAccess) -> JobError | None:
+    """Return the error that names two files of different schemas, if they are behind what Polars raised."""
     low = str(exc).lower()
-    return any(word in low for word in _CLASHES)
+    if any(word in low for word in _CLASHES):
+        for item in inputs:
+            if message := _first_clash(item, store):
+                return JobError(Failure.INVALID_INPUT, message)
+    return None
 
 
 def files(item: Input, store: StoreAccess, uri: str | None = None) -> list[str]:
@@ -117,12 +111,6 @@ def files(item: Input, store: StoreAccess, uri: str | None = None) -> list[str]:
     return []
 
 
-def _named(inputs: Sequence[Input]) -> str:
-    if len(inputs) == 1:
-        return f'input "{inputs[0].name}" ({inputs[0].uri})'
-    return "inputs " + ", ".join(f'"{i.name}"' for i in inputs)
-
-
 def _no_hive(item: Input) -> None:
     if item.hive_partitioned:
         raise JobError(
@@ -132,12 +120,13 @@ def _no_hive(item: Input) -> None:
         )
 
 
-def _is_table_root(item: Input, store: StoreAccess) -> bool:
-    folder = item.uri.split("*")[0].rpartition("/")[0] or item.uri
-    return bool(files(item, store, f"{folder.rstrip('/')}/_commits/*.json"))
+def _table_root(item: Input, store: StoreAccess) -> str:
+    """The folder of the input if a table's log lies in it, else nothing."""
+    folder = item.uri.split("*")[0].rpartition("/")[0] if "*" in item.uri else item.uri.rstrip("/")
+    return folder if files(item, store, f"{folder}/_commits/*.json") else ""
 
 
-def _clash(item: Input, store: StoreAccess) -> str | None:
+def _first_clash(item: Input, store: StoreAccess) -> str | None:
     """Name the first two files whose schemas differ, and the columns in which they do."""
     found = files(item, store)
     read: Callable[[str], pl.Schema] = lambda path: scan(item, path, store).collect_schema()  # noqa: E731

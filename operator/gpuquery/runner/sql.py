@@ -66,7 +66,7 @@ def read(text: str, *, inputs: Iterable[str]) -> Statement:
     trees = [tree for tree in parse(source, tokens) if tree is not None]
     if len(trees) > 1:
         after = next(i for i, t in enumerate(tokens) if t.token_type is TokenType.SEMICOLON)
-        raise invalid(f"{source.at(tokens[after + 1].start)}: a second statement begins; exactly one is allowed")
+        raise invalid(f"{source.at(tokens[after + 1].start)}: a second statement begins; a query is one statement")
     if not trees or not isinstance(trees[0], _ROOTS) or (inner := trees[0].find(*_STATEMENTS_INSIDE)):
         bad = inner if trees and isinstance(trees[0], _ROOTS) else None
         offset = place(bad) if bad is not None else tokens[0].start

@@ -28,7 +28,7 @@ from gpuquery.runner.errors import JobError
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 FILE_FUNCTION = re.compile(r"(read|scan)_[a-z0-9_]+\Z", re.IGNORECASE)
 _QUOTED = {TokenType.STRING: "'", TokenType.IDENTIFIER: '"'}
-_FOREIGN = re.compile(r"""['"`$\\@?]""")
+_FOREIGN = re.compile(r"""['"`$\\?]""")
 
 
 def _placeholder(parser: Any) -> exp.Placeholder | None:

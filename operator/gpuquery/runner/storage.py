@@ -56,8 +56,13 @@ def locate(uri: str) -> Location:
     raise JobError(Failure.INVALID_PLAN, f"{uri!r} is not a place for data: write s3://bucket/folder or file:///folder")
 
 
-def s3_client(access: StoreAccess, *, hurried: bool = False) -> S3Client:
-    """Make a boto3 client that never retries by itself: `retrying` does, until a deadline and not by a count.
+def session() -> boto3.session.Session:
+    """Make a session; clients that share one share what it has read and the credentials that it has found."""
+    return boto3.session.Session()
+
+
+def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.session.Session | None = None) -> S3Client:
+    """Make a boto3 client that never retries by itself: the store does, until a deadline and not by a count.
 
     `hurried` is for questions whose answer must come within seconds, be it "no".
     """
@@ -74,7 +79,7 @@ def s3_client(access: StoreAccess, *, hurried: bool = False) -> S3Client:
         response_checksum_validation="when_required",
     )
     region = access.region or (DEFAULT_REGION if access.endpoint else None)
-    return boto3.session.Session().client("s3", endpoint_url=access.endpoint, region_name=region, config=config)
+    return (shared or session()).client("s3", endpoint_url=access.endpoint, region_name=region, config=config)
 
 
 def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import api, build, cgroup, host, images, network, parts, pki, process, teardown
 from .host import say
-from .layout import DNS_READY_URL, NODE, PROXY_READY_URL, Layout, Refusal
+from .layout import DNS_READY_URL, NODE, OUTSIDE, PROXY_READY_URL, Layout, RefusedError
 from .parts import Options
 
 PARTS = (
@@ -73,9 +73,11 @@ def up(layout: Layout, options: Options) -> str:
 
 
 def _keep(layout: Layout, options: Options, now: Status) -> str:
+    if (running := process.programs(layout)) != build.programs(layout):
+        raise RefusedError(f"already up with other versions (from {running}): run `down` first to change them")
     former = Options(**json.loads(layout.options.read_text()))
     if (changed := asdict(former) | {"gpus": options.gpus}) != asdict(options):
-        raise Refusal(f"already up with other options ({changed}): run `down` first to change them")
+        raise RefusedError(f"already up with other options ({changed}): run `down` first to change them")
     if now.gpus == options.gpus:
         return f"already up, with {now.gpus} simulated GPUs; nothing to do"
     api.set_gpus(layout, options.gpus)
@@ -93,6 +95,7 @@ def _fresh(layout: Layout, options: Options) -> str:
     host.require_free_ports()
     for folder in (layout.logs, layout.conf):
         folder.mkdir()
+    layout.outside.write_text(json.dumps([folder for folder in OUTSIDE if not Path(folder).exists()]))
     network.create(layout)
     cgroup.create()
     for path, content in parts.files(layout, programs).items():
@@ -108,7 +111,7 @@ def _fresh(layout: Layout, options: Options) -> str:
     start(parts.containerd(layout))
     pki.create(layout)
     start(parts.apiserver(layout))
-    _wait("containerd", lambda: layout.containerd_socket.exists(), started)
+    _wait("containerd", layout.containerd_socket.exists, started)
     images.load_archive(layout, programs, programs / "pause.tar")
     _wait("the API server", lambda: api.ready(layout), started)
     start(parts.controller_manager(layout, options))
@@ -134,14 +137,14 @@ def _wait(what: str, done: Callable[[], bool], started: Sequence[process.Running
             part.check()
         if time.monotonic() > deadline:
             logs = {str(part.log.parent) for part in started}
-            raise Refusal(f"{what} did not come within {PATIENCE:.0f} s; see the logs in {', '.join(logs)}")
+            raise RefusedError(f"{what} did not come within {PATIENCE:.0f} s; see the logs in {', '.join(logs)}")
         time.sleep(0.05)
 
 
 def _refuse_second_cluster(layout: Layout) -> None:
     others = {found.folder for found in process.owned()} - {str(layout.state)}
     if others:
-        raise Refusal(
+        raise RefusedError(
             f"a one-node cluster of another folder is up: {', '.join(sorted(others))}; one machine holds one. "
             f"Take it down with `GPUQUERY_CLUSTER_DIR={min(others)} … down`, or use it"
         )
@@ -149,6 +152,7 @@ def _refuse_second_cluster(layout: Layout) -> None:
 
 def programs_of(layout: Layout) -> Path:
     """The programs of a cluster that must be up."""
-    if not status(layout).ready:
-        raise Refusal("the cluster is not up: run `up` first")
-    return build.programs(layout)
+    running = process.programs(layout)
+    if not status(layout).ready or running is None:
+        raise RefusedError("the cluster is not up: run `up` first")
+    return running

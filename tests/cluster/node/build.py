@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import host, pause, toolchain
 from .host import say
-from .layout import Layout, Refusal
+from .layout import Layout, RefusedError
 
 SOURCES = Path(__file__).resolve().parent.parent / "go"
 RECIPE = "1"  # raise it when the way of building changes, so that caches are left behind
@@ -50,7 +50,7 @@ def kubernetes_version(go_mod: str) -> str:
     """The version that the module pins: it stands nowhere else."""
     found = re.search(r"^\s*k8s\.io/kubernetes (v\S+)", go_mod, re.MULTILINE)
     if not found:
-        raise Refusal("tests/cluster/go/kubernetes/go.mod does not require k8s.io/kubernetes")
+        raise RefusedError("tests/cluster/go/kubernetes/go.mod does not require k8s.io/kubernetes")
     return found.group(1)
 
 
@@ -119,7 +119,7 @@ def _install(go: Path, module: Module, target: Path) -> None:
     assert building.stderr is not None
     kept = progress(module.name, building.stderr)
     if building.wait() != 0:
-        raise Refusal(f"building {module.name} failed:\n{''.join(kept[-30:])}")
+        raise RefusedError(f"building {module.name} failed:\n{''.join(kept[-30:])}")
 
 
 def progress(name: str, lines: Iterable[str]) -> list[str]:

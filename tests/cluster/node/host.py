@@ -8,13 +8,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from .layout import LOOPBACK_PORTS, Refusal
+from .layout import LOOPBACK_PORTS, RefusedError
 
-# command -> Debian package, by what needs it
+# command -> Debian packages, by what needs it
 RUN = {"ip": "iproute2", "nft": "nftables", "openssl": "openssl", "mount": "mount", "umount": "mount"}
-BUILD = {"gcc": "gcc", "pkg-config": "pkg-config"}
+BUILD = {"gcc": "gcc libc6-dev", "pkg-config": "pkg-config"}
 BUILD_LIBRARIES = {"libseccomp": "libseccomp-dev"}  # pkg-config name -> Debian package
-IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 
 def say(message: str) -> None:
@@ -32,9 +31,9 @@ def is_debian(os_release: str) -> bool:
 def require_root() -> None:
     """Refuse early: half a cluster is worse than none."""
     if sys.platform != "linux":
-        raise Refusal(f"a one-node Kubernetes needs Linux; this is {sys.platform}: use a Linux virtual machine")
+        raise RefusedError(f"a one-node Kubernetes needs Linux; this is {sys.platform}: use a Linux virtual machine")
     if os.geteuid() != 0:
-        raise Refusal(
+        raise RefusedError(
             "needs root, because it mounts, makes network namespaces and cgroups: "
             f"run it as `sudo -E {sys.executable} {' '.join(sys.argv)}`"
         )
@@ -42,7 +41,7 @@ def require_root() -> None:
 
 def require_commands(commands: dict[str, str], libraries: dict[str, str] | None = None) -> None:
     """Install the packages that are missing (Debian and Ubuntu), or name them (elsewhere)."""
-    missing = {package for command, package in commands.items() if shutil.which(command) is None}
+    missing = {name for command, names in commands.items() if shutil.which(command) is None for name in names.split()}
     if libraries and shutil.which("pkg-config"):
         missing |= {p for lib, p in libraries.items() if subprocess.call(["pkg-config", "--exists", lib]) != 0}
     elif libraries:
@@ -56,7 +55,7 @@ def install(packages: Iterable[str]) -> None:
     names = sorted(packages)
     release = Path("/etc/os-release")
     if not (release.exists() and is_debian(release.read_text()) and os.geteuid() == 0):
-        raise Refusal(
+        raise RefusedError(
             f"missing: {', '.join(names)} (Debian's package names): install them with this system's "
             "package manager and run the same command again"
         )
@@ -65,21 +64,21 @@ def install(packages: Iterable[str]) -> None:
     for command in (["update"], ["install", "-y", "--no-install-recommends", *names]):
         done = subprocess.run(["apt-get", "-q", *command], env=env, capture_output=True, text=True)
         if done.returncode != 0:
-            raise Refusal(f"`apt-get {' '.join(command)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+            raise RefusedError(f"`apt-get {' '.join(command)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
 def require_kernel(state: Path) -> None:
     """Try the kernel features that pods need, each by using it: a name in a list proves little."""
     if not Path("/sys/fs/cgroup").is_dir() or not os.listdir("/sys/fs/cgroup"):
-        raise Refusal("no cgroups under /sys/fs/cgroup: mount cgroup2 there, or give this container its cgroups")
+        raise RefusedError("no cgroups under /sys/fs/cgroup: mount cgroup2 there, or give this container its cgroups")
     if not hasattr(os, "pidfd_open"):
-        raise Refusal("this Python lacks os.pidfd_open: use Python 3.11 or newer on Linux 5.3 or newer")
+        raise RefusedError("this Python lacks os.pidfd_open: use Python 3.11 or newer on Linux 5.3 or newer")
     for module in ("overlay", "nf_tables", "bridge", "veth"):  # built in, loaded, or loadable: only the use tells
         if shutil.which("modprobe"):
             subprocess.run(["modprobe", "-q", module], stderr=subprocess.DEVNULL)
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True)
     if tables.returncode != 0:
-        raise Refusal(
+        raise RefusedError(
             f"the kernel refuses nf_tables, which services need ({tables.stderr.strip()}): "
             "load nf_tables, or run with CAP_NET_ADMIN"
         )
@@ -97,7 +96,7 @@ def _require_overlayfs(state: Path) -> None:
         ["mount", "-t", "overlay", "overlay", "-o", options, str(merged)], capture_output=True, text=True
     )
     if done.returncode != 0:
-        raise Refusal(
+        raise RefusedError(
             f"cannot mount overlayfs under {state} ({done.stderr.strip()}): set GPUQUERY_CLUSTER_DIR to a folder "
             "on ext4, xfs or tmpfs, and run with CAP_SYS_ADMIN on a kernel that has overlayfs"
         )
@@ -113,7 +112,7 @@ def require_free_ports() -> None:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                raise Refusal(
+                raise RefusedError(
                     f"port {port} of 127.0.0.1, for {owner}, is taken ({error.strerror}): "
                     "stop the etcd or Kubernetes that runs on this machine"
                 ) from None

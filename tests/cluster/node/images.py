@@ -1,5 +1,6 @@
 """Images into the node, without a registry: only what the node does not have yet is copied."""
 
+import hashlib
 import io
 import json
 import os
@@ -11,7 +12,7 @@ from typing import Any
 
 from . import host
 from .host import say
-from .layout import Layout, Refusal
+from .layout import Layout, RefusedError
 
 BUILDAH_ENV = {"STORAGE_DRIVER": "overlay"}
 
@@ -21,7 +22,7 @@ def ctr(layout: Layout, programs: Path, *arguments: str, **options: Any) -> "sub
     command = [str(programs / "ctr"), "-a", str(layout.containerd_socket), "-n", "k8s.io", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, **options)
     if done.returncode != 0:
-        raise Refusal(f"`ctr {' '.join(arguments)}` failed: {done.stderr.strip()}")
+        raise RefusedError(f"`ctr {' '.join(arguments)}` failed: {done.stderr.strip()}")
     return done
 
 
@@ -52,25 +53,24 @@ def _load_from_buildah(layout: Layout, programs: Path, name: str) -> None:
     if (own := _buildah_id(name)) and own == _config_digest(layout, programs, name):
         say(f"{name}: already on the node")
         return
-    folder = layout.state / "images" / name.replace("/", "_").replace(":", "_")
-    folder.parent.mkdir(exist_ok=True)
-    push = ["buildah", "push", "-q", "--disable-compression", name, f"oci:{folder}:{name}"]
-    done = subprocess.run(push, capture_output=True, text=True, env={**os.environ, **BUILDAH_ENV})
-    if done.returncode != 0:
-        raise Refusal(f"{name} is neither a file nor an image that buildah has: {done.stderr.strip()}")
-    index = json.loads((folder / "index.json").read_text())
-    entry = next(entry for entry in index["manifests"] if _name(entry) == name)
-    entry["annotations"]["io.containerd.image.name"] = name
-    blobs = _missing(folder, entry, contents(layout, programs))
-    with tempfile.NamedTemporaryFile(dir=layout.state, suffix=".tar") as thin:
-        with tarfile.open(fileobj=thin, mode="w") as tar:
-            _add(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-            _add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode())
-            for blob in blobs:
-                tar.add(blob, f"blobs/sha256/{blob.name}")
-        thin.flush()
-        ctr(layout, programs, "images", "import", thin.name)
-    say(f"{name}: loaded ({sum(blob.stat().st_size for blob in blobs) / 1e6:.1f} MB were new)")
+    with tempfile.TemporaryDirectory(dir=layout.state) as temporary:
+        folder = Path(temporary)
+        # Uncompressed: packing and unpacking a layer costs more than writing it. And no other form keeps it so.
+        push = ["buildah", "push", "-q", "--format", "oci", "--disable-compression", name, f"dir:{folder}"]
+        done = subprocess.run(push, capture_output=True, text=True, env={**os.environ, **BUILDAH_ENV})
+        if done.returncode != 0:
+            raise RefusedError(f"{name} is neither a file nor an image that buildah has: {done.stderr.strip()}")
+        manifest = (folder / "manifest.json").read_bytes()
+        layers = _missing(manifest, contents(layout, programs))
+        archive = folder / "thin.tar"
+        with tarfile.open(archive, "w") as tar:
+            for path, content in _index(name, manifest).items():
+                _add(tar, path, content)
+            for digest in [json.loads(manifest)["config"]["digest"], *layers]:
+                blob = digest.removeprefix("sha256:")
+                tar.add(folder / blob, f"blobs/sha256/{blob}")
+        ctr(layout, programs, "images", "import", str(archive))
+        say(f"{name}: loaded ({archive.stat().st_size / 1e6:.1f} MB were new)")
 
 
 def _buildah_id(name: str) -> str | None:
@@ -89,16 +89,25 @@ def _config_digest(layout: Layout, programs: Path, name: str) -> str | None:
     return str(found["config"]["digest"]) if "config" in found else None
 
 
-def _missing(folder: Path, entry: dict[str, Any], held: set[str]) -> list[Path]:
-    """Blobs of an image that the node lacks; manifest and config always travel, they are small."""
-    blobs = folder / "blobs" / "sha256"
+def _missing(manifest: bytes, held: set[str]) -> list[str]:
+    """Digests of an image's layers that the node lacks."""
+    return [layer["digest"] for layer in json.loads(manifest)["layers"] if layer["digest"] not in held]
 
-    def path(digest: str) -> Path:
-        return blobs / digest.removeprefix("sha256:")
 
-    manifest = json.loads(path(entry["digest"]).read_text())
-    layers = {layer["digest"] for layer in manifest["layers"]}
-    return [path(d) for d in (entry["digest"], manifest["config"]["digest"], *sorted(layers - held))]
+def _index(name: str, manifest: bytes) -> dict[str, bytes]:
+    """The files that make a folder of blobs an OCI archive, by path."""
+    digest = hashlib.sha256(manifest).hexdigest()
+    entry = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": f"sha256:{digest}",
+        "size": len(manifest),
+        "annotations": {"io.containerd.image.name": name},
+    }
+    return {
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+        "index.json": json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(),
+        f"blobs/sha256/{digest}": manifest,
+    }
 
 
 def digests(layout: Layout, programs: Path) -> dict[str, str]:

@@ -26,11 +26,14 @@ PROXY_READY_URL = f"http://{NODE_IP}:10256/healthz"
 ETCD_CLIENT_URL = "http://127.0.0.1:2379"
 ETCD_PEER_URL = "http://127.0.0.1:2380"
 
+# Where containerd, the kubelet and CNI write whatever their settings say.
+OUTSIDE = ("/run/containerd", "/etc/cni", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")
+
 # Ports on loopback that a Kubernetes or etcd already on this machine would hold.
 LOOPBACK_PORTS = {2379: "etcd", 2380: "etcd", 10257: "kube-controller-manager", 10259: "kube-scheduler"}
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """The machine or the caller must change something first; the message says what."""
 
 
@@ -73,6 +76,11 @@ class Layout:
     def options(self) -> Path:
         """What `up` was asked for; written last, so it also says that `up` once came to its end."""
         return self.state / "options.json"
+
+    @property
+    def outside(self) -> Path:
+        """Which of OUTSIDE the machine did not have before: those go with `down`."""
+        return self.state / "outside.json"
 
     @property
     def containerd_socket(self) -> Path:

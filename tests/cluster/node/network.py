@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from .layout import BRIDGE, NFT_TABLE, NODE_IP, POD_CIDR, Layout, Refusal
+from .layout import BRIDGE, NFT_TABLE, NODE_IP, POD_CIDR, Layout, RefusedError
 
 RULES = f"""\
 table ip {NFT_TABLE} {{
@@ -62,4 +62,4 @@ def remove() -> list[str]:
 def _run(*command: str, stdin: str | None = None) -> None:
     done = subprocess.run(command, input=stdin, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Refusal(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+        raise RefusedError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")

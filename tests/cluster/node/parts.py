@@ -208,6 +208,7 @@ maxPods: {MAX_PODS}
 kubeAPIQPS: 200
 kubeAPIBurst: 400
 serializeImagePulls: false
+makeIPTablesUtilChains: false
 # The node may itself be a container, with cgroup v1, swap, and no right to reserve anything.
 cgroupDriver: cgroupfs
 cgroupRoot: /{CGROUP}

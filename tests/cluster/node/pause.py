@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from .layout import PAUSE_IMAGE, Refusal
+from .layout import PAUSE_IMAGE, RefusedError
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -23,7 +23,7 @@ def build(source: Path, archive: Path) -> None:
             ["gcc", "-Os", "-static", "-s", "-o", str(program), str(source)], capture_output=True, text=True
         )
         if done.returncode != 0:
-            raise Refusal(f"compiling {source.name} failed (is libc6-dev installed?):\n{done.stderr.strip()}")
+            raise RefusedError(f"compiling {source.name} failed (is libc6-dev installed?):\n{done.stderr.strip()}")
         archive.write_bytes(oci_archive(program.read_bytes()))
 
 

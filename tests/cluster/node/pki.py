@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from .layout import API_SERVICE_IP, API_URL, CLUSTER_DOMAIN, NODE, NODE_IP, Layout, Refusal
+from .layout import API_SERVICE_IP, API_URL, CLUSTER_DOMAIN, NODE, NODE_IP, Layout, RefusedError
 
 API_NAMES = (
     "localhost",
@@ -87,4 +87,4 @@ def _certificate(pki: Path, name: str, subject: str, extension: str) -> None:
 def _openssl(folder: Path, *arguments: str) -> None:
     done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Refusal(f"openssl {arguments[0]} failed: {done.stderr.strip()}")
+        raise RefusedError(f"openssl {arguments[0]} failed: {done.stderr.strip()}")

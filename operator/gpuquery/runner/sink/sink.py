@@ -7,13 +7,15 @@
         sink.write(lf)                 # bytes go to the store and stay invisible
         done = sink.commit()           # rank 0
 
-Every method raises `JobError` with the class of the failure. After an error, and on SIGTERM from another thread, call
-`abort`. It knows by itself when nothing may be dropped any more because a commit may already stand.
+Every method raises `JobError` with the class of the failure. After an error, and on SIGTERM, call `abort`: from another
+thread than the one that writes, never inside a signal handler, for it takes locks. It knows by itself when nothing may
+be dropped any more because a commit may already stand.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
 import threading
 import time
@@ -40,6 +42,8 @@ from gpuquery.runner.sink.upload import Progress, Uploads
 
 if TYPE_CHECKING:
     from polars.io.partition import FileProviderArgs
+
+_LOG = logging.getLogger(__name__)
 
 BYTES_PER_FILE = 1 << 30
 """Bytes in memory of a file's rows: a few hundred MB compressed, small enough to be read by many workers."""
@@ -96,9 +100,9 @@ class Sink:
             sweep_finished(self._store, self._identity.uid)
             return self._status(record)
         hurried.check_fence()
-        hurried.check_mode()
         self._probe()
-        sweep(self._store, self._committer, self._job, self._identity.attempt)
+        self._sweep()
+        hurried.check_mode()
         return None
 
     def check_schema(self, schema: pl.Schema) -> None:
@@ -129,10 +133,8 @@ class Sink:
             lf = lf.select(self._table_order) if self._table_order else lf
             lf.sink_parquet(target, compression=compression, engine="streaming", mkdir=False)
         except (Exception, pl.exceptions.PanicException) as exc:
-            if self._uploads.fault is not None:
-                raise self._uploads.fault from exc
-            if self._stop.is_set():
-                raise _stopped() from exc
+            self._uploads.check()
+            self._check_stop()
             raise classify(exc, default=Failure.USER_ERROR) from exc
         staged = self._uploads.finish()
         if not staged and self._identity.rank == 0:
@@ -147,10 +149,10 @@ class Sink:
         If another attempt of this job was faster, its commit counts and is returned. Raises OutputExists if the mode
         is errorIfExists and another job was faster.
         """
+        self._check_stop()
         result = Result(self._pending(), self._columns, self._output.partition_by)
         with self._state:
-            if self._stop.is_set():
-                raise _stopped()
+            self._check_stop()
             self._committing = True
         try:
             outcome = self._committer.commit(result)
@@ -160,6 +162,7 @@ class Sink:
                 self._committing = False
             raise
         self._store.parallel(lambda file: self._store.abort(DATA + file.path, file.upload_id), outcome.unused)
+        self._uploads.close()
         return self._status(outcome.record)
 
     def abort(self) -> None:
@@ -184,9 +187,10 @@ class Sink:
         if not place.is_s3:
             local = PosixStore(place.prefix, self._staging)
             return local, local
+        shared = storage.session()
         return (
-            S3Store(place, plan.store, stop=self._stop),
-            S3Store(place, plan.store, hurried=True),
+            S3Store(place, plan.store, stop=self._stop, shared=shared),
+            S3Store(place, plan.store, hurried=True, shared=shared),
         )
 
     def _probe(self) -> None:
@@ -202,6 +206,15 @@ class Sink:
                 "both commit: use a store that honours them (AWS S3, SeaweedFS, MinIO, Ceph from Squid on)",
             )
 
+    def _sweep(self) -> None:
+        try:
+            sweep(self._store, self._committer, self._job, self._identity.attempt)
+        except JobError as exc:
+            if exc.failure is not Failure.STORAGE_AUTH:
+                raise
+            # Whoever may not list uploads can still commit; only other jobs' litter stays.
+            _LOG.warning("cannot look for abandoned uploads: %s", exc.message)
+
     def _schema_of(self, lf: pl.LazyFrame) -> pl.Schema:
         try:
             return lf.collect_schema()
@@ -216,7 +229,8 @@ class Sink:
             file = self._uploads.open(hive.folder(values) + self._next_name(), values)
             return cast("IO[bytes]", file)
         except Exception as exc:
-            raise self._uploads.fail(exc) from exc
+            self._uploads.fail(exc)
+            raise
 
     def _next_name(self) -> str:
         return part_name(self._identity.uid, self._identity.attempt, self._identity.rank, next(self._sequence))
@@ -237,6 +251,10 @@ class Sink:
                 return
             self._leased = time.monotonic()
         self._store.put(lease_key(self._identity.uid, self._identity.attempt, self._identity.rank), b"")
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise JobError(Failure.WORKER_LOST, "the attempt was told to stop before it committed")
 
     def _progress(self, files: int, rows: int, size: int) -> None:
         self._lease()
@@ -271,7 +289,3 @@ class Sink:
             bytes=record.bytes,
             partitions=len(folders),
         )
-
-
-def _stopped() -> JobError:
-    return JobError(Failure.WORKER_LOST, "the attempt was told to stop before it committed")

@@ -51,6 +51,7 @@ class _File:
     rows: int | None = None
     sealed: bool = False
     upload_id: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
     begin: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -68,12 +69,11 @@ class Uploads:
         self._open = 0
         self._totals = [0, 0, 0]
         self._incomplete: JobError | None = None
-        self.fault: JobError | None = None
-        """The first thing that went wrong; whatever Polars makes of it later says less."""
+        self._fault: JobError | None = None
 
     def open(self, path: str, values: Mapping[str, str | None]) -> DeferredFile:
         """Open a file below data/ for writing."""
-        self._check()
+        self.check()
         self._store.check_key(DATA + path)
         with self._lock:
             self._open += 1
@@ -92,7 +92,8 @@ class Uploads:
             try:
                 tags = tuple(piece.result() for piece in file.pieces)
             except Exception as exc:
-                raise self.fail(exc) from exc
+                self.fail(exc)
+                break
             staged.append(
                 StagedFile(
                     path=file.path,
@@ -103,8 +104,12 @@ class Uploads:
                     values=file.values,
                 )
             )
-        self._check()
+        self.check()
         return staged
+
+    def close(self) -> None:
+        """Let the threads go, after `finish`."""
+        self._pool.shutdown(wait=False)
 
     def abandon(self, store: Store, patience: float) -> None:
         """Drop all uploads through `store`, within about `patience` seconds. `stop` must have been set before."""
@@ -119,23 +124,47 @@ class Uploads:
 
     def write(self, file: _File, data: bytes) -> None:
         """Take bytes; give a piece to the pool when it is whole."""
-        self._check()
-        if file.sealed:
-            raise self.fail(JobError(Failure.INTERNAL_ERROR, f"{file.path} was written to after its end"))
-        file.chunks.append(data)
-        file.held += len(data)
-        hold = min(HOLD_MOST, max(HOLD_LEAST, file.sent // HOLD_SHARE))
-        while file.held >= file.piece + hold:
-            self._send(file, _take(file, file.piece))
+        self.check()
+        with file.lock:
+            if file.sealed:
+                self.fail(JobError(Failure.INTERNAL_ERROR, f"{file.path} was written to after its end"))
+                self.check()
+            file.chunks.append(data)
+            file.held += len(data)
+            hold = min(HOLD_MOST, max(HOLD_LEAST, file.sent // HOLD_SHARE))
+            while file.held >= file.piece + hold:
+                self._send(file, _take(file, file.piece))
 
     def seal(self, file: _File) -> None:
-        """The file is whole: count its rows and send its last piece."""
+        """The file is whole: count its rows and send its last piece.
+
+        Polars lets go of a file in a thread of its own, perhaps only while `finish` is looking at it already; hence the
+        file's lock, so that whoever comes second finds the work done.
+        """
+        with file.lock:
+            if not file.sealed:
+                file.sealed = True
+                self._send_last(file)
+
+    def fail(self, exc: BaseException) -> None:
+        """Remember the first fault; `check` raises it."""
+        fault = classify(exc, "writing the output")
+        if fault is not exc:
+            fault.__cause__ = exc
         with self._lock:
-            if file.sealed:
-                return
-            file.sealed = True
+            self._fault = self._fault or fault
+
+    def check(self) -> None:
+        """Raise the first fault, or that the attempt was told to stop: what Polars makes of it later says less."""
+        if self._fault is not None:
+            raise self._fault
+        if self._stop.is_set():
+            raise JobError(Failure.WORKER_LOST, "the attempt was told to stop")
+
+    def _send_last(self, file: _File) -> None:
+        with self._lock:
             self._open -= 1
-        if self._stop.is_set() or self.fault is not None:
+        if self._stop.is_set() or self._fault is not None:
             file.chunks.clear()
             return
         tail = _take(file, file.held)
@@ -149,27 +178,11 @@ class Uploads:
         self._send(file, tail)
         self._report(files=1, rows=file.rows)
 
-    def fail(self, exc: BaseException) -> JobError:
-        """Remember the first fault, and give it back."""
-        self._remember(classify(exc, "writing the output"))
-        assert self.fault is not None
-        return self.fault
-
-    def _remember(self, fault: JobError) -> None:
-        with self._lock:
-            self.fault = self.fault or fault
-
-    def _check(self) -> None:
-        if self.fault is not None:
-            raise self.fault
-        if self._stop.is_set():
-            raise JobError(Failure.WORKER_LOST, "the attempt was told to stop")
-
     def _send(self, file: _File, body: bytes) -> None:
         piece = Piece(len(file.pieces) + 1, file.sent, body)
         file.sent += len(body)
         while not self._room.acquire(timeout=1):
-            self._check()
+            self.check()
         try:
             future = self._pool.submit(self._upload, file, piece)
         except RuntimeError as exc:  # the pool is shut down: the attempt was told to stop
@@ -180,17 +193,18 @@ class Uploads:
 
     def _upload(self, file: _File, piece: Piece) -> str:
         try:
-            self._check()
+            self.check()
             key = DATA + file.path
             with file.begin:
                 file.upload_id = file.upload_id or self._store.begin(key)
             if self._stop.is_set():  # `abandon` may have looked before the upload had an id
                 self._store.abort(key, file.upload_id)
-            self._check()
+            self.check()
             tag = self._store.upload(key, file.upload_id, piece)
             self._report(size=len(piece.body))
         except Exception as exc:
-            raise self.fail(exc) from exc
+            self.fail(exc)
+            raise
         return tag
 
     def _report(self, *, files: int = 0, rows: int = 0, size: int = 0) -> None:

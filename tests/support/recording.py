@@ -1,0 +1,149 @@
+"""An API server in memory that records every write and fails where a test wants it to."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB_UID
+from gpuquery.api.report import Report
+from gpuquery.kube.client import BY_KIND, ApiError, KubeClient, Manifest, Resource
+from gpuquery.kube.progress import ProgressReader, Reading
+
+Place = tuple[Resource, str]
+
+
+class RecordingClient(KubeClient):
+    """Keeps objects by resource and name. Only what the reconciler calls is there."""
+
+    def __init__(self) -> None:
+        self.requests = Counter()
+        self.objects: dict[Place, Manifest] = {}
+        self.writes: list[str] = []
+        self.fault: Callable[[str], Exception | None] = lambda _: None
+        """Called before each write with its name; an exception is raised instead of writing."""
+        self._version = 0
+
+    def written(self, what: str, *, after: bool = False) -> None:
+        """Record a write, or fail; a fault may strike before the write or after it."""
+        if not after:
+            self.writes.append(what)
+        if error := self.fault(what + (" done" if after else "")):
+            raise error
+
+    def put(self, resource: Resource, manifest: Mapping[str, Any]) -> Manifest:
+        """Store an object as it is."""
+        self._version += 1
+        stored = copy.deepcopy(dict(manifest))
+        stored["metadata"] = {"uid": f"u{self._version}", **stored["metadata"], "resourceVersion": str(self._version)}
+        self.objects[resource, stored["metadata"]["name"]] = stored
+        return stored
+
+    async def get(
+        self, resource: Resource, namespace: str, name: str, *, metadata_only: bool = False
+    ) -> Manifest | None:
+        return copy.deepcopy(self.objects.get((resource, name)))
+
+    async def list(
+        self, resource: Resource, namespace: str | None, *, labels: str = "", fields: str = "", accept: str = ""
+    ) -> list[Manifest]:
+        key, _, value = labels.partition("=")
+        found = [o for (kind, _), o in self.objects.items() if kind is resource]
+        if labels:
+            found = [o for o in found if o["metadata"].get("labels", {}).get(key) == value]
+        return copy.deepcopy(found)
+
+    async def apply(self, manifest: Mapping[str, Any]) -> Manifest:
+        name = f"apply {manifest['kind']}"
+        self.written(name)
+        resource = BY_KIND[manifest["kind"]]
+        known = self.objects.get((resource, manifest["metadata"]["name"]))
+        stored = known or self.put(
+            resource,
+            {**manifest, "metadata": {**manifest["metadata"], "creationTimestamp": "2026-11-21T12:00:00Z"}},
+        )
+        self.written(name, after=True)
+        return stored
+
+    async def apply_status(self, manifest: Mapping[str, Any]) -> Manifest | None:
+        self.written("apply status")
+        job = self.objects.get((Resource.JOBS, manifest["metadata"]["name"]))
+        if job is None or job["metadata"]["uid"] != manifest["metadata"]["uid"]:
+            return None
+        job["status"] = copy.deepcopy(manifest["status"])
+        self.written("apply status", after=True)
+        return job
+
+    async def merge(self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any]) -> Manifest | None:
+        self.written(f"patch {name}")
+        return self.objects.get((resource, name))
+
+    async def create_event(self, event: Mapping[str, Any]) -> bool:
+        self.written(f"event {event['reason']}")
+        name = event["metadata"]["name"]
+        if (Resource.EVENTS, name) in self.objects:
+            return False
+        self.put(Resource.EVENTS, event)
+        self.written(f"event {event['reason']}", after=True)
+        return True
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, propagation: str = ""
+    ) -> bool:
+        self.written(f"delete {resource.name}")
+        found = self.objects.pop((resource, name), None)
+        if resource is Resource.BATCH_JOBS and found:
+            attempt = found["metadata"]["labels"][LABEL_ATTEMPT]
+            for key, pod in list(self.objects.items()):
+                if key[0] is Resource.PODS and pod["metadata"]["labels"][LABEL_ATTEMPT] == attempt:
+                    del self.objects[key]
+        return found is not None
+
+    def pod(self, attempt: int, status: Mapping[str, Any]) -> None:
+        """Let the kubelet say something about the pod of an attempt."""
+        job = next(
+            o
+            for (kind, _), o in self.objects.items()
+            if kind is Resource.BATCH_JOBS and o["metadata"]["labels"][LABEL_ATTEMPT] == str(attempt)
+        )
+        labels = {k: job["metadata"]["labels"][k] for k in (LABEL_ATTEMPT, LABEL_JOB_UID)}
+        name = f"{job['metadata']['name']}-0-x"
+        self.put(Resource.PODS, {"metadata": {"name": name, "labels": labels}, "spec": {}, "status": dict(status)})
+
+    def names(self, resource: Resource) -> list[str]:
+        """Return the names of all objects of a resource."""
+        return sorted(name for kind, name in self.objects if kind is resource)
+
+
+class NoProgress(ProgressReader):
+    """Answers with a reading that the test chooses."""
+
+    def __init__(self, reading: Reading | None = None) -> None:
+        self.reading = reading
+
+    async def read(self, pod_uid: str, address: str) -> Reading | None:
+        return self.reading
+
+    def forget(self, pod_uids: set[str]) -> None:
+        pass
+
+
+READY = {
+    "phase": "Running",
+    "podIP": "10.0.0.9",
+    "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T12:00:02Z"}],
+}
+
+
+def ended(report: Report | None, code: int) -> dict[str, Any]:
+    """Build the status of a pod that has ended."""
+    end = {"exitCode": code, "finishedAt": "2026-11-21T12:00:09Z", "message": report.to_line() if report else ""}
+    state = [{"name": "runner", "state": {"terminated": end}}]
+    return {"phase": "Failed" if code else "Succeeded", "containerStatuses": state}
+
+
+def busy() -> ApiError:
+    """Build the answer of an API server that cannot."""
+    return ApiError(503, "ServiceUnavailable", "etcd has no leader")

@@ -1,0 +1,368 @@
+"""The life of a job, decision by decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gpuquery.api.labels import LABEL_ATTEMPT
+from gpuquery.api.reasons import Failure, Reason
+from gpuquery.api.report import Phase, Progress
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.kube.progress import Reading
+from gpuquery.reconcile.decide import LOOK_FOR_PODS, Decision
+from gpuquery.reconcile.facts import Observed, QueryText, Refusal, Waiting
+from tests.support.kube_objects import (
+    COMMITTED,
+    OUTPUT,
+    at,
+    attempt,
+    batch,
+    condition,
+    ended,
+    failed_report,
+    job,
+    pod,
+    running,
+    seen,
+    started,
+    step,
+    told,
+)
+
+
+def reading(phase: Phase = Phase.RUNNING, *, seconds: float = 1, **counts: int) -> Reading:
+    return Reading(at=at(seconds), progress=Progress(phase=phase, **counts))
+
+
+def kinds(decision: Decision) -> list[str]:
+    return [o["kind"] for o in decision.apply]
+
+
+def under_way(**spec: Any) -> GpuQueryJob:
+    """A job whose query runs."""
+    return step(started(**spec), seen(attempt(running()), reading=reading()), seconds=1)[0]
+
+
+def test_a_new_job_gets_its_three_objects_and_one_status() -> None:
+    subject, decision = step(job())
+    assert kinds(decision) == ["ConfigMap", "Service", "Job"]
+    assert subject.status.state == "Starting"
+    assert subject.status.plan and subject.status.plan.image == "runtime:test"
+    assert told(subject, "Accepted") == ("True", Reason.RESOLVED)
+    assert told(subject, "ClusterReady") == ("False", Reason.STARTING)
+    assert decision.requeue_after == LOOK_FOR_PODS
+
+
+def test_a_pod_that_is_ready_makes_one_change_with_progress_in_it() -> None:
+    subject = under_way()
+    assert subject.status.state == "Running"
+    assert told(subject, "ClusterReady") == ("True", Reason.ALL_RANKS_JOINED)
+    assert told(subject, "Running") == ("True", Reason.QUERY_RUNNING)
+    assert subject.status.attempts[0].node == "node-1"
+
+
+def test_a_pod_on_its_way_changes_nothing() -> None:
+    subject = started()
+    for waypoint in (pod(node=None), pod(), pod(phase="Running")):
+        after, _ = step(subject, seen(attempt(waypoint)), seconds=2)
+        assert after.status == subject.status
+
+
+def test_a_committed_report_completes_the_job_once_the_pod_has_ended() -> None:
+    subject, decision = step(under_way(), seen(attempt(ended(0, COMMITTED, finished=at(9)))), seconds=10)
+    assert told(subject, "Complete") == ("True", Reason.COMPLETED)
+    assert told(subject, "OutputCommitted") == ("True", Reason.COMMITTED)
+    assert told(subject, "Failed")[0] == "False"
+    assert subject.status.output == OUTPUT and subject.status.completion_time == at(10)
+    assert subject.status.attempts[0].ended == at(9)
+    assert not decision.forget and decision.release is None, "the last attempt stays for kubectl logs"
+
+
+def test_a_job_is_not_complete_while_its_pod_lives_whatever_the_report_says() -> None:
+    lingering = running(exit=ended(0, COMMITTED).exit)
+    early, decision = step(under_way(), seen(attempt(lingering)), seconds=1)
+    assert decision.status is None and decision.requeue_after, "the phase follows in a moment"
+    subject, decision = step(early, seen(attempt(lingering)), seconds=30)
+    assert told(subject, "Complete") == ("False", Reason.RELEASING)
+    assert told(subject, "OutputCommitted")[0] == "True"
+    assert subject.status.state == "Finishing"
+    assert decision.release is None, "with the Job the report would go"
+
+
+def test_a_wrong_query_fails_at_once_with_the_runners_words() -> None:
+    report = failed_report(Failure.INVALID_QUERY, "line 1: no table t")
+    subject, decision = step(under_way(), seen(attempt(ended(1, report))), seconds=5)
+    assert told(subject, "Failed") == ("True", Failure.INVALID_QUERY)
+    assert condition(subject, "Failed").message == "line 1: no table t"
+    assert subject.status.state == "Failed" and not decision.apply
+
+
+def lost(number: int, seconds: float = 0) -> Observed:
+    gone = ended(137, attempt=number, finished=at(seconds))
+    return seen(attempt(gone, number=number, batch_job=batch(name=f"revenue-0a1b2-{number}", created=at(seconds))))
+
+
+def test_a_lost_worker_is_followed_by_a_second_attempt_after_its_pause() -> None:
+    subject, decision = step(under_way(), lost(1), seconds=10)
+    assert subject.status.state == "Retrying" and not decision.apply
+    assert told(subject, "ClusterReady") == ("False", Reason.RETRYING)
+    assert "WorkerLost" in condition(subject, "Failed").message
+    early, decision = step(subject, lost(1), seconds=2)
+    assert early.status == subject.status and not decision.apply and (decision.requeue_after or 0) > 1
+    again, decision = step(subject, lost(1), seconds=30)
+    assert kinds(decision) == ["ConfigMap", "Service", "Job"]
+    assert {o["metadata"]["labels"][LABEL_ATTEMPT] for o in decision.apply} == {"2"}
+    assert decision.forget == (1,), "what is left of the first attempt goes"
+    assert again.status.attempt == 2 and again.status.state == "Starting"
+    assert [a.reason for a in again.status.attempts] == ["WorkerLost", None]
+
+
+def test_a_second_attempt_waits_until_the_first_ones_pods_are_gone() -> None:
+    evicted = running(disruption="EvictionByEvictionAPI: drained")
+    subject, decision = step(under_way(), seen(attempt(evicted)), seconds=5)
+    assert subject.status.attempts[0].reason == "Evicted", "the cause is kept: the pod may be gone when we look again"
+    assert told(subject, "Failed") == ("False", Reason.RELEASING)
+    assert not decision.apply and decision.release is None
+    subject, _ = step(subject, seen(attempt(batch_job=batch(finished="Failed"))), seconds=20)
+    assert subject.status.attempts[0].ended == at(20)
+    subject, decision = step(subject, seen(), seconds=20)
+    assert subject.status.attempt == 2 and kinds(decision) == ["ConfigMap", "Service", "Job"]
+    assert (subject.status.counted_failures or 0) == 0
+
+
+def test_the_budget_ends_with_the_count_and_the_last_cause() -> None:
+    subject = started(backoffLimit=1)
+    subject, _ = step(subject, lost(1), seconds=1)
+    subject, _ = step(subject, lost(1), seconds=60)
+    subject, _ = step(subject, lost(2, 61), seconds=62)
+    assert told(subject, "Failed") == ("True", Failure.BACKOFF_LIMIT_EXCEEDED)
+    assert "2 attempts failed" in condition(subject, "Failed").message
+    assert "WorkerLost" in condition(subject, "Failed").message
+
+
+def test_the_budget_is_counted_beyond_the_ten_attempts_that_are_shown() -> None:
+    subject, now = started(backoffLimit=14), 1.0
+    for number in range(1, 16):
+        subject, _ = step(subject, lost(number, now), seconds=now + 1)
+        now += 1000
+        if number < 15:
+            subject, decision = step(subject, lost(number, now), seconds=now)
+            assert decision.apply, f"attempt {number + 1} is made"
+    assert told(subject, "Failed") == ("True", Failure.BACKOFF_LIMIT_EXCEEDED)
+    assert len(subject.status.attempts) == 10 and subject.status.attempt == 15
+
+
+def test_a_pod_that_cannot_start_says_why_and_ends_at_the_start_deadline() -> None:
+    stuck = seen(attempt(pod(node=None, unschedulable="0/1 nodes are available: Insufficient cpu")))
+    subject, decision = step(started(startDeadlineSeconds=15), stuck, seconds=1)
+    assert told(subject, "ClusterReady") == ("False", Reason.UNSCHEDULABLE)
+    assert decision.requeue_after == 14
+    subject, decision = step(subject, stuck, seconds=15)
+    assert decision.release == 1 and told(subject, "Failed") == ("False", Reason.RELEASING)
+    subject, decision = step(subject, seen(), seconds=16)
+    assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
+    assert "Insufficient cpu" in condition(subject, "Failed").message
+
+
+def test_a_job_without_pods_is_released_before_it_fails_lest_pods_come_later() -> None:
+    subject, decision = step(started(startDeadlineSeconds=5), seen(attempt()), seconds=6)
+    assert decision.release == 1 and told(subject, "Failed")[0] == "False"
+
+
+def test_an_image_name_that_is_none_fails_within_seconds() -> None:
+    wrong = seen(attempt(pod(waiting=Waiting(reason="InvalidImageName", message='"not a name"'))))
+    subject, decision = step(started(), wrong, seconds=1)
+    assert decision.release == 1
+    subject, _ = step(subject, seen(), seconds=2)
+    assert told(subject, "Failed") == ("True", Failure.IMAGE_PULL_FAILED)
+
+
+def test_a_kubelet_that_backs_off_does_not_hide_the_cause_it_gave_before() -> None:
+    first = Waiting(reason="ErrImagePull", message="no-such-image: not found")
+    then = Waiting(reason="ImagePullBackOff", message="Back-off pulling image")
+    subject, _ = step(started(), seen(attempt(pod(waiting=first))), seconds=1)
+    after, _ = step(subject, seen(attempt(pod(waiting=then))), seconds=2)
+    assert after.status == subject.status
+
+
+def test_the_deadline_deletes_the_pods_first_and_fails_after() -> None:
+    subject, decision = step(under_way(activeDeadlineSeconds=8), seen(attempt(running())), seconds=8)
+    assert decision.release == 1 and told(subject, "Failed") == ("False", Reason.RELEASING)
+    subject, _ = step(subject, seen(attempt(running(), batch_job=None)), seconds=9)
+    assert told(subject, "Failed")[0] == "False", "the pod still runs"
+    subject, _ = step(subject, seen(), seconds=12)
+    assert told(subject, "Failed") == ("True", Failure.DEADLINE_EXCEEDED)
+
+
+def test_a_commit_in_the_last_moment_wins_over_the_deadline() -> None:
+    subject, _ = step(under_way(activeDeadlineSeconds=8), seen(attempt(running())), seconds=8)
+    subject, _ = step(subject, seen(attempt(ended(0, COMMITTED), batch_job=None)), seconds=9)
+    assert told(subject, "Complete")[0] == "True" and subject.status.attempts[0].reason is None
+
+
+def test_the_deadline_ends_the_wait_for_another_attempt() -> None:
+    subject, decision = step(started(activeDeadlineSeconds=3), lost(1), seconds=1)
+    assert decision.requeue_after and decision.requeue_after <= 2
+    subject, _ = step(subject, lost(1), seconds=3)
+    assert told(subject, "Failed") == ("True", Failure.DEADLINE_EXCEEDED)
+    assert "WorkerLost" in condition(subject, "Failed").message
+
+
+def test_a_changed_deadline_moves_the_safety_net_of_the_batch_job() -> None:
+    subject = under_way(activeDeadlineSeconds=100)
+    net = seen(attempt(running(), batch_job=batch(deadline=70)))
+    assert step(subject, net, seconds=1)[1].net == ("revenue-0a1b2-1", 160)
+    fits = seen(attempt(running(), batch_job=batch(deadline=160)))
+    assert step(subject, fits, seconds=1)[1].net is None
+
+
+def test_progress_that_cannot_be_read_changes_only_running() -> None:
+    subject = under_way()
+    unread = seen(attempt(running()), reading=Reading(at=at(9), error="TimeoutError"))
+    after, _ = step(subject, unread, seconds=9)
+    assert told(after, "Running") == ("Unknown", Reason.PROGRESS_UNREADABLE)
+    assert told(after, "ClusterReady") == told(subject, "ClusterReady")
+    assert after.status.progress == subject.status.progress and after.status.state == "Running"
+    again, _ = step(after, seen(attempt(running()), reading=reading(seconds=15)), seconds=15)
+    assert told(again, "Running") == ("True", Reason.QUERY_RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rows", "written"),
+    [
+        pytest.param(3, 50, False, id="not within five seconds of the last write"),
+        pytest.param(6, 50, True, id="after five seconds"),
+        pytest.param(60, 0, False, id="not if nothing moved"),
+    ],
+)
+def test_progress_is_written_at_most_every_five_seconds(seconds: int, rows: int, written: bool) -> None:
+    subject = under_way()
+    moved = seen(attempt(running()), reading=reading(seconds=1 + seconds, rows=rows))
+    after, _ = step(subject, moved, seconds=1 + seconds)
+    assert (after.status != subject.status) is written
+
+
+def test_publishing_means_committed_and_is_never_taken_back() -> None:
+    subject, _ = step(under_way(), seen(attempt(running()), reading=reading(Phase.PUBLISHING, seconds=8)), seconds=8)
+    assert told(subject, "OutputCommitted") == ("True", Reason.COMMITTED)
+    assert subject.status.state == "Finishing"
+    subject, _ = step(subject, lost(1), seconds=10)
+    assert told(subject, "OutputCommitted")[0] == "True"
+
+
+def test_a_pod_lost_while_publishing_is_followed_by_one_that_finishes_without_any_budget() -> None:
+    subject = under_way(backoffLimit=0)
+    subject, _ = step(subject, seen(attempt(running()), reading=reading(Phase.PUBLISHING, seconds=8)), seconds=8)
+    subject, _ = step(subject, lost(1), seconds=10)
+    subject, decision = step(subject, lost(1), seconds=11)
+    assert decision.apply and subject.status.attempt == 2
+
+
+def test_a_refused_pod_shows_the_quota_and_the_job_goes_on_waiting() -> None:
+    full = Refusal(reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: gpus")
+    subject, decision = step(started(), seen(attempt(), refusal=full), seconds=2)
+    assert told(subject, "ClusterReady") == ("False", Reason.QUOTA_EXCEEDED)
+    assert decision.requeue_after == LOOK_FOR_PODS and decision.release is None
+    subject, _ = step(subject, seen(attempt(running()), reading=reading(seconds=30)), seconds=30)
+    assert told(subject, "ClusterReady")[0] == "True"
+
+
+def test_a_refused_batch_job_is_asked_for_again_until_the_start_deadline() -> None:
+    full = seen(refusal=Refusal(reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: jobs"))
+    subject, decision = step(job(startDeadlineSeconds=60), full)
+    assert not decision.apply and decision.requeue_after == 10
+    assert told(subject, "ClusterReady") == ("False", Reason.QUOTA_EXCEEDED) and subject.status.attempt is None
+    assert step(subject, seen(), seconds=10)[1].apply, "it is tried again"
+    subject, _ = step(subject, full, seconds=60)
+    assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
+
+
+def test_an_invalid_template_ends_the_job_with_the_api_servers_words() -> None:
+    words = "Job is invalid: spec.template.spec.tolerations[0].effect"
+    refusal = Refusal(reason=Reason.CREATION_REFUSED, message=words, permanent=True)
+    subject, _ = step(job(), seen(refusal=refusal))
+    assert told(subject, "Failed") == ("True", Failure.TEMPLATE_REJECTED)
+    assert condition(subject, "Failed").message == words
+
+
+def test_a_file_input_is_refused_before_anything_is_made() -> None:
+    subject, decision = step(job(inputs=[{"name": "t", "uri": "file:///data/t.parquet"}]))
+    assert not decision.apply and subject.status.state == "Failed"
+    assert told(subject, "Accepted") == ("False", Failure.INVALID_INPUT)
+    assert told(subject, "Failed") == ("True", Failure.INVALID_INPUT)
+    assert "gpuquery run" in condition(subject, "Failed").message
+
+
+REF = {"configMapKeyRef": {"name": "queries", "key": "q.sql"}}
+
+
+def test_a_missing_config_map_is_waited_for_until_the_start_deadline() -> None:
+    missing = seen(query=QueryText(missing="namespace 'marts' has no ConfigMap 'queries'"))
+    subject, decision = step(job(query=REF, startDeadlineSeconds=30), missing)
+    assert told(subject, "Accepted") == ("False", Reason.PENDING) and decision.requeue_after == 5
+    assert told(subject, "Failed")[0] == "False"
+    there, decision = step(subject, seen(query=QueryText(text="SELECT 1")), seconds=5)
+    assert decision.apply and told(there, "Accepted")[0] == "True"
+    late, _ = step(subject, missing, seconds=30)
+    assert told(late, "Failed") == ("True", Failure.INVALID_QUERY)
+    assert "queries" in condition(late, "Failed").message
+
+
+def test_a_config_map_that_changed_between_attempts_fails_the_job_truthfully() -> None:
+    first = seen(query=QueryText(text="SELECT 1"))
+    subject, _ = step(job(query=REF), first)
+    subject, _ = step(subject, lost(1), seconds=1)
+    changed = Observed(attempts=lost(1).attempts, query=QueryText(text="SELECT 2"))
+    subject, decision = step(subject, changed, seconds=60)
+    assert told(subject, "Failed") == ("True", Failure.INVALID_QUERY) and not decision.apply
+    assert "was changed" in condition(subject, "Failed").message
+    assert told(subject, "Accepted")[0] == "True", "it was accepted once"
+
+
+def test_an_operator_that_died_before_its_first_status_write_goes_on_with_the_attempt() -> None:
+    subject, decision = step(job(), seen(attempt(pod())), seconds=3)
+    assert not decision.apply and subject.status.attempt == 1
+    assert subject.status.start_time == at(0), "the batch Job says when it began"
+
+
+def test_helpers_that_are_missing_are_made_again_while_the_attempt_starts() -> None:
+    subject = started()
+    assert kinds(step(subject, seen(attempt(pod(), service=False)), seconds=1)[1]) == ["Service"]
+    assert kinds(step(subject, seen(attempt(config_map=False)), seconds=1)[1]) == ["ConfigMap"]
+    assert not step(under_way(), seen(attempt(running())), seconds=2)[1].apply
+
+
+def test_an_interrupted_clean_up_of_an_earlier_attempt_is_taken_up() -> None:
+    subject = under_way()
+    both = seen(attempt(ended(137), number=1), attempt(running(), number=2))
+    assert step(subject, both, seconds=2)[1].forget == (1,)
+
+
+def finished(**spec: Any) -> GpuQueryJob:
+    return step(under_way(**spec), seen(attempt(ended(0, COMMITTED))), seconds=10)[0]
+
+
+def test_a_finished_job_is_left_alone() -> None:
+    after, decision = step(finished(), seen(), seconds=1e6)
+    assert decision == Decision() and after.status == finished().status
+
+
+def test_a_finished_job_is_deleted_at_its_ttl() -> None:
+    subject = finished(ttlSecondsAfterFinished=60)
+    assert step(subject, seconds=11)[1] == Decision(requeue_after=59)
+    assert step(subject, seconds=70)[1].delete_job
+
+
+def test_deciding_twice_on_the_same_sight_changes_nothing() -> None:
+    sights = [
+        (started(), seen(attempt(pod()))),
+        (under_way(), seen(attempt(running()))),
+        (finished(), seen(attempt(ended(0, COMMITTED)))),
+        (step(under_way(), lost(1), seconds=10)[0], lost(1)),
+    ]
+    for subject, sight in sights:
+        after, decision = step(subject, sight, seconds=3)
+        assert after.status == subject.status
+        assert not decision.apply and not decision.forget and decision.release is None

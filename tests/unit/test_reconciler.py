@@ -1,0 +1,178 @@
+"""The reconciler against a recording API server: what it writes, and what a crash at any write leaves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from gpuquery.api.conditions import is_true
+from gpuquery.api.reasons import Failure
+from gpuquery.api.report import Phase, Progress
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.kube.client import ApiError, Resource
+from gpuquery.kube.progress import Reading
+from gpuquery.reconcile.metrics import Metrics
+from gpuquery.reconcile.queue import WorkQueue
+from gpuquery.reconcile.reconciler import Key, Reconciler
+from tests.support.kube_objects import COMMITTED, DEFAULTS, NOW, UID, failed_report
+from tests.support.recording import READY, NoProgress, RecordingClient, busy, ended
+
+KEY = ("marts", "revenue")
+
+
+def store(client: RecordingClient, **spec: Any) -> None:
+    metadata = {
+        "name": "revenue", "namespace": "marts", "uid": UID, "generation": 1, "creationTimestamp": NOW.isoformat(),
+    }  # fmt: skip
+    body = {"query": {"sql": "SELECT 1 AS a"}, "output": {"uri": "s3://lake/out"}, **spec}
+    job = {"apiVersion": "gpuquery.io/v1alpha1", "kind": "GpuQueryJob", "metadata": metadata, "spec": body}
+    client.put(Resource.JOBS, job)
+
+
+def operator(client: RecordingClient, reading: Reading | None = None) -> Reconciler:
+    """A freshly started operator: it remembers nothing."""
+    queue: WorkQueue[Key] = WorkQueue()
+    metrics = Metrics(client, queue)
+    return Reconciler(client=client, reader=NoProgress(reading), defaults=DEFAULTS, metrics=metrics)
+
+
+def current(client: RecordingClient) -> GpuQueryJob:
+    return GpuQueryJob.model_validate(client.objects[Resource.JOBS, "revenue"])
+
+
+READING = Reading(at=NOW, progress=Progress(phase=Phase.RUNNING))
+
+
+async def test_one_attempt_of_one_pod_costs_nine_writes() -> None:
+    client = RecordingClient()
+    store(client)
+    subject = operator(client, READING)
+    await subject.reconcile(KEY)
+    for status in ({"phase": "Pending"}, {"phase": "Running"}, READY, READY, ended(COMMITTED, 0), ended(COMMITTED, 0)):
+        client.pod(1, status)
+        await subject.reconcile(KEY)
+    assert is_true(current(client).status.conditions, "Complete")
+    assert Counter(client.writes) == {
+        "apply ConfigMap": 1, "apply Service": 1, "apply Job": 1, "apply status": 3,
+        "event Planned": 1, "event AttemptStarted": 1, "event Complete": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", ["asked for", "pending", "running", "retrying", "complete", "failed"])
+async def test_a_restarted_operator_writes_nothing(moment: str) -> None:
+    client = RecordingClient()
+    store(client)
+    first = operator(client, READING)
+    await first.reconcile(KEY)
+    happened = {
+        "pending": {"phase": "Pending"},
+        "running": READY,
+        "retrying": ended(failed_report(Failure.EVICTED), 1),
+        "complete": ended(COMMITTED, 0),
+        "failed": ended(failed_report(Failure.USER_ERROR), 1),
+    }
+    if moment == "retrying":
+        client.pod(1, ended(failed_report(Failure.STORAGE_UNAVAILABLE), 1))
+        job = client.objects[Resource.JOBS, "revenue"]
+        await first.reconcile(KEY)
+        # The pause of the retry lies in the future of the clock by which the operator goes.
+        for attempt in job["status"]["attempts"]:
+            attempt["ended"] = "2999-01-01T00:00:00Z"
+        await first.reconcile(KEY)
+    elif moment != "asked for":
+        client.pod(1, happened[moment])
+        await first.reconcile(KEY)
+    before, client.writes = current(client), []
+    for _ in range(3):
+        await operator(client, READING).reconcile(KEY)
+    assert client.writes == []
+    assert current(client).status == before.status
+
+
+async def live(client: RecordingClient, *histories: list[dict[str, Any]]) -> None:
+    """Run a job to its end, with a new operator after every crash; each attempt's pod has a history of its own."""
+    left = [iter(history) for history in histories]
+    for _ in range(60):
+        try:
+            await operator(client, READING).reconcile(KEY)
+        except ApiError:
+            continue
+        job = current(client)
+        for attempt in client.objects[Resource.JOBS, "revenue"].get("status", {}).get("attempts", []):
+            if attempt.get("ended"):
+                attempt["ended"] = "2020-01-01T00:00:00Z"  # the pause before a retry has passed
+        if is_true(job.status.conditions, "Complete") or is_true(job.status.conditions, "Failed"):
+            return
+        number = job.status.attempt or 1
+        under_way = not any(a.id == number and a.ended for a in job.status.attempts)
+        if under_way and client.names(Resource.BATCH_JOBS) and (status := next(left[number - 1], None)):
+            client.pod(number, status)
+    raise AssertionError("the job never ended")
+
+
+UNLUCKY = [{"phase": "Pending"}, READY, ended(failed_report(Failure.WORKER_LOST), 1)]
+LUCKY = [READY, READY, ended(COMMITTED, 0)]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("crash", range(1, 22))
+async def test_a_crash_at_any_write_changes_nothing_about_the_end(crash: int, when: str) -> None:
+    client = RecordingClient()
+    store(client)
+    count = 0
+
+    def fault(what: str) -> Exception | None:
+        nonlocal count
+        if what.endswith(" done") is (when == "after"):
+            count += 1
+            if count == crash:
+                return busy()
+        return None
+
+    client.fault = fault
+    await live(client, UNLUCKY, LUCKY)
+    status = current(client).status
+    assert is_true(status.conditions, "Complete") and not is_true(status.conditions, "Failed")
+    assert [(a.id, a.reason) for a in status.attempts] == [(1, "WorkerLost"), (2, None)]
+    assert status.counted_failures == 1, "a failure is counted once, however often it is looked at"
+    assert client.names(Resource.BATCH_JOBS) == [f"revenue-{UID[:5]}-2"], "of the first attempt nothing is left"
+
+
+async def test_a_quota_on_batch_jobs_is_told_and_no_status_claims_an_attempt() -> None:
+    client = RecordingClient()
+    store(client)
+    refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
+    client.fault = lambda what: refused if what == "apply Job" else None
+    again = await operator(client).reconcile(KEY)
+    status = current(client).status
+    assert status.attempt is None and again
+    assert any(c.reason == "QuotaExceeded" and "few" in c.message for c in status.conditions)
+
+
+async def test_an_object_that_no_model_can_read_fails_with_the_field() -> None:
+    client = RecordingClient()
+    store(client, backoffLimit=-3)
+    await operator(client).reconcile(KEY)
+    conditions = client.objects[Resource.JOBS, "revenue"]["status"]["conditions"]
+    failed = next(c for c in conditions if c["type"] == "Failed")
+    assert failed["status"] == "True" and "backoffLimit" in failed["message"]
+    assert client.names(Resource.BATCH_JOBS) == []
+
+
+async def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
+    client = RecordingClient()
+    store(client)
+    client.objects[Resource.JOBS, "revenue"]["metadata"]["deletionTimestamp"] = NOW.isoformat()
+    assert await operator(client).reconcile(KEY) is None
+    assert await operator(client).reconcile(("marts", "never-there")) is None
+    assert client.writes == []
+
+
+async def test_an_event_that_cannot_be_posted_stops_nothing() -> None:
+    client = RecordingClient()
+    store(client)
+    client.fault = lambda what: ApiError(403, "Forbidden", "namespace is terminating") if "event" in what else None
+    await operator(client).reconcile(KEY)
+    assert current(client).status.state == "Starting"
