@@ -109,7 +109,7 @@ def judged(document: Mapping[str, Any]) -> list[str]:
     try:
         jobfile.job_of(document, folder=Path())
     except ValidationError as error:
-        return jobfile.explained(error, document)
+        return jobfile.explained(error)
     return []
 
 
