@@ -27,10 +27,10 @@ WRONG: list[Any] = [
         {"sql": SELECT, "parameters": {"who": {"string": "x"}}}, "InvalidQuery", ["who"], id="an unused parameter"
     ),
     pytest.param(
-        {"sql": SELECT + " WHERE n_name > :who", "parameters": {"who": {"date": "1994-02-31"}}},
+        {"sql": SELECT + " WHERE n_name > :who", "parameters": {"who": {"timestamp": "1994-02-31T12:00:00"}}},
         "InvalidQuery",
         ["who", "1994-02-31"],
-        id="a parameter that is no date",
+        id="a parameter that is no moment",
     ),
     pytest.param(
         {"python": PYTHON + "raise ValueError('mine')"}, "UserError", ["line 2", "mine"], id="Python that raises"
