@@ -172,7 +172,8 @@ def query(inputs, params):
 
 
 def test_a_job_that_is_not_accepted_says_so_in_its_first_condition(bench: Bench) -> None:
-    job = bench.job(fresh("missing"), configMapKeyRef={"name": "nowhere", "key": "q.sql"}, inputs=tpch("nation"))
+    ref = {"name": "nowhere", "key": "q.sql"}
+    job = bench.job(fresh("missing"), configMapKeyRef=ref, inputs=tpch("nation"), startDeadlineSeconds=5)
     failed = bench.failed(job)
     assert "nowhere" in failed["message"]
     accepted = condition(bench.get(job["metadata"]["name"]), "Accepted")

@@ -37,6 +37,8 @@ MAX_MESSAGE = 4096
 class State(StrEnum):
     """`status.state`: the one word of the printer column, derived from the conditions."""
 
+    PENDING = "Pending"
+    """The query's ConfigMap is not there yet."""
     ACCEPTED = "Accepted"
     """The spec was resolved."""
     STARTING = "Starting"

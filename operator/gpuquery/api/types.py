@@ -557,7 +557,7 @@ class GpuQueryJobStatus(Lenient):
     observed_generation: int | None = None
     """Generation of the spec that the status speaks about."""
     state: str | None = None
-    """One word: Accepted, Starting, Ready, Running, Retrying, Finishing, Complete or Failed."""
+    """One word: Pending, Accepted, Starting, Ready, Running, Retrying, Finishing, Complete or Failed."""
     conditions: tuple[Condition, ...] = ()
     """Accepted, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly one of the last two becomes True,
     once no pod of the job is alive."""
