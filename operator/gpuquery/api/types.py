@@ -91,7 +91,7 @@ class ConfigMapKeyRef(Model):
 
     name: ResourceName
     """Name of the ConfigMap."""
-    key: Annotated[str, Field(min_length=5, max_length=253, pattern=r"\.(sql|py)$")]
+    key: Annotated[str, Field(min_length=4, max_length=253, pattern=r"\.(sql|py)$")]
     """Key that holds the query. Its ending says the language: `.sql` or `.py`. At most 900,000 bytes."""
 
 

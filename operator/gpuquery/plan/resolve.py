@@ -32,6 +32,8 @@ ENDINGS = {
     ".ndjson": InputFormat.NDJSON,
     ".jsonl": InputFormat.NDJSON,
 }
+MAX_PLAN_BYTES = 1_040_000
+"""Bytes of plan.json; the API server takes 1,048,576 bytes of data in a ConfigMap."""
 DEFAULT_REGION = "us-east-1"
 """What S3 servers other than AWS accept; they ignore the region, but signatures need one."""
 
@@ -66,7 +68,7 @@ def resolve(
         if isinstance(resolved, Rejected):
             return resolved
         inputs.append(resolved)
-    return Plan(
+    plan = Plan(
         job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         attempt=attempt,
         engine=EngineChoice.CPU if spec.engine is EngineChoice.AUTO else spec.engine,
@@ -80,6 +82,7 @@ def resolve(
         output=spec.output,
         store=store_access(spec.storage),
     )
+    return plan if local else _too_large(plan) or plan
 
 
 def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejected:
@@ -152,6 +155,21 @@ def _uris(job: GpuQueryJob, *, local: bool) -> Rejected | None:
     return None
 
 
+def _too_large(plan: Plan) -> Rejected | None:
+    if (size := len(plan_json(plan).encode())) <= MAX_PLAN_BYTES:
+        return None
+    return Rejected(
+        Failure.INVALID_QUERY,
+        f"query and parameters take {size:,} bytes as JSON, where quotes and line ends count twice; at most "
+        f"{MAX_PLAN_BYTES:,} fit into the ConfigMap that carries them: move data into inputs",
+    )
+
+
+def plan_json(plan: Plan) -> str:
+    """Serialise a plan as the runner reads it."""
+    return plan.model_dump_json(by_alias=True, exclude_none=True)
+
+
 def _template(job: GpuQueryJob) -> Rejected | None:
     metadata = job.spec.template.metadata
     for name in metadata.labels:
@@ -180,10 +198,6 @@ def _input(item: Input) -> Input | Rejected:
                 "format to parquet, csv or ndjson",
             )
         file_format = found
-    if item.csv is not None and file_format is not InputFormat.CSV:
-        return Rejected(
-            Failure.INVALID_INPUT, f"inputs[{item.name}].csv is set, but its format is {file_format}: remove csv"
-        )
     hive = item.hive_partitioned
     if hive is None:
         hive = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)

@@ -7,6 +7,7 @@ memory of this one process.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import linecache
 import traceback
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import CodeType, TracebackType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import polars as pl
 
@@ -30,6 +31,14 @@ _WRITERS = tuple(
     for name in dir(owner)
     if name.startswith(prefix)
 )
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The author's function, and every text that stands in their source."""
+
+    function: Callable[..., object]
+    literals: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -72,10 +81,11 @@ class _Named(dict[str, Any]):
         return super().values()
 
 
-def parsed(source: str) -> CodeType:
-    """Compile the source without running any of it; raises JobError(UserError)."""
+def parsed(source: str) -> tuple[ast.Module, CodeType]:
+    """Parse and compile the source and run nothing of it; raises JobError(UserError)."""
     try:
-        return compile(source, FILENAME, "exec")
+        tree = ast.parse(source, FILENAME)
+        return tree, compile(tree, FILENAME, "exec")
     except (SyntaxError, ValueError) as exc:
         place = f" at line {exc.lineno}, column {exc.offset}" if isinstance(exc, SyntaxError) else ""
         line = (exc.text or "").strip() if isinstance(exc, SyntaxError) else ""
@@ -84,11 +94,11 @@ def parsed(source: str) -> CodeType:
         ) from None
 
 
-def compiled(source: str) -> Callable[..., object]:
+def compiled(source: str) -> Compiled:
     """Compile the source and return its `query`; raises JobError(UserError). Runs the module's own top level."""
     linecache.cache[FILENAME] = (len(source), None, source.splitlines(keepends=True), FILENAME)
     namespace: dict[str, Any] = {"__name__": "query", "__file__": FILENAME}
-    code = parsed(source)
+    tree, code = parsed(source)
     with _told(), _no_writing([]):
         exec(code, namespace)  # noqa: S102 - the author's code, in the author's own pod
     function = namespace.get("query")
@@ -98,20 +108,22 @@ def compiled(source: str) -> Callable[..., object]:
         inspect.signature(function).bind({}, {})
     except TypeError as exc:
         raise _user_error(f"query.python: write def query(inputs, params): {exc}") from None
-    return cast("Callable[..., object]", function)
+    texts = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return Compiled(function, frozenset(texts))
 
 
-def plan(function: Callable[..., object], frames: Mapping[str, pl.LazyFrame], values: Mapping[str, Value]) -> Planned:
+def plan(query: Compiled, frames: Mapping[str, pl.LazyFrame], values: Mapping[str, Value]) -> Planned:
     """Call the function; raises JobError(UserError) with the author's own frames, or JobError(InvalidQuery)."""
     params = _Named("parameter", {name: value.python for name, value in values.items()})
     collected: list[str] = []
     with _told(), _no_writing(collected):
-        result = function(_Named("input", frames), params)
+        result = query.function(_Named("input", frames), params)
         if not isinstance(result, pl.LazyFrame):
             hint = ": leave out .collect()" if isinstance(result, pl.DataFrame) else ""
             raise _user_error(f"query() returned {type(result).__name__}, not a LazyFrame{hint}")
         result.collect_schema()
-    if unused := sorted(set(values) - params.used):
+    # A function that Polars calls later may look at a parameter then, so its name in the source is enough.
+    if unused := sorted(set(values) - params.used - query.literals):
         raise JobError(
             Failure.INVALID_QUERY,
             f'parameter "{unused[0]}" is not used by query(): remove it or read params[{unused[0]!r}]',

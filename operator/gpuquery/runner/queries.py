@@ -62,9 +62,9 @@ class _Sql:
 
 class _Python:
     def __init__(self, source: str, values: Mapping[str, params.Value]) -> None:
-        self._function = python_query.compiled(source)
+        self._compiled = python_query.compiled(source)
         self._values = values
 
     def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
-        made = python_query.plan(self._function, frames, self._values)
+        made = python_query.plan(self._compiled, frames, self._values)
         return Planned(made.frame, made.warnings)

@@ -1,0 +1,301 @@
+"""The supervisor as a real process: how a query may end, and what is told while it runs."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.report import MAX_REPORT_BYTES, Phase, Progress, Report
+from gpuquery.runner import oom
+from tests.support.runner import plan, result
+from tests.support.seaweed import free_ports
+
+WAIT_SECONDS = 60
+HOLD = """
+import os
+import polars as pl
+
+def query(inputs, params):
+    def hold(frame):
+        if frame["n"].max() > 500_000:
+            with open(params["reached"], "w"):
+                pass
+            os.read(os.open(params["gate"], os.O_RDONLY), 1)   # a FIFO that nobody writes to
+        return frame
+    return inputs["t"].map_batches(hold, streamable=True, schema={"n": pl.Int64, "k": pl.Int64})
+"""
+
+
+class Pod:
+    """A supervisor and the files that a kubelet would give it."""
+
+    def __init__(self, folder: Path, wanted, **environment: str) -> None:
+        self.port = free_ports(1)[0]
+        self.log = folder / "termination-log"
+        plan_file = folder / "plan.json"
+        plan_file.write_text(wanted if isinstance(wanted, str) else wanted.model_dump_json(by_alias=True))
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "gpuquery.runner.supervisor", "--plan", str(plan_file), "--port", str(self.port),
+                "--termination-log", str(self.log),
+            ],
+            env={**os.environ, **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        self.stderr = ""
+
+    def end(self, seconds: float = WAIT_SECONDS) -> tuple[int, Report]:
+        _, self.stderr = self.process.communicate(timeout=seconds)
+        line = self.log.read_text()
+        report = Report.from_line(line)
+        assert report is not None, line
+        assert len(line.encode()) <= MAX_REPORT_BYTES
+        assert "\n" not in line
+        return self.process.returncode, report
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read().decode()
+        except urllib.error.URLError:
+            return 0, ""
+
+    def query_process(self) -> int:
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it may end while we look
+                pid, parent = stat.read_text().split()[0], stat.read_text().rpartition(")")[2].split()[1]
+                if int(parent) == self.process.pid:
+                    return int(pid)
+        raise AssertionError("the supervisor has no child")
+
+
+def until(condition):
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    pl.DataFrame({"n": range(1_000_000)}).with_columns(k=pl.col("n") % 3).write_parquet(
+        tmp_path / "t.parquet", row_group_size=50_000
+    )
+    return f"file://{tmp_path}/t.parquet"
+
+
+@pytest.fixture
+def held(tmp_path, numbers):
+    """A pod whose query has written half of its rows and goes no further."""
+    os.mkfifo(tmp_path / "gate")
+    reached = tmp_path / "reached"
+    parameters = {"gate": {"string": str(tmp_path / "gate")}, "reached": {"string": str(reached)}}
+    wanted = plan(tmp_path, HOLD, language="python", inputs={"t": numbers}, parameters=parameters)
+    pod = Pod(tmp_path, wanted)
+    until(lambda: reached.exists() or pod.process.poll() is not None)
+    yield pod
+    if pod.process.poll() is None:
+        pod.process.terminate()
+        pod.process.communicate(timeout=WAIT_SECONDS)
+
+
+def test_a_committed_query_ends_with_0_and_its_report(tmp_path, numbers):
+    output = {"uri": f"file://{tmp_path}/out", "partitionBy": ["k"]}
+    wanted = plan(tmp_path, "select n, k from t where n < :m", inputs={"t": numbers}, output=output,
+                  parameters={"m": {"integer": 10}})  # fmt: skip
+    code, report = Pod(tmp_path, wanted).end()
+    assert code == 0
+    assert report.committed is not None
+    assert (report.committed.rows, report.committed.partitions, report.committed.version) == (10, 3, 1)
+    assert report.query_started is not None
+    assert report.finished is not None
+    assert sorted(result(tmp_path)["n"]) == list(range(10))
+
+
+def test_a_wrong_query_ends_with_1_and_its_class(tmp_path, numbers):
+    pod = Pod(tmp_path, plan(tmp_path, "select nope from t", inputs={"t": numbers}))
+    code, report = pod.end()
+    assert (code, report.failure, report.committed) == (1, Failure.INVALID_QUERY, None)
+    assert '"nope" (known: n, k)' in report.message
+    assert "InvalidQuery" in pod.stderr
+
+
+def test_the_same_attempt_again_commits_once(tmp_path, numbers):
+    wanted = plan(tmp_path, "select n from t", inputs={"t": numbers})
+    first, again = Pod(tmp_path, wanted).end(), Pod(tmp_path, wanted).end()
+    assert first[0] == again[0] == 0
+    assert first[1].committed == again[1].committed
+    assert result(tmp_path).height == 1_000_000
+
+
+def test_a_running_query_answers_for_itself(held):
+    status, body = held.get("/v1/progress")
+    assert status == 200
+    assert Progress.model_validate_json(body).phase is Phase.RUNNING
+    assert held.get("/healthz")[0] == held.get("/readyz")[0] == 200
+    assert held.get("/nothing")[0] == 404
+    status, metrics = held.get("/metrics")
+    assert status == 200
+    assert 'gpuquery_phase{phase="running"} 1' in metrics
+    assert "# TYPE gpuquery_written_rows gauge" in metrics
+
+
+def test_sigterm_withdraws_what_was_staged_within_five_seconds(held, tmp_path):
+    began = time.monotonic()
+    held.process.send_signal(signal.SIGTERM)
+    code, report = held.end(10)
+    assert time.monotonic() - began < 5
+    assert (code, report.failure) == (1, Failure.WORKER_LOST)
+    assert "SIGTERM" in report.message
+    assert [p for p in (tmp_path / "out").rglob("*.parquet*") if p.is_file()] == []
+    assert list((tmp_path / "out" / "_commits").glob("*.json")) == []
+
+
+def test_a_killed_query_process_is_a_lost_worker(held):
+    os.kill(held.query_process(), signal.SIGKILL)
+    code, report = held.end(10)
+    assert (code, report.failure) == (1, Failure.WORKER_LOST)
+    assert "SIGKILL" in report.message
+
+
+def test_a_query_process_that_crashes_in_native_code_is_a_lost_worker(held):
+    os.kill(held.query_process(), signal.SIGSEGV)
+    _, report = held.end(10)
+    assert report.failure is Failure.WORKER_LOST
+    assert "SIGSEGV" in report.message
+
+
+def test_a_query_process_that_ends_without_a_word_is_told(tmp_path):
+    source = "import os\nos._exit(7)\ndef query(inputs, params): ..."
+    code, report = Pod(tmp_path, plan(tmp_path, source, language="python")).end()
+    assert (code, report.failure) == (1, Failure.INTERNAL_ERROR)
+    assert "exit code 7" in report.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param('{"version": 9}', ["version 9", "version 1", "runtime image"], id="another version"),
+        pytest.param("{", ["cannot be read"], id="broken JSON"),
+        pytest.param('{"version": 1, "attempt": "x"}', ["broken at"], id="a broken field"),
+    ],
+)
+def test_a_plan_that_this_image_does_not_know_is_refused(tmp_path, text, words):
+    code, report = Pod(tmp_path, text).end()
+    assert (code, report.failure) == (1, Failure.INVALID_PLAN)
+    for word in words:
+        assert word in report.message
+
+
+def test_an_engine_that_this_image_does_not_have_is_refused_with_those_it_has(tmp_path):
+    code, report = Pod(tmp_path, plan(tmp_path, "select 1 as a", engine="steam")).end()
+    assert (code, report.failure) == (1, Failure.INVALID_PLAN)
+    assert '"steam"' in report.message
+    assert "cpu" in report.message
+
+
+def test_a_port_that_is_taken_costs_the_progress_but_not_the_result(tmp_path, held):
+    (tmp_path / "second").mkdir()
+    wanted = plan(tmp_path / "second", "select 1 as a")
+    pod = Pod.__new__(Pod)
+    command = [sys.executable, "-m", "gpuquery.runner.supervisor", "--port", str(held.port)]
+    (tmp_path / "second" / "plan.json").write_text(wanted.model_dump_json(by_alias=True))
+    pod.log = tmp_path / "second" / "log"
+    pod.process = subprocess.Popen(
+        [*command, "--plan", str(tmp_path / "second" / "plan.json"), "--termination-log", str(pod.log)],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert pod.end()[0] == 0
+    assert f"port {held.port}" in pod.stderr
+
+
+def test_secrets_of_the_environment_stand_in_no_report_and_in_no_log(tmp_path):
+    source = "import os\ndef query(inputs, params):\n    raise ValueError(os.environ['AWS_SECRET_ACCESS_KEY'])\n"
+    pod = Pod(tmp_path, plan(tmp_path, source, language="python"), AWS_SECRET_ACCESS_KEY="planted-secret-value")
+    _, report = pod.end()
+    assert report.failure is Failure.USER_ERROR
+    assert "query.py line 3" in report.message
+    assert "planted-secret-value" not in report.to_line() + pod.stderr
+
+
+def test_a_report_that_is_too_long_is_cut_to_what_the_kubelet_keeps(tmp_path):
+    source = "def query(inputs, params):\n    raise ValueError('é' * 20_000)\n"
+    _, report = Pod(tmp_path, plan(tmp_path, source, language="python")).end()
+    assert report.failure is Failure.USER_ERROR
+    assert "..." in report.message
+
+
+@pytest.mark.parametrize(
+    ("layout", "self_cgroup"),
+    [
+        pytest.param({"memory.events": "low 0\noom 3\noom_kill 2\n", "memory.max": "67108864\n"}, "0::/\n", id="v2"),
+        pytest.param(
+            {"pod/memory.events": "oom_kill 2\n", "pod/memory.max": "67108864\n"},
+            "0::/pod\n",
+            id="v2 without namespace",
+        ),
+        pytest.param(
+            {
+                "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+                "memory/memory.limit_in_bytes": "67108864\n",
+            },
+            "4:memory:/\n0::/\n",
+            id="v1",
+        ),
+    ],
+)
+def test_the_cgroups_counter_of_oom_kills_is_read(tmp_path, layout, self_cgroup):
+    for name, text in layout.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "self").write_text(self_cgroup)
+    assert oom.kills(tmp_path, tmp_path / "self") == 2
+    assert oom.limit(tmp_path, tmp_path / "self") == "64 MiB"
+
+
+def test_without_a_cgroup_nothing_was_killed_for_memory(tmp_path):
+    assert oom.kills(tmp_path, tmp_path / "none") == 0
+    assert oom.limit(tmp_path, tmp_path / "none") == ""
+
+
+def _own_cgroup(name):
+    """A cgroup of 256 MiB below this process's memory controller, or a reason why there is none."""
+    root = Path("/sys/fs/cgroup/memory") if Path("/sys/fs/cgroup/memory").is_dir() else Path("/sys/fs/cgroup")
+    folder, limit = root / name, "memory.limit_in_bytes" if root.name == "memory" else "memory.max"
+    try:
+        folder.mkdir()
+        (folder / limit).write_text(str(256 * 2**20))
+    except OSError as exc:
+        pytest.skip(f"no cgroup of our own: {exc}")
+    return folder
+
+
+def test_a_query_that_outgrows_its_memory_is_told_as_such(tmp_path):
+    folder = _own_cgroup(f"gpuquery-test-{os.getpid()}")
+    source = (
+        f"import os\nopen('{folder}/cgroup.procs', 'w').write(str(os.getppid()))\n"
+        f"open('{folder}/cgroup.procs', 'w').write(str(os.getpid()))\n"
+        "def query(inputs, params):\n    rows = bytearray(2 * 2**30)\n    return inputs['t']\n"
+    )
+    try:
+        code, report = Pod(tmp_path, plan(tmp_path, source, language="python")).end()
+    finally:
+        until(lambda: not (folder / "cgroup.procs").read_text().split())
+        folder.rmdir()
+    assert code == 1
+    assert report.failure is Failure.HOST_OUT_OF_MEMORY
+    assert "workers.resources.memory" in report.message
+    assert json.loads(report.to_line())["failure"] == "HostOutOfMemory"
