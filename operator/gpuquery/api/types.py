@@ -7,7 +7,7 @@ field does, what happens when it is left out, and what is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
@@ -38,11 +38,9 @@ ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-
 """Name of an object of Kubernetes."""
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=r"\S")]
-KNOWN_ENDING = r"(?i)(/|[.](parquet|csv|csv[.]gz|ndjson|jsonl))$"
 ANY_DEPTH = r"[*][*](/[*]([.]parquet)?)?$"
 """A glob that takes in every parquet file below it."""
 HOST_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
-CSV_ENDING = r"(?i)[.]csv([.]gz)?$"
 
 
 class InputFormat(StrEnum):
@@ -52,6 +50,26 @@ class InputFormat(StrEnum):
     PARQUET = "parquet"
     CSV = "csv"
     NDJSON = "ndjson"
+
+
+ENDINGS = {
+    "/": InputFormat.PARQUET,
+    ".parquet": InputFormat.PARQUET,
+    ".csv": InputFormat.CSV,
+    ".csv.gz": InputFormat.CSV,
+    ".ndjson": InputFormat.NDJSON,
+    ".jsonl": InputFormat.NDJSON,
+}
+"""What `format: auto` goes by, in any case of letters; a folder holds parquet."""
+
+
+def _ends_with(endings: Iterable[str]) -> str:
+    """Return a regular expression for RE2 and for Python."""
+    return f"(?i)({'|'.join(ending.replace('.', '[.]') for ending in endings)})$"
+
+
+KNOWN_ENDING = _ends_with(ENDINGS)
+CSV_ENDING = _ends_with(ending for ending, found in ENDINGS.items() if found is InputFormat.CSV)
 
 
 class OutputMode(StrEnum):
@@ -146,7 +164,7 @@ class Input(Model):
         Rule(
             f"self.format != 'auto' || self.uri.matches('{KNOWN_ENDING}')",
             lambda self: self.format is not InputFormat.AUTO or bool(re.search(KNOWN_ENDING, self.uri)),
-            "uri does not end with .parquet, .csv, .csv.gz, .ndjson, .jsonl or /: set format",
+            f"uri does not end with any of {' '.join(ENDINGS)}: set format",
             field_path=".format",
         ),
         Rule(
