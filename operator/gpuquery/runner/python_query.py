@@ -82,11 +82,7 @@ class _Named(dict[str, Any]):
 
 
 def parsed(source: str) -> tuple[ast.Module, CodeType]:
-<<<<<<< HEAD
-    """Compile the source without running any of it; raises JobError(UserError)."""
-=======
     """Parse and compile the source and run nothing of it; raises JobError(UserError)."""
->>>>>>> api
     try:
         tree = ast.parse(source, FILENAME)
         return tree, compile(tree, FILENAME, "exec")
