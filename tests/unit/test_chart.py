@@ -1,0 +1,253 @@
+"""The Helm chart: what it renders for which values, and which values it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gpuquery.api import crd
+from gpuquery.app.settings import PREFIX, Settings
+from tools.kubectl import ROOT
+
+CHART = ROOT / "charts" / "gpuquery"
+HELM = Path(sys.executable).parent / "helm"
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(HELM), *arguments], capture_output=True, text=True, timeout=60)
+
+
+@cache
+def rendered(*settings: str) -> tuple[dict[str, Any], ...]:
+    """The objects of a release `gpuquery` in `system`, for values in the form of `--set-json`."""
+    flags = [word for setting in settings for word in ("--set-json", setting)]
+    done = helm("template", "gpuquery", str(CHART), "-n", "system", *flags)
+    assert done.returncode == 0, done.stderr
+    return tuple(d for d in yaml.safe_load_all(done.stdout) if d)
+
+
+def of_kind(kind: str, *settings: str) -> list[dict[str, Any]]:
+    return [d for d in rendered(*settings) if d["kind"] == kind]
+
+
+def deployment(*settings: str) -> dict[str, Any]:
+    (found,) = of_kind("Deployment", *settings)
+    return found
+
+
+def pod(*settings: str) -> dict[str, Any]:
+    spec: dict[str, Any] = deployment(*settings)["spec"]["template"]["spec"]
+    return spec
+
+
+def environment(*settings: str) -> dict[str, str]:
+    """The variables that the operator's container gets; those from the pod's own fields are their paths."""
+    entries = pod(*settings)["containers"][0]["env"]
+    return {e["name"]: e["value"] if "value" in e else e["valueFrom"]["fieldRef"]["fieldPath"] for e in entries}
+
+
+def test_helm_lint_has_nothing_to_say() -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("settings", [(), ('watchNamespaces=["a","b"]',)], ids=["cluster-wide", "namespaced"])
+def test_no_rule_reads_secrets_or_allows_everything(settings: tuple[str, ...]) -> None:
+    rules = [r for kind in ("ClusterRole", "Role") for role in of_kind(kind, *settings) for r in role["rules"]]
+    assert rules
+    for rule in rules:
+        assert "secrets" not in rule["resources"]
+        assert "*" not in [*rule["resources"], *rule["verbs"], *rule["apiGroups"]]
+        assert not {"escalate", "bind", "impersonate", "deletecollection"} & set(rule["verbs"])
+        assert "pods/exec" not in rule["resources"]
+
+
+def test_the_rules_are_those_that_the_client_documents() -> None:
+    from gpuquery.kube import client
+
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (client.__doc__ or "").splitlines()
+        if line.startswith("| ") and "API group" not in line
+    ]
+    documented = {
+        (row[0].strip('"'), row[1]): {verb.strip() for verb in row[2].split(",")} for row in rows if len(row) == 4
+    }
+    granted: dict[tuple[str, str], set[str]] = {}
+    for role in of_kind("ClusterRole") + of_kind("Role"):
+        for rule in role["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    granted.setdefault((group, resource), set()).update(rule["verbs"])
+    assert granted == documented
+
+
+def test_namespaced_mode_has_a_role_in_each_namespace_and_no_cluster_role() -> None:
+    settings = ('watchNamespaces=["analytics","finance"]',)
+    assert of_kind("ClusterRole", *settings) == []
+    assert of_kind("ClusterRoleBinding", *settings) == []
+    assert {r["metadata"]["namespace"] for r in of_kind("Role", *settings)} == {"analytics", "finance", "system"}
+    bindings = of_kind("RoleBinding", *settings)
+    assert {b["metadata"]["namespace"] for b in bindings} == {"analytics", "finance", "system"}
+    assert {s["namespace"] for b in bindings for s in b["subjects"]} == {"system"}
+    assert environment(*settings)["GPUQUERY_NAMESPACES"] == "analytics,finance"
+
+
+def test_the_lease_is_the_only_one_that_can_be_taken() -> None:
+    (role,) = of_kind("Role")
+    named = [r for r in role["rules"] if r["verbs"] != ["create"]]
+    assert [r["resourceNames"] for r in named] == [[environment()["GPUQUERY_LEASE_NAME"]]]
+    assert environment()["GPUQUERY_LEASE_NAMESPACE"] == "metadata.namespace"
+    assert environment()["GPUQUERY_IDENTITY"] == "metadata.name"
+
+
+def test_the_pod_meets_the_restricted_standard_and_writes_nowhere_but_tmp() -> None:
+    spec = pod()
+    (container,) = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 65532
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert [m["mountPath"] for m in container["volumeMounts"]] == ["/tmp"]
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+
+
+def test_the_probes_ask_the_ports_that_the_operator_serves() -> None:
+    (container,) = pod()["containers"]
+    ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+    assert ports == {"probes": Settings().probe_port, "metrics": Settings().metrics_port}
+    assert {container[p]["httpGet"]["port"] for p in ("startupProbe", "livenessProbe", "readinessProbe")} == {"probes"}
+
+
+def test_every_variable_is_a_setting_of_the_operator_and_is_understood() -> None:
+    found = environment()
+    assert {name.removeprefix(PREFIX).lower() for name in found} <= set(Settings.model_fields)
+    settings = Settings.from_environment(found)
+    assert settings.namespaces == ()
+    assert settings.default_resources == Settings().default_resources, "values.yaml and the code agree"
+    assert settings.scratch_size == Settings().scratch_size
+    assert settings.workers == Settings().workers
+
+
+def test_values_reach_the_operator() -> None:
+    settings = Settings.from_environment(
+        environment(
+            'runtime={"image":"r.example.com/rt:1","pullPolicy":"Always","imagePullSecrets":["a","b"],'
+            '"priorityClassName":"low","resources":{"requests":{"cpu":2}},"scratchSize":"1Ti"}',
+            'log={"format":"plain","level":"debug"}',
+            "workers=4",
+        )
+    )
+    assert settings.runtime_image == "r.example.com/rt:1"
+    assert settings.runtime_image_pull_policy == "Always"
+    assert settings.runtime_image_pull_secrets == ("a", "b")
+    assert settings.runtime_priority_class == "low"
+    assert settings.defaults.resources.requests["cpu"] == "2", "a number without quotes is a quantity too"
+    assert (settings.scratch_size, settings.workers) == ("1Ti", 4)
+    assert (settings.log_format, settings.log_level) == ("plain", "debug")
+
+
+def test_a_digest_wins_over_the_tag() -> None:
+    digest = "sha256:" + "0" * 64
+    image = pod(f'image={{"repository":"r/op","tag":"1","digest":"{digest}"}}')["containers"][0]["image"]
+    assert image == f"r/op@{digest}"
+    assert pod('image={"repository":"r/op","tag":"1"}')["containers"][0]["image"] == "r/op:1"
+
+
+def test_where_the_operator_runs_can_be_chosen() -> None:
+    toleration = {"key": "system", "operator": "Exists"}
+    spec = pod(
+        f"tolerations=[{json.dumps(toleration)}]",
+        'nodeSelector={"pool":"system"}',
+        'affinity={"nodeAffinity":{}}',
+        'priorityClassName="system-cluster-critical"',
+        'imagePullSecrets=[{"name":"registry"}]',
+    )
+    assert spec["tolerations"] == [toleration]
+    assert spec["nodeSelector"] == {"pool": "system"}
+    assert spec["affinity"] == {"nodeAffinity": {}}
+    assert spec["priorityClassName"] == "system-cluster-critical"
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_the_crd_comes_with_the_release_number_for_number_and_is_kept() -> None:
+    (found,) = of_kind("CustomResourceDefinition")
+    assert json.dumps(found["spec"]) == json.dumps(crd.definition()["spec"]), "1.0e+7 is not 10000000"
+    assert found["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert found["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+
+
+def test_the_crd_can_go_with_the_release_or_be_left_to_others() -> None:
+    (found,) = of_kind("CustomResourceDefinition", 'crds={"keep":false}')
+    assert "annotations" not in found["metadata"]
+    assert of_kind("CustomResourceDefinition", 'crds={"install":false}') == []
+
+
+def test_metrics_have_a_service_and_on_demand_a_monitor_that_selects_it() -> None:
+    (service,) = of_kind("Service")
+    assert service["spec"]["selector"].items() <= deployment()["spec"]["template"]["metadata"]["labels"].items()
+    assert of_kind("Service", 'metrics={"service":false}') == []
+    assert of_kind("ServiceMonitor") == []
+    (monitor,) = of_kind("ServiceMonitor", 'metrics={"serviceMonitor":true}')
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+
+
+def test_two_releases_of_one_namespace_do_not_share_names() -> None:
+    done = helm("template", "other", str(CHART), "-n", "system", "--set", "crds.install=false")
+    names = {(d["kind"], d["metadata"]["name"]) for d in yaml.safe_load_all(done.stdout) if d}
+    assert not names & {(d["kind"], d["metadata"]["name"]) for d in rendered()}
+
+
+REFUSED: list[Any] = [
+    pytest.param("watchNamespace=[]", id="a typo"),
+    pytest.param('image={"repo":"x"}', id="a typo inside"),
+    pytest.param('image={"pullPolicy":"Sometimes"}', id="an unknown policy"),
+    pytest.param('image={"digest":"sha256:abc"}', id="a digest that is none"),
+    pytest.param('watchNamespaces="a"', id="a text in place of a list"),
+    pytest.param('watchNamespaces=["a","a"]', id="a namespace twice"),
+    pytest.param('watchNamespaces=["A"]', id="a namespace that is none"),
+    pytest.param("workers=0", id="no workers"),
+    pytest.param('log={"level":"loud"}', id="an unknown level"),
+    pytest.param('runtime={"resources":{"request":{}}}', id="a typo in resources"),
+    pytest.param('runtime={"scratchSize":"much"}', id="a size that is none"),
+    pytest.param('podLabels={"app.kubernetes.io/name":"x"}', id="a label by which the pods are selected"),
+    pytest.param('crds={"install":"yes"}', id="a text in place of a switch"),
+]
+
+
+@pytest.mark.parametrize("setting", REFUSED)
+def test_a_wrong_value_is_refused(setting: str) -> None:
+    done = helm("template", "gpuquery", str(CHART), "--set-json", setting)
+    assert done.returncode != 0
+    assert "values don't meet the specifications of the schema" in done.stderr
+
+
+def test_the_notes_say_what_to_do_next() -> None:
+    notes = (CHART / "templates" / "NOTES.txt").read_text()
+    for words in (
+        "create secret generic",
+        "kubectl explain gqj.spec",
+        "apply --validate=strict",
+        "wait --for=condition",
+    ):
+        assert words in notes
+
+
+def test_the_chart_and_the_project_have_one_version() -> None:
+    import tomllib
+
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert chart["appVersion"] == chart["version"] == project
