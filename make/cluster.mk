@@ -15,3 +15,7 @@ cluster-status: ## Say what of the one-node Kubernetes is running
 .PHONY: cluster-build
 cluster-build: ## Build the one-node Kubernetes' programs and nothing else
 	@$(ONENODE) build
+
+.PHONY: kubeconfig
+kubeconfig: ## Print the exports to use the one-node Kubernetes: eval "$$(make -s kubeconfig)"
+	@$(ONENODE) kubeconfig

@@ -7,6 +7,8 @@ flip, and the table is read back.
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,11 +35,25 @@ def install(cluster: Cluster, *values: str) -> None:
     """Install or upgrade the operator with the images of this checkout."""
     settings = [f"image.repository={cluster.registry}/gpuquery-operator", f"image.tag={cluster.tag}"]
     settings += [f"runtime.image={cluster.image('runtime')}", *values]
+    if identity := built(cluster.image("operator")):
+        settings.append(f"podAnnotations.gpuquery\\.io/image-id={identity}")
     flags = [x for setting in settings for x in ("--set", setting)]
     chart = str(ROOT / "charts" / "gpuquery")
+    if "STATUS: pending" in cluster.helm("status", RELEASE, "-n", SYSTEM, check=False):
+        # An install that was interrupted holds helm's lock for ever. The CRD, and with it every job, is kept.
+        cluster.helm("uninstall", RELEASE, "-n", SYSTEM)
     cluster.helm(
         "upgrade", "--install", RELEASE, chart, "-n", SYSTEM, "--create-namespace", "--take-ownership", "--wait", *flags
     )
+
+
+def built(image: str) -> str:
+    """Return the ID of an image that was built here, "" if none was: the tag alone does not tell a new build."""
+    if shutil.which("buildah") is None:
+        return ""
+    command = ["buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", image]
+    environment = {**os.environ, "STORAGE_DRIVER": "overlay"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment).stdout.strip()[:24]
 
 
 def ensure_namespace(cluster: Cluster, name: str) -> None:

@@ -1,127 +1,162 @@
-"""The API reference as Markdown, from the models and the words of `gpuquery.api`."""
+"""The API reference as Markdown: fields from the CRD, words from the docstrings of reasons and conditions.
+
+The CRD, not the models, is what a user meets, so the fields are read from it.
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from gpuquery.api import conditions, reasons
-from gpuquery.api.crd import schema
-from gpuquery.api.labels import API_VERSION, KIND
+from gpuquery.api import crd
+from gpuquery.api.conditions import ConditionType, State
+from gpuquery.api.labels import API_VERSION, KIND, SHORT_NAME
+from gpuquery.api.reasons import Event, Failure, Policy, Reason
 from gpuquery.api.types import GpuQueryJobSpec
 
-HEADER = "<!-- Generated from operator/gpuquery/api/ by `make generate`. Do not edit. -->\n"
-BOUNDS = {
-    "minimum": "at least {}",
-    "maximum": "at most {}",
-    "minLength": "at least {} characters",
-    "maxLength": "at most {} characters",
-    "minItems": "at least {} entries",
-    "maxItems": "at most {} entries",
-    "maxProperties": "at most {} entries",
-    "pattern": "pattern `{}`",
+POLICIES = {
+    Policy.NEVER: "never",
+    Policy.BUDGETED: "up to `backoffLimit`",
+    Policy.FREE: "always; does not count",
 }
+HEADER = f"""<!-- Generated from operator/gpuquery/api by `make generate`. Do not edit. -->
+# API reference: {KIND}
+
+`{API_VERSION}`, short name `{SHORT_NAME}`. In a cluster: `kubectl explain {SHORT_NAME}.spec`.
+
+A field without a default may be left out, unless it is marked *required*. After the object was created, only
+{{mutable}} of the spec
+can change; for anything else delete the job and apply it again, or give it a new name.
+"""
 
 
 def as_markdown() -> str:
     """Return the whole reference."""
-    whole = schema()["properties"]
-    parts = [
-        HEADER,
-        "# API reference",
-        f"`apiVersion: {API_VERSION}`, `kind: {KIND}`, short name `gqj`. `kubectl explain gqj` prints the same texts.",
-        "## spec",
-        *_rules(),
-        *_table("spec", whole["spec"]),
-        "## status",
-        *_table("status", whole["status"]),
-        "## Conditions",
-        _words(conditions.ConditionType),
-        "## Why a job fails",
-        "The reason of the `Failed` condition and of each attempt. *Never* is not retried, *Budgeted* is retried up to "
-        "`backoffLimit` with growing pauses, *Free* is retried without counting.",
-        _failures(),
-        "## Reasons of other conditions",
-        _words(reasons.Reason),
-        "## Events",
-        _words(reasons.Event),
-    ]
-    return "\n\n".join(parts) + "\n"
+    root = crd.schema()
+    names = root["properties"]["spec"]["properties"]
+    mutable = " and ".join(f"`{name}`" for name in names if name not in GpuQueryJobSpec.immutable)
+    parts = [HEADER.format(mutable=mutable), "## metadata\n", *_rules(root)]
+    for place in ("spec", "status"):
+        parts += _section(place, root["properties"][place])
+    parts += _words()
+    return "\n".join(parts).rstrip() + "\n"
 
 
-def _rules() -> Iterator[str]:
-    fixed = ", ".join(f"`{name}`" for name in GpuQueryJobSpec.immutable)
-    messages = [rule.message for rule in GpuQueryJobSpec.cel_rules]
-    messages.append(f"these fields are immutable: {fixed}; delete the job and apply it again, or give it a new name")
-    yield "Beside the bounds of each field, the API server refuses:\n\n" + "\n".join(
-        f"- {message}" for message in messages
-    )
+def _section(path: str, node: Mapping[str, Any]) -> Iterator[str]:
+    """One table for each object, then its rules, then the objects in it."""
+    required = set(node.get("required", ()))
+    yield f"## {path}\n"
+    yield f"{node['description']}\n"
+    yield "| field | type | default | limits | description |\n|---|---|---|---|---|"
+    nested: list[tuple[str, Mapping[str, Any]]] = []
+    for name, field in node["properties"].items():
+        inner, suffix = _innermost(field)
+        default = f"`{field['default']}`" if field.get("default") not in (None, "") else ""
+        if name in required:
+            default = "*required*"
+        yield f"| `{name}` | {_type(field)} | {default} | {_limits(field)} | {_cell(field['description'])} |"
+        if "properties" in inner:
+            nested.append((f"{path}.{name}{suffix}", {**inner, "description": field["description"]}))
+    yield ""
+    yield from _rules(node)
+    for place, inner in nested:
+        yield from _section(place, inner)
 
 
-def _table(path: str, node: Mapping[str, Any]) -> Iterator[str]:
-    rows = ["| field | type | description |", "|---|---|---|"]
-    for name, kind, text in _fields(path, node):
-        rows.append(f"| `{name}` | {kind} | {text} |")
-    yield "\n".join(rows)
+def _rules(node: Mapping[str, Any]) -> Iterator[str]:
+    found = [r["message"] for r in node.get("x-kubernetes-validations", ()) if "oldSelf" not in r["rule"]]
+    if found:
+        yield "Refused when applied:\n"
+        yield from (f"- {message}" for message in found)
+        yield ""
 
 
-def _fields(path: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    required = set(node.get("required", []))
-    for name, field in node.get("properties", {}).items():
-        here = f"{path}.{name}"
-        yield here, _type(field), _text(field, required=name in required)
-        inner, suffix = field, ""
-        if "items" in field:
-            inner, suffix = field["items"], "[]"
-        elif isinstance(field.get("additionalProperties"), Mapping):
-            inner, suffix = field["additionalProperties"], ".*"
-        yield from _fields(here + suffix, inner)
+def _innermost(field: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    if field.get("type") == "array":
+        return field["items"], "[]"
+    if isinstance(values := field.get("additionalProperties"), Mapping):
+        return values, ".*"
+    return field, ""
 
 
 def _type(field: Mapping[str, Any]) -> str:
-    if "items" in field:
-        return f"list of {_type(field['items'])}"
-    if isinstance(field.get("additionalProperties"), Mapping):
-        return f"map of {_type(field['additionalProperties'])}"
-    return str(field.get("format", field.get("type", "any"))).replace("int64", "integer")
-
-
-def _text(field: Mapping[str, Any], *, required: bool) -> str:
-    parts = [field.get("description", "")]
-    if required:
-        parts.append("**Required.**")
     if "enum" in field:
-        parts.append("One of " + ", ".join(f"`{v}`" for v in field["enum"]) + ".")
-    if "default" in field:
-        value = field["default"]
-        parts.append(f"Default: `{str(value).lower() if isinstance(value, bool) else value}`.")
-    bounds = [text.format(field[key]) for key, text in BOUNDS.items() if key in field]
-    if bounds:
-        parts.append(f"({'; '.join(bounds)})")
-    return " ".join(p for p in parts if p).replace("|", "\\|")
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("x-kubernetes-int-or-string"):
+        return "quantity"
+    inner, suffix = _innermost(field)
+    match suffix:
+        case "[]":
+            return f"list of {_type(inner)}"
+        case ".*":
+            return f"map of {_type(inner)}"
+        case _:
+            return str({"date-time": "time", "date": "day"}.get(field.get("format", ""), field["type"]))
 
 
-def _failures() -> str:
-    texts = _docstrings(reasons.Failure)
-    rows = ["| reason | retried | what it means, and the way out |", "|---|---|---|"]
-    rows += [f"| `{f}` | {f.policy} | {texts[f.name]} |" for f in reasons.Failure]
-    return "\n".join(rows)
+def _limits(field: Mapping[str, Any]) -> str:
+    inner, suffix = _innermost(field)
+    said = []
+    for low, high, unit in (
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " items"),
+        ("minProperties", "maxProperties", " entries"),
+    ):
+        if high in field:
+            least = f"{field[low]:,} to " if field.get(low) else "up to " if unit or field.get(low) is None else "0 to "
+            said.append(f"{least}{field[high]:,}{unit}")
+    if "pattern" in field:
+        said.append(f"`{_cell(field['pattern'])}`")
+    if suffix and "properties" not in inner and (each := _limits(inner)):
+        said.append(f"each {each}")
+    return ", ".join(said)
 
 
-def _words(words: type[StrEnum]) -> str:
-    texts = _docstrings(words)
-    return "\n".join(f"- `{w}`" + (f": {texts[w.name]}" if texts.get(w.name) else "") for w in words)
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
-def _docstrings(words: type[StrEnum]) -> dict[str, str]:
-    """Read the string that stands below each member in the source."""
-    body = ast.parse(inspect.getsource(words)).body[0]
-    assert isinstance(body, ast.ClassDef)
+def _words() -> Iterator[str]:
+    yield "## Conditions\n"
+    yield "| type | True when |\n|---|---|"
+    yield from (f"| `{name}` | {text} |" for name, text in docstrings(ConditionType).items())
+    yield "\nExactly one of `Complete` and `Failed` ever becomes True, and only when no pod of the job is alive.\n"
+    yield "## States\n"
+    yield "`status.state` is one word for the table of `kubectl get`; programs should read conditions.\n"
+    yield "| state | meaning |\n|---|---|"
+    yield from (f"| `{name}` | {text} |" for name, text in docstrings(State).items())
+    yield "\n## Failure classes\n"
+    yield "The reason of the `Failed` condition, and of each failed attempt in `status.attempts`.\n"
+    yield "| class | meaning | retried | way out |\n|---|---|---|---|"
+    for name, text in docstrings(Failure).items():
+        meaning, _, way_out = text.partition("\n\n")
+        yield f"| `{name}` | {_flat(meaning)} | {POLICIES[Failure(name).policy]} | {_flat(way_out)} |"
+    yield "\n## Other reasons of conditions\n"
+    yield "| reason | meaning |\n|---|---|"
+    yield from (f"| `{name}` | {_flat(text)} |" for name, text in docstrings(Reason).items())
+    yield "\n## Events\n"
+    yield "| reason | meaning |\n|---|---|"
+    yield from (f"| `{name}` | {_flat(text)} |" for name, text in docstrings(Event).items())
+
+
+def _flat(text: str) -> str:
+    return _cell(" ".join(text.split()))
+
+
+def docstrings(words: type[StrEnum]) -> dict[str, str]:
+    """Return the docstring below each member, by value. Python drops them, so they are read from the source."""
+    (body,) = (n.body for n in ast.parse(inspect.getsource(words)).body if isinstance(n, ast.ClassDef))
     found = {}
-    for before, after in zip(body.body, body.body[1:], strict=False):
-        if isinstance(before, ast.Assign) and isinstance(before.targets[0], ast.Name) and isinstance(after, ast.Expr):
-            found[before.targets[0].id] = " ".join(str(ast.literal_eval(after.value)).split())
+    for member, below in itertools.pairwise(body):
+        match member, below:
+            case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
+                found[words[name].value] = inspect.cleandoc(text)
+    missing = [word.value for word in words if word.value not in found]
+    if missing:
+        raise ValueError(f"{words.__name__} has members without a docstring: {', '.join(missing)}")
     return found

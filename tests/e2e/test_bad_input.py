@@ -27,10 +27,10 @@ WRONG: list[Any] = [
         {"sql": SELECT, "parameters": {"who": {"string": "x"}}}, "InvalidQuery", ["who"], id="an unused parameter"
     ),
     pytest.param(
-        {"sql": SELECT + " WHERE n_name > :who", "parameters": {"who": {"date": "1994-02-31"}}},
+        {"sql": SELECT + " WHERE n_name > :who", "parameters": {"who": {"timestamp": "1994-02-31T12:00:00"}}},
         "InvalidQuery",
         ["who", "1994-02-31"],
-        id="a parameter that is no date",
+        id="a parameter that is no moment",
     ),
     pytest.param(
         {"python": PYTHON + "raise ValueError('mine')"}, "UserError", ["line 2", "mine"], id="Python that raises"
@@ -172,7 +172,8 @@ def query(inputs, params):
 
 
 def test_a_job_that_is_not_accepted_says_so_in_its_first_condition(bench: Bench) -> None:
-    job = bench.job(fresh("missing"), configMapKeyRef={"name": "nowhere", "key": "q.sql"}, inputs=tpch("nation"))
+    ref = {"name": "nowhere", "key": "q.sql"}
+    job = bench.job(fresh("missing"), configMapKeyRef=ref, inputs=tpch("nation"), startDeadlineSeconds=5)
     failed = bench.failed(job)
     assert "nowhere" in failed["message"]
     accepted = condition(bench.get(job["metadata"]["name"]), "Accepted")

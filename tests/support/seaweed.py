@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 ACCESS_KEY, SECRET_KEY, REGION = "testkey", "testsecret123", "us-east-1"
 START_SECONDS = 60
+PR_SET_PDEATHSIG = 1
 _SERVERS = ("master", "volume", "filer", "s3")
 
 
@@ -91,7 +93,13 @@ def serve(folder: Path) -> Iterator[Seaweed]:
     for _ in range(3):  # a free port can be taken between looking and listening
         ports = free_ports(2 * len(_SERVERS) + 2)
         with log.open("wb") as out:
-            process = subprocess.Popen(_command(weed, folder, ports), stdout=out, stderr=out, cwd=folder)
+            process = subprocess.Popen(
+                _command(weed, folder, ports),
+                stdout=out,
+                stderr=out,
+                cwd=folder,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509
+            )
         server = Seaweed(f"http://127.0.0.1:{ports[6]}", process, log)
         try:
             if _wait(server):
@@ -104,12 +112,18 @@ def serve(folder: Path) -> Iterator[Seaweed]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports below the ephemeral range's usual start are not needed: the kernel gives what is free."""
+    """Ports that are free now; all are held until all are known, so that they differ."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for item in sockets:
             item.bind(("127.0.0.1", 0))
         return [item.getsockname()[1] for item in sockets]
+
+
+def _die_with_parent() -> None:
+    """No server outlives its test run, however that ends (Linux only)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _identities() -> dict[str, object]:

@@ -176,3 +176,16 @@ async def test_an_event_that_cannot_be_posted_stops_nothing() -> None:
     client.fault = lambda what: ApiError(403, "Forbidden", "namespace is terminating") if "event" in what else None
     await operator(client).reconcile(KEY)
     assert current(client).status.state == "Starting"
+
+
+async def test_a_config_map_that_someone_deleted_is_made_again_while_the_pod_waits_for_it() -> None:
+    client = RecordingClient()
+    store(client)
+    await operator(client).reconcile(KEY)
+    client.pod(1, {"phase": "Pending"})
+    name = f"revenue-{UID[:5]}-1"
+    client.objects[Resource.BATCH_JOBS, name]["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
+    client.objects[Resource.JOBS, "revenue"]["status"]["attempts"][0]["started"] = "2999-01-01T00:00:00Z"
+    del client.objects[Resource.CONFIG_MAPS, name]
+    await operator(client).reconcile(KEY)
+    assert client.names(Resource.CONFIG_MAPS) == [name]

@@ -86,6 +86,19 @@ def test_a_file_that_ends_in_the_middle_cannot_be_committed():
         uploads.finish()
 
 
+def test_metadata_that_begins_before_what_was_held_back_is_refused_and_not_miscounted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(upload, "PIECE", 20_000)
+    monkeypatch.setattr(upload, "HOLD_LEAST", 100)
+    monkeypatch.setattr(upload, "HOLD_MOST", 100)
+    uploads = Uploads(MemoryStore(Content()), stop=threading.Event())
+    end = io.BytesIO()
+    pl.DataFrame({f"c{n}": [1] for n in range(500)}).write_parquet(end)
+    uploads.open("x.parquet", {}).write(end.getvalue())
+    with pytest.raises(JobError, match="too much metadata") as caught:
+        uploads.finish()
+    assert caught.value.failure is Failure.OUTPUT_LIMIT
+
+
 def test_writers_wait_while_too_much_is_under_way():
     gate, started = threading.Event(), []
 

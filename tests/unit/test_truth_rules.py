@@ -16,9 +16,10 @@ from tests.support.kube_objects import COMMITTED, at, batch, ended, failed_repor
 
 exits = st.sampled_from([0, 1, 137, 143])
 reports = st.sampled_from([None, COMMITTED, *(failed_report(f) for f in Failure)])
+taken_away = st.none() | st.just("x")
 pods = st.one_of(
-    st.builds(lambda code, report, taken: ended(code, report, disruption=taken), exits, reports, st.none() | st.just("x")),
-    st.builds(lambda taken: running(disruption=taken), st.none() | st.just("x")),
+    st.builds(lambda code, report, taken: ended(code, report, disruption=taken), exits, reports, taken_away),
+    st.builds(lambda taken: running(disruption=taken), taken_away),
     st.sampled_from([
         pod(),
         pod(unschedulable="no node"),

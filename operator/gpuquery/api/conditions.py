@@ -16,11 +16,17 @@ class ConditionType(StrEnum):
     """The condition types, in the order in which a user reads them."""
 
     ACCEPTED = "Accepted"
+    """The spec was resolved to a plan."""
     CLUSTER_READY = "ClusterReady"
+    """All pods of the current attempt are ready. If not, reason and message say what holds them up."""
     RUNNING = "Running"
+    """The query runs. Unknown: the pods are ready, but their progress cannot be read."""
     OUTPUT_COMMITTED = "OutputCommitted"
+    """The commit record exists. Never taken back."""
     COMPLETE = "Complete"
+    """The output is committed and published, and no pod of the job is alive."""
     FAILED = "Failed"
+    """The job will not be tried again, and no pod of it is alive. The reason is a failure class."""
 
 
 TERMINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
@@ -31,14 +37,24 @@ MAX_MESSAGE = 4096
 class State(StrEnum):
     """`status.state`: the one word of the printer column, derived from the conditions."""
 
+    PENDING = "Pending"
+    """The query's ConfigMap is not there yet."""
     ACCEPTED = "Accepted"
+    """The spec was resolved."""
     STARTING = "Starting"
+    """Pods were asked for and are not all ready."""
     READY = "Ready"
+    """All pods are ready."""
     RUNNING = "Running"
+    """The query runs."""
     RETRYING = "Retrying"
+    """An attempt failed and another will follow."""
     FINISHING = "Finishing"
+    """The output is committed and is being published, or pods are still alive."""
     COMPLETE = "Complete"
+    """Ended well."""
     FAILED = "Failed"
+    """Ended without success; the `Failed` condition says why."""
 
 
 def find(conditions: Sequence[Condition], kind: str) -> Condition | None:

@@ -19,7 +19,6 @@ HEADER = "# Generated from operator/gpuquery/api/types.py by `make generate`. Do
 DROPPED = {"title", "additionalProperties", "const", "$defs"}
 LIST_KEYS = {"inputs": "name", "conditions": "type"}
 """Lists that server-side apply merges by a key, and in which the key must not come twice."""
-LIST_SETS = {"partitionBy"}
 
 COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
     ("State", "string", ".status.state", 0, "What the job is doing"),
@@ -27,7 +26,7 @@ COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
     ("Rows", "integer", ".status.output.rows", 0, "Rows that were committed"),
     ("Attempt", "integer", ".status.attempt", 0, "Number of the current or last attempt"),
     ("Engine", "string", ".status.plan.engine", 0, "Execution model"),
-    ("Failure", "string", '.status.conditions[?(@.type=="Failed")].reason', 0, "Why it failed"),
+    ("Failure", "string", ".status.attempts[-1:].reason", 0, "Why the last attempt failed"),
     ("Age", "date", ".metadata.creationTimestamp", 0, "Time since it was created"),
     ("Cluster", "string", ".status.plan.cluster", 1, "Cluster shape"),
     ("Written", "integer", ".status.progress.rows", 1, "Rows written so far by the running attempt"),
@@ -106,8 +105,9 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], name: s
         result["items"] = _structural(node["items"], definitions)
     if name in LIST_KEYS:
         result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [LIST_KEYS[name]]}
-    elif name in LIST_SETS:
-        result["x-kubernetes-list-type"] = "set"
+    if result.get("x-kubernetes-int-or-string"):
+        # The API server applies `pattern` to such a field only where a branch says that it may be a string.
+        result["anyOf"] = [{"type": "integer"}, {"type": result.pop("type")}]
     if result.get("type") == "integer":
         result["format"] = "int64"
     return result

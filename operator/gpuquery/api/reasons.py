@@ -20,51 +20,111 @@ class Policy(StrEnum):
 
 
 class Failure(StrEnum):
-    """Why an attempt failed; also the reason of the `Failed` condition."""
+    """Why an attempt failed; also the reason of the `Failed` condition.
+
+    Docstrings are two paragraphs of the API reference: what it means, and the way out.
+    """
 
     INVALID_QUERY = "InvalidQuery"
-    """The query cannot be run as it is: it does not parse, reads what it may not, or a parameter does not fit. Mend the
-    query; the message names line and column."""
+    """The query cannot be run: it does not parse, reads what is not declared, or its parameters do not fit.
+
+    The message names line and column, and the names that are known. `gpuquery validate` finds most of these beforehand.
+    """
     INVALID_INPUT = "InvalidInput"
-    """An input has no files, cannot be read as its format, or its files do not fit together. The message names them."""
+    """An input cannot be read: no file matches, the files' schemas clash, or they are not of the declared format.
+
+    The message names the input and the files. Correct `uri` or `format`.
+    """
     USER_ERROR = "UserError"
-    """The query ran into an error of its own, or its result does not fit the output. Mend the query."""
+    """The query was understood and failed: an unknown column, a failing cast, an exception of `query.python`.
+
+    The message ends with the last frames of your own code. Run it on a sample with `gpuquery run`.
+    """
     OUTPUT_EXISTS = "OutputExists"
-    """`mode: errorIfExists`, and the table has a commit. Choose another `output.uri`, `append` or `overwrite`."""
+    """`output.mode` is errorIfExists, and the table has a commit of another job.
+
+    The message names its version. Choose another `output.uri`, or mode append or overwrite.
+    """
     STORAGE_AUTH = "StorageAuth"
-    """The store refuses the credentials, or they may not do what is needed. Check the Secret and the policy."""
+    """The object store refuses the credentials, or there are none.
+
+    Check the keys of the Secret in `storage.secretName`, and that its user may read the inputs and write the output.
+    """
     STORAGE_UNAVAILABLE = "StorageUnavailable"
-    """The store does not answer, or the bucket does not exist. Check `storage.endpoint` and the bucket's name."""
+    """The object store does not answer, answers with errors, or has no such bucket.
+
+    Check `storage.endpoint`, `storage.region` and the bucket's name; or wait until the store is back.
+    """
     UNSAFE_STORE = "UnsafeStore"
-    """The store ignores conditional writes, so a commit could not be atomic. Use a store that honours If-None-Match."""
+    """The object store ignores conditional writes, so two jobs could both believe that they committed.
+
+    Use a store, or a newer version of it, that honours `If-None-Match: *` on PUT.
+    """
     OUTPUT_LIMIT = "OutputLimit"
-    """The result breaks a limit of the store or of the file system: a key too long, too many partitions. Partition by
-    another column."""
+    """The result breaks a limit of the store or of the file system: a key too long, too many partitions.
+
+    The message names the limit. Partition by fewer columns, or by values that are shorter.
+    """
     HOST_OUT_OF_MEMORY = "HostOutOfMemory"
-    """A pod used more memory than its limit. Raise `workers.resources.limits.memory`, or read less."""
+    """The query used more memory than its pod may.
+
+    Raise `memory` in `workers.resources.limits`, or read fewer columns and rows.
+    """
     GPU_OUT_OF_MEMORY = "GpuOutOfMemory"
-    """A GPU's memory was exceeded. Use more GPUs."""
+    """The query used more GPU memory than there is.
+
+    Use more or larger GPUs, or read fewer columns and rows.
+    """
     SCRATCH_FULL = "ScratchFull"
-    """A pod used more local storage than its limit. Raise `ephemeral-storage` in `workers.resources`."""
+    """The pod's scratch volume is full: spilled data and files under way lie there.
+
+    Raise `ephemeral-storage` in `workers.resources.limits`.
+    """
     WORKER_LOST = "WorkerLost"
-    """A pod was killed or deleted by someone, or its process died. See its log and its node."""
+    """A pod was killed or deleted, and nobody says why.
+
+    Nothing to do if a retry succeeds. If it happens again, look at the node's log and at who deletes pods.
+    """
     EVICTED = "Evicted"
-    """The pod's node was taken away, or the pod was preempted. Nothing to do: such attempts do not count."""
+    """The pod's node was drained, lost or given to a pod of higher priority.
+
+    Nothing to do: such attempts do not count. `template.spec.priorityClassName` makes them rarer.
+    """
     IMAGE_PULL_FAILED = "ImagePullFailed"
-    """The runtime image has no valid name. Correct `runtime.image`."""
+    """The name of the image is not one.
+
+    Correct `runtime.image`.
+    """
     INVALID_PLAN = "InvalidPlan"
-    """The runtime image does not know this plan: image and operator do not fit together. Use the image of the
-    operator's version."""
+    """Image and operator do not fit together: the image knows another plan version, lacks the engine, or has no runner.
+
+    Use the runtime image of the operator's own version.
+    """
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
-    """The pods were not ready within `startDeadlineSeconds`. The message says what they waited for."""
+    """The pods were not ready within `startDeadlineSeconds`.
+
+    The message says what they were waiting for: free resources, an image, a Secret, a quota.
+    """
     DEADLINE_EXCEEDED = "DeadlineExceeded"
-    """The job did not end within `activeDeadlineSeconds`."""
+    """The job did not end within `activeDeadlineSeconds`.
+
+    Raise it (it may be changed while the job runs), or give the pods more resources.
+    """
     BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
-    """Every attempt that `backoffLimit` allows has failed. The message names the last cause."""
+    """More than `backoffLimit` attempts failed.
+
+    The message and `status.attempts` tell how each of them failed.
+    """
     TEMPLATE_REJECTED = "TemplateRejected"
-    """The pods are not allowed as they were asked for: a reserved label, or a policy of the cluster."""
+    """The API server refuses the pods for good, or `template` sets what belongs to the operator.
+
+    The message is the API server's own. Correct `template`, or the policy of the namespace.
+    """
     INTERNAL_ERROR = "InternalError"
-    """The runner failed in a way that it cannot explain. See the pod's log, and please report it."""
+    """A defect of GpuQuery or of a library.
+
+    Please report it with the message and the log of the pod.
+    """
 
     @property
     def policy(self) -> Policy:
@@ -87,39 +147,67 @@ class Reason(StrEnum):
     """Reasons of conditions that are not failures."""
 
     RESOLVED = "Resolved"
+    """The spec was resolved to a plan; the message says to which and why."""
     PENDING = "Pending"
+    """The job waits for what its spec refers to; the message names it."""
     STARTING = "Starting"
+    """The pods are on their way."""
     UNSCHEDULABLE = "Unschedulable"
+    """No node takes a pod; the message is the scheduler's."""
     IMAGE_PULL_FAILED = "ImagePullFailed"
+    """The image cannot be pulled; the message is the kubelet's. It is tried again until the start deadline."""
     QUOTA_EXCEEDED = "QuotaExceeded"
+    """A ResourceQuota of the namespace has no room. It is tried again until the start deadline."""
     CREATION_REFUSED = "CreationRefused"
     """The API server refuses the attempt's pods for another reason than quota (pod security, an admission webhook)."""
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
+    """`storage.secretName`, or a key of it, is not there. The pods start as soon as it is."""
     CONTAINER_CANNOT_START = "ContainerCannotStart"
+    """The kubelet cannot start the container; the message is the kubelet's."""
     ALL_RANKS_JOINED = "AllRanksJoined"
+    """All pods are ready."""
     NOT_STARTED = "NotStarted"
+    """It is not time for this yet."""
     QUERY_RUNNING = "QueryRunning"
+    """The query process is at work."""
     PROGRESS_UNREADABLE = "ProgressUnreadable"
+    """The pods are ready, but the operator cannot read their progress (a network policy?). The query may well run."""
     RETRYING = "Retrying"
+    """An attempt failed, and another will follow."""
     RELEASING = "Releasing"
     """The outcome is known, but pods of the job are still alive."""
     ENDED = "Ended"
+    """The job has ended."""
     COMMITTED = "Committed"
+    """The commit record exists."""
     NOT_COMMITTED = "NotCommitted"
+    """This job has committed nothing."""
     IN_PROGRESS = "InProgress"
+    """The job has not ended."""
     COMPLETED = "Completed"
+    """The output is committed and published, and no pod is alive."""
     FAILED = "Failed"
+    """The job failed; the `Failed` condition says why."""
 
 
 class Event(StrEnum):
     """Reasons of the events that the operator posts on a GpuQueryJob."""
 
     PLANNED = "Planned"
+    """The spec was resolved: engine, pods, and why."""
     REJECTED = "Rejected"
+    """The spec cannot be run, whoever tries."""
     ATTEMPT_STARTED = "AttemptStarted"
+    """The pods of an attempt were asked for."""
     ATTEMPT_FAILED = "AttemptFailed"
+    """An attempt failed and another will follow: class, first cause, node."""
     OUTPUT_COMMITTED = "OutputCommitted"
+    """The commit record exists, while the pods are still at work. Short jobs go straight to `Complete`."""
     QUERY_WARNING = "QueryWarning"
+    """What the query's author should know about the result, such as decimals that lose digits."""
     CANNOT_START = "CannotStart"
+    """Something holds the pods up; the message says what."""
     COMPLETE = "Complete"
+    """The job is complete: version, rows, duration, attempts."""
     FAILED = "Failed"
+    """The job has failed: reason and message of the `Failed` condition."""

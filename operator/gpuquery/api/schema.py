@@ -1,17 +1,21 @@
 """What the models of the object have in common: frozen, camelCase on the wire, CEL rules beside the fields.
 
-A rule is checked by the API server when the object is applied, long before the operator sees it. The same limits stand
-in the fields' own constraints, so that `gpuquery validate` refuses what the API server would refuse.
+A rule is checked by the API server when the object is applied, long before the operator sees it. Its twin in Python
+stands beside it, so that `gpuquery validate` refuses what the API server would refuse, in the same words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
+
+BROKEN_RULE = "broken_rule"
+"""Type of the validation error of a broken rule; its context has `message` and `field_path`."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,9 @@ class Rule:
     """One CEL validation: `expression` must be true, or the API server answers `message`."""
 
     expression: str
+    """Empty where the schema itself says it, by the type of a list."""
+    check: Callable[[Any], bool]
+    """The same in Python: takes the model."""
     message: str
     field_path: str = ""
 
@@ -42,13 +49,21 @@ class Model(BaseModel):
     )
 
     cel_rules: ClassVar[tuple[Rule, ...]] = ()
-    """Checked by the API server; each has its twin in a validator, so that `gpuquery validate` says the same."""
+    """What must be true of more than one field."""
+
+    @model_validator(mode="after")
+    def _obeys_its_rules(self) -> Self:
+        for rule in self.cel_rules:
+            if not rule.check(self):
+                context = {"message": rule.message, "field_path": rule.field_path}
+                raise PydanticCustomError(BROKEN_RULE, "{message}", context)
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         schema = handler.resolve_ref_schema(handler(core))
-        if cls.cel_rules:
-            schema["x-kubernetes-validations"] = [rule.to_schema() for rule in cls.cel_rules]
+        if rules := [rule.to_schema() for rule in cls.cel_rules if rule.expression]:
+            schema["x-kubernetes-validations"] = rules
         return schema
 
 

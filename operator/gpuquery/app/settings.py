@@ -1,7 +1,7 @@
 """Settings of the operator's process, from environment variables that the Helm chart sets.
 
-The variable of a field is `GPUQUERY_` and its name in capitals: `GPUQUERY_RUNTIME_IMAGE`. Lists are separated by commas,
-resources are JSON, an empty variable counts as not set.
+The variable of a field is `GPUQUERY_` and its name in capitals: `GPUQUERY_RUNTIME_IMAGE`. Lists are separated by
+commas, resources are JSON, an empty variable counts as not set.
 """
 
 from __future__ import annotations

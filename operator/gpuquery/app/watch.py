@@ -87,11 +87,26 @@ async def connection(configuration: Configuration) -> kopf.ConnectionInfo:
     )
 
 
+class NothingStored(kopf.DiffBaseStorage):
+    """No differences, since no handler asks for any: kopf would copy every object twice to find them."""
+
+    def build(self, **_: Any) -> Any:
+        """Return an empty essence."""
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        """Find nothing of before."""
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+
 def operator_settings() -> kopf.OperatorSettings:
     """Return kopf's settings: a quiet watcher with bounded waits."""
     settings = kopf.OperatorSettings()
     # Never a finalizer that another kopf operator uses: the two would take turns in adding and removing it.
     settings.persistence.finalizer = f"{GROUP}/unused-by-kopf"
+    settings.persistence.diffbase_storage = NothingStored()
     # A stuck end must not outlive the pod's grace period.
     settings.process.ultimate_exiting_timeout = 25
     settings.posting.enabled = False

@@ -24,6 +24,7 @@ from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.pod import Manifest, pod_spec
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
+from gpuquery.plan.resolve import plan_json
 
 DEADLINE_SLACK_SECONDS = 60
 """How much later than the operator the Job controller ends an attempt: only if the operator is away."""
@@ -44,7 +45,7 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
         "kind": "ConfigMap",
         "metadata": metadata,
         "immutable": True,
-        "data": {PLAN_KEY: plan.model_dump_json(by_alias=True, exclude_none=True)},
+        "data": {PLAN_KEY: plan_json(plan)},
     }
     service: Manifest = {
         "apiVersion": "v1",

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import os
 import secrets
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gpuquery.api.labels import API_VERSION, KIND, MAX_NAME_LENGTH
-from gpuquery.api.types import GpuQueryJob
+from gpuquery.api import schema
+from gpuquery.api.labels import API_VERSION, KIND
+from gpuquery.api.types import GpuQueryJob, GpuQueryJobSpec
+from gpuquery.cli.documents import load_all
 
 SERVER_FIELDS = {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"}
 
@@ -49,57 +52,79 @@ class JobFile:
         found = self.config_maps.get(ref.name)
         if found is None:
             where = f"{self.path}: spec.query.configMapKeyRef.name"
-            raise JobFileError([f"{where}: this file has no ConfigMap {ref.name!r}: put it into the same file"])
+            raise JobFileError(
+                [
+                    f"{where}: this file has no ConfigMap {ref.name!r}: put it into the same file, "
+                    "or name its file with --configmap"
+                ]
+            )
         if ref.key not in found:
             where, known = f"{self.path}: spec.query.configMapKeyRef.key", ", ".join(sorted(found)) or "no keys"
             raise JobFileError([f"{where}: ConfigMap {ref.name!r} has no key {ref.key!r}; it has {known}"])
         return found[ref.key]
 
 
-def read(path: str) -> JobFile:
-    """Read a file, or standard input for `-`. Raises JobFileError with one line for each problem."""
+def read(path: str, *, config_maps: Sequence[str] = ()) -> JobFile:
+    """Read a file, or standard input for `-`. Raises JobFileError with one line for each problem.
+
+    `config_maps` are further files with ConfigMaps for `query.configMapKeyRef`.
+    """
     name = "standard input" if path == "-" else path
-    try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text()
-        documents = [d for d in yaml.safe_load_all(text) if d is not None]
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobFileError([f"{name}: {error}"]) from None
-    except yaml.YAMLError as error:
-        raise JobFileError([f"{name}: not YAML: {' '.join(str(error).split())}"]) from None
-    jobs, maps, problems = [], {}, []
+    jobs, problems = [], []
+    maps = {k: v for further in config_maps for k, v in _maps(_documents(further)).items()}
+    documents = _documents(path)
     for document in documents:
-        kind = document.get("kind") if isinstance(document, dict) else None
-        if kind == "ConfigMap":
-            maps[document.get("metadata", {}).get("name", "")] = document.get("data") or {}
-        elif kind == KIND:
-            try:
-                jobs.append(job_of(document, folder=Path(path).parent if path != "-" else Path()))
-            except ValidationError as error:
-                problems += [f"{name}: {line}" for line in explained(error, document)]
-            except ValueError as error:
-                problems.append(f"{name}: {error}")
+        if not (isinstance(document, Mapping) and document.get("kind") == KIND):
+            continue
+        try:
+            jobs.append(job_of(document, folder=Path(path).parent if path != "-" else Path()))
+        except ValidationError as error:
+            problems += [f"{name}: {line}" for line in explained(error)]
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
     if problems:
         raise JobFileError(problems)
     if not jobs:
         raise JobFileError([f"{name}: holds no {KIND} (apiVersion: {API_VERSION}, kind: {KIND})"])
-    return JobFile(name, tuple(jobs), maps)
+    return JobFile(name, tuple(jobs), {**maps, **_maps(documents)})
+
+
+def _documents(path: str) -> list[Any]:
+    name = "standard input" if path == "-" else path
+    try:
+        return load_all(sys.stdin.read() if path == "-" else Path(path).read_text())
+    except OSError as error:
+        raise JobFileError([f"{name}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise JobFileError([f"{name}: not UTF-8: {error}"]) from None
+    except yaml.YAMLError as error:
+        raise JobFileError([f"{name}: not YAML: {' '.join(str(error).split())}"]) from None
+
+
+def _maps(documents: Iterable[Any]) -> dict[str, Mapping[str, str]]:
+    found = [d for d in documents if isinstance(d, Mapping) and d.get("kind") == "ConfigMap"]
+    return {str((d.get("metadata") or {}).get("name", "")): d.get("data") or {} for d in found}
 
 
 def job_of(document: Mapping[str, Any], *, folder: Path) -> GpuQueryJob:
     """Validate one document. `file://` paths that do not begin with `/` are relative to `folder`."""
     if document.get("apiVersion") != API_VERSION:
         raise ValueError(f"apiVersion: {document.get('apiVersion')!r} is not {API_VERSION!r}")
-    metadata = {k: v for k, v in (document.get("metadata") or {}).items() if k not in SERVER_FIELDS}
-    if "name" not in metadata and "generateName" in metadata:
-        metadata["name"] = metadata["generateName"] + secrets.token_hex(2)
-    if len(str(metadata.get("name", ""))) > MAX_NAME_LENGTH:
-        raise ValueError(f"metadata.name may have at most {MAX_NAME_LENGTH} characters: pods get longer names from it")
+    metadata = document.get("metadata")
+    if not isinstance(metadata, Mapping) or not ("name" in metadata or "generateName" in metadata):
+        raise ValueError("metadata.name: is required")
+    metadata = {k: v for k, v in metadata.items() if k not in SERVER_FIELDS}
+    if "name" not in metadata:
+        metadata["name"] = f"{metadata['generateName']}{secrets.token_hex(2)}"
     metadata["uid"] = str(uuid.uuid4())
     whole = {k: v for k, v in document.items() if k != "status"} | {"metadata": metadata}
     job = GpuQueryJob.model_validate(whole)
     inputs = tuple(i.model_copy(update={"uri": _absolute(i.uri, folder)}) for i in job.spec.inputs)
     output = job.spec.output.model_copy(update={"uri": _absolute(job.spec.output.uri, folder)})
-    return job.model_copy(update={"spec": job.spec.model_copy(update={"inputs": inputs, "output": output})})
+    spec = job.spec.model_copy(update={"inputs": inputs, "output": output})
+    # Again, for only now it shows whether one folder lies in another.
+    spec = GpuQueryJobSpec.model_validate(spec.model_dump(mode="json", exclude_none=True))
+    return job.model_copy(update={"spec": spec})
 
 
 def _absolute(uri: str, folder: Path) -> str:
@@ -107,15 +132,16 @@ def _absolute(uri: str, folder: Path) -> str:
     if path == uri or path.startswith("/"):
         return uri
     slash = "/" if path.endswith("/") else ""
-    return f"file://{(folder / path).absolute()}{slash}"
+    return f"file://{os.path.abspath(folder / path)}{slash}"
 
 
-def explained(error: ValidationError, document: Mapping[str, Any]) -> list[str]:
+def explained(error: ValidationError) -> list[str]:
     """Return one line for each problem: field, value, and what would be right."""
-    return list(dict.fromkeys(_explain(problem, document) for problem in error.errors()))
+    prefix = "" if error.title == "GpuQueryJob" else "spec."
+    return list(dict.fromkeys(prefix + _explain(problem) for problem in error.errors()))
 
 
-def _explain(problem: ErrorDetails, document: Mapping[str, Any]) -> str:
+def _explain(problem: ErrorDetails) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
     value = problem["input"]
     match problem["type"]:
@@ -127,8 +153,8 @@ def _explain(problem: ErrorDetails, document: Mapping[str, Any]) -> str:
             return f"{path}: {_shown(value)} is not one of {allowed}{_did_you_mean(str(value), allowed.split(', '))}"
         case "missing":
             return f"{path}: is required"
-        case "value_error":
-            return f"{path or 'spec'}: {problem['msg'].removeprefix('Value error, ')}"
+        case schema.BROKEN_RULE:
+            return f"{path}{problem['ctx']['field_path']}: {problem['msg']}".removeprefix(": ").removeprefix(".")
         case _:
             return f"{path}: {problem['msg'][0].lower()}{problem['msg'][1:]}; it is {_shown(value)}"
 
@@ -144,20 +170,24 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = GpuQueryJob
+    """Return the fields that the model at a place has."""
+    annotation: Any = GpuQueryJob
     for part in location:
-        if isinstance(part, int):
-            model = _model_in(model)
-            continue
-        fields = getattr(model, "model_fields", {})
-        model = next((f.annotation for n, f in fields.items() if part in (n, f.alias)), None)
-    model = _model_in(model)
-    return [f.alias or n for n, f in model.model_fields.items()] if model else []
+        annotation = _plain(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            fields = annotation.model_fields.items()
+            annotation = next((f.annotation for name, f in fields if part in (name, f.alias)), None)
+        else:
+            # A list's items and a map's values: their type is the last one named before an ellipsis.
+            annotation = next((a for a in reversed(get_args(annotation)) if a is not Ellipsis), None)
+    model = _plain(annotation)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [f.alias or name for name, f in model.model_fields.items()]
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, UnionType, tuple, dict) or get_args(annotation):
-        return next((m for a in get_args(annotation) if (m := _model_in(a))), None)
-    return None
+def _plain(annotation: Any) -> Any:
+    """Strip `Annotated` and `| None`."""
+    while get_origin(annotation) in (Annotated, Union, UnionType):
+        annotation = next(a for a in get_args(annotation) if a is not type(None))
+    return annotation

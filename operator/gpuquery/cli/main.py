@@ -1,36 +1,41 @@
 """The command line.
 
-Exit codes: 0 done, 1 the job failed, 2 the input is wrong, 130 interrupted. With `-o json` the result goes to standard
-output as JSON and remarks go to standard error. What a command does not need is not imported: `crd` works without
-Polars, `run` without kopf.
+What a command does not need is not imported: `crd` works without Polars, `run` without kopf.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from gpuquery.cli.jobfile import JobFile, JobFileError, read
+from gpuquery.cli.show import Bar, manifests, outcome, remark
 
 if TYPE_CHECKING:
-    from gpuquery.api.report import Progress, Report
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.plan import Plan
 
 OK, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
+EPILOG = """exit codes:
+  0    done
+  1    a job failed
+  2    the input is wrong: the file, the job, the arguments, or a library that is not installed
+  130  interrupted
+
+Results go to standard output, as text or with -o json as JSON; remarks and progress go to standard error."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     chosen = parser().parse_args(arguments)
     try:
-        return int(chosen.command(chosen))
+        code = int(chosen.command(chosen))
+        sys.stdout.flush()
     except JobFileError as error:
         for problem in error.problems:
             remark(problem)
@@ -39,32 +44,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remark("interrupted: what was written was withdrawn")
         return INTERRUPTED
     except BrokenPipeError:
+        # The reader has seen enough (`| head`). Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    return code
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    made = argparse.ArgumentParser(prog="gpuquery", description="Queries as one object, committed atomically.")
+    form = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(
+        prog="gpuquery", description="Queries as one object, committed atomically.", epilog=EPILOG, formatter_class=form
+    )
+    made.add_argument("--version", action="version", version=f"gpuquery {version('gpuquery')}")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for name, command, text, takes in (
-        ("run", run, "run a job on this machine: same query, same commit, no Kubernetes", "file"),
-        ("validate", validate, "check job files: fields, bounds, SQL, parameters; reads no data", "files"),
-        ("render", render, "print the objects that the operator would create", "file"),
-        ("crd", crd, "print the CustomResourceDefinition", ""),
-        ("operator", operator, "run the operator (settings come from GPUQUERY_* variables)", ""),
+    for name, command, text in (
+        ("run", run, "run the jobs of a file on this machine: same query, same commit, no Kubernetes"),
+        ("validate", validate, "check job files: fields, bounds, SQL, parameters; reads no data and runs no code"),
+        ("render", render, "print the objects that the operator would create for the jobs of a file"),
+        ("crd", crd, "print the CustomResourceDefinition"),
+        ("operator", operator, "run the operator; its settings come from GPUQUERY_* variables"),
     ):
-        one = commands.add_parser(name, help=text, description=text)
+        one = commands.add_parser(name, help=text, description=text, epilog=EPILOG, formatter_class=form)
         one.set_defaults(command=command)
-        if takes:
-            one.add_argument(takes, nargs="+" if takes == "files" else None, help="YAML; - is standard input")
         if name in ("run", "validate", "render"):
-            one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
+            _job_arguments(one, several=name == "validate")
         if name == "run":
-            one.add_argument("--endpoint", help="URL of the S3 server, in place of storage.endpoint")
-            one.add_argument("--uid", help="identity of the run: the same one again finds its own commit")
+            one.add_argument("--endpoint", metavar="URL", help="S3 server, in place of storage.endpoint")
+            one.add_argument("--region", help="region, in place of storage.region")
+            one.add_argument("--uid", help="identity of the run: a second run with the same one finds its own commit")
+        if name == "render":
+            one.add_argument("--runtime-image", metavar="IMAGE", help="the operator's default runtime image")
         if name == "operator":
-            one.add_argument("-n", "--namespace", action="append", help="watch this one; may come several times")
+            one.add_argument("-n", "--namespace", action="append", help="watch this one only; may come several times")
     return made
+
+
+def _job_arguments(one: argparse.ArgumentParser, *, several: bool) -> None:
+    one.add_argument(
+        "files" if several else "file", nargs="+" if several else None, metavar="FILE",
+        help="YAML with one or more GpuQueryJobs, and ConfigMaps that they refer to; - is standard input",
+    )  # fmt: skip
+    one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
+    one.add_argument(
+        "--configmap", action="append", default=[], metavar="FILE", help="further YAML with ConfigMaps of queries"
+    )
 
 
 def crd(_: argparse.Namespace) -> int:
@@ -80,31 +104,47 @@ def operator(chosen: argparse.Namespace) -> int:
     try:
         from gpuquery.app import run as run_operator
     except ImportError as error:
-        return lacking("operator", error)
+        return _lacking("operator", error)
     return run_operator(chosen.namespace)
 
 
 def validate(chosen: argparse.Namespace) -> int:
-    """Check files and say what is wrong with each."""
+    """Check files and say what is wrong with each job."""
     results: list[dict[str, Any]] = []
     for path in chosen.files:
         try:
-            file = read(path)
-            for job in file.jobs:
-                _check_query(_plan(file, job))
-                results.append({"file": path, "job": job.metadata.name, "problems": []})
+            file = read(path, config_maps=chosen.configmap)
         except JobFileError as error:
-            results.append({"file": path, "job": None, "problems": list(error.problems)})
-    wrong = any(r["problems"] for r in results)
+            results.append(_verdict(path, None, error.problems))
+            continue
+        results += [_judged(path, file, job) for job in file.jobs]
     if chosen.output == "json":
         print(json.dumps(results, indent=2))
     else:
         for result in results:
-            for problem in result["problems"]:
-                remark(problem)
-            if not result["problems"]:
+            for line in (*result["problems"], *result["remarks"]):
+                remark(line)
+            if result["valid"]:
                 print(f"{result['file']}: {result['job']} is valid")
-    return INVALID if wrong else OK
+    return OK if all(r["valid"] for r in results) else INVALID
+
+
+def _judged(path: str, file: JobFile, job: GpuQueryJob) -> dict[str, Any]:
+    remarks: list[str] = []
+    try:
+        remarks += _check_query(file, _plan(file, job))
+    except JobFileError as error:
+        return _verdict(path, job.metadata.name, error.problems)
+    try:
+        _plan(file, job, local=False)
+    except JobFileError as error:
+        # Only a cluster refuses it, for its file:// places: the job is good for `gpuquery run`.
+        remarks += [f"{problem} (for `gpuquery run` it is valid)" for problem in error.problems]
+    return _verdict(path, job.metadata.name, (), remarks)
+
+
+def _verdict(path: str, name: str | None, problems: Sequence[str], remarks: Sequence[str] = ()) -> dict[str, Any]:
+    return {"file": path, "job": name, "valid": not problems, "problems": list(problems), "remarks": list(remarks)}
 
 
 def render(chosen: argparse.Namespace) -> int:
@@ -112,12 +152,13 @@ def render(chosen: argparse.Namespace) -> int:
     from gpuquery.build.attempt import attempt_objects
     from gpuquery.plan.defaults import Defaults
 
-    file = read(chosen.file)
-    objects = [o for job in file.jobs for o in attempt_objects(_plan(file, job, local=False), job, Defaults())]
+    defaults = Defaults(runtime_image=chosen.runtime_image) if chosen.runtime_image else Defaults()
+    file = read(chosen.file, config_maps=chosen.configmap)
+    objects = [o for job in file.jobs for o in attempt_objects(_plan(file, job, local=False), job, defaults)]
     if chosen.output == "json":
         print(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
     else:
-        print(yaml.safe_dump_all(objects, sort_keys=False), end="")
+        print(manifests(objects), end="")
     return OK
 
 
@@ -126,65 +167,24 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         from gpuquery.runner import local
     except ImportError as error:
-        return lacking("runner", error)
-    file = read(chosen.file)
+        return _lacking("runner", error)
+    file = read(chosen.file, config_maps=chosen.configmap)
+    # All of them first: a job that cannot be run should not show only after an hour of others.
+    plans = [_overridden(_plan(file, job), chosen) for job in file.jobs]
     results: list[dict[str, Any]] = []
-    failed = False
-    for job in file.jobs:
-        plan = _overridden(_plan(file, job), chosen)
-        show = Bar(job.metadata.name)
-        report = local.run(plan, on_progress=show.update)
-        show.end()
-        failed = failed or report.committed is None
-        results.append({"job": job.metadata.name, **report.model_dump(mode="json", by_alias=True, exclude_none=True)})
+    code = OK
+    for plan in plans:
+        bar = Bar(plan.job.name)
+        report = local.run(plan, on_progress=bar.update)
+        bar.end()
+        if report.committed is None:
+            code = FAILED
+        results.append({"job": plan.job.name, **report.model_dump(mode="json", by_alias=True, exclude_none=True)})
         if chosen.output == "text":
-            tell(job, report)
+            outcome(plan.job.name, report)
     if chosen.output == "json":
         print(json.dumps(results, indent=2))
-    return FAILED if failed else OK
-
-
-def tell(job: GpuQueryJob, report: Report) -> None:
-    """Print the outcome of a run."""
-    for warning in report.warnings:
-        remark(f"warning: {warning}")
-    if report.committed is None:
-        remark(f"{job.metadata.name}: {report.failure}: {report.message}")
-        return
-    out = report.committed
-    print(f"{out.uri}: version {out.version}, {out.rows:,} rows in {out.files:,} files, {out.bytes / 1e6:,.1f} MB")
-
-
-class Bar:
-    """Progress: one line that is written over on a terminal, a line for each phase elsewhere."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._began = time.monotonic()
-        self._terminal = sys.stderr.isatty()
-        self._phase = ""
-        self._drawn = False
-
-    def update(self, progress: Progress) -> None:
-        """Show where the run is."""
-        if not self._terminal and progress.phase == self._phase:
-            return
-        self._phase = progress.phase
-        share = f" {progress.percent:3d} %" if progress.percent is not None else ""
-        text = f"{self._name}: {progress.phase}{share}, {progress.rows:,} rows, {progress.bytes / 1e6:,.1f} MB"
-        text += f", {time.monotonic() - self._began:.1f} s"
-        print(
-            f"\r\x1b[K{text}" if self._terminal else text,
-            end="" if self._terminal else "\n",
-            file=sys.stderr,
-            flush=True,
-        )
-        self._drawn = self._terminal
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._drawn:
-            print(file=sys.stderr)
+    return code
 
 
 def _plan(file: JobFile, job: GpuQueryJob, *, local: bool = True) -> Plan:
@@ -197,35 +197,32 @@ def _plan(file: JobFile, job: GpuQueryJob, *, local: bool = True) -> Plan:
     return plan
 
 
-def _check_query(plan: Plan) -> None:
-    """Parse the query and bind its parameters, where the libraries for it are installed."""
+def _check_query(file: JobFile, plan: Plan) -> list[str]:
+    """Parse the query and bind its parameters, where the libraries for it are installed; returns remarks."""
     try:
+        from gpuquery.runner import queries
         from gpuquery.runner.errors import JobError
-        from gpuquery.runner.queries import prepare
     except ImportError:
-        remark("the query's text was not checked: it needs gpuquery[runner]")
-        return
+        return [f"{file.path}: {plan.job.name}: the query's text was not checked, which needs gpuquery[runner]"]
     try:
-        prepare(plan)
+        queries.check(plan)
     except JobError as error:
-        raise JobFileError([f"{plan.job.name}: {error}"]) from None
+        raise JobFileError([f"{file.path}: {plan.job.name}: {error}"]) from None
+    return []
 
 
 def _overridden(plan: Plan, chosen: argparse.Namespace) -> Plan:
+    """Put the arguments in place of what the job says."""
+    store = plan.store
     if chosen.endpoint:
-        store = plan.store.model_copy(update={"endpoint": chosen.endpoint, "path_style": True})
-        plan = plan.model_copy(update={"store": store})
-    if chosen.uid:
-        plan = plan.model_copy(update={"job": plan.job.model_copy(update={"uid": chosen.uid})})
-    return plan
+        store = store.model_copy(update={"endpoint": chosen.endpoint, "path_style": True})
+    if chosen.region:
+        store = store.model_copy(update={"region": chosen.region})
+    job = plan.job.model_copy(update={"uid": chosen.uid}) if chosen.uid else plan.job
+    return plan.model_copy(update={"store": store, "job": job})
 
 
-def lacking(extra: str, error: ImportError) -> int:
+def _lacking(extra: str, error: ImportError) -> int:
     """Say which extra to install."""
     remark(f"this command needs gpuquery[{extra}]: pip install 'gpuquery[{extra}]' ({error})")
     return INVALID
-
-
-def remark(text: str) -> None:
-    """Print to standard error."""
-    print(text, file=sys.stderr)

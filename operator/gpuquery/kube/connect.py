@@ -19,6 +19,8 @@ async def configuration(context: str | None = None) -> Configuration:
         await config.load_kube_config(context=context, client_configuration=loaded)  # type: ignore[no-untyped-call]
     # Bounds the parallel requests, and with them what a burst of jobs can ask of the API server at a time.
     loaded.connection_pool_maxsize = CONNECTIONS
+    # A proxy comes from the kubeconfig. With trust_env aiohttp would ask two threads about it for every request.
+    loaded.client_session_kwargs = {"trust_env": False}
     return loaded
 
 

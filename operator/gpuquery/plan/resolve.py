@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
 from gpuquery.api.reasons import Failure
 from gpuquery.api.types import (
+    ENDINGS,
     MAX_CONFIGMAP_QUERY,
     ClusterChoice,
     EngineChoice,
@@ -25,13 +25,8 @@ from gpuquery.api.types import (
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import JobRef, Language, Plan, StoreAccess
 
-ENDINGS = {
-    ".parquet": InputFormat.PARQUET,
-    ".csv": InputFormat.CSV,
-    ".csv.gz": InputFormat.CSV,
-    ".ndjson": InputFormat.NDJSON,
-    ".jsonl": InputFormat.NDJSON,
-}
+MAX_PLAN_BYTES = 1_040_000
+"""Bytes of plan.json; the API server takes 1,048,576 bytes of data in a ConfigMap."""
 DEFAULT_REGION = "us-east-1"
 """What S3 servers other than AWS accept; they ignore the region, but signatures need one."""
 
@@ -57,16 +52,10 @@ def resolve(
     if isinstance(query, Rejected):
         return query
     language, text = query
-    rejected = _uris(job, local=local) or _template(job)
+    rejected = _uris(job, local=local)
     if rejected:
         return rejected
-    inputs = []
-    for item in spec.inputs:
-        resolved = _input(item)
-        if isinstance(resolved, Rejected):
-            return resolved
-        inputs.append(resolved)
-    return Plan(
+    plan = Plan(
         job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         attempt=attempt,
         engine=EngineChoice.CPU if spec.engine is EngineChoice.AUTO else spec.engine,
@@ -75,11 +64,12 @@ def resolve(
         gpus=0,
         language=language,
         query=text,
-        inputs=tuple(inputs),
+        inputs=tuple(_input(item) for item in spec.inputs),
         parameters={name: Parameter.model_validate(value) for name, value in spec.parameters.items()},
         output=spec.output,
         store=store_access(spec.storage),
     )
+    return plan if local else _too_large(plan) or plan
 
 
 def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejected:
@@ -152,46 +142,31 @@ def _uris(job: GpuQueryJob, *, local: bool) -> Rejected | None:
     return None
 
 
-def _template(job: GpuQueryJob) -> Rejected | None:
-    metadata = job.spec.template.metadata
-    for name in metadata.labels:
-        if name.startswith(RESERVED_LABEL_DOMAINS):
-            return Rejected(
-                Failure.TEMPLATE_REJECTED,
-                f"template.metadata.labels: {name!r} belongs to the operator or to Kubernetes: choose another name",
-            )
-    for name in metadata.annotations:
-        if name.startswith(f"{GROUP}/"):
-            return Rejected(
-                Failure.TEMPLATE_REJECTED,
-                f"template.metadata.annotations: {name!r} belongs to the operator: choose another name",
-            )
-    return None
+def _too_large(plan: Plan) -> Rejected | None:
+    if (size := len(plan_json(plan).encode())) <= MAX_PLAN_BYTES:
+        return None
+    return Rejected(
+        Failure.INVALID_QUERY,
+        f"query and parameters take {size:,} bytes as JSON, where quotes and line ends count twice; at most "
+        f"{MAX_PLAN_BYTES:,} fit into the ConfigMap that carries them: move data into inputs",
+    )
 
 
-def _input(item: Input) -> Input | Rejected:
+def plan_json(plan: Plan) -> str:
+    """Serialise a plan as the runner reads it."""
+    return plan.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _input(item: Input) -> Input:
     file_format = item.format
     if file_format is InputFormat.AUTO:
-        found = format_of(item.uri)
-        if found is None:
-            return Rejected(
-                Failure.INVALID_INPUT,
-                f"inputs[{item.name}].uri {item.uri!r} does not end with any of {', '.join(ENDINGS)} or '/': set "
-                "format to parquet, csv or ndjson",
-            )
-        file_format = found
-    if item.csv is not None and file_format is not InputFormat.CSV:
-        return Rejected(
-            Failure.INVALID_INPUT, f"inputs[{item.name}].csv is set, but its format is {file_format}: remove csv"
-        )
+        file_format = format_of(item.uri)
     hive = item.hive_partitioned
     if hive is None:
         hive = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)
     return item.model_copy(update={"format": file_format, "hive_partitioned": hive})
 
 
-def format_of(uri: str) -> InputFormat | None:
-    """Return the format that a URI's ending tells; a folder holds parquet."""
-    if uri.endswith("/"):
-        return InputFormat.PARQUET
-    return next((found for ending, found in ENDINGS.items() if uri.lower().endswith(ending)), None)
+def format_of(uri: str) -> InputFormat:
+    """Return the format that a URI's ending tells; the model refuses `auto` with an ending that tells none."""
+    return next(found for ending, found in ENDINGS.items() if uri.lower().endswith(ending))

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gpuquery.api.conditions import ConditionType, is_terminal, is_true
-from gpuquery.api.labels import attempt_name
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.types import AttemptStatus, GpuQueryJob, GpuQueryJobStatus
 from gpuquery.build.attempt import attempt_objects, safety_net
@@ -161,9 +160,10 @@ def _refused(case: Case, account: Account, asked: datetime | None) -> Decision:
     blocker = account.blocker
     assert blocker is not None
     seconds = case.job.spec.start_deadline_seconds
-    late = deadline.start(asked or case.now, seconds, case.now, because=blocker.message)
-    if blocker.failure or late:
-        fault = Fault(blocker.failure, blocker.message) if blocker.failure else Fault(late.failure, late.message)  # type: ignore[union-attr]
+    fault = Fault(blocker.failure, blocker.message) if blocker.failure else None
+    if late := deadline.start(asked or case.now, seconds, case.now, because=blocker.message):
+        fault = fault or Fault(late.failure, late.message)
+    if fault:
         return Decision(status=case.derive(replace(account, failed=fault, ended=True)), requeue_after=0)
     return Decision(status=case.derive(account), requeue_after=RETRY_REFUSED)
 
@@ -346,8 +346,3 @@ def _or_again(case: Case, account: Account, attempts: Iterable[AttemptStatus]) -
 
 def _ended_at(attempt: Attempt, now: datetime) -> datetime:
     return max((pod.exit.finished for pod in attempt.pods if pod.exit and pod.exit.finished), default=now)
-
-
-def child_name(job: GpuQueryJob, attempt: int) -> str:
-    """Return the name of an attempt's objects."""
-    return attempt_name(job.metadata.name, job.metadata.uid, attempt)

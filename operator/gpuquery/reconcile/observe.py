@@ -1,13 +1,14 @@
 """Observe: read what exists of a job. The only truth; nothing is remembered between two looks.
 
-Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt starts, events only
-while a Job has no pods, the query's ConfigMap only before an attempt begins.
+Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt is slow to start,
+events only while a Job has no pods, the query's ConfigMap only before an attempt begins.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gpuquery.api.labels import LABEL_JOB_UID, attempt_name
@@ -16,6 +17,9 @@ from gpuquery.kube.client import KubeClient, Resource
 from gpuquery.kube.progress import ProgressReader, Reading
 from gpuquery.reconcile import digest, startup
 from gpuquery.reconcile.facts import Attempt, Observed, Pod, QueryText, Refusal
+
+LATE = timedelta(seconds=5)
+"""Age of an attempt from which on a pod that is still pending is worth a closer look."""
 
 
 async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob) -> Observed:
@@ -53,8 +57,14 @@ def _ended(job: GpuQueryJob, attempt: Attempt) -> bool:
 
 
 async def _with_helpers(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
-    """Look whether Service and ConfigMap are there; once a pod runs, it needs neither."""
-    if attempt.batch_job is None or any(pod.phase != "Pending" for pod in attempt.pods):
+    """Look whether Service and ConfigMap are there; once a pod runs, it needs neither.
+
+    They were made before the Job, so only someone else can have removed them: no look while all is fresh.
+    """
+    batch = attempt.batch_job
+    if batch is None or batch.created is None or any(pod.phase != "Pending" for pod in attempt.pods):
+        return attempt
+    if datetime.now(tz=UTC) - batch.created < LATE:
         return attempt
     name = attempt_name(job.metadata.name, job.metadata.uid, attempt.number)
     service, config_map = await asyncio.gather(

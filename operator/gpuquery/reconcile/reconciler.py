@@ -76,7 +76,7 @@ class Reconciler:
                 raise
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            spec = {"query": {"sql": "-"}, "output": {"uri": "s3://-"}}
+            spec = {"query": {"sql": "-"}, "output": {"uri": "s3://unknown"}}
             job = GpuQueryJob.model_validate({"metadata": raw["metadata"], "spec": spec})
             fault = Fault(Failure.INVALID_INPUT, f"{where}: {first['msg']}")
             now = datetime.now(tz=UTC).replace(microsecond=0)

@@ -226,7 +226,7 @@ def _progress(account: Account, before: GpuQueryJobStatus, *, over: bool) -> Pro
     return was if same or early else now
 
 
-def _state(conditions: Sequence[Condition], account: Account) -> State | None:
+def _state(conditions: Sequence[Condition], account: Account) -> State:
     """Derive the one word from the conditions; the first that fits, from the end of a job's life to its beginning."""
     if account.rejected or is_true(conditions, ConditionType.FAILED):
         return State.FAILED
@@ -245,7 +245,7 @@ def _state(conditions: Sequence[Condition], account: Account) -> State | None:
         return State.READY
     if account.attempt is not None:
         return State.STARTING
-    return State.ACCEPTED if is_true(conditions, ConditionType.ACCEPTED) else None
+    return State.ACCEPTED if is_true(conditions, ConditionType.ACCEPTED) else State.PENDING
 
 
 def gave_up(fault: Fault, reason: Failure, attempts: int) -> Fault:

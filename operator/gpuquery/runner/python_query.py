@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, NoReturn
 
 import polars as pl
@@ -81,19 +81,24 @@ class _Named(dict[str, Any]):
         return super().values()
 
 
-def compiled(source: str) -> Compiled:
-    """Compile the source and return its `query`; raises JobError(UserError). Runs the module's own top level."""
-    linecache.cache[FILENAME] = (len(source), None, source.splitlines(keepends=True), FILENAME)
-    namespace: dict[str, Any] = {"__name__": "query", "__file__": FILENAME}
+def parsed(source: str) -> tuple[ast.Module, CodeType]:
+    """Parse and compile the source and run nothing of it; raises JobError(UserError)."""
     try:
         tree = ast.parse(source, FILENAME)
-        code = compile(tree, FILENAME, "exec")
+        return tree, compile(tree, FILENAME, "exec")
     except (SyntaxError, ValueError) as exc:
         place = f" at line {exc.lineno}, column {exc.offset}" if isinstance(exc, SyntaxError) else ""
         line = (exc.text or "").strip() if isinstance(exc, SyntaxError) else ""
         raise _user_error(
             f"query.python does not compile{place}: {exc.args[0]}" + (f": {line}" if line else "")
         ) from None
+
+
+def compiled(source: str) -> Compiled:
+    """Compile the source and return its `query`; raises JobError(UserError). Runs the module's own top level."""
+    linecache.cache[FILENAME] = (len(source), None, source.splitlines(keepends=True), FILENAME)
+    namespace: dict[str, Any] = {"__name__": "query", "__file__": FILENAME}
+    tree, code = parsed(source)
     with _told(), _no_writing([]):
         exec(code, namespace)  # noqa: S102 - the author's code, in the author's own pod
     function = namespace.get("query")

@@ -37,6 +37,18 @@ def prepare(plan: Plan) -> Query:
     return _Sql(plan, values)
 
 
+def check(plan: Plan) -> None:
+    """Check text and parameters and run nothing, not even the top level of a Python query.
+
+    For machines that judge a query without being the place where it may run. Raises as `prepare` does.
+    """
+    if plan.language is Language.PYTHON:
+        params.values(plan.parameters)
+        python_query.parsed(plan.query)
+    else:
+        prepare(plan)
+
+
 class _Sql:
     def __init__(self, plan: Plan, values: Mapping[str, params.Value]) -> None:
         from gpuquery.runner import sql

@@ -18,6 +18,10 @@ class NotParquetError(ValueError):
     """The bytes do not end as a parquet file ends."""
 
 
+class TooLargeError(NotParquetError):
+    """The metadata begins before the bytes that are at hand."""
+
+
 def metadata_size(tail: bytes) -> int:
     """How many bytes at the end of the file are metadata, its length and the magic."""
     if len(tail) < TRAILER or tail[-4:] != MAGIC:
@@ -29,7 +33,7 @@ def row_count(tail: bytes) -> int:
     """Rows of the file that ends with `tail`; `tail` must hold all metadata (`metadata_size`)."""
     size = metadata_size(tail)
     if size > len(tail):
-        raise NotParquetError(f"the metadata has {size} bytes, but only the last {len(tail)} are at hand")
+        raise TooLargeError(f"the metadata has {size} bytes, but only the last {len(tail)} are at hand")
     reader = _Thrift(tail[len(tail) - size : -TRAILER])
     try:
         return reader.find_i64(_NUM_ROWS)

@@ -170,6 +170,10 @@ class Uploads:
         tail = _take(file, file.held)
         try:
             file.rows = footer.row_count(tail)
+        except footer.TooLargeError as exc:
+            text = f"{file.path} has too much metadata for its size ({exc}): write fewer columns"
+            self.fail(JobError(Failure.OUTPUT_LIMIT, text))
+            return
         except footer.NotParquetError as exc:
             # The usual cause is a query that failed in the middle, whose own error is the one that counts. So this is
             # no fault yet, but nothing can be committed.

@@ -1,0 +1,153 @@
+"""What the API server refuses and takes when a job is applied, without any operator: the CRD alone decides."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.jobs import fresh
+from tests.support.job_tables import REFUSED, TAKEN, TYPOS, job
+from tools.kubectl import ROOT, Cluster, KubectlError, wait_until
+
+CRD = "gpuqueryjobs.gpuquery.io"
+CHANGES: list[Any] = [
+    pytest.param({"query": {"sql": "SELECT 2"}}, "query", id="query"),
+    pytest.param({"query": {"python": "def query(inputs, params): ..."}}, "query", id="the kind of query"),
+    pytest.param({"inputs": []}, "inputs", id="inputs"),
+    pytest.param({"parameters": {"a": {"integer": 1}}}, "parameters", id="a parameter that comes"),
+    pytest.param({"output": {"uri": "s3://lake/elsewhere"}}, "output", id="output"),
+    pytest.param({"engine": "cpu"}, "engine", id="engine"),
+    pytest.param({"cluster": "single"}, "cluster", id="cluster"),
+    pytest.param({"workers": {"resources": {"limits": {"memory": "8Gi"}}}}, "workers", id="workers"),
+    pytest.param({"runtime": {"image": "other"}}, "runtime", id="runtime"),
+    pytest.param({"storage": {"region": "eu-west-1"}}, "storage", id="storage"),
+    pytest.param({"template": {"spec": {"affinity": {"podAffinity": {}}}}}, "template", id="template"),
+    pytest.param({"backoffLimit": 3}, "backoffLimit", id="backoffLimit"),
+    pytest.param({"startDeadlineSeconds": 60}, "startDeadlineSeconds", id="startDeadlineSeconds"),
+]
+
+
+@pytest.fixture(scope="module")
+def api(cluster: Cluster) -> Cluster:
+    """The cluster with the CRD of this checkout; a copy that a Helm release owns is left as it is."""
+    path = str(ROOT / "crds" / "gpuquery.io_gpuqueryjobs.yaml")
+    if "helm" not in cluster.run("get", "crd", CRD, "-o", "jsonpath={.metadata.labels}", check=False).lower():
+        cluster.run("apply", "--server-side", "-f", path)
+    cluster.run("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
+    wait_until(lambda: "backoffLimit" in explained(cluster, "spec"), timeout=60, what="the schema to be published")
+    return cluster
+
+
+@pytest.fixture
+def namespace(api: Cluster) -> Iterator[str]:
+    """A namespace that is gone afterwards, with all that is in it."""
+    name = fresh("rules")
+    api.run("create", "namespace", name)
+    yield name
+    api.run("delete", "namespace", name, "--wait=false")
+
+
+def explained(cluster: Cluster, path: str) -> str:
+    return cluster.run("explain", f"gpuqueryjobs.{path}", check=False)
+
+
+def judge(cluster: Cluster, document: dict[str, Any]) -> str:
+    """Let the API server judge a job without keeping it."""
+    import json
+
+    return cluster.run(
+        "create", "--dry-run=server", "--validate=strict", "-n", "default", "-f", "-", stdin=json.dumps(document)
+    )
+
+
+@pytest.mark.parametrize(("document", "place", "word"), REFUSED)
+def test_a_bad_job_is_refused_at_apply(api: Cluster, document: dict[str, Any], place: str, word: str) -> None:
+    with pytest.raises(KubectlError) as refused:
+        judge(api, document)
+    text = str(refused.value)
+    assert place in text
+    assert word.lower() in text.lower()
+
+
+def test_a_day_that_does_not_exist_is_refused_at_apply(api: Cluster) -> None:
+    with pytest.raises(KubectlError, match="1994-02-31"):
+        judge(api, job(parameters={"since": {"date": "1994-02-31"}}))
+
+
+@pytest.mark.parametrize(("document", "typo", "meant"), TYPOS)
+def test_a_typo_is_refused_under_strict_validation(
+    api: Cluster, document: dict[str, Any], typo: str, meant: str
+) -> None:
+    with pytest.raises(KubectlError, match=f'unknown field "spec.*{typo}"'):
+        judge(api, document)
+
+
+@pytest.mark.parametrize("document", TAKEN)
+def test_a_good_job_is_taken(api: Cluster, document: dict[str, Any]) -> None:
+    assert "created" in judge(api, document)
+
+
+def test_a_generated_name_is_taken(api: Cluster) -> None:
+    assert "created" in judge(api, {**job(), "metadata": {"generateName": "nightly-"}})
+
+
+@pytest.mark.parametrize(("change", "field"), CHANGES)
+def test_the_spec_is_immutable_and_the_message_names_field_and_way_out(
+    api: Cluster, namespace: str, change: dict[str, Any], field: str
+) -> None:
+    before = job()
+    before["metadata"]["annotations"] = {"gpuquery.io/e2e": "rules"}
+    after = copy.deepcopy(before)
+    after["spec"] |= change
+    api.apply(before, namespace=namespace)
+    with pytest.raises(KubectlError, match=f"spec.{field} is immutable: delete the job and apply it again"):
+        api.apply(after, namespace=namespace)
+
+
+def test_deadline_and_time_to_live_may_change_and_go_again(api: Cluster, namespace: str) -> None:
+    for more in ({"activeDeadlineSeconds": 5}, {"ttlSecondsAfterFinished": 60}, {}):
+        api.apply(job(**more), namespace=namespace)
+
+
+def test_a_stored_job_shows_its_defaults(api: Cluster, namespace: str) -> None:
+    api.apply(job(), namespace=namespace)
+    spec = api.get("gqj", "table-job", "-n", namespace)["spec"]
+    assert (spec["engine"], spec["cluster"], spec["backoffLimit"], spec["startDeadlineSeconds"]) == (
+        "auto", "auto", 2, 600,
+    )  # fmt: skip
+    assert (spec["output"]["mode"], spec["output"]["compression"]) == ("errorIfExists", "zstd")
+
+
+def test_opaque_parts_of_the_template_are_kept(api: Cluster, namespace: str) -> None:
+    toleration = {"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}
+    api.apply(job(template={"spec": {"tolerations": [toleration]}}), namespace=namespace)
+    spec = api.get("gqj", "table-job", "-n", namespace)["spec"]
+    assert spec["template"]["spec"]["tolerations"] == [toleration]
+
+
+def test_kubectl_get_shows_the_state_and_says_more_when_wide(api: Cluster, namespace: str) -> None:
+    api.apply(job(), namespace=namespace)
+    short = api.run("get", "gqj", "-n", namespace).splitlines()[0].split()
+    assert short[:2] == ["NAME", "STATE"]
+    assert short[-1] == "AGE"
+    assert {"ROWS", "ATTEMPT", "ENGINE"} <= set(short)
+    assert "s3://lake/out/x" in api.run("get", "gqj", "-n", namespace, "-o", "wide")
+    assert "table-job" in api.run("get", "all", "-n", namespace), "the category `all` has jobs in it"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("spec", "How often a failed attempt"),
+        ("spec.query", "exactly one of"),
+        ("spec.inputs.uri", "a glob"),
+        ("spec.output.mode", "errorIfExists"),
+        ("spec.parameters", "Typed values"),
+        ("status.conditions", "Exactly one of the last two"),
+    ],
+)
+def test_kubectl_explain_reads_like_documentation(api: Cluster, path: str, words: str) -> None:
+    assert words in " ".join(explained(api, path).split())

@@ -1,0 +1,187 @@
+"""Jobs that must be refused and jobs that must be taken, for every place that judges them: models and API server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+QUERY = {"sql": "SELECT n_name FROM nation"}
+INPUT = {"name": "nation", "uri": "s3://lake/tpch/nation/*.parquet"}
+
+
+def job(name: str = "table-job", **spec: Any) -> dict[str, Any]:
+    """Return a whole job; `spec` replaces fields of a small valid one."""
+    small = {"query": QUERY, "inputs": [INPUT], "output": {"uri": "s3://lake/out/x"}}
+    return {
+        "apiVersion": "gpuquery.io/v1alpha1",
+        "kind": "GpuQueryJob",
+        "metadata": {"name": name},
+        "spec": {**small, **spec},
+    }
+
+
+def at(uri: str, **more: Any) -> dict[str, Any]:
+    """Return a job with one input."""
+    return job(inputs=[{"name": "t", "uri": uri, **more}])
+
+
+def to(uri: str, **more: Any) -> dict[str, Any]:
+    """Return a job with an output."""
+    return job(output={"uri": uri, **more})
+
+
+def having(value: Mapping[str, Any], name: str = "p") -> dict[str, Any]:
+    """Return a job with one parameter."""
+    return job(parameters={name: value})
+
+
+def sized(requests: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a job whose pods have resources."""
+    return job(workers={"resources": {"requests": requests, "limits": limits}})
+
+
+def labelled(**metadata: Any) -> dict[str, Any]:
+    """Return a job with metadata in its pod template."""
+    return job(template={"metadata": metadata})
+
+
+REFUSED: list[Any] = [
+    pytest.param(job(query={}), "spec.query", "exactly one of sql, python", id="no query"),
+    pytest.param(job(query={"sql": "SELECT 1", "python": "x"}), "spec.query", "exactly one of", id="two queries"),
+    pytest.param(job(query={"sql": " \n"}), "spec.query.sql", "match", id="a blank query"),
+    pytest.param(job(query={"sql": "x" * 262_145}), "spec.query.sql", "262144", id="a query that is too long"),
+    pytest.param(
+        job(query={"configMapKeyRef": {"name": "q", "key": "query.txt"}}), "configMapKeyRef.key", "sql", id="a key .txt"
+    ),
+    pytest.param(
+        job(query={"configMapKeyRef": {"name": "Q_1", "key": "q.sql"}}), "configMapKeyRef.name", "", id="no name"
+    ),
+    pytest.param(job(inputs=[INPUT, INPUT]), "spec.inputs", "", id="two inputs of one name"),
+    pytest.param(job(inputs=[{**INPUT, "name": "1st"}]), "name", "A-Za-z_", id="an input's name that is none"),
+    pytest.param(job(inputs=[{**INPUT, "name": f"t{i}"} for i in range(65)]), "spec.inputs", "64", id="65 inputs"),
+    pytest.param(at("gs://lake/x.parquet"), "uri", "s3", id="an unknown scheme"),
+    pytest.param(at("s3://key:secret@lake/x.parquet"), "uri", "s3", id="credentials in a URI"),
+    pytest.param(at("s3://lake/" + "x" * 1024 + ".parquet"), "uri", "1024", id="a URI that is too long"),
+    pytest.param(at("s3://lake/x/*"), "format", "set format", id="an ending that says no format"),
+    pytest.param(at("s3://lake/x.parquet", csv={"separator": ";"}), "csv", "CSV files only", id="csv for parquet"),
+    pytest.param(at("s3://lake/x.csv", format="ndjson", csv={}), "csv", "CSV files only", id="csv for another format"),
+    pytest.param(at("s3://lake/x.csv", csv={"separator": "||"}), "separator", "1", id="a separator of two characters"),
+    pytest.param(having({}), "parameters", "exactly one of string", id="a parameter without a value"),
+    pytest.param(
+        having({"string": "a", "integer": 1}), "parameters", "exactly one of string", id="a parameter of two types"
+    ),
+    pytest.param(having({"integer": 1}, "my-name"), "parameters", "letters, digits", id="a parameter's name"),
+    pytest.param(having({"decimal": "1e5"}), "decimal", "", id="a decimal with an exponent"),
+    pytest.param(having({"date": "01.02.1994"}), "date", "", id="a date in another order"),
+    pytest.param(having({"strings": []}), "strings", "1", id="an empty list"),
+    pytest.param(to("s3://lake/out/*"), "output.uri", "", id="a glob as output"),
+    pytest.param(to("s3://lake/a/../b"), "output.uri", "folder", id="an output with .. in it"),
+    pytest.param(to("s3://lake//b"), "output.uri", "folder", id="an output with an empty folder"),
+    pytest.param(to("s3://lake/x", mode="overwriteee"), "output.mode", "errorIfExists", id="an unknown mode"),
+    pytest.param(to("s3://lake/x", compression="brotli"), "output.compression", "zstd", id="an unknown compression"),
+    pytest.param(to("s3://lake/x", partitionBy=["y", "y"]), "partitionBy", "twice", id="a partition column twice"),
+    pytest.param(to("s3://lake/x", partitionBy=["a/b"]), "partitionBy", "", id="a partition column with a slash"),
+    pytest.param(to("s3://lake/x", partitionBy=["_y"]), "partitionBy", "", id="a partition that pyarrow ignores"),
+    pytest.param(to("s3://lake/x", partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine of them"),
+    pytest.param(to("s3://lake/tpch"), "spec.output", "inside the output", id="an input in the output"),
+    pytest.param(to("s3://lake/tpch/"), "spec.output", "inside the output", id="an input in the output's folder"),
+    pytest.param(
+        {**at("s3://lake/tpch/"), "spec": {**at("s3://lake/tpch/")["spec"], "output": {"uri": "s3://lake/tpch/out"}}},
+        "spec.output",
+        "inside an input",
+        id="the output in an input's folder",
+    ),
+    pytest.param(at("s3://lake/out/x/"), "spec.output", "inside the output", id="input and output are one folder"),
+    pytest.param(at("s3://lake/**/*.parquet"), "spec.output", "**", id="the output below an input's **"),
+    pytest.param(job(engine="warp"), "spec.engine", "cpu", id="an unknown engine"),
+    pytest.param(job(cluster="huge"), "spec.cluster", "single", id="an unknown cluster shape"),
+    pytest.param(job(backoffLimit=-1), "spec.backoffLimit", "0", id="a negative bound"),
+    pytest.param(job(backoffLimit=101), "spec.backoffLimit", "100", id="a bound that is too high"),
+    pytest.param(job(activeDeadlineSeconds=0), "spec.activeDeadlineSeconds", "1", id="no time at all"),
+    pytest.param(job(ttlSecondsAfterFinished="1h"), "spec.ttlSecondsAfterFinished", "integer", id="a text as number"),
+    pytest.param(sized({"memory": "2Gi"}, {"memory": "1Gi"}), "resources", "higher", id="a request above its limit"),
+    pytest.param(sized({"cpu": 2}, {"cpu": "1500m"}), "resources", "higher", id="a request above, in other units"),
+    pytest.param(sized({"memory": "2 GB"}, {}), "memory", "", id="a quantity that is none"),
+    pytest.param(job(runtime={"imagePullPolicy": "Sometimes"}), "imagePullPolicy", "Always", id="a pull policy"),
+    pytest.param(job(storage={"endpoint": "lake:8333"}), "endpoint", "http", id="an endpoint without a scheme"),
+    pytest.param(job(storage={"endpoint": "http://me:pw@lake"}), "endpoint", "http", id="a password in the endpoint"),
+    pytest.param(job(storage={"secretName": "My Secret"}), "secretName", "", id="a Secret's name that is none"),
+    pytest.param(labelled(labels={"gpuquery.io/job": "x"}), "labels", "belong", id="a label of the operator"),
+    pytest.param(labelled(labels={"a": "b c"}), "labels", "", id="a label's value that is none"),
+    pytest.param(labelled(annotations={"gpuquery.io/x": "y"}), "annotations", "belong", id="the operator's annotation"),
+    pytest.param(job(name="x" * 45), "", "44", id="a long name"),
+    pytest.param(job(name="1st-job"), "", "begin with a letter", id="a name that begins with a digit"),
+    pytest.param(job(name="a.b"), "", "host name", id="a name with a dot"),
+]
+"""Object, the place that the message names, and a word of it; "" where the two differ in their words."""
+
+TYPOS: list[Any] = [
+    pytest.param(job(backofLimit=1), "backofLimit", "backoffLimit", id="in spec"),
+    pytest.param(to("s3://lake/x", partitionedBy=["y"]), "partitionedBy", "partitionBy", id="in output"),
+    pytest.param(
+        at("s3://lake/x.parquet", hivePartitionned=True), "hivePartitionned", "hivePartitioned", id="in inputs"
+    ),
+    pytest.param(having({"strng": "x", "string": "y"}), "strng", "string", id="in a parameter"),
+    pytest.param(
+        job(template={"spec": {"nodeSelectors": {"a": "b"}}}), "nodeSelectors", "nodeSelector", id="in the template"
+    ),
+]
+"""Object, the unknown field, and what was meant."""
+
+TAKEN: list[Any] = [
+    pytest.param(job(), id="the smallest"),
+    pytest.param({**job(), "spec": {k: v for k, v in job()["spec"].items() if k != "inputs"}}, id="no inputs"),
+    pytest.param(job(query={"python": "def query(inputs, params):\n    return inputs['nation']"}), id="Python"),
+    pytest.param(job(query={"configMapKeyRef": {"name": "queries", "key": "q.sql"}}), id="a query in a ConfigMap"),
+    pytest.param(job(query={"sql": "SELECT 'ü' -- " + "x" * 262_100}), id="a long query"),
+    pytest.param(
+        job(inputs=[{**INPUT, "name": f"t{i}", "uri": "s3://lake/" + "x" * 1000 + ".parquet"} for i in range(64)]),
+        id="64 inputs of long names",
+    ),
+    pytest.param(job(parameters={f"p{i}": {"strings": ["x" * 1000] * 10} for i in range(64)}), id="64 parameters"),
+    pytest.param(having({"date": "1994-01-31"}), id="a date"),
+    pytest.param(having({"decimal": "-12.50"}), id="a decimal"),
+    pytest.param(having({"integer": -(2**63)}), id="the least integer"),
+    pytest.param(having({"number": 1}), id="a whole number as number"),
+    pytest.param(at("s3://lake/x.csv", csv={"separator": "\t", "header": False}), id="tabs"),
+    pytest.param(at("s3://lake/X.CSV.GZ", csv={"nullValues": ["NA"]}), id="an ending in capitals"),
+    pytest.param(at("s3://lake/log/*", format="ndjson"), id="a format that is said"),
+    pytest.param(at("s3://lake/in/**/*.parquet"), id="any depth, elsewhere"),
+    pytest.param(at("s3://lake/**/orders.parquet"), id="any depth, but no file of the output"),
+    pytest.param(at("s3://lake/out/x1/*.parquet"), id="an input beside the output with a like name"),
+    pytest.param(to("s3://lake/x", partitionBy=["year", "Größe in cm", "a-b", "2nd"]), id="partition columns"),
+    pytest.param(to("s3://marts"), id="a whole bucket"),
+    pytest.param(sized({"cpu": 2, "memory": "1Gi"}, {"cpu": "2000m", "memory": "1073741824"}), id="equal amounts"),
+    pytest.param(sized({"cpu": "0.5"}, {}), id="half a core"),
+    pytest.param(
+        job(
+            template={
+                "metadata": {"labels": {"team": "lake", "example.com/cost-centre": "42"}, "annotations": {"a": "b c"}},
+                "spec": {
+                    "nodeSelector": {"kubernetes.io/arch": "amd64"},
+                    "tolerations": [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}],
+                    "affinity": {"nodeAffinity": {"x": [{"y": 1}]}},
+                    "topologySpreadConstraints": [{"maxSkew": 1}],
+                    "imagePullSecrets": [{"name": "my-registry"}],
+                },
+            }
+        ),
+        id="a template",
+    ),
+    pytest.param(
+        job(
+            storage={"endpoint": "http://lake.data.svc:8333/", "region": "eu-west-1", "pathStyle": True},
+            runtime={"image": "registry.example.com:5000/a/b@sha256:" + "0" * 64, "imagePullPolicy": "Always"},
+            engine="cpu",
+            cluster="single",
+            backoffLimit=0,
+            activeDeadlineSeconds=1,
+            startDeadlineSeconds=31_536_000,
+            ttlSecondsAfterFinished=0,
+        ),
+        id="every scalar",
+    ),
+    pytest.param(job(name="a" * 44), id="the longest name"),
+]

@@ -1,0 +1,168 @@
+"""The objects of an attempt: what protects the pod, and what the spec may change."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB, LABEL_JOB_UID, MAX_NAME_LENGTH, PLAN_KEY
+from gpuquery.api.types import Resources
+from gpuquery.build.attempt import attempt_objects
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan
+from gpuquery.plan.resolve import resolve
+from tests.support.kube_objects import DEFAULTS, UID, job
+
+Objects = dict[str, dict[str, Any]]
+
+
+def build(*, defaults: Defaults = DEFAULTS, attempt: int = 1, name: str = "revenue", **spec: Any) -> Objects:
+    subject = job(metadata={"name": name}, **spec)
+    plan = resolve(subject, defaults, attempt=attempt)
+    assert isinstance(plan, Plan), plan
+    return {o["kind"]: o for o in attempt_objects(plan, subject, defaults)}
+
+
+def pod(**how: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = build(**how)["Job"]["spec"]["template"]["spec"]
+    return spec
+
+
+def container(**how: Any) -> dict[str, Any]:
+    found: dict[str, Any] = pod(**how)["containers"][0]
+    return found
+
+
+def environment(**how: Any) -> dict[str, Any]:
+    return {e["name"]: e.get("value") or e["valueFrom"] for e in container(**how)["env"]}
+
+
+def test_an_attempt_is_one_indexed_job_that_never_replaces_a_pod() -> None:
+    spec = build()["Job"]["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 1, 1)
+    assert (spec["backoffLimit"], spec["podReplacementPolicy"]) == (0, "Failed")
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_all_three_are_owned_by_the_job_and_found_by_its_uid_and_attempt() -> None:
+    for kind, manifest in build(attempt=3).items():
+        metadata = manifest["metadata"]
+        assert metadata["name"] == "revenue-0a1b2-3", kind
+        (owner,) = metadata["ownerReferences"]
+        assert owner["uid"] == UID and owner["controller"] and owner["blockOwnerDeletion"]
+        assert {LABEL_JOB: "revenue", LABEL_JOB_UID: UID, LABEL_ATTEMPT: "3"}.items() <= metadata["labels"].items()
+
+
+def test_the_service_finds_pods_of_this_attempt_only_and_before_they_are_ready() -> None:
+    objects = build(attempt=2)
+    service, labels = objects["Service"]["spec"], objects["Job"]["spec"]["template"]["metadata"]["labels"]
+    assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"]
+    assert service["selector"].items() <= labels.items() and service["selector"][LABEL_ATTEMPT] == "2"
+    assert objects["Job"]["spec"]["template"]["spec"]["subdomain"] == objects["Service"]["metadata"]["name"]
+
+
+def test_the_config_map_holds_the_plan_and_nothing_secret() -> None:
+    objects = build(storage={"secretName": "lake", "endpoint": "http://s3:8333"})
+    plan = Plan.model_validate_json(objects["ConfigMap"]["data"][PLAN_KEY])
+    assert plan.attempt == 1 and plan.store.endpoint == "http://s3:8333"
+    assert "lake" not in json.dumps(objects["ConfigMap"]["data"]).replace("s3://lake", "")
+    assert objects["ConfigMap"]["immutable"]
+
+
+def test_the_pod_is_restricted() -> None:
+    spec, inner = pod(), container()["securityContext"]
+    assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"] == 65532
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert inner["allowPrivilegeEscalation"] is False and inner["capabilities"] == {"drop": ["ALL"]}
+    assert inner["readOnlyRootFilesystem"] is True
+    assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False
+
+
+def test_a_token_is_mounted_only_for_a_cloud_identity() -> None:
+    spec = pod(storage={"serviceAccountName": "lake-reader"})
+    assert spec["automountServiceAccountToken"] is True and spec["serviceAccountName"] == "lake-reader"
+
+
+def test_credentials_come_from_the_secrets_known_keys_and_only_the_session_token_may_be_missing() -> None:
+    env = environment(storage={"secretName": "lake"})
+    refs = {k: v["secretKeyRef"] for k, v in env.items() if isinstance(v, dict) and "secretKeyRef" in v}
+    assert set(refs) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+    assert {k for k, v in refs.items() if v.get("optional")} == {"AWS_SESSION_TOKEN"}
+    assert env["AWS_EC2_METADATA_DISABLED"] == "true"
+    assert "AWS_EC2_METADATA_DISABLED" not in environment(storage={"serviceAccountName": "x"})
+
+
+def test_everything_that_is_written_goes_to_scratch() -> None:
+    env, spec = environment(), pod()
+    assert env["HOME"] == env["TMPDIR"] == "/scratch"
+    scratch = next(v for v in spec["volumes"] if v["name"] == "scratch")
+    assert scratch["emptyDir"]["sizeLimit"] == DEFAULTS.scratch_size
+    own = pod(workers={"resources": {"limits": {"ephemeral-storage": "3Gi"}}})
+    assert next(v for v in own["volumes"] if v["name"] == "scratch")["emptyDir"]["sizeLimit"] == "3Gi"
+
+
+@pytest.mark.parametrize(
+    ("own", "want"),
+    [
+        pytest.param(
+            {}, {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}, id="nothing: the defaults"
+        ),
+        pytest.param(
+            {"limits": {"memory": "512Mi"}},
+            {"requests": {"cpu": "1"}, "limits": {"memory": "512Mi"}},
+            id="a limit below the default request takes that request's place",
+        ),
+        pytest.param(
+            {"requests": {"memory": "64Gi"}},
+            {"requests": {"cpu": "1", "memory": "64Gi"}},
+            id="a request above the default limit takes that limit's place",
+        ),
+    ],
+)
+def test_resources(own: dict[str, Any], want: dict[str, Any]) -> None:
+    resources = Resources(requests={"cpu": "1", "memory": "1Gi"}, limits={"memory": "4Gi"})
+    defaults = DEFAULTS.model_copy(update={"resources": resources})
+    assert container(defaults=defaults, workers={"resources": own})["resources"] == want
+
+
+def test_polars_takes_as_many_threads_as_the_limit_allows() -> None:
+    assert "POLARS_MAX_THREADS" not in environment()
+    env = environment(workers={"resources": {"limits": {"cpu": "2"}}})
+    assert env["POLARS_MAX_THREADS"]["resourceFieldRef"]["resource"] == "limits.cpu"
+
+
+def test_the_template_is_merged_and_cannot_take_the_operators_labels() -> None:
+    template = {
+        "metadata": {"labels": {"team": "marts"}, "annotations": {"note": "x"}},
+        "spec": {
+            "nodeSelector": {"disk": "nvme"},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            "priorityClassName": "batch",
+            "imagePullSecrets": [{"name": "mine"}],
+        },
+    }
+    defaults = DEFAULTS.model_copy(update={"image_pull_secrets": ("ours",), "priority_class": "default"})
+    made = build(template=template, defaults=defaults)["Job"]["spec"]["template"]
+    assert made["metadata"]["labels"]["team"] == "marts" and made["metadata"]["annotations"] == {"note": "x"}
+    assert made["spec"]["nodeSelector"] == {"disk": "nvme"} and made["spec"]["priorityClassName"] == "batch"
+    assert made["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert made["spec"]["imagePullSecrets"] == [{"name": "ours"}, {"name": "mine"}]
+    assert "affinity" not in made["spec"] and made["spec"]["restartPolicy"] == "Never"
+
+
+def test_the_job_controllers_deadline_comes_only_after_the_operators() -> None:
+    assert "activeDeadlineSeconds" not in build()["Job"]["spec"]
+    assert build(activeDeadlineSeconds=60)["Job"]["spec"]["activeDeadlineSeconds"] == 120
+
+
+def test_the_image_and_its_pull_policy_are_the_jobs_or_the_defaults() -> None:
+    assert (container()["image"], container()["imagePullPolicy"]) == ("runtime:test", "IfNotPresent")
+    own = container(runtime={"image": "mine:1", "imagePullPolicy": "Always"})
+    assert (own["image"], own["imagePullPolicy"]) == ("mine:1", "Always")
+
+
+def test_the_longest_name_still_fits_into_a_host_name() -> None:
+    name = build(name="a" * MAX_NAME_LENGTH, attempt=9999)["Job"]["metadata"]["name"]
+    assert len(f"{name}-9999") <= 63

@@ -1,0 +1,104 @@
+"""Resolve: what a spec means, and what cannot be run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.types import MAX_CONFIGMAP_QUERY, InputFormat
+from gpuquery.plan.plan import Language, Plan
+from gpuquery.plan.resolve import Rejected, digest, plan_status, resolve
+from tests.support.kube_objects import DEFAULTS, UID, job
+
+REF = {"configMapKeyRef": {"name": "queries", "key": "q.py"}}
+
+
+def plan(text: str | None = None, *, local: bool = False, **spec: Any) -> Plan:
+    found = resolve(job(**spec), DEFAULTS, text, local=local)
+    assert isinstance(found, Plan), found
+    return found
+
+
+def rejected(text: str | None = None, **spec: Any) -> Rejected:
+    found = resolve(job(**spec), DEFAULTS, text)
+    assert isinstance(found, Rejected), found
+    return found
+
+
+def test_auto_becomes_one_pod_of_the_cpu_engine() -> None:
+    found = plan()
+    assert (found.engine, found.cluster, found.replicas, found.gpus) == ("cpu", "single", 1, 0)
+    assert found.job.uid == UID and found.language is Language.SQL
+
+
+@pytest.mark.parametrize(
+    ("uri", "want", "hive"),
+    [
+        pytest.param("s3://lake/t/*.parquet", InputFormat.PARQUET, False, id="a glob of parquet files"),
+        pytest.param("s3://lake/t/", InputFormat.PARQUET, True, id="a folder is parquet, with its partitions"),
+        pytest.param("s3://lake/t/year=*/*.parquet", InputFormat.PARQUET, True, id="a glob through partitions"),
+        pytest.param("s3://lake/t/year=1994/a.parquet", InputFormat.PARQUET, False, id="one file in a partition"),
+        pytest.param("s3://lake/t.CSV", InputFormat.CSV, False, id="capitals"),
+        pytest.param("s3://lake/t.csv.gz", InputFormat.CSV, False, id="compressed CSV"),
+        pytest.param("s3://lake/t.jsonl", InputFormat.NDJSON, False, id="JSON lines"),
+    ],
+)
+def test_formats_go_by_the_ending(uri: str, want: InputFormat, hive: bool) -> None:
+    found = plan(inputs=[{"name": "t", "uri": uri}]).inputs[0]
+    assert (found.format, found.hive_partitioned) == (want, hive)
+
+
+def test_what_the_spec_says_about_an_input_stays() -> None:
+    item = {"name": "t", "uri": "s3://lake/t/", "format": "csv", "hivePartitioned": False, "csv": {"header": False}}
+    found = plan(inputs=[item]).inputs[0]
+    assert (found.format, found.hive_partitioned) == (InputFormat.CSV, False)
+
+
+def test_a_file_as_output_is_refused_with_the_way_out() -> None:
+    found = rejected(output={"uri": "file:///out"})
+    assert found.reason is Failure.INVALID_INPUT
+    assert "output.uri" in found.message and "gpuquery run" in found.message
+
+
+def test_files_are_fine_where_the_job_runs_on_the_machine_that_has_them() -> None:
+    found = plan(local=True, inputs=[{"name": "t", "uri": "file:///d/t.csv"}], output={"uri": "file:///out"})
+    assert found.output.uri == "file:///out"
+
+
+def test_a_config_map_gives_the_text_and_its_key_the_language() -> None:
+    found = plan("def query(inputs, params): ...", query=REF)
+    assert found.language is Language.PYTHON and found.query.startswith("def")
+
+
+def test_a_query_of_the_largest_size_is_taken_and_one_byte_more_is_not() -> None:
+    assert plan("x" * MAX_CONFIGMAP_QUERY, query=REF)
+    found = rejected("é" * (MAX_CONFIGMAP_QUERY // 2) + "x", query=REF)
+    assert found.reason is Failure.INVALID_QUERY and "900,000" in found.message
+
+
+def test_an_endpoint_implies_path_style_and_some_region() -> None:
+    store = plan(storage={"endpoint": "http://s3:8333"}).store
+    assert (store.endpoint, store.path_style, store.region) == ("http://s3:8333", True, "us-east-1")
+    own = plan(storage={"endpoint": "https://s3", "pathStyle": False, "region": "eu"}).store
+    assert (own.path_style, own.region) == (False, "eu")
+    aws = plan().store
+    assert (aws.endpoint, aws.path_style, aws.region) == (None, False, None)
+
+
+def test_the_digest_is_of_the_text_alone() -> None:
+    assert digest(plan()) == digest(plan(output={"uri": "s3://other"}))
+    assert digest(plan()) != digest(plan(query={"sql": "SELECT 2 AS a"}))
+
+
+def test_the_status_tells_the_image_and_why() -> None:
+    told = plan_status(plan(), job(runtime={"image": "mine:1"}), DEFAULTS)
+    assert told.image == "mine:1" and "cpu x single" in told.why
+    asked = plan_status(plan(), job(engine="cpu"), DEFAULTS)
+    assert asked.image == "runtime:test" and "as the spec asks" in asked.why
+
+
+def test_a_query_that_grows_beyond_a_config_map_as_json_is_refused_with_the_limit() -> None:
+    found = rejected("\n" * MAX_CONFIGMAP_QUERY, query=REF)
+    assert found.reason is Failure.INVALID_QUERY and "1,040,000" in found.message
