@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import signal
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import storage
+from tests.support import pod
 from tests.support.faultproxy import Action, Rule
 from tests.support.runner import plan, run
 from tests.support.seaweed import free_ports
@@ -154,3 +156,23 @@ def test_reads_survive_a_store_that_is_busy(made, proxy):
     wanted = made(store={"endpoint": proxy.endpoint, "region": "us-east-1", "pathStyle": True})
     assert run(wanted).failure is None
     assert scan(wanted).height == 2
+
+
+def test_sigterm_while_it_uploads_leaves_no_upload_and_no_file(made, seaweed, bucket, tmp_path):
+    # Hashes, which no compression makes fewer, and enough of them that pieces of 8 MiB are on their way.
+    n = pl.int_range(3_000_000, eager=True)
+    pl.DataFrame([n.hash(seed).alias(f"h{seed}") for seed in range(4)]).write_parquet(
+        tmp_path / "t.parquet", row_group_size=100_000
+    )
+    changes = {"store": made().store.model_dump(by_alias=True), "output": {"uri": f"s3://{bucket}/out"}}
+    held = pod.held(tmp_path, f"file://{tmp_path}/t.parquet", 2_500_000, **changes)
+    try:
+        pod.until(lambda: seaweed.uploads(bucket))
+    finally:
+        began = time.monotonic()
+        held.process.send_signal(signal.SIGTERM)
+        code, report = held.end()
+    assert time.monotonic() - began < 5
+    assert (code, report.failure) == (1, Failure.WORKER_LOST)
+    assert seaweed.uploads(bucket) == []
+    assert seaweed.keys(bucket, "out/data/") == seaweed.keys(bucket, "out/_commits/") == []

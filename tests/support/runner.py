@@ -15,7 +15,7 @@ from gpuquery.runner import local
 
 
 def plan(folder: Path | str, query: str, **changes: Any) -> Plan:
-    """A plan that writes to `<folder>/out`; `inputs` are `{name: uri}` or whole inputs, `parameters` and so on as in YAML."""
+    """A plan that writes to `<folder>/out`; `inputs` are `{name: uri}` or `{name: input}`, the rest as in YAML."""
     uri = folder if isinstance(folder, str) else f"file://{folder}"
     document: dict[str, Any] = {
         "job": {"namespace": "default", "name": "job", "uid": str(uuid.uuid4())},

@@ -22,13 +22,15 @@ BAD: list[Any] = [
         {"query": "SELECT *\nFROM shop"}, "InvalidQuery", ["line 2, column 6", '"shop"', "known: shops"], id="a table"
     ),
     pytest.param(
-        {"query": "SELECT id,\n  nam FROM shops"}, "InvalidQuery", ["line 2, column 3", '"nam"', "id, name"], id="a column"
+        {"query": "SELECT id,\n  nam FROM shops"}, "InvalidQuery",
+        ["line 2, column 3", '"nam"', "id, name"], id="a column",
     ),
     pytest.param({"query": SELECT + "; SELECT 2"}, "InvalidQuery", ["one statement", "column 29"], id="two statements"),
     pytest.param({"query": "DROP TABLE shops"}, "InvalidQuery", ["DROP", "SELECT"], id="DDL"),
     pytest.param({"query": "COPY shops TO '/tmp/x'"}, "InvalidQuery", ["COPY", "SELECT"], id="COPY"),
     pytest.param(
-        {"query": "SELECT * FROM read_parquet('/etc/x')"}, "InvalidQuery", ["read_parquet", "column 15"], id="a file function"
+        {"query": "SELECT * FROM read_parquet('/etc/x')"}, "InvalidQuery",
+        ["read_parquet", "column 15"], id="a file function",
     ),
     pytest.param({"query": SELECT + " WHERE id = :n"}, "InvalidQuery", [":n", "column 39"], id="an unbound parameter"),
     pytest.param({"parameters": {"n": {"integer": 1}}}, "InvalidQuery", ['"n"', "not used"], id="an unused parameter"),
@@ -44,7 +46,7 @@ BAD: list[Any] = [
         {"language": "python", "query": PYTHON + "raise ValueError('mine')"}, "UserError",
         ["ValueError: mine", "query.py line 2, in query: raise ValueError('mine')"], id="Python that raises",
     ),
-    pytest.param({"language": "python", "query": PYTHON + "return 7"}, "UserError", ["int", "LazyFrame"], id="no frame"),
+    pytest.param({"language": "python", "query": PYTHON + "return 7"}, "UserError", ["int", "LazyFrame"], id="7"),
     pytest.param(
         {"language": "python", "query": PYTHON + "return inputs['shops'].sink_parquet('/tmp/x')"}, "UserError",
         ["sink_parquet", "line 2", "the runner writes the output"], id="Python that sinks",
@@ -53,8 +55,10 @@ BAD: list[Any] = [
         {"language": "python", "query": PYTHON + "f = lambda df: 1 / 0\n    return inputs['shops'].map_batches(f)"},
         "UserError", ["ZeroDivisionError", "query.py line 2"], id="Python that raises while rows move",
     ),
-    pytest.param({"query": "SELECT CAST(name AS INT) AS n FROM shops"}, "UserError", ["'name'", "i32"], id="a cast that fails"),
-    pytest.param({"inputs": {"shops": "file://{}/none/*.parquet"}}, "InvalidInput", ['"shops"', "none/*.parquet"], id="a glob"),
+    pytest.param({"query": "SELECT CAST(name AS INT) AS n FROM shops"}, "UserError", ["'name'", "i32"], id="cast"),
+    pytest.param(
+        {"inputs": {"shops": "file://{}/none/*.parquet"}}, "InvalidInput", ['"shops"', "none/*.parquet"], id="a glob"
+    ),
     pytest.param({"engine": "steam"}, "InvalidPlan", ['"steam"', "cpu"], id="an engine that is not there"),
     pytest.param({"partition": ["colour"]}, "UserError", ["colour", "id", "name"], id="partitionBy without a column"),
     pytest.param(

@@ -141,7 +141,7 @@ A, TEXT, B, BOTH = (pl.DataFrame(d) for d in ({"a": [1]}, {"a": ["x"]}, {"b": [1
     ("write", "frames", "columns"),
     [
         pytest.param(_parquet, (A, TEXT), ['"a" (Int64 and String)'], id="parquet: another type"),
-        pytest.param(_parquet, (A, B), ['"a" (Int64 and absent)', '"b" (absent and Int64)'], id="parquet: another name"),
+        pytest.param(_parquet, (A, B), ['"a" (Int64 and absent)', '"b" (absent and Int64)'], id="parquet: a name"),
         pytest.param(_parquet, (A, BOTH), ['"b" (absent and Int64)'], id="parquet: one more column"),
         pytest.param(_parquet, (BOTH, A), ['"b" (Int64 and absent)'], id="parquet: one column less"),
         pytest.param(_csv, (A, B), ['"a"', '"b"'], id="CSV: another name"),

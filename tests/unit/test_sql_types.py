@@ -88,12 +88,14 @@ def test_the_cast_that_is_told_gives_all_digits():
 @pytest.mark.parametrize(
     ("text", "given", "words"),
     [
-        pytest.param("select n from items where day > :p", {"string": "1994-01-01"}, ["Date", "as date"], id="text for a day"),
+        pytest.param("select n from items where day > :p", {"string": "1994-01-01"}, ["Date", "as date"], id="a text"),
         pytest.param("select n from items where n = :p", {"string": "1"}, ["Int64", "integer"], id="text for a number"),
-        pytest.param("select n from items where s = :p", {"integer": 1}, ["String", "string"], id="a number for a text"),
+        pytest.param("select n from items where s = :p", {"integer": 1}, ["String", "string"], id="a number"),
         pytest.param("select n from items where s in :p", {"integers": [1]}, ["String"], id="numbers for a text"),
         pytest.param("select n from items where n between 1 and :p", {"date": "1994-01-01"}, ["Int64"], id="a range"),
-        pytest.param("with q as (select day as d from items) select 1 from q where :p < d", {"integer": 1}, ["Date"], id="a CTE"),
+        pytest.param(
+            "with q as (select day as d from items) select 1 from q where :p < d", {"integer": 1}, ["Date"], id="a CTE"
+        ),
         pytest.param("select n from items where ok = :p", {"integer": 1}, ["Boolean", "boolean"], id="1 for true"),
     ],
 )  # fmt: skip

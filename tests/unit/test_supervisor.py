@@ -1,92 +1,22 @@
 """The supervisor as a real process: how a query may end, and what is told while it runs."""
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.report import MAX_REPORT_BYTES, Phase, Progress, Report
+from gpuquery.api.report import Phase, Progress
 from gpuquery.runner import oom
+from tests.support import pod as support
+from tests.support.pod import WAIT_SECONDS, Pod, until
 from tests.support.runner import plan, result
-from tests.support.seaweed import free_ports
-
-WAIT_SECONDS = 60
-HOLD = """
-import os
-import polars as pl
-
-def query(inputs, params):
-    def hold(frame):
-        if frame["n"].max() > 500_000:
-            with open(params["reached"], "w"):
-                pass
-            os.read(os.open(params["gate"], os.O_RDONLY), 1)   # a FIFO that nobody writes to
-        return frame
-    return inputs["t"].map_batches(hold, streamable=True, schema={"n": pl.Int64, "k": pl.Int64})
-"""
-
-
-class Pod:
-    """A supervisor and the files that a kubelet would give it."""
-
-    def __init__(self, folder: Path, wanted, **environment: str) -> None:
-        self.port = free_ports(1)[0]
-        self.log = folder / "termination-log"
-        plan_file = folder / "plan.json"
-        plan_file.write_text(wanted if isinstance(wanted, str) else wanted.model_dump_json(by_alias=True))
-        self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "gpuquery.runner.supervisor", "--plan", str(plan_file), "--port", str(self.port),
-                "--termination-log", str(self.log),
-            ],
-            env={**os.environ, **environment},
-            stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
-        self.stderr = ""
-
-    def end(self, seconds: float = WAIT_SECONDS) -> tuple[int, Report]:
-        _, self.stderr = self.process.communicate(timeout=seconds)
-        line = self.log.read_text()
-        report = Report.from_line(line)
-        assert report is not None, line
-        assert len(line.encode()) <= MAX_REPORT_BYTES
-        assert "\n" not in line
-        return self.process.returncode, report
-
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as exc:
-            return exc.code, exc.read().decode()
-        except urllib.error.URLError:
-            return 0, ""
-
-    def query_process(self) -> int:
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):  # it may end while we look
-                pid, parent = stat.read_text().split()[0], stat.read_text().rpartition(")")[2].split()[1]
-                if int(parent) == self.process.pid:
-                    return int(pid)
-        raise AssertionError("the supervisor has no child")
-
-
-def until(condition):
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -100,12 +30,7 @@ def numbers(tmp_path):
 @pytest.fixture
 def held(tmp_path, numbers):
     """A pod whose query has written half of its rows and goes no further."""
-    os.mkfifo(tmp_path / "gate")
-    reached = tmp_path / "reached"
-    parameters = {"gate": {"string": str(tmp_path / "gate")}, "reached": {"string": str(reached)}}
-    wanted = plan(tmp_path, HOLD, language="python", inputs={"t": numbers}, parameters=parameters)
-    pod = Pod(tmp_path, wanted)
-    until(lambda: reached.exists() or pod.process.poll() is not None)
+    pod = support.held(tmp_path, numbers, 500_000)
     yield pod
     if pod.process.poll() is None:
         pod.process.terminate()

@@ -19,11 +19,10 @@ from gpuquery.api.report import Phase, Report
 from gpuquery.api.types import OutputStatus
 from gpuquery.plan.plan import Plan
 from gpuquery.runner import engines, inputs, python_query, queries
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.progress import Tracker
 from gpuquery.runner.sink.faults import classify, redact
 from gpuquery.runner.sink.sink import Identity, Sink
-from gpuquery.runner.sql_plan import first_paragraph
 
 ABORT_SECONDS = 4.0
 """How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gpuquery.api.reasons import Failure
 
 
@@ -15,3 +17,8 @@ class JobError(Exception):
 
     def __str__(self) -> str:
         return f"{self.failure}: {self.message}"
+
+
+def first_paragraph(exc: BaseException) -> str:
+    """Return the message of a Polars error without the plan that Polars appends to it."""
+    return re.split(r"\n\s*\n|\nThis error occurred|\nResolved plan", str(exc).strip())[0].strip()

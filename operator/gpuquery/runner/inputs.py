@@ -16,9 +16,8 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.api.types import CsvOptions, Input, InputFormat
 from gpuquery.plan.plan import StoreAccess
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.sink.faults import classify, redact
-from gpuquery.runner.sql_plan import first_paragraph
 from gpuquery.runner.storage import polars_options
 
 MAX_COMPARED = 1000

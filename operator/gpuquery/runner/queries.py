@@ -9,7 +9,7 @@ from typing import Protocol
 import polars as pl
 
 from gpuquery.plan.plan import Language, Plan
-from gpuquery.runner import params, python_query, sql, sql_plan, sql_types
+from gpuquery.runner import params
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Query(Protocol):
 def prepare(plan: Plan) -> Query:
     """Check text and parameters; reads nothing. Raises JobError(InvalidQuery or UserError)."""
     values = params.values(plan.parameters)
+    # Each language imports its own half: sqlglot alone takes a quarter of a second.
     if plan.language is Language.PYTHON:
         return _Python(plan.query, values)
-    statement = sql.read(plan.query, inputs=[i.name for i in plan.inputs])
-    return _Sql(sql.bind(statement, values))
+    return _Sql(plan, values)
 
 
 def check(plan: Plan) -> None:
@@ -50,10 +50,15 @@ def check(plan: Plan) -> None:
 
 
 class _Sql:
-    def __init__(self, bound: sql.BoundQuery) -> None:
-        self._bound = bound
+    def __init__(self, plan: Plan, values: Mapping[str, params.Value]) -> None:
+        from gpuquery.runner import sql
+
+        statement = sql.read(plan.query, inputs=[i.name for i in plan.inputs])
+        self._bound = sql.bind(statement, values)
 
     def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
+        from gpuquery.runner import sql_plan, sql_types
+
         schemas = {name: frame.collect_schema() for name, frame in frames.items()}
         sql_types.check_parameters(self._bound, schemas)
         frame = sql_plan.plan(self._bound, frames)
@@ -62,9 +67,13 @@ class _Sql:
 
 class _Python:
     def __init__(self, source: str, values: Mapping[str, params.Value]) -> None:
+        from gpuquery.runner import python_query
+
         self._compiled = python_query.compiled(source)
         self._values = values
 
     def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
+        from gpuquery.runner import python_query
+
         made = python_query.plan(self._compiled, frames, self._values)
         return Planned(made.frame, made.warnings)

@@ -100,7 +100,7 @@ def _check_depth(statement: Statement) -> None:
         node, depth = waiting.pop()
         if depth > MAX_DEPTH:
             raise invalid(
-                f"{statement.source.at(place(node))}: an expression has more than {MAX_DEPTH} levels, which is the limit: "
+                f"{statement.source.at(place(node))}: an expression has more than {MAX_DEPTH} levels, the limit: "
                 "write a long chain of OR as IN (...), or join a table"
             )
         waiting.extend((child, depth + 1) for child in node.iter_expressions())

@@ -15,7 +15,7 @@ from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.sql import BoundQuery, Statement, place, suggestion
 from gpuquery.runner.sql_text import Text, invalid
 
@@ -44,11 +44,6 @@ def plan(bound: BoundQuery, frames: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
     except pl.exceptions.PolarsError as exc:
         raise _explained(bound, exc, frames) from None
     return result
-
-
-def first_paragraph(exc: BaseException) -> str:
-    """Return the message of a Polars error without the plan that Polars appends to it."""
-    return re.split(r"\n\s*\n|\nThis error occurred|\nResolved plan", str(exc).strip())[0].strip()
 
 
 def _explained(bound: BoundQuery, exc: pl.exceptions.PolarsError, frames: Mapping[str, pl.LazyFrame]) -> JobError:
