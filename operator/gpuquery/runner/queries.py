@@ -43,6 +43,8 @@ def check(plan: Plan) -> None:
     For machines that judge a query without being the place where it may run. Raises as `prepare` does.
     """
     if plan.language is Language.PYTHON:
+        from gpuquery.runner import python_query
+
         params.values(plan.parameters)
         python_query.parsed(plan.query)
     else:
