@@ -205,6 +205,8 @@ WRONG_PARAMETERS = [
     pytest.param("select id from :n", {"n": {"string": "sales"}}, [":n"], id="for a table"),
     pytest.param("select id :n from sales", {"n": {"string": "x"}}, [":n", "name"], id="for an alias"),
     pytest.param("select id as :n from sales", {"n": {"string": "x"}}, [":n"], id="for an alias with AS"),
+    pytest.param("select id from sales order by :n", {"n": {"integer": 1}}, [":n", "name"], id="for an ORDER BY"),
+    pytest.param("select id from sales group by :n", {"n": {"string": "id"}}, [":n", "name"], id="for a GROUP BY"),
     pytest.param("select sales.:n from sales", {"n": {"string": "id"}}, [":n"], id="for a column"),
     pytest.param("select id from sales where id in :n", {"n": {"integer": 1}}, [":n", "list"], id="no list after IN"),
     pytest.param("select id from sales where id = :n", {"n": {"integers": [1]}}, [":n", "list"], id="a list after ="),

@@ -29,7 +29,7 @@ and overflows a thread's usual stack at 5,000."""
 _EPOCH = dt.date(1970, 1, 1)
 _ROOTS = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 _STATEMENTS_INSIDE = (exp.DML, exp.DDL, exp.Into, exp.Command, exp.Copy, exp.Drop)
-_NAME_PLACES = (exp.Table, exp.TableAlias, exp.Dot, exp.Column, exp.Identifier)
+_NAME_PLACES = (exp.Table, exp.TableAlias, exp.Dot, exp.Column, exp.Identifier, exp.Ordered, exp.Group)
 
 
 @dataclass(frozen=True)
