@@ -18,8 +18,7 @@ from tools import demo
 from tools.kubectl import ROOT
 from tools.lake import PORT
 
-SHELL = re.compile(r"```(?:sh|bash|console)?\n(.*?)```", re.DOTALL)
-JOB = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PROGRAMS = ("kubectl", "helm", "gpuquery", "make", "test ", "<uri>")
 RUN_HERE = ("README.md", "docs/write-a-job.md", "docs/install.md")
 BY_CI = ("make demo", "make test", "make venv", "make lint", "make unit")
@@ -27,7 +26,7 @@ BY_CI = ("make demo", "make test", "make venv", "make lint", "make unit")
 
 def commands(file: str) -> list[str]:
     """Return the shell commands of a page, one a line, without prompts and remarks."""
-    blocks = SHELL.findall((ROOT / file).read_text())
+    blocks = [text for language, text in FENCE.findall((ROOT / file).read_text()) if not language]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [re.sub(r"\s+#.*", "", line.removeprefix("$ ")).strip() for line in lines if line.strip()]
 
@@ -44,6 +43,12 @@ def test_every_command_of_the_docs_is_run_by_a_test(file: str) -> None:
         assert command.startswith(PROGRAMS), f"{file}: {command}"
         ran = file in RUN_HERE or command in BY_CI or command.startswith("<uri>")
         assert ran, f"{file}: nobody runs {command!r}"
+
+
+def first_job(file: str) -> str:
+    """Return the first YAML of a page."""
+    found: str = next(text for language, text in FENCE.findall((ROOT / file).read_text()) if language == "yaml")
+    return found
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def clear(bench: Bench, uri: str) -> None:
 
 
 def test_the_job_and_the_commands_of_the_readme_work(reader: Reader) -> None:
-    text = JOB.findall((ROOT / "README.md").read_text())[0]
+    text = first_job("README.md")
     (reader.folder / "job.yaml").write_text(text)
     clear(reader.bench, yaml.safe_load(text)["spec"]["output"]["uri"])
     reader.bench.cluster.apply(
@@ -124,7 +129,7 @@ def test_the_job_and_the_commands_of_the_readme_work(reader: Reader) -> None:
 
 
 def test_the_commands_of_the_job_page_work_in_their_order(reader: Reader) -> None:
-    text = JOB.findall((ROOT / "docs" / "write-a-job.md").read_text())[0]
+    text = first_job("docs/write-a-job.md")
     (reader.folder / "job.yaml").write_text(text)
     uri = yaml.safe_load(text)["spec"]["output"]["uri"]
     clear(reader.bench, uri)
