@@ -1,14 +1,10 @@
 .PHONY: test
 test: venv cluster-for-use ## Every test, on the one-node cluster (or CONTEXT=... REGISTRY=...)
-	$(PY) -m pytest -m "not gpu" tests
+	$(PY) -m pytest -m "not gpu" tests/unit tests/cluster tests/s3 tests/e2e
 
 .PHONY: e2e
 e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to pytest
 	$(PY) -m pytest -m e2e tests $(ARGS)
-
-.PHONY: gpu
-gpu: venv ## Tests that need an NVIDIA GPU and a RAPIDS release
-	$(PY) -m pytest -m gpu tests/gpu
 
 .PHONY: bench
 bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JSON line each

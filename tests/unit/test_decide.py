@@ -80,6 +80,13 @@ def test_a_committed_report_completes_the_job_once_the_pod_has_ended() -> None:
     assert not decision.forget and decision.release is None, "the last attempt stays for kubectl logs"
 
 
+def test_a_complete_jobs_progress_counts_what_was_committed_not_what_was_read_last() -> None:
+    subject, _ = step(under_way(), seen(attempt(ended(0, COMMITTED, finished=at(9)))), seconds=10)
+    progress = subject.status.progress
+    assert progress and (progress.phase, progress.percent) == (Phase.DONE, 100)
+    assert (progress.files, progress.rows, progress.bytes) == (OUTPUT.files, OUTPUT.rows, OUTPUT.bytes)
+
+
 def test_a_job_is_not_complete_while_its_pod_lives_whatever_the_report_says() -> None:
     lingering = running(exit=ended(0, COMMITTED).exit)
     early, decision = step(under_way(), seen(attempt(lingering)), seconds=1)

@@ -210,7 +210,10 @@ def _progress(account: Account, before: GpuQueryJobStatus, *, over: bool) -> Pro
         return None
     was = before.progress
     if over and account.committed and was:
-        return was.model_copy(update={"phase": Phase.DONE, "percent": 100})
+        # The last reading may be older than the last file; the report counts what was committed.
+        out = account.committed.output
+        final = {"phase": Phase.DONE, "percent": 100, "files": out.files, "rows": out.rows, "bytes": out.bytes}
+        return was.model_copy(update=final)
     reading = account.reading
     if reading is None or reading.progress is None:
         return was
