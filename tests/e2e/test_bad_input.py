@@ -56,7 +56,7 @@ WRONG: list[Any] = [
     ),
     pytest.param(
         {"sql": SELECT, "output": {"uri": "s3://no-such-bucket/x"}},
-        "StorageUnavailable",
+        "BucketNotFound",
         ["no-such-bucket"],
         id="no bucket",
     ),

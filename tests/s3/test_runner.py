@@ -119,13 +119,13 @@ def test_no_credentials_are_told_soon(made, monkeypatch):
 
 def test_a_bucket_for_output_that_does_not_exist_is_named(made):
     report = timed(made(output={"uri": "s3://no-such-bucket/x"}))
-    assert report.failure is Failure.STORAGE_UNAVAILABLE
+    assert report.failure is Failure.BUCKET_NOT_FOUND
     assert "no-such-bucket" in report.message
 
 
 def test_a_bucket_for_input_that_does_not_exist_is_named(made):
     report = timed(made(inputs={"shops": "s3://no-such-bucket/*.parquet"}))
-    assert report.failure in (Failure.STORAGE_UNAVAILABLE, Failure.INVALID_INPUT)
+    assert report.failure in (Failure.BUCKET_NOT_FOUND, Failure.INVALID_INPUT)
     assert "no-such-bucket" in report.message
     assert '"shops"' in report.message
 

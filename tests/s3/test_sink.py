@@ -249,6 +249,7 @@ def test_what_cannot_work_is_said_within_seconds(seaweed, bucket, proxy, monkeyp
             failure, text = Failure.STORAGE_AUTH, "credentials"
         case "bucket":
             uri, text = "s3://no-such-bucket/out", "'no-such-bucket' does not exist"
+            failure = Failure.BUCKET_NOT_FOUND
         case "endpoint":
             proxy.down()
         case "hang":

@@ -30,7 +30,7 @@ def answer(status: int, code: str) -> ClientError:
         (answer(403, "AccessDenied"), Failure.STORAGE_AUTH, False),
         (answer(403, "403"), Failure.STORAGE_AUTH, False),
         (answer(400, "ExpiredToken"), Failure.STORAGE_AUTH, False),
-        (answer(404, "NoSuchBucket"), Failure.STORAGE_UNAVAILABLE, False),
+        (answer(404, "NoSuchBucket"), Failure.BUCKET_NOT_FOUND, False),
         (answer(503, "SlowDown"), Failure.STORAGE_UNAVAILABLE, True),
         (answer(500, "InternalError"), Failure.STORAGE_UNAVAILABLE, True),
         (answer(429, "TooManyRequests"), Failure.STORAGE_UNAVAILABLE, True),

@@ -51,9 +51,14 @@ class Failure(StrEnum):
     Check the keys of the Secret in `storage.secretName`, and that its user may read the inputs and write the output.
     """
     STORAGE_UNAVAILABLE = "StorageUnavailable"
-    """The object store does not answer, answers with errors, or has no such bucket.
+    """The object store does not answer, or answers with errors.
 
-    Check `storage.endpoint`, `storage.region` and the bucket's name; or wait until the store is back.
+    Check `storage.endpoint` and `storage.region`; or wait until the store is back.
+    """
+    BUCKET_NOT_FOUND = "BucketNotFound"
+    """The object store answers, but has no such bucket.
+
+    Create the bucket, or correct its name in `output.uri` or in an input.
     """
     UNSAFE_STORE = "UnsafeStore"
     """The object store ignores conditional writes, so two jobs could both believe that they committed.

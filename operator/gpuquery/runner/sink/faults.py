@@ -115,6 +115,8 @@ def _class_of_answer(exc: boto.ClientError) -> Failure:
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if status in (401, 403) or _AUTH_TEXT.search(error_code(exc)):
         return Failure.STORAGE_AUTH
+    if error_code(exc) == "NoSuchBucket":
+        return Failure.BUCKET_NOT_FOUND
     if is_transient(exc) or status == 404:
         return Failure.STORAGE_UNAVAILABLE
     return Failure.INTERNAL_ERROR
@@ -127,7 +129,7 @@ def _class_of_text(text: str) -> Failure | None:
         if _AUTH_TEXT.search(text):
             return Failure.STORAGE_AUTH
         if _NO_BUCKET_TEXT.search(text):
-            return Failure.STORAGE_UNAVAILABLE
+            return Failure.BUCKET_NOT_FOUND
         if _MISSING_TEXT.search(text):
             return Failure.INVALID_INPUT
         if _OUTAGE_TEXT.search(text):

@@ -242,7 +242,7 @@ class S3Store:
     def _explain(self, exc: Exception, what: str) -> JobError:
         if isinstance(exc, ClientError) and error_code(exc) == "NoSuchBucket":
             return JobError(
-                Failure.STORAGE_UNAVAILABLE, f"{what}: bucket {self._bucket!r} does not exist: create it, or correct "
+                Failure.BUCKET_NOT_FOUND, f"{what}: bucket {self._bucket!r} does not exist: create it, or correct "
                 "the output's uri or storage.endpoint",
             )  # fmt: skip
         return classify(exc, what)
