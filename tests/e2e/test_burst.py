@@ -14,8 +14,8 @@ def test_a_hundred_jobs_applied_at_once_all_commit(bench: Bench) -> None:
     documents = [
         bench.job(
             f"{prefix}-{n}",
-            sql="SELECT n_name, n_regionkey FROM nation WHERE n_nationkey <> :n",
-            parameters={"n": {"integer": n}},
+            sql="SELECT n_name, n_regionkey FROM nation WHERE n_nationkey <> :nation",
+            parameters={"nation": {"integer": n}},
             inputs=tpch("nation"),
             workers={"resources": resources},
             startDeadlineSeconds=1200,

@@ -73,6 +73,7 @@ REFUSED: list[Any] = [
         having({"string": "a", "integer": 1}), "parameters", "exactly one of string", id="a parameter of two types"
     ),
     pytest.param(having({"integer": 1}, "my-name"), "parameters", "letters, digits", id="a parameter's name"),
+    pytest.param(having({"integer": 1}, "false"), "parameters", "in quotes", id="a parameter n that YAML made false"),
     pytest.param(having({"decimal": "1e5"}), "decimal", "", id="a decimal with an exponent"),
     pytest.param(having({"date": "01.02.1994"}), "date", "", id="a date in another order"),
     pytest.param(having({"strings": []}), "strings", "1", id="an empty list"),

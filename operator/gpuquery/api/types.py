@@ -438,6 +438,12 @@ class GpuQueryJobSpec(Model):
             field_path=".parameters",
         ),
         Rule(
+            "!has(self.parameters) || !('true' in self.parameters || 'false' in self.parameters)",
+            lambda self: not {"true", "false"} & set(self.parameters),
+            "a parameter is called true or false: YAML reads n, y, on and off as such, so put the name in quotes",
+            field_path=".parameters",
+        ),
+        Rule(
             "",  # the list's type says so: it is a map by name
             lambda self: len({i.name for i in self.inputs}) == len(self.inputs),
             "two inputs have the same name",
