@@ -48,7 +48,7 @@ def main() -> None:
             while not stop.wait(1):
                 peak[0] = max(peak[0], scrape(bench)["rss"])
 
-        resources = {"requests": {"cpu": "5m", "memory": "50Mi"}}
+        resources = {"requests": {"cpu": "150m", "memory": "200Mi"}}
         documents = [
             bench.job(
                 f"{prefix}-{n}",

@@ -10,7 +10,8 @@ JOBS = 100
 
 def test_a_hundred_jobs_applied_at_once_all_commit(bench: Bench) -> None:
     prefix = fresh("burst")
-    resources = {"requests": {"cpu": "10m", "memory": "100Mi"}}
+    # Ten or so fit on the node at a time; the others wait for their turn in the scheduler, as on a real cluster.
+    resources = {"requests": {"cpu": "150m", "memory": "200Mi"}}
     documents = [
         bench.job(
             f"{prefix}-{n}",
