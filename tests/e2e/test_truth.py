@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.jobs import Bench, condition, fresh, tpch, true
+from tools import demo
 from tools.kubectl import wait_until
 
 SELECT = "SELECT n_name FROM nation"
@@ -179,3 +180,21 @@ def query(inputs, params):
     raise AssertionError("the root file system is writable")
 """
     bench.completed(bench.job(fresh("restricted"), python=code, inputs=tpch("nation")))
+
+
+def test_no_credential_shows_up_in_an_object_an_event_or_a_log(bench: Bench) -> None:
+    good, bad = fresh("quiet"), fresh("loud")
+    planted = {"AWS_ACCESS_KEY_ID": "planted-key-id", "AWS_SECRET_ACCESS_KEY": "planted-secret-value"}
+    bench.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": bad}, "stringData": planted})
+    bench.completed(bench.job(good, sql=SELECT, inputs=tpch("nation")))
+    bench.failed(bench.job(bad, sql=SELECT, inputs=tpch("nation"), storage={"secretName": bad}))
+    texts = [
+        bench.cluster.run("get", "gqj,jobs,pods,configmaps,services,events", "-n", bench.namespace, "-o", "yaml"),
+        bench.cluster.run("logs", "-n", demo.SYSTEM, "-l", "app.kubernetes.io/name=gpuquery", "--tail=-1"),
+        *(
+            bench.cluster.run("logs", "-n", bench.namespace, "-l", f"gpuquery.io/job={n}", "--tail=-1")
+            for n in (good, bad)
+        ),
+    ]
+    secrets = (*planted.values(), bench.lake.access_key, bench.lake.secret_key)
+    assert [secret for secret in secrets for text in texts if secret in text] == []
