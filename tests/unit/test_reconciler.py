@@ -159,6 +159,9 @@ async def test_an_object_that_no_model_can_read_fails_with_the_field() -> None:
     failed = next(c for c in conditions if c["type"] == "Failed")
     assert failed["status"] == "True" and "backoffLimit" in failed["message"]
     assert client.names(Resource.BATCH_JOBS) == []
+    client.writes = []
+    assert await operator(client).reconcile(KEY) is None, "what has failed is left alone"
+    assert client.writes == []
 
 
 async def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
