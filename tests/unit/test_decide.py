@@ -327,7 +327,7 @@ def test_an_operator_that_died_before_its_first_status_write_goes_on_with_the_at
     assert subject.status.start_time == at(0), "the batch Job says when it began"
 
 
-def test_helpers_that_are_missing_are_made_again_while_the_attempt_starts() -> None:
+def test_a_service_and_a_config_map_that_are_missing_are_made_again_while_the_attempt_starts() -> None:
     subject = started()
     assert kinds(step(subject, seen(attempt(pod(), service=False)), seconds=1)[1]) == ["Service"]
     assert kinds(step(subject, seen(attempt(config_map=False)), seconds=1)[1]) == ["ConfigMap"]

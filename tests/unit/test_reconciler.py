@@ -231,3 +231,22 @@ async def test_words_of_any_length_fit_into_status_and_event() -> None:
     assert all(len(c.message) <= 4096 for c in current(client).status.conditions)
     events = [o for (kind, _), o in client.objects.items() if kind is Resource.EVENTS]
     assert events and all(len(e["note"].encode()) <= 1024 for e in events), "the API server refuses longer ones"
+
+
+async def test_a_pod_that_has_ended_is_ready_no_more_and_its_pace_is_forgotten() -> None:
+    forgotten: set[str] = set()
+
+    class Noting(NoProgress):
+        def forget(self, pod_uids: set[str]) -> None:
+            forgotten.update(pod_uids)
+
+    client = RecordingClient()
+    store(client, backoffLimit=0)
+    await operator(client).reconcile(KEY)
+    # A node that was lost leaves the condition Ready as it was.
+    client.pod(1, {**READY, "phase": "Failed"})
+    subject = Reconciler(**{**vars(operator(client)), "reader": Noting()})
+    await subject.reconcile(KEY)
+    uid = next(o["metadata"]["uid"] for (kind, _), o in client.objects.items() if kind is Resource.PODS)
+    assert forgotten == {uid}
+    assert current(client).status.attempts[0].ready is None

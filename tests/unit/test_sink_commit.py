@@ -193,6 +193,17 @@ def test_error_if_exists_names_the_version_and_the_job_that_is_there():
     assert caught.value.failure is Failure.OUTPUT_EXISTS
 
 
+def test_of_two_jobs_that_both_saw_no_table_only_the_first_creates_it():
+    content = Content()
+    late = Actor(content, Try(0, mode=OutputMode.ERROR_IF_EXISTS).run)
+    while not content.uploads:
+        late.step()
+    run(content, Try(1, mode=OutputMode.ERROR_IF_EXISTS))
+    play([late], [])
+    assert isinstance(late.error, JobError) and late.error.failure is Failure.OUTPUT_EXISTS
+    assert [record.job.name for record in commits(content)] == ["job-1"]
+
+
 def test_a_fence_is_no_version_of_the_table():
     content = Content()
     crashed = Actor(content, Try(0, mode=OutputMode.ERROR_IF_EXISTS).run)

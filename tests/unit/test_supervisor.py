@@ -222,5 +222,5 @@ def test_a_query_that_outgrows_its_memory_is_told_as_such(tmp_path):
         folder.rmdir()
     assert code == 1
     assert report.failure is Failure.HOST_OUT_OF_MEMORY
-    assert "workers.resources.memory" in report.message
+    assert "workers.resources.limits.memory" in report.message
     assert json.loads(report.to_line())["failure"] == "HostOutOfMemory"

@@ -143,7 +143,7 @@ def _obituary(child: Child, status: int, oom_killed: bool) -> str:
         failure = Failure.HOST_OUT_OF_MEMORY
         message = (
             f"the kernel killed the query process: it needed more memory than its limit{limit and f' of {limit}'}: "
-            "raise workers.resources.memory or make the query's intermediate results smaller"
+            "raise workers.resources.limits.memory or make the query's intermediate results smaller"
         )
     elif child.stopped:
         failure = Failure.WORKER_LOST
