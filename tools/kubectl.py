@@ -62,18 +62,7 @@ class Cluster:
 
     def run(self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 120) -> str:
         """Run kubectl and return what it printed; raise KubectlError if it fails and `check` is set."""
-        done = subprocess.run(
-            self.command(*arguments),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env=self.env(),
-            timeout=timeout,
-            check=False,
-        )
-        if check and done.returncode:
-            raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout if done.returncode == 0 else done.stdout + done.stderr
+        return self._run("kubectl", self.command(*arguments), stdin=stdin, check=check, timeout=timeout)
 
     def get(self, *arguments: str) -> Any:
         """Return `kubectl get ... -o json`, parsed."""
@@ -94,16 +83,15 @@ class Cluster:
         """Run helm against this cluster and return what it printed."""
         executable = Path(sys.executable).parent / "helm"
         chosen = ["--kube-context", self.context] if self.context else []
+        return self._run("helm", [str(executable), *chosen, *arguments], check=check, timeout=timeout)
+
+    def _run(self, name: str, command: Sequence[str], *, check: bool, timeout: float, stdin: str | None = None) -> str:
         done = subprocess.run(
-            [str(executable), *chosen, *arguments],
-            capture_output=True,
-            text=True,
-            env=self.env(),
-            timeout=timeout,
-            check=False,
+            command, input=stdin, capture_output=True, text=True, env=self.env(), timeout=timeout, check=False
         )
         if check and done.returncode:
-            raise KubectlError(f"helm {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+            words = done.stderr.strip() or done.stdout.strip()
+            raise KubectlError(f"{name} {' '.join(command[1:])}: {words}")
         return done.stdout + (done.stderr if done.returncode else "")
 
     @contextmanager

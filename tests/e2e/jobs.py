@@ -1,4 +1,4 @@
-"""Small helpers that build and follow GpuQueryJobs, so that a test shows only what it is about."""
+"""Builders and followers of GpuQueryJobs, so that a test shows only what it is about."""
 
 from __future__ import annotations
 

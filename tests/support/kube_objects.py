@@ -1,4 +1,4 @@
-"""Small helpers that build jobs and observations, so that a test shows only what it is about."""
+"""Builders of jobs and observations, so that a test shows only what it is about."""
 
 from __future__ import annotations
 

@@ -69,6 +69,12 @@ async def test_a_busy_api_server_is_asked_again_after_the_pause_that_it_names(no
         assert subject.requests == {("get", "429"): 1, ("get", "200"): 1}
 
 
+async def test_no_pause_is_longer_than_half_a_minute_whatever_the_server_names(no_pause: list[float]) -> None:
+    async with answering(failure(429, "TooManyRequests", Retry_After="86400"), success()) as (subject, _):
+        await subject.get(Resource.PODS, "ns", "p")
+        assert no_pause == [30]
+
+
 async def test_an_api_server_that_stays_broken_is_given_up_with_its_words() -> None:
     async with answering(failure(503, "ServiceUnavailable")) as (subject, asked):
         with pytest.raises(ApiError, match="503 ServiceUnavailable: ServiceUnavailable!"):

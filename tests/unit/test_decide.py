@@ -334,7 +334,7 @@ def test_an_operator_that_died_before_its_first_status_write_goes_on_with_the_at
     assert subject.status.start_time == at(0), "the batch Job says when it began"
 
 
-def test_helpers_that_are_missing_are_made_again_while_the_attempt_starts() -> None:
+def test_a_service_and_a_config_map_that_are_missing_are_made_again_while_the_attempt_starts() -> None:
     subject = started()
     assert kinds(step(subject, seen(attempt(pod(), service=False)), seconds=1)[1]) == ["Service"]
     assert kinds(step(subject, seen(attempt(config_map=False)), seconds=1)[1]) == ["ConfigMap"]
@@ -373,3 +373,20 @@ def test_deciding_twice_on_the_same_sight_changes_nothing() -> None:
         after, decision = step(subject, sight, seconds=3)
         assert after.status == subject.status
         assert not decision.apply and not decision.forget and decision.release is None
+
+
+def test_a_retry_that_is_refused_once_still_has_its_whole_start_deadline() -> None:
+    subject, _ = step(under_way(startDeadlineSeconds=10, backoffLimit=9), lost(1), seconds=1)
+    full = Observed(attempts=lost(1).attempts, refusal=Refusal(reason=Reason.QUOTA_EXCEEDED, message="full"))
+    due = (step(subject, lost(1), seconds=1)[1].requeue_after or 0) + 1
+    refused, _ = step(subject, full, seconds=due + 9)
+    assert told(refused, "Failed")[0] == "False", "the pause before the retry is no part of the deadline"
+    refused, _ = step(subject, full, seconds=due + 10)
+    assert told(refused, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
+
+
+def test_nothing_is_left_of_an_attempt_whose_batch_job_someone_deleted() -> None:
+    gone = seen()
+    subject, _ = step(under_way(), gone, seconds=2)
+    assert told(subject, "ClusterReady") == ("False", Reason.RETRYING)
+    assert step(subject, gone, seconds=60)[1].forget == (1,), "its ConfigMap and Service go"

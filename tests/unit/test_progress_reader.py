@@ -57,3 +57,38 @@ async def test_a_pod_that_refuses_connections_is_unreadable(monkeypatch: pytest.
         assert await reader.read("u1", "127.0.0.1") is None
         reading = await reader.read("u1", "127.0.0.1")
         assert reading and reading.error == "ClientConnectorError"
+
+
+async def test_what_a_pod_answers_is_followed_nowhere_and_read_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "RETRY_SECONDS", 0.0)
+    asked: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(text='{"phase": "running"}')
+
+    async def redirect(_: web.Request) -> web.Response:
+        raise web.HTTPFound("/elsewhere")
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        try:
+            await answer.write(b'{"phase": "running", "more": "')
+            for _ in range(1000):
+                await answer.write(b"x" * 65536)
+            await answer.write(b'"}')
+        except ConnectionError:
+            asked.append("cut")
+        return answer
+
+    for handler in (redirect, endless):
+        app = web.Application()
+        app.add_routes([web.get("/v1/progress", handler), web.get("/elsewhere", elsewhere)])
+        async with TestServer(app, host="127.0.0.1") as server, aiohttp.ClientSession() as session:
+            monkeypatch.setattr(progress, "PROGRESS_PORT", server.port)
+            reader = ProgressReader(session)
+            await reader.read("u1", "127.0.0.1")
+            reading = await reader.read("u1", "127.0.0.1")
+            assert reading and reading.progress is None, handler.__name__
+    assert "/elsewhere" not in asked

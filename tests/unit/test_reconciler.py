@@ -159,6 +159,9 @@ async def test_an_object_that_no_model_can_read_fails_with_the_field() -> None:
     failed = next(c for c in conditions if c["type"] == "Failed")
     assert failed["status"] == "True" and "backoffLimit" in failed["message"]
     assert client.names(Resource.BATCH_JOBS) == []
+    client.writes = []
+    assert await operator(client).reconcile(KEY) is None, "what has failed is left alone"
+    assert client.writes == []
 
 
 async def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
@@ -189,3 +192,61 @@ async def test_a_config_map_that_someone_deleted_is_made_again_while_the_pod_wai
     del client.objects[Resource.CONFIG_MAPS, name]
     await operator(client).reconcile(KEY)
     assert client.names(Resource.CONFIG_MAPS) == [name]
+
+
+async def test_an_object_that_the_api_server_finds_invalid_is_not_asked_for_again() -> None:
+    client = RecordingClient()
+    store(client)
+    invalid = ApiError(422, "Invalid", 'Job "x" is invalid: spec.template.spec.tolerations[0].effect')
+    client.fault = lambda what: invalid if what == "apply Job" else None
+    await operator(client).reconcile(KEY)
+    status = current(client).status
+    assert any(c.type == "Failed" and c.reason == Failure.TEMPLATE_REJECTED for c in status.conditions)
+
+
+async def test_an_expired_job_is_deleted_by_its_uid_so_that_no_namesake_goes() -> None:
+    client = RecordingClient()
+    store(client, ttlSecondsAfterFinished=0)
+    asked: list[str | None] = []
+    delete = client.delete
+
+    async def noted(*what: Any, uid: str | None = None, **how: Any) -> bool:
+        asked.append(uid)
+        return await delete(*what, uid=uid, **how)
+
+    client.delete = noted  # type: ignore[method-assign]
+    await operator(client, READING).reconcile(KEY)
+    client.pod(1, ended(COMMITTED, 0))
+    for _ in range(2):
+        await operator(client).reconcile(KEY)
+    assert asked == [UID] and client.names(Resource.JOBS) == []
+
+
+async def test_words_of_any_length_fit_into_status_and_event() -> None:
+    client = RecordingClient()
+    store(client)
+    words = "é" * 40_000
+    client.fault = lambda what: ApiError(422, "Invalid", words) if what == "apply Job" else None
+    await operator(client).reconcile(KEY)
+    assert all(len(c.message) <= 4096 for c in current(client).status.conditions)
+    events = [o for (kind, _), o in client.objects.items() if kind is Resource.EVENTS]
+    assert events and all(len(e["note"].encode()) <= 1024 for e in events), "the API server refuses longer ones"
+
+
+async def test_a_pod_that_has_ended_is_ready_no_more_and_its_pace_is_forgotten() -> None:
+    forgotten: set[str] = set()
+
+    class Noting(NoProgress):
+        def forget(self, pod_uids: set[str]) -> None:
+            forgotten.update(pod_uids)
+
+    client = RecordingClient()
+    store(client, backoffLimit=0)
+    await operator(client).reconcile(KEY)
+    # A node that was lost leaves the condition Ready as it was.
+    client.pod(1, {**READY, "phase": "Failed"})
+    subject = Reconciler(**{**vars(operator(client)), "reader": Noting()})
+    await subject.reconcile(KEY)
+    uid = next(o["metadata"]["uid"] for (kind, _), o in client.objects.items() if kind is Resource.PODS)
+    assert forgotten == {uid}
+    assert current(client).status.attempts[0].ready is None

@@ -41,6 +41,11 @@ def test_an_attempt_that_was_lost_while_publishing_is_always_followed_by_one_tha
     assert next_attempt(failures(LOST), RetrySpec(0, 1, committed=True)) == again()
 
 
+def test_attempts_that_cannot_finish_publishing_wait_ever_longer() -> None:
+    history, spec = failures(LOST, LOST, Failure.STORAGE_UNAVAILABLE), RetrySpec(0, 3, committed=True)
+    assert next_attempt(history, spec) == again(backoff(2, ""))
+
+
 def test_a_committed_output_does_not_excuse_a_wrong_query() -> None:
     assert next_attempt(failures(USER), RetrySpec(0, 0, committed=True)) == GiveUp(USER)
 

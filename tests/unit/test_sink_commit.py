@@ -17,8 +17,8 @@ from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import commit, log
 from gpuquery.runner.sink.commit import Committer, Result
 from gpuquery.runner.sink.record import Column, CommitRecord, PendingSet, StagedFile, part_name, read_record
-from gpuquery.runner.sink.store import Piece
-from gpuquery.runner.sink.sweep import sweep, sweep_finished
+from gpuquery.runner.sink.store import Dangling, Piece
+from gpuquery.runner.sink.sweep import lease_key, sweep, sweep_finished
 from tests.support.memory_store import Actor, Content, MemoryStore, play
 
 COLUMNS = (Column(name="k", type="String"), Column(name="v", type="Int64"))
@@ -193,6 +193,17 @@ def test_error_if_exists_names_the_version_and_the_job_that_is_there():
     assert caught.value.failure is Failure.OUTPUT_EXISTS
 
 
+def test_of_two_jobs_that_both_saw_no_table_only_the_first_creates_it():
+    content = Content()
+    late = Actor(content, Try(0, mode=OutputMode.ERROR_IF_EXISTS).run)
+    while not content.uploads:
+        late.step()
+    run(content, Try(1, mode=OutputMode.ERROR_IF_EXISTS))
+    play([late], [])
+    assert isinstance(late.error, JobError) and late.error.failure is Failure.OUTPUT_EXISTS
+    assert [record.job.name for record in commits(content)] == ["job-1"]
+
+
 def test_a_fence_is_no_version_of_the_table():
     content = Content()
     crashed = Actor(content, Try(0, mode=OutputMode.ERROR_IF_EXISTS).run)
@@ -259,6 +270,22 @@ def test_a_log_of_a_thousand_versions_is_read_with_one_listing_and_few_records()
     committer = Committer(Counting(content), Try(2000).ref, 1, OutputMode.OVERWRITE)
     committer.commit(Result([], COLUMNS, ("k",)))
     assert len(calls) == 10, "an overwrite needs only the records since the last overwrite"
+
+
+@pytest.mark.parametrize(("sign", "left"), [(True, 1), (False, 0)])
+def test_an_old_upload_of_another_job_goes_unless_that_job_shows_a_sign_of_life(sign: bool, left: int, monkeypatch):
+    content = Content()
+    slow = Actor(content, Try(0).run)
+    while not content.uploads:
+        slow.step()
+    monkeypatch.setattr(MemoryStore, "dangling", lambda self: [
+        Dangling(key, uid, begun=0.0) for uid, (key, _) in self.content.uploads.items()
+    ])  # fmt: skip
+    if sign:
+        content.objects[lease_key(Try(0).ref.uid, 1, 0)] = b""
+    run(content, Try(1))
+    assert len(content.uploads) == left
+    slow.step("before")
 
 
 def test_an_upload_that_vanished_after_the_commit_is_reported_with_the_record_to_delete():

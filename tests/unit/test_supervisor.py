@@ -13,7 +13,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Progress
-from gpuquery.runner import oom
+from gpuquery.runner import oom, supervisor
 from tests.support import pod as support
 from tests.support.pod import WAIT_SECONDS, Pod, until
 from tests.support.runner import plan, result
@@ -87,6 +87,15 @@ def test_sigterm_withdraws_what_was_staged_within_five_seconds(held, tmp_path):
     assert "SIGTERM" in report.message
     assert [p for p in (tmp_path / "out").rglob("*.parquet*") if p.is_file()] == []
     assert list((tmp_path / "out" / "_commits").glob("*.json")) == []
+
+
+def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code(monkeypatch):
+    monkeypatch.setattr(signal, "alarm", lambda _: None)
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended and is not reaped
+    child = supervisor.Child(process, progress_fd=-1, report_fd=-1)
+    child.stop(signal.SIGTERM, None)
+    assert child.wait() == 3
 
 
 def test_a_killed_query_process_is_a_lost_worker(held):
@@ -222,5 +231,5 @@ def test_a_query_that_outgrows_its_memory_is_told_as_such(tmp_path):
         folder.rmdir()
     assert code == 1
     assert report.failure is Failure.HOST_OUT_OF_MEMORY
-    assert "workers.resources.memory" in report.message
+    assert "workers.resources.limits.memory" in report.message
     assert json.loads(report.to_line())["failure"] == "HostOutOfMemory"

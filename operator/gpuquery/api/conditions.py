@@ -80,6 +80,5 @@ def merged(before: Sequence[Condition], wanted: Sequence[Condition], *, now: dat
         old = find(before, condition.type)
         moved = old is None or old.status != condition.status or old.last_transition_time is None
         since = now if moved or old is None else old.last_transition_time
-        message = condition.message[:MAX_MESSAGE]
-        result.append(condition.model_copy(update={"last_transition_time": since, "message": message}))
+        result.append(condition.model_copy(update={"last_transition_time": since}))
     return tuple(result)

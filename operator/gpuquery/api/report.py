@@ -17,6 +17,7 @@ from gpuquery.api.schema import Lenient
 from gpuquery.api.types import OutputStatus
 
 MAX_REPORT_BYTES = 4096
+_CUT = " ..."
 
 
 class Phase(StrEnum):
@@ -61,17 +62,20 @@ class Report(Lenient):
     """When the attempt ended."""
 
     def to_line(self) -> str:
-        """Serialise to one JSON line of at most 4,096 bytes; message and warnings are shortened if they must be."""
+        """Serialise to one JSON line of at most 4,096 bytes; what is longest in it is shortened if it must be."""
         report = self
         while len(line := report.model_dump_json(by_alias=True, exclude_none=True).encode()) > MAX_REPORT_BYTES:
-            excess = len(line) - MAX_REPORT_BYTES
-            if report.warnings:
-                report = report.model_copy(update={"warnings": report.warnings[:-1]})
-            else:
-                # A character takes up to six bytes (\\u0000), so a sixth of the excess never cuts more than it must.
-                keep = max(0, len(report.message) - excess // 6 - 5)
-                report = report.model_copy(update={"message": report.message[:keep] + " ..."})
+            report = report._shortened(len(line) - MAX_REPORT_BYTES)
         return line.decode()
+
+    def _shortened(self, excess: int) -> Report:
+        """Leave out a warning, else cut the message, else (it alone can still be so long) the URI."""
+        if self.warnings:
+            return self.model_copy(update={"warnings": self.warnings[:-1]})
+        if len(self.message) > len(_CUT) or self.committed is None:
+            return self.model_copy(update={"message": _cut(self.message, excess)})
+        output = self.committed.model_copy(update={"uri": _cut(self.committed.uri, excess)})
+        return self.model_copy(update={"committed": output})
 
     @classmethod
     def from_line(cls, line: str) -> Report | None:
@@ -80,3 +84,8 @@ class Report(Lenient):
             return cls.model_validate_json(line)
         except ValueError:
             return None
+
+
+def _cut(text: str, excess: int) -> str:
+    # A character takes up to six bytes (\\u0000), so a sixth of the excess never cuts more than it must.
+    return text[: max(0, len(text) - excess // 6 - len(_CUT) - 1)] + _CUT

@@ -1,4 +1,8 @@
-"""Progress of a running attempt: read from index 0 itself, best effort, at most every five seconds."""
+"""Progress of a running attempt: read from index 0 itself, best effort, at most every five seconds.
+
+What answers there is an image of the user's choice, so nothing of it is trusted: no redirect is followed, for it could
+lead the operator to any address that it reaches, and a body is read up to a bound.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ from gpuquery.api.report import Progress
 EVERY_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 TIMEOUT = aiohttp.ClientTimeout(total=1)
+MAX_BYTES = 4096
+"""Longest answer that is read; a progress line takes about a hundred bytes."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,10 @@ class ProgressReader:
         now = datetime.now(tz=UTC).replace(microsecond=0)
         host = f"[{address}]" if ":" in address else address
         try:
-            async with self._session.get(f"http://{host}:{PROGRESS_PORT}/v1/progress", timeout=TIMEOUT) as answer:
+            url = f"http://{host}:{PROGRESS_PORT}/v1/progress"
+            async with self._session.get(url, timeout=TIMEOUT, allow_redirects=False) as answer:
                 answer.raise_for_status()
-                progress = Progress.model_validate_json(await answer.read())
+                progress = Progress.model_validate_json(await _bounded(answer.content))
         except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
             pace.misses += 1
             pace.due = time.monotonic() + RETRY_SECONDS
@@ -64,3 +71,11 @@ class ProgressReader:
         """Drop what is remembered about pods that have ended."""
         for uid in pod_uids & self._paces.keys():
             del self._paces[uid]
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    """Read a body; one that is too long comes back cut, and then is no progress."""
+    body = b""
+    while len(body) <= MAX_BYTES and (piece := await content.read(MAX_BYTES)):
+        body += piece
+    return body[:MAX_BYTES]

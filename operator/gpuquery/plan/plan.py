@@ -14,6 +14,8 @@ from gpuquery.api.schema import Model
 from gpuquery.api.types import Input, Output, Parameter
 
 PLAN_VERSION: Literal[1] = 1
+DEFAULT_REGION = "us-east-1"
+"""What S3 servers other than AWS accept; they ignore the region, but signatures need one."""
 
 
 class Language(StrEnum):

@@ -23,12 +23,10 @@ from gpuquery.api.types import (
     Storage,
 )
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import JobRef, Language, Plan, StoreAccess
+from gpuquery.plan.plan import DEFAULT_REGION, JobRef, Language, Plan, StoreAccess
 
 MAX_PLAN_BYTES = 1_040_000
 """Bytes of plan.json; the API server takes 1,048,576 bytes of data in a ConfigMap."""
-DEFAULT_REGION = "us-east-1"
-"""What S3 servers other than AWS accept; they ignore the region, but signatures need one."""
 
 
 @dataclass(frozen=True)

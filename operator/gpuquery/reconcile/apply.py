@@ -27,9 +27,9 @@ async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal |
     The Job comes last: a pod whose ConfigMap is not there yet waits for the kubelet's next try.
     """
     jobs = [o for o in objects if o["kind"] == "Job"]
-    helpers = [o for o in objects if o["kind"] != "Job"]
+    companions = [o for o in objects if o["kind"] != "Job"]
     try:
-        await asyncio.gather(*(client.apply(o) for o in helpers))
+        await asyncio.gather(*(client.apply(o) for o in companions))
         for job in jobs:
             await client.apply(job)
     except ApiError as error:

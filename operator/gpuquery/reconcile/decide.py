@@ -106,7 +106,7 @@ def decide(job: GpuQueryJob, observed: Observed, defaults: Defaults, now: dateti
         return _finished(case)
     number = max(job.status.attempt or 0, observed.latest)
     if number == 0:
-        return _begin(case, 1)
+        return _begin(case, 1, job.metadata.creation_timestamp or case.now)
     record = next((a for a in job.status.attempts if a.id == number), None)
     if record is not None and record.ended is not None:
         return _between(case, record)
@@ -122,12 +122,11 @@ def _finished(case: Case) -> Decision:
             return Decision(requeue_after=case.wake(until))
 
 
-def _begin(case: Case, number: int) -> Decision:
-    """Ask for the pods of an attempt; earlier ones have ended."""
-    job, status = case.job, case.job.status
-    asked = status.attempts[-1].ended if status.attempts else job.metadata.creation_timestamp
+def _begin(case: Case, number: int, asked: datetime) -> Decision:
+    """Ask for the pods of an attempt, which were due at `asked`; earlier ones have ended."""
+    job = case.job
     missing = case.observed.query.missing if case.observed.query else ""
-    late = deadline.start(asked or case.now, job.spec.start_deadline_seconds, case.now, because=missing)
+    late = deadline.start(asked, job.spec.start_deadline_seconds, case.now, because=missing)
     if missing:
         if late or number > 1:
             return _reject(case, Rejected(Failure.INVALID_QUERY, missing))
@@ -137,11 +136,13 @@ def _begin(case: Case, number: int) -> Decision:
         return _reject(case, plan)
     told = plan_status(plan, job, case.defaults)
     if (refusal := case.observed.refusal) is not None:
-        return _refused(case, Account(plan=told, blocker=startup.blocker(Attempt(number=number), refusal)), asked)
+        blocker = startup.blocker(Attempt(number=number), refusal)
+        return _refused(case, Account(plan=told, blocker=blocker), asked)
     record = AttemptStatus(id=number, started=case.now)
     return Decision(
         apply=attempt_objects(plan, job, case.defaults),
-        forget=case.earlier(number),
+        # The last one's batch Job may be gone already, and its ConfigMap and Service still be there.
+        forget=tuple(sorted({*case.earlier(number), *range(max(1, number - 1), number)})),
         status=case.derive(Account(plan=told, attempt=record, pods=f"0 of {plan.replicas} pods ready")),
         requeue_after=LOOK_FOR_PODS,
     )
@@ -155,13 +156,13 @@ def _reject(case: Case, rejected: Rejected) -> Decision:
     return Decision(status=case.derive(account), requeue_after=0)
 
 
-def _refused(case: Case, account: Account, asked: datetime | None) -> Decision:
+def _refused(case: Case, account: Account, asked: datetime) -> Decision:
     """The API server refuses to create the attempt's own objects."""
     blocker = account.blocker
     assert blocker is not None
     seconds = case.job.spec.start_deadline_seconds
     fault = Fault(blocker.failure, blocker.message) if blocker.failure else None
-    if late := deadline.start(asked or case.now, seconds, case.now, because=blocker.message):
+    if late := deadline.start(asked, seconds, case.now, because=blocker.message):
         fault = fault or Fault(late.failure, late.message)
     if fault:
         return Decision(status=case.derive(replace(account, failed=fault, ended=True)), requeue_after=0)
@@ -338,7 +339,7 @@ def _or_again(case: Case, account: Account, attempts: Iterable[AttemptStatus]) -
                 return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
             told = any(a.id == history[-1].id and a.ended for a in job.status.attempts)
             if told and at <= case.now:
-                return _begin(case, history[-1].id + 1)
+                return _begin(case, history[-1].id + 1, at)
             return Decision(
                 status=case.derive(replace(account, retry_at=at)), requeue_after=case.wake(at, case.deadline)
             )

@@ -35,7 +35,7 @@ async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob) 
     if current is None or current.number < (job.status.attempt or 0) or _ended(job, current):
         return Observed(attempts=attempts, query=await _query(client, job))
     latest, refusal, reading = await asyncio.gather(
-        _with_helpers(client, job, current), _refusal(client, job, current), _reading(reader, current)
+        _with_companions(client, job, current), _refusal(client, job, current), _reading(reader, current)
     )
     query = None if job.status.plan and latest.service and latest.config_map else await _query(client, job)
     return Observed(attempts=(*attempts[:-1], latest), query=query, refusal=refusal, reading=reading)
@@ -56,7 +56,7 @@ def _ended(job: GpuQueryJob, attempt: Attempt) -> bool:
     return any(a.id == attempt.number and a.ended for a in job.status.attempts)
 
 
-async def _with_helpers(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
+async def _with_companions(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
     """Look whether Service and ConfigMap are there; once a pod runs, it needs neither.
 
     They were made before the Job, so only someone else can have removed them: no look while all is fresh.

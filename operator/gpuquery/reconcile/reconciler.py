@@ -72,7 +72,9 @@ class Reconciler:
             return GpuQueryJob.model_validate(raw)
         except ValidationError as error:
             status = GpuQueryJobStatus.model_validate(raw.get("status") or {})
-            if status.attempt is not None or is_terminal(status.conditions):
+            if is_terminal(status.conditions):
+                return None
+            if status.attempt is not None:
                 raise
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])

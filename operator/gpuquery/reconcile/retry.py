@@ -56,7 +56,7 @@ def next_attempt(attempts: Sequence[AttemptStatus], spec: RetrySpec) -> Retry | 
         case Policy.NEVER:
             return GiveUp(failure)
         case Policy.FREE:
-            in_a_row = _free_in_a_row(attempts)
+            in_a_row = len(attempts) if spec.committed else _free_in_a_row(attempts)
             pause = backoff(in_a_row - 1, spec.key) if in_a_row > 1 else timedelta()
             return Retry(at=last.ended + pause)
         case Policy.BUDGETED if spec.counted <= spec.backoff_limit:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gpuquery.api.conditions import ConditionType, State, find, is_true, merged
+from gpuquery.api.conditions import MAX_MESSAGE, ConditionType, State, find, is_true, merged
 from gpuquery.api.reasons import Failure, Policy, Reason
 from gpuquery.api.report import Phase
 from gpuquery.api.types import (
@@ -71,7 +71,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
         ConditionType.FAILED: _failed(account),
     }
     wanted = [
-        Condition(type=kind, status=told[kind][0], reason=told[kind][1], message=told[kind][2],
+        Condition(type=kind, status=told[kind][0], reason=told[kind][1], message=told[kind][2][:MAX_MESSAGE],
                   observed_generation=job.metadata.generation)
         for kind in ConditionType
     ]  # fmt: skip

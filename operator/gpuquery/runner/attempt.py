@@ -21,6 +21,7 @@ from gpuquery.plan.plan import Plan
 from gpuquery.runner import engines, inputs, python_query, queries
 from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.progress import Tracker
+from gpuquery.runner.sink.commit import Step
 from gpuquery.runner.sink.faults import classify, redact
 from gpuquery.runner.sink.sink import Identity, Sink
 
@@ -31,6 +32,11 @@ COMMIT_SECONDS = 15.0
 STACK_BYTES = 64 << 20
 """Stack of the query's thread: Polars descends into nested expressions by recursion, and an overflow is a crash. Only
 what is used of it takes memory."""
+_UNCOMMITTED = "before the result was committed"
+_MOMENTS = {
+    Phase.COMMITTING: "while the commit record was being written: the next attempt finds out whether it stands",
+    Phase.PUBLISHING: "after the commit, before all its files were published: the next attempt publishes the rest",
+}
 
 
 class Attempt:
@@ -71,7 +77,7 @@ class Attempt:
             self._withdraw(self._sink.abort)
         if self._report is not None and self._done.is_set():
             return self._report
-        return self._failed(JobError(Failure.WORKER_LOST, f"{why} before the result was committed"))
+        return self._failed(JobError(Failure.WORKER_LOST, f"{why} {_MOMENTS.get(self._tracker.phase, _UNCOMMITTED)}"))
 
     def _withdraw(self, abort: Callable[[], None]) -> None:
         def quietly() -> None:
@@ -102,7 +108,7 @@ class Attempt:
         query = queries.prepare(plan)
         engine = engines.find(plan.engine)
         identity = Identity(plan.job.uid, plan.attempt, self._rank, plan.replicas)
-        sink = self._sink = Sink(plan, identity, on_progress=tracker.wrote)
+        sink = self._sink = Sink(plan, identity, on_progress=tracker.wrote, hook=self._reached)
         if committed := sink.preflight():
             tracker.log(f"already committed as version {committed.version}")
             return committed
@@ -116,6 +122,11 @@ class Attempt:
         engine.run(planned.frame, sink)
         self._enter(Phase.COMMITTING, plan.output.uri)
         return sink.commit()
+
+    def _reached(self, step: Step) -> None:
+        # Told at once: from here on the job is committed, and whatever becomes of this pod must not fail it.
+        if step is Step.AFTER_RECORD:
+            self._tracker.enter(Phase.PUBLISHING)
 
     def _enter(self, phase: Phase, detail: str) -> None:
         with self._gate:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress, Report
 from gpuquery.runner import plans
 from gpuquery.runner.attempt import Attempt
@@ -35,7 +36,6 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--report", type=Path, required=True, help="file for the report")
     parser.add_argument("--progress-fd", type=int, help="descriptor for progress, one JSON line each")
     args = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _stop)
     report = _run(args.plan, args.progress_fd)
     args.report.write_text(report.to_line())
     sys.stdout.flush()
@@ -51,15 +51,24 @@ def _run(path: Path, progress_fd: int | None) -> Report:
             with contextlib.suppress(OSError):  # nobody listens any more
                 os.write(progress_fd, line)
 
+    attempt = None
     try:
-        plan = plans.load(path)
+        signal.signal(signal.SIGTERM, _stop)
+        attempt = Attempt(plans.load(path), Tracker(tell), rank=int(os.environ.get("JOB_COMPLETION_INDEX") or 0))
+        report = attempt.run()
+        # Now that it has ended, an order to stop must not cost its report.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except JobError as error:
-        return Report(failure=error.failure, message=error.message, finished=datetime.now(UTC))
-    attempt = Attempt(plan, Tracker(tell), rank=int(os.environ.get("JOB_COMPLETION_INDEX") or 0))
-    try:
-        return attempt.run()
+        return _failure(error)
     except Stopped:
+        if attempt is None:
+            return _failure(JobError(Failure.WORKER_LOST, "stopped by SIGTERM before the query began"))
         return attempt.stop("stopped by SIGTERM")
+    return report
+
+
+def _failure(error: JobError) -> Report:
+    return Report(failure=error.failure, message=error.message, finished=datetime.now(UTC))
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

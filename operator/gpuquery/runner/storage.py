@@ -14,7 +14,7 @@ import boto3
 from botocore.config import Config
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import StoreAccess
+from gpuquery.plan.plan import DEFAULT_REGION, StoreAccess
 from gpuquery.runner.errors import JobError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ HURRIED_READ_TIMEOUT = 8
 PATIENCE = 300
 """Seconds for which a request is tried again: longer than a store's restart, shorter than a person's patience."""
 CONNECTIONS = 32
-DEFAULT_REGION = "us-east-1"
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    region = access.region or (DEFAULT_REGION if access.endpoint else None)
-    return (shared or session()).client("s3", endpoint_url=access.endpoint, region_name=region, config=config)
+    return (shared or session()).client("s3", endpoint_url=access.endpoint, region_name=_region(access), config=config)
 
 
 def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
@@ -97,8 +95,7 @@ def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
         "timeout": f"{READ_TIMEOUT}s",
         "connect_timeout": f"{CONNECT_TIMEOUT}s",
     }
-    region = access.region or (DEFAULT_REGION if access.endpoint else None)
-    if region:
+    if region := _region(access):
         options["aws_region"] = region
     if access.endpoint:
         host_style = not access.path_style and not _is_address(access.endpoint)
@@ -107,6 +104,10 @@ def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
         if access.endpoint.startswith("http://"):
             options["aws_allow_http"] = "true"
     return options
+
+
+def _region(access: StoreAccess) -> str | None:
+    return access.region or (DEFAULT_REGION if access.endpoint else None)
 
 
 def _is_address(endpoint: str) -> bool:

@@ -88,11 +88,13 @@ class Child:
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
         """Pass SIGTERM on, and see to it that the process ends before the pod is killed."""
-        if not self.stopped:
+        if not self.stopped and self.process.returncode is None:
             self.stopped = True
             _log(f"SIGTERM: the query has {GRACE_SECONDS} s to withdraw or to finish its commit")
             signal.alarm(GRACE_SECONDS)
-            self.process.send_signal(signal.SIGTERM)
+            # Not by Popen, which would reap it here if it has just ended, and leave nothing to wait for.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGTERM)
 
     def kill(self, _signal: int, _frame: FrameType | None) -> None:
         """End it and whatever it has started."""
@@ -143,7 +145,7 @@ def _obituary(child: Child, status: int, oom_killed: bool) -> str:
         failure = Failure.HOST_OUT_OF_MEMORY
         message = (
             f"the kernel killed the query process: it needed more memory than its limit{limit and f' of {limit}'}: "
-            "raise workers.resources.memory or make the query's intermediate results smaller"
+            "raise workers.resources.limits.memory or make the query's intermediate results smaller"
         )
     elif child.stopped:
         failure = Failure.WORKER_LOST

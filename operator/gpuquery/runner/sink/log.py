@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+from gpuquery.api.types import OutputMode
 from gpuquery.runner.sink.record import FENCE, CommitRecord, owner_of, read_record
 from gpuquery.runner.sink.store import COMMITS, Store
 
@@ -99,7 +100,7 @@ class Log:
     def live(self) -> Sequence[str]:
         """Paths below data/ that make up the table now. Nothing before the last overwrite matters."""
         tables = self.tables()
-        start = max((n for n, entry in enumerate(tables) if entry.mode == "overwrite"), default=0)
+        start = max((n for n, entry in enumerate(tables) if entry.mode == OutputMode.OVERWRITE), default=0)
         files: dict[str, None] = {}
         for record in self.read([entry.version for entry in tables[start:]]):
             for path in record.remove:

@@ -68,7 +68,7 @@ class Sink:
     ) -> None:
         """`on_progress(files, rows, bytes)` gets running totals, from any thread; it must not block.
 
-        `hook` is called between the steps of the commit; tests let the process die there.
+        `hook` is called between the steps of the commit, from any thread.
         """
         self._output = plan.output
         self._identity = identity
@@ -161,7 +161,7 @@ class Sink:
             if exc.failure in (Failure.OUTPUT_EXISTS, Failure.USER_ERROR, Failure.WORKER_LOST):
                 self._committing = False
             raise
-        self._store.parallel(lambda file: self._store.abort(DATA + file.path, file.upload_id), outcome.unused)
+        self._drop(outcome.unused)
         self._uploads.close()
         return self._status(outcome.record)
 
@@ -181,6 +181,13 @@ class Sink:
             self._hurried.delete([item.key for item in self._hurried.list(f"{self._staging}/") if prefix in item.key])
         except JobError:
             return  # the next attempt's sweep finds the rest
+
+    def _drop(self, unused: Sequence[StagedFile]) -> None:
+        try:
+            self._store.parallel(lambda file: self._store.abort(DATA + file.path, file.upload_id), unused)
+        except JobError as exc:
+            # The output is published, so this is no failure; the sweep of a later job finds what is left.
+            _LOG.warning("cannot drop an upload that nothing needs: %s", exc.message)
 
     def _stores(self, plan: Plan) -> tuple[Store, Store]:
         place = storage.locate(plan.output.uri)
