@@ -67,8 +67,8 @@ def test_the_same_attempt_again_commits_once(tmp_path, numbers):
 
 
 def test_a_running_query_answers_for_itself(held):
-    status, body = held.get("/v1/progress")
-    assert status == 200
+    until(lambda: held.get("/v1/progress")[0] == 200)
+    _, body = held.get("/v1/progress")
     assert Progress.model_validate_json(body).phase is Phase.RUNNING
     assert held.get("/healthz")[0] == held.get("/readyz")[0] == 200
     assert held.get("/nothing")[0] == 404
