@@ -16,7 +16,7 @@ from gpuquery.api import crd
 from gpuquery.api.conditions import ConditionType, State
 from gpuquery.api.labels import API_VERSION, KIND, SHORT_NAME
 from gpuquery.api.reasons import Event, Failure, Policy, Reason
-from gpuquery.api.types import GpuQueryJobSpec
+from gpuquery.api.spec import GpuQueryJobSpec
 
 POLICIES = {
     Policy.NEVER: "never",

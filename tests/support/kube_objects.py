@@ -9,7 +9,8 @@ from typing import Any
 from gpuquery.api.conditions import find
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Report
-from gpuquery.api.types import AttemptStatus, Condition, GpuQueryJob, GpuQueryJobStatus, OutputStatus
+from gpuquery.api.status import AttemptStatus, Condition, GpuQueryJobStatus, OutputStatus
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
 from gpuquery.reconcile.decide import Decision, decide
 from gpuquery.reconcile.facts import Attempt, BatchJob, Exit, Observed, Pod

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import polars as pl
 
-from gpuquery.api.types import OutputStatus
+from gpuquery.api.status import OutputStatus
 from gpuquery.plan.plan import JobRef, Language, Plan, StoreAccess
 from gpuquery.runner.sink.commit import Step, no_hook
 from gpuquery.runner.sink.sink import Identity, Sink

@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from gpuquery.api import crd
-from gpuquery.api.types import GpuQueryJob, GpuQueryJobSpec
+from gpuquery.api.spec import GpuQueryJobSpec
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.cli import jobfile
 from tests.support.job_tables import REFUSED, TAKEN, TYPOS
 from tools import generate

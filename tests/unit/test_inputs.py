@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import Input
+from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.errors import JobError

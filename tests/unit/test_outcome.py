@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import AttemptStatus
+from gpuquery.api.status import AttemptStatus
 from gpuquery.reconcile.facts import Attempt, Pod
 from gpuquery.reconcile.outcome import Committed, Fault, judge
 from tests.support.kube_objects import COMMITTED, NOW, OUTPUT, attempt, batch, ended, failed_report, pod, running

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import Parameter
+from gpuquery.api.spec import Parameter
 from gpuquery.runner import params
 from gpuquery.runner.errors import JobError
 

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import Parameter
+from gpuquery.api.spec import Parameter
 from gpuquery.runner import params, python_query
 from gpuquery.runner.errors import JobError
 

@@ -6,7 +6,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
-from gpuquery.api.types import OutputStatus
+from gpuquery.api.status import OutputStatus
 
 
 def committed(uri: str) -> OutputStatus:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import MAX_CONFIGMAP_QUERY, InputFormat
+from gpuquery.api.spec import MAX_CONFIGMAP_QUERY, InputFormat
 from gpuquery.plan.plan import Language, Plan
 from gpuquery.plan.resolve import Rejected, digest, plan_status, resolve
 from tests.support.kube_objects import DEFAULTS, UID, job

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import OutputMode
+from gpuquery.api.spec import OutputMode
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import commit, log

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import Parameter
+from gpuquery.api.spec import Parameter
 from gpuquery.runner import params, sql, sql_plan
 from gpuquery.runner.errors import JobError
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from gpuquery.api.types import Parameter
+from gpuquery.api.spec import Parameter
 from gpuquery.runner import params, sql, sql_plan, sql_types
 from gpuquery.runner.errors import JobError
 

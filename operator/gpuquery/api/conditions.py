@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from gpuquery.api.types import Condition
+from gpuquery.api.status import Condition
 
 
 class ConditionType(StrEnum):

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from gpuquery.api.labels import GROUP, KIND, PLURAL, SHORT_NAME, SINGULAR, VERSION
-from gpuquery.api.types import GpuQueryJob, GpuQueryJobSpec
+from gpuquery.api.spec import GpuQueryJobSpec
+from gpuquery.api.types import GpuQueryJob
 
 NAME = f"{PLURAL}.{GROUP}"
 HEADER = "# Generated from operator/gpuquery/api/types.py by `make generate`. Do not edit.\n"

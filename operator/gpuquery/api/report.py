@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
-from gpuquery.api.types import OutputStatus
+from gpuquery.api.status import OutputStatus
 
 MAX_REPORT_BYTES = 4096
 _CUT = " ..."

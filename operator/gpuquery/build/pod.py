@@ -12,7 +12,8 @@ from gpuquery.api.labels import (
     SCRATCH_DIRECTORY,
     TERMINATION_LOG,
 )
-from gpuquery.api.types import GpuQueryJob, Storage
+from gpuquery.api.spec import Storage
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import image_of

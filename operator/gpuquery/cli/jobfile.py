@@ -19,7 +19,8 @@ from pydantic_core import ErrorDetails
 
 from gpuquery.api import schema
 from gpuquery.api.labels import API_VERSION, KIND
-from gpuquery.api.types import GpuQueryJob, GpuQueryJobSpec
+from gpuquery.api.spec import GpuQueryJobSpec
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.cli.documents import load_all
 
 SERVER_FIELDS = {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from gpuquery.api.types import Resources
+from gpuquery.api.spec import Resources
 
 
 class Defaults(BaseModel):

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from gpuquery.api.schema import Model
-from gpuquery.api.types import Input, Output, Parameter
+from gpuquery.api.spec import Input, Output, Parameter
 
 PLAN_VERSION: Literal[1] = 1
 DEFAULT_REGION = "us-east-1"

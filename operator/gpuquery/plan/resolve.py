@@ -10,18 +10,18 @@ import hashlib
 from dataclasses import dataclass
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import (
+from gpuquery.api.spec import (
     ENDINGS,
     MAX_CONFIGMAP_QUERY,
     ClusterChoice,
     EngineChoice,
-    GpuQueryJob,
     Input,
     InputFormat,
     Parameter,
-    PlanStatus,
     Storage,
 )
+from gpuquery.api.status import PlanStatus
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import DEFAULT_REGION, JobRef, Language, Plan, StoreAccess
 

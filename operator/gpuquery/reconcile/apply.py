@@ -11,7 +11,8 @@ import logging
 from datetime import datetime
 
 from gpuquery.api.labels import API_VERSION, KIND, attempt_name
-from gpuquery.api.types import GpuQueryJob, GpuQueryJobStatus
+from gpuquery.api.status import GpuQueryJobStatus
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
 from gpuquery.reconcile.decide import Decision
 from gpuquery.reconcile.events import manifest, notes

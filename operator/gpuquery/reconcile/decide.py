@@ -13,7 +13,8 @@ from typing import Any
 
 from gpuquery.api.conditions import ConditionType, is_terminal, is_true
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.types import AttemptStatus, GpuQueryJob, GpuQueryJobStatus
+from gpuquery.api.status import AttemptStatus, GpuQueryJobStatus
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.attempt import attempt_objects, safety_net
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan

@@ -15,7 +15,8 @@ from typing import Any
 from gpuquery.api.conditions import ConditionType, find, is_true
 from gpuquery.api.labels import API_VERSION, FIELD_MANAGER, KIND
 from gpuquery.api.reasons import Event, Reason
-from gpuquery.api.types import GpuQueryJob, GpuQueryJobStatus
+from gpuquery.api.status import GpuQueryJobStatus
+from gpuquery.api.types import GpuQueryJob
 
 MAX_NOTE_BYTES = 1024
 BLOCKED = {

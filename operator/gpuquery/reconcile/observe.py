@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gpuquery.api.labels import LABEL_JOB_UID, attempt_name
-from gpuquery.api.types import ConfigMapKeyRef, GpuQueryJob
+from gpuquery.api.spec import ConfigMapKeyRef
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import KubeClient, Resource
 from gpuquery.kube.progress import ProgressReader, Reading
 from gpuquery.reconcile import digest, startup

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import Report
-from gpuquery.api.types import AttemptStatus, OutputStatus
+from gpuquery.api.status import AttemptStatus, OutputStatus
 from gpuquery.reconcile.facts import Attempt, Pod
 
 SCRATCH_WORDS = ("ephemeral local storage", "EmptyDir volume")

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from gpuquery.api.conditions import is_terminal
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import GpuQueryJob, GpuQueryJobStatus
+from gpuquery.api.status import GpuQueryJobStatus
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import KubeClient, Resource
 from gpuquery.kube.progress import ProgressReader
 from gpuquery.plan.defaults import Defaults

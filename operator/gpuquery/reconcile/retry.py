@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.types import AttemptStatus
+from gpuquery.api.status import AttemptStatus
 
 FIRST_BACKOFF = timedelta(seconds=5)
 LONGEST_BACKOFF = timedelta(seconds=300)

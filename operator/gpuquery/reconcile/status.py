@@ -13,15 +13,15 @@ from datetime import datetime
 from gpuquery.api.conditions import MAX_MESSAGE, ConditionType, State, find, is_true, merged
 from gpuquery.api.reasons import Failure, Policy, Reason
 from gpuquery.api.report import Phase
-from gpuquery.api.types import (
+from gpuquery.api.status import (
     MAX_ATTEMPTS_SHOWN,
     AttemptStatus,
     Condition,
-    GpuQueryJob,
     GpuQueryJobStatus,
     PlanStatus,
     ProgressStatus,
 )
+from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import EVERY_SECONDS, Reading
 from gpuquery.reconcile.outcome import Committed, Fault
 from gpuquery.reconcile.startup import Blocker

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Report
-from gpuquery.api.types import OutputStatus
+from gpuquery.api.status import OutputStatus
 from gpuquery.plan.plan import Plan
 from gpuquery.runner import engines, inputs, python_query, queries
 from gpuquery.runner.errors import JobError, first_paragraph

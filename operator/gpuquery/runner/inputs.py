@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import CsvOptions, Input, InputFormat
+from gpuquery.api.spec import CsvOptions, Input, InputFormat
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.sink.faults import classify, redact

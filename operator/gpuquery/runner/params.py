@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import Parameter
+from gpuquery.api.spec import Parameter
 from gpuquery.runner.errors import JobError
 
 MAX_DIGITS = 38

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import OutputMode
+from gpuquery.api.spec import OutputMode
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.log import Log

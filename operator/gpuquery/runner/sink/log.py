@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from gpuquery.api.types import OutputMode
+from gpuquery.api.spec import OutputMode
 from gpuquery.runner.sink.record import FENCE, CommitRecord, owner_of, read_record
 from gpuquery.runner.sink.store import COMMITS, Store
 

@@ -26,7 +26,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.types import OutputMode, OutputStatus
+from gpuquery.api.spec import OutputMode
+from gpuquery.api.status import OutputStatus
 from gpuquery.plan.plan import JobRef, Plan
 from gpuquery.runner import storage
 from gpuquery.runner.errors import JobError

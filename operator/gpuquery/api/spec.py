@@ -1,0 +1,482 @@
+"""What a user asks for: `spec` as frozen models.
+
+The docstring of a field is what `kubectl explain` prints, so it speaks to the person who writes the YAML: what the
+field does, what happens when it is left out, and what is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from gpuquery.api import quantity
+from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
+from gpuquery.api.schema import Model, Rule
+
+MAX_INLINE_QUERY = 262_144
+MAX_CONFIGMAP_QUERY = 900_000
+MAX_INPUTS = 64
+MAX_PARAMETERS = 64
+MAX_PARTITION_COLUMNS = 8
+
+IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
+Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=IDENTIFIER)]
+BUCKET = r"s3://[A-Za-z0-9][A-Za-z0-9._-]+"
+URI = Annotated[str, Field(min_length=1, max_length=1024, pattern=rf"^({BUCKET}(/[^\s]*)?|file://[^\s]+)$")]
+FOLDER = r"[^\s*?\[\]{}]"
+"""A character of a folder's URI: nothing that would be a glob."""
+FIRST = r"[\p{L}\p{M}\p{N}-]"
+WORD = r"[\p{L}\p{M}\p{N}_.-]"
+"""Characters of a partition column's name: nothing that readers would have to decode, or would pass over."""
+ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""Name of an object of Kubernetes."""
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
+QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=r"\S")]
+ANY_DEPTH = r"[*][*](/[*]([.]parquet)?)?$"
+"""A glob that takes in every parquet file below it."""
+HOST_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+
+class InputFormat(StrEnum):
+    """File formats that can be read."""
+
+    AUTO = "auto"
+    PARQUET = "parquet"
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
+ENDINGS = {
+    "/": InputFormat.PARQUET,
+    ".parquet": InputFormat.PARQUET,
+    ".csv": InputFormat.CSV,
+    ".csv.gz": InputFormat.CSV,
+    ".ndjson": InputFormat.NDJSON,
+    ".jsonl": InputFormat.NDJSON,
+}
+"""What `format: auto` goes by, in any case of letters; a folder holds parquet."""
+
+
+def _ends_with(endings: Iterable[str]) -> str:
+    """Return a regular expression for RE2 and for Python."""
+    return f"(?i)({'|'.join(ending.replace('.', '[.]') for ending in endings)})$"
+
+
+KNOWN_ENDING = _ends_with(ENDINGS)
+CSV_ENDING = _ends_with(ending for ending, found in ENDINGS.items() if found is InputFormat.CSV)
+
+
+class OutputMode(StrEnum):
+    """What happens to rows that the output already holds."""
+
+    ERROR_IF_EXISTS = "errorIfExists"
+    APPEND = "append"
+    OVERWRITE = "overwrite"
+
+
+class Compression(StrEnum):
+    """Compression of the parquet files."""
+
+    ZSTD = "zstd"
+    LZ4 = "lz4"
+    SNAPPY = "snappy"
+    GZIP = "gzip"
+    UNCOMPRESSED = "uncompressed"
+
+
+class EngineChoice(StrEnum):
+    """Execution models."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+
+
+class ClusterChoice(StrEnum):
+    """Cluster shapes."""
+
+    AUTO = "auto"
+    SINGLE = "single"
+
+
+class ConfigMapKeyRef(Model):
+    """A key of a ConfigMap in the job's namespace."""
+
+    name: ResourceName
+    """Name of the ConfigMap."""
+    key: Annotated[str, Field(min_length=4, max_length=253, pattern=r"\.(sql|py)$")]
+    """Key that holds the query. Its ending says the language: `.sql` or `.py`. At most 900,000 bytes."""
+
+
+class Query(Model):
+    """The query. Exactly one of `sql`, `python` and `configMapKeyRef`."""
+
+    sql: QueryText | None = None
+    """One SELECT statement in Polars' SQL. It reads the declared inputs and its own CTEs and nothing else;
+    `:name` stands for a parameter. Longer queries (over 262,144 characters) go into a ConfigMap."""
+    python: QueryText | None = None
+    """Python source that defines `def query(inputs: dict[str, pl.LazyFrame], params: dict) -> pl.LazyFrame`.
+    It runs in the job's own pods only. It must not write output itself."""
+    config_map_key_ref: ConfigMapKeyRef | None = None
+    """Takes the query from a ConfigMap. It is read once, when the job is accepted."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(has(self.sql) ? 1 : 0) + (has(self.python) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) == 1",
+            lambda self: [self.sql, self.python, self.config_map_key_ref].count(None) == 2,
+            "exactly one of sql, python and configMapKeyRef must be set",
+        ),
+    )
+
+
+class CsvOptions(Model):
+    """How CSV files are read."""
+
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """The character between two fields."""
+    header: bool = True
+    """Whether the first line holds the column names; if not, they are column_1, column_2, ..."""
+    null_values: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=16)] = ()
+    """Texts that mean null, beside the empty field."""
+
+
+class Input(Model):
+    """A table that the query can read."""
+
+    name: Identifier
+    """Name of the table in SQL, and its key in `inputs` in Python."""
+    uri: URI
+    """Where its files are: one file, a glob (`s3://lake/orders/*.parquet`, `**` for any depth), or a folder that ends
+    with `/`, which is read with all folders below it. `file://` works only with `gpuquery run`."""
+    format: InputFormat = InputFormat.AUTO
+    """`auto` goes by the ending: .parquet, .csv (.csv.gz), .ndjson or .jsonl; a folder is read as parquet."""
+    hive_partitioned: bool | None = None
+    """Whether `key=value` folders become columns. Left out: yes for folders and for globs that have a `=`."""
+    csv: CsvOptions | None = None
+    """Only with CSV files."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.format != 'auto' || self.uri.matches('{KNOWN_ENDING}')",
+            lambda self: self.format is not InputFormat.AUTO or bool(re.search(KNOWN_ENDING, self.uri)),
+            f"uri does not end with any of {' '.join(ENDINGS)}: set format",
+            field_path=".format",
+        ),
+        Rule(
+            f"!has(self.csv) || self.format == 'csv' || (self.format == 'auto' && self.uri.matches('{CSV_ENDING}'))",
+            lambda self: self.csv is None or self._holds_csv,
+            "csv has options for CSV files only: set format to csv, or remove csv",
+            field_path=".csv",
+        ),
+    )
+
+    @property
+    def _holds_csv(self) -> bool:
+        return self.format is InputFormat.CSV or (
+            self.format is InputFormat.AUTO and bool(re.search(CSV_ENDING, self.uri))
+        )
+
+
+class Parameter(Model):
+    """A typed value that is bound into the parsed query, never spliced into its text. Exactly one field is set."""
+
+    string: Annotated[str, Field(max_length=65536)] | None = None
+    """A text."""
+    integer: int | None = None
+    """A whole number of 64 bits."""
+    number: float | None = None
+    """A floating-point number."""
+    decimal: Annotated[str, Field(max_length=64, pattern=r"^-?[0-9]+(\.[0-9]+)?$")] | None = None
+    """An exact decimal number, in quotes: `"12.50"`. Up to 38 digits."""
+    boolean: bool | None = None
+    """true or false."""
+    date: Annotated[str, Field(max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+                               json_schema_extra={"format": "date"})] | None = None  # fmt: skip
+    """A day, in quotes: `"1994-01-31"`."""
+    timestamp: Annotated[str, Field(max_length=40)] | None = None
+    """A moment in ISO 8601, in quotes: `"1994-01-31T12:00:00"`."""
+    strings: (
+        Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(min_length=1, max_length=1024)] | None
+    ) = None
+    """A list of texts, for `IN :name`."""
+    integers: Annotated[tuple[int, ...], Field(min_length=1, max_length=1024)] | None = None
+    """A list of whole numbers, for `IN :name`."""
+
+    _KINDS: ClassVar[tuple[str, ...]] = (
+        "string", "integer", "number", "decimal", "boolean", "date", "timestamp", "strings", "integers",
+    )  # fmt: skip
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[has(self.string), has(self.integer), has(self.number), has(self.decimal), has(self.boolean), "
+            "has(self.date), has(self.timestamp), has(self.strings), has(self.integers)]"
+            ".filter(x, x).size() == 1",
+            lambda self: sum(getattr(self, kind) is not None for kind in self._KINDS) == 1,
+            "a parameter is exactly one of string, integer, number, decimal, boolean, date, timestamp, strings and "
+            "integers",
+        ),
+    )
+
+    @property
+    def kind(self) -> str:
+        """The name of the field that is set."""
+        return next(k for k in self._KINDS if getattr(self, k) is not None)
+
+    @property
+    def raw(self) -> Any:
+        """The value as it was written."""
+        return getattr(self, self.kind)
+
+
+class Output(Model):
+    """Where the result goes, as parquet, in one atomic commit."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=1024, pattern=rf"^({BUCKET}(/{FOLDER}*)?|file://{FOLDER}+)$")]
+    """Folder of the table. Files appear under `<uri>/data/`, the log of commits under `<uri>/_commits/`."""
+    partition_by: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256, pattern=rf"^{FIRST}{WORD}*( {WORD}+)*$")], ...],
+        Field(max_length=MAX_PARTITION_COLUMNS),
+    ] = ()
+    """Columns of the result by whose values the files are laid out (`year=1994/`). They are left out of the files.
+    Their names are letters, digits, `_`, `-`, `.` and single spaces, for readers do not decode names of folders, and do
+    not begin with `_` or `.`, for pyarrow and Spark pass over such folders. `AS` renames a column."""
+    mode: OutputMode = OutputMode.ERROR_IF_EXISTS
+    """`errorIfExists` fails if the table has a commit already, `append` adds to it, `overwrite` replaces all of it."""
+    compression: Compression = Compression.ZSTD
+    """Compression of the files."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.partitionBy) || self.partitionBy.all(x, self.partitionBy.exists_one(y, x == y))",
+            lambda self: len(set(self.partition_by)) == len(self.partition_by),
+            "partitionBy names a column twice",
+            field_path=".partitionBy",
+        ),
+        Rule(
+            "!self.uri.startsWith('s3://') || !self.uri.matches('[^:]//|/[.]{1,2}(/|$)')",
+            lambda self: not self.uri.startswith("s3://") or not re.search(r"[^:]//|/[.]{1,2}(/|$)", self.uri),
+            "uri has an empty, '.' or '..' folder in it, which stores and readers take for different things",
+            field_path=".uri",
+        ),
+    )
+
+    @property
+    def folder(self) -> str:
+        """The URI with one `/` at its end."""
+        return self.uri.rstrip("/") + "/"
+
+
+Quantity = Annotated[
+    str,
+    Field(max_length=32, pattern=quantity.PATTERN, json_schema_extra={"x-kubernetes-int-or-string": True}),
+    # Last in this list: what stands behind a validator is not part of the JSON schema.
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+]
+
+
+class Resources(Model):
+    """Resources of each pod."""
+
+    requests: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
+    """Least amounts, by resource name: `{cpu: "4", memory: 16Gi}`. Fractions are written in quotes: `"0.5"`."""
+    limits: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
+    """Upper bounds, by resource name. A query that exceeds its memory limit fails with HostOutOfMemory."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || "
+            "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",
+            lambda self: all(
+                quantity.amount(least) <= quantity.amount(self.limits[name])
+                for name, least in self.requests.items()
+                if name in self.limits
+            ),
+            "a request is higher than the limit of the same resource",
+            field_path=".requests",
+        ),
+    )
+
+
+class Workers(Model):
+    """The pods that run the query."""
+
+    resources: Resources = Resources()
+    """CPU and memory of each pod. Left out: the operator's default."""
+
+
+class Runtime(Model):
+    """The software that runs the query."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")] | None = None
+    """Runtime image. Left out: the operator's default for the engine."""
+    image_pull_policy: Annotated[str, Field(pattern="^(Always|IfNotPresent|Never)$")] | None = None
+    """Kubernetes' own: Always, IfNotPresent or Never."""
+
+
+class Storage(Model):
+    """How the pods reach the object store. The operator itself never reads credentials."""
+
+    secret_name: ResourceName | None = None
+    """A Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if there
+    is one. Its keys become environment variables of the query's pods."""
+    service_account_name: ResourceName | None = None
+    """A ServiceAccount with a cloud identity (IRSA, Workload Identity). Left out: no token is mounted."""
+    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s@?#]+$")] | None = None
+    """URL of an S3 server other than AWS, without user or password in it. `http://` sends data and signatures
+    unencrypted."""
+    region: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Region of the buckets. Left out: us-east-1 with an `endpoint`, else what AWS says."""
+    path_style: bool | None = None
+    """Whether the bucket is in the path, not in the host name. Left out: yes with an `endpoint`."""
+
+
+class TemplateMetadata(Model):
+    """Metadata of the pods."""
+
+    labels: Annotated[Mapping[str, LabelValue], Field(max_length=64)] = {}
+    """More labels. Those of gpuquery.io and of Kubernetes itself are refused."""
+    annotations: Annotated[Mapping[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)] = {}
+    """More annotations. Those of gpuquery.io are refused."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!has(self.labels) || self.labels.all(k, !{list(RESERVED_LABEL_DOMAINS)}.exists(d, k.startsWith(d)))",
+            lambda self: not any(name.startswith(RESERVED_LABEL_DOMAINS) for name in self.labels),
+            f"labels of {', '.join(d.rstrip('/') for d in RESERVED_LABEL_DOMAINS)} belong to the operator or to "
+            "Kubernetes: choose other names",
+            field_path=".labels",
+        ),
+        Rule(
+            f"!has(self.annotations) || self.annotations.all(k, !k.startsWith('{GROUP}/'))",
+            lambda self: not any(name.startswith(f"{GROUP}/") for name in self.annotations),
+            f"annotations of {GROUP} belong to the operator: choose other names",
+            field_path=".annotations",
+        ),
+    )
+
+
+class LocalObjectReference(Model):
+    """An object in the job's namespace."""
+
+    name: ResourceName
+    """Its name."""
+
+
+class TemplateSpec(Model):
+    """What of a pod may be set: where it runs and what it is allowed to pull."""
+
+    node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=64)] = {}
+    """Labels that the node must have."""
+    tolerations: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=64)] = ()
+    """Taints that the pods tolerate."""
+    affinity: Mapping[str, Any] | None = None
+    """Affinity, as in a pod."""
+    topology_spread_constraints: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=16)] = ()
+    """Topology spread, as in a pod."""
+    priority_class_name: ResourceName | None = None
+    """PriorityClass of the pods."""
+    scheduler_name: ResourceName | None = None
+    """Another scheduler than the default one."""
+    runtime_class_name: ResourceName | None = None
+    """RuntimeClass of the pods."""
+    image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
+    """Secrets for the registry of the image: `[{name: my-registry}]`."""
+
+
+class Template(Model):
+    """Additions to the pods that the operator makes."""
+
+    metadata: TemplateMetadata = TemplateMetadata()
+    """Labels and annotations."""
+    spec: TemplateSpec = TemplateSpec()
+    """Scheduling and pull secrets."""
+
+
+class GpuQueryJobSpec(Model):
+    """What to run. Immutable, but for `activeDeadlineSeconds` and `ttlSecondsAfterFinished`."""
+
+    query: Query
+    """The query: exactly one of `sql`, `python` and `configMapKeyRef`."""
+    inputs: Annotated[tuple[Input, ...], Field(max_length=MAX_INPUTS)] = ()
+    """Tables that the query can read. At most 64."""
+    parameters: Annotated[Mapping[str, Parameter], Field(max_length=MAX_PARAMETERS)] = {}
+    """Typed values for the query, by name: `{since: {date: "1994-01-01"}}`. At most 64."""
+    output: Output
+    """Where the result goes."""
+    engine: EngineChoice = EngineChoice.AUTO
+    """Execution model. `cpu` is Polars' streaming engine and asks for no GPU; `auto` lets the operator choose."""
+    cluster: ClusterChoice = ClusterChoice.AUTO
+    """Cluster shape. `single` is one pod; `auto` lets the operator choose."""
+    workers: Workers = Workers()
+    """The pods that run the query."""
+    runtime: Runtime = Runtime()
+    """The software that runs the query."""
+    storage: Storage = Storage()
+    """How the pods reach the object store."""
+    template: Template = Template()
+    """Additions to the pods."""
+    backoff_limit: Annotated[int, Field(ge=0, le=100)] = 2
+    """How often a failed attempt is followed by another. Errors of the query or of its data are never retried, and
+    attempts whose node was taken away do not count."""
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    """Longest time from the first attempt's start to the end, in seconds. Then the job fails with DeadlineExceeded."""
+    start_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 600
+    """Longest time that an attempt may take until its pods are ready, in seconds. Then it fails with
+    StartDeadlineExceeded and holds nothing any longer."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
+    """When the finished job is deleted, in seconds after its end. Left out: never. The output stays."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!has(self.parameters) || self.parameters.all(k, k.matches('{IDENTIFIER}'))",
+            lambda self: all(re.match(IDENTIFIER, name) for name in self.parameters),
+            "a parameter's name is made of letters, digits and '_' and does not begin with a digit",
+            field_path=".parameters",
+        ),
+        Rule(
+            "!has(self.parameters) || !('true' in self.parameters || 'false' in self.parameters)",
+            lambda self: not {"true", "false"} & set(self.parameters),
+            "a parameter is called true or false: YAML reads n, y, on and off as such, so put the name in quotes",
+            field_path=".parameters",
+        ),
+        Rule(
+            "",  # the list's type says so: it is a map by name
+            lambda self: len({i.name for i in self.inputs}) == len(self.inputs),
+            "two inputs have the same name",
+            field_path=".inputs",
+        ),
+        Rule(
+            "!has(self.inputs) || self.inputs.all(i, "
+            "!(i.uri + '/').startsWith(self.output.uri + (self.output.uri.endsWith('/') ? '' : '/')))",
+            lambda self: not any((i.uri + "/").startswith(self.output.folder) for i in self.inputs),
+            "an input lies inside the output: the job would read what it writes",
+            field_path=".output",
+        ),
+        Rule(
+            "!has(self.inputs) || self.inputs.all(i, !i.uri.endsWith('/') || "
+            "!(self.output.uri + '/').startsWith(i.uri))",
+            lambda self: not any(i.uri.endswith("/") and self.output.folder.startswith(i.uri) for i in self.inputs),
+            "the output lies inside an input's folder: the next run would read what this one wrote",
+            field_path=".output",
+        ),
+        Rule(
+            f"!has(self.inputs) || self.inputs.all(i, !i.uri.matches('{ANY_DEPTH}') || "
+            "!(self.output.uri + '/').startsWith(i.uri.substring(0, i.uri.indexOf('**'))))",
+            lambda self: (
+                not any(
+                    re.search(ANY_DEPTH, i.uri) and self.output.folder.startswith(i.uri.split("**")[0])
+                    for i in self.inputs
+                )
+            ),
+            "the output lies where an input's ** looks: the next run would read what this one wrote",
+            field_path=".output",
+        ),
+    )
+    """Rules of one version of the object."""
+    immutable: ClassVar[tuple[str, ...]] = (
+        "query", "inputs", "parameters", "output", "engine", "cluster", "workers", "runtime", "storage", "template",
+        "backoffLimit", "startDeadlineSeconds",
+    )  # fmt: skip
+    """Fields that cannot change after the object was created (a transition rule of the CRD)."""

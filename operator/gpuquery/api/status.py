@@ -1,0 +1,136 @@
+"""What is so: `status` as frozen models, written by the operator only.
+
+Read back leniently: a newer operator may have written fields that this one does not know.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from gpuquery.api.schema import Lenient
+
+MAX_ATTEMPTS_SHOWN = 10
+
+
+class Condition(Lenient):
+    """One observation about the job, by the Kubernetes API conventions."""
+
+    type: Annotated[str, Field(max_length=64)]
+    """What it is about."""
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
+    """True, False or Unknown."""
+    reason: Annotated[str, Field(max_length=128)] = ""
+    """One word for programs."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """One sentence for people."""
+    last_transition_time: datetime | None = None
+    """When the status last flipped."""
+    observed_generation: int | None = None
+    """Generation of the spec that it speaks about."""
+
+
+class PlanStatus(Lenient):
+    """What the spec was resolved to."""
+
+    engine: str
+    """Execution model."""
+    cluster: str
+    """Cluster shape."""
+    image: str
+    """Runtime image."""
+    replicas: int
+    """Pods."""
+    gpus: int
+    """GPUs in each pod."""
+    why: str
+    """The choice in one sentence."""
+    query_digest: str
+    """SHA-256 of the query's text: all attempts run the same."""
+
+
+class AttemptStatus(Lenient):
+    """One attempt to run the query."""
+
+    id: int
+    """Number of the attempt, from 1."""
+    started: datetime
+    """When its pods were asked for."""
+    ready: datetime | None = None
+    """When all its pods had become ready."""
+    ended: datetime | None = None
+    """When its last pod was gone."""
+    reason: str | None = None
+    """Class of its failure."""
+    message: str | None = None
+    """First cause of its failure."""
+    exit_code: int | None = None
+    """Exit code of its container."""
+    node: str | None = None
+    """Node of its first pod."""
+
+
+class ProgressStatus(Lenient):
+    """How far the running attempt is. Best effort; written at most every five seconds."""
+
+    phase: str
+    """What it does: planning, running, committing, publishing."""
+    percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Share of the input that was read, where the engine tells."""
+    files: int = 0
+    """Files uploaded."""
+    rows: int = 0
+    """Rows written."""
+    bytes: int = 0
+    """Bytes uploaded."""
+    updated_at: datetime | None = None
+    """When it was read."""
+
+
+class OutputStatus(Lenient):
+    """What was committed."""
+
+    uri: str
+    """Folder that plain readers scan."""
+    version: int
+    """Number of the commit in the table's log."""
+    files: int
+    """Files of this commit."""
+    rows: int
+    """Rows of this commit."""
+    bytes: int
+    """Bytes of this commit."""
+    partitions: int
+    """Partition folders of this commit."""
+
+
+class GpuQueryJobStatus(Lenient):
+    """What is so. Written by the operator only."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that the status speaks about."""
+    state: str | None = None
+    """One word: Pending, Accepted, Starting, Ready, Running, Retrying, Finishing, Complete or Failed."""
+    conditions: tuple[Condition, ...] = ()
+    """Accepted, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly one of the last two becomes True,
+    once no pod of the job is alive."""
+    plan: PlanStatus | None = None
+    """What the spec was resolved to."""
+    attempt: int | None = None
+    """Number of the current or last attempt."""
+    attempts: tuple[AttemptStatus, ...] = ()
+    """The last ten attempts."""
+    counted_failures: int | None = None
+    """Failed attempts that count against `backoffLimit`."""
+    progress: ProgressStatus | None = None
+    """How far the running attempt is."""
+    output: OutputStatus | None = None
+    """What was committed."""
+    warnings: tuple[str, ...] = ()
+    """What the query's author should know about the result."""
+    start_time: datetime | None = None
+    """When the first attempt started."""
+    completion_time: datetime | None = None
+    """When the job ended and its last pod was gone."""
