@@ -16,7 +16,7 @@ from gpuquery.api.spec import GpuQueryJobSpec
 from gpuquery.api.types import GpuQueryJob
 
 NAME = f"{PLURAL}.{GROUP}"
-HEADER = "# Generated from operator/gpuquery/api/types.py by `make generate`. Do not edit.\n"
+HEADER = "# Generated from operator/gpuquery/api/ by `make generate`. Do not edit.\n"
 DROPPED = {"title", "additionalProperties", "const", "$defs"}
 LIST_KEYS = {"inputs": "name", "conditions": "type"}
 """Lists that server-side apply merges by a key, and in which the key must not come twice."""
