@@ -62,7 +62,7 @@ def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline
 
 @pytest.mark.parametrize(
     ("image", "word"),
-    [("localhost/no-such-image:v0", "no-such-image"), ("not a name", "not a name")],
+    [("localhost/no-such-image:v0", "no-such-image"), ("localhost/UpperCase:v0", "UpperCase")],
     ids=["an image that is nowhere", "a name that is none"],
 )
 def test_an_image_that_cannot_be_pulled_is_named(bench: Bench, image: str, word: str) -> None:
