@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,8 +120,11 @@ class Bench:
         return [u["Key"] for u in found.get("Uploads", [])]
 
     def commits(self, output: str) -> list[str]:
-        """Return the commit records of an output folder (a prefix in the bucket)."""
-        return [k for k in self.keys(f"{output}/_commits/") if k.endswith(".json")]
+        """Return the commit records of an output folder (a prefix in the bucket); a fence commits nothing."""
+        client = self.lake.client()
+        records = [k for k in self.keys(f"{output}/_commits/") if k.endswith(".json")]
+        bodies = {k: client.get_object(Bucket="lake", Key=k)["Body"].read() for k in records}
+        return [k for k, body in bodies.items() if json.loads(body)["mode"] != "fence"]
 
 
 def condition(job: Mapping[str, Any], kind: str) -> dict[str, Any] | None:

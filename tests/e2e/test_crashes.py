@@ -25,6 +25,8 @@ SELECT = "SELECT n_name, n_regionkey FROM nation"
 LINES = "SELECT * FROM lineitem"
 METRICS_PORT = 19090
 KILLS = 10
+HELD = 20.0
+"""Seconds that a part of an upload is held up: long enough for any machine to act in the middle of it."""
 
 
 class HostOperator:
@@ -169,8 +171,8 @@ def test_one_attempt_of_one_pod_costs_fewer_than_ten_writes(bench: Bench, host_o
 
 
 def slow_uploads(seconds: float) -> Rule:
-    """Delay every part of an upload."""
-    return Rule(Action.DELAY, method="PUT", target="partNumber=", seconds=seconds)
+    """Delay every part of an upload, and after them the list of what was uploaded."""
+    return Rule(Action.DELAY, method="PUT", target="partNumber=|_staging/.*/rank-[0-9]+[.]json", seconds=seconds)
 
 
 def test_a_pod_killed_while_it_uploads_leaves_one_commit_and_nothing_partial(
@@ -178,7 +180,7 @@ def test_a_pod_killed_while_it_uploads_leaves_one_commit_and_nothing_partial(
 ) -> None:
     name = fresh("upload")
     slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
-    proxy.rules.append(slow_uploads(1.0))
+    proxy.rules.append(slow_uploads(HELD))
     with Watched(bench, f"out/{name}/") as watched:
         slow.apply(slow.job(name, sql=LINES, inputs=tpch("lineitem"), output={"partitionBy": ["l_shipmode"]}))
         wait_until(lambda: proxy.count("PUT", "partNumber=") >= 2, timeout=90, what="an upload")
@@ -196,7 +198,7 @@ def test_a_pod_killed_while_it_uploads_leaves_one_commit_and_nothing_partial(
 def test_a_store_that_is_away_for_ten_seconds_delays_and_no_more(bench: Bench, proxy: FaultProxy) -> None:
     name = fresh("outage")
     slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
-    proxy.rules.append(slow_uploads(0.5))
+    proxy.rules.append(slow_uploads(3.0))
     slow.apply(slow.job(name, sql=LINES, inputs=tpch("lineitem"), output={"partitionBy": ["l_shipmode"]}))
     wait_until(lambda: proxy.count("PUT", "partNumber=") >= 1, timeout=90, what="an upload")
     proxy.down()
@@ -212,7 +214,7 @@ def test_a_store_that_is_away_for_ten_seconds_delays_and_no_more(bench: Bench, p
 def test_a_job_deleted_while_it_uploads_leaves_nothing(bench: Bench, proxy: FaultProxy) -> None:
     name = fresh("deleted")
     slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
-    proxy.rules.append(slow_uploads(1.0))
+    proxy.rules.append(slow_uploads(3.0))
     slow.apply(slow.job(name, sql=LINES, inputs=tpch("lineitem"), output={"partitionBy": ["l_shipmode"]}))
     wait_until(lambda: proxy.count("PUT", "partNumber=") >= 2, timeout=90, what="an upload")
     bench.cluster.run("delete", "gqj", name, "-n", bench.namespace, "--wait=false")
