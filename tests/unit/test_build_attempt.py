@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB, LABEL_JOB_UID, MAX_NAME_LENGTH, PLAN_KEY
-from gpuquery.api.spec import Resources
+from gpuquery.api.pods import Resources
 from gpuquery.build.attempt import attempt_objects
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan

@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import ValidationError
 
 from gpuquery import app
-from gpuquery.api.spec import Resources
+from gpuquery.api.pods import Resources
 from gpuquery.app.serve import STUCK_SECONDS, Health, metrics_page, probes
 from gpuquery.app.settings import Settings
 from gpuquery.app.watch import Sightings

@@ -17,6 +17,8 @@ class ConditionType(StrEnum):
 
     ACCEPTED = "Accepted"
     """The spec was resolved to a plan."""
+    PREFLIGHT = "Preflight"
+    """The query was checked without a GPU and can run. If not, reason and message say what is wrong with it."""
     CLUSTER_READY = "ClusterReady"
     """All pods of the current attempt are ready. If not, reason and message say what holds them up."""
     RUNNING = "Running"
@@ -41,6 +43,8 @@ class State(StrEnum):
     """The query's ConfigMap is not there yet."""
     ACCEPTED = "Accepted"
     """The spec was resolved."""
+    PREFLIGHT = "Preflight"
+    """The query is being checked in a pod without GPU."""
     STARTING = "Starting"
     """Pods were asked for and are not all ready."""
     READY = "Ready"

@@ -30,6 +30,31 @@ class Failure(StrEnum):
 
     The message names line and column, and the names that are known. `gpuquery validate` finds most of these beforehand.
     """
+    INVALID_COMBINATION = "InvalidCombination"
+    """Engine, cluster, release and options do not fit together.
+
+    The message names the field, its value, and the releases and engines that can do what was asked.
+    """
+    UNKNOWN_RELEASE = "UnknownRelease"
+    """There is no such RAPIDS release, or this operator does not know it.
+
+    The message lists those that it knows. Choose one of them in `runtime.release`, or install a newer operator.
+    """
+    RELEASE_MISMATCH = "ReleaseMismatch"
+    """The image holds another RAPIDS release than the job asks for.
+
+    Correct `runtime.release` or `runtime.image`: the message names both.
+    """
+    UNSUPPORTED_QUERY = "UnsupportedQuery"
+    """The GPU engine of this release cannot run a part of the query.
+
+    The message names the operation. Write it another way, choose another release, or `engine: cpu`.
+    """
+    SCHEMA_MISMATCH = "SchemaMismatch"
+    """An input is not what its `schema` says.
+
+    The message names every column that differs, with what was wanted and what was found. Correct the data or `schema`.
+    """
     INVALID_INPUT = "InvalidInput"
     """An input cannot be read: no file matches, the files' schemas clash, or they are not of the declared format.
 
@@ -155,6 +180,16 @@ class Reason(StrEnum):
     """The spec was resolved to a plan; the message says to which and why."""
     PENDING = "Pending"
     """The job waits for what its spec refers to; the message names it."""
+    PASSED = "Passed"
+    """The preflight found nothing that keeps the query from running."""
+    IN_POD = "InPod"
+    """The same checks run in the query's own pod before the engine starts."""
+    SKIPPED = "Skipped"
+    """`spec.preflight` is `never`."""
+    CHECKING = "Checking"
+    """The preflight's pod is at work or on its way."""
+    DRY_RUN = "DryRun"
+    """`spec.dryRun`: the preflight passed, and nothing else was to be done."""
     STARTING = "Starting"
     """The pods are on their way."""
     UNSCHEDULABLE = "Unschedulable"
@@ -202,6 +237,14 @@ class Event(StrEnum):
     """The spec was resolved: engine, pods, and why."""
     REJECTED = "Rejected"
     """The spec cannot be run, whoever tries."""
+    DEPRECATED = "Deprecated"
+    """The spec uses a field that a later version will not have; the message names its successor."""
+    DEFAULT_CHANGES = "DefaultChanges"
+    """The engine was left to a default that a coming release changes."""
+    PREFLIGHT_PASSED = "PreflightPassed"
+    """The query was checked without a GPU: sizes, and what the author should know."""
+    PREFLIGHT_FAILED = "PreflightFailed"
+    """The query cannot run: the class and the finding. No GPU was asked for."""
     ATTEMPT_STARTED = "AttemptStarted"
     """The pods of an attempt were asked for."""
     ATTEMPT_FAILED = "AttemptFailed"

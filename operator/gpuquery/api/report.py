@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
-from gpuquery.api.status import OutputStatus
+from gpuquery.api.status import OutputStatus, PreflightStatus
 
 MAX_REPORT_BYTES = 4096
 _CUT = " ..."
@@ -50,6 +50,8 @@ class Report(Lenient):
 
     committed: OutputStatus | None = None
     """What was committed; null means that the attempt failed."""
+    preflight: PreflightStatus | None = None
+    """What the preflight found: from a preflight's pod that found nothing wrong, and beside `committed`."""
     failure: Failure | None = None
     """Class of the failure."""
     message: str = ""

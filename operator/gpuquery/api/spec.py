@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from gpuquery.api import quantity
-from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
+from gpuquery.api.choices import ClusterChoice, EngineChoice, PreflightChoice, SchedulerChoice
+from gpuquery.api.contract import Contract
+from gpuquery.api.names import ResourceName
+from gpuquery.api.pods import Runtime, Storage, Template, Workers
 from gpuquery.api.schema import Model, Rule
 
 MAX_INLINE_QUERY = 262_144
@@ -32,9 +34,6 @@ FOLDER = r"[^\s*?\[\]{}]"
 FIRST = r"[\p{L}\p{M}\p{N}-]"
 WORD = r"[\p{L}\p{M}\p{N}_.-]"
 """Characters of a partition column's name: nothing that readers would have to decode, or would pass over."""
-ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-"""Name of an object of Kubernetes."""
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=r"\S")]
 ANY_DEPTH = r"[*][*](/[*]([.]parquet)?)?$"
 """A glob that takes in every parquet file below it."""
@@ -86,20 +85,6 @@ class Compression(StrEnum):
     SNAPPY = "snappy"
     GZIP = "gzip"
     UNCOMPRESSED = "uncompressed"
-
-
-class EngineChoice(StrEnum):
-    """Execution models."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-
-
-class ClusterChoice(StrEnum):
-    """Cluster shapes."""
-
-    AUTO = "auto"
-    SINGLE = "single"
 
 
 class ConfigMapKeyRef(Model):
@@ -157,6 +142,8 @@ class Input(Model):
     """Whether `key=value` folders become columns. Left out: yes for folders and for globs that have a `=`."""
     csv: CsvOptions | None = None
     """Only with CSV files."""
+    contract: Annotated[Contract | None, Field(alias="schema")] = None
+    """What its columns must be. A job whose input is otherwise fails with SchemaMismatch before the query runs."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -268,132 +255,6 @@ class Output(Model):
         return self.uri.rstrip("/") + "/"
 
 
-Quantity = Annotated[
-    str,
-    Field(max_length=32, pattern=quantity.PATTERN, json_schema_extra={"x-kubernetes-int-or-string": True}),
-    # Last in this list: what stands behind a validator is not part of the JSON schema.
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
-]
-
-
-class Resources(Model):
-    """Resources of each pod."""
-
-    requests: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
-    """Least amounts, by resource name: `{cpu: "4", memory: 16Gi}`. Fractions are written in quotes: `"0.5"`."""
-    limits: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
-    """Upper bounds, by resource name. A query that exceeds its memory limit fails with HostOutOfMemory."""
-
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || "
-            "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",
-            lambda self: all(
-                quantity.amount(least) <= quantity.amount(self.limits[name])
-                for name, least in self.requests.items()
-                if name in self.limits
-            ),
-            "a request is higher than the limit of the same resource",
-            field_path=".requests",
-        ),
-    )
-
-
-class Workers(Model):
-    """The pods that run the query."""
-
-    resources: Resources = Resources()
-    """CPU and memory of each pod. Left out: the operator's default."""
-
-
-class Runtime(Model):
-    """The software that runs the query."""
-
-    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")] | None = None
-    """Runtime image. Left out: the operator's default for the engine."""
-    image_pull_policy: Annotated[str, Field(pattern="^(Always|IfNotPresent|Never)$")] | None = None
-    """Kubernetes' own: Always, IfNotPresent or Never."""
-
-
-class Storage(Model):
-    """How the pods reach the object store. The operator itself never reads credentials."""
-
-    secret_name: ResourceName | None = None
-    """A Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if there
-    is one. Its keys become environment variables of the query's pods."""
-    service_account_name: ResourceName | None = None
-    """A ServiceAccount with a cloud identity (IRSA, Workload Identity). Left out: no token is mounted."""
-    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s@?#]+$")] | None = None
-    """URL of an S3 server other than AWS, without user or password in it. `http://` sends data and signatures
-    unencrypted."""
-    region: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    """Region of the buckets. Left out: us-east-1 with an `endpoint`, else what AWS says."""
-    path_style: bool | None = None
-    """Whether the bucket is in the path, not in the host name. Left out: yes with an `endpoint`."""
-
-
-class TemplateMetadata(Model):
-    """Metadata of the pods."""
-
-    labels: Annotated[Mapping[str, LabelValue], Field(max_length=64)] = {}
-    """More labels. Those of gpuquery.io and of Kubernetes itself are refused."""
-    annotations: Annotated[Mapping[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)] = {}
-    """More annotations. Those of gpuquery.io are refused."""
-
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            f"!has(self.labels) || self.labels.all(k, !{list(RESERVED_LABEL_DOMAINS)}.exists(d, k.startsWith(d)))",
-            lambda self: not any(name.startswith(RESERVED_LABEL_DOMAINS) for name in self.labels),
-            f"labels of {', '.join(d.rstrip('/') for d in RESERVED_LABEL_DOMAINS)} belong to the operator or to "
-            "Kubernetes: choose other names",
-            field_path=".labels",
-        ),
-        Rule(
-            f"!has(self.annotations) || self.annotations.all(k, !k.startsWith('{GROUP}/'))",
-            lambda self: not any(name.startswith(f"{GROUP}/") for name in self.annotations),
-            f"annotations of {GROUP} belong to the operator: choose other names",
-            field_path=".annotations",
-        ),
-    )
-
-
-class LocalObjectReference(Model):
-    """An object in the job's namespace."""
-
-    name: ResourceName
-    """Its name."""
-
-
-class TemplateSpec(Model):
-    """What of a pod may be set: where it runs and what it is allowed to pull."""
-
-    node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=64)] = {}
-    """Labels that the node must have."""
-    tolerations: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=64)] = ()
-    """Taints that the pods tolerate."""
-    affinity: Mapping[str, Any] | None = None
-    """Affinity, as in a pod."""
-    topology_spread_constraints: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=16)] = ()
-    """Topology spread, as in a pod."""
-    priority_class_name: ResourceName | None = None
-    """PriorityClass of the pods."""
-    scheduler_name: ResourceName | None = None
-    """Another scheduler than the default one."""
-    runtime_class_name: ResourceName | None = None
-    """RuntimeClass of the pods."""
-    image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
-    """Secrets for the registry of the image: `[{name: my-registry}]`."""
-
-
-class Template(Model):
-    """Additions to the pods that the operator makes."""
-
-    metadata: TemplateMetadata = TemplateMetadata()
-    """Labels and annotations."""
-    spec: TemplateSpec = TemplateSpec()
-    """Scheduling and pull secrets."""
-
-
 class GpuQueryJobSpec(Model):
     """What to run. Immutable, but for `activeDeadlineSeconds` and `ttlSecondsAfterFinished`."""
 
@@ -406,9 +267,22 @@ class GpuQueryJobSpec(Model):
     output: Output
     """Where the result goes."""
     engine: EngineChoice = EngineChoice.AUTO
-    """Execution model. `cpu` is Polars' streaming engine and asks for no GPU; `auto` lets the operator choose."""
+    """Execution model: `tasks` (task graphs, RAPIDS 25.08 to 26.04), `rapidsmpf` (asynchronous coroutine networks) or
+    `cpu` (Polars' own streaming engine, no GPU). `auto` lets the operator choose; `status.plan.why` says why."""
     cluster: ClusterChoice = ClusterChoice.AUTO
-    """Cluster shape. `single` is one pod; `auto` lets the operator choose."""
+    """Cluster shape: `single` is one process on at most one GPU, `distributed` one process for each GPU. `auto` lets
+    the operator choose from the number of GPUs and the size of the data."""
+    scheduler: SchedulerChoice | None = None
+    """Deprecated: `synchronous` is `cluster: single`, `distributed` is `cluster: distributed`. Not beside `cluster`."""
+    executor_options: Annotated[Mapping[str, Any], Field(max_length=64)] = {}
+    """Options of the engine, by the name that the release gives them: `{target_partition_size: 1.5GB}`. Checked against
+    the release when the job is accepted."""
+    preflight: PreflightChoice = PreflightChoice.AUTO
+    """When the query is checked in a pod without GPU before GPUs are asked for: `always`, `never`, or with `auto` for
+    more than one GPU and wherever the size of the data decides."""
+    dry_run: bool = False
+    """Stops after the preflight: the job is Complete when the query can run, and nothing is read but what the preflight
+    reads, nothing written, no GPU asked for."""
     workers: Workers = Workers()
     """The pods that run the query."""
     runtime: Runtime = Runtime()
@@ -477,6 +351,6 @@ class GpuQueryJobSpec(Model):
     """Rules of one version of the object."""
     immutable: ClassVar[tuple[str, ...]] = (
         "query", "inputs", "parameters", "output", "engine", "cluster", "workers", "runtime", "storage", "template",
-        "backoffLimit", "startDeadlineSeconds",
+        "backoffLimit", "startDeadlineSeconds", "scheduler", "executorOptions", "preflight", "dryRun",
     )  # fmt: skip
     """Fields that cannot change after the object was created (a transition rule of the CRD)."""

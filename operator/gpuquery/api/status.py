@@ -39,16 +39,47 @@ class PlanStatus(Lenient):
     """Execution model."""
     cluster: str
     """Cluster shape."""
+    release: str | None = None
+    """RAPIDS release."""
     image: str
     """Runtime image."""
     replicas: int
     """Pods."""
     gpus: int
     """GPUs in each pod."""
+    sizing: str | None = None
+    """What the number of pods and the sizes rest on, in one sentence."""
     why: str
     """The choice in one sentence."""
     query_digest: str
     """SHA-256 of the query's text: all attempts run the same."""
+
+
+class PreflightStatus(Lenient):
+    """What was found out about the query without a GPU."""
+
+    release: str | None = None
+    """RAPIDS release in the image."""
+    polars: str
+    """Version of Polars in the image."""
+    files: int = 0
+    """Files that the query reads."""
+    rows: int = 0
+    """Rows in them, before any filter."""
+    input_bytes: int = 0
+    """Bytes in memory of the columns and row groups that the optimized plan reads."""
+    peak_bytes: int = 0
+    """Bytes of the estimated working set, with the factors of joins, sorts and groups."""
+    io_bound: bool = True
+    """Whether reading is expected to take longer than computing."""
+    basis: str = ""
+    """What the sizes rest on, in one sentence."""
+    fallbacks: tuple[str, ...] = ()
+    """Parts of the plan that run on one partition whatever the number of GPUs."""
+    warnings: tuple[str, ...] = ()
+    """What the query's author should know before it runs."""
+    finished: datetime | None = None
+    """When it ended."""
 
 
 class AttemptStatus(Lenient):
@@ -112,12 +143,14 @@ class GpuQueryJobStatus(Lenient):
     observed_generation: int | None = None
     """Generation of the spec that the status speaks about."""
     state: str | None = None
-    """One word: Pending, Accepted, Starting, Ready, Running, Retrying, Finishing, Complete or Failed."""
+    """One word: Pending, Accepted, Preflight, Starting, Ready, Running, Retrying, Finishing, Complete or Failed."""
     conditions: tuple[Condition, ...] = ()
-    """Accepted, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly one of the last two becomes True,
-    once no pod of the job is alive."""
+    """Accepted, Preflight, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly one of the last two
+    becomes True, once no pod of the job is alive."""
     plan: PlanStatus | None = None
     """What the spec was resolved to."""
+    preflight: PreflightStatus | None = None
+    """What was found out about the query without a GPU."""
     attempt: int | None = None
     """Number of the current or last attempt."""
     attempts: tuple[AttemptStatus, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json
 
-from gpuquery.api.spec import Resources
+from gpuquery.api.pods import Resources
 from gpuquery.plan.defaults import Defaults
 
 PREFIX = "GPUQUERY_"

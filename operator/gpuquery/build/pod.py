@@ -12,7 +12,7 @@ from gpuquery.api.labels import (
     SCRATCH_DIRECTORY,
     TERMINATION_LOG,
 )
-from gpuquery.api.spec import Storage
+from gpuquery.api.pods import Storage
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan

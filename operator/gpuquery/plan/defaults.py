@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from gpuquery.api.spec import Resources
+from gpuquery.api.pods import Resources
 
 
 class Defaults(BaseModel):

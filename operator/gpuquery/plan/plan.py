@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from gpuquery.api.schema import Model
 from gpuquery.api.spec import Input, Output, Parameter
@@ -23,6 +23,15 @@ class Language(StrEnum):
 
     SQL = "sql"
     PYTHON = "python"
+
+
+class Purpose(StrEnum):
+    """What the pod is for."""
+
+    QUERY = "query"
+    """Run the query and commit its result."""
+    PREFLIGHT = "preflight"
+    """Check everything that can be known without a GPU, report it, and end."""
 
 
 class JobRef(Model):
@@ -57,13 +66,21 @@ class Plan(Model):
     attempt: int
     """Number of the attempt, from 1."""
     engine: str
-    """Name of an engine (entry point group `gpuquery.engines`): cpu."""
+    """Name of an engine (entry point group `gpuquery.engines`): cpu, tasks or rapidsmpf."""
     cluster: str
-    """Cluster shape: single."""
+    """Cluster shape: single or distributed."""
     replicas: int = 1
     """Pods."""
     gpus: int = 0
     """GPUs in each pod."""
+    release: str = ""
+    """RAPIDS release that the image must hold, such as 26.10; empty with the engine cpu."""
+    purpose: Purpose = Purpose.QUERY
+    """Whether the pod runs the query, or only checks it."""
+    executor_options: Mapping[str, Any] = {}
+    """Options of the engine, complete and valid for the release, under the release's own names."""
+    gpu_memory: int = 0
+    """Bytes of memory of one GPU, for estimates; 0 with the engine cpu."""
     language: Language
     """Language of the query."""
     query: str

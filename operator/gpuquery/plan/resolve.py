@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.pods import Storage
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import (
     ENDINGS,
     MAX_CONFIGMAP_QUERY,
-    ClusterChoice,
-    EngineChoice,
     Input,
     InputFormat,
     Parameter,
-    Storage,
 )
 from gpuquery.api.status import PlanStatus
 from gpuquery.api.types import GpuQueryJob

@@ -73,7 +73,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
     wanted = [
         Condition(type=kind, status=told[kind][0], reason=told[kind][1], message=told[kind][2][:MAX_MESSAGE],
                   observed_generation=job.metadata.generation)
-        for kind in ConditionType
+        for kind in ConditionType if kind in told
     ]  # fmt: skip
     conditions = merged(before.conditions, wanted, now=now)
     attempt, committed = account.attempt, account.committed if account.ended else None

@@ -1,0 +1,11 @@
+"""Types of names that Kubernetes gives rules for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""Name of an object of Kubernetes."""
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]

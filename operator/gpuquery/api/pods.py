@@ -1,0 +1,163 @@
+"""What a user may say about the pods: how many, with which resources, which image, and where they run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from gpuquery.api import quantity
+from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
+from gpuquery.api.names import LabelValue, ResourceName
+from gpuquery.api.schema import Model, Rule
+
+Quantity = Annotated[
+    str,
+    Field(max_length=32, pattern=quantity.PATTERN, json_schema_extra={"x-kubernetes-int-or-string": True}),
+    # Last in this list: what stands behind a validator is not part of the JSON schema.
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+]
+
+
+class Resources(Model):
+    """Resources of each pod."""
+
+    requests: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
+    """Least amounts, by resource name: `{cpu: "4", memory: 16Gi}`. Fractions are written in quotes: `"0.5"`."""
+    limits: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
+    """Upper bounds, by resource name. A query that exceeds its memory limit fails with HostOutOfMemory."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || "
+            "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",
+            lambda self: all(
+                quantity.amount(least) <= quantity.amount(self.limits[name])
+                for name, least in self.requests.items()
+                if name in self.limits
+            ),
+            "a request is higher than the limit of the same resource",
+            field_path=".requests",
+        ),
+    )
+
+
+Replicas = Annotated[
+    str,
+    Field(max_length=4, pattern="^(auto|[1-9][0-9]{0,3})$", json_schema_extra={"x-kubernetes-int-or-string": True}),
+    # Last in this list: what stands behind a validator is not part of the JSON schema.
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+]
+
+
+class Workers(Model):
+    """The pods that run the query."""
+
+    replicas: Replicas = "auto"
+    """Pods: a number, or `auto`. With `auto` and a GPU engine the size of the data decides, else it is 1."""
+    gpus: Annotated[int, Field(ge=0, le=16)] | None = None
+    """GPUs in each pod. Left out: 1 with a GPU engine, none with `cpu`."""
+    resources: Resources = Resources()
+    """CPU and memory of each pod. Left out: the operator's default."""
+
+
+class Runtime(Model):
+    """The software that runs the query."""
+
+    release: Annotated[str, Field(max_length=16, pattern=r"^[0-9]{2}[.][0-9]{2}$")] | None = None
+    """RAPIDS release, in quotes: `"26.10"`. Left out: the operator's default. With `image`, what that image holds."""
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")] | None = None
+    """Runtime image. Left out: the operator's image of the release, or of the engine `cpu`."""
+    image_pull_policy: Annotated[str, Field(pattern="^(Always|IfNotPresent|Never)$")] | None = None
+    """Kubernetes' own: Always, IfNotPresent or Never."""
+
+
+class Storage(Model):
+    """How the pods reach the object store. The operator itself never reads credentials."""
+
+    secret_name: ResourceName | None = None
+    """A Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if there
+    is one. Its keys become environment variables of the query's pods."""
+    service_account_name: ResourceName | None = None
+    """A ServiceAccount with a cloud identity (IRSA, Workload Identity). Left out: no token is mounted."""
+    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s@?#]+$")] | None = None
+    """URL of an S3 server other than AWS, without user or password in it. `http://` sends data and signatures
+    unencrypted."""
+    region: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Region of the buckets. Left out: us-east-1 with an `endpoint`, else what AWS says."""
+    path_style: bool | None = None
+    """Whether the bucket is in the path, not in the host name. Left out: yes with an `endpoint`."""
+
+
+class TemplateMetadata(Model):
+    """Metadata of the pods."""
+
+    labels: Annotated[Mapping[str, LabelValue], Field(max_length=64)] = {}
+    """More labels. Those of gpuquery.io and of Kubernetes itself are refused."""
+    annotations: Annotated[Mapping[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)] = {}
+    """More annotations. Those of gpuquery.io are refused."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!has(self.labels) || self.labels.all(k, !{list(RESERVED_LABEL_DOMAINS)}.exists(d, k.startsWith(d)))",
+            lambda self: not any(name.startswith(RESERVED_LABEL_DOMAINS) for name in self.labels),
+            f"labels of {', '.join(d.rstrip('/') for d in RESERVED_LABEL_DOMAINS)} belong to the operator or to "
+            "Kubernetes: choose other names",
+            field_path=".labels",
+        ),
+        Rule(
+            f"!has(self.annotations) || self.annotations.all(k, !k.startsWith('{GROUP}/'))",
+            lambda self: not any(name.startswith(f"{GROUP}/") for name in self.annotations),
+            f"annotations of {GROUP} belong to the operator: choose other names",
+            field_path=".annotations",
+        ),
+    )
+
+
+class LocalObjectReference(Model):
+    """An object in the job's namespace."""
+
+    name: ResourceName
+    """Its name."""
+
+
+class EnvVar(Model):
+    """An environment variable of the query's process."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """Its name."""
+    value: Annotated[str, Field(max_length=4096)]
+    """Its value. Never a secret: everyone who may read the job reads it."""
+
+
+class TemplateSpec(Model):
+    """What of a pod may be set: where it runs and what it is allowed to pull."""
+
+    node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=64)] = {}
+    """Labels that the node must have."""
+    tolerations: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=64)] = ()
+    """Taints that the pods tolerate."""
+    affinity: Mapping[str, Any] | None = None
+    """Affinity, as in a pod."""
+    topology_spread_constraints: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=16)] = ()
+    """Topology spread, as in a pod."""
+    priority_class_name: ResourceName | None = None
+    """PriorityClass of the pods."""
+    scheduler_name: ResourceName | None = None
+    """Another scheduler than the default one."""
+    runtime_class_name: ResourceName | None = None
+    """RuntimeClass of the pods."""
+    image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
+    """Secrets for the registry of the image: `[{name: my-registry}]`."""
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
+    """Environment variables of the query's process: `[{name: CUDF_POLARS__EXECUTOR__FALLBACK_MODE, value: raise}]`."""
+
+
+class Template(Model):
+    """Additions to the pods that the operator makes."""
+
+    metadata: TemplateMetadata = TemplateMetadata()
+    """Labels and annotations."""
+    spec: TemplateSpec = TemplateSpec()
+    """Scheduling and pull secrets."""
