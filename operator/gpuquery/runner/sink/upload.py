@@ -44,7 +44,7 @@ class _File:
     path: str
     values: Mapping[str, str | None]
     piece: int
-    chunks: deque[bytes] = field(default_factory=deque)
+    chunks: deque[memoryview] = field(default_factory=deque)
     held: int = 0
     sent: int = 0
     pieces: list[Future[str]] = field(default_factory=list)
@@ -129,7 +129,7 @@ class Uploads:
             if file.sealed:
                 self.fail(JobError(Failure.INTERNAL_ERROR, f"{file.path} was written to after its end"))
                 self.check()
-            file.chunks.append(data)
+            file.chunks.append(memoryview(data))
             file.held += len(data)
             hold = min(HOLD_MOST, max(HOLD_LEAST, file.sent // HOLD_SHARE))
             while file.held >= file.piece + hold:
@@ -248,7 +248,11 @@ class DeferredFile(io.RawIOBase):
 
 
 def _take(file: _File, size: int) -> bytes:
-    """Take exactly `size` bytes off the front: equal pieces, as some S3 servers demand."""
+    """Take exactly `size` bytes off the front: equal pieces, as some S3 servers demand.
+
+    Views, so that what is left of a chunk is not copied for every piece that is cut from it: a chunk may be the whole
+    result of a query.
+    """
     taken, left = [], size
     while left:
         chunk = file.chunks.popleft()
@@ -258,7 +262,7 @@ def _take(file: _File, size: int) -> bytes:
         taken.append(chunk)
         left -= len(chunk)
     file.held -= size
-    return taken[0] if len(taken) == 1 else b"".join(taken)
+    return b"".join(taken)
 
 
 def _wait(piece: Future[str], seconds: float) -> None:
