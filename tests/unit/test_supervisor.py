@@ -1,5 +1,6 @@
 """The supervisor as a real process: how a query may end, and what is told while it runs."""
 
+import ctypes
 import json
 import os
 import signal
@@ -87,6 +88,34 @@ def test_sigterm_withdraws_what_was_staged_within_five_seconds(held, tmp_path):
     assert "SIGTERM" in report.message
     assert [p for p in (tmp_path / "out").rglob("*.parquet*") if p.is_file()] == []
     assert list((tmp_path / "out" / "_commits").glob("*.json")) == []
+
+
+def takes(status: dict[str, str], number: int) -> bool:
+    """Whether the kernel may hand this thread a signal that was sent to its process."""
+    return not int(status["SigBlk"], 16) >> (number - 1) & 1
+
+
+def test_an_order_to_stop_that_another_thread_of_the_query_takes_is_obeyed(held):
+    query = held.query_process()
+    other = next(
+        thread
+        for thread, status in held.threads().items()
+        if int(status["Tgid"]) == query != thread and takes(status, signal.SIGTERM)
+    )
+    assert ctypes.CDLL(None).tgkill(query, other, signal.SIGTERM) == 0
+    began = time.monotonic()
+    _, report = held.end(10)
+    assert time.monotonic() - began < 5
+    assert report.failure is Failure.WORKER_LOST
+    assert "stopped by SIGTERM before the result was committed" in report.message
+
+
+def test_no_thread_of_the_supervisor_but_the_one_that_handles_it_takes_an_order_to_stop(held):
+    until(lambda: held.get("/healthz")[0] == 200)
+    threads = {n: status for n, status in held.threads().items() if int(status["Tgid"]) == held.process.pid}
+    assert len(threads) > 2
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        assert [n for n, status in threads.items() if takes(status, number)] == [held.process.pid]
 
 
 def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code(monkeypatch):

@@ -29,6 +29,8 @@ ABORT_SECONDS = 4.0
 """How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""
 COMMIT_SECONDS = 15.0
 """How long a commit that has begun may go on after the order to stop: half of one helps nobody."""
+SIGNAL_SECONDS = 0.2
+"""How late the main thread may learn of a signal that another thread took."""
 STACK_BYTES = 64 << 20
 """Stack of the query's thread: Polars descends into nested expressions by recursion, and an overflow is a crash. Only
 what is used of it takes memory."""
@@ -61,7 +63,10 @@ class Attempt:
             threading.Thread(target=self._work, name="query", daemon=True).start()
         finally:
             threading.stack_size(usual)
-        self._done.wait()
+        # Not one long wait: the kernel may hand a signal to a thread that is just being made. Its handler runs in this
+        # thread all the same, but nothing wakes it for that.
+        while not self._done.wait(SIGNAL_SECONDS):
+            pass
         return self._report or self._failed(JobError(Failure.INTERNAL_ERROR, "the attempt ended without a report"))
 
     def stop(self, why: str) -> Report:

@@ -27,6 +27,7 @@ from gpuquery.runner import oom
 
 GRACE_SECONDS = 22
 """From SIGTERM to SIGKILL of the query process; the kubelet kills the pod after 30."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, child.stop)
     signal.signal(signal.SIGALRM, child.kill)
+    # The kernel may hand a signal to a thread that is just being made, and nothing would wake this one to handle it. So
+    # the threads that answer, and those that they make, take none.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     _answer(child, args.port)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     status = child.wait()
     line = child.report() or _obituary(child, status, oom.kills() > kills)
     try:
