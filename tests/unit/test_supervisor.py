@@ -139,6 +139,74 @@ def test_a_query_process_that_crashes_in_native_code_is_a_lost_worker(held):
     _, report = held.end(10)
     assert report.failure is Failure.WORKER_LOST
     assert "SIGSEGV" in report.message
+    assert "Segmentation fault" in held.stderr, "the log shows the stacks"
+
+
+CRASH = """
+import os, signal
+from gpuquery.runner.sink.posix import PosixStore
+from gpuquery.runner.sink.sink import Sink
+from gpuquery.runner.sink.upload import Uploads
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+def crash(*_):
+    os.kill(os.getpid(), signal.SIGSEGV)
+    signal.pause()
+
+fail = Uploads.fail
+PosixStore.upload = full
+{crashing}
+
+def query(inputs, params):
+    return inputs["t"]
+"""
+
+
+@pytest.mark.parametrize(
+    "crashing",
+    [
+        pytest.param("Uploads.fail = lambda self, exc: (fail(self, exc), crash())", id="while Polars lets go"),
+        pytest.param("Sink.abort = crash", id="while it withdraws"),
+    ],
+)
+def test_a_fault_is_told_though_the_process_crashes_afterwards(tmp_path, numbers, crashing):
+    source = CRASH.format(crashing=crashing)
+    pod = Pod(tmp_path, plan(tmp_path, source, language="python", inputs={"t": numbers}))
+    code, report = pod.end()
+    assert (code, report.failure) == (1, Failure.SCRATCH_FULL)
+    assert "No space left" in report.message
+    assert report.query_started is not None
+    assert "died of signal 11 (SIGSEGV) after" in pod.stderr
+
+
+def test_a_wrong_query_is_told_though_the_process_crashes_afterwards(tmp_path, numbers):
+    source = CRASH.format(crashing="Sink.abort = crash").replace('return inputs["t"]', 'raise ValueError("a mistake")')
+    code, report = Pod(tmp_path, plan(tmp_path, source, language="python", inputs={"t": numbers})).end()
+    assert (code, report.failure) == (1, Failure.USER_ERROR)
+    assert "a mistake" in report.message
+
+
+def test_an_order_to_stop_is_told_though_the_process_crashes_afterwards(tmp_path, numbers):
+    source = CRASH.format(crashing="Sink.abort = crash").replace(
+        'return inputs["t"]', "os.kill(os.getpid(), signal.SIGTERM)\n    signal.pause()"
+    )
+    code, report = Pod(tmp_path, plan(tmp_path, source, language="python", inputs={"t": numbers})).end()
+    assert (code, report.failure) == (1, Failure.WORKER_LOST)
+    assert report.message == "stopped by SIGTERM before the result was committed"
+
+
+def test_a_report_that_a_dying_process_did_not_finish_does_not_count():
+    fd = os.memfd_create("report")
+    child = supervisor.Child(None, progress_fd=-1, report_fd=fd)
+    assert child.report() == ""
+    os.write(fd, b'{"failure":')
+    assert child.report() == ""
+    os.write(fd, b'"UserError"}\n{"failure":"Work')
+    assert child.report() == '{"failure":"UserError"}'
+    os.write(fd, b'erLost"}\n')
+    assert child.report() == '{"failure":"WorkerLost"}'
 
 
 def test_a_query_process_that_ends_without_a_word_is_told(tmp_path):

@@ -44,7 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _answer(child, args.port)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     status = child.wait()
-    line = child.report() or _obituary(child, status, oom.kills() > kills)
+    line = child.report()
+    if not line:
+        line = _obituary(child, status, oom.kills() > kills)
+    elif status < 0:
+        _log(f"the query process died of {_name(status)} after it had told how it ends")
     try:
         args.termination_log.write_text(line)
     except OSError as exc:
@@ -116,9 +120,10 @@ class Child:
                 return self.process.returncode
 
     def report(self) -> str:
-        """Return the report it has left; empty if there is none."""
+        """Return the last report that it has left whole; empty if there is none."""
         size = os.fstat(self.report_fd).st_size
-        return os.pread(self.report_fd, size, 0).decode(errors="replace")
+        *lines, _ = os.pread(self.report_fd, size, 0).decode(errors="replace").split("\n")
+        return lines[-1] if lines else ""
 
 
 def _answer(child: Child, port: int) -> None:
@@ -156,10 +161,13 @@ def _obituary(child: Child, status: int, oom_killed: bool) -> str:
         failure = Failure.WORKER_LOST
         message = f"stopped by SIGTERM before the result was committed{' and killed' if child.killed else ''}"
     else:
-        name = signal.Signals(-status).name
-        failure, message = Failure.WORKER_LOST, f"the query process died of signal {-status} ({name})"
+        failure, message = Failure.WORKER_LOST, f"the query process died of {_name(status)}"
     _log(f"failed: {failure.value}: {message}")
     return Report(failure=failure, message=message, finished=datetime.now(UTC)).to_line()
+
+
+def _name(status: int) -> str:
+    return f"signal {-status} ({signal.Signals(-status).name})"
 
 
 def _log(line: str) -> None:

@@ -35,6 +35,7 @@ HOLD_LEAST, HOLD_MOST, HOLD_SHARE = 1 * MIB, 8 * MIB, 8
 """How much of a file's end is held back, so that its metadata is at hand when the row count is wanted."""
 
 Progress = Callable[[int, int, int], None]
+OnFault = Callable[[JobError], None]
 
 
 @dataclass
@@ -58,13 +59,21 @@ class _File:
 class Uploads:
     """All uploads of one rank. `open` and what it returns may be used from many threads."""
 
-    def __init__(self, store: Store, *, stop: threading.Event, on_progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        stop: threading.Event,
+        on_progress: Progress | None = None,
+        on_fault: OnFault | None = None,
+    ) -> None:
         self._store = store
         self._stop = stop
         self._on_progress = on_progress
+        self._on_fault = on_fault
         self._pool = ThreadPoolExecutor(THREADS, "upload")
         self._room = threading.BoundedSemaphore(UNDER_WAY)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may close a file anywhere
         self._files: list[_File] = []
         self._open = 0
         self._totals = [0, 0, 0]
@@ -152,7 +161,10 @@ class Uploads:
         if fault is not exc:
             fault.__cause__ = exc
         with self._lock:
+            first = self._fault is None
             self._fault = self._fault or fault
+        if first and self._on_fault is not None and not self._stop.is_set():
+            self._on_fault(fault)
 
     def check(self) -> None:
         """Raise the first fault, or that the attempt was told to stop: what Polars makes of it later says less."""
