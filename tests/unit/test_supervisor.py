@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -260,6 +261,14 @@ def test_secrets_of_the_environment_stand_in_no_report_and_in_no_log(tmp_path):
     assert report.failure is Failure.USER_ERROR
     assert "query.py line 3" in report.message
     assert "planted-secret-value" not in report.to_line() + pod.stderr
+
+
+def test_a_query_gives_memory_back_in_the_way_that_every_kernel_keeps_safe(tmp_path):
+    source = f"import os\ndef query(inputs, params):\n    raise ValueError(os.environ[{supervisor.ALLOCATOR!r}])\n"
+    wanted = plan(tmp_path, source, language="python")
+    _, report = Pod(tmp_path, wanted, **{supervisor.ALLOCATOR: "narenas:3"}).end()
+    assert re.findall(r"muzzy_decay_ms:(-?\d+)", report.message)[-1] == "0", "the last one counts"
+    assert "narenas:3" in report.message
 
 
 def test_a_report_that_is_too_long_is_cut_to_what_the_kubelet_keeps(tmp_path):

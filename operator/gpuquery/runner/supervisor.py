@@ -27,6 +27,12 @@ from gpuquery.runner import oom
 
 GRACE_SECONDS = 22
 """From SIGTERM to SIGKILL of the query process; the kubelet kills the pod after 30."""
+ALLOCATOR = "_RJEM_MALLOC_CONF"
+"""Variable that Polars hands its memory allocator."""
+SAFE_PAGES = "muzzy_decay_ms:0"
+"""No memory is given back by MADV_FREE, as Polars would have it: with NUMA balancing and at a container's memory limit,
+kernels of RHEL 9 can lose what is written to such memory later, so that results change silently or the process crashes
+(pola-rs/polars#29061). It is the allocator's own default."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 
 
@@ -89,6 +95,7 @@ class Child:
                 sys.executable, "-m", "gpuquery.runner.query", "--plan", str(plan),
                 "--report", f"/proc/self/fd/{report}", "--progress-fd", str(write_end),
             ],
+            env={**os.environ, ALLOCATOR: ",".join(filter(None, [SAFE_PAGES, os.environ.get(ALLOCATOR)]))},
             pass_fds=(report, write_end),
             process_group=0,
         )  # fmt: skip
