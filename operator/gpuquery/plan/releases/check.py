@@ -94,7 +94,7 @@ def unknown(release: Release, name: str) -> str:
     near = difflib.get_close_matches(name, release.options, n=1)
     if near:
         return f"{here}: did you mean {near[0]}?"
-    return f"{here}: use {listed(sorted(release.options))}"
+    return f"{here}: use {listed(sorted(n for n, option in release.options.items() if not option.instead))}"
 
 
 def belongs(release: Release, option: Option, engine: EngineChoice, cluster: ClusterChoice) -> None:

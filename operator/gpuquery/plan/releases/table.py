@@ -1,4 +1,4 @@
-"""Every RAPIDS release that is known, with what it can do. Data only; `make test-releases` compares it with the packages.
+"""Every RAPIDS release that is known, with what it can do. Data: `make test-releases` compares it with the packages.
 
 Upstream references: `cudf#N` is an issue or pull request of NVIDIA/cudf on GitHub, `distributed#N` of dask/distributed.
 """

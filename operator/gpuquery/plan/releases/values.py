@@ -44,8 +44,8 @@ def size(text: str) -> int:
     found = _SIZE.fullmatch(text)
     unit = found[2] if found else "?"
     # 10 m is ten thousandths to Kubernetes, so a unit without B is taken only as Kubernetes writes it.
-    known = re.fullmatch(r"(?i)([kmgt]?)(i?)b|([kMGT]?)|([KMGT]i)", unit)
-    if found is None or known is None or re.fullmatch("(?i)ib", unit):
+    known = re.fullmatch(r"(?i:[kmgt]i?b|b)|[kMGT]?|[KMGT]i", unit)
+    if found is None or known is None:
         raise OptionError(f"is no size: {EXAMPLE}")
     letter = unit[:1].lower() if unit.lower() != "b" else ""
     amount = Decimal(found[1]) * Decimal(1024 if "i" in unit.lower() else 1000) ** _POWERS[letter]
@@ -60,6 +60,7 @@ def read(option: Option, value: Any) -> Any:
         if option.nullable or option.can_be_off:
             return None
         raise OptionError("is no value: leave it out")
+    number: float
     match option.kind:
         case OptionKind.BYTES:
             number = size(value) if isinstance(value, str) else _whole(value, f"is no size: {EXAMPLE}")
