@@ -1,0 +1,120 @@
+"""Combination: why engine, cluster, release, pods and GPUs do not fit together, and what would.
+
+The API server refuses what it can see (`api/combinations.py`); here is what depends on the operator, on defaults or on
+the release table. Every message names field, value and way out, and the releases and engines that can.
+"""
+
+from __future__ import annotations
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.combinations import GPU_ENGINES, listed
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.plan import releases
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.rejected import Rejected, invalid
+from gpuquery.plan.wishes import Wish, Wishes
+
+WITH_GPU = 'engine "tasks" or "rapidsmpf"'
+
+
+def without_gpu(asked: Wishes) -> Rejected | None:
+    """Refuse what a job on the CPU cannot have."""
+    why = f'engine is "cpu" (by {asked.engine.source})' if asked.engine.value == EngineChoice.CPU else "workers.gpus is 0"
+    if asked.cluster.firm and asked.cluster.value == ClusterChoice.DISTRIBUTED:
+        return invalid(
+            f'{asked.cluster.source} is "distributed", and {why}: without a GPU a query runs in one process: use '
+            f'cluster "single", or {WITH_GPU} with workers.gpus of at least 1'
+        )
+    if (asked.replicas or 1) > 1:
+        return invalid(
+            f"workers.replicas is {asked.replicas}, and {why}: without a GPU a query runs in one pod: use 1, or "
+            f"{WITH_GPU} with workers.gpus of at least 1"
+        )
+    if (asked.gpus or 0) > 0:
+        return invalid(f"workers.gpus is {asked.gpus}, and {why}: remove workers.gpus, or use {WITH_GPU}")
+    if asked.engine.value in GPU_ENGINES and asked.engine.firm:
+        return invalid(
+            f'{asked.engine.source} is "{asked.engine.value}", and {why}: remove workers.gpus, or use engine "cpu"'
+        )
+    if asked.options:
+        return invalid(f"executorOptions are options of a GPU engine, and {why}: remove them, or use {WITH_GPU}")
+    return None
+
+
+def with_gpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults) -> Rejected | None:
+    """Refuse what a job on GPUs cannot have, whatever the release."""
+    name = defaults.gpu_resource
+    own = job.spec.workers.resources
+    if name in own.requests or name in own.limits:
+        return invalid(f"workers.resources names {name}: remove it, and say in workers.gpus how many each pod gets")
+    if asked.cluster.firm and asked.cluster.value == ClusterChoice.SINGLE:
+        for field, number in (("gpus", asked.gpus), ("replicas", asked.replicas)):
+            if (number or 1) > 1:
+                return invalid(
+                    f'workers.{field} is {number}, and {asked.cluster.source} is "single", one process on one GPU: use '
+                    '1, or cluster "distributed"'
+                )
+    return None
+
+
+def refused(asked: Wishes, release: releases.Release) -> Rejected:
+    """Refuse what the release cannot run, and say which releases and engines can."""
+    engines = [EngineChoice(asked.engine.value)] if _firm(asked.engine) else list(GPU_ENGINES)
+    shapes = [ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED]
+    clusters = [ClusterChoice(asked.cluster.value)] if _firm(asked.cluster) else _possible(asked, shapes)
+    name = f"{_words(asked.engine, engines)} x {' or '.join(clusters)}"
+    because = [release.cells[e, c].because for e in engines for c in clusters if (e, c) in release.cells]
+    why = "; ".join(dict.fromkeys(text for text in because if text)) or "it has no such engine"
+    can = [r for e in engines for c in clusters for r in releases.runnable(e, c, releases=releases.names())]
+    others = [e for e in GPU_ENGINES for c in clusters if e not in engines and releases.runs(release, e, c)]
+    elsewhere = [c for c in shapes for e in engines if c not in clusters and releases.runs(release, e, c)]
+    ways = []
+    if can:
+        ways.append(f"one of the releases {listed(sorted(set(can)))} in runtime.release")
+    if others:
+        ways.append(f'engine "{others[0]}", which {release.name} runs as {" or ".join(clusters)}')
+    if elsewhere and asked.replicas in (None, 1) and asked.gpus in (None, 1):
+        ways.append(f'cluster "{elsewhere[0]}"')
+    if not ways:
+        ways.append('engine "cpu"')
+    return invalid(
+        f"RAPIDS {release.name} ({_of(asked.release, 'runtime.release')}) cannot run {name}: {why}: "
+        f"use {', or '.join(ways)}"
+    )
+
+
+def no_image(release: str, asked: Wishes, defaults: Defaults) -> Rejected:
+    """Refuse a release for which the operator has no image."""
+    have = ", ".join(sorted(defaults.runtime_images)) or "none"
+    cpu = "" if asked.gpu else ', or use engine "cpu"'
+    return invalid(
+        f"{_of(asked.release, 'runtime.release')} is {release}, and this operator has no runtime image of it (it has: "
+        f"{have}): set runtime.image, or ask the administrator to add it to the Helm value runtime.images{cpu}"
+    )
+
+
+def numbers(asked: Wishes, defaults: Defaults) -> tuple[int, int, str | None]:
+    """Return pods, GPUs in each, and what that rests on, of a distributed job."""
+    gpus = asked.gpus or defaults.gpus
+    if asked.replicas is not None:
+        return asked.replicas, gpus, None
+    # The least that is distributed, until sizes are known.
+    return (1 if gpus > 1 else 2), gpus, "the size of the data is not known: the fewest pods with more than one GPU"
+
+
+def _firm(wish: Wish) -> bool:
+    return wish.firm and wish.value is not None
+
+
+def _possible(asked: Wishes, shapes: list[ClusterChoice]) -> list[ClusterChoice]:
+    return shapes[1:] if (asked.replicas or 1) * (asked.gpus or 1) > 1 else shapes
+
+
+def _words(wish: Wish, engines: list[EngineChoice]) -> str:
+    if _firm(wish):
+        return f'{wish.source} "{wish.value}"'
+    return " or ".join(engines)
+
+
+def _of(wish: Wish, field: str) -> str:
+    return field if wish.firm else f"{field}, by {wish.source}"
