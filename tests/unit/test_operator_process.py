@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from gpuquery import app
 from gpuquery.api.pods import Resources
+from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.app.serve import STUCK_SECONDS, Health, metrics_page, probes
 from gpuquery.app.settings import Settings
 from gpuquery.app.watch import Sightings
@@ -98,14 +99,15 @@ async def test_metrics_count_requests_by_verb_and_jobs_by_state_without_names() 
     client = RecordingClient()
     client.requests["apply", "200"] = 3
     metrics = Metrics(client, WorkQueue())
-    metrics.state(("marts", "revenue"), "Running")
-    metrics.state(("marts", "gone"), "Running")
+    running = GpuQueryJobStatus(state="Running", plan=plan_status("tasks"))
+    metrics.seen(("marts", "revenue"), running, running)
+    metrics.seen(("marts", "gone"), running, running)
     metrics.retain({("marts", "revenue")})
     metrics.reconciled(0.01, "ok")
     async with TestClient(TestServer(metrics_page(metrics))) as page, page.get("/metrics") as answer:
         text = await answer.text()
     assert 'gpuquery_api_requests_total{code="200",verb="apply"} 3.0' in text
-    assert 'gpuquery_jobs{state="Running"} 1.0' in text
+    assert 'gpuquery_jobs{engine="tasks",state="Running"} 1.0' in text
     assert 'gpuquery_reconcile_seconds_count{result="ok"} 1.0' in text
     assert "process_resident_memory_bytes" in text
     assert "revenue" not in text

@@ -125,7 +125,7 @@ class LocalObjectReference(Model):
 
 
 RESERVED_VARIABLES = (
-    "AWS_.*", "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES", "CUDF_POLARS__EXECUTOR",
+    "AWS_.*", "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
     "HOME", "JOB_COMPLETION_INDEX", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "POLARS_MAX_THREADS", "PYTHON.*", "TMPDIR",
 )  # fmt: skip
 """Environment variables that the operator, the image, the kubelet or the device plugin sets; expressions for a whole
@@ -170,7 +170,8 @@ class TemplateSpec(Model):
             f"!has(self.env) || self.env.all(e, !e.name.matches('{RESERVED_VARIABLE}'))",
             lambda self: not any(re.match(RESERVED_VARIABLE, variable.name) for variable in self.env),
             f"{', '.join(name.replace('.*', '*') for name in RESERVED_VARIABLES)} belong to the operator, the image or "
-            "the node: credentials come from storage, GPUs from workers.gpus, threads from workers.resources.limits.cpu",
+            "the node: credentials come from storage, GPUs from workers.gpus, threads from the CPU limit of "
+            "workers.resources",
             field_path=".env",
         ),
         Rule(

@@ -7,11 +7,12 @@ The order in which it is decided, and what it falls back to:
 2. The cluster: as asked; else `distributed` for more than one GPU and `single` for one; else by the size of the data;
    else `single`.
 3. The engine: as asked; else the one of `tasks` and `rapidsmpf` that the release runs on this cluster. Where it runs
-   both, `tasks`, but for the jobs that the roll-out sends to `rapidsmpf`; the roll-out never trades a right result for a
-   cell that may write rows twice.
+   both, `tasks`, but for the jobs that the roll-out sends to `rapidsmpf`, which it never does where only `tasks` is
+   known to write every row once.
 4. Where the release runs neither on a cluster that was not asked for, the other cluster.
 
-What was asked for is never changed: it is refused. Once decided it stays for all attempts of the job.
+What was asked for is never changed: it is refused. What `status.plan` tells was decided, and stays for all attempts of
+the job; before a preflight of its own has ended nothing stands there, for the sizes may change it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,7 @@ from dataclasses import dataclass, replace
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.combinations import GPU_ENGINES
-from gpuquery.api.conditions import ConditionType, find
-from gpuquery.api.reasons import Failure, Reason
-from gpuquery.api.status import GpuQueryJobStatus, PlanStatus
+from gpuquery.api.reasons import Failure
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import combination, releases, wishes
 from gpuquery.plan.defaults import Defaults
@@ -52,18 +51,9 @@ class Choice:
     default_changes: str | None = None
 
 
-def decided(status: GpuQueryJobStatus) -> PlanStatus | None:
-    """Return the plan that was told, if it may not change any more.
-
-    Until a preflight of its own has ended, the plan is what is known so far: the sizes may change it.
-    """
-    checked = find(status.conditions, ConditionType.PREFLIGHT)
-    return None if checked is not None and checked.reason == Reason.CHECKING else status.plan
-
-
 def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choice | Rejected:
     """Choose for a job. `local`: it runs on this machine, where no image matters."""
-    told = decided(job.status)
+    told = job.status.plan
     if told is not None:
         return Choice(
             engine=EngineChoice(told.engine),
@@ -125,7 +115,7 @@ def _on_gpus(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool
     if release is None:
         return Rejected(
             Failure.UNKNOWN_RELEASE,
-            f'{_field(asked.release, "runtime.release")} is "{name}", and this operator knows RAPIDS '
+            f'{combination.of(asked.release, "runtime.release")} is "{name}", and this operator knows RAPIDS '
             f"{', '.join(releases.names())}: choose one of them in runtime.release, or install a newer operator",
         )
     rejected = combination.with_gpu(job, asked, defaults)
@@ -140,13 +130,11 @@ def _on_gpus(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool
     return _numbered(asked, defaults, replace(found, release=name, image=image), release)
 
 
-def _runnable(
-    job: GpuQueryJob, asked: Wishes, defaults: Defaults, release: releases.Release
-) -> Iterator[Choice]:
+def _runnable(job: GpuQueryJob, asked: Wishes, defaults: Defaults, release: releases.Release) -> Iterator[Choice]:
     """Yield what the release can run of what was asked for, the best first; `why` is the reason alone."""
     for cluster, because_cluster in _clusters(asked, defaults):
         for engine, because_engine in _engines(job, asked, defaults, release, cluster):
-            if releases.runs(release, engine, cluster):
+            if combination.runs(release, engine, cluster):
                 why = "; ".join(filter(None, (because_engine, because_cluster, f"release {_by(asked.release)}")))
                 yield Choice(engine=engine, cluster=cluster, image="", why=why)
 
@@ -187,12 +175,12 @@ def _engines(
         yield EngineChoice(wish.value), f"engine {_by(wish)}"
         if wish.firm:
             return
-    can = [engine for engine in GPU_ENGINES if releases.runs(release, engine, cluster)]
+    can = [engine for engine in GPU_ENGINES if combination.runs(release, engine, cluster)]
     if len(can) == 1:
         yield can[0], f"{can[0]} is what RAPIDS {release.name} runs as {cluster}{_unheeded(wish, can[0])}"
         return
     percentage = defaults.rapidsmpf_percentage
-    both = releases.safe(release, RAPIDSMPF, cluster) or not releases.safe(release, TASKS, cluster)
+    both = combination.safe(release, RAPIDSMPF, cluster) or not combination.safe(release, TASKS, cluster)
     if both and lot(job) < percentage:
         yield RAPIDSMPF, f"rapidsmpf by the roll-out, which has {percentage} % of the jobs"
     yield TASKS, f"tasks is what RAPIDS {release.name} means by auto"
@@ -227,8 +215,8 @@ def _changes(asked: Wishes, choice: Choice, release: releases.Release) -> str | 
     names = releases.names()
     for name in names[names.index(release.name) + 1 :]:
         later = releases.find(name)
-        if later is not None and not releases.runs(later, choice.engine, choice.cluster):
-            others = [e for e in GPU_ENGINES if releases.runs(later, e, choice.cluster)]
+        if later is not None and not combination.runs(later, choice.engine, choice.cluster):
+            others = [e for e in GPU_ENGINES if combination.runs(later, e, choice.cluster)]
             if others:
                 return (
                     f'engine was left open, and RAPIDS {release.name} means "{choice.engine}" by it; from {name} on it '
@@ -242,10 +230,6 @@ def _by(wish: Wish) -> str:
     if not wish.source.startswith("spec."):
         return f"by {wish.source}"
     return "as the spec asks"
-
-
-def _field(wish: Wish, field: str) -> str:
-    return field if wish.firm else f"{field} (by {wish.source})"
 
 
 def _unheeded(wish: Wish, chosen: str) -> str:

@@ -17,9 +17,22 @@ from gpuquery.plan.wishes import Wish, Wishes
 WITH_GPU = 'engine "tasks" or "rapidsmpf"'
 
 
+def runs(release: releases.Release, engine: EngineChoice, cluster: ClusterChoice) -> bool:
+    """Whether a release runs an engine on a cluster shape with a right result."""
+    cell = release.cells.get((engine, cluster))
+    return cell is not None and cell.way is not None
+
+
+def safe(release: releases.Release, engine: EngineChoice, cluster: ClusterChoice) -> bool:
+    """Whether a result that every rank holds in full is written once."""
+    cell = release.cells.get((engine, cluster))
+    return cell is not None and cell.way is not None and cell.replicated_safe
+
+
 def without_gpu(asked: Wishes) -> Rejected | None:
     """Refuse what a job on the CPU cannot have."""
-    why = f'engine is "cpu" (by {asked.engine.source})' if asked.engine.value == EngineChoice.CPU else "workers.gpus is 0"
+    cpu = asked.engine.value == EngineChoice.CPU
+    why = f'{of(asked.engine, "engine")} is "cpu"' if cpu else "workers.gpus is 0"
     if asked.cluster.firm and asked.cluster.value == ClusterChoice.DISTRIBUTED:
         return invalid(
             f'{asked.cluster.source} is "distributed", and {why}: without a GPU a query runs in one process: use '
@@ -59,15 +72,16 @@ def with_gpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults) -> Rejected | 
 
 def refused(asked: Wishes, release: releases.Release) -> Rejected:
     """Refuse what the release cannot run, and say which releases and engines can."""
-    engines = [EngineChoice(asked.engine.value)] if _firm(asked.engine) else list(GPU_ENGINES)
     shapes = [ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED]
-    clusters = [ClusterChoice(asked.cluster.value)] if _firm(asked.cluster) else _possible(asked, shapes)
+    engine, cluster = asked.engine.value, asked.cluster.value
+    engines = [EngineChoice(engine)] if engine and asked.engine.firm else list(GPU_ENGINES)
+    clusters = [ClusterChoice(cluster)] if cluster and asked.cluster.firm else _possible(asked, shapes)
     name = f"{_words(asked.engine, engines)} x {' or '.join(clusters)}"
     because = [release.cells[e, c].because for e in engines for c in clusters if (e, c) in release.cells]
     why = "; ".join(dict.fromkeys(text for text in because if text)) or "it has no such engine"
-    can = [r for e in engines for c in clusters for r in releases.runnable(e, c, releases=releases.names())]
-    others = [e for e in GPU_ENGINES for c in clusters if e not in engines and releases.runs(release, e, c)]
-    elsewhere = [c for c in shapes for e in engines if c not in clusters and releases.runs(release, e, c)]
+    can = [r for e in engines for c in clusters for r in releases.runnable(e, c)]
+    others = [e for e in GPU_ENGINES for c in clusters if e not in engines and runs(release, e, c)]
+    elsewhere = [c for c in shapes for e in engines if c not in clusters and runs(release, e, c)]
     ways = []
     if can:
         ways.append(f"one of the releases {listed(sorted(set(can)))} in runtime.release")
@@ -78,7 +92,7 @@ def refused(asked: Wishes, release: releases.Release) -> Rejected:
     if not ways:
         ways.append('engine "cpu"')
     return invalid(
-        f"RAPIDS {release.name} ({_of(asked.release, 'runtime.release')}) cannot run {name}: {why}: "
+        f"RAPIDS {release.name} ({of(asked.release, 'runtime.release')}) cannot run {name}: {why}: "
         f"use {', or '.join(ways)}"
     )
 
@@ -88,7 +102,7 @@ def no_image(release: str, asked: Wishes, defaults: Defaults) -> Rejected:
     have = ", ".join(sorted(defaults.runtime_images)) or "none"
     cpu = "" if asked.gpu else ', or use engine "cpu"'
     return invalid(
-        f"{_of(asked.release, 'runtime.release')} is {release}, and this operator has no runtime image of it (it has: "
+        f"{of(asked.release, 'runtime.release')} is {release}, and this operator has no runtime image of it (it has: "
         f"{have}): set runtime.image, or ask the administrator to add it to the Helm value runtime.images{cpu}"
     )
 
@@ -102,19 +116,16 @@ def numbers(asked: Wishes, defaults: Defaults) -> tuple[int, int, str | None]:
     return (1 if gpus > 1 else 2), gpus, "the size of the data is not known: the fewest pods with more than one GPU"
 
 
-def _firm(wish: Wish) -> bool:
-    return wish.firm and wish.value is not None
-
-
 def _possible(asked: Wishes, shapes: list[ClusterChoice]) -> list[ClusterChoice]:
     return shapes[1:] if (asked.replicas or 1) * (asked.gpus or 1) > 1 else shapes
 
 
 def _words(wish: Wish, engines: list[EngineChoice]) -> str:
-    if _firm(wish):
+    if wish.firm and wish.value:
         return f'{wish.source} "{wish.value}"'
     return " or ".join(engines)
 
 
-def _of(wish: Wish, field: str) -> str:
-    return field if wish.firm else f"{field}, by {wish.source}"
+def of(wish: Wish, field: str) -> str:
+    """Name a field, and where its value comes from if not from the field itself."""
+    return wish.source if wish.firm else f"{field} (by {wish.source})"

@@ -1,14 +1,14 @@
 """What the administrator decides for all jobs: the defaults that a spec leaves open.
 
-For all of them in the operator's settings, for those of a namespace in its annotations. What a job says itself wins over
-both; the order of all places stands in `plan/choose.py`.
+For all of them in the operator's settings, for those of a namespace in its annotations. What a job says itself wins
+over both; the order of all places stands in `plan/wishes.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.pods import Resources
@@ -16,6 +16,13 @@ from gpuquery.api.pods import Resources
 RELEASE_FIELD = "{release}"
 """What stands for the release in `runtime_image_pattern`."""
 NEWEST = max(ReleaseChoice)
+
+
+def checked_pattern(pattern: str) -> str:
+    """Return a pattern for images; raises ValueError if all releases would get one image."""
+    if pattern and RELEASE_FIELD not in pattern:
+        raise ValueError(f"has no {RELEASE_FIELD} in it: each release has an image of its own")
+    return pattern
 
 
 class Defaults(BaseModel):
@@ -57,13 +64,6 @@ class Defaults(BaseModel):
     """Most pods that are chosen for a job with `workers.replicas: auto`."""
     annotations: Mapping[str, str] = {}
     """Annotations of the job's namespace, as they are."""
-
-    @field_validator("runtime_image_pattern")
-    @classmethod
-    def _has_a_place_for_the_release(cls, pattern: str) -> str:
-        if pattern and RELEASE_FIELD not in pattern:
-            raise ValueError(f"has no {RELEASE_FIELD} in it: each release has an image of its own")
-        return pattern
 
     def in_namespace(self, annotations: Mapping[str, str] | None) -> Defaults:
         """Return the defaults of a namespace with these annotations."""

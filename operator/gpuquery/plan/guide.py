@@ -1,10 +1,9 @@
 """The guide: which engine and cluster suit which amount of data.
 
 One table: `auto` goes by it, and docs/write-a-job.md shows it. Sizes are bytes in memory of what the optimized plan
-reads, as the preflight estimates them. The limits assume GPUs of 80 GB and follow from them: RAPIDS' own default splits
-the input into partitions of 2.5 % of a GPU's memory, so one GPU streams through several times its memory as long as
-joins, sorts and groups keep little; from about half of its memory on more GPUs are faster, and beyond a few times of it
-needed.
+reads, as the preflight estimates them. The limits are rules of thumb for GPUs of 80 GB, scaled to other sizes, and were
+not measured on GPUs: up to about half of its memory one GPU holds input and working set together; beyond that joins,
+sorts and groups spill, and more GPUs help.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from gpuquery.api.choices import ClusterChoice
 
 GB = 10**9
 TB = 10**12
+GPU_MEMORY = 80 * 2**30
+"""Bytes of the GPUs that the table has in mind."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,16 @@ GUIDE = (
     Advice(1 * GB, False, ClusterChoice.SINGLE, "none", "a GPU pod starts slower than Polars reads this on the CPU"),
     Advice(50 * GB, True, ClusterChoice.SINGLE, "1", "it fits one GPU, and nothing is sent over a network"),
     Advice(500 * GB, True, ClusterChoice.DISTRIBUTED, "2 to 8", "one node's GPUs: joins and groups exceed one of them"),
-    Advice(5 * TB, True, ClusterChoice.DISTRIBUTED, "8 to 64", "several nodes: shuffles need the memory of all of them"),
+    Advice(5 * TB, True, ClusterChoice.DISTRIBUTED, "8 to 64", "several nodes: shuffles need all of their memory"),
     Advice(None, True, ClusterChoice.DISTRIBUTED, "64 or more", "spills where it has to; give it scratch volumes too"),
 )
 """In order of size."""
 
 
-def advise(size: int) -> Advice:
-    """Return the advice for a number of bytes in memory."""
-    return next(row for row in GUIDE if row.below is None or size < row.below)
+def advise(size: int, gpu_memory: int = GPU_MEMORY) -> Advice:
+    """Return the advice for a number of bytes in memory and GPUs of that many bytes."""
+    scale = gpu_memory / GPU_MEMORY
+    return next(row for row in GUIDE if row.below is None or size < row.below * (scale if row.gpu else 1))
 
 
 def amount(size: int) -> str:

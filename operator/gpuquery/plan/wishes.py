@@ -14,31 +14,22 @@ other two are defaults for many jobs: where one does not fit what a job says, it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice, SchedulerChoice
-from gpuquery.api.combinations import GPU_ENGINES, listed, many_pods
+from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
+from gpuquery.api.combinations import GPU_ENGINES, listed
 from gpuquery.api.labels import ANNOTATION_CLUSTER, ANNOTATION_ENGINE, ANNOTATION_RELEASE
 from gpuquery.api.reasons import Failure
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.plan import releases
 from gpuquery.plan.defaults import NEWEST, Defaults
 from gpuquery.plan.rejected import Rejected, invalid
 
-PREFIX = "CUDF_POLARS__EXECUTOR__"
-ENGINE_VARIABLES = (f"{PREFIX}RUNTIME", f"{PREFIX}ENGINE")
-CLUSTER_VARIABLES = (f"{PREFIX}CLUSTER", f"{PREFIX}SCHEDULER")
-CHOOSING = frozenset({*ENGINE_VARIABLES, *CLUSTER_VARIABLES})
-"""Variables that choose engine or cluster; all others of the prefix are options."""
-MEANINGS: Mapping[str, EngineChoice | ClusterChoice] = {
-    **{str(engine): engine for engine in GPU_ENGINES},
-    **{str(word): word for word in (ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED)},
-    str(SchedulerChoice.SYNCHRONOUS): ClusterChoice.SINGLE,
-}
-
-Word = TypeVar("Word", bound=StrEnum)
+ENGINE_VARIABLES = ("RUNTIME", "ENGINE")
+CLUSTER_VARIABLES = ("CLUSTER", "SCHEDULER")
+"""Variables that choose, each with the historic one behind it."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +80,19 @@ class Wishes:
 def read(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
     """Collect what a job asks for; refuses an unreadable annotation or variable."""
     spec = job.spec
-    variables = {variable.name: variable.value for variable in spec.template.spec.env}
+    environ = _from_environment(job)
+    if isinstance(environ, Rejected):
+        return environ
     places: dict[str, tuple[Wish | Rejected, ...]] = {
         "engine": (
             _said(spec.engine, "spec.engine"),
-            _variable(variables, ENGINE_VARIABLES, EngineChoice),
+            environ[0],
             _annotation(job, defaults, ANNOTATION_ENGINE, EngineChoice),
             Wish(_unless_auto(defaults.default_engine), "the operator's default"),
         ),
         "cluster": (
             _said(spec.shape, "spec.scheduler" if spec.scheduler else "spec.cluster"),
-            _variable(variables, CLUSTER_VARIABLES, ClusterChoice),
+            environ[1],
             _annotation(job, defaults, ANNOTATION_CLUSTER, ClusterChoice),
             Wish(_unless_auto(defaults.default_cluster), "the operator's default"),
         ),
@@ -122,7 +115,7 @@ def read(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
         engine=first["engine"],
         cluster=first["cluster"],
         release=first["release"],
-        replicas=int(spec.workers.replicas) if many_pods(spec) or spec.workers.replicas == "1" else None,
+        replicas=int(spec.workers.replicas) if spec.workers.replicas != "auto" else None,
         gpus=spec.workers.gpus,
         options=bool(spec.executor_options),
         image=spec.runtime.image,
@@ -146,23 +139,23 @@ def _said(word: StrEnum | None, field: str) -> Wish:
     return Wish(_unless_auto(word), field, firm=True)
 
 
-def _variable(
-    variables: Mapping[str, str], names: tuple[str, ...], kind: type[EngineChoice] | type[ClusterChoice]
-) -> Wish | Rejected:
-    """Read a choice from the pod template; two variables for one choice must agree."""
-    found = [(name, variables[name]) for name in names if name in variables]
-    meant = {name: MEANINGS.get(value) for name, value in found}
-    for name, value in found:
-        if not isinstance(meant[name], kind):
-            can = [word for word, means in MEANINGS.items() if isinstance(means, kind)]
-            return invalid(
-                f'template.spec.env: {name} is "{value}", which is none of {listed(can)}: correct it, or remove it and '
-                f"set spec.{'engine' if kind is EngineChoice else 'cluster'}"
-            )
-    if len(set(meant.values())) > 1:
-        (one, first), (other, second) = found
-        return invalid(f'template.spec.env: {one} is "{first}" and {other} is "{second}": remove {other}')
-    return Wish(meant[found[0][0]], found[0][0], firm=True) if found else Wish()
+def environment(job: GpuQueryJob) -> Mapping[str, str]:
+    """Return the variables that the pod template sets."""
+    return {variable.name: variable.value for variable in job.spec.template.spec.env}
+
+
+def _from_environment(job: GpuQueryJob) -> tuple[Wish, Wish] | Rejected:
+    """Read engine and cluster from the pod template."""
+    env = environment(job)
+    engine, cluster, problems = releases.environment_choice(env)
+    if problems:
+        return invalid("; ".join(problems))
+
+    def wish(value: str, names: tuple[str, ...]) -> Wish:
+        source = next((name for field in names if (name := f"CUDF_POLARS__EXECUTOR__{field}") in env), "")
+        return Wish(_unless_auto(value), f"{source} of template.spec.env", firm=True)
+
+    return wish(engine, ENGINE_VARIABLES), wish(cluster, CLUSTER_VARIABLES)
 
 
 def _annotation(job: GpuQueryJob, defaults: Defaults, name: str, kind: type[StrEnum]) -> Wish | Rejected:
@@ -178,10 +171,3 @@ def _annotation(job: GpuQueryJob, defaults: Defaults, name: str, kind: type[StrE
             f"{listed(kind)}: correct it (kubectl annotate --overwrite namespace), or set {field} in the job",
         )
     return Wish(_unless_auto(value), f"the annotation {name} of the namespace")
-
-
-def variables_of(job: GpuQueryJob) -> Iterator[tuple[str, str]]:
-    """Yield the variables of the pod template that are options of the executor."""
-    for variable in job.spec.template.spec.env:
-        if variable.name.startswith(PREFIX) and variable.name not in CHOOSING:
-            yield variable.name, variable.value
