@@ -59,7 +59,8 @@ class Workers(Model):
     replicas: Replicas = "auto"
     """Pods: a number, or `auto`. With `auto` and a GPU engine the size of the data decides, else it is 1."""
     gpus: Annotated[int, Field(ge=0, le=16)] | None = None
-    """GPUs in each pod. Left out: 1 with a GPU engine, none with `cpu`."""
+    """GPUs in each pod. Left out: none with `cpu`, 1 with a GPU engine; with `replicas: auto` what the data wants, up
+    to what the operator allows for one pod."""
     resources: Resources = Resources()
     """CPU and memory of each pod. Left out: the operator's default."""
 

@@ -25,11 +25,11 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.combinations import GPU_ENGINES
 from gpuquery.api.reasons import Failure
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan import combination, releases, wishes
+from gpuquery.plan import combination, numbers, releases
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.guide import advise, amount
 from gpuquery.plan.rejected import Rejected
-from gpuquery.plan.wishes import Wish, Wishes
+from gpuquery.plan.wishes import Wish, Wishes, wishes_of
 
 CPU, TASKS, RAPIDSMPF = EngineChoice.CPU, EngineChoice.TASKS, EngineChoice.RAPIDSMPF
 SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED
@@ -66,7 +66,7 @@ def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choi
             sizing=told.sizing,
             default_changes=told.default_changes,
         )
-    asked = wishes.read(job, defaults)
+    asked = wishes_of(job, defaults)
     if isinstance(asked, Rejected):
         return asked
     because = _because_cpu(asked, defaults, local=local)
@@ -90,8 +90,8 @@ def _because_cpu(asked: Wishes, defaults: Defaults, *, local: bool) -> str | Non
         return "nothing says which RAPIDS release runtime.image holds"
     if defaults.image_of(str(asked.release.value)) is None:
         return f"there is no image of RAPIDS {asked.release.value} (release {_by(asked.release)})"
-    if asked.size is not None and not advise(asked.size, defaults.gpu_memory).gpu:
-        return f"{amount(asked.size)} in memory are too little for a GPU"
+    if asked.found is not None and not advise(asked.found.input_bytes).gpu:
+        return f"{amount(asked.found.input_bytes)} in memory are too little for a GPU"
     return None
 
 
@@ -150,15 +150,14 @@ def _clusters(asked: Wishes, defaults: Defaults) -> Iterator[tuple[ClusterChoice
         words = f"{replicas} x {gpus} GPUs" if asked.replicas else f"{gpus} GPUs in each pod"
         yield DISTRIBUTED, f"distributed for {words}{_unheeded(wish, DISTRIBUTED)}"
         return
-    one = asked.replicas == 1 and (asked.gpus == 1 or defaults.gpus == 1)
-    if one:
+    if asked.replicas == 1:
         yield SINGLE, f"single for one GPU{_unheeded(wish, SINGLE)}"
         return
     if wish.value is not None:
         yield ClusterChoice(wish.value), f"cluster {_by(wish)}"
-    elif asked.size is not None:
-        wanted = advise(asked.size, defaults.gpu_memory)
-        yield wanted.cluster, f"{wanted.cluster} for {amount(asked.size)} in memory"
+    elif asked.found is not None:
+        cluster = numbers.sized(asked, defaults).cluster
+        yield cluster, f"{cluster} for {amount(max(asked.found.input_bytes, asked.found.peak_bytes))} in memory"
     else:
         yield SINGLE, "single as long as the size of the data is not known"
     # What stands above may not run in this release; nobody asked for it.
@@ -193,9 +192,7 @@ def lot(job: GpuQueryJob) -> int:
 
 def _numbered(asked: Wishes, defaults: Defaults, choice: Choice, release: releases.Release) -> Choice:
     """Fill in pods and GPUs, and write the sentence."""
-    replicas, gpus, sizing = 1, 1, None
-    if choice.cluster is DISTRIBUTED:
-        replicas, gpus, sizing = combination.numbers(asked, defaults)
+    replicas, gpus, sizing = numbers.pods(asked, defaults, choice.cluster)
     pods = "1 pod" if replicas == 1 else f"{replicas} pods"
     head = f"{choice.engine} x {choice.cluster} on {choice.release}, {pods} x {gpus} GPU{'s' if gpus > 1 else ''}"
     return replace(

@@ -76,7 +76,9 @@ def refused(asked: Wishes, release: releases.Release) -> Rejected:
     engine, cluster = asked.engine.value, asked.cluster.value
     engines = [EngineChoice(engine)] if engine and asked.engine.firm else list(GPU_ENGINES)
     clusters = [ClusterChoice(cluster)] if cluster and asked.cluster.firm else _possible(asked, shapes)
-    name = f"{_words(asked.engine, engines)} x {' or '.join(clusters)}"
+    words = " or ".join(f'"{engine}"' for engine in engines)
+    source = f" ({asked.engine.source})" if asked.engine.firm and engine else ""
+    name = f"engine {words}{source} x cluster {' or '.join(clusters)}"
     because = [release.cells[e, c].because for e in engines for c in clusters if (e, c) in release.cells]
     why = "; ".join(dict.fromkeys(text for text in because if text)) or "it has no such engine"
     can = [r for e in engines for c in clusters for r in releases.runnable(e, c)]
@@ -92,7 +94,7 @@ def refused(asked: Wishes, release: releases.Release) -> Rejected:
     if not ways:
         ways.append('engine "cpu"')
     return invalid(
-        f"RAPIDS {release.name} ({of(asked.release, 'runtime.release')}) cannot run {name}: {why}: "
+        f"{name} cannot run on RAPIDS {release.name} ({of(asked.release, 'runtime.release')}): {why}: "
         f"use {', or '.join(ways)}"
     )
 
@@ -107,25 +109,10 @@ def no_image(release: str, asked: Wishes, defaults: Defaults) -> Rejected:
     )
 
 
-def numbers(asked: Wishes, defaults: Defaults) -> tuple[int, int, str | None]:
-    """Return pods, GPUs in each, and what that rests on, of a distributed job."""
-    gpus = asked.gpus or defaults.gpus
-    if asked.replicas is not None:
-        return asked.replicas, gpus, None
-    # The least that is distributed, until sizes are known.
-    return (1 if gpus > 1 else 2), gpus, "the size of the data is not known: the fewest pods with more than one GPU"
-
-
 def _possible(asked: Wishes, shapes: list[ClusterChoice]) -> list[ClusterChoice]:
     return shapes[1:] if (asked.replicas or 1) * (asked.gpus or 1) > 1 else shapes
 
 
-def _words(wish: Wish, engines: list[EngineChoice]) -> str:
-    if wish.firm and wish.value:
-        return f'{wish.source} "{wish.value}"'
-    return " or ".join(engines)
-
-
 def of(wish: Wish, field: str) -> str:
     """Name a field, and where its value comes from if not from the field itself."""
-    return wish.source if wish.firm else f"{field} (by {wish.source})"
+    return wish.source if wish.firm else f"{field}, by {wish.source}"

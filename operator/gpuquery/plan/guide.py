@@ -1,9 +1,9 @@
 """The guide: which engine and cluster suit which amount of data.
 
-One table: `auto` goes by it, and docs/write-a-job.md shows it. Sizes are bytes in memory of what the optimized plan
-reads, as the preflight estimates them. The limits are rules of thumb for GPUs of 80 GB, scaled to other sizes, and were
-not measured on GPUs: up to about half of its memory one GPU holds input and working set together; beyond that joins,
-sorts and groups spill, and more GPUs help.
+One table: docs/write-a-job.md shows it, `auto` goes by its first row, and a test holds the others to what
+`plan/sizing.py` makes of such data. Sizes are bytes in memory: for the first row what the query reads, for the others
+the working set of its joins, sorts and groups, as the preflight estimates both. The numbers of GPUs are for GPUs of
+80 GiB and were computed, not measured.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from gpuquery.api.choices import ClusterChoice
 
 GB = 10**9
 TB = 10**12
-GPU_MEMORY = 80 * 2**30
-"""Bytes of the GPUs that the table has in mind."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +25,24 @@ class Advice:
     gpu: bool
     """Whether a GPU is worth it."""
     cluster: ClusterChoice
-    gpus: str
-    """How many GPUs, in words."""
+    gpus: tuple[int, int | None]
+    """Least and most GPUs."""
     because: str
 
 
 GUIDE = (
-    Advice(1 * GB, False, ClusterChoice.SINGLE, "none", "a GPU pod starts slower than Polars reads this on the CPU"),
-    Advice(50 * GB, True, ClusterChoice.SINGLE, "1", "it fits one GPU, and nothing is sent over a network"),
-    Advice(500 * GB, True, ClusterChoice.DISTRIBUTED, "2 to 8", "one node's GPUs: joins and groups exceed one of them"),
-    Advice(5 * TB, True, ClusterChoice.DISTRIBUTED, "8 to 64", "several nodes: shuffles need all of their memory"),
-    Advice(None, True, ClusterChoice.DISTRIBUTED, "64 or more", "spills where it has to; give it scratch volumes too"),
+    Advice(1 * GB, False, ClusterChoice.SINGLE, (0, 0), "a pod with a GPU starts slower than Polars reads this"),
+    Advice(40 * GB, True, ClusterChoice.SINGLE, (1, 1), "it fits one GPU, and nothing crosses a network"),
+    Advice(340 * GB, True, ClusterChoice.DISTRIBUTED, (2, 8), "the GPUs of one node, one pod"),
+    Advice(2700 * GB, True, ClusterChoice.DISTRIBUTED, (8, 64), "several nodes; shuffles take all of their memory"),
+    Advice(None, True, ClusterChoice.DISTRIBUTED, (64, None), "raise gpu.maxReplicas, and give pods scratch to spill"),
 )
 """In order of size."""
 
 
-def advise(size: int, gpu_memory: int = GPU_MEMORY) -> Advice:
-    """Return the advice for a number of bytes in memory and GPUs of that many bytes."""
-    scale = gpu_memory / GPU_MEMORY
-    return next(row for row in GUIDE if row.below is None or size < row.below * (scale if row.gpu else 1))
+def advise(size: int) -> Advice:
+    """Return the advice for a number of bytes in memory."""
+    return next(row for row in GUIDE if row.below is None or size < row.below)
 
 
 def amount(size: int) -> str:
@@ -64,6 +61,9 @@ def as_markdown() -> str:
         most = amount(row.below) if row.below is not None else ""
         size = f"under {most}" if not least else f"{least} to {most}" if most else f"over {least}"
         engine = "a GPU engine" if row.gpu else "`cpu`"
-        lines.append(f"| {size} | {engine} | `{row.cluster}` | {row.gpus} | {row.because} |")
+        least_gpus, most_gpus = row.gpus
+        gpus = f"{least_gpus} or more" if most_gpus is None else f"{least_gpus} to {most_gpus}"
+        gpus = str(least_gpus or "none") if least_gpus == most_gpus else gpus
+        lines.append(f"| {size} | {engine} | `{row.cluster}` | {gpus} | {row.because} |")
         least = most
     return "\n".join(lines) + "\n"

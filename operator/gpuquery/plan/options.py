@@ -10,12 +10,13 @@ from typing import Any
 
 from gpuquery.api.choices import EngineChoice
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan import releases, wishes
+from gpuquery.plan import numbers, releases, wishes
 from gpuquery.plan.choose import Choice
+from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.rejected import Rejected, invalid
 
 
-def executor_options(job: GpuQueryJob, choice: Choice) -> Mapping[str, Any] | Rejected:
+def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Mapping[str, Any] | Rejected:
     """Return the executor's options under the release's own names, or what is wrong with them."""
     release = releases.find(choice.release)
     if choice.engine is EngineChoice.CPU or release is None:
@@ -33,4 +34,5 @@ def executor_options(job: GpuQueryJob, choice: Choice) -> Mapping[str, Any] | Re
     # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
     if problems and job.status.plan is None:
         return invalid("; ".join(dict.fromkeys(problems)))
-    return {**both, **(cell.options or {})}
+    sizes = numbers.pieces(job, choice, defaults, wishes.sizes_of(job))
+    return {**sizes, **both, **(cell.options or {})}

@@ -53,7 +53,7 @@ def resolve(
     choice = choose(job, defaults, local=local)
     if isinstance(choice, Rejected):
         return choice
-    options = executor_options(job, choice)
+    options = executor_options(job, choice, defaults)
     if isinstance(options, Rejected):
         return options
     plan = Plan(

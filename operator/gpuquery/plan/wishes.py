@@ -22,6 +22,7 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.combinations import GPU_ENGINES, listed
 from gpuquery.api.labels import ANNOTATION_CLUSTER, ANNOTATION_ENGINE, ANNOTATION_RELEASE
 from gpuquery.api.reasons import Failure
+from gpuquery.api.status import PreflightStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import releases
 from gpuquery.plan.defaults import NEWEST, Defaults
@@ -56,8 +57,8 @@ class Wishes:
     options: bool
     """Whether the object sets options of a GPU engine."""
     image: str | None
-    size: int | None
-    """Bytes in memory of what the query reads; None while that is not known."""
+    found: PreflightStatus | None
+    """What the query reads and holds; None while that is not known."""
 
     @property
     def named_release(self) -> bool:
@@ -77,7 +78,7 @@ class Wishes:
         )
 
 
-def read(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
+def wishes_of(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
     """Collect what a job asks for; refuses an unreadable annotation or variable."""
     spec = job.spec
     environ = _from_environment(job)
@@ -100,7 +101,7 @@ def read(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
             _said(spec.runtime.release, "spec.runtime.release"),
             _annotation(job, defaults, ANNOTATION_RELEASE, ReleaseChoice),
             Wish(defaults.default_release, "the operator's default"),
-            Wish(NEWEST, "default, the newest that is known"),
+            Wish(NEWEST, "default, being the newest that is known"),
         ),
     }
     first: dict[str, Wish] = {}
@@ -109,8 +110,6 @@ def read(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
         if isinstance(found, Rejected):
             return found
         first[name] = found
-    known = job.status.preflight
-    size = max(known.input_bytes, known.peak_bytes) if known else 0
     return Wishes(
         engine=first["engine"],
         cluster=first["cluster"],
@@ -119,8 +118,14 @@ def read(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
         gpus=spec.workers.gpus,
         options=bool(spec.executor_options),
         image=spec.runtime.image,
-        size=size or None,
+        found=sizes_of(job),
     )
+
+
+def sizes_of(job: GpuQueryJob) -> PreflightStatus | None:
+    """Return what a preflight found, if it could tell sizes."""
+    found = job.status.preflight
+    return found if found is not None and (found.basis or found.input_bytes) else None
 
 
 def _first(said: tuple[Wish | Rejected, ...]) -> Wish | Rejected:
