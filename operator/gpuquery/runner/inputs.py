@@ -25,7 +25,7 @@ THREADS = 8
 MAX_COMPARED = 1000
 """Files whose schemas are compared to find the two that clash."""
 MAX_COLUMNS_SHOWN = 20
-_NOTHING = ("expanded paths were empty", "no such file or directory", "not found")
+_NOTHING = ("expanded paths were empty", "expected at least 1 source", "no such file or directory", "not found")
 _CLASHES = (
     "extra column in file outside of expected schema", "data type mismatch for column", "did not find column",
     "schema names differ", "schema lengths differ", "cannot parse",

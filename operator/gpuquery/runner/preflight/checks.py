@@ -36,7 +36,7 @@ class Checks:
     """The checks of one attempt, or of its preflight."""
 
     def __init__(self, plan: Plan, *, lenient: bool = False) -> None:
-        """Raise JobError(ReleaseMismatch, InvalidPlan or SchemaMismatch) for what is wrong without a look at any data.
+        """Raise JobError (ReleaseMismatch, InvalidPlan, ...) for what is wrong without a look at any data.
 
         `lenient` is for a machine that will not run the query itself: it need not hold the release.
         """
@@ -54,6 +54,8 @@ class Checks:
         self.status = PreflightStatus(release=(here.release if self._gpu else None), polars=here.polars)
         """What is known so far."""
         contracts.check_types(plan.inputs)
+        if self._gpu:
+            reader_rules.check_formats(plan)
         self._loading = Later(translate.load) if self._translates else None
         self._contract: Later[None] | None = None
         self._reader: Later[tuple[str, ...]] | None = None
@@ -68,7 +70,7 @@ class Checks:
         contracts.check(plan.inputs, frames)
         self._contract = Later(lambda: contracts.check_nulls(plan.inputs, frames, plan.store))
         if self._gpu:
-            self._reader = Later(lambda: reader_rules.check(plan))
+            self._reader = Later(lambda: reader_rules.check_access(plan))
         return Opened(frames)
 
     def judge(self, frame: pl.LazyFrame, warnings: tuple[str, ...]) -> PreflightStatus:
