@@ -67,6 +67,7 @@ R25_08 = Release(
         _UCXX_FIRST,
         "rapidsmpf_spill on a single GPU is taken without an error and does nothing: it is refused here",
     ),
+    undeclared=("ucxx",),
     pins={"rapidsmpf": "25.8.*", "ucxx": "0.45.*", "dask-cuda": "25.8.*", "dask": "2025.7.0"},
     words={"cluster": "scheduler", **_EXPERIMENTAL},
 )
@@ -80,6 +81,7 @@ R25_10 = Release(
     cells=_SCHEDULER,
     options=_OPTIONS_2510,
     defects=(_UCXX_NOT_REQUIRED, _UCXX_FIRST),
+    undeclared=("ucxx",),
     pins={"rapidsmpf": "25.10.*", "ucxx": "0.46.*", "dask-cuda": "25.10.*", "dask": "2025.9.1"},
     words={"cluster": "scheduler", **_EXPERIMENTAL},
 )
@@ -126,6 +128,7 @@ R25_12 = Release(
         _UCXX_NOT_REQUIRED,
         _UCXX_FIRST,
     ),
+    undeclared=("ucxx",),
     pins={"rapidsmpf": "25.12.*", "ucxx": "0.47.*", "dask-cuda": "25.12.*", "dask": "2025.9.2"},
     words=_WORDS_2512,
 )
@@ -155,6 +158,7 @@ R26_02 = Release(
         _UCXX_NOT_REQUIRED,
         _UCXX_FIRST,
     ),
+    undeclared=("ucxx", "nvidia-nvjitlink"),
     pins={"rapidsmpf": "26.2.*", "ucxx": "0.48.*", "dask-cuda": "26.2.*", "dask": "2026.1.1"},
     words=_WORDS_2512,
 )
@@ -202,6 +206,7 @@ R26_04 = Release(
         "CUDF_POLARS__EXECUTOR__SPILL_TO_PINNED_MEMORY=0 turns it on: such a text is refused here",
         _UCXX_FIRST,
     ),
+    undeclared=("nvidia-nvjitlink",),
     pins={"rapidsmpf": "26.4.*", "ucxx": "0.49.*", "dask-cuda": "26.4.*", "dask": "2026.1.1"},
     words=_WORDS_2512 | {"SPMD": "cudf_polars.experimental.rapidsmpf.spmd.spmd_execution"},
 )
@@ -251,6 +256,7 @@ R26_06 = Release(
         "adds it",
         _WORKER_TTL,
     ),
+    undeclared=("nvidia-nvjitlink",),
     pins={"rapidsmpf": "26.6.*", "ucxx": "0.50.*", "dask-cuda": "26.6.*", "dask": "2026.1.1"},
     words=_WORDS_2606,
 )
@@ -267,6 +273,7 @@ R26_08 = Release(
         "libcudf does not declare nvidia-cuda-nvrtc, and a lean image cannot import it: the runtime image adds it",
         _WORKER_TTL,
     ),
+    undeclared=("nvidia-cuda-nvrtc",),
     pins={"rapidsmpf": "26.8.*", "ucxx": "0.51.*", "dask-cuda": "26.8.*", "dask": "2026.7.1"},
     words=_WORDS_2606,
 )
