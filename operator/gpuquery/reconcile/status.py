@@ -112,7 +112,7 @@ def _accepted(account: Account) -> Told:
         return "False", account.rejected.failure, account.rejected.message
     if account.pending:
         return "False", Reason.PENDING, account.pending
-    return "True", Reason.RESOLVED, account.plan.why if account.plan else ""
+    return "True", Reason.RESOLVED, account.plan.told if account.plan else ""
 
 
 def _cluster_ready(account: Account, before: GpuQueryJobStatus) -> Told:
