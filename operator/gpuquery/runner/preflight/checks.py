@@ -68,7 +68,7 @@ class Checks:
             return Opened({}, committed)
         frames = opening.result()
         contracts.check(plan.inputs, frames)
-        self._contract = Later(lambda: contracts.check_nulls(plan.inputs, frames, plan.store))
+        self._contract = Later(lambda: contracts.check_nulls(plan.inputs, plan.store))
         if self._gpu:
             self._reader = Later(lambda: reader_rules.check_access(plan))
         return Opened(frames)
@@ -105,4 +105,4 @@ class Checks:
                 self._loading.result()
             except Exception as exc:  # a driver's library that a machine without GPU does not have
                 return translate.Translation(unchecked=(f"cudf-polars cannot be imported here: {exc}",))
-        return translate.check(plan, frame, lambda paths: files.sampled_bytes(paths, plan.store))
+        return translate.check(plan, frame, lambda paths: files.stored_bytes(paths, plan.store))
