@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import polars as pl
@@ -20,10 +21,11 @@ from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.sink.faults import classify, redact
 from gpuquery.runner.storage import polars_options
 
+THREADS = 8
 MAX_COMPARED = 1000
 """Files whose schemas are compared to find the two that clash."""
 MAX_COLUMNS_SHOWN = 20
-_NOTHING = ("expanded paths were empty", "no such file or directory", "not found")
+_NOTHING = ("expanded paths were empty", "expected at least 1 source", "no such file or directory", "not found")
 _CLASHES = (
     "extra column in file outside of expected schema", "data type mismatch for column", "did not find column",
     "schema names differ", "schema lengths differ", "cannot parse",
@@ -32,9 +34,9 @@ _NO_STORE = frozenset({Failure.STORAGE_AUTH, Failure.STORAGE_UNAVAILABLE, Failur
 
 
 def open_all(inputs: Sequence[Input], store: StoreAccess) -> dict[str, pl.LazyFrame]:
-    """Open every input and read its schema (footers or first lines); raises JobError that names the input."""
-    frames = {}
-    for item in inputs:
+    """Open every input and read its schema (footers or first lines); raises JobError that names the first bad one."""
+
+    def opened(item: Input) -> pl.LazyFrame:
         frame = scan(item, item.uri, store)
         try:
             frame.collect_schema()
@@ -42,13 +44,21 @@ def open_all(inputs: Sequence[Input], store: StoreAccess) -> dict[str, pl.LazyFr
             raise
         except BaseException as exc:  # a panic of Polars is no Exception
             raise explained(exc, item, store) from None
-        frames[item.name] = frame
-    return frames
+        return frame
+
+    # Each waits for a store, and has nothing to do with the others.
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="inputs") as threads:
+        return dict(zip((item.name for item in inputs), threads.map(opened, inputs), strict=True))
 
 
-def scan(item: Input, source: str, store: StoreAccess) -> pl.LazyFrame:
-    """Return the lazy frame of one input, or of one of its files; reads nothing yet."""
+def scan(item: Input, source: str, store: StoreAccess, *, file_column: str | None = None) -> pl.LazyFrame:
+    """Return the lazy frame of one input, or of one of its files; reads nothing yet.
+
+    `file_column` adds a column with the path of each row's file, to parquet only.
+    """
     options = polars_options(store, item.uri) or None
+    # A path of this machine goes without its scheme: some releases' GPU engines read no file:// URI.
+    source = source.removeprefix("file://")
     match item.format:
         case InputFormat.CSV:
             _no_hive(item)
@@ -65,7 +75,12 @@ def scan(item: Input, source: str, store: StoreAccess) -> pl.LazyFrame:
             _no_hive(item)
             return pl.scan_ndjson(source, storage_options=options)
         case _:
-            return pl.scan_parquet(source, hive_partitioning=bool(item.hive_partitioned), storage_options=options)
+            return pl.scan_parquet(
+                source,
+                hive_partitioning=bool(item.hive_partitioned),
+                include_file_paths=file_column,
+                storage_options=options,
+            )
 
 
 def explained(exc: BaseException, item: Input, store: StoreAccess) -> JobError:

@@ -1,0 +1,24 @@
+"""The sizes of what a plan reads, for the report of a preflight."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from gpuquery.api.status import PreflightStatus
+from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner import sizing
+from gpuquery.runner.errors import JobError, first_paragraph
+from gpuquery.runner.sink.faults import redact
+
+_FIELDS = ("files", "rows", "input_bytes", "peak_bytes", "io_bound", "basis")
+
+
+def filled(status: PreflightStatus, frame: pl.LazyFrame, store: StoreAccess) -> PreflightStatus:
+    """Fill in the sizes; where they cannot be estimated, `basis` says why. Raises JobError if the store fails."""
+    try:
+        made = sizing.estimate(frame, store)
+    except JobError:
+        raise
+    except (Exception, pl.exceptions.PanicException) as exc:
+        return status.model_copy(update={"basis": f"not estimated: {redact(first_paragraph(exc))[:200]}"})
+    return status.model_copy(update={name: getattr(made, name) for name in _FIELDS})
