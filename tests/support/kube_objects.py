@@ -12,7 +12,8 @@ from gpuquery.api.report import Report
 from gpuquery.api.status import AttemptStatus, Condition, GpuQueryJobStatus, OutputStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
-from gpuquery.reconcile.decide import Decision, decide
+from gpuquery.reconcile.case import Decision
+from gpuquery.reconcile.decide import decide
 from gpuquery.reconcile.facts import Attempt, BatchJob, Exit, Observed, Pod
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

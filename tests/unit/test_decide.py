@@ -11,7 +11,7 @@ from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import Reading
-from gpuquery.reconcile.decide import LOOK_FOR_PODS, Decision
+from gpuquery.reconcile.case import LOOK_FOR_PODS, Decision
 from gpuquery.reconcile.facts import Observed, QueryText, Refusal, Waiting
 from tests.support.kube_objects import (
     COMMITTED,

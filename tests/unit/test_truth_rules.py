@@ -10,7 +10,7 @@ from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import Reading
-from gpuquery.reconcile.decide import Decision
+from gpuquery.reconcile.case import Decision
 from gpuquery.reconcile.facts import Attempt, Observed, Pod, Refusal, Waiting
 from tests.support.kube_objects import COMMITTED, at, batch, ended, failed_report, job, pod, running, step
 

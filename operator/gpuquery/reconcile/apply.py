@@ -14,7 +14,7 @@ from gpuquery.api.labels import API_VERSION, KIND, attempt_name
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
-from gpuquery.reconcile.decide import Decision
+from gpuquery.reconcile.case import Decision
 from gpuquery.reconcile.events import manifest, notes
 from gpuquery.reconcile.facts import Refusal
 from gpuquery.reconcile.startup import refusal_of
