@@ -107,7 +107,7 @@ def test_a_wrong_query_fails_at_once_with_the_runners_words() -> None:
 
 
 def lost(number: int, seconds: float = 0) -> Observed:
-    gone = ended(137, attempt=number, finished=at(seconds))
+    gone = ended(137, finished=at(seconds))
     return seen(attempt(gone, number=number, batch_job=batch(name=f"revenue-0a1b2-{number}", created=at(seconds))))
 
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from datetime import datetime
 
-from gpuquery.api.labels import API_VERSION, KIND, attempt_name
+from gpuquery.api.labels import API_VERSION, KIND, attempt_name, preflight_name
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
@@ -91,6 +91,10 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
         # The Job last: as long as it is there, an interrupted clean-up is taken up again.
         for resource in (Resource.SERVICES, Resource.CONFIG_MAPS, Resource.BATCH_JOBS):
             await client.delete(resource, namespace, _name(job, number))
+    for run in decision.drop:
+        name = preflight_name(job.metadata.name, job.metadata.uid, run)
+        for resource in (Resource.CONFIG_MAPS, Resource.BATCH_JOBS):
+            await client.delete(resource, namespace, name)
     if decision.delete_job:
         await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=job.metadata.uid)
 

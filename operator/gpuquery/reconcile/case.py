@@ -43,6 +43,8 @@ class Decision:
     """Attempt whose batch Job has to go, so that its pods go."""
     forget: tuple[int, ...] = ()
     """Earlier attempts of which nothing has to stay."""
+    drop: tuple[int, ...] = ()
+    """Runs of the preflight of which nothing has to stay."""
     net: tuple[str, int | None] | None = None
     """Name and new deadline of a batch Job, after `activeDeadlineSeconds` was changed."""
     delete_job: bool = False
@@ -59,11 +61,12 @@ class Case:
     now: datetime
 
     def plan(self, attempt: int) -> Plan | Rejected:
-        """Resolve the job; all attempts run the query's text that was accepted."""
+        """Resolve the job; all attempts run the query's text that was accepted, or checked."""
         text = self.observed.query.text if self.observed.query else None
         plan = resolve(self.job, self.defaults, text, attempt=attempt)
-        accepted = self.job.status.plan
-        if isinstance(plan, Plan) and accepted and digest(plan) != accepted.query_digest:
+        accepted, checked = self.job.status.plan, self.job.status.preflight_run
+        known = accepted.query_digest if accepted else checked.query_digest if checked else None
+        if isinstance(plan, Plan) and known and digest(plan) != known:
             ref = self.job.spec.query.config_map_key_ref
             where = f"ConfigMap {ref.name!r}, key {ref.key!r}" if ref else "the query"
             return Rejected(

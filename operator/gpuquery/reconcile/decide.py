@@ -1,6 +1,7 @@
 """Decide: from a job and what exists of it to what has to be done. Pure: no clock, no I/O.
 
 Reads from the beginning of a job's life to its end: finished? not begun? an attempt under way? between two attempts?
+What comes before the first attempt, the preflight, has its own file.
 Each answer is computed anew from what exists, so it does not matter which events were seen, or by which operator.
 """
 
@@ -19,7 +20,7 @@ from gpuquery.build.attempt import attempt_objects
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, plan_status
-from gpuquery.reconcile import deadline, startup, ttl
+from gpuquery.reconcile import deadline, preflight, startup, ttl
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
     LOOK_FOR_PROGRESS,
@@ -42,12 +43,19 @@ from gpuquery.reconcile.status import Account, gave_up, is_committed, with_attem
 
 def decide(job: GpuQueryJob, observed: Observed, defaults: Defaults, now: datetime) -> Decision:
     """Return what has to be done about a job."""
-    case = Case(job=job, observed=observed, defaults=defaults, now=now.replace(microsecond=0))
+    known = preflight.with_found(job, observed)
+    case = Case(job=known, observed=observed, defaults=defaults, now=now.replace(microsecond=0))
+    return preflight.guarded(case, _decide(case), told=job.status.preflight)
+
+
+def _decide(case: Case) -> Decision:
+    job, observed = case.job, case.observed
     if is_terminal(job.status.conditions):
         return _finished(case)
     number = max(job.status.attempt or 0, observed.latest)
     if number == 0:
-        return _begin(case, 1, job.metadata.creation_timestamp or case.now)
+        checked = preflight.follow(case)
+        return checked if isinstance(checked, Decision) else _begin(case, 1, checked.since)
     record = next((a for a in job.status.attempts if a.id == number), None)
     if record is not None and record.ended is not None:
         return _between(case, record)
@@ -75,7 +83,11 @@ def _begin(case: Case, number: int, asked: datetime) -> Decision:
     plan = case.plan(number)
     if isinstance(plan, Rejected):
         return _reject(case, plan)
+    if number == 1 and preflight.due(case, plan):
+        return preflight.begin(case, plan, asked)
     told = plan_status(plan, job, case.defaults)
+    if job.spec.dry_run:
+        return preflight.complete(case, told)
     if (refusal := case.observed.refusal) is not None:
         blocker = startup.blocker(Attempt(number=number), refusal)
         return refused(case, Account(plan=told, blocker=blocker), asked)
