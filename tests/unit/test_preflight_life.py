@@ -337,6 +337,14 @@ def test_no_attempt_is_asked_for_beside_a_preflight_at_work() -> None:
     assert not decision.apply and decision.requeue_after
 
 
+def test_a_run_that_was_given_up_for_lost_has_no_say_any_more() -> None:
+    subject, _ = step(asked(), checking(), seconds=1)
+    subject, _ = step(subject, checking(), seconds=60)
+    assert subject.status.preflight_run and subject.status.preflight_run.id == 2
+    after, decision = step(subject, done(), seconds=61)
+    assert after.status.preflight is None and after.status.attempt is None and not decision.apply
+
+
 def test_a_job_does_not_end_while_a_straggler_of_its_preflight_lives() -> None:
     subject, _ = step(asked(), done(), seconds=4)
     straggler = check(running())

@@ -115,8 +115,9 @@ def complete(case: Case, told: PlanStatus) -> Decision:
 def guarded(case: Case, decision: Decision, *, told: PreflightStatus | None) -> Decision:
     """Hold back what must not happen while a preflight's pod lives, and take away runs that are no longer needed.
 
-    No job ends while a pod of it is alive, and no pod is asked for while a preflight is still at work. `told` is what
-    the stored status holds of the preflight: its pod goes only once that was written, for its report goes with it.
+    No job ends while a pod of it is alive, and no pod is asked for while a preflight is still at work: a straggler,
+    which the Job controller made just before it saw its Job go, is taken by the garbage collector. `told` is what the
+    stored status holds of the preflight: its pod goes only once that was written, for its report goes with it.
     """
     runs = case.observed.runs
     pods = [pod for run in runs for pod in run.pods]
@@ -269,9 +270,6 @@ def _ended(case: Case, record: PreflightRun, fault: Fault) -> Decision:
 
 def _between(case: Case, record: PreflightRun) -> Decision | Due:
     """A run has failed and ended; the next one may be due."""
-    if any(run.alive for run in case.observed.runs):
-        # A straggler: the Job controller made it just before it saw its Job go. The garbage collector takes it.
-        return Decision(requeue_after=LOOK_FOR_PODS)
     after = next_run(record, case.job.spec.backoff_limit, case.job.metadata.uid)
     if isinstance(after, Retry) and after.at <= case.now and not _expired(case, record):
         return Due(after.at)
