@@ -1,0 +1,27 @@
+"""What each RAPIDS release can do: data, and the questions that are asked of it.
+
+A combination of engine and cluster that a release accepts but runs wrongly (on one GPU, or with rows written twice) is
+no cell of ours: the table says what gives right results, not what raises no error. `make test-releases` compares the
+table with the packages themselves.
+"""
+
+from gpuquery.plan.releases.check import check_options, find, names, runnable
+from gpuquery.plan.releases.environment import environment_choice, environment_options
+from gpuquery.plan.releases.model import Cell, Option, OptionKind, Refusal, Release, Way
+from gpuquery.plan.releases.table import RELEASES
+
+__all__ = [
+    "RELEASES",
+    "Cell",
+    "Option",
+    "OptionKind",
+    "Refusal",
+    "Release",
+    "Way",
+    "check_options",
+    "environment_choice",
+    "environment_options",
+    "find",
+    "names",
+    "runnable",
+]

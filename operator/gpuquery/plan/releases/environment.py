@@ -1,0 +1,132 @@
+"""What `CUDF_POLARS__EXECUTOR__<FIELD>` in the pods' environment asks for.
+
+A release reads them itself, but silently passes over what it does not know; here they are checked like
+`executorOptions`. `...__<FIELD>__<KEY>` sets a value within an option. What chooses engine and cluster (`RUNTIME` and,
+under its historic name, `ENGINE`; `CLUSTER`, and before it `SCHEDULER`) is read by `environment_choice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.plan.releases.check import allowed, belongs, listed, problem, unknown
+from gpuquery.plan.releases.foreign import RESERVED
+from gpuquery.plan.releases.model import Option, OptionKind, Release
+from gpuquery.plan.releases.values import OptionError, read_text, shown
+
+EXECUTOR = "CUDF_POLARS__EXECUTOR"
+PREFIX = f"{EXECUTOR}__"
+WHERE = "template.spec.env"
+_ENGINES = {"tasks": EngineChoice.TASKS, "rapidsmpf": EngineChoice.RAPIDSMPF}
+_CLUSTERS = {
+    "single": ClusterChoice.SINGLE,
+    "default_singleton": ClusterChoice.SINGLE,
+    "distributed": ClusterChoice.DISTRIBUTED,
+    "spmd": ClusterChoice.DISTRIBUTED,
+    "dask": ClusterChoice.DISTRIBUTED,
+}
+_SCHEDULERS = {"synchronous": ClusterChoice.SINGLE, "distributed": ClusterChoice.DISTRIBUTED}
+_CHOICES: Mapping[str, Mapping[str, EngineChoice | ClusterChoice]] = {
+    "RUNTIME": _ENGINES,
+    "ENGINE": _ENGINES,
+    "CLUSTER": _CLUSTERS,
+    "SCHEDULER": _SCHEDULERS,
+}
+
+
+def environment_choice(
+    env: Mapping[str, str], where: str = WHERE
+) -> tuple[EngineChoice, ClusterChoice, tuple[str, ...]]:
+    """Return the engine and the cluster that the environment asks for, `auto` where it does not, and what is wrong."""
+    problems: list[str] = []
+    chosen: dict[str, EngineChoice | ClusterChoice] = {}
+    for field, words in _CHOICES.items():
+        text = env.get(PREFIX + field)
+        if text is None:
+            continue
+        if text in words:
+            chosen[field] = words[text]
+        else:
+            problems.append(f"{where}.{PREFIX}{field}: {shown(text)} is not known: use {listed(words)}")
+    for first, second in (("RUNTIME", "ENGINE"), ("CLUSTER", "SCHEDULER")):
+        if first in chosen and chosen.get(second, chosen[first]) != chosen[first]:
+            problems.append(
+                f"{where}.{PREFIX}{second}: {shown(env[PREFIX + second])} contradicts {PREFIX}{first}, which is "
+                f"{shown(env[PREFIX + first])}: keep one of them"
+            )
+    engine = chosen.get("RUNTIME", chosen.get("ENGINE", EngineChoice.AUTO))
+    cluster = chosen.get("CLUSTER", chosen.get("SCHEDULER", ClusterChoice.AUTO))
+    return EngineChoice(engine), ClusterChoice(cluster), tuple(problems)
+
+
+def environment_options(
+    release: Release,
+    env: Mapping[str, str],
+    where: str = WHERE,
+    *,
+    engine: EngineChoice = EngineChoice.AUTO,
+    cluster: ClusterChoice = ClusterChoice.AUTO,
+) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return the executor options that the environment sets, and what is wrong with the others.
+
+    With engine or cluster `auto` the checks that need to know them are left out.
+    """
+    good: dict[str, Any] = {}
+    problems: list[str] = []
+    executor = env.get(EXECUTOR, "streaming")
+    if executor != "streaming":
+        problems.append(f"{where}.{EXECUTOR}: {shown(executor)} cannot be chosen: leave it out, or use streaming")
+    fields = {key.removeprefix(PREFIX): text for key, text in env.items() if key.startswith(PREFIX)}
+    # In this order a value within an option comes after the option that it belongs to.
+    for field, text in sorted(fields.items()):
+        if field in _CHOICES:
+            continue
+        try:
+            _read(release, field, text, good, (engine, cluster))
+        except OptionError as wrong:
+            problems.append(problem(where, PREFIX + field, text, wrong))
+    return good, tuple(problems)
+
+
+def _read(
+    release: Release, field: str, text: str, good: dict[str, Any], cell: tuple[EngineChoice, ClusterChoice]
+) -> None:
+    """Put one variable's value where it belongs among the options."""
+    engine, cluster = cell
+    name, _, key = field.partition("__")
+    name, key = name.lower(), key.lower()
+    if name in RESERVED:
+        raise OptionError(f"is set, but {name} {RESERVED[name]}")
+    option = release.options.get(name)
+    if option is None:
+        raise OptionError(f"is set, but {unknown(release, name)}")
+    belongs(release, option, engine, cluster)
+    if key:
+        good[name] = {**_surrounding(option, good, key), key: read_text(option.fields[key], text)}
+    elif option.kind is OptionKind.MAPPING and not (option.can_be_off or option.bare or "*" in option.fields):
+        raise OptionError(f"is not read by the release: {_keys(option)}")
+    else:
+        good[name] = allowed(option, engine, cluster, read_text(option, text))
+
+
+def _surrounding(option: Option, good: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the mapping that a value belongs to, as far as it is known."""
+    if key not in option.fields or option.bare:
+        raise OptionError(f"is not read by the release: {_keys(option)}")
+    value = good.get(option.name, None if option.can_be_off and not option.default else {})
+    if not isinstance(value, Mapping):
+        raise OptionError(
+            f"has no effect, for {option.name} is off: set {PREFIX}{option.name.upper()}=1, or leave it out"
+        )
+    return value
+
+
+def _keys(option: Option) -> str:
+    """Say which variables there are for an option."""
+    variable = PREFIX + option.name.upper()
+    if option.kind is not OptionKind.MAPPING or option.bare or "*" in option.fields:
+        return f"set {variable}"
+    own = [variable] if option.can_be_off else []
+    return f"set {listed([*own, *(f'{variable}__{key.upper()}' for key in option.fields)])}"

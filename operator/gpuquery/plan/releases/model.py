@@ -1,0 +1,127 @@
+"""What the table of RAPIDS releases is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+
+GPU_ENGINES = frozenset({EngineChoice.TASKS, EngineChoice.RAPIDSMPF})
+CLUSTERS = frozenset({ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED})
+
+
+class Way(StrEnum):
+    """How the processes of a cluster are driven."""
+
+    POLARS = "Polars"
+    """One process with Polars' own streaming engine; no GPU."""
+    GPU_ENGINE = "GPUEngine"
+    """One process; Polars' `collect` and `sink_*` with `pl.GPUEngine`."""
+    DASK = "Dask"
+    """A Dask cluster of GPU workers with one client."""
+    SPMD = "SPMD"
+    """One rank for each GPU, which all run the same query; on a single GPU, one rank."""
+
+
+class OptionKind(StrEnum):
+    """Type of an option's value."""
+
+    BYTES = "bytes"
+    """A whole number of bytes, or a text such as 1.5GB or 512MiB."""
+    COUNT = "count"
+    FRACTION = "fraction"
+    """A number from 0 to 1."""
+    BOOLEAN = "boolean"
+    CHOICE = "choice"
+    MAPPING = "mapping"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A value that an option does not take with some engine on some cluster."""
+
+    value: Any
+    because: str
+    """What is wrong, and after a colon the way out."""
+    engines: frozenset[EngineChoice] = GPU_ENGINES
+    clusters: frozenset[ClusterChoice] = CLUSTERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option of the streaming executor, as one release knows it."""
+
+    name: str
+    kind: OptionKind
+    default: Any = None
+    """None where it depends on the GPU or on other options; `about` says how. A mapping that can be turned off has true
+    or false; the values in it have defaults of their own."""
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    """Values must be greater than this."""
+    choices: tuple[str, ...] = ()
+    engines: frozenset[EngineChoice] = GPU_ENGINES
+    clusters: frozenset[ClusterChoice] = CLUSTERS
+    about: str = ""
+    """What it does, in one sentence."""
+    fields: Mapping[str, Option] = field(default_factory=dict)
+    """Values of a mapping, by key; `*` stands for any key."""
+    can_be_off: bool = False
+    """A mapping that `false` (or null) turns off, which the release knows as None."""
+    bare: bool = False
+    """A mapping for which one bare value stands for all its fields."""
+    nullable: bool = False
+    """Whether null means the default."""
+    refusals: tuple[Refusal, ...] = ()
+    instead: str = ""
+    """Not empty: the release takes the option and does nothing with it; this is what to do instead."""
+    any_text_is_true: bool = False
+    """The release reads every text in the environment as true, `0` too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One engine on one cluster shape in one release."""
+
+    way: Way | None
+    """None: it cannot be run, or not with a right result; `because` says why."""
+    because: str = ""
+    replicated_safe: bool = True
+    """Whether a result that every rank holds in full (a global aggregate) is written once."""
+    options: Mapping[str, Any] | None = None
+    """Executor options by which the release is told to run this cell; None where they are an engine class."""
+    collects: bool = True
+    """Whether the release can return a result at all (`collect`)."""
+    sinks: bool = True
+    """Whether the release can write a result itself, as files in a folder."""
+    unverified: str = ""
+    """What of this cell only a GPU can show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One RAPIDS release."""
+
+    name: str
+    """Such as 26.10."""
+    version: str
+    """Version of cudf-polars that was checked."""
+    polars: str
+    """Range of Polars versions that it accepts."""
+    cuda: tuple[int, ...]
+    """CUDA major versions with wheels."""
+    python: tuple[str, str]
+    """First and last Python version with wheels."""
+    cells: Mapping[tuple[EngineChoice, ClusterChoice], Cell]
+    options: Mapping[str, Option]
+    defects: tuple[str, ...] = ()
+    """What is known to go wrong in it, with the upstream reference."""
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the other packages that belong to it, by distribution without its CUDA suffix."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Under which name it knows a concept: `engine` and `cluster` are executor options, `package`, `SPMD` and `Dask`
+    are Python names. A concept that it does not know is left out."""

@@ -1,0 +1,193 @@
+"""Reading an option's value: from YAML, where a number is a number, or from an environment variable, where all is text.
+
+A value that cannot be read raises `OptionError`, whose text says what is wrong and, after a colon, the way out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from gpuquery.plan.releases.model import Option, OptionKind
+
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_TRUE = ("1", "true", "yes", "y")
+_FALSE = ("0", "false", "no", "n")
+MOST_BYTES = 2**63 - 1
+EXAMPLE = "write a whole number of bytes, or a text such as 1.5GB or 512MiB"
+
+
+class OptionError(Exception):
+    """A value that an option does not take."""
+
+    def __init__(self, text: str, path: str = "") -> None:
+        super().__init__(text)
+        self.path = path
+        """Where in the value, such as `.sample_chunk_count`; empty for the value itself."""
+        self.value: Any = None
+        """The value at that place; only with a path."""
+
+
+def shown(value: Any) -> str:
+    """Return a value as YAML would have it, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def size(text: str) -> int:
+    """Return the bytes of a text such as 1.5GB, 512MiB, 512Mi or 2000; raise `OptionError` for anything else."""
+    found = _SIZE.fullmatch(text)
+    unit = found[2] if found else "?"
+    # 10 m is ten thousandths to Kubernetes, so a unit without B is taken only as Kubernetes writes it.
+    known = re.fullmatch(r"(?i:[kmgt]i?b|b)|[kMGT]?|[KMGT]i", unit)
+    if found is None or known is None:
+        raise OptionError(f"is no size: {EXAMPLE}")
+    letter = unit[:1].lower() if unit.lower() != "b" else ""
+    amount = Decimal(found[1]) * Decimal(1024 if "i" in unit.lower() else 1000) ** _POWERS[letter]
+    if amount != amount.to_integral_value():
+        raise OptionError(f"is no whole number of bytes: {EXAMPLE}")
+    return int(amount)
+
+
+def read(option: Option, value: Any) -> Any:
+    """Return a value from YAML as the release takes it."""
+    if value is None:
+        if option.nullable or option.can_be_off:
+            return None
+        raise OptionError("is no value: leave it out")
+    number: float
+    match option.kind:
+        case OptionKind.BYTES:
+            number = size(value) if isinstance(value, str) else _whole(value, f"is no size: {EXAMPLE}")
+        case OptionKind.COUNT:
+            number = _whole(value, "is no whole number: write digits without quotes")
+        case OptionKind.FRACTION:
+            number = _fraction(value)
+        case OptionKind.BOOLEAN:
+            if not isinstance(value, bool):
+                raise OptionError("is neither true nor false: write true or false without quotes")
+            return value
+        case OptionKind.CHOICE:
+            return _choice(option, value)
+        case OptionKind.MAPPING:
+            return _mapping(option, value)
+    return _in_range(option, number)
+
+
+def read_text(option: Option, text: str) -> Any:
+    """Return a value from an environment variable, as the release reads it there."""
+    if option.nullable and text.lower() in ("none", "null"):
+        return None
+    if option.any_text_is_true:
+        if text.lower() in _TRUE:
+            return True
+        raise OptionError("is true to this release, as every text is: leave it out for false, or write true")
+    match option.kind:
+        case OptionKind.BYTES | OptionKind.COUNT:
+            try:
+                number = int(text)
+            except ValueError:
+                raise OptionError("is no whole number, and the release reads only those here: write digits") from None
+            return _in_range(option, number)
+        case OptionKind.FRACTION:
+            try:
+                number_ = float(text)
+            except ValueError:
+                raise OptionError("is no number from 0 to 1: write one such as 0.5") from None
+            return _in_range(option, _fraction(number_))
+        case OptionKind.BOOLEAN:
+            return _flag(text)
+        case OptionKind.CHOICE:
+            return _choice(option, text)
+        case OptionKind.MAPPING if option.can_be_off:
+            return {} if _flag(text) else None
+        case OptionKind.MAPPING:
+            return _json(option, text)
+
+
+def _json(option: Option, text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise OptionError("is no JSON: write an object such as " + _example(option)) from None
+    return _mapping(option, value)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise OptionError("is neither true nor false: write true or false")
+
+
+def _whole(value: Any, otherwise: str) -> int:
+    """Take 2.0 for 2, since JSON does not tell them apart."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or math.isinf(value):
+        raise OptionError(otherwise)
+    return int(value)
+
+
+def _fraction(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise OptionError("is no number from 0 to 1: write one such as 0.5")
+    return float(value)
+
+
+def _in_range(option: Option, number: float) -> float:
+    most = option.most if option.most is not None or option.kind is not OptionKind.BYTES else MOST_BYTES
+    low = (option.least is not None and number < option.least) or (option.above is not None and number <= option.above)
+    if low or (most is not None and number > most):
+        raise OptionError(f"is out of range: {limits(option)}")
+    return number
+
+
+def limits(option: Option) -> str:
+    """Say which values are taken."""
+    if option.kind is OptionKind.CHOICE:
+        return f"use {', '.join(option.choices[:-1])} or {option.choices[-1]}"
+    parts = [
+        f"more than {option.above:g}" if option.above is not None else "",
+        f"at least {option.least:g}" if option.least is not None else "",
+        f"at most {option.most:g}" if option.most is not None else "",
+    ]
+    return "use " + (" and ".join(part for part in parts if part) or "a smaller number")
+
+
+def _choice(option: Option, value: Any) -> str:
+    for choice in option.choices:
+        if isinstance(value, str) and value.lower() == choice.lower():
+            return choice
+    refused = [refusal for refusal in option.refusals if refusal.value == value]
+    raise OptionError(refused[0].because if refused else f"is not known: {limits(option)}")
+
+
+def _example(option: Option) -> str:
+    key, inner = next(iter(option.fields.items()))
+    return shown({"column" if key == "*" else key: 0.5 if inner.default is None else inner.default})
+
+
+def _mapping(option: Option, value: Any) -> Any:
+    if option.can_be_off and isinstance(value, bool):
+        return {} if value else None
+    if option.bare and not isinstance(value, Mapping):
+        return {key: read(inner, value) for key, inner in option.fields.items()}
+    if not isinstance(value, Mapping):
+        choice = "true, false or " if option.can_be_off else ""
+        raise OptionError(f"is no mapping: write {choice}one such as {_example(option)}")
+    found = {}
+    for key, item in value.items():
+        inner = option.fields.get(key) or option.fields.get("*")
+        try:
+            if inner is None:
+                raise OptionError(f"is set, but {option.name} has no such value: use {', '.join(option.fields)}")
+            found[key] = read(inner, item)
+        except OptionError as wrong:
+            wrong.path, wrong.value = f".{key}", item
+            raise
+    return found
