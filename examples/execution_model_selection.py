@@ -45,7 +45,7 @@ def installed_release() -> str | None:
 def gpus_here() -> int:
     """Return the number of GPUs that the driver's own tool lists."""
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)
+        listed = subprocess.run(["nvidia-smi", "-L"], check=False, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return 0
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
@@ -104,7 +104,9 @@ def main() -> None:
     engine, cluster = next((e, c) for e, c, against in found if not against)
     print(f"engine: {engine}\ncluster: {cluster}")
     if engine is not EngineChoice.CPU:
-        print(f'runtime: {{release: "{release}"}}\nworkers: {{replicas: 1, gpus: {gpus if cluster == "distributed" else 1}}}')
+        print(
+            f'runtime: {{release: "{release}"}}\nworkers: {{replicas: 1, gpus: {gpus if cluster == "distributed" else 1}}}'
+        )
 
 
 if __name__ == "__main__":
