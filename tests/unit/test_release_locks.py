@@ -11,7 +11,7 @@ from packaging.version import Version
 from gpuquery.plan.releases import RELEASES
 from tools.lock_releases import FOLDER, HOLES, PINS, lock_file, locked, locks, runner_pins, wanted
 
-every_lock = pytest.mark.parametrize(("release", "cuda"), list(locks()), ids=lambda x: str(x))
+every_lock = pytest.mark.parametrize(("release", "cuda"), list(locks()), ids=str)
 
 
 @pytest.mark.skipif(not RELEASES, reason="the table of releases is empty")
