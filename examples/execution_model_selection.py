@@ -3,9 +3,9 @@
     python examples/execution_model_selection.py --data 300GB
     python examples/execution_model_selection.py --data 300GB --gpus 8      # as if it had eight GPUs
 
-It needs the package `gpuquery` and looks at what is installed beside it: the RAPIDS release, the packages that a cluster
-of it needs, and the GPUs. Prints every combination with the reason why it is or is not possible, best first, then the
-fields for a GpuQueryJob. Exit code 0, or 2 if an argument is wrong.
+It needs the package `gpuquery` and looks at what is installed beside it: the RAPIDS release, the packages that a
+cluster of it needs, and the GPUs. Prints every combination with the reason why it is or is not possible, best first,
+then the fields for a GpuQueryJob. Exit code 0, or 2 if an argument is wrong.
 """
 
 from __future__ import annotations
@@ -104,9 +104,8 @@ def main() -> None:
     engine, cluster = next((e, c) for e, c, against in found if not against)
     print(f"engine: {engine}\ncluster: {cluster}")
     if engine is not EngineChoice.CPU:
-        print(
-            f'runtime: {{release: "{release}"}}\nworkers: {{replicas: 1, gpus: {gpus if cluster == "distributed" else 1}}}'
-        )
+        used = gpus if cluster is ClusterChoice.DISTRIBUTED else 1
+        print(f'runtime: {{release: "{release}"}}\nworkers: {{replicas: 1, gpus: {used}}}')
 
 
 if __name__ == "__main__":
