@@ -104,6 +104,16 @@ def test_names(package: Package) -> None:
     agree(package.release, "options", table=sorted(package.release.options), package=sorted(fields - set(RESERVED)))
 
 
+def test_choices(package: Package) -> None:
+    """Words that are known but refused to everyone are not offered."""
+    found = package.ask("choices")
+    for name, option in package.release.options.items():
+        if option.kind is OptionKind.CHOICE:
+            hidden = {refusal.value for refusal in option.refusals if refusal.value not in option.choices}
+            offered = sorted(set(found[name]) - hidden)
+            agree(package.release, f"{name}, choices", table=sorted(option.choices), package=offered)
+
+
 def test_names_within_options(package: Package) -> None:
     on = {name: {} for name, option in package.release.options.items() if option.can_be_off}
     executor = package.configure(on)["executor"]
