@@ -18,6 +18,7 @@ from gpuquery.api.status import OutputStatus, PreflightStatus
 
 MAX_REPORT_BYTES = 4096
 _CUT = " ..."
+_MORE = "..."
 
 
 class Phase(StrEnum):
@@ -63,6 +64,11 @@ class Report(Lenient):
     finished: datetime | None = None
     """When the attempt ended."""
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it was committed, or the preflight passed."""
+        return self.failure is None and (self.committed is not None or self.preflight is not None)
+
     def to_line(self) -> str:
         """Serialise to one JSON line of at most 4,096 bytes; what is longest in it is shortened if it must be."""
         report = self
@@ -71,9 +77,14 @@ class Report(Lenient):
         return line.decode()
 
     def _shortened(self, excess: int) -> Report:
-        """Leave out a warning, else cut the message, else (it alone can still be so long) the URI."""
+        """Leave out a warning, or one of what the preflight found; else cut the message, else the URI.
+
+        The URI alone can still be too long.
+        """
         if self.warnings:
             return self.model_copy(update={"warnings": self.warnings[:-1]})
+        if self.preflight is not None and (fewer := _fewer(self.preflight)):
+            return self.model_copy(update={"preflight": fewer})
         if len(self.message) > len(_CUT) or self.committed is None:
             return self.model_copy(update={"message": _cut(self.message, excess)})
         output = self.committed.model_copy(update={"uri": _cut(self.committed.uri, excess)})
@@ -86,6 +97,14 @@ class Report(Lenient):
             return cls.model_validate_json(line)
         except ValueError:
             return None
+
+
+def _fewer(found: PreflightStatus) -> PreflightStatus | None:
+    """Leave out the last of the longer list, with a sign that something is missing; None if nothing is left."""
+    lists = {"fallbacks": found.fallbacks, "warnings": found.warnings}
+    name, items = max(lists.items(), key=lambda pair: sum(len(text) for text in pair[1]))
+    rest = [text for text in items if text != _MORE]
+    return found.model_copy(update={name: (*rest[:-1], _MORE)}) if rest else None
 
 
 def _cut(text: str, excess: int) -> str:

@@ -1,8 +1,8 @@
 """One attempt: from a plan to a report, in the one order in which nothing is paid for in vain.
 
-What needs no I/O is checked first (the query's text, its parameters, the engine), then the output (is it committed
-already, does it exist, can the store be trusted), then the inputs' schemas and the query's plan, and only then rows
-move.
+What needs no I/O is checked first (the release, the query's text, its parameters, the engine), then the output (is it
+committed already, does it exist, can the store be trusted), then the inputs' schemas and contracts, the query's plan
+and whether the GPU engine can run it, and only then rows move. A preflight ends there, with what it found.
 
 The work runs in a thread, so that the main thread stays free for signals: Polars holds its caller until a query is
 done.
@@ -16,10 +16,12 @@ from datetime import UTC, datetime
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Report
-from gpuquery.api.status import OutputStatus
-from gpuquery.plan.plan import Plan
-from gpuquery.runner import engines, inputs, python_query, queries
+from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.plan.plan import Plan, Purpose
+from gpuquery.runner import engines, inputs, python_query, queries, reader_rules
 from gpuquery.runner.errors import JobError, first_paragraph
+from gpuquery.runner.preflight import later
+from gpuquery.runner.preflight.checks import Checks
 from gpuquery.runner.progress import Tracker
 from gpuquery.runner.sink.commit import Step
 from gpuquery.runner.sink.faults import classify, redact
@@ -29,9 +31,6 @@ ABORT_SECONDS = 4.0
 """How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""
 COMMIT_SECONDS = 15.0
 """How long a commit that has begun may go on after the order to stop: half of one helps nobody."""
-STACK_BYTES = 64 << 20
-"""Stack of the query's thread: Polars descends into nested expressions by recursion, and an overflow is a crash. Only
-what is used of it takes memory."""
 _UNCOMMITTED = "before the result was committed"
 _MOMENTS = {
     Phase.COMMITTING: "while the commit record was being written: the next attempt finds out whether it stands",
@@ -42,8 +41,10 @@ _MOMENTS = {
 class Attempt:
     """One attempt; `run` blocks until it has ended, `stop` may be called when `run` was interrupted."""
 
-    def __init__(self, plan: Plan, tracker: Tracker, *, rank: int = 0) -> None:
+    def __init__(self, plan: Plan, tracker: Tracker, *, rank: int = 0, lenient: bool = False) -> None:
+        """`lenient` is for a preflight on a machine that need not hold the plan's release."""
         self._plan = plan
+        self._lenient = lenient
         self._tracker = tracker
         self._rank = rank
         self._gate = threading.Lock()
@@ -56,11 +57,7 @@ class Attempt:
 
     def run(self) -> Report:
         """Run to the end. An exception that a signal handler raises passes through; then call `stop`."""
-        usual = threading.stack_size(STACK_BYTES)
-        try:
-            threading.Thread(target=self._work, name="query", daemon=True).start()
-        finally:
-            threading.stack_size(usual)
+        later.start(threading.Thread(target=self._work, name="query", daemon=True))
         self._done.wait()
         return self._report or self._failed(JobError(Failure.INTERNAL_ERROR, "the attempt ended without a report"))
 
@@ -93,7 +90,7 @@ class Attempt:
 
     def _work(self) -> None:
         try:
-            self._report = self._succeeded(self._steps())
+            self._report = self._steps()
         except BaseException as exc:  # a panic of Polars is no Exception, and every end has its report
             error = self._classified(exc)
             if self._sink is not None and not self._stopping:
@@ -102,26 +99,55 @@ class Attempt:
         finally:
             self._done.set()
 
-    def _steps(self) -> OutputStatus:
+    def _steps(self) -> Report:
         plan, tracker = self._plan, self._tracker
+        asking = plan.purpose is Purpose.PREFLIGHT
         tracker.enter(Phase.PLANNING, f"{plan.language.value} query over {len(plan.inputs)} inputs")
+        checks = Checks(plan, lenient=self._lenient)
         query = queries.prepare(plan)
-        engine = engines.find(plan.engine)
+        engine = None if asking else engines.find(plan.engine)
         identity = Identity(plan.job.uid, plan.attempt, self._rank, plan.replicas)
         sink = self._sink = Sink(plan, identity, on_progress=tracker.wrote, hook=self._reached)
-        if committed := sink.preflight():
-            tracker.log(f"already committed as version {committed.version}")
-            return committed
-        planned = query.plan(inputs.open_all(plan.inputs, plan.store))
-        self._warnings = planned.warnings
-        for warning in planned.warnings:
-            tracker.log(f"warning: {warning}")
+        opened = checks.open(sink)
+        if opened.committed:
+            return self._already(opened.committed, checks.status if asking else None)
+        planned = query.plan(opened.frames)
+        self._warn(planned.warnings)
         sink.check_schema(planned.frame.collect_schema())
+        # All ranks have the same plan and the same image, so one of them speaks for all.
+        found = checks.judge(planned.frame, planned.warnings) if self._rank == 0 else checks.status
+        if engine is None:
+            return self._passed(found)
+        self._warn(found.warnings)
+        if found.release is not None:
+            reader_rules.export(plan)
         self._enter(Phase.RUNNING, f"engine {engine.name}")
         self._query_started = datetime.now(UTC)
         engine.run(planned.frame, sink)
         self._enter(Phase.COMMITTING, plan.output.uri)
-        return sink.commit()
+        return self._succeeded(sink.commit(), found if found.release is not None else None)
+
+    def _warn(self, warnings: tuple[str, ...]) -> None:
+        for warning in warnings:
+            if warning not in self._warnings:
+                self._warnings += (warning,)
+                self._tracker.log(f"warning: {warning}")
+
+    def _already(self, committed: OutputStatus, asked: PreflightStatus | None) -> Report:
+        self._tracker.log(f"already committed as version {committed.version}")
+        if asked is None:
+            return self._succeeded(committed)
+        remark = (
+            f"this job has committed version {committed.version} of {committed.uri} already; nothing more was checked"
+        )
+        return self._passed(asked.model_copy(update={"warnings": (remark,)}))
+
+    def _passed(self, found: PreflightStatus) -> Report:
+        """The report of a preflight that found nothing that keeps the query from running."""
+        now = datetime.now(UTC)
+        self._tracker.enter(Phase.DONE, f"the preflight passed, {len(found.fallbacks)} fallbacks")
+        self._warn(found.warnings)
+        return Report(preflight=found.model_copy(update={"finished": now}), finished=now)
 
     def _reached(self, step: Step) -> None:
         # Told at once: from here on the job is committed, and whatever becomes of this pod must not fail it.
@@ -148,10 +174,11 @@ class Attempt:
             return JobError(error.failure, f"the query failed: {first_paragraph(raised)}")
         return error
 
-    def _succeeded(self, committed: OutputStatus) -> Report:
+    def _succeeded(self, committed: OutputStatus, preflight: PreflightStatus | None = None) -> Report:
         self._tracker.enter(Phase.DONE, f"version {committed.version}, {committed.rows} rows, {committed.files} files")
         return Report(
             committed=committed,
+            preflight=preflight,
             warnings=self._warnings,
             query_started=self._query_started,
             finished=datetime.now(UTC),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,7 @@ from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.sink.faults import classify, redact
 from gpuquery.runner.storage import polars_options
 
+THREADS = 8
 MAX_COMPARED = 1000
 """Files whose schemas are compared to find the two that clash."""
 MAX_COLUMNS_SHOWN = 20
@@ -32,9 +34,9 @@ _NO_STORE = frozenset({Failure.STORAGE_AUTH, Failure.STORAGE_UNAVAILABLE, Failur
 
 
 def open_all(inputs: Sequence[Input], store: StoreAccess) -> dict[str, pl.LazyFrame]:
-    """Open every input and read its schema (footers or first lines); raises JobError that names the input."""
-    frames = {}
-    for item in inputs:
+    """Open every input and read its schema (footers or first lines); raises JobError that names the first bad one."""
+
+    def opened(item: Input) -> pl.LazyFrame:
         frame = scan(item, item.uri, store)
         try:
             frame.collect_schema()
@@ -42,13 +44,18 @@ def open_all(inputs: Sequence[Input], store: StoreAccess) -> dict[str, pl.LazyFr
             raise
         except BaseException as exc:  # a panic of Polars is no Exception
             raise explained(exc, item, store) from None
-        frames[item.name] = frame
-    return frames
+        return frame
+
+    # Each waits for a store, and has nothing to do with the others.
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="inputs") as threads:
+        return dict(zip((item.name for item in inputs), threads.map(opened, inputs), strict=True))
 
 
 def scan(item: Input, source: str, store: StoreAccess) -> pl.LazyFrame:
     """Return the lazy frame of one input, or of one of its files; reads nothing yet."""
     options = polars_options(store, item.uri) or None
+    # A path of this machine goes without its scheme: some releases' GPU engines read no file:// URI.
+    source = source.removeprefix("file://")
     match item.format:
         case InputFormat.CSV:
             _no_hive(item)

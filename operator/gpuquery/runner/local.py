@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gpuquery.api.report import Progress, Report
-from gpuquery.plan.plan import Plan
+from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.runner.attempt import Attempt
 from gpuquery.runner.progress import Tracker
 
@@ -15,7 +15,16 @@ def run(plan: Plan, *, on_progress: Callable[[Progress], None]) -> Report:
 
     On Ctrl-C what was staged is withdrawn, then KeyboardInterrupt goes on to the caller.
     """
-    attempt = Attempt(plan, Tracker(on_progress, quiet=True))
+    return _to_its_end(Attempt(plan, Tracker(on_progress, quiet=True)))
+
+
+def preflight(plan: Plan) -> Report:
+    """Check a plan as its preflight's pod would; what only that pod could tell is told to be skipped."""
+    asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT})
+    return _to_its_end(Attempt(asking, Tracker(lambda _: None, quiet=True), lenient=True))
+
+
+def _to_its_end(attempt: Attempt) -> Report:
     try:
         return attempt.run()
     except KeyboardInterrupt:

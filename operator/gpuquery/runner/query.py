@@ -30,7 +30,7 @@ class Stopped(BaseException):
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the plan; exit code 0 if it was committed, else 1."""
+    """Run the plan; exit code 0 if it was committed or its preflight passed, else 1."""
     parser = argparse.ArgumentParser(prog="gpuquery.runner.query", description=__doc__)
     parser.add_argument("--plan", type=Path, required=True, help="the plan, a JSON file")
     parser.add_argument("--report", type=Path, required=True, help="file for the report")
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of Polars and of the query itself may still be busy after a stop; nothing is left to wait for.
-    os._exit(0 if report.committed else 1)
+    os._exit(0 if report.succeeded else 1)
 
 
 def _run(path: Path, progress_fd: int | None) -> Report:

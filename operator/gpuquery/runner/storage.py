@@ -77,7 +77,9 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return (shared or session()).client("s3", endpoint_url=access.endpoint, region_name=_region(access), config=config)
+    return (shared or session()).client(
+        "s3", endpoint_url=access.endpoint, region_name=region_of(access), config=config
+    )
 
 
 def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
         "timeout": f"{READ_TIMEOUT}s",
         "connect_timeout": f"{CONNECT_TIMEOUT}s",
     }
-    if region := _region(access):
+    if region := region_of(access):
         options["aws_region"] = region
     if access.endpoint:
         host_style = not access.path_style and not _is_address(access.endpoint)
@@ -106,7 +108,8 @@ def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
     return options
 
 
-def _region(access: StoreAccess) -> str | None:
+def region_of(access: StoreAccess) -> str | None:
+    """Return the region to sign for; None leaves it to what AWS says."""
     return access.region or (DEFAULT_REGION if access.endpoint else None)
 
 

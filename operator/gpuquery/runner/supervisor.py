@@ -30,7 +30,7 @@ GRACE_SECONDS = 22
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the plan in a child; exit code 0 if it was committed, else 1."""
+    """Run the plan in a child; exit code 0 if it was committed or its preflight passed, else 1."""
     args = _arguments(argv)
     kills = oom.kills()
     child = Child.start(args.plan)
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.termination_log.write_text(line)
     except OSError as exc:
         _log(f"cannot write {args.termination_log}: {exc.strerror}; the report was: {line}")
-    return 0 if json.loads(line).get("committed") else 1
+    return 1 if "failure" in json.loads(line) else 0
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

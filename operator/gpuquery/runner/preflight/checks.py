@@ -1,0 +1,106 @@
+"""The order of the checks: what needs no I/O first, and what can go on beside something else does.
+
+    checks = Checks(plan)               # release, names of types; begins to load cudf-polars
+    opened = checks.open(sink)          # output and inputs at once, then contracts
+    ...the query is planned...
+    found = checks.judge(frame)         # GPU reader, translation, partitions, sizes
+
+Whatever is found first in that order is raised, whichever of two checks was faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.plan.plan import Plan, Purpose
+from gpuquery.runner import inputs, reader_rules
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.preflight import contracts, files, release, sizes, translate
+from gpuquery.runner.preflight.later import Later
+from gpuquery.runner.sink.sink import Sink
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is there: the inputs' frames, or the commit that makes them needless."""
+
+    frames: Mapping[str, pl.LazyFrame]
+    committed: OutputStatus | None = None
+
+
+class Checks:
+    """The checks of one attempt, or of its preflight."""
+
+    def __init__(self, plan: Plan, *, lenient: bool = False) -> None:
+        """Raise JobError(ReleaseMismatch, InvalidPlan or SchemaMismatch) for what is wrong without a look at any data.
+
+        `lenient` is for a machine that will not run the query itself: it need not hold the release.
+        """
+        self._skipped = ""
+        try:
+            here = release.check(plan)
+        except JobError as error:
+            if not lenient:
+                raise
+            here = release.installed()
+            self._skipped = f"whether the GPU engine can run the query was not checked on this machine: {error.message}"
+        self._gpu = plan.engine in release.GPU_ENGINES
+        self._translates = self._gpu and not self._skipped
+        self._plan = plan.model_copy(update={"release": here.release}) if self._translates else plan
+        self.status = PreflightStatus(release=(here.release if self._gpu else None), polars=here.polars)
+        """What is known so far."""
+        contracts.check_types(plan.inputs)
+        self._loading = Later(translate.load) if self._translates else None
+        self._contract: Later[None] | None = None
+        self._reader: Later[tuple[str, ...]] | None = None
+
+    def open(self, sink: Sink) -> Opened:
+        """Ask the output and open the inputs; raises JobError, the output's first."""
+        plan = self._plan
+        opening = Later(lambda: inputs.open_all(plan.inputs, plan.store))
+        if committed := sink.preflight():
+            return Opened({}, committed)
+        frames = opening.result()
+        contracts.check(plan.inputs, frames)
+        self._contract = Later(lambda: contracts.check_nulls(plan.inputs, frames, plan.store))
+        if self._gpu:
+            self._reader = Later(lambda: reader_rules.check(plan))
+        return Opened(frames)
+
+    def judge(self, frame: pl.LazyFrame, warnings: tuple[str, ...]) -> PreflightStatus:
+        """Judge the planned query; raises JobError. `warnings` is what planning it has brought up."""
+        plan = self._plan
+        sizing: Later[PreflightStatus] | None = None
+        if plan.purpose is Purpose.PREFLIGHT:
+            before = self.status
+            sizing = Later(lambda: sizes.filled(before, frame, plan.store))
+        translation: Later[translate.Translation] | None = None
+        if self._loading:
+            translation = Later(lambda: self._translated(frame))
+        if self._contract:
+            self._contract.result()
+        noted = self._reader.result() if self._reader else ()
+        found = translation.result() if translation else translate.Translation()
+        status = sizing.result() if sizing else self.status
+        skipped = (self._skipped,) if self._skipped else ()
+        unchecked = tuple(f"not checked: {part}" for part in found.unchecked)
+        self.status = status.model_copy(
+            update={
+                "fallbacks": found.fallbacks,
+                "warnings": (*warnings, *skipped, *noted, *found.remarks, *unchecked),
+            }
+        )
+        return self.status
+
+    def _translated(self, frame: pl.LazyFrame) -> translate.Translation:
+        plan = self._plan
+        if self._loading:
+            try:
+                self._loading.result()
+            except Exception as exc:  # a driver's library that a machine without GPU does not have
+                return translate.Translation(unchecked=(f"cudf-polars cannot be imported here: {exc}",))
+        return translate.check(plan, frame, lambda paths: files.sampled_bytes(paths, plan.store))

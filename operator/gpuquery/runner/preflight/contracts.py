@@ -1,0 +1,108 @@
+"""Contracts: does an input have the columns that the job relies on? Every column that differs is named, not the first.
+
+Types and names are known once the schema is read. Whether a column holds nulls is asked of the data, and only where the
+contract says that it must not.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from gpuquery.api.contract import Contract, ExtraColumns
+from gpuquery.api.reasons import Failure
+from gpuquery.api.spec import Input, InputFormat
+from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.preflight import dtypes
+from gpuquery.runner.sink.faults import classify
+from gpuquery.runner.storage import polars_options
+
+MAX_SHOWN = 20
+_FILE = "gpuquery file"
+
+
+def check(inputs: Sequence[Input], frames: Mapping[str, pl.LazyFrame]) -> None:
+    """Raise JobError(SchemaMismatch) that names each column of each input whose name or type is not as agreed."""
+    _raise([(i, differences(i.contract, frames[i.name].collect_schema())) for i in inputs if i.contract])
+
+
+def check_nulls(inputs: Sequence[Input], frames: Mapping[str, pl.LazyFrame], store: StoreAccess) -> None:
+    """Raise JobError(SchemaMismatch) that names each column that holds nulls and must not; reads those columns."""
+    _raise([(i, nulls(i, frames[i.name], store)) for i in inputs])
+
+
+def _raise(found: Sequence[tuple[Input, Sequence[str]]]) -> None:
+    broken = []
+    for item, phrases in found:
+        if phrases:
+            more = f"; and {len(phrases) - MAX_SHOWN} more" if len(phrases) > MAX_SHOWN else ""
+            shown = "; ".join(phrases[:MAX_SHOWN]) + more
+            broken.append(f'input "{item.name}" ({item.uri}) is not what its schema says: {shown}')
+    if broken:
+        raise JobError(Failure.SCHEMA_MISMATCH, "\n".join(broken))
+
+
+def check_types(inputs: Sequence[Input]) -> None:
+    """Raise JobError(SchemaMismatch) if a contract names a type that does not exist; reads nothing."""
+    unknown = []
+    for item in inputs:
+        for name, column in (item.contract.columns if item.contract else {}).items():
+            try:
+                dtypes.parse(column.type)
+            except dtypes.UnknownTypeError as exc:
+                unknown.append(f'inputs[{item.name}].schema.columns[{name}].type: "{column.type}" {exc}')
+    if unknown:
+        raise JobError(Failure.SCHEMA_MISMATCH, "\n".join(unknown))
+
+
+def differences(contract: Contract, schema: Mapping[str, pl.DataType]) -> list[str]:
+    """One phrase for each column that is missing, of another type, or not in the contract."""
+    found = []
+    for name, column in contract.columns.items():
+        if name not in schema:
+            near = difflib.get_close_matches(name, [n for n in schema if n not in contract.columns], n=1)
+            hint = f' (there is "{near[0]}")' if near else ""
+            found.append(f'column "{name}" is missing: wanted {column.type}{hint}')
+        elif not dtypes.fits(schema[name], dtypes.parse(column.type)):
+            found.append(f'column "{name}": wanted {column.type}, found {schema[name]}')
+    if contract.extra_columns is ExtraColumns.FORBID:
+        extra = [name for name in schema if name not in contract.columns]
+        found += [f'column "{name}" ({schema[name]}) is not in the schema, which forbids others' for name in extra]
+    return found
+
+
+def nulls(item: Input, frame: pl.LazyFrame, store: StoreAccess) -> list[str]:
+    """One phrase for each column that holds nulls and must not, with the first file that has one."""
+    columns = [name for name, column in item.contract.columns.items() if not column.nullable] if item.contract else []
+    if not columns:
+        return []
+    try:
+        counts = frame.select(pl.col(columns).null_count()).collect(engine="streaming").row(0, named=True)
+        return [
+            f'column "{name}" has {count:,} null{"s" if count > 1 else ""}{_where(item, name, store)}: wanted none'
+            for name, count in counts.items()
+            if count
+        ]
+    except (Exception, pl.exceptions.PanicException) as exc:
+        doing = f'counting the nulls of input "{item.name}" ({item.uri})'
+        raise classify(exc, doing, default=Failure.INVALID_INPUT) from None
+
+
+def _where(item: Input, column: str, store: StoreAccess) -> str:
+    """Name the first file with a null in the column; nothing where that cannot be told."""
+    if item.format is not InputFormat.PARQUET:
+        return ""
+    try:
+        scan = pl.scan_parquet(
+            item.uri,
+            hive_partitioning=bool(item.hive_partitioned),
+            include_file_paths=_FILE,
+            storage_options=polars_options(store, item.uri) or None,
+        )
+        found = scan.filter(pl.col(column).is_null()).select(_FILE).head(1).collect(engine="streaming")
+        return f" (first in {found.item()})" if found.height else ""
+    except (Exception, pl.exceptions.PanicException):
+        return ""

@@ -1,0 +1,142 @@
+"""Does the image hold what the plan was made for? Answered from the packages' metadata, before anything of CUDA loads.
+
+A plan names options and engines as one RAPIDS release knows them, so another release would refuse them at best, and run
+them otherwise at worst.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import Plan
+from gpuquery.plan.releases import RELEASES
+from gpuquery.runner.errors import JobError
+
+GPU_ENGINES = frozenset({EngineChoice.TASKS.value, EngineChoice.RAPIDSMPF.value})
+_CUDA = ("-cu12", "-cu13", "")
+"""Endings of the names of packages: of wheels by CUDA version, and of other builds (conda)."""
+_NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    (EngineChoice.TASKS, ClusterChoice.DISTRIBUTED): ("dask", "distributed", "dask-cuda", "distributed-ucxx"),
+    (EngineChoice.RAPIDSMPF, ClusterChoice.SINGLE): ("rapidsmpf",),
+    (EngineChoice.RAPIDSMPF, ClusterChoice.DISTRIBUTED): ("rapidsmpf", "ucxx"),
+}
+"""Packages beside cudf-polars, without the CUDA ending. cudf-polars itself requires rapidsmpf only from 26.06 on."""
+_PURE = ("dask", "distributed", "dask-cuda")
+"""Packages without a CUDA ending."""
+_BOUND = re.compile(r"(>=|<=|<|>|==|!=)\s*([0-9][0-9.]*)")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What this environment holds."""
+
+    polars: str
+    cudf_polars: str | None = None
+    """Version of cudf-polars; None if it is not installed."""
+    package: str = "cudf-polars"
+    """Name under which it is installed."""
+
+    @property
+    def release(self) -> str | None:
+        """RAPIDS release, such as 26.10; None without cudf-polars."""
+        if self.cudf_polars is None:
+            return None
+        year, month, *_ = self.cudf_polars.split(".")
+        return f"{int(year):02d}.{int(month):02d}"
+
+    @property
+    def described(self) -> str:
+        """In words, for a message."""
+        gpu = f"{self.package} {self.cudf_polars}" if self.cudf_polars else "no cudf-polars"
+        return f"{gpu}, Polars {self.polars}"
+
+
+def installed() -> Installed:
+    """Look at what is installed; imports nothing of it."""
+    polars = version("polars")
+    found = _find("cudf-polars")
+    return Installed(polars, found[1], found[0]) if found else Installed(polars)
+
+
+def check(plan: Plan) -> Installed:
+    """Compare the plan with the image; raises JobError(ReleaseMismatch or InvalidPlan) that names both."""
+    here = installed()
+    if plan.engine not in GPU_ENGINES:
+        return here
+    if here.release is None:
+        asked = f" (RAPIDS {plan.release})" if plan.release else ""
+        raise JobError(
+            Failure.INVALID_PLAN,
+            f'engine "{plan.engine}"{asked} needs cudf-polars, which this image does not hold (it has Polars '
+            f"{here.polars}): install {_install('cudf-polars', plan)}, or leave runtime.image out and let the operator "
+            "choose the image of the release",
+        )
+    if plan.release and here.release != plan.release:
+        raise JobError(
+            Failure.RELEASE_MISMATCH,
+            f"the job is planned for RAPIDS {plan.release}, but the image holds RAPIDS {here.release} "
+            f'({here.described}): set runtime.release to "{here.release}", or runtime.image to one of {plan.release}',
+        )
+    _check_polars(here)
+    if missing := [name for name in _NEEDED.get((plan.engine, plan.cluster), ()) if not _find(name)]:
+        raise JobError(
+            Failure.INVALID_PLAN,
+            f'engine "{plan.engine}" with cluster "{plan.cluster}" needs {" and ".join(missing)}, which this image '
+            f"({here.described}) does not hold: install {' '.join(_install(name, plan) for name in missing)}",
+        )
+    return here
+
+
+def _check_polars(here: Installed) -> None:
+    """The range that cudf-polars itself declares: a Polars outside of it has plans that it does not know."""
+    declared = next((r for r in requires(here.package) or () if re.match(r"polars\b(?!-)", r)), "")
+    if not all(_holds(here.polars, operator, bound) for operator, bound in _BOUND.findall(declared.partition(";")[0])):
+        wanted = declared.partition(";")[0].removeprefix("polars").strip(" ()")
+        raise JobError(
+            Failure.RELEASE_MISMATCH,
+            f"RAPIDS {here.release} works with Polars {wanted}, but the image holds {here.described}: install a Polars "
+            "of that range in the image",
+        )
+
+
+def _holds(found: str, operator: str, bound: str) -> bool:
+    a, b = _numbers(found), _numbers(bound)
+    size = max(len(a), len(b))
+    a, b = a + (0,) * (size - len(a)), b + (0,) * (size - len(b))
+    return {">=": a >= b, "<=": a <= b, "<": a < b, ">": a > b, "==": a == b, "!=": a != b}[operator]
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[^\d.]", text)[0]))
+
+
+def _find(name: str) -> tuple[str, str] | None:
+    """Name and version of a package under any of its CUDA endings."""
+    for ending in _CUDA:
+        try:
+            return name + ending, version(name + ending)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def _install(name: str, plan: Plan) -> str:
+    """What to give to pip: the package for the CUDA version that is there already, in the release's version."""
+    release = RELEASES.get(plan.release)
+    versions = {"cudf-polars": f"{release.version.rpartition('.')[0]}.*", **release.pins} if release else {}
+    pinned = {"distributed": "dask", "distributed-ucxx": "ucxx"}.get(name, name)
+    ending = "" if name in _PURE else next((e for e in _CUDA if _installed_with(e)), "-cu12")
+    return f"{name}{ending}" + (f"=={versions[pinned]}" if pinned in versions else "")
+
+
+def _installed_with(ending: str) -> bool:
+    try:
+        version("cudf-polars" + ending)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,196 @@
+"""Can this release's GPU engine run the plan, and which parts of it on one partition only? Asked without a GPU.
+
+cudf-polars translates a plan into its own and lowers that to partitions before it touches a GPU, so both are done here
+with the very options of the attempt. Two things are supplied that it would otherwise ask a GPU for: the size of the
+device's memory, and the footers of parquet files (`max_footer_samples` 0 makes it do without).
+
+Nothing that cudf-polars does here is public, and it changes with every release. So a refusal counts only where it comes
+from the same code as on a GPU; whatever else goes wrong is told as a part that could not be checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.reasons import Failure
+from gpuquery.api.spec import Input
+from gpuquery.plan.plan import Plan
+from gpuquery.plan.releases import RELEASES, Cell, Way
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.preflight import words
+from gpuquery.runner.preflight.lower import Sizes, lower
+from gpuquery.runner.preflight.watch import Notes, needs_gpu, translator
+
+DEVICE_BYTES = 80 << 30
+"""Memory of a GPU where the plan does not say it."""
+MAX_SHOWN = 8
+"""Refusals that a message lists."""
+_WAYS = {Way.SPMD: "spmd", Way.DASK: "dask"}
+_NOWHERE = "/nonexistent/gpuquery-preflight/out"
+"""Where the plan to be translated writes; nothing is ever written there."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What was found out."""
+
+    unsupported: tuple[str, ...] = ()
+    """Parts that the GPU engine cannot run."""
+    fallbacks: tuple[str, ...] = ()
+    """Parts that run on one partition whatever the number of GPUs."""
+    unchecked: tuple[str, ...] = ()
+    """Parts of which only a GPU can tell, and why."""
+    remarks: tuple[str, ...] = ()
+    """What else the author should know."""
+
+
+def load() -> Any:
+    """Import cudf-polars, which takes a second: worth to be begun in another thread."""
+    return importlib.import_module("cudf_polars")
+
+
+def check(plan: Plan, frame: pl.LazyFrame, sizes: Sizes) -> Translation:
+    """Translate and lower; raises JobError(UnsupportedQuery) that names every refusal, or InvalidCombination.
+
+    `plan.release` is what is installed.
+    """
+    with _device(plan.gpu_memory or DEVICE_BYTES):
+        found = _translated(plan, frame, sizes)
+    if found.unsupported:
+        raise JobError(Failure.UNSUPPORTED_QUERY, _refusal(plan, found.unsupported))
+    return found
+
+
+def _refusal(plan: Plan, parts: Sequence[str]) -> str:
+    count = "a part" if len(parts) == 1 else f"{len(parts)} parts"
+    shown = "; ".join(parts[:MAX_SHOWN]) + ("; ..." if len(parts) > MAX_SHOWN else "")
+    return (
+        f"the GPU engine of RAPIDS {plan.release} cannot run {count} of the query: {shown}. Write it another way, "
+        "choose another runtime.release, or engine: cpu"
+    )
+
+
+def _translated(plan: Plan, frame: pl.LazyFrame, sizes: Sizes) -> Translation:
+    engine = _engine(plan)
+    cudf_polars = load()
+    dsl = importlib.import_module("cudf_polars.dsl.expr")
+    data_type = importlib.import_module("cudf_polars.containers").DataType
+    # The result is written by the engine, so a type that it cannot write counts too.
+    visitor: Any = frame.sink_parquet(_NOWHERE, lazy=True)._ldf.visit()
+    notes = Notes(visitor, _starts(plan.inputs))
+    try:
+        watched = translator(cudf_polars.Translator, dsl.ErrorExpr, data_type)(visitor, engine, notes)
+    except ImportError as exc:
+        return Translation(unchecked=(f"the plan was not translated: {words.shortened(str(exc), 200)}",))
+    except (TypeError, ValueError) as exc:
+        return _options_refused(plan, exc)
+    try:
+        ir = watched.translate_ir()
+    except NotImplementedError as exc:
+        return Translation((words.said(exc),))
+    except Exception as exc:
+        return Translation(unchecked=(f"the plan was not translated: {words.shortened(f'{exc!r}', 200)}",))
+    refused = notes.findings
+    unsupported = tuple(str(f) for f in refused if not f.needs_gpu)
+    unchecked = tuple(str(f) for f in refused if f.needs_gpu)
+    if unsupported or unchecked:
+        return Translation(unsupported, (), unchecked)
+    return _lowered(plan, ir, watched.config_options, sizes)
+
+
+def _options_refused(plan: Plan, exc: Exception) -> Translation:
+    text = str(exc)
+    if needs_gpu(exc) or "requires rapidsmpf" in text:
+        return Translation(unchecked=(f"the plan was not translated: {words.shortened(text, 200)}",))
+    shown = ", ".join(f"{name}={value!r}" for name, value in sorted(plan.executor_options.items())) or "none"
+    raise JobError(
+        Failure.INVALID_COMBINATION,
+        f"cudf-polars of RAPIDS {plan.release} refuses the engine's options (executorOptions: {shown}; variables "
+        f"CUDF_POLARS__EXECUTOR__* count too): {words.shortened(text, 400)}",
+    )
+
+
+def _engine(plan: Plan) -> Any:
+    """Make the engine's configuration as the attempt will, but for footers."""
+    return pl.GPUEngine(
+        executor="streaming",
+        raise_on_fail=True,
+        executor_options=options(plan),
+        parquet_options={"max_footer_samples": 0},
+    )
+
+
+def options(plan: Plan) -> dict[str, Any]:
+    """Executor options of the plan, and those by which its release is told to run its engine and cluster."""
+    cell = _cell(plan)
+    told: dict[str, Any] = dict(cell.options or {}) if cell else {}
+    if cell and cell.options is None and cell.way in _WAYS:
+        told["cluster"] = _WAYS[cell.way]
+    return {**told, **plan.executor_options}
+
+
+def _cell(plan: Plan) -> Cell | None:
+    release = RELEASES.get(plan.release)
+    return release.cells.get((EngineChoice(plan.engine), ClusterChoice(plan.cluster))) if release else None
+
+
+def _starts(inputs: Sequence[Input]) -> dict[str, str]:
+    """Names of inputs by the part of their URI before a glob; the longest first, so that folders in folders work."""
+    starts = {_plain(item.uri.split("*")[0].split("[")[0]): item.name for item in inputs}
+    return {**{f"file://{start}": name for start, name in starts.items() if start.startswith("/")}, **starts}
+
+
+def _plain(uri: str) -> str:
+    return uri.removeprefix("file://")
+
+
+def _lowered(plan: Plan, ir: Any, config: Any, sizes: Sizes) -> Translation:
+    mode = str(getattr(config.executor, "fallback_mode", "warn")).rpartition(".")[2].lower()
+    try:
+        found = lower(ir, config, sizes, max(1, plan.replicas * plan.gpus))
+    except NotImplementedError as exc:
+        return Translation((f"the plan in partitions: {words.said(exc)}",))
+    except Exception as exc:
+        why = "this machine has no GPU" if needs_gpu(exc) else f"{type(exc).__name__}: {exc}"
+        return Translation(unchecked=(f"which parts run on one partition: {words.shortened(why, 200)}",))
+    if mode == "raise" and found.fallbacks:
+        tail = "runs on one partition, which executorOptions.fallback_mode: raise forbids"
+        return Translation(tuple(f"{part}: {tail}" for part in found.fallbacks))
+    return Translation(fallbacks=found.fallbacks, remarks=_doubled(plan, found.partitions))
+
+
+def _doubled(plan: Plan, partitions: int) -> tuple[str, ...]:
+    """Warn of rows that come out once for each GPU: a result on one partition may be held in full by every rank."""
+    cell = _cell(plan)
+    if cell is None or cell.replicated_safe or plan.cluster != ClusterChoice.DISTRIBUTED or partitions > 1:
+        return ()
+    return (
+        f"the result is on one partition, and RAPIDS {plan.release} writes what every GPU holds in full once for each "
+        "GPU: use release 26.10, or cluster: single",
+    )
+
+
+@contextlib.contextmanager
+def _device(size: int) -> Iterator[None]:
+    """Answer the question for the device's memory where there is no device."""
+    config: Any = importlib.import_module("cudf_polars.utils.config")
+    asked = config.get_total_device_memory
+
+    def answer() -> int | None:
+        try:
+            return int(asked()) if asked() is not None else None
+        except Exception:
+            return size
+
+    config.get_total_device_memory = answer
+    try:
+        yield
+    finally:
+        config.get_total_device_memory = asked
