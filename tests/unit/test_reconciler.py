@@ -16,7 +16,7 @@ from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, Resource
 from gpuquery.kube.progress import Reading
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan
+from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import Key, Reconciler
@@ -173,7 +173,7 @@ def image_of(client: RecordingClient, attempt: int = 1) -> str:
 @pytest.mark.parametrize("told", [True, False], ids=["the plan was told", "the operator died before it was told"])
 async def test_new_defaults_while_a_quota_holds_the_job_up_change_no_plan_that_was_told(told: bool) -> None:
     client = RecordingClient()
-    store(client, workers={"replicas": 2, "gpus": 8})
+    store(client, workers={"replicas": 2, "gpus": 8}, preflight="never")
     refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
     client.fault = lambda what: refused if what == "apply Job" else None
     await operator(client, defaults=OLD).reconcile(KEY)
@@ -193,9 +193,25 @@ async def test_new_defaults_while_a_quota_holds_the_job_up_change_no_plan_that_w
     assert client.names(Resource.BATCH_JOBS) == [f"revenue-{UID[:5]}-1"]
 
 
+async def test_new_defaults_while_a_quota_holds_the_preflight_up_are_what_it_then_checks() -> None:
+    client = RecordingClient()
+    store(client, workers={"replicas": 2, "gpus": 8})
+    refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
+    client.fault = lambda what: refused if what == "apply Job" else None
+    await operator(client, defaults=OLD).reconcile(KEY)
+    assert current(client).status.plan is None, "nothing is decided before the preflight"
+    client.fault = lambda _: None
+    await operator(client, defaults=NEW).reconcile(KEY)
+    assert not is_true(current(client).status.conditions, "Failed"), current(client).status.conditions
+    (name,) = client.names(Resource.CONFIG_MAPS)
+    plan = Plan.model_validate_json(client.objects[Resource.CONFIG_MAPS, name]["data"]["plan.json"])
+    assert (plan.engine, plan.release, plan.purpose) == ("rapidsmpf", "26.10", Purpose.PREFLIGHT)
+    assert client.names(Resource.BATCH_JOBS) == [name]
+
+
 async def test_a_later_attempt_runs_what_the_first_one_ran_whatever_the_defaults_are_by_then() -> None:
     client = RecordingClient()
-    store(client, workers={"gpus": 2})
+    store(client, workers={"gpus": 2}, preflight="never")
     await operator(client, defaults=OLD).reconcile(KEY)
     first = current(client).status.plan
     client.pod(1, ended(failed_report(Failure.EVICTED), 1))
@@ -216,7 +232,7 @@ def noted(client: RecordingClient, **annotations: str) -> None:
 
 async def test_the_namespaces_defaults_hold_and_are_read_once() -> None:
     client = RecordingClient()
-    store(client)
+    store(client, preflight="never")
     noted(client, release="26.06", cluster="distributed")
     await operator(client, defaults=NEW).reconcile(KEY)
     plan = current(client).status.plan
@@ -260,7 +276,7 @@ async def test_an_operator_that_may_not_read_namespaces_goes_on_and_one_that_can
 
 async def test_what_will_have_to_change_is_warned_of_once() -> None:
     client = RecordingClient()
-    store(client, scheduler="synchronous")
+    store(client, scheduler="synchronous", preflight="never")
     for _ in range(3):
         await operator(client, defaults=OLD).reconcile(KEY)
     client.pod(1, ended(failed_report(Failure.EVICTED), 1))
