@@ -25,7 +25,8 @@ def test_sizes_come_first_then_what_the_author_should_know() -> None:
         fallbacks=("median", "cum_sum"), warnings=("Decimals lose digits.", "Many partitions."),
     )  # fmt: skip
     assert summary(found) == (
-        "nothing keeps the query from running; 1 file, 1 row: 2.00 kB in memory, 3.00 kB at work (all footers); on one partition: median, cum_sum; "
+        "nothing keeps the query from running; "
+        "1 file, 1 row: 2.00 kB in memory, 3.00 kB at work (all footers); on one partition: median, cum_sum; "
         "warnings: Decimals lose digits. Many partitions."
     )
 
