@@ -43,11 +43,15 @@ class Checks:
         self._skipped = ""
         try:
             here = release.check(plan)
-        except JobError as error:
+        except JobError:
             if not lenient:
                 raise
             here = release.installed()
-            self._skipped = f"whether the GPU engine can run the query was not checked on this machine: {error.message}"
+            self._skipped = (
+                f"whether the GPU engine can run the query was not checked: this machine has {here.described}, and the "
+                f"job needs RAPIDS {plan.release}; do it where requirements/releases/{plan.release}-cu12.txt is "
+                "installed"
+            )
         self._gpu = plan.engine in release.GPU_ENGINES
         self._translates = self._gpu and not self._skipped
         self._plan = plan.model_copy(update={"release": here.release}) if self._translates else plan

@@ -82,7 +82,9 @@ class Notes:
             grouping = type(self._nodes[-1]).__name__ in ("GroupBy", "Rolling")
             column, text = (_named_expression(exc.__traceback__) if grouping else None) or ("", "")
             what = words.said(exc, expression=text)
-            self._found.append(Finding(self._step(), what, column, text, needs_gpu(exc)))
+            # Some releases look for a filter's parts before they translate it.
+            within = bool(text) or str(exc) == words.PYTHON_FUNCTION
+            self._found.append(Finding(self._step(within), what, column, text, needs_gpu(exc)))
         self._nodes.pop()
         self._expressions.pop()
 

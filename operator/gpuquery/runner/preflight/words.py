@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 MAX_TEXT = 80
+PYTHON_FUNCTION = "anonymousfunction"
+"""What Polars calls `map_elements` and `map_batches` of an expression when it cannot show them."""
 _STEPS = {
     "Select": "the selection",
     "HStack": "the selection",
@@ -166,7 +168,7 @@ def said(exc: BaseException, *, expression: str = "") -> str:
     `expression` is what the sentence is about, if that is known: it need not be said again.
     """
     text = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-    if text == "anonymousfunction":
+    if text == PYTHON_FUNCTION:
         return "a Python function (map_elements, map_batches) runs on the CPU only: write it with Polars' expressions"
     if text == "opaque python mapfunction":
         return "a Python function over the whole table runs on the CPU only: write it with Polars' expressions"
