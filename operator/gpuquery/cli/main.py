@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gpuquery.plan.defaults import Defaults
     from gpuquery.plan.plan import Plan
 
-IMAGE_PATTERN = "gpuquery-runtime:{release}"
+IMAGE_PATTERN = "gpuquery-runtime-{release}-cu12"
 """Image of a RAPIDS release where no operator is asked which one it has."""
 OK, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 EPILOG = """exit codes:
