@@ -56,7 +56,7 @@ def _values(option: Option) -> str:
         return " or ".join([*others, "mapping"])
     limits = [
         f"over {option.above:g}" if option.above is not None else "",
-        f"from {option.least:g}" if option.least or option.most else "",
+        f"from {option.least:g}" if option.least or (option.least == 0 and option.most) else "",
         f"to {option.most:g}" if option.most is not None else "",
     ]
     null = " or null" if option.nullable else ""

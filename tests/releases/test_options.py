@@ -13,7 +13,7 @@ from gpuquery.plan import releases
 from gpuquery.plan.releases import Cell, Option, OptionKind, Release, Way
 from gpuquery.plan.releases.foreign import RESERVED
 from gpuquery.plan.releases.values import read
-from tests.releases.conftest import Package, agree
+from tests.releases.conftest import Package, about, agree
 
 pytestmark = pytest.mark.releases
 RAPIDSMPF = EngineChoice.RAPIDSMPF
@@ -193,9 +193,8 @@ def test_defaults_that_depend_on_the_gpu_or_on_other_options(package: Package) -
                     agree(release, row, table=DEPENDENT[name](release, key)(memory), package=executor[name])
 
 
+@about("26.10")
 def test_defaults_of_the_other_way_to_read(package: Package) -> None:
-    if "kvikio_remote_io_backend" not in package.release.options:
-        pytest.skip(f"{package.release.name} has no options of KvikIO")
     executor = package.configure({"kvikio_remote_io_backend": "EASY_THREADPOOL"})["executor"]
     agree(package.release, "kvikio_task_size, default", table=64 * MIB, package=executor["kvikio_task_size"])
     agree(package.release, "kvikio_nthreads, default", table=256, package=executor["kvikio_nthreads"])
