@@ -11,3 +11,4 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.sink
 	$(PY) -m tests.bench.overhead
 	$(PY) -m tests.bench.burst
+	$(PY) -m tests.bench.resolve
