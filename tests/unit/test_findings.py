@@ -25,7 +25,13 @@ def test_sizes_come_first_then_what_the_author_should_know() -> None:
         fallbacks=("median", "cum_sum"), warnings=("Decimals lose digits.", "Many partitions."),
     )  # fmt: skip
     assert summary(found) == (
+        "nothing keeps the query from running; "
         "1 file, 1 row: 2.00 kB in memory, 3.00 kB at work (all footers); on one partition: median, cum_sum; "
         "warnings: Decimals lose digits. Many partitions."
     )
-    assert summary(PreflightStatus(polars="1.44.2")) == "0 files, 0 rows: 0 B in memory, 0 B at work"
+
+
+def test_what_was_not_estimated_is_not_told_as_zero() -> None:
+    assert summary(PreflightStatus(polars="1.44.2")) == "nothing keeps the query from running"
+    unknown = PreflightStatus(polars="1.44.2", basis="not estimated: no estimator")
+    assert summary(unknown) == "nothing keeps the query from running; sizes: not estimated: no estimator"

@@ -9,17 +9,22 @@ UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 def summary(found: PreflightStatus) -> str:
     """Return sizes first, then what the query's author should know."""
-    files = "1 file" if found.files == 1 else f"{found.files:,} files"
-    rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
-    parts = [
-        f"{files}, {rows}: {amount(found.input_bytes)} in memory, {amount(found.peak_bytes)} at work"
-        + (f" ({found.basis})" if found.basis else "")
-    ]
+    parts = ["nothing keeps the query from running", _sizes(found)]
     if found.fallbacks:
         parts.append(f"on one partition: {', '.join(found.fallbacks)}")
     if found.warnings:
         parts.append("warnings: " + " ".join(found.warnings))
-    return "; ".join(parts)
+    return "; ".join(filter(None, parts))
+
+
+def _sizes(found: PreflightStatus) -> str:
+    if not (found.files or found.rows or found.input_bytes):
+        # Not estimated, or nothing is read: zeros would look like a measurement.
+        return f"sizes: {found.basis}" if found.basis else ""
+    files = "1 file" if found.files == 1 else f"{found.files:,} files"
+    rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
+    basis = f" ({found.basis})" if found.basis else ""
+    return f"{files}, {rows}: {amount(found.input_bytes)} in memory, {amount(found.peak_bytes)} at work{basis}"
 
 
 def amount(size: int) -> str:

@@ -260,7 +260,7 @@ def _output_committed(account: Account, before: GpuQueryJobStatus) -> Told:
 def _complete(account: Account, before: GpuQueryJobStatus) -> Told:
     if account.dry_run:
         told = [account.plan.why if account.plan else "", summary(before.preflight) if before.preflight else ""]
-        return "True", Reason.DRY_RUN, "; ".join(["dryRun: the query can run", *filter(None, told)])
+        return "True", Reason.DRY_RUN, "; ".join(["dryRun", *filter(None, told)])
     if account.failed or account.rejected:
         return "False", Reason.FAILED, "the job failed"
     if account.committed and account.ended:
