@@ -12,3 +12,5 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.overhead
 	$(PY) -m tests.bench.burst
 	$(PY) -m tests.bench.resolve
+	$(PY) -m tests.bench.footers
+	$(PY) -m tests.bench.estimates

@@ -51,17 +51,20 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
             found[step].append(json.loads(answer.stdout))
     held = {step: statistics.median(run["bytes"] for run in runs) for step, runs in found.items()}
     seconds = {step: statistics.median(run["seconds"] for run in runs) for step, runs in found.items()}
+    big = sizes["big"]
     into = {
-        "sort": sizes["big"], "distinct": sizes["big"], "group_few": sizes["big"], "group_many": sizes["big"],
-        "join_small": sizes["small"], "join_large": sizes["big"] + sizes["other"], "window": sizes["big"],
+        "sort": big, "distinct": big, "window": big,
+        "group_many": big - 8 * options.rows,  # the groups: all columns but one of eight bytes
+        "join_large": big + sizes["other"],
     }  # fmt: skip
     return {
         "measurement": "memory held by a step, as a multiple of the bytes that go into what it has to hold",
         "rows": options.rows,
         "input_mb": {name: round(size / 1e6) for name, size in sizes.items()},
         "factor": {step: round(max(0.0, held[step] - held["scan"]) / into[step], 2) for step in into},
+        "held_mb": {step: round((held[step] - held["scan"]) / 1e6) for step in ("group_few", "join_small")},
         "seconds_of_scan": round(seconds["scan"], 2),
-        "times_the_scan": {step: round(seconds[step] / seconds["scan"], 1) for step in into},
+        "times_the_scan": {step: round(seconds[step] / seconds["scan"], 1) for step in STEPS[1:]},
         "polars": pl.__version__,
         **conditions(),
     }

@@ -80,7 +80,7 @@ def test_pods_and_gpus(data: PreflightStatus | None, change: dict[str, Any], wan
             False, None, 5_000_000_000, id="tasks on one GPU: 6.25 %",
         ),
         pytest.param({"release": "26.04", "gpu_memory": 16 * GB}, True, 1000, GB, id="up to 26.04: 1 GB at least"),
-        pytest.param({"release": "26.04", "gpu_memory": 999 * GB}, False, None, 10 * GB, id="up to 26.04: 10 GB at most"),
+        pytest.param({"release": "26.04", "gpu_memory": 999 * GB}, False, None, 10 * GB, id="and 10 GB at most"),
         pytest.param({"out_of_memory": 1}, False, None, 750_000_000, id="half after the GPU's memory ran out"),
         pytest.param({"out_of_memory": 2}, False, None, 375_000_000, id="and half again"),
         pytest.param({"out_of_memory": 99}, False, None, SMALLEST_PARTITION, id="but never nothing"),
@@ -108,8 +108,8 @@ def test_reads_in_flight_bear_the_name_of_the_release() -> None:
     [
         pytest.param(
             found(3.1 * TB, 500 * GB), {},
-            "3.1 TB in memory to read, 500 GB to hold (footers); 13 GPUs of 80 GB hold the working set in half of their "
-            "memory; partitions of 1.5 GB", id="memory decides",
+            "3.1 TB in memory to read, 500 GB to hold (footers); 13 GPUs of 80 GB hold the working set in half of "
+            "their memory; partitions of 1.5 GB", id="memory decides",
         ),
         pytest.param(
             found(90 * TB, io_bound=True), {},
