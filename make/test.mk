@@ -14,6 +14,7 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.sink
 	$(PY) -m tests.bench.overhead
 	$(PY) -m tests.bench.burst
+	$(PY) -m tests.bench.resolve
 	$(PY) -m tests.bench.footers
 	$(PY) -m tests.bench.estimates
 
