@@ -21,6 +21,7 @@ from gpuquery.plan.releases import Release
 from tests.releases import environments
 from tests.releases.conftest import CUDA, NAMED
 from tests.support.runner import plan
+from tests.support.seaweed import Seaweed
 
 pytestmark = pytest.mark.releases
 
@@ -112,12 +113,13 @@ def environment(release: Release) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(OPERATOR)}
 
 
-def script(pod: Pod, text: str, wanted: Plan, folder: Path) -> list[str]:
-    """Run a script of its own with the plan's path as its argument; returns the lines that it prints."""
-    document = folder / "plan.json"
-    document.write_text(wanted.model_dump_json(by_alias=True, exclude_none=True))
+def script(pod: Pod, text: str, folder: Path, *wanted: Plan) -> list[str]:
+    """Run a script of its own with the plans' paths as its arguments; returns the lines that it prints."""
+    documents = [folder / f"plan{number}.json" for number in range(len(wanted))]
+    for document, one in zip(documents, wanted, strict=True):
+        document.write_text(one.model_dump_json(by_alias=True, exclude_none=True))
     done = subprocess.run(
-        [pod.python, "-c", text, document], env=environment(pod.release), capture_output=True, text=True, timeout=200
+        [pod.python, "-c", text, *documents], env=environment(pod.release), capture_output=True, text=True, timeout=200
     )
     assert done.stdout, done.stderr[-3000:]
     return done.stdout.splitlines()
@@ -237,14 +239,32 @@ def test_nulls_that_a_contract_excludes_are_counted_with_their_file(pod: Pod, sa
     assert '"day"' not in report.message
 
 
+@pytest.mark.s3
+def test_tables_in_a_store_pass_and_no_credential_is_told(pod: Pod, sales: Path, seaweed: Seaweed) -> None:
+    bucket = seaweed.make_bucket()
+    for n in range(2):
+        seaweed.client().upload_file(str(sales / f"sales{n}.parquet"), bucket, f"t/sales{n}.parquet")
+    store = {"endpoint": seaweed.endpoint, "region": "us-east-1", "pathStyle": True}
+    given = {"inputs": {"sales": f"s3://{bucket}/t/*.parquet"}, "output": {"uri": f"s3://{bucket}/out"}, "store": store}
+    report = pod.preflight(asked(pod, sales, GROUPS, **given), sales, **seaweed.environment)
+    assert report.preflight is not None and report.preflight.rows == 8, report
+    assert [key for key in seaweed.keys(bucket) if not key.startswith("t/")] == [], "nothing is left in the store"
+    wrong = {**seaweed.environment, "AWS_SECRET_ACCESS_KEY": "not-the-secret"}
+    refused = pod.refused(asked(pod, sales, GROUPS, **given), sales, **wrong)
+    assert refused.failure is Failure.STORAGE_AUTH and "not-the-secret" not in refused.to_line()
+    csv = {**given, "inputs": {"sales": f"s3://{bucket}/t/*.csv"}}
+    message = pod.refused(asked(pod, sales, GROUPS, **csv), sales, **seaweed.environment).message
+    assert 'input "sales"' in message and "CSV from local files only" in message
+
+
 def test_another_release_is_refused_before_anything_of_cuda_is_loaded(pod: Pod, sales: Path) -> None:
     other = next(name for name in releases.names() if name != pod.release.name)
     text = (
         "import sys; from pathlib import Path; from gpuquery.runner import query\n"
         "print(query._run(Path(sys.argv[1]), None).to_line())\n"
-        "print([m for m in sys.modules if m.split('.')[0] in ('cudf_polars', 'pylibcudf', 'rmm', 'cuda', 'rapidsmpf')])"
+        "print([m for m in sys.modules if m.split('.')[0] in ('cudf_polars', 'pylibcudf', 'rmm', 'rapidsmpf')])"
     )
-    line, loaded = script(pod, text, asked(pod, sales, GROUPS, release=other), sales)
+    line, loaded = script(pod, text, sales, asked(pod, sales, GROUPS, release=other))
     report = json.loads(line)
     assert report["failure"] == Failure.RELEASE_MISMATCH
     assert f"RAPIDS {other}" in report["message"] and f"RAPIDS {pod.release.name}" in report["message"]
@@ -258,12 +278,10 @@ def test_a_query_is_checked_in_its_own_pod_before_the_engine_starts(pod: Pod, sa
         "    name = 'recorded'\n"
         "    def run(self, frame, sink): raise SystemExit('the engine started')\n"
         "attempt.engines.find = lambda name: Engine()\n"
-        "print(query._run(Path(sys.argv[1]), None).to_line())"
+        "for path in sys.argv[1:]: print(query._run(Path(path), None).to_line())"
     )
-    unsupported = f"{RUNNING}.with_columns(pl.col('price').ewm_mean(span=3))"
-    reports = [
-        json.loads(script(pod, text, asked(pod, sales, query, language="python", purpose="query"), sales)[-1])
-        for query in (unsupported, RUNNING)
-    ]
-    assert reports[0]["failure"] == Failure.UNSUPPORTED_QUERY
-    assert "the engine started" in reports[1]["message"]
+    queries = (f"{RUNNING}.with_columns(pl.col('price').ewm_mean(span=3))", RUNNING)
+    plans = [asked(pod, sales, query, language="python", purpose="query") for query in queries]
+    refused, started = (json.loads(line) for line in script(pod, text, sales, *plans))
+    assert refused["failure"] == Failure.UNSUPPORTED_QUERY
+    assert "the engine started" in started["message"]

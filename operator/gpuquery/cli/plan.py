@@ -113,7 +113,7 @@ def _sizes(found: PreflightStatus) -> list[tuple[str, str]]:
         return [("input", found.basis or "no files")]
     bound = "reading" if found.io_bound else "computing"
     return [
-        ("input", f"{found.files:,} files, {found.rows:,} rows, {_bytes(found.input_bytes)} in memory"),
+        ("input", f"{found.files:,} files with {found.rows:,} rows, {_bytes(found.input_bytes)} in memory"),
         ("held", f"{_bytes(found.peak_bytes)} at a time; {bound} is expected to take longer"),
         ("basis", found.basis),
     ]

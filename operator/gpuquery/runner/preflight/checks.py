@@ -21,6 +21,7 @@ from gpuquery.runner import inputs, reader_rules
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.preflight import contracts, files, release, sizes, translate
 from gpuquery.runner.preflight.later import Later
+from gpuquery.runner.sink.faults import redact
 from gpuquery.runner.sink.sink import Sink
 
 
@@ -94,10 +95,11 @@ class Checks:
         status = sizing.result() if sizing else self.status
         skipped = (self._skipped,) if self._skipped else ()
         unchecked = tuple(f"not checked: {part}" for part in found.unchecked)
+        told = (*warnings, *skipped, *noted, *found.remarks, *unchecked)
         self.status = status.model_copy(
             update={
-                "fallbacks": found.fallbacks,
-                "warnings": (*warnings, *skipped, *noted, *found.remarks, *unchecked),
+                "fallbacks": tuple(redact(part) for part in found.fallbacks),
+                "warnings": tuple(redact(text) for text in told),
             }
         )
         return self.status

@@ -10,7 +10,7 @@ The class is made here at run time: cudf-polars is there only in a GPU image, an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -56,10 +56,11 @@ def needs_gpu(exc: BaseException) -> bool:
 class Notes:
     """What was refused so far, and where the translation is."""
 
-    def __init__(self, plan: Any, inputs: Mapping[str, str]) -> None:
-        """`inputs` gives the name of an input by the beginning of its files' paths."""
+    def __init__(self, plan: Any, inputs: Mapping[str, str], hive: Sequence[str] = ()) -> None:
+        """`inputs` names an input by the beginning of its files' paths; `hive` are those in key=value folders."""
         self._plan = plan
         self._inputs = inputs
+        self._hive = hive
         self._owned: list[BaseException] = []
         self._nodes: list[Any] = []
         self._expressions: list[list[int]] = []
@@ -84,7 +85,10 @@ class Notes:
             what = words.said(exc, expression=text)
             # Some releases look for a filter's parts before they translate it.
             within = bool(text) or str(exc) == words.PYTHON_FUNCTION
-            self._found.append(Finding(self._step(within), what, column, text, needs_gpu(exc)))
+            step = self._step(within)
+            if not step and what == words.HIVE:  # Polars does not show such a scan at all
+                step = "reading input " + " or ".join(f'"{name}"' for name in self._hive)
+            self._found.append(Finding(step, what, column, text, needs_gpu(exc)))
         self._nodes.pop()
         self._expressions.pop()
 

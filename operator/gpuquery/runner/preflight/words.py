@@ -13,6 +13,10 @@ from typing import Any
 MAX_TEXT = 80
 PYTHON_FUNCTION = "anonymousfunction"
 """What Polars calls `map_elements` and `map_batches` of an expression when it cannot show them."""
+HIVE = (
+    "the GPU reader does not make columns of key=value folders: set hivePartitioned: false if the files hold the "
+    "columns that are needed"
+)
 _STEPS = {
     "Select": "the selection",
     "HStack": "the selection",
@@ -175,10 +179,7 @@ def said(exc: BaseException, *, expression: str = "") -> str:
     if text.startswith("apply inside GroupBy"):
         return "a Python function over groups (map_groups) runs on the CPU only: write it with Polars' expressions"
     if re.search(r"hive.?partition", text, re.I):
-        return (
-            "the GPU reader does not make columns of key=value folders: set hivePartitioned: false if the files hold "
-            "the columns that are needed"
-        )
+        return HIVE
     if found := re.search(r"dtype=(.+) conversion not supported", text):
         return f"type {found[1]} not supported: cast it in the query"
     if expression and _PLAIN.search(text):
