@@ -108,7 +108,7 @@ class Notes:
                 Finding(
                     self._step(within=True),
                     words.said(exc, expression=text),
-                    names.get(stack[0], ""),
+                    words.shown(names.get(stack[0], "")),
                     text,
                     needs_gpu(exc),
                 )
@@ -206,7 +206,7 @@ def _named_expression(trace: TracebackType | None) -> tuple[str, str] | None:
     for frame_locals in reversed(list(_locals(trace))):
         for value in frame_locals.values():
             if type(value).__name__ == "NamedExpr" and type(value).__module__.startswith("cudf_polars"):
-                return str(value.name), words.gpu_expression(value.value)
+                return words.shown(str(value.name)), words.gpu_expression(value.value)
     return None
 
 

@@ -196,8 +196,14 @@ def why_one_partition(text: str) -> str:
     return "" if _PARTITIONS.search(text) else shortened(text, 120)
 
 
+def shown(name: str) -> str:
+    """Return a column's name, or nothing for one that a library has made up."""
+    return "" if re.fullmatch(r"_+\d+|__POLARS_\w+", name) else name
+
+
 def shortened(text: str, most: int = MAX_TEXT) -> str:
-    """Cut a text."""
+    """Cut a text, and leave out names that Polars has made up."""
+    text = re.sub(r"__POLARS_\w+", "...", text)
     return text if len(text) <= most else text[: most - 4] + " ..."
 
 
