@@ -11,3 +11,11 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.sink
 	$(PY) -m tests.bench.overhead
 	$(PY) -m tests.bench.burst
+	$(PY) -m tests.bench.resolve
+	$(PY) -m tests.bench.footers
+	$(PY) -m tests.bench.estimates
+
+.PHONY: test-releases
+test-releases: venv ## Compare the table of RAPIDS releases with their packages: RELEASES="26.04 26.10" CUDA=12
+	$(PY) -m tests.releases.environments --cuda $(or $(CUDA),12) $(RELEASES)
+	GPUQUERY_TEST_RELEASES="$(RELEASES)" GPUQUERY_TEST_CUDA=$(CUDA) $(PY) -m pytest -m releases tests/releases $(ARGS)

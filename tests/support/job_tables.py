@@ -42,6 +42,17 @@ def sized(requests: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, A
     return job(workers={"resources": {"requests": requests, "limits": limits}})
 
 
+def working(**spec: Any) -> dict[str, Any]:
+    """Return a job with `replicas`, `gpus` and other fields."""
+    workers = {name: spec.pop(name) for name in ("replicas", "gpus") if name in spec}
+    return job(workers=workers, **spec)
+
+
+def with_env(*names: str) -> dict[str, Any]:
+    """Return a job whose pods get environment variables."""
+    return job(template={"spec": {"env": [{"name": name, "value": "x"} for name in names]}})
+
+
 def labelled(**metadata: Any) -> dict[str, Any]:
     """Return a job with metadata in its pod template."""
     return job(template={"metadata": metadata})
@@ -98,6 +109,50 @@ REFUSED: list[Any] = [
     pytest.param(at("s3://lake/**/*.parquet"), "spec.output", "**", id="the output below an input's **"),
     pytest.param(job(engine="warp"), "spec.engine", "cpu", id="an unknown engine"),
     pytest.param(job(cluster="huge"), "spec.cluster", "single", id="an unknown cluster shape"),
+    pytest.param(job(runtime={"release": "27.02"}), "spec.runtime.release", "26.10", id="an unknown release"),
+    pytest.param(job(runtime={"release": 26.1}), "spec.runtime.release", "", id="a release without quotes"),
+    pytest.param(job(scheduler="serial"), "spec.scheduler", "synchronous", id="an unknown scheduler"),
+    pytest.param(
+        job(scheduler="synchronous", cluster="distributed"), "spec.scheduler", "remove scheduler", id="both names"
+    ),
+    pytest.param(job(scheduler="synchronous", cluster="single"), "spec.scheduler", '"single"', id="both, and agreed"),
+    pytest.param(job(engine="cpu", cluster="distributed"), "spec.engine", 'cluster "single"', id="cpu on many"),
+    pytest.param(job(engine="cpu", scheduler="distributed"), "spec.engine", "one process", id="cpu on many of old"),
+    pytest.param(working(engine="cpu", gpus=1), "spec.workers.gpus", "uses no GPU", id="cpu with a GPU"),
+    pytest.param(working(engine="cpu", replicas=2), "spec.workers.replicas", "replicas is 2", id="cpu in two pods"),
+    pytest.param(
+        job(engine="cpu", executorOptions={"fallback_mode": "raise"}),
+        "spec.executorOptions",
+        "remove",
+        id="cpu options",
+    ),
+    pytest.param(working(cluster="single", gpus=8), "spec.workers.gpus", "workers.gpus is 8", id="one process, 8 GPUs"),
+    pytest.param(working(scheduler="synchronous", gpus=2), "spec.workers.gpus", "one GPU", id="synchronous, 2 GPUs"),
+    pytest.param(
+        working(cluster="single", replicas="3"), "spec.workers.replicas", "replicas is 3", id="one process, 3 pods"
+    ),
+    pytest.param(working(engine="rapidsmpf", gpus=0), "spec.workers.gpus", "need GPUs", id="a GPU engine without"),
+    pytest.param(working(cluster="distributed", gpus=0), "spec.workers.gpus", "need GPUs", id="distributed without"),
+    pytest.param(working(replicas=2, gpus=0), "spec.workers.gpus", "need GPUs", id="several pods without GPUs"),
+    pytest.param(working(gpus=17), "spec.workers.gpus", "16", id="more GPUs than a node has"),
+    pytest.param(working(replicas="some"), "spec.workers.replicas", "", id="a number of pods that is none"),
+    pytest.param(
+        job(engine="tasks", runtime={"release": "26.10"}),
+        "spec.runtime.release",
+        'from 25.08 to 26.04, not 26.10: use engine "rapidsmpf"',
+        id="tasks on a new release",
+    ),
+    pytest.param(
+        job(engine="rapidsmpf", runtime={"release": "25.12"}),
+        "spec.runtime.release",
+        'from 26.04 to 26.10, not 25.12: use engine "tasks"',
+        id="rapidsmpf on an old release",
+    ),
+    pytest.param(with_env("AWS_ACCESS_KEY_ID"), "template.spec.env", "storage", id="credentials as a variable"),
+    pytest.param(with_env("NVIDIA_VISIBLE_DEVICES"), "template.spec.env", "workers.gpus", id="GPUs as a variable"),
+    pytest.param(with_env("A", "HOME"), "template.spec.env", "belong to", id="a variable of the operator"),
+    pytest.param(with_env("A", "A"), "template.spec", "", id="a variable twice"),
+    pytest.param(with_env("1A"), "template.spec.env", "", id="a variable's name that is none"),
     pytest.param(job(backoffLimit=-1), "spec.backoffLimit", "0", id="a negative bound"),
     pytest.param(job(backoffLimit=101), "spec.backoffLimit", "100", id="a bound that is too high"),
     pytest.param(job(activeDeadlineSeconds=0), "spec.activeDeadlineSeconds", "1", id="no time at all"),
@@ -132,6 +187,20 @@ TYPOS: list[Any] = [
 """Object, the unknown field, and what was meant."""
 
 TAKEN: list[Any] = [
+    pytest.param(job(engine="tasks", runtime={"release": "26.04"}, cluster="distributed"), id="tasks on many"),
+    pytest.param(job(engine="rapidsmpf", runtime={"release": "26.04"}, scheduler="distributed"), id="an old name"),
+    pytest.param(job(engine="cpu", runtime={"release": "26.10"}, scheduler="synchronous"), id="cpu in a release"),
+    pytest.param(working(engine="rapidsmpf", replicas=4, gpus=8), id="32 GPUs"),
+    pytest.param(working(engine="cpu", replicas=1, gpus=0), id="cpu, one pod, no GPU"),
+    pytest.param(working(cluster="single", replicas="auto", gpus=1), id="one GPU"),
+    pytest.param(
+        job(
+            executorOptions={"target_partition_size": "1.5GB", "dynamic_planning": {"sample_chunk_count": 4}},
+            template={"spec": {"env": [{"name": "CUDF_POLARS__EXECUTOR__FALLBACK_MODE", "value": "raise"}]}},
+        ),
+        id="options and variables",
+    ),
+    pytest.param(with_env("MY_HOME", "HOME_OF", "XAWS_REGION", "RAPIDSMPF_NUM_STREAMS"), id="other variables"),
     pytest.param(job(), id="the smallest"),
     pytest.param({**job(), "spec": {k: v for k, v in job()["spec"].items() if k != "inputs"}}, id="no inputs"),
     pytest.param(job(query={"python": "def query(inputs, params):\n    return inputs['nation']"}), id="Python"),

@@ -60,6 +60,9 @@ class RecordingClient(KubeClient):
         self.written(name)
         resource = BY_KIND[manifest["kind"]]
         known = self.objects.get((resource, manifest["metadata"]["name"]))
+        if known and known.get("immutable") and known.get("data") != manifest.get("data"):
+            text = f'ConfigMap "{manifest["metadata"]["name"]}" is invalid: data: Forbidden: field is immutable when '
+            raise ApiError(422, "Invalid", text + "`immutable` is set")
         stored = known or self.put(
             resource,
             {**manifest, "metadata": {**manifest["metadata"], "creationTimestamp": "2026-11-21T12:00:00Z"}},

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB, LABEL_JOB_UID, MAX_NAME_LENGTH, PLAN_KEY
-from gpuquery.api.pods import Resources
+from gpuquery.api.pods import EnvVar, Resources, TemplateSpec
 from gpuquery.build.attempt import attempt_objects
+from gpuquery.build.pod import pod_spec
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan
+from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
 from tests.support.kube_objects import DEFAULTS, UID, job
 
@@ -150,6 +151,52 @@ def test_the_template_is_merged_and_cannot_take_the_operators_labels() -> None:
     assert made["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert made["spec"]["imagePullSecrets"] == [{"name": "ours"}, {"name": "mine"}]
     assert "affinity" not in made["spec"] and made["spec"]["restartPolicy"] == "Never"
+
+
+GPUS = Defaults(runtime_image="runtime:test", runtime_image_pattern="rt:{release}", gpu_resource="example.com/gpu")
+
+
+def test_gpus_are_asked_for_as_the_limit_of_the_operators_resource() -> None:
+    found = container(defaults=GPUS, engine="rapidsmpf", workers={"replicas": 2, "gpus": 8})
+    assert found["resources"]["limits"]["example.com/gpu"] == "8" and found["image"] == "rt:26.10"
+    assert "example.com/gpu" not in found["resources"]["requests"]
+    spec = build(defaults=GPUS, engine="rapidsmpf", workers={"replicas": 2, "gpus": 8})["Job"]["spec"]
+    assert (spec["completions"], spec["parallelism"]) == (2, 2)
+    assert "example.com/gpu" not in str(container(defaults=GPUS, engine="cpu")["resources"])
+
+
+def test_a_pod_that_only_checks_asks_for_no_gpu() -> None:
+    subject = job(engine="rapidsmpf", workers={"replicas": 2, "gpus": 8})
+    plan = resolve(subject, GPUS)
+    assert isinstance(plan, Plan)
+    spec = pod_spec(plan.model_copy(update={"purpose": Purpose.PREFLIGHT}), subject, GPUS, service="x")
+    assert "example.com/gpu" not in str(spec) and "shm" not in str(spec)
+    assert spec["containers"][0]["image"] == "rt:26.10", "of the same image"
+
+
+def test_only_distributed_pods_get_shared_memory() -> None:
+    many, one = {"replicas": 1, "gpus": 2}, {"replicas": 1, "gpus": 1}
+    volume = next(v for v in pod(defaults=GPUS, workers=many)["volumes"] if v["name"] == "shm")
+    assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}
+    assert "/dev/shm" in [m["mountPath"] for m in container(defaults=GPUS, workers=many)["volumeMounts"]]
+    for spec in (pod(defaults=GPUS, workers=one), pod()):
+        assert "shm" not in str(spec)
+
+
+def test_variables_of_the_template_reach_the_container_and_none_of_ours_is_replaced() -> None:
+    own = [{"name": "CUDF_POLARS__EXECUTOR__FALLBACK_MODE", "value": "raise"}, {"name": "EMPTY", "value": ""}]
+    made = container(template={"spec": {"env": own}})["env"]
+    assert made[-2:] == own
+    assert "env" not in pod(template={"spec": {"env": own}})
+    smuggled = job()
+    template = smuggled.spec.template.model_copy(
+        update={"spec": TemplateSpec.model_construct(env=(EnvVar(name="HOME", value="/x"),))}
+    )
+    smuggled = smuggled.model_copy(update={"spec": smuggled.spec.model_copy(update={"template": template})})
+    plan = resolve(smuggled, DEFAULTS)
+    assert isinstance(plan, Plan)
+    env = pod_spec(plan, smuggled, DEFAULTS, service="x")["containers"][0]["env"]
+    assert [e["value"] for e in env if e["name"] == "HOME"] == ["/scratch"]
 
 
 def test_the_job_controllers_deadline_comes_only_after_the_operators() -> None:

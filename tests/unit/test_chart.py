@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from gpuquery.api import crd
+from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.app.settings import PREFIX, Settings
 from tools.kubectl import ROOT
 
@@ -101,6 +102,13 @@ def test_namespaced_mode_has_a_role_in_each_namespace_and_no_cluster_role() -> N
     assert environment(*settings)["GPUQUERY_NAMESPACES"] == "analytics,finance"
 
 
+def test_the_releases_that_the_values_take_are_those_that_are_known() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert schema["definitions"]["release"]["enum"] == list(ReleaseChoice)
+    values = schema["properties"]["defaults"]["properties"]
+    assert values["engine"]["enum"] == list(EngineChoice) and values["cluster"]["enum"] == list(ClusterChoice)
+
+
 def test_the_lease_is_the_only_one_that_can_be_taken() -> None:
     (role,) = of_kind("Role")
     named = [r for r in role["rules"] if r["verbs"] != ["create"]]
@@ -140,6 +148,9 @@ def test_every_variable_is_a_setting_of_the_operator_and_is_understood() -> None
     assert settings.preflight_resources == Settings().preflight_resources
     assert settings.scratch_size == Settings().scratch_size
     assert settings.workers == Settings().workers
+    assert settings.defaults.model_copy(update={"runtime_image": ""}) == Settings().defaults.model_copy(
+        update={"runtime_image": ""}
+    ), "without any value a job gets what it gets without a chart"
 
 
 def test_values_reach_the_operator() -> None:
@@ -150,8 +161,21 @@ def test_values_reach_the_operator() -> None:
             '"preflightResources":{"requests":null,"limits":{"memory":"3Gi"}}}',
             'log={"format":"plain","level":"debug"}',
             "workers=4",
+            'runtime.images={"26.04":"rt:old"}',
+            'runtime.imagePattern="rt:{release}"',
+            'defaults={"engine":"tasks","cluster":"single","release":"26.04","rapidsmpfPercentage":25}',
+            'gpu={"resource":"amd.com/gpu","memory":"40Gi","perPod":8,"maxReplicas":2}',
         )
     )
+    defaults = settings.defaults
+    assert (defaults.image_of("26.04"), defaults.image_of("26.10")) == ("rt:old", "rt:26.10")
+    assert (defaults.default_engine, defaults.default_cluster, defaults.default_release) == ("tasks", "single", "26.04")
+    assert (defaults.rapidsmpf_percentage, defaults.gpu_resource, defaults.gpu_memory) == (
+        25,
+        "amd.com/gpu",
+        40 * 2**30,
+    )
+    assert (defaults.gpus, defaults.max_replicas) == (8, 2)
     assert settings.runtime_image == "r.example.com/rt:1"
     assert settings.runtime_image_pull_policy == "Always"
     assert settings.runtime_image_pull_secrets == ("a", "b")
@@ -214,6 +238,16 @@ def test_two_releases_of_one_namespace_do_not_share_names() -> None:
 
 
 REFUSED: list[Any] = [
+    pytest.param('defaults={"engine":"fast"}', id="an unknown engine"),
+    pytest.param('defaults={"cluster":"big"}', id="an unknown cluster"),
+    pytest.param('defaults={"release":"27.02"}', id="an unknown release"),
+    pytest.param('defaults={"release":26.1}', id="a release without quotes"),
+    pytest.param('defaults={"rapidsmpfPercentage":101}', id="more than all"),
+    pytest.param('runtime={"images":{"26.1":"x"}}', id="an image of a release without quotes"),
+    pytest.param('runtime={"imagePattern":"x:1"}', id="one image for all releases"),
+    pytest.param('gpu={"resource":"gpu"}', id="a resource without a domain"),
+    pytest.param('gpu={"memory":"much"}', id="memory that is none"),
+    pytest.param('gpu={"perPod":0}', id="no GPU in a pod"),
     pytest.param("watchNamespace=[]", id="a typo"),
     pytest.param('image={"repo":"x"}', id="a typo inside"),
     pytest.param('image={"pullPolicy":"Sometimes"}', id="an unknown policy"),

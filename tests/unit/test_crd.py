@@ -97,7 +97,11 @@ def test_every_field_of_the_spec_is_either_immutable_or_meant_to_change() -> Non
 
 def test_lists_with_a_key_are_maps_for_the_api_server() -> None:
     keys = {path: f["x-kubernetes-list-map-keys"] for path, f in ALL.items() if "x-kubernetes-list-map-keys" in f}
-    assert keys == {".spec.inputs": ["name"], ".status.conditions": ["type"]}
+    assert keys == {
+        ".spec.inputs": ["name"],
+        ".spec.template.spec.env": ["name"],
+        ".status.conditions": ["type"],
+    }
 
 
 def test_every_text_in_the_spec_is_bounded_or_an_enum() -> None:

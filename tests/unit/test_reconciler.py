@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.conditions import is_true
 from gpuquery.api.labels import LABEL_PREFLIGHT
 from gpuquery.api.reasons import Failure
@@ -14,6 +15,8 @@ from gpuquery.api.report import Phase, Progress
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, Resource
 from gpuquery.kube.progress import Reading
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import Key, Reconciler
@@ -32,11 +35,11 @@ def store(client: RecordingClient, **spec: Any) -> None:
     client.put(Resource.JOBS, job)
 
 
-def operator(client: RecordingClient, reading: Reading | None = None) -> Reconciler:
+def operator(client: RecordingClient, reading: Reading | None = None, *, defaults: Defaults = DEFAULTS) -> Reconciler:
     """A freshly started operator: it remembers nothing."""
     queue: WorkQueue[Key] = WorkQueue()
     metrics = Metrics(client, queue)
-    return Reconciler(client=client, reader=NoProgress(reading), defaults=DEFAULTS, metrics=metrics)
+    return Reconciler(client=client, reader=NoProgress(reading), defaults=defaults, metrics=metrics)
 
 
 def current(client: RecordingClient) -> GpuQueryJob:
@@ -150,6 +153,148 @@ async def test_a_quota_on_batch_jobs_is_told_and_no_status_claims_an_attempt() -
     status = current(client).status
     assert status.attempt is None and again
     assert any(c.reason == "QuotaExceeded" and "few" in c.message for c in status.conditions)
+
+
+OLD = Defaults(runtime_image="cpu:1", runtime_image_pattern="old:{release}", default_release=ReleaseChoice.R26_04)
+NEW = Defaults(runtime_image="cpu:2", runtime_image_pattern="new:{release}", rapidsmpf_percentage=100, gpu_memory=1)
+
+
+def plan_of(client: RecordingClient, attempt: int = 1) -> Plan:
+    name = f"revenue-{UID[:5]}-{attempt}"
+    return Plan.model_validate_json(client.objects[Resource.CONFIG_MAPS, name]["data"]["plan.json"])
+
+
+def image_of(client: RecordingClient, attempt: int = 1) -> str:
+    job = client.objects[Resource.BATCH_JOBS, f"revenue-{UID[:5]}-{attempt}"]
+    image: str = job["spec"]["template"]["spec"]["containers"][0]["image"]
+    return image
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the plan was told", "the operator died before it was told"])
+async def test_new_defaults_while_a_quota_holds_the_job_up_change_no_plan_that_was_told(told: bool) -> None:
+    client = RecordingClient()
+    store(client, workers={"replicas": 2, "gpus": 8}, preflight="never")
+    refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
+    client.fault = lambda what: refused if what == "apply Job" else None
+    await operator(client, defaults=OLD).reconcile(KEY)
+    first = current(client).status.plan
+    assert first and (first.engine, first.release) == ("tasks", "26.04")
+    if not told:
+        del client.objects[Resource.JOBS, "revenue"]["status"]
+    for _ in range(2):
+        await operator(client, defaults=NEW).reconcile(KEY)
+        assert not is_true(current(client).status.conditions, "Failed"), current(client).status.conditions
+    client.fault = lambda _: None
+    await operator(client, defaults=NEW).reconcile(KEY)
+    after, plan = current(client).status.plan, plan_of(client)
+    assert after and (after == first) is told
+    assert (plan.engine, plan.release, plan.replicas, plan.gpus) == (after.engine, after.release, 2, 8)
+    assert image_of(client) == after.image == ("old:26.04" if told else "new:26.10")
+    assert client.names(Resource.BATCH_JOBS) == [f"revenue-{UID[:5]}-1"]
+
+
+async def test_new_defaults_while_a_quota_holds_the_preflight_up_are_what_it_then_checks() -> None:
+    client = RecordingClient()
+    store(client, workers={"replicas": 2, "gpus": 8})
+    refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
+    client.fault = lambda what: refused if what == "apply Job" else None
+    await operator(client, defaults=OLD).reconcile(KEY)
+    assert current(client).status.plan is None, "nothing is decided before the preflight"
+    client.fault = lambda _: None
+    await operator(client, defaults=NEW).reconcile(KEY)
+    assert not is_true(current(client).status.conditions, "Failed"), current(client).status.conditions
+    (name,) = client.names(Resource.CONFIG_MAPS)
+    plan = Plan.model_validate_json(client.objects[Resource.CONFIG_MAPS, name]["data"]["plan.json"])
+    assert (plan.engine, plan.release, plan.purpose) == ("rapidsmpf", "26.10", Purpose.PREFLIGHT)
+    assert client.names(Resource.BATCH_JOBS) == [name]
+
+
+async def test_a_later_attempt_runs_what_the_first_one_ran_whatever_the_defaults_are_by_then() -> None:
+    client = RecordingClient()
+    store(client, workers={"gpus": 2}, preflight="never")
+    await operator(client, defaults=OLD).reconcile(KEY)
+    first = current(client).status.plan
+    client.pod(1, ended(failed_report(Failure.EVICTED), 1))
+    await operator(client, defaults=NEW).reconcile(KEY)
+    client.objects[Resource.JOBS, "revenue"]["status"]["attempts"][0]["ended"] = "2020-01-01T00:00:00Z"
+    await operator(client, defaults=NEW).reconcile(KEY)
+    status, plan = current(client).status, plan_of(client, 2)
+    assert status.attempt == 2 and status.plan == first
+    assert (plan.engine, plan.cluster, plan.release, plan.gpus) == ("tasks", "distributed", "26.04", 2)
+    assert image_of(client, 2) == "old:26.04"
+
+
+def noted(client: RecordingClient, **annotations: str) -> None:
+    """Let the job's namespace have defaults."""
+    found = {f"gpuquery.io/default-{name}": value for name, value in annotations.items()}
+    client.put(Resource.NAMESPACES, {"metadata": {"name": "marts", "annotations": found}})
+
+
+async def test_the_namespaces_defaults_hold_and_are_read_once() -> None:
+    client = RecordingClient()
+    store(client, preflight="never")
+    noted(client, release="26.06", cluster="distributed")
+    await operator(client, defaults=NEW).reconcile(KEY)
+    plan = current(client).status.plan
+    assert plan and (plan.cluster, plan.release) == ("distributed", "26.06") and "annotation" in plan.why
+    noted(client, release="26.08")
+    await operator(client, defaults=NEW).reconcile(KEY)
+    assert current(client).status.plan == plan
+
+
+async def test_a_bad_annotation_is_told_in_the_job() -> None:
+    client = RecordingClient()
+    store(client)
+    noted(client, engine="fast")
+    await operator(client).reconcile(KEY)
+    (accepted,) = (c for c in current(client).status.conditions if c.type == "Accepted")
+    assert (accepted.status, accepted.reason) == ("False", Failure.INVALID_COMBINATION)
+    assert "default-engine" in accepted.message and '"fast"' in accepted.message
+    assert client.names(Resource.CONFIG_MAPS) == []
+
+
+@pytest.mark.parametrize("status", [403, 503])
+async def test_an_operator_that_may_not_read_namespaces_goes_on_and_one_that_cannot_waits(status: int) -> None:
+    client = RecordingClient()
+    store(client)
+    get = client.get
+
+    async def guarded(resource: Resource, *where: Any, **how: Any) -> Any:
+        if resource is Resource.NAMESPACES:
+            raise ApiError(status, "", "namespaces")
+        return await get(resource, *where, **how)
+
+    client.get = guarded  # type: ignore[method-assign]
+    if status == 403:
+        await operator(client).reconcile(KEY)
+        assert current(client).status.state == "Starting"
+        return
+    with pytest.raises(ApiError):
+        await operator(client).reconcile(KEY)
+    assert client.writes == [], "a default that is not known yet is not guessed"
+
+
+async def test_what_will_have_to_change_is_warned_of_once() -> None:
+    client = RecordingClient()
+    store(client, scheduler="synchronous", preflight="never")
+    for _ in range(3):
+        await operator(client, defaults=OLD).reconcile(KEY)
+    client.pod(1, ended(failed_report(Failure.EVICTED), 1))
+    await operator(client, defaults=OLD).reconcile(KEY)
+    client.objects[Resource.JOBS, "revenue"]["status"]["attempts"][0]["ended"] = "2020-01-01T00:00:00Z"
+    await operator(client, defaults=OLD).reconcile(KEY)
+    assert current(client).status.attempt == 2
+    events = [o for (kind, _), o in client.objects.items() if kind is Resource.EVENTS]
+    warned = {e["reason"]: e for e in events if e["reason"] in ("Deprecated", "DefaultChanges")}
+    assert {e["type"] for e in warned.values()} == {"Warning"}
+    assert "cluster: single" in warned["Deprecated"]["note"]
+    assert "26.04" in warned["DefaultChanges"]["note"] and "from 26.06 on" in warned["DefaultChanges"]["note"]
+    for reason in ("Deprecated", "DefaultChanges", "Planned"):
+        assert client.writes.count(f"event {reason}") == 1
+    (accepted,) = (c for c in current(client).status.conditions if c.type == "Accepted")
+    assert accepted.status == "True"
+    assert accepted.message.startswith("tasks x single on 26.04, 1 pod x 1 GPU: ")
+    assert "scheduler is deprecated" in accepted.message
 
 
 async def test_an_object_that_no_model_can_read_fails_with_the_field() -> None:

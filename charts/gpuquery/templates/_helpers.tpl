@@ -62,6 +62,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [events]
   verbs: [list]  # why pods were refused: quota, admission
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]  # annotations with the defaults of a namespace's jobs
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

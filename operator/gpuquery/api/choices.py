@@ -1,7 +1,8 @@
-"""What can be chosen: execution models, cluster shapes, and when the preflight runs."""
+"""What can be chosen: execution models, cluster shapes, RAPIDS releases, and when the preflight runs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -30,6 +31,32 @@ class SchedulerChoice(StrEnum):
 
     SYNCHRONOUS = "synchronous"
     DISTRIBUTED = "distributed"
+
+    @property
+    def cluster(self) -> ClusterChoice:
+        """The cluster shape that it means."""
+        return ClusterChoice.SINGLE if self is SchedulerChoice.SYNCHRONOUS else ClusterChoice.DISTRIBUTED
+
+
+class ReleaseChoice(StrEnum):
+    """RAPIDS releases, oldest first: those of the release table, which a test compares."""
+
+    R25_08 = "25.08"
+    R25_10 = "25.10"
+    R25_12 = "25.12"
+    R26_02 = "26.02"
+    R26_04 = "26.04"
+    R26_06 = "26.06"
+    R26_08 = "26.08"
+    R26_10 = "26.10"
+
+
+RUN_BY: Mapping[EngineChoice, tuple[ReleaseChoice, ...]] = {
+    EngineChoice.TASKS: tuple(r for r in ReleaseChoice if r <= ReleaseChoice.R26_04),
+    EngineChoice.RAPIDSMPF: tuple(r for r in ReleaseChoice if r >= ReleaseChoice.R26_04),
+}
+"""Releases that run a GPU engine with a right result on some cluster shape. A part of the release table that the API
+server checks too, so it stands here; a test holds the two equal."""
 
 
 class PreflightChoice(StrEnum):

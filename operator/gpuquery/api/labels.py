@@ -22,6 +22,10 @@ LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_PART_OF = "app.kubernetes.io/part-of"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+ANNOTATION_ENGINE = f"{GROUP}/default-engine"
+ANNOTATION_CLUSTER = f"{GROUP}/default-cluster"
+ANNOTATION_RELEASE = f"{GROUP}/default-release"
+"""On a Namespace: what its jobs get that leave it open."""
 RESERVED_LABEL_DOMAINS = (f"{GROUP}/", "app.kubernetes.io/", "batch.kubernetes.io/", "kubernetes.io/")
 
 CONTAINER = "runner"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
 from gpuquery.api import quantity
+from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
 from gpuquery.api.names import LabelValue, ResourceName
 from gpuquery.api.schema import Model, Rule
@@ -57,7 +59,8 @@ class Workers(Model):
     replicas: Replicas = "auto"
     """Pods: a number, or `auto`. With `auto` and a GPU engine the size of the data decides, else it is 1."""
     gpus: Annotated[int, Field(ge=0, le=16)] | None = None
-    """GPUs in each pod. Left out: 1 with a GPU engine, none with `cpu`."""
+    """GPUs in each pod. Left out: none with `cpu`, 1 with a GPU engine; with `replicas: auto` what the data wants, up
+    to what the operator allows for one pod."""
     resources: Resources = Resources()
     """CPU and memory of each pod. Left out: the operator's default."""
 
@@ -65,7 +68,7 @@ class Workers(Model):
 class Runtime(Model):
     """The software that runs the query."""
 
-    release: Annotated[str, Field(max_length=16, pattern=r"^[0-9]{2}[.][0-9]{2}$")] | None = None
+    release: ReleaseChoice | None = None
     """RAPIDS release, in quotes: `"26.10"`. Left out: the operator's default. With `image`, what that image holds."""
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")] | None = None
     """Runtime image. Left out: the operator's image of the release, or of the engine `cpu`."""
@@ -122,6 +125,15 @@ class LocalObjectReference(Model):
     """Its name."""
 
 
+RESERVED_VARIABLES = (
+    "AWS_.*", "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
+    "HOME", "JOB_COMPLETION_INDEX", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "POLARS_MAX_THREADS", "PYTHON.*", "TMPDIR",
+)  # fmt: skip
+"""Environment variables that the operator, the image, the kubelet or the device plugin sets; expressions for a whole
+name. A job that could say NVIDIA_VISIBLE_DEVICES would reach GPUs that it did not ask for."""
+RESERVED_VARIABLE = f"^({'|'.join(RESERVED_VARIABLES)})$"
+
+
 class EnvVar(Model):
     """An environment variable of the query's process."""
 
@@ -151,7 +163,25 @@ class TemplateSpec(Model):
     image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
     """Secrets for the registry of the image: `[{name: my-registry}]`."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
-    """Environment variables of the query's process: `[{name: CUDF_POLARS__EXECUTOR__FALLBACK_MODE, value: raise}]`."""
+    """Environment variables of the query's process: `[{name: CUDF_POLARS__EXECUTOR__FALLBACK_MODE, value: raise}]`.
+    Those of CUDF_POLARS__EXECUTOR__ are checked as `executorOptions` are, which win over them."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!has(self.env) || self.env.all(e, !e.name.matches('{RESERVED_VARIABLE}'))",
+            lambda self: not any(re.match(RESERVED_VARIABLE, variable.name) for variable in self.env),
+            f"{', '.join(name.replace('.*', '*') for name in RESERVED_VARIABLES)} belong to the operator, the image or "
+            "the node: credentials come from storage, GPUs from workers.gpus, threads from the CPU limit of "
+            "workers.resources",
+            field_path=".env",
+        ),
+        Rule(
+            "",  # the list's type says so: it is a map by name
+            lambda self: len({variable.name for variable in self.env}) == len(self.env),
+            "two variables have the same name",
+            field_path=".env",
+        ),
+    )
 
 
 class Template(Model):

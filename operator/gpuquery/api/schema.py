@@ -6,16 +6,21 @@ stands beside it, so that `gpuquery validate` refuses what the API server would 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 from pydantic_core import CoreSchema, PydanticCustomError
 
 BROKEN_RULE = "broken_rule"
 """Type of the validation error of a broken rule; its context has `message` and `field_path`."""
+FIELD = re.compile(r"\{([a-zA-Z.]+)(?:!([a-z0-9]+))?\}")
+"""A field of the model in a message, whose value is told: {cluster} for a text, {replicas!any} for a number or a text,
+{gpus!16} for a number from 0 to 16. The API server refuses a rule whose message could be long, and to it the text of a
+number has no bounds: such a number is looked up in a list."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,43 @@ class Rule:
     check: Callable[[Any], bool]
     """The same in Python: takes the model."""
     message: str
+    """What is wrong and the way out; `{runtime.release}` stands for the value of that field, which must be set."""
     field_path: str = ""
+
+    def told(self, model: Any) -> str:
+        """Return the message with the values of a model."""
+
+        def value(found: re.Match[str]) -> str:
+            field = model
+            for part in found[1].split("."):
+                field = getattr(field, to_snake(part))
+            return str(field)
+
+        return FIELD.sub(value, self.message)
 
     def to_schema(self) -> dict[str, str]:
         """Return the entry of `x-kubernetes-validations`."""
-        entry = {"rule": self.expression, "message": self.message}
+        entry = {"rule": self.expression, "message": FIELD.sub("…", self.message)}
+        if FIELD.search(self.message):
+            # Texts, fields and their conversions take turns in what re.split returns.
+            pieces = FIELD.split(self.message)
+            texts = ["'" + re.sub(r"([\\'])", r"\\\1", text) + "'" for text in pieces[::3]]
+            fields = [_value(*field) for field in zip(pieces[1::3], pieces[2::3], strict=True)]
+            entry["messageExpression"] = " + ".join(
+                part for pair in zip(texts, [*fields, ""], strict=True) for part in pair if part not in ("", "''")
+            )
         return {**entry, "fieldPath": self.field_path} if self.field_path else entry
+
+
+def _value(name: str, conversion: str | None) -> str:
+    """Return the CEL expression for a field's value as text."""
+    match conversion:
+        case None:
+            return f"self.{name}"
+        case "any":
+            return f"string(self.{name})"
+        case _:
+            return f"[{', '.join(repr(str(number)) for number in range(int(conversion) + 1))}][self.{name}]"
 
 
 class Model(BaseModel):
@@ -55,7 +91,7 @@ class Model(BaseModel):
     def _obeys_its_rules(self) -> Self:
         for rule in self.cel_rules:
             if not rule.check(self):
-                context = {"message": rule.message, "field_path": rule.field_path}
+                context = {"message": rule.told(self), "field_path": rule.field_path}
                 raise PydanticCustomError(BROKEN_RULE, "{message}", context)
         return self
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice, PreflightChoice, SchedulerChoice
+from gpuquery.api.combinations import COMBINATIONS
 from gpuquery.api.contract import Contract
 from gpuquery.api.names import ResourceName
 from gpuquery.api.pods import Runtime, Storage, Template, Workers
@@ -348,6 +349,7 @@ class GpuQueryJobSpec(Model):
             "the output lies where an input's ** looks: the next run would read what this one wrote",
             field_path=".output",
         ),
+        *COMBINATIONS,
     )
     """Rules of one version of the object."""
     immutable: ClassVar[tuple[str, ...]] = (
@@ -355,3 +357,8 @@ class GpuQueryJobSpec(Model):
         "backoffLimit", "startDeadlineSeconds", "scheduler", "executorOptions", "preflight", "dryRun",
     )  # fmt: skip
     """Fields that cannot change after the object was created (a transition rule of the CRD)."""
+
+    @property
+    def shape(self) -> ClusterChoice:
+        """The cluster shape that is asked for, under its present or its historic name."""
+        return self.scheduler.cluster if self.scheduler else self.cluster

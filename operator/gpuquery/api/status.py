@@ -51,8 +51,17 @@ class PlanStatus(Lenient):
     """What the number of pods and the sizes rest on, in one sentence."""
     why: str
     """The choice in one sentence."""
+    deprecated: str | None = None
+    """What of the spec a later version will not have, with its successor."""
+    default_changes: str | None = None
+    """What a coming release chooses otherwise, where the engine was left open."""
     query_digest: str
     """SHA-256 of the query's text: all attempts run the same."""
+
+    @property
+    def told(self) -> str:
+        """The choice, and what of it will have to change, for a condition's message."""
+        return "; ".join(filter(None, (self.why, self.deprecated, self.default_changes)))
 
 
 class PreflightStatus(Lenient):

@@ -11,10 +11,12 @@ import socket
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Json
+from pydantic import BaseModel, ConfigDict, Field, Json, field_validator
 
+from gpuquery.api import quantity
+from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.pods import Resources
-from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.defaults import Defaults, checked_pattern
 
 PREFIX = "GPUQUERY_"
 LISTS = {"namespaces", "runtime_image_pull_secrets"}
@@ -26,7 +28,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     runtime_image: str = Defaults().runtime_image
-    """Image of the pods of jobs that name none."""
+    """Image of the engine `cpu`, for jobs that name none."""
+    runtime_images: dict[ReleaseChoice, str] | Json[dict[ReleaseChoice, str]] = {}
+    """Images by RAPIDS release: JSON such as {"26.10": "registry/gpuquery-runtime:26.10"}."""
+    runtime_image_pattern: str = ""
+    """Image of all other RAPIDS releases, with {release} in it."""
     runtime_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """Pull policy of jobs that set none."""
     runtime_image_pull_secrets: tuple[str, ...] = ()
@@ -39,6 +45,22 @@ class Settings(BaseModel):
     """Resources of the pods that check queries without a GPU: JSON with requests and limits."""
     scratch_size: str = Defaults().scratch_size
     """Size of the scratch volume of jobs that limit no ephemeral-storage."""
+    default_engine: EngineChoice = EngineChoice.AUTO
+    """Engine of jobs that leave it open."""
+    default_cluster: ClusterChoice = ClusterChoice.AUTO
+    """Cluster shape of jobs that leave it open."""
+    default_release: ReleaseChoice | None = None
+    """RAPIDS release of jobs that leave it open; the newest one that is known, if not set."""
+    rapidsmpf_percentage: int = Field(default=0, ge=0, le=100)
+    """How many of 100 jobs that leave the engine open, and could run on tasks as well, get rapidsmpf."""
+    gpu_resource: str = Field(default=Defaults().gpu_resource, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
+    """Extended resource by which pods ask for GPUs."""
+    gpu_memory: str = Field(default="80Gi", pattern=quantity.PATTERN)
+    """Memory of one GPU, for estimates."""
+    default_gpus: int = Field(default=1, ge=1, le=16)
+    """GPUs in each pod of a distributed job that does not say how many."""
+    max_replicas: int = Field(default=Defaults().max_replicas, ge=1, le=9999)
+    """Most pods that are chosen for a job with workers.replicas: auto."""
     namespaces: tuple[str, ...] = ()
     """Namespaces that are watched; none means all."""
     workers: int = Field(default=16, ge=1, le=256)
@@ -66,6 +88,11 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning"] = "info"
     """Least severity that is logged."""
 
+    @field_validator("runtime_image_pattern")
+    @classmethod
+    def _has_a_place_for_the_release(cls, pattern: str) -> str:
+        return checked_pattern(pattern)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings; an unknown GPUQUERY_ variable is left to others, a bad value is an error."""
@@ -81,10 +108,20 @@ class Settings(BaseModel):
         """Return the part that jobs are resolved with."""
         return Defaults(
             runtime_image=self.runtime_image,
+            runtime_images=dict(self.runtime_images),
+            runtime_image_pattern=self.runtime_image_pattern,
             image_pull_policy=self.runtime_image_pull_policy,
             image_pull_secrets=self.runtime_image_pull_secrets,
             resources=self.default_resources,
             preflight_resources=self.preflight_resources,
             scratch_size=self.scratch_size,
             priority_class=self.runtime_priority_class,
+            default_engine=self.default_engine,
+            default_cluster=self.default_cluster,
+            default_release=self.default_release,
+            rapidsmpf_percentage=self.rapidsmpf_percentage,
+            gpu_resource=self.gpu_resource,
+            gpu_memory=int(quantity.amount(self.gpu_memory)),
+            gpus=self.default_gpus,
+            max_replicas=self.max_replicas,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import (
     CONTAINER,
     PLAN_DIRECTORY,
@@ -12,14 +13,16 @@ from gpuquery.api.labels import (
     SCRATCH_DIRECTORY,
     TERMINATION_LOG,
 )
-from gpuquery.api.pods import Storage
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan
+from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import image_of
 
 Manifest = dict[str, Any]
 
+SHARED_MEMORY = "1Gi"
+"""Size of /dev/shm of a distributed job: UCX exchanges data of one pod's processes there, and 64 MiB, what containers
+get by default, are too little for it. It counts against the memory limit."""
 USER_ID = 65532
 GRACE_SECONDS = 30
 SECRET_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
@@ -52,10 +55,12 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
             {"name": "scratch", "emptyDir": {"sizeLimit": limit or defaults.scratch_size}},
         ],
     }
+    if distributed(plan):
+        spec["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}})
     if token:
         spec["serviceAccountName"] = storage.service_account_name
     secrets = [*({"name": name} for name in defaults.image_pull_secrets), *map(dict, template.image_pull_secrets)]
-    extra = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"image_pull_secrets"})
+    extra = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"image_pull_secrets", "env"})
     spec.update({key: value for key, value in extra.items() if value not in ({}, [])})
     if secrets:
         spec["imagePullSecrets"] = secrets
@@ -64,14 +69,23 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
     return spec
 
 
+def distributed(plan: Plan) -> bool:
+    """Whether the pods run the ranks of a distributed query."""
+    return plan.purpose is Purpose.QUERY and plan.cluster == ClusterChoice.DISTRIBUTED
+
+
 def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
     resources = merged_resources(job, defaults)
+    if plan.gpus and plan.purpose is Purpose.QUERY:
+        # The limit is enough: Kubernetes takes it as the request of an extended resource.
+        resources.setdefault("limits", {})[defaults.gpu_resource] = str(plan.gpus)
+    shared = [{"name": "shm", "mountPath": "/dev/shm"}] if distributed(plan) else []  # noqa: S108
     return {
         "name": CONTAINER,
-        "image": image_of(job, defaults),
+        "image": image_of(job, defaults, plan),
         "imagePullPolicy": job.spec.runtime.image_pull_policy or defaults.image_pull_policy,
         "command": ["python", "-m", "gpuquery.runner.supervisor"],
-        "env": _environment(plan, job.spec.storage, resources),
+        "env": _environment(plan, job, resources),
         "resources": resources,
         "ports": [{"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"}],
         "readinessProbe": {
@@ -92,6 +106,7 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
         "volumeMounts": [
             {"name": "plan", "mountPath": PLAN_DIRECTORY, "readOnly": True},
             {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
+            *shared,
         ],
     }
 
@@ -115,7 +130,8 @@ def merged_resources(job: GpuQueryJob, defaults: Defaults) -> Manifest:
     return {kind: dict(amounts) for kind, amounts in merged.items() if amounts}
 
 
-def _environment(plan: Plan, storage: Storage, resources: Manifest) -> list[Manifest]:
+def _environment(plan: Plan, job: GpuQueryJob, resources: Manifest) -> list[Manifest]:
+    storage = job.spec.storage
     values = {
         "HOME": SCRATCH_DIRECTORY,
         "TMPDIR": SCRATCH_DIRECTORY,
@@ -137,4 +153,7 @@ def _environment(plan: Plan, storage: Storage, resources: Manifest) -> list[Mani
         # Polars starts a thread for each core of the node, whatever the cgroup allows.
         field = {"containerName": CONTAINER, "resource": "limits.cpu", "divisor": "1"}
         env.append({"name": "POLARS_MAX_THREADS", "valueFrom": {"resourceFieldRef": field}})
-    return env
+    # The object's rules refuse names of ours; should one come through nevertheless, ours wins.
+    ours = {variable["name"] for variable in env}
+    own = job.spec.template.spec.env
+    return [*env, *({"name": v.name, "value": v.value} for v in own if v.name not in ours)]

@@ -18,8 +18,11 @@ from gpuquery.cli.show import Bar, manifests, outcome, remark
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
     from gpuquery.plan.plan import Plan
 
+IMAGE_PATTERN = "gpuquery-runtime:{release}"
+"""Image of a RAPIDS release where no operator is asked which one it has."""
 OK, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 EPILOG = """exit codes:
   0    done
@@ -150,11 +153,14 @@ def _verdict(path: str, name: str | None, problems: Sequence[str], remarks: Sequ
 def render(chosen: argparse.Namespace) -> int:
     """Print the children of the first attempt of each job."""
     from gpuquery.build.attempt import attempt_objects
-    from gpuquery.plan.defaults import Defaults
 
-    defaults = Defaults(runtime_image=chosen.runtime_image) if chosen.runtime_image else Defaults()
     file = read(chosen.file, config_maps=chosen.configmap)
-    objects = [o for job in file.jobs for o in attempt_objects(_plan(file, job, local=False), job, defaults)]
+    objects: list[dict[str, Any]] = []
+    for job in file.jobs:
+        defaults = _defaults(job)
+        if chosen.runtime_image:
+            defaults = defaults.model_copy(update={"runtime_image": chosen.runtime_image})
+        objects += attempt_objects(_plan(file, job, local=False), job, defaults)
     if chosen.output == "json":
         print(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
     else:
@@ -187,11 +193,20 @@ def run(chosen: argparse.Namespace) -> int:
     return code
 
 
-def _plan(file: JobFile, job: GpuQueryJob, *, local: bool = True) -> Plan:
+def _defaults(job: GpuQueryJob) -> Defaults:
+    """Return an operator's defaults as far as a command can know them: it has images if the job needs one."""
     from gpuquery.plan.defaults import Defaults
+    from gpuquery.plan.wishes import Wishes, wishes_of
+
+    wishes = wishes_of(job, Defaults())
+    needed = isinstance(wishes, Wishes) and wishes.gpu
+    return Defaults(runtime_image_pattern=IMAGE_PATTERN if needed or job.spec.runtime.release else "")
+
+
+def _plan(file: JobFile, job: GpuQueryJob, *, local: bool = True) -> Plan:
     from gpuquery.plan.resolve import Rejected, resolve
 
-    plan = resolve(job, Defaults(), file.query_text(job), local=local)
+    plan = resolve(job, _defaults(job), file.query_text(job), local=local)
     if isinstance(plan, Rejected):
         raise JobFileError([f"{file.path}: {job.metadata.name}: {plan.reason}: {plan.message}"])
     return plan

@@ -16,6 +16,7 @@ What the operator needs to be allowed, by resource:
 | ""                  | services                | get, create, patch, delete              | headless Service       |
 | ""                  | configmaps              | get, create, patch, delete              | plan, configMapKeyRef  |
 | ""                  | events                  | list                                    | why pods are refused   |
+| ""                  | namespaces              | get                                     | annotated defaults     |
 | events.k8s.io       | events                  | create                                  | what a user reads      |
 | coordination.k8s.io | leases                  | get, create, update, patch              | leader; own namespace  |
 
@@ -58,6 +59,7 @@ class Resource(Enum):
     CONFIG_MAPS = ("api/v1", "configmaps")
     CORE_EVENTS = ("api/v1", "events")
     EVENTS = ("apis/events.k8s.io/v1", "events")
+    NAMESPACES = ("api/v1", "namespaces")
     LEASES = ("apis/coordination.k8s.io/v1", "leases")
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:

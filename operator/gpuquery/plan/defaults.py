@@ -1,10 +1,28 @@
-"""What the administrator decides for all jobs: the defaults that a spec leaves open."""
+"""What the administrator decides for all jobs: the defaults that a spec leaves open.
+
+For all of them in the operator's settings, for those of a namespace in its annotations. What a job says itself wins
+over both; the order of all places stands in `plan/wishes.py`.
+"""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.pods import Resources
+
+RELEASE_FIELD = "{release}"
+"""What stands for the release in `runtime_image_pattern`."""
+NEWEST = max(ReleaseChoice)
+
+
+def checked_pattern(pattern: str) -> str:
+    """Return a pattern for images; raises ValueError if all releases would get one image."""
+    if pattern and RELEASE_FIELD not in pattern:
+        raise ValueError(f"has no {RELEASE_FIELD} in it: each release has an image of its own")
+    return pattern
 
 
 class Defaults(BaseModel):
@@ -14,6 +32,10 @@ class Defaults(BaseModel):
 
     runtime_image: str = "gpuquery-runtime:cpu"
     """Image of the engine `cpu`."""
+    runtime_images: Mapping[ReleaseChoice, str] = {}
+    """Images of RAPIDS releases."""
+    runtime_image_pattern: str = ""
+    """Image of every release that `runtime_images` does not name, with `{release}` in it; empty: there is none."""
     image_pull_policy: str = "IfNotPresent"
     """Pull policy of images for which the job sets none."""
     image_pull_secrets: tuple[str, ...] = ()
@@ -26,3 +48,34 @@ class Defaults(BaseModel):
     """Size of the scratch volume, where the job limits no `ephemeral-storage`."""
     priority_class: str | None = None
     """PriorityClass of pods for which the job names none."""
+    default_engine: EngineChoice = EngineChoice.AUTO
+    """Engine of jobs that leave it open."""
+    default_cluster: ClusterChoice = ClusterChoice.AUTO
+    """Cluster shape of jobs that leave it open."""
+    default_release: ReleaseChoice | None = None
+    """RAPIDS release of jobs that leave it open; None is the newest one that is known."""
+    rapidsmpf_percentage: int = Field(default=0, ge=0, le=100)
+    """How many of 100 jobs that leave the engine open, and could run on `tasks` as well, get `rapidsmpf`."""
+    gpu_resource: str = "nvidia.com/gpu"
+    """Extended resource by which pods ask for GPUs."""
+    gpu_memory: int = Field(default=80 * 2**30, gt=0)
+    """Bytes of memory of one GPU, for estimates."""
+    gpus: int = Field(default=1, ge=1, le=16)
+    """GPUs in each pod of a distributed job that does not say how many."""
+    max_replicas: int = Field(default=16, ge=1, le=9999)
+    """Most pods that are chosen for a job with `workers.replicas: auto`."""
+    annotations: Mapping[str, str] = {}
+    """Annotations of the job's namespace, as they are."""
+
+    def in_namespace(self, annotations: Mapping[str, str] | None) -> Defaults:
+        """Return the defaults of a namespace with these annotations."""
+        return self.model_copy(update={"annotations": annotations}) if annotations else self
+
+    def image_of(self, release: str) -> str | None:
+        """Return the image of a RAPIDS release, or of the engine `cpu` for none; None if there is no such image."""
+        if not release:
+            return self.runtime_image
+        for name, image in self.runtime_images.items():
+            if name == release:
+                return image
+        return self.runtime_image_pattern.replace(RELEASE_FIELD, release) or None

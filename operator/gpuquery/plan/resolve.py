@@ -1,15 +1,14 @@
 """Resolve: what a spec means, once, before anything is created.
 
 Pure. The query's text comes in from outside, because a ConfigMap may hold it. Whatever is wrong here is wrong for every
-attempt, so a rejection ends the job.
+attempt, so a rejection ends the job. Which engine runs it on how many GPUs is decided in `plan/choose.py`, once: what
+stands in `status.plan` holds for all attempts, whatever the defaults have become.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.pods import Storage
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import (
@@ -17,23 +16,21 @@ from gpuquery.api.spec import (
     MAX_CONFIGMAP_QUERY,
     Input,
     InputFormat,
-    Parameter,
 )
 from gpuquery.api.status import PlanStatus
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.plan.choose import Choice, choose
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.options import executor_options
 from gpuquery.plan.plan import DEFAULT_REGION, JobRef, Language, Plan, StoreAccess
+from gpuquery.plan.rejected import Rejected
+
+__all__ = [
+    "Rejected", "digest", "format_of", "image_of", "plan_json", "plan_status", "query_of", "resolve", "store_access",
+]  # fmt: skip
 
 MAX_PLAN_BYTES = 1_040_000
 """Bytes of plan.json; the API server takes 1,048,576 bytes of data in a ConfigMap."""
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """The spec cannot be run, whoever tries."""
-
-    reason: Failure
-    message: str
 
 
 def resolve(
@@ -42,7 +39,7 @@ def resolve(
     """Resolve a job to the plan of an attempt.
 
     `query_text` is the text behind `query.configMapKeyRef`, and only needed there. `local` allows `file://`, which
-    means nothing in a pod. The caller fills `defaults` for the image; nothing of it is in the plan.
+    means nothing in a pod, and needs no image. `job.status` counts: what was decided before, what a preflight found.
     """
     spec = job.spec
     query = query_of(job, query_text)
@@ -52,17 +49,27 @@ def resolve(
     rejected = _uris(job, local=local)
     if rejected:
         return rejected
-    plan = Plan(
+    choice = choose(job, defaults, local=local)
+    if isinstance(choice, Rejected):
+        return choice
+    options = executor_options(job, choice, defaults)
+    if isinstance(options, Rejected):
+        return options
+    # Its parts are valid already, as parts of the job: to validate a plan of 64 inputs anew takes longer than all else.
+    plan = Plan.model_construct(
         job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         attempt=attempt,
-        engine=EngineChoice.CPU if spec.engine is EngineChoice.AUTO else spec.engine,
-        cluster=ClusterChoice.SINGLE if spec.cluster is ClusterChoice.AUTO else spec.cluster,
-        replicas=1,
-        gpus=0,
+        engine=str(choice.engine),
+        cluster=str(choice.cluster),
+        replicas=choice.replicas,
+        gpus=choice.gpus,
+        release=choice.release,
+        executor_options=options,
+        gpu_memory=defaults.gpu_memory if choice.gpus else 0,
         language=language,
         query=text,
         inputs=tuple(_input(item) for item in spec.inputs),
-        parameters={name: Parameter.model_validate(value) for name, value in spec.parameters.items()},
+        parameters=spec.parameters,
         output=spec.output,
         store=store_access(spec.storage),
     )
@@ -93,26 +100,49 @@ def digest(plan: Plan) -> str:
     return hashlib.sha256(plan.query.encode()).hexdigest()
 
 
-def image_of(job: GpuQueryJob, defaults: Defaults) -> str:
-    """Return the runtime image of a job."""
-    return job.spec.runtime.image or defaults.runtime_image
+def image_of(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> str:
+    """Return the runtime image of a plan."""
+    told = job.status.plan
+    if told is not None and (told.engine, told.release or "") == (plan.engine, plan.release):
+        return told.image
+    return job.spec.runtime.image or defaults.image_of(plan.release) or defaults.runtime_image
 
 
 def plan_status(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> PlanStatus:
     """Tell a plan to the user: what was chosen, and why."""
-    pods = "1 pod" if plan.replicas == 1 else f"{plan.replicas} pods"
-    chosen = "no GPU asked for" if not plan.gpus else f"{plan.gpus} GPUs each"
-    asked = job.spec.engine is not EngineChoice.AUTO
-    why = "as the spec asks" if asked else f"{plan.engine} is the only engine of this release"
+    choice = _chosen(job, defaults, plan)
+    on = f" on {plan.release}" if plan.release else ""
+    known = f"{plan.engine} x {plan.cluster}{on}, {plan.replicas} x {plan.gpus} GPUs: as decided before"
     return PlanStatus(
         engine=plan.engine,
         cluster=plan.cluster,
-        image=image_of(job, defaults),
+        release=plan.release or None,
+        image=image_of(job, defaults, plan),
         replicas=plan.replicas,
         gpus=plan.gpus,
-        why=f"{plan.engine} x {plan.cluster}, {pods}, {chosen}: {why}",
+        sizing=choice.sizing if choice else None,
+        why=choice.why if choice else known,
+        deprecated=deprecated(job),
+        default_changes=choice.default_changes if choice else None,
         query_digest=digest(plan),
     )
+
+
+def deprecated(job: GpuQueryJob) -> str | None:
+    """Return what of the spec a later version will not have, with its successor."""
+    scheduler = job.spec.scheduler
+    if scheduler is None:
+        return None
+    return f"spec.scheduler is deprecated: write cluster: {scheduler.cluster} in place of scheduler: {scheduler}"
+
+
+def _chosen(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> Choice | None:
+    """Return the choice that the plan was made from; None if the plan is an older one, made by other defaults."""
+    choice = choose(job, defaults)
+    if isinstance(choice, Rejected):
+        return None
+    same = (choice.engine, choice.cluster, choice.release, choice.replicas, choice.gpus)
+    return choice if same == (plan.engine, plan.cluster, plan.release, plan.replicas, plan.gpus) else None
 
 
 def store_access(storage: Storage) -> StoreAccess:
@@ -155,13 +185,12 @@ def plan_json(plan: Plan) -> str:
 
 
 def _input(item: Input) -> Input:
-    file_format = item.format
-    if file_format is InputFormat.AUTO:
-        file_format = format_of(item.uri)
-    hive = item.hive_partitioned
-    if hive is None:
-        hive = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)
-    return item.model_copy(update={"format": file_format, "hive_partitioned": hive})
+    found: dict[str, object] = {}
+    if item.format is InputFormat.AUTO:
+        found["format"] = format_of(item.uri)
+    if item.hive_partitioned is None:
+        found["hive_partitioned"] = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)
+    return item.model_copy(update=found) if found else item
 
 
 def format_of(uri: str) -> InputFormat:

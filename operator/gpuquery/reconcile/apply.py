@@ -30,7 +30,7 @@ async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal |
     jobs = [o for o in objects if o["kind"] == "Job"]
     companions = [o for o in objects if o["kind"] != "Job"]
     try:
-        await asyncio.gather(*(client.apply(o) for o in companions))
+        await asyncio.gather(*(_companion(client, o) for o in companions))
         for job in jobs:
             await client.apply(job)
     except ApiError as error:
@@ -40,6 +40,22 @@ async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal |
             return refusal_of(error.message, permanent=True)
         raise
     return None
+
+
+async def _companion(client: KubeClient, manifest: Manifest) -> None:
+    """Apply an object that pods need before their Job is made.
+
+    A ConfigMap may be there from a try before: an operator of other defaults or of another version wrote it, and then a
+    quota refused the Job. No pod has read it, for there was none; so it is replaced, since it cannot be changed.
+    """
+    try:
+        await client.apply(manifest)
+    except ApiError as error:
+        if manifest["kind"] != "ConfigMap" or error.status != 422 or "immutable" not in error.message:
+            raise
+        metadata = manifest["metadata"]
+        await client.delete(Resource.CONFIG_MAPS, metadata["namespace"], metadata["name"])
+        await client.apply(manifest)
 
 
 async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJobStatus | None) -> bool:

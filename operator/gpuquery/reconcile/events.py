@@ -15,7 +15,7 @@ from typing import Any
 from gpuquery.api.conditions import ConditionType, find, is_true
 from gpuquery.api.labels import API_VERSION, FIELD_MANAGER, KIND
 from gpuquery.api.reasons import Event, Reason
-from gpuquery.api.status import GpuQueryJobStatus
+from gpuquery.api.status import GpuQueryJobStatus, PlanStatus
 from gpuquery.api.types import GpuQueryJob
 
 MAX_NOTE_BYTES = 1024
@@ -44,6 +44,7 @@ def _notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note
     unchecked = after.preflight_run is not None and after.preflight is None
     if before.plan is None and after.plan is not None and not unchecked:
         yield Note(Event.PLANNED, after.plan.why)
+        yield from _plan_warnings(after.plan)
     yield from _attempts(before, after)
     for kind in (ConditionType.PREFLIGHT, ConditionType.CLUSTER_READY):
         blocked, known = find(after.conditions, kind), find(before.conditions, kind)
@@ -55,6 +56,13 @@ def _notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note
     if committed and committed.status == "True" and not told:
         yield Note(Event.OUTPUT_COMMITTED, committed.message)
     yield from _end(before, after)
+
+
+def _plan_warnings(plan: PlanStatus) -> Iterator[Note]:
+    if plan.deprecated:
+        yield Note(Event.DEPRECATED, plan.deprecated, warning=True)
+    if plan.default_changes:
+        yield Note(Event.DEFAULT_CHANGES, plan.default_changes, warning=True)
 
 
 def _preflight(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:

@@ -10,12 +10,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from gpuquery.api.conditions import ConditionType, find
+from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.kube.client import KubeClient
 from gpuquery.reconcile.queue import WorkQueue
 
 Key = tuple[str, str]
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+JOB_BUCKETS = (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200)
 
 
 class Metrics(Collector):
@@ -24,13 +27,20 @@ class Metrics(Collector):
     def __init__(self, client: KubeClient, queue: WorkQueue[Key]) -> None:
         self._client = client
         self._queue = queue
-        self._states: dict[Key, str] = {}
+        self._states: dict[Key, tuple[str, str]] = {}
         self.registry = CollectorRegistry()
         self._seconds = Histogram(
             "gpuquery_reconcile_seconds",
             "Time of one look at a job",
             ["result"],
             buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._ended = Histogram(
+            "gpuquery_job_seconds",
+            "Time of jobs from the start of their first pod to their end, by engine, cluster and result",
+            ["engine", "cluster", "result"],
+            buckets=JOB_BUCKETS,
             registry=self.registry,
         )
         self.registry.register(self)
@@ -40,13 +50,23 @@ class Metrics(Collector):
         """Count a look at a job."""
         self._seconds.labels(result=result).observe(seconds)
 
-    def state(self, key: Key, state: str | None) -> None:
-        """Remember the state of a job."""
-        self._states[key] = state or "Pending"
+    def seen(self, key: Key, before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> None:
+        """Remember the state of a job and its engine; if it has just ended, count its outcome and its time."""
+        engine = after.plan.engine if after.plan else ""
+        self._states[key] = (after.state or "Pending", engine)
+        if after.completion_time is None or before.completion_time is not None:
+            return
+        failed = find(after.conditions, ConditionType.FAILED)
+        result = failed.reason if failed and failed.status == "True" else "Complete"
+        cluster = after.plan.cluster if after.plan else ""
+        began = after.start_time or after.completion_time
+        self._ended.labels(engine=engine, cluster=cluster, result=result).observe(
+            (after.completion_time - began).total_seconds()
+        )
 
     def known(self, key: Key) -> str | None:
         """Return the state of a job as it was last seen."""
-        return self._states.get(key)
+        return self._states.get(key, (None, ""))[0]
 
     def gone(self, key: Key) -> None:
         """Forget a job that was deleted."""
@@ -65,9 +85,9 @@ class Metrics(Collector):
         for (verb, code), count in self._client.requests.items():
             requests.add_metric([verb, code], count)
         yield requests
-        jobs = GaugeMetricFamily("gpuquery_jobs", "Jobs by state", labels=["state"])
-        for state, count in Tally(self._states.values()).items():
-            jobs.add_metric([state], count)
+        jobs = GaugeMetricFamily("gpuquery_jobs", "Jobs by state and engine", labels=["state", "engine"])
+        for (state, engine), count in Tally(self._states.values()).items():
+            jobs.add_metric([state, engine], count)
         yield jobs
         yield GaugeMetricFamily("gpuquery_queue_depth", "Jobs that wait to be looked at", value=len(self._queue))
         yield GaugeMetricFamily(

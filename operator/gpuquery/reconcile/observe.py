@@ -7,7 +7,8 @@ events only while a Job has no pods, the query's ConfigMap only before an attemp
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +16,12 @@ from typing import Any
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB_UID, LABEL_PREFLIGHT, attempt_name, preflight_name
 from gpuquery.api.spec import ConfigMapKeyRef
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.kube.client import KubeClient, Resource
+from gpuquery.kube.client import ApiError, KubeClient, Resource
 from gpuquery.kube.progress import ProgressReader, Reading
 from gpuquery.reconcile import digest, startup
 from gpuquery.reconcile.facts import Attempt, Observed, Pod, QueryText, Refusal
+
+log = logging.getLogger(__name__)
 
 LATE = timedelta(seconds=5)
 """Age of an attempt from which on a pod that is still pending is worth a closer look."""
@@ -129,6 +132,22 @@ def _first_rank(pods: Sequence[Pod]) -> Pod | None:
     # Names are `<attempt>-<index>-<random>`, so index 0 sorts first.
     alive = sorted((pod for pod in pods if pod.alive), key=lambda pod: pod.name)
     return alive[0] if alive else None
+
+
+async def namespace_annotations(client: KubeClient, job: GpuQueryJob) -> Mapping[str, str] | None:
+    """Read what the job's namespace says about defaults; only for a job that has no plan yet."""
+    if job.status.plan is not None:
+        return None
+    try:
+        namespace = await client.get(Resource.NAMESPACES, "", job.metadata.namespace, metadata_only=True)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        # Roles of an older chart: its namespaces had no annotations that mattered.
+        log.warning("namespace %s: its default-* annotations are not readable: %s", job.metadata.namespace, error)
+        return None
+    found: Mapping[str, str] | None = (namespace or {}).get("metadata", {}).get("annotations")
+    return found
 
 
 async def _query(client: KubeClient, job: GpuQueryJob) -> QueryText | None:

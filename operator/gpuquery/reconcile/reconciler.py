@@ -22,7 +22,7 @@ from gpuquery.reconcile.apply import create, remove, tell, write_status
 from gpuquery.reconcile.decide import decide
 from gpuquery.reconcile.facts import Observed
 from gpuquery.reconcile.metrics import Metrics
-from gpuquery.reconcile.observe import observe
+from gpuquery.reconcile.observe import namespace_annotations, observe
 from gpuquery.reconcile.outcome import Fault
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.status import Account, derive
@@ -55,17 +55,26 @@ class Reconciler:
         if job is None:
             return None
         now = datetime.now(tz=UTC)
-        observed = Observed() if is_terminal(job.status.conditions) else await observe(self.client, self.reader, job)
-        decision = decide(job, observed, self.defaults, now)
+        observed, defaults = await self._look(job)
+        decision = decide(job, observed, defaults, now)
         refusal = await create(self.client, decision.apply) if decision.apply else None
         if refusal is not None:
-            decision = decide(job, replace(observed, refusal=refusal), self.defaults, now)
+            decision = decide(job, replace(observed, refusal=refusal), defaults, now)
         if decision.status is not None and await write_status(self.client, job, decision.status):
             log.info("%s/%s: %s", namespace, name, decision.status.state)
             await tell(self.client, job, decision.status, instance=self.instance, now=now)
         await remove(self.client, job, decision)
-        self.metrics.state(key, (decision.status or job.status).state)
+        self.metrics.seen(key, job.status, decision.status or job.status)
         return decision.requeue_after
+
+    async def _look(self, job: GpuQueryJob) -> tuple[Observed, Defaults]:
+        """Observe a job and what holds in its namespace; nothing of a job that has ended."""
+        if is_terminal(job.status.conditions):
+            return Observed(), self.defaults
+        observed, noted = await asyncio.gather(
+            observe(self.client, self.reader, job), namespace_annotations(self.client, job)
+        )
+        return observed, self.defaults.in_namespace(noted)
 
     async def _read(self, raw: dict[str, Any]) -> GpuQueryJob | None:
         """Read a job; one that no model of this version can read has failed, truthfully."""

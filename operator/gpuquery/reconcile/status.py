@@ -131,7 +131,7 @@ def _accepted(account: Account, before: GpuQueryJobStatus) -> Told:
     if account.pending:
         return "False", Reason.PENDING, account.pending
     if (plan := account.plan or account.provisional) is not None:
-        return "True", Reason.RESOLVED, plan.why
+        return "True", Reason.RESOLVED, plan.told
     known = find(before.conditions, ConditionType.ACCEPTED)
     return "True", Reason.RESOLVED, known.message if known and known.status == "True" else ""
 

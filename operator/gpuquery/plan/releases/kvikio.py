@@ -30,6 +30,7 @@ KVIKIO = (
     Option(
         name="kvikio_statistics",
         kind=OptionKind.BOOLEAN,
+        unchecked=True,
         default=False,
         engines=RAPIDSMPF,
         about="Whether reads are counted and timed.",

@@ -79,6 +79,8 @@ class Option:
     refusals: tuple[Refusal, ...] = ()
     instead: str = ""
     """Not empty: the release takes the option and does nothing with it; this is what to do instead."""
+    unchecked: bool = False
+    """The release takes values of a wrong type, and fails later or does something else."""
     any_text_is_true: bool = False
     """The release reads every text in the environment as true, `0` too."""
 
@@ -122,6 +124,8 @@ class Release:
     """What is known to go wrong in it, with the upstream reference."""
     pins: Mapping[str, str] = field(default_factory=dict)
     """Versions of the other packages that belong to it, by distribution without its CUDA suffix."""
+    undeclared: tuple[str, ...] = ()
+    """Packages that it needs and does not require, which an image has to add."""
     words: Mapping[str, str] = field(default_factory=dict)
     """Under which name it knows a concept: `engine` and `cluster` are executor options, `package`, `SPMD` and `Dask`
     are Python names. A concept that it does not know is left out."""

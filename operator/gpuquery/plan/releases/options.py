@@ -190,6 +190,7 @@ _PLANNING = (
 STATS_PLANNING = Option(
     name="stats_planning",
     kind=OptionKind.MAPPING,
+    unchecked=True,
     fields=by_name(*_PLANNING),
     about="What the plan takes from statistics of files and columns.",
 )
@@ -229,6 +230,7 @@ SAMPLE_CHUNK_COUNT = Option(
 DYNAMIC_PLANNING = Option(
     name="dynamic_planning",
     kind=OptionKind.MAPPING,
+    unchecked=True,
     default=True,
     can_be_off=True,
     engines=RAPIDSMPF,

@@ -1,0 +1,122 @@
+"""Rules between engine, cluster, release, pods and GPUs that the API server can check: refused when applied.
+
+What depends on the operator (its defaults, its images, the options of a release) is refused at acceptance instead, by
+`plan/combination.py`. Both say the field, its value and the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from gpuquery.api.choices import RUN_BY, ClusterChoice, EngineChoice
+from gpuquery.api.schema import Rule
+
+if TYPE_CHECKING:
+    from gpuquery.api.spec import GpuQueryJobSpec
+
+GPU_ENGINES = tuple(RUN_BY)
+
+_HAS_GPUS = "has(self.workers) && has(self.workers.gpus)"
+_MANY_PODS = "has(self.workers) && has(self.workers.replicas) && !(string(self.workers.replicas) in ['auto', '1'])"
+_CPU = "self.engine == 'cpu'"
+_SINGLE = "(self.cluster == 'single' || (has(self.scheduler) && self.scheduler == 'synchronous'))"
+_DISTRIBUTED = "(self.cluster == 'distributed' || (has(self.scheduler) && self.scheduler == 'distributed'))"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return words for a sentence: `"a", "b"`."""
+    return ", ".join(f'"{word}"' for word in words)
+
+
+def _cel(words: Iterable[str]) -> str:
+    return "[" + ", ".join(f"'{word}'" for word in words) + "]"
+
+
+def many_pods(spec: GpuQueryJobSpec) -> bool:
+    """Whether more than one pod is asked for by number."""
+    return spec.workers.replicas not in ("auto", "1")
+
+
+def _never(expression: str, check: Callable[[GpuQueryJobSpec], bool], message: str, field_path: str) -> Rule:
+    """Return the rule that forbids what `expression` and `check` find."""
+    return Rule(f"!({expression})", lambda self: not check(self), message, field_path)
+
+
+def _release(engine: EngineChoice) -> Rule:
+    can = RUN_BY[engine]
+    other = next(e for e in GPU_ENGINES if e is not engine)
+    return _never(
+        f"self.engine == '{engine}' && has(self.runtime) && has(self.runtime.release) && "
+        f"!(self.runtime.release in {_cel(can)})",
+        lambda self: (
+            self.engine is engine and self.runtime.release is not None and self.runtime.release not in RUN_BY[engine]
+        ),
+        f'engine "{engine}" needs a RAPIDS release from {can[0]} to {can[-1]}, not {{runtime.release}}: use engine '
+        f'"{other}", or a release of that range',
+        ".runtime.release",
+    )
+
+
+COMBINATIONS: tuple[Rule, ...] = (
+    _never(
+        "has(self.scheduler) && self.cluster != 'auto'",
+        lambda self: self.scheduler is not None and self.cluster is not ClusterChoice.AUTO,
+        'cluster is "{cluster}", and scheduler, its historic name, is "{scheduler}": remove scheduler',
+        ".scheduler",
+    ),
+    _never(
+        f"{_CPU} && {_DISTRIBUTED}",
+        lambda self: self.engine is EngineChoice.CPU and self.shape is ClusterChoice.DISTRIBUTED,
+        'engine "cpu" is one process and has no cluster "distributed": use cluster "single", or engine "tasks" or '
+        '"rapidsmpf"',
+        ".engine",
+    ),
+    _never(
+        f"{_CPU} && {_HAS_GPUS} && self.workers.gpus > 0",
+        lambda self: self.engine is EngineChoice.CPU and (self.workers.gpus or 0) > 0,
+        'engine "cpu" uses no GPU, and workers.gpus is {workers.gpus!16}: remove it, or use engine "tasks" or '
+        '"rapidsmpf"',
+        ".workers.gpus",
+    ),
+    _never(
+        f"{_CPU} && {_MANY_PODS}",
+        lambda self: self.engine is EngineChoice.CPU and many_pods(self),
+        'engine "cpu" runs in one pod, and workers.replicas is {workers.replicas!any}: use 1, or engine "tasks" or '
+        '"rapidsmpf" with cluster "distributed"',
+        ".workers.replicas",
+    ),
+    _never(
+        f"{_CPU} && has(self.executorOptions)",
+        lambda self: self.engine is EngineChoice.CPU and bool(self.executor_options),
+        'engine "cpu" has no executorOptions: remove them, or use engine "tasks" or "rapidsmpf"',
+        ".executorOptions",
+    ),
+    _never(
+        f"{_SINGLE} && {_HAS_GPUS} && self.workers.gpus > 1",
+        lambda self: self.shape is ClusterChoice.SINGLE and (self.workers.gpus or 0) > 1,
+        'cluster "single" is one process on one GPU, and workers.gpus is {workers.gpus!16}: use 1, or cluster '
+        '"distributed"',
+        ".workers.gpus",
+    ),
+    _never(
+        f"{_SINGLE} && {_MANY_PODS}",
+        lambda self: self.shape is ClusterChoice.SINGLE and many_pods(self),
+        'cluster "single" is one process in one pod, and workers.replicas is {workers.replicas!any}: use 1, or cluster '
+        '"distributed"',
+        ".workers.replicas",
+    ),
+    _never(
+        f"(self.engine in {_cel(GPU_ENGINES)} || {_DISTRIBUTED} || ({_MANY_PODS})) && {_HAS_GPUS} && "
+        "self.workers.gpus == 0",
+        lambda self: (
+            (self.engine in GPU_ENGINES or self.shape is ClusterChoice.DISTRIBUTED or many_pods(self))
+            and self.workers.gpus == 0
+        ),
+        'workers.gpus is 0, and a GPU engine, cluster "distributed" or several pods need GPUs: remove workers.gpus, or '
+        'use engine "cpu" with cluster "single" and one pod',
+        ".workers.gpus",
+    ),
+    *map(_release, GPU_ENGINES),
+)
+"""What must be true of the spec."""

@@ -1,0 +1,234 @@
+"""Choose: engine, cluster, release, image, pods and GPUs of a job, with the reason in one sentence.
+
+The order in which it is decided, and what it falls back to:
+
+1. `cpu`, where that is asked for; and where nothing asks for a GPU and there is no image of the release, or the data is
+   too small for a GPU (`plan/guide.py`). A job that asks for a GPU never falls back to the CPU.
+2. The cluster: as asked; else `distributed` for more than one GPU and `single` for one; else by the size of the data;
+   else `single`.
+3. The engine: as asked; else the one of `tasks` and `rapidsmpf` that the release runs on this cluster. Where it runs
+   both, `tasks`, but for the jobs that the roll-out sends to `rapidsmpf`, which it never does where only `tasks` is
+   known to write every row once.
+4. Where the release runs neither on a cluster that was not asked for, the other cluster.
+
+What was asked for is never changed: it is refused. What `status.plan` tells was decided, and stays for all attempts of
+the job; before a preflight of its own has ended nothing stands there, for the sizes may change it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.combinations import GPU_ENGINES
+from gpuquery.api.reasons import Failure
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.plan import combination, numbers, releases
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.guide import advise, amount
+from gpuquery.plan.rejected import Rejected
+from gpuquery.plan.wishes import Wish, Wishes, wishes_of
+
+CPU, TASKS, RAPIDSMPF = EngineChoice.CPU, EngineChoice.TASKS, EngineChoice.RAPIDSMPF
+SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What was chosen."""
+
+    engine: EngineChoice
+    cluster: ClusterChoice
+    release: str = ""
+    """RAPIDS release; empty where the engine `cpu` needs none."""
+    image: str
+    replicas: int = 1
+    gpus: int = 0
+    why: str
+    sizing: str | None = None
+    default_changes: str | None = None
+
+
+def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choice | Rejected:
+    """Choose for a job. `local`: it runs on this machine, where no image matters."""
+    told = job.status.plan
+    if told is not None:
+        return Choice(
+            engine=EngineChoice(told.engine),
+            cluster=ClusterChoice(told.cluster),
+            release=told.release or "",
+            image=told.image,
+            replicas=told.replicas,
+            gpus=told.gpus,
+            why=told.why,
+            sizing=told.sizing,
+            default_changes=told.default_changes,
+        )
+    asked = wishes_of(job, defaults)
+    if isinstance(asked, Rejected):
+        return asked
+    because = _because_cpu(asked, defaults, local=local)
+    if because is not None:
+        return _on_cpu(job, asked, defaults, because, local=local)
+    return _on_gpus(job, asked, defaults, local=local)
+
+
+def _because_cpu(asked: Wishes, defaults: Defaults, *, local: bool) -> str | None:
+    """Return why the job runs on the CPU; None if it does not."""
+    if asked.engine.value == CPU:
+        # A default does not stand against a job that asks for a GPU in some other field.
+        return f"engine {_by(asked.engine)}" if asked.engine.firm or not asked.gpu else None
+    if asked.gpus == 0:
+        return "workers.gpus is 0"
+    if asked.gpu or asked.engine.value is not None:
+        return None
+    if local:
+        return "no engine was asked for"
+    if asked.image is not None:
+        return "nothing says which RAPIDS release runtime.image holds"
+    if defaults.image_of(str(asked.release.value)) is None:
+        return f"there is no image of RAPIDS {asked.release.value} (release {_by(asked.release)})"
+    if asked.found is not None and not advise(asked.found.input_bytes).gpu:
+        return f"{amount(asked.found.input_bytes)} in memory are too little for a GPU"
+    return None
+
+
+def _on_cpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults, because: str, *, local: bool) -> Choice | Rejected:
+    rejected = combination.without_gpu(asked)
+    if rejected:
+        return rejected
+    release = str(job.spec.runtime.release or "")
+    image = asked.image or defaults.image_of(release) or ("" if local else None)
+    if image is None:
+        return combination.no_image(release, asked, defaults)
+    on = f" on {release}" if release else ""
+    return Choice(
+        engine=CPU, cluster=SINGLE, release=release, image=image, why=f"cpu x single{on}, 1 pod, no GPU: {because}"
+    )
+
+
+def _on_gpus(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool) -> Choice | Rejected:
+    name = str(asked.release.value)
+    release = releases.find(name)
+    if release is None:
+        return Rejected(
+            Failure.UNKNOWN_RELEASE,
+            f'{combination.of(asked.release, "runtime.release")} is "{name}", and this operator knows RAPIDS '
+            f"{', '.join(releases.names())}: choose one of them in runtime.release, or install a newer operator",
+        )
+    rejected = combination.with_gpu(job, asked, defaults)
+    if rejected:
+        return rejected
+    found = next(_runnable(job, asked, defaults, release), None)
+    if found is None:
+        return combination.refused(asked, release)
+    image = asked.image or defaults.image_of(name) or ("" if local else None)
+    if image is None:
+        return combination.no_image(name, asked, defaults)
+    return _numbered(asked, defaults, replace(found, release=name, image=image), release)
+
+
+def _runnable(job: GpuQueryJob, asked: Wishes, defaults: Defaults, release: releases.Release) -> Iterator[Choice]:
+    """Yield what the release can run of what was asked for, the best first; `why` is the reason alone."""
+    for cluster, because_cluster in _clusters(asked, defaults):
+        for engine, because_engine in _engines(job, asked, defaults, release, cluster):
+            if combination.runs(release, engine, cluster):
+                why = "; ".join(filter(None, (because_engine, because_cluster, f"release {_by(asked.release)}")))
+                yield Choice(engine=engine, cluster=cluster, image="", why=why)
+
+
+def _clusters(asked: Wishes, defaults: Defaults) -> Iterator[tuple[ClusterChoice, str]]:
+    """Yield the cluster shapes in order of preference, with the reason for each."""
+    wish = asked.cluster
+    if wish.firm and wish.value is not None:
+        yield ClusterChoice(wish.value), f"cluster {_by(wish)}"
+        return
+    replicas, gpus = asked.replicas or 1, asked.gpus or 1
+    if replicas * gpus > 1:
+        words = f"{replicas} x {gpus} GPUs" if asked.replicas else f"{gpus} GPUs in each pod"
+        yield DISTRIBUTED, f"distributed for {words}{_unheeded(wish, DISTRIBUTED)}"
+        return
+    if asked.replicas == 1:
+        yield SINGLE, f"single for one GPU{_unheeded(wish, SINGLE)}"
+        return
+    if wish.value is not None:
+        yield ClusterChoice(wish.value), f"cluster {_by(wish)}"
+    elif asked.found is not None:
+        cluster = numbers.sized(asked, defaults).cluster
+        yield cluster, f"{cluster} for {amount(max(asked.found.input_bytes, asked.found.peak_bytes))} in memory"
+    else:
+        yield SINGLE, "single as long as the size of the data is not known"
+    # What stands above may not run in this release; nobody asked for it.
+    yield SINGLE, "single, as this release runs no other"
+    yield DISTRIBUTED, "distributed, as this release runs no other"
+
+
+def _engines(
+    job: GpuQueryJob, asked: Wishes, defaults: Defaults, release: releases.Release, cluster: ClusterChoice
+) -> Iterator[tuple[EngineChoice, str]]:
+    """Yield the engines in order of preference, with the reason for each."""
+    wish = asked.engine
+    if wish.value in GPU_ENGINES:
+        yield EngineChoice(wish.value), f"engine {_by(wish)}"
+        if wish.firm:
+            return
+    can = [engine for engine in GPU_ENGINES if combination.runs(release, engine, cluster)]
+    if len(can) == 1:
+        yield can[0], f"{can[0]} is what RAPIDS {release.name} runs as {cluster}{_unheeded(wish, can[0])}"
+        return
+    percentage = defaults.rapidsmpf_percentage
+    both = combination.safe(release, RAPIDSMPF, cluster) or not combination.safe(release, TASKS, cluster)
+    if both and lot(job) < percentage:
+        yield RAPIDSMPF, f"rapidsmpf by the roll-out, which has {percentage} % of the jobs"
+    yield TASKS, f"tasks is what RAPIDS {release.name} means by auto"
+
+
+def lot(job: GpuQueryJob) -> int:
+    """Return the job's place in the roll-out, from 0 to 99: always the same for one namespace and name."""
+    return zlib.crc32(f"{job.metadata.namespace}/{job.metadata.name}".encode()) % 100
+
+
+def _numbered(asked: Wishes, defaults: Defaults, choice: Choice, release: releases.Release) -> Choice:
+    """Fill in pods and GPUs, and write the sentence."""
+    replicas, gpus, sizing = numbers.pods(asked, defaults, choice.cluster)
+    pods = "1 pod" if replicas == 1 else f"{replicas} pods"
+    head = f"{choice.engine} x {choice.cluster} on {choice.release}, {pods} x {gpus} GPU{'s' if gpus > 1 else ''}"
+    return replace(
+        choice,
+        replicas=replicas,
+        gpus=gpus,
+        sizing=sizing,
+        why=f"{head}: {choice.why}",
+        default_changes=_changes(asked, choice, release),
+    )
+
+
+def _changes(asked: Wishes, choice: Choice, release: releases.Release) -> str | None:
+    """Return what a later release does otherwise, where nobody has chosen the engine."""
+    if asked.engine.value in GPU_ENGINES:
+        return None
+    names = releases.names()
+    for name in names[names.index(release.name) + 1 :]:
+        later = releases.find(name)
+        if later is not None and not combination.runs(later, choice.engine, choice.cluster):
+            others = [e for e in GPU_ENGINES if combination.runs(later, e, choice.cluster)]
+            if others:
+                return (
+                    f'engine was left open, and RAPIDS {release.name} means "{choice.engine}" by it; from {name} on it '
+                    f'means "{others[0]}": set engine: {choice.engine} and runtime.release: "{release.name}" to stay, '
+                    f"or engine: {others[0]} with a release that has it to move on"
+                )
+    return None
+
+
+def _by(wish: Wish) -> str:
+    if not wish.source.startswith("spec."):
+        return f"by {wish.source}"
+    return "as the spec asks"
+
+
+def _unheeded(wish: Wish, chosen: str) -> str:
+    """Say that a default did not fit."""
+    return "" if wish.value is None or wish.value == chosen else f", where {wish.value} (by {wish.source}) does not fit"

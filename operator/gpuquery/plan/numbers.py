@@ -1,0 +1,73 @@
+"""Numbers: pods, GPUs in each, and sizes of the engine's pieces, by `plan/sizing.py` where the spec leaves them open.
+
+`workers.gpus` left out means one GPU in each pod; only with `workers.replicas: auto` it may become more, up to what the
+operator allows for one pod. Sizes of partitions and reads in flight are set only once the size of the data is known:
+before that the release's own defaults are as good as ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.reasons import Failure
+from gpuquery.api.status import PreflightStatus
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.plan import sizing
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.wishes import Wishes
+
+if TYPE_CHECKING:
+    from gpuquery.plan.choose import Choice
+
+UNKNOWN = "the size of the data is not known: the fewest pods that have more than one GPU together"
+
+
+def sized(asked: Wishes, defaults: Defaults, cluster: ClusterChoice = ClusterChoice.AUTO) -> sizing.Sizing:
+    """Return pods and GPUs for what a preflight found; with `auto` the cluster shape too."""
+    limits = sizing.Limits(
+        release=str(asked.release.value),
+        # Pods and GPUs do not depend on which of the two engines it is.
+        engine=EngineChoice.RAPIDSMPF,
+        cluster=cluster,
+        gpu_memory=defaults.gpu_memory,
+        replicas=asked.replicas,
+        gpus=asked.gpus if asked.replicas is None else asked.gpus or 1,
+        max_replicas=defaults.max_replicas,
+        max_gpus=defaults.gpus,
+    )
+    return sizing.size(asked.found, limits)
+
+
+def pods(asked: Wishes, defaults: Defaults, cluster: ClusterChoice) -> tuple[int, int, str | None]:
+    """Return pods, GPUs in each, and what they rest on where the data decided."""
+    if cluster is ClusterChoice.SINGLE:
+        return 1, 1, sized(asked, defaults, cluster).why if asked.found else None
+    if asked.replicas is not None:
+        return asked.replicas, asked.gpus or 1, None
+    if asked.found is None:
+        gpus = asked.gpus or defaults.gpus
+        return 1 if gpus > 1 else 2, gpus, UNKNOWN
+    found = sized(asked, defaults, cluster)
+    return found.replicas, found.gpus, found.why
+
+
+def pieces(job: GpuQueryJob, choice: Choice, defaults: Defaults, found: PreflightStatus | None) -> Mapping[str, Any]:
+    """Return the executor options that follow from the sizes, under the release's names; none while these are unknown.
+
+    An attempt that ran out of GPU memory is followed by one with half the partition size.
+    """
+    failed = sum(attempt.reason == Failure.GPU_OUT_OF_MEMORY for attempt in job.status.attempts)
+    if found is None and not failed:
+        return {}
+    limits = sizing.Limits(
+        release=choice.release,
+        engine=choice.engine,
+        cluster=choice.cluster,
+        gpu_memory=defaults.gpu_memory,
+        replicas=choice.replicas,
+        gpus=choice.gpus,
+        out_of_memory=failed,
+    )
+    return sizing.options(sizing.size(found, limits), choice.release)

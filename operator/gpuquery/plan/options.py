@@ -1,0 +1,38 @@
+"""Options of the engine: from the pod template's environment and from `executorOptions`, which win over it.
+
+The plan carries all of them, complete and checked, so that no release has to be trusted to read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpuquery.api.choices import EngineChoice
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.plan import numbers, releases, wishes
+from gpuquery.plan.choose import Choice
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.rejected import Rejected, invalid
+
+
+def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Mapping[str, Any] | Rejected:
+    """Return the executor's options under the release's own names, or what is wrong with them."""
+    release = releases.find(choice.release)
+    if choice.engine is EngineChoice.CPU or release is None:
+        return {}
+    cell = release.cells[choice.engine, choice.cluster]
+    said, wrong = releases.environment_options(
+        release, wishes.environment(job), engine=choice.engine, cluster=choice.cluster
+    )
+    own, wrong_too = releases.check_options(release, choice.engine, choice.cluster, job.spec.executor_options)
+    problems = (*wrong, *wrong_too)
+    both = {**said, **own}
+    if not problems and said and own:
+        # Two places can contradict each other only now.
+        _, problems = releases.check_options(release, choice.engine, choice.cluster, both)
+    # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
+    if problems and job.status.plan is None:
+        return invalid("; ".join(dict.fromkeys(problems)))
+    sizes = numbers.pieces(job, choice, defaults, wishes.sizes_of(job))
+    return {**sizes, **both, **(cell.options or {})}

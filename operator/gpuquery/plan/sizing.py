@@ -1,0 +1,225 @@
+"""Sizing: from what a query reads and holds to pods, GPUs and the engine's partitions.
+
+Pure. Memory decides first: what joins, sorts and groups hold must fit into half of the GPUs' memory, the other half is
+for partitions in flight. Then time: no GPU is given more to read than it reads in about ten minutes. Everything is
+clamped at both ends, and the reasons are told in one sentence.
+
+Two numbers here are assumptions, measured nowhere in this project: the share of a GPU's memory that can be held
+(`HELD_SHARE`; the releases begin to spill at 50 % or 80 %) and the speed at which one GPU takes in data from an object
+store (`READ_BYTES_PER_SECOND`). The bounds of `target_partition_size` are the releases' own defaults
+(`cudf_polars/utils/config.py` of cudf-polars 25.8.0, 26.4.0 and 26.10.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.status import PreflightStatus
+
+HELD_SHARE = 0.5
+"""Share of a GPU's memory for what blocking steps hold."""
+READ_BYTES_PER_SECOND = 1_000_000_000
+"""Bytes in memory that one GPU takes in per second from an object store: an assumption."""
+READ_SECONDS = 600
+"""Time in which the GPUs should have read the input."""
+PARTITIONS_PER_GPU = 4
+"""A GPU is given at least so many partitions, so that reading and computing overlap."""
+SMALLEST_PARTITION = 64 << 20
+"""Bytes below which no retry goes: smaller kernels leave a GPU idle."""
+
+_MB, _GB = 10**6, 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What sizing has to keep to."""
+
+    release: str
+    """RAPIDS release, such as 26.10."""
+    engine: EngineChoice
+    """tasks, rapidsmpf or cpu; never auto."""
+    cluster: ClusterChoice = ClusterChoice.AUTO
+    """`auto` lets sizing choose the shape."""
+    gpu_memory: int
+    """Bytes of memory of one GPU."""
+    replicas: int | None = None
+    """Pods that were asked for; None: as many as the data needs."""
+    gpus: int | None = None
+    """GPUs in each pod that were asked for; None: as many as the data needs, up to `max_gpus`."""
+    max_replicas: int = 1
+    """Pods that a job may have."""
+    max_gpus: int = 1
+    """GPUs that a pod may have where `gpus` is None."""
+    out_of_memory: int = 0
+    """Earlier attempts that ended with GpuOutOfMemory; each halves the partitions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizing:
+    """What was decided."""
+
+    cluster: ClusterChoice
+    """single, or distributed where more than one GPU is used."""
+    replicas: int
+    """Pods."""
+    gpus: int
+    """GPUs in each."""
+    target_partition_size: int | None
+    """Bytes of a partition; None with the engine cpu."""
+    io_tasks: int | None
+    """Reads in flight on each GPU; None where the release or the engine has no such limit."""
+    why: str
+    """One sentence for `status.plan.sizing`."""
+
+
+def size(found: PreflightStatus | None, limits: Limits) -> Sizing:
+    """Decide sizes from what the preflight found; `found` is None where nothing is known about the data.
+
+    Raises ValueError for limits that are none.
+    """
+    if limits.engine is EngineChoice.CPU:
+        return Sizing(
+            cluster=ClusterChoice.SINGLE, replicas=1, gpus=0, target_partition_size=None, io_tasks=None,
+            why=f"one pod without GPU; {_known(found)}",
+        )  # fmt: skip
+    _check(limits)
+    wanted, because = gpus_wanted(found, limits.gpu_memory)
+    replicas, gpus = _pods(wanted, limits)
+    total = replicas * gpus
+    if limits.cluster is ClusterChoice.AUTO:
+        limits = replace(limits, cluster=ClusterChoice.DISTRIBUTED if total > 1 else ClusterChoice.SINGLE)
+    io_bound = found is not None and found.io_bound
+    partition = partition_size(limits, io_bound=io_bound, share=found.input_bytes / total if found else None)
+    words = [_known(found), because, _got(wanted, total, limits), f"partitions of {_amount(partition)}"]
+    if limits.out_of_memory:
+        words.append(f"halved {_times(limits.out_of_memory)} after the GPU's memory ran out")
+    return Sizing(
+        cluster=limits.cluster,
+        replicas=replicas,
+        gpus=gpus,
+        target_partition_size=partition,
+        io_tasks=io_tasks(limits, io_bound=io_bound),
+        why="; ".join(word for word in words if word),
+    )
+
+
+def gpus_wanted(found: PreflightStatus | None, gpu_memory: int) -> tuple[int, str]:
+    """GPUs that the data asks for, without any limit, and why."""
+    if found is None:
+        return 1, ""
+    held = _ceil(found.peak_bytes, int(gpu_memory * HELD_SHARE))
+    read = _ceil(found.input_bytes, READ_BYTES_PER_SECOND * READ_SECONDS)
+    if max(held, read) <= 1:
+        return 1, "one GPU is enough"
+    if held >= read:
+        return held, f"{held} GPUs of {_amount(gpu_memory)} hold the working set in half of their memory"
+    return read, f"{read} GPUs read it in about {READ_SECONDS // 60} minutes"
+
+
+def partition_size(limits: Limits, *, io_bound: bool, share: float | None = None) -> int:
+    """Bytes of a partition: the release's default, less for queries that wait for reading, for small data and on retry.
+
+    `share` is what one GPU reads, in bytes; None if unknown.
+    """
+    least, default, most = partition_bounds(limits)
+    # Half the size keeps twice as many partitions in flight in the same memory.
+    wanted = default / 2 if io_bound else float(default)
+    if share is not None:
+        wanted = min(wanted, share / PARTITIONS_PER_GPU)
+    chosen = int(min(max(wanted, least), most))
+    return max(min(SMALLEST_PARTITION, chosen), chosen >> min(limits.out_of_memory, 62))
+
+
+def partition_bounds(limits: Limits) -> tuple[int, int, int]:
+    """Least, default and most bytes of a partition in a release, on the cluster shape of `limits` (never auto).
+
+    Up to 26.04: 6.25 % of the GPU on one GPU (from 25.12 on with tasks only), else 2.5 %, from 1 to 10 GB. From 26.06
+    on: 2.5 %, at most 1.5 GB; the release has no least, so ours is 100 MB, or 2.5 % of a very small GPU.
+    """
+    memory = limits.gpu_memory
+    if _newer(limits.release, "26.06"):
+        default = max(1, min(int(memory * 0.025), 1_500 * _MB))
+        return min(100 * _MB, default), default, 1_500 * _MB
+    large = limits.cluster is ClusterChoice.SINGLE and limits.engine is EngineChoice.TASKS
+    share = 0.0625 if large else 0.025
+    return _GB, min(max(int(memory * share), _GB), 10 * _GB), 10 * _GB
+
+
+def io_tasks(limits: Limits, *, io_bound: bool) -> int | None:
+    """Reads in flight on each GPU: the release's default for object stores, twice that where reading takes longest.
+
+    Tasks and releases before 26.02 have no such option.
+    """
+    if limits.engine is not EngineChoice.RAPIDSMPF or not _newer(limits.release, "26.02"):
+        return None
+    default = 8 if _newer(limits.release, "26.10") else 4 if _newer(limits.release, "26.04") else 2
+    return default * 2 if io_bound else default
+
+
+def options(sizing: Sizing, release: str) -> dict[str, Any]:
+    """Executor options for a sizing, under the names of a release; what the user set goes over them."""
+    out: dict[str, Any] = {}
+    if sizing.target_partition_size is not None:
+        out["target_partition_size"] = sizing.target_partition_size
+    if sizing.io_tasks is not None:
+        out["max_concurrent_io_tasks" if _newer(release, "26.10") else "max_io_threads"] = sizing.io_tasks
+    return out
+
+
+def _check(limits: Limits) -> None:
+    for name in ("gpu_memory", "max_replicas", "max_gpus"):
+        if getattr(limits, name) < 1:
+            raise ValueError(f"{name} is {getattr(limits, name)}: it must be at least 1 with a GPU engine")
+    for name in ("replicas", "gpus"):
+        if (given := getattr(limits, name)) is not None and given < 1:
+            raise ValueError(f"{name} is {given}: a GPU engine needs at least 1")
+
+
+def _pods(wanted: int, limits: Limits) -> tuple[int, int]:
+    """Spread GPUs over pods: full pods first, since GPUs of one pod reach each other fastest."""
+    if limits.cluster is ClusterChoice.SINGLE:
+        return 1, 1
+    gpus = limits.gpus
+    if gpus is None:
+        # Nodes have 1, 2, 4 or 8 GPUs; a pod of another number leaves some of them unused.
+        pod = _ceil(wanted, limits.replicas or 1)
+        gpus = min(limits.max_gpus, 1 << (pod - 1).bit_length())
+    replicas = limits.replicas if limits.replicas is not None else min(limits.max_replicas, _ceil(wanted, gpus))
+    return replicas, gpus
+
+
+def _known(found: PreflightStatus | None) -> str:
+    if found is None:
+        return "the size of the data is not known"
+    held = f", {_amount(found.peak_bytes)} to hold" if found.peak_bytes else ""
+    basis = f" ({found.basis})" if found.basis else ""
+    return f"{_amount(found.input_bytes)} in memory to read{held}{basis}"
+
+
+def _got(wanted: int, total: int, limits: Limits) -> str:
+    if total >= wanted or limits.cluster is ClusterChoice.SINGLE:
+        return ""
+    given = limits.replicas is not None
+    return f"the spec asks for {total}" if given else f"at most {total} are allowed"
+
+
+def _ceil(amount: int, unit: int) -> int:
+    return max(1, -(-amount // max(1, unit)))
+
+
+def _newer(release: str, than: str) -> bool:
+    """Whether a release is `than` or later: YY.MM sorts as text."""
+    return release >= than
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _amount(amount: float) -> str:
+    for unit, scale in (("PB", 10**15), ("TB", 10**12), ("GB", _GB), ("MB", _MB)):
+        if amount >= scale:
+            return f"{amount / scale:.3g} {unit}"
+    return f"{amount / 1000:.3g} kB"

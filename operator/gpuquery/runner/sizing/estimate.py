@@ -1,0 +1,114 @@
+"""Estimate: how much a query reads and how much it has to hold, before anything runs.
+
+Nothing of the data is read but footers and small samples, so it takes seconds for any size of input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner.sizing import fetch, parquet, reads, text, widths, work
+from gpuquery.runner.sizing.parquet import Table
+from gpuquery.runner.sizing.reads import Scan, View
+from gpuquery.runner.storage import polars_options
+
+MAX_BASIS = 400
+"""Characters of the sentence about what the estimate rests on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a query reads and holds. Bytes are bytes in memory, in the layout of GPUs, unless said otherwise."""
+
+    files: int
+    """Files that it reads; one that two scans read counts twice."""
+    rows: int
+    """Rows in them, before any filter."""
+    input_bytes: int
+    """Bytes of the columns and row groups that the optimized plan reads."""
+    stored_bytes: int
+    """The same bytes as they lie in the store, encoded and compressed."""
+    peak_bytes: int
+    """Bytes of the step that holds most; 0 for a plan that only streams."""
+    io_bound: bool
+    """Whether reading is expected to take longer than computing."""
+    basis: str
+    """What this rests on, in one sentence."""
+
+
+def estimate(frame: pl.LazyFrame, store: StoreAccess) -> Estimate:
+    """Estimate a lazy result from its optimized plan and the footers of its files.
+
+    Opens an event loop of its own, so it must not be called where one runs. Raises JobError where files cannot be read
+    (StorageAuth, StorageUnavailable, InvalidInput), and Polars' own errors for a plan that is wrong.
+    """
+    view = reads.view(frame)
+    tables = {
+        number: _table(node.detail, number, view, store)
+        for number, node in enumerate(view.nodes)
+        if isinstance(node.detail, Scan)
+    }
+    volumes = {number: work.Volume(float(table.read), table.widths) for number, table in tables.items()}
+    done = work.measure(view.nodes, volumes)
+    return Estimate(
+        files=sum(table.files for table in tables.values()),
+        rows=sum(table.rows for table in tables.values()),
+        input_bytes=round(sum(volume.bytes for volume in volumes.values())),
+        stored_bytes=sum(table.stored for table in tables.values()),
+        peak_bytes=done.peak,
+        io_bound=done.io_bound,
+        basis=_basis(view, tables, done.steps),
+    )
+
+
+def _table(scan: Scan, number: int, view: View, store: StoreAccess) -> Table:
+    if not scan.paths:
+        return Table(0, 0, 0, {name: widths.guess(dtype) for name, dtype in scan.columns.items()}, 0)
+    if len({_root(path) for path in scan.paths}) > 1:
+        return Table(len(scan.paths), 0, 0, {}, 0, ("nothing: files in several buckets are not looked at",))
+    files = fetch.files(scan.paths[0], store)
+    match scan.format:
+        case "parquet" if scan.columns or not view.coarse:
+            return parquet.size(scan, files, store)
+        case "parquet":
+            return _coarse(scan, number, view, store)
+        case "csv" | "ndjson":
+            return text.size(scan, files)
+        case other:
+            return Table(len(scan.paths), 0, 0, {}, 0, (f"nothing: {other} is not looked at",))
+
+
+def _coarse(scan: Scan, number: int, view: View, store: StoreAccess) -> Table:
+    """Estimate a scan of which only some paths and the number of columns are known: all columns, less their share."""
+    path = scan.paths[0]
+    options = polars_options(store, path) if "://" in path else None
+    columns = pl.scan_parquet(path, storage_options=options or None, hive_partitioning=False).collect_schema()
+    table = parquet.size(replace(scan, columns=dict(columns)), fetch.files(path, store), store)
+    seen, more = len(scan.paths), view.unseen.get(number, 0)
+    factor, share = (seen + more) / seen, view.shares.get(number, 1.0)
+    return Table(
+        files=seen + more,
+        rows=round(table.rows * factor),
+        read=round(table.read * factor),
+        widths={name: width * share for name, width in table.widths.items()},
+        stored=round(table.stored * factor * share),
+        notes=(*table.notes, "a coarse view of the plan"),
+    )
+
+
+def _root(path: str) -> str:
+    scheme, _, rest = path.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}" if rest and scheme != "file" else ""
+
+
+def _basis(view: View, tables: Mapping[int, Table], steps: Mapping[str, int]) -> str:
+    notes = list(dict.fromkeys(note for table in tables.values() for note in table.notes))
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(steps.items())) or "no step that holds rows"
+    words = f"{', '.join(notes) or 'no files'}; {counted}"
+    if view.coarse:
+        words = f"coarse, without filters and names of columns, as this Polars does not show its plan; {words}"
+    return words if len(words) <= MAX_BASIS else words[: MAX_BASIS - 4] + " ..."

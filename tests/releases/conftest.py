@@ -1,0 +1,100 @@
+"""The packages of each release, and how a row of the table is compared with them.
+
+`GPUQUERY_TEST_RELEASES` names the releases to check (`make test-releases` sets it): all of them if it is empty.
+Releases whose environment was not made are skipped, unless they are named there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpuquery.plan import releases
+from gpuquery.plan.releases import Release
+from tests.releases import environments
+
+PROBE = Path(__file__).with_name("probe.py")
+CUDA = int(os.environ.get("GPUQUERY_TEST_CUDA") or 12)
+NAMED = tuple(os.environ.get("GPUQUERY_TEST_RELEASES", "").split())
+CHECKED = NAMED or releases.names()
+
+
+class Package:
+    """The packages of one release, which answer questions."""
+
+    def __init__(self, release: Release, python: Path, *, stub: bool = True) -> None:
+        self.release = release
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("CUDF_POLARS", "RAPIDSMPF"))}
+        if stub and release.name == "26.04":
+            env["LD_LIBRARY_PATH"] = str(environments.nvml_stub(python.parents[1]))
+        self._process = subprocess.Popen(
+            [python, "-P", PROBE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=env,
+        )  # fmt: skip
+
+    def ask(self, question: str, **arguments: Any) -> Any:
+        """Return the answer; fail the test if the package cannot answer at all."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"ask": question, **arguments}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line else {"failed": "the process ended"}
+        if "failed" in answer:
+            pytest.fail(f"{self.release.name}: {question}({arguments}) cannot be answered: {answer['failed']}")
+        return answer["answer"]
+
+    def configure(self, options: Any, **arguments: Any) -> Any:
+        """Return the release's executor for options, or its error."""
+        return self.ask("configure", options=options, **arguments)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def agree(release: Release, row: str, *, table: Any, package: Any) -> None:
+    """Fail with the name of the release and of the row if the table and the package disagree."""
+    if table != package:
+        pytest.fail(f"{release.name}, {row}: the table says {table!r}, the package {package!r}", pytrace=False)
+
+
+def about(*names: str) -> pytest.MarkDecorator:
+    """Run a test for some releases only."""
+    return pytest.mark.parametrize(
+        "package", [name for name in CHECKED if name in names], indirect=True, scope="session"
+    )
+
+
+def rows(names: str, found: Callable[[Release], Iterable[Sequence[Any]]]) -> pytest.MarkDecorator:
+    """Run a test for each row of each release."""
+    known = [release for name in CHECKED if (release := releases.find(name))]
+    values = [(release.name, *row) for release in known for row in found(release)]
+    return pytest.mark.parametrize(f"package,{names}", values, indirect=["package"], scope="session", ids=str)
+
+
+def started(release: Release, *, stub: bool = True) -> Package:
+    """Start the probe of a release, or skip the test."""
+    if not environments.lock(release.name, CUDA).exists():
+        pytest.skip(f"{release.name} has no packages for CUDA {CUDA}")
+    python = environments.python(release.name, CUDA)
+    if python is None and release.name not in NAMED:
+        pytest.skip(f"the packages of {release.name} are not installed: make test-releases RELEASES={release.name}")
+    assert python is not None, f"make test-releases should have installed {release.name}"
+    return Package(release, python, stub=stub)
+
+
+@pytest.fixture(scope="session", params=CHECKED)
+def package(request: pytest.FixtureRequest) -> Iterator[Package]:
+    """The packages of one release."""
+    release = releases.find(request.param)
+    assert release is not None, f"{request.param} is no known release: {', '.join(releases.names())}"
+    found = started(release)
+    yield found
+    found.close()
