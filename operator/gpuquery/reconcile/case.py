@@ -25,8 +25,9 @@ LOOK_FOR_PODS = 1.0
 LOOK_FOR_PROGRESS = 5.0
 LOOK_FOR_QUERY = 5.0
 RETRY_REFUSED = 10.0
-PHASE_SECONDS = 3.0
-"""How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second."""
+PHASE_SECONDS = 10.0
+"""How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second, but
+several on a node whose CPU is taken. Who is less patient deletes pods whose log somebody wants to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
