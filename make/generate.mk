@@ -1,5 +1,5 @@
 .PHONY: generate
-generate: venv ## Write the CRD, the chart's copy of it and the API reference from the models
+generate: venv ## Write the CRD, the chart's copy of it and the references in docs from the models
 	$(PY) -m tools.generate
 
 .PHONY: verify-generated

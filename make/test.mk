@@ -11,6 +11,9 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.sink
 	$(PY) -m tests.bench.overhead
 	$(PY) -m tests.bench.burst
+	$(PY) -m tests.bench.resolve
+	$(PY) -m tests.bench.footers
+	$(PY) -m tests.bench.estimates
 
 .PHONY: test-releases
 test-releases: venv ## Compare the table of RAPIDS releases with their packages: RELEASES="26.04 26.10" CUDA=12

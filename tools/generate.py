@@ -1,4 +1,4 @@
-"""Writes the files that come from the models: the CRD, the chart's copy of it, and the API reference.
+"""Writes the files that come from the models: the CRD, the chart's copy of it, and the references in docs.
 
 `--check` writes nothing and fails when one of them is stale.
 """
@@ -11,6 +11,9 @@ import sys
 from gpuquery.api.crd import as_yaml
 from tools.kubectl import ROOT
 from tools.reference import as_markdown
+from tools.releases import options_page, releases_page
+
+RELEASES_PAGE = "docs/releases.md"
 
 
 def files() -> dict[str, str]:
@@ -20,6 +23,8 @@ def files() -> dict[str, str]:
         "crds/gpuquery.io_gpuqueryjobs.yaml": crd,
         "charts/gpuquery/files/crd.yaml": crd,
         "docs/reference/api.md": as_markdown(),
+        "docs/reference/options.md": options_page(),
+        RELEASES_PAGE: releases_page((ROOT / RELEASES_PAGE).read_text()),
     }
 
 

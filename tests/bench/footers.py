@@ -71,7 +71,7 @@ def measure(server: Seaweed, glob: str, options: argparse.Namespace) -> dict[str
     runs: dict[str, Callable[[], object]] = {
         "bare": lambda: bare(store, paths, sizes),
         "scan": lambda: parquet.scan_footers(paths, store.sizes(paths), store),
-        "scan_in_full": lambda: parquet.scan_footers(paths, store.sizes(paths), store, everything=True),
+        "scan_with_bounds": lambda: parquet.scan_footers(paths, store.sizes(paths), store, columns=["l_shipdate"]),
         "estimate": lambda: estimate(query, access),
         "estimate_filtered": lambda: estimate(filtered, access),
     }
@@ -94,7 +94,7 @@ def measure(server: Seaweed, glob: str, options: argparse.Namespace) -> dict[str
         "median_of_ratios": round(
             statistics.median(a / b for a, b in zip(times["scan"], times["bare"], strict=True)), 3
         ),
-        "ratio_in_full": round(medians["scan_in_full"] / medians["bare"], 3),
+        "ratio_with_bounds": round(medians["scan_with_bounds"] / medians["bare"], 3),
         "obstore": obstore.__version__,
         "polars": pl.__version__,
         **conditions(),

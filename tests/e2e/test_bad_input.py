@@ -128,6 +128,33 @@ def test_a_nested_partition_column_is_refused_before_the_query_runs(bench: Bench
 REFUSED: list[Any] = [
     pytest.param({"sql": SELECT, "python": "x"}, "exactly one of", id="two queries"),
     pytest.param({"sql": SELECT, "engine": "warp"}, "spec.engine", id="an unknown engine"),
+    pytest.param({"sql": SELECT, "runtime": {"release": "27.02"}}, '"27.02".*"26.10"', id="an unknown release"),
+    pytest.param(
+        {"sql": SELECT, "scheduler": "synchronous", "cluster": "single"},
+        "remove scheduler",
+        id="two names of a cluster",
+    ),
+    pytest.param({"sql": SELECT, "engine": "cpu", "cluster": "distributed"}, 'cluster "single"', id="cpu on many"),
+    pytest.param({"sql": SELECT, "engine": "cpu", "workers": {"gpus": 2}}, "workers.gpus is 2", id="cpu with GPUs"),
+    pytest.param({"sql": SELECT, "engine": "cpu", "workers": {"replicas": 2}}, "replicas is 2", id="cpu in two pods"),
+    pytest.param(
+        {"sql": SELECT, "engine": "cpu", "executorOptions": {"fallback_mode": "raise"}}, "remove them", id="cpu options"
+    ),
+    pytest.param({"sql": SELECT, "cluster": "single", "workers": {"gpus": 8}}, "workers.gpus is 8", id="one on many"),
+    pytest.param({"sql": SELECT, "engine": "tasks", "workers": {"gpus": 0}}, "need GPUs", id="a GPU engine without"),
+    pytest.param(
+        {"sql": SELECT, "engine": "tasks", "runtime": {"release": "26.10"}},
+        'from 25.08 to 26.04, not 26.10: use engine "rapidsmpf"',
+        id="tasks on a release without it",
+    ),
+    pytest.param(
+        {"sql": SELECT, "engine": "rapidsmpf", "runtime": {"release": "25.12"}},
+        'from 26.04 to 26.10, not 25.12: use engine "tasks"',
+        id="rapidsmpf on a release that cannot write",
+    ),
+    pytest.param(
+        {"sql": SELECT, "template": {"spec": {"env": [{"name": "AWS_REGION", "value": "x"}]}}}, "storage", id="AWS_*"
+    ),
     pytest.param({"sql": SELECT, "backoffLimit": -1}, "spec.backoffLimit", id="a negative bound"),
     pytest.param({"sql": SELECT, "backofLimit": 1}, "backofLimit", id="a typo in a field name"),
     pytest.param({"sql": "x" * 262145}, "262144", id="a query that is too long"),
@@ -135,6 +162,107 @@ REFUSED: list[Any] = [
         {"sql": SELECT, "output": {"uri": "s3://lake/tpch"}}, "inside the output", id="an input in the output"
     ),
 ]
+
+
+def on(release: str, engine: str = "auto", **spec: Any) -> dict[str, Any]:
+    """A job for an image that is never pulled, because the job is refused before."""
+    return {"sql": SELECT, "engine": engine, "runtime": {"image": "never:pulled", "release": release}, **spec}
+
+
+def said(name: str, value: str) -> dict[str, Any]:
+    return {"spec": {"env": [{"name": f"CUDF_POLARS__EXECUTOR__{name}", "value": value}]}}
+
+
+UNACCEPTED: list[Any] = [
+    pytest.param(
+        on("26.10", executorOptions={"falback_mode": "raise"}),
+        ["executorOptions.falback_mode", "did you mean fallback_mode"],
+        id="a misspelt option",
+    ),
+    pytest.param(
+        on("26.10", executorOptions={"target_partition_size": "much"}),
+        ["executorOptions.target_partition_size", '"much"', "1.5GB"],
+        id="a size that is none",
+    ),
+    pytest.param(
+        on("26.10", executorOptions={"groupby_n_ary": 4}),
+        ["executorOptions.groupby_n_ary", "26.10", "26.04"],
+        id="an option of other releases",
+    ),
+    pytest.param(
+        on("26.04", "rapidsmpf", executorOptions={"shuffle_method": "tasks"}),
+        ["executorOptions.shuffle_method", "engine tasks"],
+        id="shuffle by tasks with rapidsmpf",
+    ),
+    pytest.param(
+        on("26.04", "tasks", cluster="distributed", executorOptions={"sink_to_directory": False}),
+        ["executorOptions.sink_to_directory", "cluster single"],
+        id="many ranks into one file",
+    ),
+    pytest.param(
+        on("26.04", "tasks", cluster="single", executorOptions={"rapidsmpf_spill": True}),
+        ["executorOptions.rapidsmpf_spill", "distributed"],
+        id="spilling between ranks with one",
+    ),
+    pytest.param(
+        on("26.04", executorOptions={"scheduler": "synchronous"}),
+        ["executorOptions.scheduler", "spec.cluster"],
+        id="the cluster as an option",
+    ),
+    pytest.param(
+        on("26.10", template=said("RUNTIME", "tasks")),
+        ["CUDF_POLARS__EXECUTOR__RUNTIME", "26.10", '"26.04"', '"rapidsmpf"'],
+        id="an engine in the template that the release has not",
+    ),
+    pytest.param(
+        on("26.04", template=said("MAX_ROWS_PER_PARTITION", "many")),
+        ["CUDF_POLARS__EXECUTOR__MAX_ROWS_PER_PARTITION", '"many"'],
+        id="a number in the template that is none",
+    ),
+    pytest.param(
+        on("26.10", workers={"gpus": 1, "resources": {"limits": {"nvidia.com/gpu": "1"}}}),
+        ["nvidia.com/gpu", "workers.gpus"],
+        id="GPUs as a resource",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "words"), UNACCEPTED)
+def test_the_operator_refuses_what_depends_on_the_release_before_any_pod(
+    bench: Bench, spec: dict[str, Any], words: list[str]
+) -> None:
+    name = fresh("unaccepted")
+    failed = bench.failed(bench.job(name, **{"inputs": tpch("nation"), **spec}))
+    accepted = condition(bench.get(name), "Accepted")
+    assert accepted is not None and (accepted["status"], accepted["reason"]) == ("False", "InvalidCombination")
+    assert failed["reason"] == "InvalidCombination" and failed["message"] == accepted["message"]
+    for word in words:
+        assert word in failed["message"], failed["message"]
+    assert bench.pods(name) == []
+
+
+def test_a_bad_default_of_the_namespace_is_told_in_its_jobs(bench: Bench) -> None:
+    namespace = fresh("noted")
+    bench.cluster.run("create", "namespace", namespace)
+    try:
+        bench.cluster.run("annotate", "namespace", namespace, "gpuquery.io/default-engine=fast")
+        there = Bench(bench.cluster, bench.lake, namespace, bench.endpoint)
+        failed = there.failed(there.job("a", sql=SELECT, inputs=tpch("nation")))
+        assert failed["reason"] == "InvalidCombination"
+        for word in ("gpuquery.io/default-engine", '"fast"', "tasks", "rapidsmpf", "spec.engine"):
+            assert word in failed["message"], failed["message"]
+    finally:
+        bench.cluster.run("delete", "namespace", namespace, "--wait=false")
+
+
+def test_the_historic_name_of_the_cluster_is_taken_with_a_warning(bench: Bench) -> None:
+    name = fresh("historic")
+    job = bench.completed(bench.job(name, sql=SELECT, inputs=tpch("nation"), scheduler="synchronous"))
+    assert job["status"]["plan"]["cluster"] == "single"
+    accepted = condition(job, "Accepted")
+    assert accepted is not None and "cluster: single" in accepted["message"]
+    warned = [message for reason, message in bench.events(name) if reason == "Deprecated"]
+    assert len(warned) == 1 and "cluster: single" in warned[0]
 
 
 @pytest.mark.parametrize(("spec", "words"), REFUSED)

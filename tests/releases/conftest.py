@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.releases import environments
 PROBE = Path(__file__).with_name("probe.py")
 CUDA = int(os.environ.get("GPUQUERY_TEST_CUDA") or 12)
 NAMED = tuple(os.environ.get("GPUQUERY_TEST_RELEASES", "").split())
+CHECKED = NAMED or releases.names()
 
 
 class Package:
@@ -64,6 +65,20 @@ def agree(release: Release, row: str, *, table: Any, package: Any) -> None:
         pytest.fail(f"{release.name}, {row}: the table says {table!r}, the package {package!r}", pytrace=False)
 
 
+def about(*names: str) -> pytest.MarkDecorator:
+    """Run a test for some releases only."""
+    return pytest.mark.parametrize(
+        "package", [name for name in CHECKED if name in names], indirect=True, scope="session"
+    )
+
+
+def rows(names: str, found: Callable[[Release], Iterable[Sequence[Any]]]) -> pytest.MarkDecorator:
+    """Run a test for each row of each release."""
+    known = [release for name in CHECKED if (release := releases.find(name))]
+    values = [(release.name, *row) for release in known for row in found(release)]
+    return pytest.mark.parametrize(f"package,{names}", values, indirect=["package"], scope="session", ids=str)
+
+
 def started(release: Release, *, stub: bool = True) -> Package:
     """Start the probe of a release, or skip the test."""
     if not environments.lock(release.name, CUDA).exists():
@@ -75,7 +90,7 @@ def started(release: Release, *, stub: bool = True) -> Package:
     return Package(release, python, stub=stub)
 
 
-@pytest.fixture(scope="session", params=NAMED or releases.names())
+@pytest.fixture(scope="session", params=CHECKED)
 def package(request: pytest.FixtureRequest) -> Iterator[Package]:
     """The packages of one release."""
     release = releases.find(request.param)

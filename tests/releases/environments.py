@@ -90,6 +90,8 @@ def main() -> None:
     parser.add_argument("--cuda", type=int, default=12)
     parser.add_argument("release", nargs="*", help="left out: all")
     args = parser.parse_args()
+    if unknown := set(args.release) - set(releases.names()):
+        parser.error(f"{', '.join(sorted(unknown))}: not known; use {', '.join(releases.names())}")
     for release in args.release or releases.names():
         if not lock(release, args.cuda).exists():
             print(f"{release}: no lock for CUDA {args.cuda}, left out")

@@ -83,6 +83,13 @@ def fields():
     return [f.name for f in dataclasses.fields(StreamingExecutor) if f.init]
 
 
+def choices():
+    """Return for each option whose values are words which ones there are."""
+    executor = configuration({}, {}, 80 * 2**30).executor
+    values = {f.name: getattr(executor, f.name) for f in dataclasses.fields(executor) if f.init}
+    return {name: [plain(m) for m in type(value)] for name, value in values.items() if isinstance(value, enum.Enum)}
+
+
 def references(names):
     """Return for each option in how many files of the package it is used, beyond where options are defined."""
     root = pathlib.Path(importlib.util.find_spec("cudf_polars").origin).parent

@@ -12,16 +12,16 @@ import pytest
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan import releases
 from gpuquery.plan.releases import Release, Way
-from tests.releases.conftest import Package, agree
+from tests.releases.conftest import Package, about, agree, rows
 
 pytestmark = pytest.mark.releases
 TASKS, RAPIDSMPF, CPU = EngineChoice.TASKS, EngineChoice.RAPIDSMPF, EngineChoice.CPU
 SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED
 CELLS = [(engine, cluster) for engine in (TASKS, RAPIDSMPF) for cluster in (SINGLE, DISTRIBUTED)]
-cells = pytest.mark.parametrize(("engine", "cluster"), CELLS, ids=str)
+Key = tuple[EngineChoice, ClusterChoice]
 
 
-@cells
+@rows("engine, cluster", lambda release: CELLS)
 def test_whether_a_cell_can_return_a_result(package: Package, engine: EngineChoice, cluster: ClusterChoice) -> None:
     release, cell = package.release, package.release.cells[engine, cluster]
     row = f"{engine} x {cluster}"
@@ -40,12 +40,15 @@ def test_whether_a_cell_can_return_a_result(package: Package, engine: EngineChoi
         agree(release, row, table=cell.collects, package=not refused)
 
 
-@cells
+def collecting(release: Release) -> list[Key]:
+    """Return the cells that can return a result."""
+    return [key for key in CELLS if release.cells[key].collects]
+
+
+@rows("engine, cluster", collecting)
 def test_whether_a_cell_can_write(package: Package, engine: EngineChoice, cluster: ClusterChoice) -> None:
     release, cell = package.release, package.release.cells[engine, cluster]
     row = f"{engine} x {cluster}"
-    if not cell.collects:
-        pytest.skip(f"{release.name} does not have {row}, which another test shows")
     if engine is TASKS:
         found = package.ask("knows", path="cudf_polars.experimental.io.StreamingSink")
         agree(release, f"{row}, sinks", table=cell.sinks, package=found)
@@ -68,18 +71,16 @@ def test_polars_own_engine(package: Package) -> None:
     assert package.release.cells[CPU, SINGLE].way is Way.POLARS
 
 
+@about("25.12")
 def test_25_12_runs_a_cluster_on_one_gpu_without_a_word(package: Package) -> None:
-    if package.release.name != "25.12":
-        pytest.skip("only 25.12 does")
     options = {"runtime": "rapidsmpf", "cluster": "distributed"}
     agree(package.release, "warnings", table=[], package=package.configure(options)["warnings"])
     reached = package.ask("distributed_guard", options=options)
     agree(package.release, "defects", table={"runs": "rapidsmpf.communicator.single"}, package=reached)
 
 
+@about("25.12", "26.02", "26.04")
 def test_26_02_calls_its_cluster_under_construction(package: Package) -> None:
-    if "runtime" not in package.release.words.values():
-        pytest.skip(f"{package.release.name} has no runtime rapidsmpf to choose")
     warned = package.configure({"runtime": "rapidsmpf", "cluster": "distributed"})["warnings"]
     because = package.release.cells[RAPIDSMPF, DISTRIBUTED].because
     agree(
@@ -90,21 +91,22 @@ def test_26_02_calls_its_cluster_under_construction(package: Package) -> None:
     )
 
 
+@about("26.04")
 def test_26_04_ranks_would_write_one_file(package: Package) -> None:
-    if package.release.name != "26.04":
-        pytest.skip("SPMD came with 26.04, and always writes a folder from 26.06 on")
     executor = package.configure({"runtime": "rapidsmpf", "cluster": "spmd"})["executor"]
     agree(package.release, "defects: SPMD", table=False, package=executor["sink_to_directory"])
 
 
-@cells
+def running(release: Release) -> list[Key]:
+    """Return the cells that are run."""
+    return [key for key in CELLS if release.cells[key].way is not None]
+
+
+@rows("engine, cluster", running)
 def test_what_only_a_gpu_shows(package: Package, engine: EngineChoice, cluster: ClusterChoice) -> None:
     cell = package.release.cells[engine, cluster]
-    if cell.way is None:
-        assert not cell.unverified
-        return
     assert cell.unverified
-    pytest.skip(f"needs GPUs: {cell.unverified}")
+    pytest.skip(f"{package.release.name}, {engine} x {cluster}, needs GPUs: {cell.unverified}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,9 @@ class Row:
     asked: Mapping[str, Any]
     """The same as a user of GpuQuery would write it."""
     env: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.title}, {self.engine}"
 
     def concerns(self, release: Release) -> bool:
         """Whether the row is about a release."""
@@ -222,11 +227,9 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.title}, {row.engine}, {row.first} to {row.last}")
+@rows("row", lambda release: [(row,) for row in ROWS if row.concerns(release)])
 def test_combinations_that_a_release_refuses_or_should(package: Package, row: Row) -> None:
     release = package.release
-    if not row.concerns(release):
-        pytest.skip(f"not about {release.name}")
     answer = package.configure(row.options, env=row.env)
     if row.error is None:
         assert "executor" in answer, f"{release.name}, {row.title}: taken by the table's account, but {answer}"
@@ -239,19 +242,17 @@ def test_combinations_that_a_release_refuses_or_should(package: Package, row: Ro
     assert problems, f"{release.name}, {row.title}: not refused here"
 
 
+@about("25.12", "26.02", "26.04")
 def test_the_old_name_of_the_cluster(package: Package) -> None:
     """`scheduler` is deprecated from 25.12 to 26.04, and means the same."""
-    if "runtime" not in package.release.words.values():
-        pytest.skip(f"{package.release.name} knows only one name")
     for old, new in (("synchronous", "single"), ("distributed", "distributed")):
         answer = package.configure({"scheduler": old})
         agree(package.release, f"scheduler {old}", table=new, package=answer["executor"]["cluster"])
         assert any("FutureWarning" in text for text in answer["warnings"]), answer
 
 
+@about("26.06", "26.08", "26.10")
 def test_options_of_the_engine_classes_are_not_for_users(package: Package) -> None:
-    if package.release.words.get("SPMD") != "cudf_polars.engine.spmd.SPMDEngine":
-        pytest.skip(f"{package.release.name} has no engine classes")
     keys = package.ask("reserved", keys=package.ask("fields"))
     assert {"cluster", "spmd_context", "ray_context", "dask_context"} <= set(keys)
     _, problems = releases.check_options(package.release, RAPIDSMPF, DISTRIBUTED, dict.fromkeys(keys, 1))

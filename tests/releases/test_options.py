@@ -13,7 +13,7 @@ from gpuquery.plan import releases
 from gpuquery.plan.releases import Cell, Option, OptionKind, Release, Way
 from gpuquery.plan.releases.foreign import RESERVED
 from gpuquery.plan.releases.values import read
-from tests.releases.conftest import Package, agree
+from tests.releases.conftest import Package, about, agree
 
 pytestmark = pytest.mark.releases
 RAPIDSMPF = EngineChoice.RAPIDSMPF
@@ -104,6 +104,16 @@ def test_names(package: Package) -> None:
     agree(package.release, "options", table=sorted(package.release.options), package=sorted(fields - set(RESERVED)))
 
 
+def test_choices(package: Package) -> None:
+    """Words that are known but refused to everyone are not offered."""
+    found = package.ask("choices")
+    for name, option in package.release.options.items():
+        if option.kind is OptionKind.CHOICE:
+            hidden = {refusal.value for refusal in option.refusals if refusal.value not in option.choices}
+            offered = sorted(set(found[name]) - hidden)
+            agree(package.release, f"{name}, choices", table=sorted(option.choices), package=offered)
+
+
 def test_names_within_options(package: Package) -> None:
     on = {name: {} for name, option in package.release.options.items() if option.can_be_off}
     executor = package.configure(on)["executor"]
@@ -183,9 +193,8 @@ def test_defaults_that_depend_on_the_gpu_or_on_other_options(package: Package) -
                     agree(release, row, table=DEPENDENT[name](release, key)(memory), package=executor[name])
 
 
+@about("26.10")
 def test_defaults_of_the_other_way_to_read(package: Package) -> None:
-    if "kvikio_remote_io_backend" not in package.release.options:
-        pytest.skip(f"{package.release.name} has no options of KvikIO")
     executor = package.configure({"kvikio_remote_io_backend": "EASY_THREADPOOL"})["executor"]
     agree(package.release, "kvikio_task_size, default", table=64 * MIB, package=executor["kvikio_task_size"])
     agree(package.release, "kvikio_nthreads, default", table=256, package=executor["kvikio_nthreads"])

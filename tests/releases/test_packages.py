@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.releases import environments
-from tests.releases.conftest import CUDA, Package, agree, started
+from tests.releases.conftest import CUDA, Package, about, agree, started
 
 pytestmark = pytest.mark.releases
 SPMD = ("cudf_polars.experimental.rapidsmpf.spmd.spmd_execution", "cudf_polars.engine.spmd.SPMDEngine")
@@ -133,9 +133,8 @@ def test_order_of_imports(package: Package) -> None:
     agree(package.release, "defects: ucxx first", table=told, package=failed is not None)
 
 
+@about("26.04")
 def test_rapidsmpf_without_a_driver(package: Package) -> None:
-    if package.release.name != "26.04":
-        pytest.skip("only 26.04 needs NVIDIA's management library to load rapidsmpf")
     bare = started(package.release, stub=False)
     answer = bare.configure({"runtime": "rapidsmpf"})
     bare.close()

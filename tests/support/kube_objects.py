@@ -9,10 +9,11 @@ from typing import Any
 from gpuquery.api.conditions import find
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Report
-from gpuquery.api.status import AttemptStatus, Condition, GpuQueryJobStatus, OutputStatus
+from gpuquery.api.status import AttemptStatus, Condition, GpuQueryJobStatus, OutputStatus, PreflightStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
-from gpuquery.reconcile.decide import Decision, decide
+from gpuquery.reconcile.case import Decision
+from gpuquery.reconcile.decide import decide
 from gpuquery.reconcile.facts import Attempt, BatchJob, Exit, Observed, Pod
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -20,6 +21,8 @@ UID = "0a1b2c3d-0000-4000-8000-000000000001"
 DEFAULTS = Defaults(runtime_image="runtime:test")
 OUTPUT = OutputStatus(uri="s3://lake/out/data", version=1, files=2, rows=3, bytes=4, partitions=0)
 COMMITTED = Report(committed=OUTPUT)
+FOUND = PreflightStatus(polars="1.44.2", files=12, rows=6_000_000, input_bytes=893_000_000, peak_bytes=1_200_000_000)
+CHECKED = Report(preflight=FOUND)
 
 
 def at(seconds: float) -> datetime:
@@ -64,6 +67,17 @@ def batch(**facts: Any) -> BatchJob:
 def attempt(*pods: Pod, number: int = 1, **facts: Any) -> Attempt:
     """Build an attempt with its batch Job."""
     return Attempt(**{"number": number, "batch_job": batch(), "pods": pods, **facts})
+
+
+def check(*pods: Pod, number: int = 1, **facts: Any) -> Attempt:
+    """Build a run of the preflight with its batch Job."""
+    made = batch(name=f"revenue-0a1b2-p{number}", uid=f"c{number}")
+    return Attempt(**{"number": number, "batch_job": made, "pods": pods, **facts})
+
+
+def checking(*runs: Attempt, **facts: Any) -> Observed:
+    """Build an observation of runs of the preflight, before the first attempt."""
+    return Observed(runs=runs, **facts)
 
 
 def seen(*attempts: Attempt, **facts: Any) -> Observed:

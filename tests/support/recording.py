@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB_UID
+from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB_UID, LABEL_PREFLIGHT
 from gpuquery.api.report import Report
 from gpuquery.kube.client import BY_KIND, ApiError, KubeClient, Manifest, Resource
 from gpuquery.kube.progress import ProgressReader, Reading
@@ -98,26 +98,31 @@ class RecordingClient(KubeClient):
         self.written(f"delete {resource.name}")
         found = self.objects.pop((resource, name), None)
         if resource is Resource.BATCH_JOBS and found:
-            attempt = found["metadata"]["labels"][LABEL_ATTEMPT]
+            numbers = _numbers(found)
             for key, pod in list(self.objects.items()):
-                if key[0] is Resource.PODS and pod["metadata"]["labels"][LABEL_ATTEMPT] == attempt:
+                if key[0] is Resource.PODS and _numbers(pod) == numbers:
                     del self.objects[key]
         return found is not None
 
-    def pod(self, attempt: int, status: Mapping[str, Any]) -> None:
-        """Let the kubelet say something about the pod of an attempt."""
+    def pod(self, number: int, status: Mapping[str, Any], *, label: str = LABEL_ATTEMPT) -> None:
+        """Let the kubelet say something about the pod of an attempt, or of a run of the preflight."""
         job = next(
             o
             for (kind, _), o in self.objects.items()
-            if kind is Resource.BATCH_JOBS and o["metadata"]["labels"][LABEL_ATTEMPT] == str(attempt)
+            if kind is Resource.BATCH_JOBS and o["metadata"]["labels"].get(label) == str(number)
         )
-        labels = {k: job["metadata"]["labels"][k] for k in (LABEL_ATTEMPT, LABEL_JOB_UID)}
+        labels = {k: job["metadata"]["labels"][k] for k in (label, LABEL_JOB_UID)}
         name = f"{job['metadata']['name']}-0-x"
         self.put(Resource.PODS, {"metadata": {"name": name, "labels": labels}, "spec": {}, "status": dict(status)})
 
     def names(self, resource: Resource) -> list[str]:
         """Return the names of all objects of a resource."""
         return sorted(name for kind, name in self.objects if kind is resource)
+
+
+def _numbers(manifest: Manifest) -> tuple[str | None, str | None]:
+    labels = manifest["metadata"]["labels"]
+    return labels.get(LABEL_ATTEMPT), labels.get(LABEL_PREFLIGHT)
 
 
 class NoProgress(ProgressReader):

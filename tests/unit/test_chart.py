@@ -145,6 +145,7 @@ def test_every_variable_is_a_setting_of_the_operator_and_is_understood() -> None
     settings = Settings.from_environment(found)
     assert settings.namespaces == ()
     assert settings.default_resources == Settings().default_resources, "values.yaml and the code agree"
+    assert settings.preflight_resources == Settings().preflight_resources
     assert settings.scratch_size == Settings().scratch_size
     assert settings.workers == Settings().workers
     assert settings.defaults.model_copy(update={"runtime_image": ""}) == Settings().defaults.model_copy(
@@ -156,7 +157,8 @@ def test_values_reach_the_operator() -> None:
     settings = Settings.from_environment(
         environment(
             'runtime={"image":"r.example.com/rt:1","pullPolicy":"Always","imagePullSecrets":["a","b"],'
-            '"priorityClassName":"low","resources":{"requests":{"cpu":2}},"scratchSize":"1Ti"}',
+            '"priorityClassName":"low","resources":{"requests":{"cpu":2}},"scratchSize":"1Ti",'
+            '"preflightResources":{"requests":null,"limits":{"memory":"3Gi"}}}',
             'log={"format":"plain","level":"debug"}',
             "workers=4",
             'runtime.images={"26.04":"rt:old"}',
@@ -179,6 +181,7 @@ def test_values_reach_the_operator() -> None:
     assert settings.runtime_image_pull_secrets == ("a", "b")
     assert settings.runtime_priority_class == "low"
     assert settings.defaults.resources.requests["cpu"] == "2", "a number without quotes is a quantity too"
+    assert settings.defaults.preflight_resources.limits == {"memory": "3Gi"}
     assert (settings.scratch_size, settings.workers) == ("1Ti", 4)
     assert (settings.log_format, settings.log_level) == ("plain", "debug")
 

@@ -11,7 +11,7 @@ from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import Reading
-from gpuquery.reconcile.decide import LOOK_FOR_PODS, Decision
+from gpuquery.reconcile.case import LOOK_FOR_PODS, Decision
 from gpuquery.reconcile.facts import Observed, QueryText, Refusal, Waiting
 from tests.support.kube_objects import (
     COMMITTED,
@@ -107,7 +107,7 @@ def test_a_wrong_query_fails_at_once_with_the_runners_words() -> None:
 
 
 def lost(number: int, seconds: float = 0) -> Observed:
-    gone = ended(137, attempt=number, finished=at(seconds))
+    gone = ended(137, finished=at(seconds))
     return seen(attempt(gone, number=number, batch_job=batch(name=f"revenue-0a1b2-{number}", created=at(seconds))))
 
 

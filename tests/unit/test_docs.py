@@ -15,6 +15,7 @@ import yaml
 
 from gpuquery.api.reasons import Failure
 from gpuquery.cli import main
+from gpuquery.plan import guide
 from tools.kubectl import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
@@ -151,6 +152,10 @@ def test_every_failure_class_is_in_the_troubleshooting_table_or_is_explained_the
         Failure.GPU_OUT_OF_MEMORY,
     }  # fmt: skip
     assert [f for f in Failure if f not in rest and f"`{f}`" not in page] == []
+
+
+def test_the_guide_stands_in_the_docs_as_the_code_has_it() -> None:
+    assert guide.as_markdown() in (ROOT / "docs" / "write-a-job.md").read_text()
 
 
 def test_the_values_of_the_chart_are_in_the_install_page() -> None:

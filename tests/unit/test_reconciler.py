@@ -9,17 +9,18 @@ import pytest
 
 from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.conditions import is_true
+from gpuquery.api.labels import LABEL_PREFLIGHT
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Progress
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, Resource
 from gpuquery.kube.progress import Reading
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan
+from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import Key, Reconciler
-from tests.support.kube_objects import COMMITTED, DEFAULTS, NOW, UID, failed_report
+from tests.support.kube_objects import CHECKED, COMMITTED, DEFAULTS, FOUND, NOW, UID, failed_report
 from tests.support.recording import READY, NoProgress, RecordingClient, busy, ended
 
 KEY = ("marts", "revenue")
@@ -172,7 +173,7 @@ def image_of(client: RecordingClient, attempt: int = 1) -> str:
 @pytest.mark.parametrize("told", [True, False], ids=["the plan was told", "the operator died before it was told"])
 async def test_new_defaults_while_a_quota_holds_the_job_up_change_no_plan_that_was_told(told: bool) -> None:
     client = RecordingClient()
-    store(client, workers={"replicas": 2, "gpus": 8})
+    store(client, workers={"replicas": 2, "gpus": 8}, preflight="never")
     refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
     client.fault = lambda what: refused if what == "apply Job" else None
     await operator(client, defaults=OLD).reconcile(KEY)
@@ -192,9 +193,25 @@ async def test_new_defaults_while_a_quota_holds_the_job_up_change_no_plan_that_w
     assert client.names(Resource.BATCH_JOBS) == [f"revenue-{UID[:5]}-1"]
 
 
+async def test_new_defaults_while_a_quota_holds_the_preflight_up_are_what_it_then_checks() -> None:
+    client = RecordingClient()
+    store(client, workers={"replicas": 2, "gpus": 8})
+    refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
+    client.fault = lambda what: refused if what == "apply Job" else None
+    await operator(client, defaults=OLD).reconcile(KEY)
+    assert current(client).status.plan is None, "nothing is decided before the preflight"
+    client.fault = lambda _: None
+    await operator(client, defaults=NEW).reconcile(KEY)
+    assert not is_true(current(client).status.conditions, "Failed"), current(client).status.conditions
+    (name,) = client.names(Resource.CONFIG_MAPS)
+    plan = Plan.model_validate_json(client.objects[Resource.CONFIG_MAPS, name]["data"]["plan.json"])
+    assert (plan.engine, plan.release, plan.purpose) == ("rapidsmpf", "26.10", Purpose.PREFLIGHT)
+    assert client.names(Resource.BATCH_JOBS) == [name]
+
+
 async def test_a_later_attempt_runs_what_the_first_one_ran_whatever_the_defaults_are_by_then() -> None:
     client = RecordingClient()
-    store(client, workers={"gpus": 2})
+    store(client, workers={"gpus": 2}, preflight="never")
     await operator(client, defaults=OLD).reconcile(KEY)
     first = current(client).status.plan
     client.pod(1, ended(failed_report(Failure.EVICTED), 1))
@@ -215,7 +232,7 @@ def noted(client: RecordingClient, **annotations: str) -> None:
 
 async def test_the_namespaces_defaults_hold_and_are_read_once() -> None:
     client = RecordingClient()
-    store(client)
+    store(client, preflight="never")
     noted(client, release="26.06", cluster="distributed")
     await operator(client, defaults=NEW).reconcile(KEY)
     plan = current(client).status.plan
@@ -259,7 +276,7 @@ async def test_an_operator_that_may_not_read_namespaces_goes_on_and_one_that_can
 
 async def test_what_will_have_to_change_is_warned_of_once() -> None:
     client = RecordingClient()
-    store(client, scheduler="synchronous")
+    store(client, scheduler="synchronous", preflight="never")
     for _ in range(3):
         await operator(client, defaults=OLD).reconcile(KEY)
     client.pod(1, ended(failed_report(Failure.EVICTED), 1))
@@ -379,3 +396,164 @@ async def test_a_pod_that_has_ended_is_ready_no_more_and_its_pace_is_forgotten()
     uid = next(o["metadata"]["uid"] for (kind, _), o in client.objects.items() if kind is Resource.PODS)
     assert forgotten == {uid}
     assert current(client).status.attempts[0].ready is None
+
+
+# With a preflight.
+
+
+def kubelet(client: RecordingClient, run: int, status: dict[str, Any]) -> None:
+    """Let the kubelet say something about the pod of a preflight."""
+    client.pod(run, status, label=LABEL_PREFLIGHT)
+
+
+async def test_a_preflight_costs_six_writes_more() -> None:
+    client = RecordingClient()
+    store(client, preflight="always")
+    subject = operator(client, READING)
+    await subject.reconcile(KEY)
+    for status in ({"phase": "Pending"}, {"phase": "Running"}, READY, ended(CHECKED, 0)):
+        kubelet(client, 1, status)
+        await subject.reconcile(KEY)
+    for status in ({"phase": "Pending"}, READY, READY, ended(COMMITTED, 0), ended(COMMITTED, 0)):
+        client.pod(1, status)
+        await subject.reconcile(KEY)
+    assert is_true(current(client).status.conditions, "Complete")
+    assert Counter(client.writes) == {
+        "apply ConfigMap": 2, "apply Service": 1, "apply Job": 2, "apply status": 4, "delete CONFIG_MAPS": 1,
+        "delete BATCH_JOBS": 1, "event PreflightPassed": 1, "event Planned": 1, "event AttemptStarted": 1,
+        "event Complete": 1,
+    }  # fmt: skip
+
+
+async def test_a_dry_run_costs_seven_writes() -> None:
+    client = RecordingClient()
+    store(client, dryRun=True)
+    subject = operator(client)
+    await subject.reconcile(KEY)
+    for status in ({"phase": "Pending"}, READY, ended(CHECKED, 0), ended(CHECKED, 0)):
+        kubelet(client, 1, status)
+        await subject.reconcile(KEY)
+    status = current(client).status
+    assert is_true(status.conditions, "Complete") and status.preflight == FOUND
+    assert Counter(client.writes) == {
+        "apply ConfigMap": 1, "apply Job": 1, "apply status": 2, "event PreflightPassed": 1, "event Planned": 1,
+        "event Complete": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", ["asked for", "pending", "running", "between", "passed", "failed", "dry"])
+async def test_an_operator_that_restarts_beside_a_preflight_writes_nothing(moment: str) -> None:
+    client = RecordingClient()
+    store(client, **({"dryRun": True} if moment == "dry" else {"preflight": "always"}))
+    happened = {
+        "pending": {"phase": "Pending"},
+        "running": READY,
+        "between": ended(failed_report(Failure.STORAGE_UNAVAILABLE), 1),
+        "passed": ended(CHECKED, 0),
+        "failed": ended(failed_report(Failure.SCHEMA_MISMATCH), 1),
+        "dry": ended(CHECKED, 0),
+    }
+    await operator(client).reconcile(KEY)
+    if moment in happened:
+        kubelet(client, 1, happened[moment])
+        await operator(client).reconcile(KEY)
+    if moment == "between":
+        # The pause of the retry lies in the future of the clock by which the operator goes.
+        client.objects[Resource.JOBS, "revenue"]["status"]["preflightRun"]["ended"] = "2999-01-01T00:00:00Z"
+        await operator(client).reconcile(KEY)
+    before, client.writes = current(client), []
+    for _ in range(3):
+        await operator(client).reconcile(KEY)
+    assert client.writes == []
+    assert current(client).status == before.status
+
+
+async def checked(client: RecordingClient, runs: list[list[dict[str, Any]]], history: list[dict[str, Any]]) -> None:
+    """Run a job with a preflight to its end, with a new operator after every crash."""
+    left, rest = [iter(run) for run in runs], iter(history)
+    for _ in range(60):
+        try:
+            await operator(client, READING).reconcile(KEY)
+        except ApiError:
+            continue
+        job = current(client)
+        stored = client.objects[Resource.JOBS, "revenue"].get("status", {})
+        if (run := job.status.preflight_run) and run.ended and run.reason:
+            stored["preflightRun"]["ended"] = "2020-01-01T00:00:00Z"  # the pause before the next has passed
+        if is_true(job.status.conditions, "Complete") or is_true(job.status.conditions, "Failed"):
+            return
+        names = client.names(Resource.BATCH_JOBS)
+        if job.status.attempt is None and run and not run.ended and f"revenue-{UID[:5]}-p{run.id}" in names:
+            if status := next(left[run.id - 1], None):
+                kubelet(client, run.id, status)
+        elif f"revenue-{UID[:5]}-1" in names and (status := next(rest, None)):
+            client.pod(1, status)
+    raise AssertionError("the job never ended")
+
+
+GONE = [{"phase": "Pending"}, READY, ended(failed_report(Failure.WORKER_LOST), 1)]
+PASSES = [{"phase": "Pending"}, READY, ended(CHECKED, 0)]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("crash", range(1, 26))
+async def test_a_crash_at_any_write_beside_a_preflight_changes_nothing_about_the_end(crash: int, when: str) -> None:
+    client = RecordingClient()
+    store(client, preflight="always")
+    count = 0
+
+    def fault(what: str) -> Exception | None:
+        nonlocal count
+        if what.endswith(" done") is (when == "after"):
+            count += 1
+            if count == crash:
+                return busy()
+        return None
+
+    client.fault = fault
+    await checked(client, [GONE, PASSES], LUCKY)
+    status = current(client).status
+    assert is_true(status.conditions, "Complete") and status.preflight == FOUND
+    assert [(a.id, a.reason) for a in status.attempts] == [(1, None)]
+    assert status.preflight_run and status.preflight_run.id == 2
+    assert client.names(Resource.BATCH_JOBS) == [f"revenue-{UID[:5]}-1"], "of the preflight nothing is left"
+    assert client.names(Resource.CONFIG_MAPS) == [f"revenue-{UID[:5]}-1"]
+
+
+async def test_the_query_of_a_preflight_comes_from_its_config_map_and_the_attempt_runs_the_same() -> None:
+    client = RecordingClient()
+    ref = {"configMapKeyRef": {"name": "queries", "key": "q.sql"}}
+    store(client, query=ref, preflight="always")
+    client.put(Resource.CONFIG_MAPS, {"metadata": {"name": "queries", "labels": {}}, "data": {"q.sql": "SELECT 1"}})
+    await operator(client).reconcile(KEY)
+    kubelet(client, 1, ended(CHECKED, 0))
+    client.objects[Resource.CONFIG_MAPS, "queries"]["data"]["q.sql"] = "SELECT 2"
+    await operator(client).reconcile(KEY)
+    status = current(client).status
+    assert any(c.type == "Failed" and c.reason == Failure.INVALID_QUERY for c in status.conditions)
+    assert status.attempt is None
+
+
+async def test_a_quota_on_batch_jobs_is_told_of_the_preflight_too() -> None:
+    client = RecordingClient()
+    store(client, preflight="always")
+    refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
+    client.fault = lambda what: refused if what == "apply Job" else None
+    again = await operator(client).reconcile(KEY)
+    status = current(client).status
+    assert status.preflight_run is None and again
+    told = {c.type: c for c in status.conditions}
+    assert told["Preflight"].reason == "QuotaExceeded" and "few" in told["Preflight"].message
+
+
+async def test_the_config_map_of_a_preflight_is_made_again_while_its_pod_waits_for_it() -> None:
+    client = RecordingClient()
+    store(client, preflight="always")
+    await operator(client).reconcile(KEY)
+    kubelet(client, 1, {"phase": "Pending"})
+    name = f"revenue-{UID[:5]}-p1"
+    client.objects[Resource.BATCH_JOBS, name]["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
+    client.objects[Resource.JOBS, "revenue"]["status"]["preflightRun"]["started"] = "2999-01-01T00:00:00Z"
+    del client.objects[Resource.CONFIG_MAPS, name]
+    await operator(client).reconcile(KEY)
+    assert client.names(Resource.CONFIG_MAPS) == [name]

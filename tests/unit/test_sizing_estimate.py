@@ -152,6 +152,15 @@ def test_row_groups_that_a_filter_surely_leaves_out_do_not_count(
         assert rows(k > value, k < other) == 600
 
 
+def test_bounds_of_files_that_are_not_read_in_full_count_too(tmp_path: Path) -> None:
+    for number in range(60):
+        day = dt.date(2000, 1, 1) + dt.timedelta(days=number)
+        write(tmp_path, f"{number:02d}.parquet", {"k": [day] * 10, "v": list(range(10))}, row_group_size=5)
+    frame = pl.scan_parquet(tmp_path / "*.parquet").filter(pl.col("k") < dt.date(2000, 1, 11))
+    assert estimate(frame, HERE).rows == 600
+    assert estimate(frame.select("v"), HERE).input_bytes == 100 * (4.125 + 8.125)
+
+
 def parquet_files(path: Path) -> Any:
     return fetch.files(str(path), HERE)
 

@@ -81,6 +81,26 @@ def test_the_row_count_is_found_in_files_of_the_same_and_of_other_schemas() -> N
         assert counter.count(meta_of(written(columns))) == rows
 
 
+def test_a_few_columns_are_picked_as_they_are_read_in_full() -> None:
+    for options in ({}, {"row_group_size": 1}, {"use_dictionary": False}, {"write_statistics": False}):
+        meta = meta_of(written(**options))
+        picked = footers.pick(meta, ["id", "s", "of no file", "day"], 4)
+        assert picked is not None
+        for ours, full in zip(picked, footers.parse(meta).groups, strict=True):
+            assert ours.rows == full.rows
+            assert set(ours.chunks) == {("id",), ("s",), ("day",)}
+            for path, chunk in ours.chunks.items():
+                assert (chunk.least, chunk.most, chunk.nulls) == (
+                    full.chunks[path].least, full.chunks[path].most, full.chunks[path].nulls
+                )  # fmt: skip
+
+
+def test_a_text_that_looks_like_a_column_is_noticed() -> None:
+    meta = meta_of(written({"id": [1, 2], "s": ["\x19\x18\x02id", "\x19\x18\x02id" + "\x00" * 9]}))
+    assert footers.pick(meta, ["id"], 2) is None
+    assert footers.pick(meta, ["s"], 2)
+
+
 def test_metadata_longer_than_what_was_read_is_asked_for_again() -> None:
     data = written({f"column{number}": [number] for number in range(500)})
     assert footers.metadata(data[-footers.TAIL :]) is None
@@ -95,6 +115,7 @@ def test_what_is_no_parquet_file_is_said_to_be_none(data: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_broken_metadata_raises_nothing_else(data: bytes) -> None:
+    assert footers.pick(data, ["a"], 1) in (None, [])
     for read in (thrift.decode, footers.parse, footers.RowCounter().count):
         try:
             read(data)
@@ -108,4 +129,5 @@ def test_a_torn_footer_raises_nothing_else(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 8))):
         meta[data.draw(st.integers(0, len(meta) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(NotParquetError):
+        footers.pick(bytes(meta), ["id", "s"], 4)
         footers.parse(bytes(meta[: data.draw(st.integers(0, len(meta)))]))

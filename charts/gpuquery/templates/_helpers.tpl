@@ -71,11 +71,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{/* Quantities may be written without quotes in values; the operator reads them as texts. */}}
-{{- define "gpuquery.runtimeResources" -}}
+{{- define "gpuquery.resources" -}}
 {{- $all := dict -}}
 {{- range $kind := list "requests" "limits" -}}
 {{- $amounts := dict -}}
-{{- range $name, $amount := (get $.Values.runtime.resources $kind | default dict) -}}
+{{- range $name, $amount := (get ($ | default dict) $kind | default dict) -}}
 {{- $_ := set $amounts $name (toString $amount) -}}
 {{- end -}}
 {{- $_ := set $all $kind $amounts -}}

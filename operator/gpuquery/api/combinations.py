@@ -75,13 +75,14 @@ COMBINATIONS: tuple[Rule, ...] = (
     _never(
         f"{_CPU} && {_HAS_GPUS} && self.workers.gpus > 0",
         lambda self: self.engine is EngineChoice.CPU and (self.workers.gpus or 0) > 0,
-        'engine "cpu" uses no GPU, and workers.gpus is {workers.gpus}: remove it, or use engine "tasks" or "rapidsmpf"',
+        'engine "cpu" uses no GPU, and workers.gpus is {workers.gpus!16}: remove it, or use engine "tasks" or '
+        '"rapidsmpf"',
         ".workers.gpus",
     ),
     _never(
         f"{_CPU} && {_MANY_PODS}",
         lambda self: self.engine is EngineChoice.CPU and many_pods(self),
-        'engine "cpu" runs in one pod, and workers.replicas is {workers.replicas}: use 1, or engine "tasks" or '
+        'engine "cpu" runs in one pod, and workers.replicas is {workers.replicas!any}: use 1, or engine "tasks" or '
         '"rapidsmpf" with cluster "distributed"',
         ".workers.replicas",
     ),
@@ -94,14 +95,14 @@ COMBINATIONS: tuple[Rule, ...] = (
     _never(
         f"{_SINGLE} && {_HAS_GPUS} && self.workers.gpus > 1",
         lambda self: self.shape is ClusterChoice.SINGLE and (self.workers.gpus or 0) > 1,
-        'cluster "single" is one process on one GPU, and workers.gpus is {workers.gpus}: use 1, or cluster '
+        'cluster "single" is one process on one GPU, and workers.gpus is {workers.gpus!16}: use 1, or cluster '
         '"distributed"',
         ".workers.gpus",
     ),
     _never(
         f"{_SINGLE} && {_MANY_PODS}",
         lambda self: self.shape is ClusterChoice.SINGLE and many_pods(self),
-        'cluster "single" is one process in one pod, and workers.replicas is {workers.replicas}: use 1, or cluster '
+        'cluster "single" is one process in one pod, and workers.replicas is {workers.replicas!any}: use 1, or cluster '
         '"distributed"',
         ".workers.replicas",
     ),

@@ -18,7 +18,8 @@ class ConditionType(StrEnum):
     ACCEPTED = "Accepted"
     """The spec was resolved to a plan."""
     PREFLIGHT = "Preflight"
-    """The query was checked without a GPU and can run. If not, reason and message say what is wrong with it."""
+    """The query was checked without a GPU and can run. False: it cannot, and reason and message say what is wrong with
+    it. Unknown: nobody knows yet (the check goes on, or comes with the query's own pod), or nobody asked for it."""
     CLUSTER_READY = "ClusterReady"
     """All pods of the current attempt are ready. If not, reason and message say what holds them up."""
     RUNNING = "Running"

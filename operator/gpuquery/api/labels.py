@@ -15,6 +15,8 @@ FIELD_MANAGER = "gpuquery-operator"
 LABEL_JOB = f"{GROUP}/job"
 LABEL_JOB_UID = f"{GROUP}/job-uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_PREFLIGHT = f"{GROUP}/preflight"
+"""Number of a run of the preflight; what carries it belongs to no attempt."""
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
@@ -47,3 +49,8 @@ def attempt_name(job_name: str, uid: str, attempt: int) -> str:
     still be alive under the old Service while the new one starts.
     """
     return f"{job_name}-{uid.replace('-', '')[:5]}-{attempt}"
+
+
+def preflight_name(job_name: str, uid: str, run: int) -> str:
+    """Name of all that belongs to one run of the preflight: `<job>-<uid5>-p<run>`, which is no attempt's name."""
+    return f"{job_name}-{uid.replace('-', '')[:5]}-p{run}"

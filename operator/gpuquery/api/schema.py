@@ -17,8 +17,10 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 BROKEN_RULE = "broken_rule"
 """Type of the validation error of a broken rule; its context has `message` and `field_path`."""
-FIELD = re.compile(r"\{([a-zA-Z.]+)\}")
-"""A field of the model in a message, such as {runtime.release}: its value is told."""
+FIELD = re.compile(r"\{([a-zA-Z.]+)(?:!([a-z0-9]+))?\}")
+"""A field of the model in a message, whose value is told: {cluster} for a text, {replicas!any} for a number or a text,
+{gpus!16} for a number from 0 to 16. The API server refuses a rule whose message could be long, and to it the text of a
+number has no bounds: such a number is looked up in a list."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,25 @@ class Rule:
         """Return the entry of `x-kubernetes-validations`."""
         entry = {"rule": self.expression, "message": FIELD.sub("…", self.message)}
         if FIELD.search(self.message):
-            # Texts and fields take turns in what re.split returns.
+            # Texts, fields and their conversions take turns in what re.split returns.
             pieces = FIELD.split(self.message)
-            texts = ["'" + re.sub(r"([\\'])", r"\\\1", text) + "'" for text in pieces[::2]]
-            fields = [f"string(self.{name})" for name in pieces[1::2]]
+            texts = ["'" + re.sub(r"([\\'])", r"\\\1", text) + "'" for text in pieces[::3]]
+            fields = [_value(*field) for field in zip(pieces[1::3], pieces[2::3], strict=True)]
             entry["messageExpression"] = " + ".join(
                 part for pair in zip(texts, [*fields, ""], strict=True) for part in pair if part not in ("", "''")
             )
         return {**entry, "fieldPath": self.field_path} if self.field_path else entry
+
+
+def _value(name: str, conversion: str | None) -> str:
+    """Return the CEL expression for a field's value as text."""
+    match conversion:
+        case None:
+            return f"self.{name}"
+        case "any":
+            return f"string(self.{name})"
+        case _:
+            return f"[{', '.join(repr(str(number)) for number in range(int(conversion) + 1))}][self.{name}]"
 
 
 class Model(BaseModel):

@@ -296,10 +296,11 @@ class GpuQueryJobSpec(Model):
     """How often a failed attempt is followed by another. Errors of the query or of its data are never retried, and
     attempts whose node was taken away do not count."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
-    """Longest time from the first attempt's start to the end, in seconds. Then the job fails with DeadlineExceeded."""
+    """Longest time from the start of the first pod (the preflight's, if it has its own) to the end, in seconds. Then
+    the job fails with DeadlineExceeded."""
     start_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 600
-    """Longest time that an attempt may take until its pods are ready, in seconds. Then it fails with
-    StartDeadlineExceeded and holds nothing any longer."""
+    """Longest time that an attempt may take until its pods are ready, in seconds, and the preflight's pod until it has
+    started. Then the job fails with StartDeadlineExceeded and holds nothing any longer."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
     """When the finished job is deleted, in seconds after its end. Left out: never. The output stays."""
 

@@ -91,6 +91,29 @@ class PreflightStatus(Lenient):
     """When it ended."""
 
 
+class PreflightRun(Lenient):
+    """The last run of the preflight's own pod."""
+
+    id: int
+    """Number of the run, from 1. Runs are no attempts."""
+    started: datetime
+    """When its pod was asked for."""
+    ended: datetime | None = None
+    """When its pod had ended."""
+    reason: str | None = None
+    """Class of its failure: what it found, or why it did not come to an end."""
+    message: str | None = None
+    """First cause of its failure."""
+    exit_code: int | None = None
+    """Exit code of its container."""
+    node: str | None = None
+    """Node of its pod."""
+    counted_failures: int = 0
+    """Failed runs up to this one that count against `backoffLimit`; attempts are counted apart."""
+    query_digest: str | None = None
+    """SHA-256 of the query's text that it checks: the attempts run the same."""
+
+
 class AttemptStatus(Lenient):
     """One attempt to run the query."""
 
@@ -160,6 +183,8 @@ class GpuQueryJobStatus(Lenient):
     """What the spec was resolved to."""
     preflight: PreflightStatus | None = None
     """What was found out about the query without a GPU."""
+    preflight_run: PreflightRun | None = None
+    """The last run of the preflight's own pod, where it has one."""
     attempt: int | None = None
     """Number of the current or last attempt."""
     attempts: tuple[AttemptStatus, ...] = ()
@@ -173,6 +198,6 @@ class GpuQueryJobStatus(Lenient):
     warnings: tuple[str, ...] = ()
     """What the query's author should know about the result."""
     start_time: datetime | None = None
-    """When the first attempt started."""
+    """When the first pod was asked for: the preflight's, if it has its own, else the first attempt's."""
     completion_time: datetime | None = None
     """When the job ended and its last pod was gone."""

@@ -41,6 +41,8 @@ class Settings(BaseModel):
     """PriorityClass of the pods of jobs that name none."""
     default_resources: Resources | Json[Resources] = Defaults().resources
     """Resources of the pods, for each resource that a job does not name: JSON with requests and limits."""
+    preflight_resources: Resources | Json[Resources] = Defaults().preflight_resources
+    """Resources of the pods that check queries without a GPU: JSON with requests and limits."""
     scratch_size: str = Defaults().scratch_size
     """Size of the scratch volume of jobs that limit no ephemeral-storage."""
     default_engine: EngineChoice = EngineChoice.AUTO
@@ -111,6 +113,7 @@ class Settings(BaseModel):
             image_pull_policy=self.runtime_image_pull_policy,
             image_pull_secrets=self.runtime_image_pull_secrets,
             resources=self.default_resources,
+            preflight_resources=self.preflight_resources,
             scratch_size=self.scratch_size,
             priority_class=self.runtime_priority_class,
             default_engine=self.default_engine,

@@ -42,6 +42,8 @@ class Defaults(BaseModel):
     """Names of Secrets, in the job's namespace, for the registry of the runtime image."""
     resources: Resources = Resources(requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": "4Gi"})
     """Resources of pods, for every resource that the job does not name."""
+    preflight_resources: Resources = Resources(requests={"cpu": "250m", "memory": "512Mi"}, limits={"memory": "2Gi"})
+    """Resources of the preflight's own pod: it reads footers and a few row groups, whatever the job asks for."""
     scratch_size: str = "20Gi"
     """Size of the scratch volume, where the job limits no `ephemeral-storage`."""
     priority_class: str | None = None

@@ -28,7 +28,7 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
     own, wrong_too = releases.check_options(release, choice.engine, choice.cluster, job.spec.executor_options)
     problems = (*wrong, *wrong_too)
     both = {**said, **own}
-    if not problems:
+    if not problems and said and own:
         # Two places can contradict each other only now.
         _, problems = releases.check_options(release, choice.engine, choice.cluster, both)
     # A job that was accepted once keeps its plan, even if this operator's table says otherwise.

@@ -74,7 +74,7 @@ class Plan(Model):
     gpus: int = 0
     """GPUs in each pod."""
     release: str = ""
-    """RAPIDS release that the image must hold, such as 26.10; empty with the engine cpu."""
+    """RAPIDS release that the image must hold, such as 26.10; empty with the engine cpu, unless the job names one."""
     purpose: Purpose = Purpose.QUERY
     """Whether the pod runs the query, or only checks it."""
     executor_options: Mapping[str, Any] = {}

@@ -16,7 +16,6 @@ from gpuquery.api.spec import (
     MAX_CONFIGMAP_QUERY,
     Input,
     InputFormat,
-    Parameter,
 )
 from gpuquery.api.status import PlanStatus
 from gpuquery.api.types import GpuQueryJob
@@ -56,11 +55,12 @@ def resolve(
     options = executor_options(job, choice, defaults)
     if isinstance(options, Rejected):
         return options
-    plan = Plan(
+    # Its parts are valid already, as parts of the job: to validate a plan of 64 inputs anew takes longer than all else.
+    plan = Plan.model_construct(
         job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         attempt=attempt,
-        engine=choice.engine,
-        cluster=choice.cluster,
+        engine=str(choice.engine),
+        cluster=str(choice.cluster),
         replicas=choice.replicas,
         gpus=choice.gpus,
         release=choice.release,
@@ -69,7 +69,7 @@ def resolve(
         language=language,
         query=text,
         inputs=tuple(_input(item) for item in spec.inputs),
-        parameters={name: Parameter.model_validate(value) for name, value in spec.parameters.items()},
+        parameters=spec.parameters,
         output=spec.output,
         store=store_access(spec.storage),
     )
@@ -185,13 +185,12 @@ def plan_json(plan: Plan) -> str:
 
 
 def _input(item: Input) -> Input:
-    file_format = item.format
-    if file_format is InputFormat.AUTO:
-        file_format = format_of(item.uri)
-    hive = item.hive_partitioned
-    if hive is None:
-        hive = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)
-    return item.model_copy(update={"format": file_format, "hive_partitioned": hive})
+    found: dict[str, object] = {}
+    if item.format is InputFormat.AUTO:
+        found["format"] = format_of(item.uri)
+    if item.hive_partitioned is None:
+        found["hive_partitioned"] = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)
+    return item.model_copy(update=found) if found else item
 
 
 def format_of(uri: str) -> InputFormat:

@@ -10,11 +10,11 @@ import asyncio
 import logging
 from datetime import datetime
 
-from gpuquery.api.labels import API_VERSION, KIND, attempt_name
+from gpuquery.api.labels import API_VERSION, KIND, attempt_name, preflight_name
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
-from gpuquery.reconcile.decide import Decision
+from gpuquery.reconcile.case import Decision
 from gpuquery.reconcile.events import manifest, notes
 from gpuquery.reconcile.facts import Refusal
 from gpuquery.reconcile.startup import refusal_of
@@ -107,6 +107,10 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
         # The Job last: as long as it is there, an interrupted clean-up is taken up again.
         for resource in (Resource.SERVICES, Resource.CONFIG_MAPS, Resource.BATCH_JOBS):
             await client.delete(resource, namespace, _name(job, number))
+    for run in decision.drop:
+        name = preflight_name(job.metadata.name, job.metadata.uid, run)
+        for resource in (Resource.CONFIG_MAPS, Resource.BATCH_JOBS):
+            await client.delete(resource, namespace, name)
     if decision.delete_job:
         await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=job.metadata.uid)
 

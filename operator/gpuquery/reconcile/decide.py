@@ -1,113 +1,61 @@
 """Decide: from a job and what exists of it to what has to be done. Pure: no clock, no I/O.
 
 Reads from the beginning of a job's life to its end: finished? not begun? an attempt under way? between two attempts?
+What comes before the first attempt, the preflight, has its own file.
 Each answer is computed anew from what exists, so it does not matter which events were seen, or by which operator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from gpuquery.api.conditions import ConditionType, is_terminal, is_true
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.status import AttemptStatus, GpuQueryJobStatus
+from gpuquery.api.status import AttemptStatus
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.build.attempt import attempt_objects, safety_net
+from gpuquery.build.attempt import attempt_objects
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
-from gpuquery.plan.resolve import Rejected, digest, plan_status, resolve
-from gpuquery.reconcile import deadline, startup, ttl
+from gpuquery.plan.resolve import Rejected, plan_status
+from gpuquery.reconcile import deadline, preflight, startup, ttl
+from gpuquery.reconcile.case import (
+    LOOK_FOR_PODS,
+    LOOK_FOR_PROGRESS,
+    LOOK_FOR_QUERY,
+    PHASE_SECONDS,
+    Case,
+    Decision,
+    Manifest,
+    ended_at,
+    net,
+    node_of,
+    refused,
+    settling,
+)
 from gpuquery.reconcile.facts import Attempt, Observed
 from gpuquery.reconcile.outcome import Committed, Fault, judge
 from gpuquery.reconcile.retry import GiveUp, Retry, RetrySpec, next_attempt
-from gpuquery.reconcile.status import Account, derive, gave_up, is_committed, with_attempt
-
-Manifest = dict[str, Any]
-
-LOOK_FOR_PODS = 1.0
-"""Seconds until a Job without pods is looked at again: only its events tell why, and nobody watches them."""
-LOOK_FOR_PROGRESS = 5.0
-LOOK_FOR_QUERY = 5.0
-RETRY_REFUSED = 10.0
-PHASE_SECONDS = 3.0
-"""How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What has to be done, in this order: creations, one status write, deletions; and when to look again.
-
-    Deletions come last because the status must know the cause before its effect can be seen.
-    """
-
-    status: GpuQueryJobStatus | None = None
-    """The whole status; None leaves it alone."""
-    apply: tuple[Manifest, ...] = ()
-    release: int | None = None
-    """Attempt whose batch Job has to go, so that its pods go."""
-    forget: tuple[int, ...] = ()
-    """Earlier attempts of which nothing has to stay."""
-    net: tuple[str, int | None] | None = None
-    """Name and new deadline of a batch Job, after `activeDeadlineSeconds` was changed."""
-    delete_job: bool = False
-    requeue_after: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One job, as it stands."""
-
-    job: GpuQueryJob
-    observed: Observed
-    defaults: Defaults
-    now: datetime
-
-    def plan(self, attempt: int) -> Plan | Rejected:
-        """Resolve the job; all attempts run the query's text that was accepted."""
-        text = self.observed.query.text if self.observed.query else None
-        plan = resolve(self.job, self.defaults, text, attempt=attempt)
-        accepted = self.job.status.plan
-        if isinstance(plan, Plan) and accepted and digest(plan) != accepted.query_digest:
-            ref = self.job.spec.query.config_map_key_ref
-            where = f"ConfigMap {ref.name!r}, key {ref.key!r}" if ref else "the query"
-            return Rejected(
-                Failure.INVALID_QUERY,
-                f"{where} was changed after the job was accepted; all attempts of a job run the same text: apply a new "
-                "job",
-            )
-        return plan
-
-    def derive(self, account: Account) -> GpuQueryJobStatus:
-        """Return the status for an account of this case."""
-        return derive(self.job, account, self.now)
-
-    def wake(self, *moments: datetime | None) -> float | None:
-        """Return the seconds until the first of these moments."""
-        left = [(moment - self.now).total_seconds() for moment in moments if moment is not None]
-        return max(0.05, min(left)) if left else None
-
-    def earlier(self, number: int) -> tuple[int, ...]:
-        """Return the attempts before this one that are still there: only the last one's logs are kept."""
-        attempts = self.observed.attempts
-        return tuple(a.number for a in attempts if a.number < number and a.batch_job and not a.batch_job.deleting)
-
-    @property
-    def deadline(self) -> datetime | None:
-        """When the job must have ended."""
-        return deadline.due_at(self.job.status.start_time, self.job.spec.active_deadline_seconds)
+from gpuquery.reconcile.status import Account, gave_up, is_committed, with_attempt
 
 
 def decide(job: GpuQueryJob, observed: Observed, defaults: Defaults, now: datetime) -> Decision:
     """Return what has to be done about a job."""
-    case = Case(job=job, observed=observed, defaults=defaults, now=now.replace(microsecond=0))
+    known = preflight.with_found(job, observed)
+    case = Case(job=known, observed=observed, defaults=defaults, now=now.replace(microsecond=0))
+    return preflight.guarded(case, _decide(case), told=job.status.preflight)
+
+
+def _decide(case: Case) -> Decision:
+    job, observed = case.job, case.observed
     if is_terminal(job.status.conditions):
         return _finished(case)
     number = max(job.status.attempt or 0, observed.latest)
     if number == 0:
-        return _begin(case, 1, job.metadata.creation_timestamp or case.now)
+        checked = preflight.follow(case)
+        return checked if isinstance(checked, Decision) else _begin(case, 1, checked.since)
     record = next((a for a in job.status.attempts if a.id == number), None)
     if record is not None and record.ended is not None:
         return _between(case, record)
@@ -135,10 +83,14 @@ def _begin(case: Case, number: int, asked: datetime) -> Decision:
     plan = case.plan(number)
     if isinstance(plan, Rejected):
         return _reject(case, plan)
+    if number == 1 and preflight.due(case, plan):
+        return preflight.begin(case, plan, asked)
     told = plan_status(plan, job, case.defaults)
+    if job.spec.dry_run:
+        return preflight.complete(case, told)
     if (refusal := case.observed.refusal) is not None:
         blocker = startup.blocker(Attempt(number=number), refusal)
-        return _refused(case, Account(plan=told, blocker=blocker), asked)
+        return refused(case, Account(plan=told, blocker=blocker), asked)
     record = AttemptStatus(id=number, started=case.now)
     return Decision(
         apply=attempt_objects(plan, job, case.defaults),
@@ -157,19 +109,6 @@ def _reject(case: Case, rejected: Rejected) -> Decision:
     return Decision(status=case.derive(account), requeue_after=0)
 
 
-def _refused(case: Case, account: Account, asked: datetime) -> Decision:
-    """The API server refuses to create the attempt's own objects."""
-    blocker = account.blocker
-    assert blocker is not None
-    seconds = case.job.spec.start_deadline_seconds
-    fault = Fault(blocker.failure, blocker.message) if blocker.failure else None
-    if late := deadline.start(asked, seconds, case.now, because=blocker.message):
-        fault = fault or Fault(late.failure, late.message)
-    if fault:
-        return Decision(status=case.derive(replace(account, failed=fault, ended=True)), requeue_after=0)
-    return Decision(status=case.derive(account), requeue_after=RETRY_REFUSED)
-
-
 def _record(attempt: Attempt, known: AttemptStatus | None, now: datetime) -> AttemptStatus:
     """Return what the status says of an attempt, with what became known since."""
     created = attempt.batch_job.created if attempt.batch_job else None
@@ -178,11 +117,7 @@ def _record(attempt: Attempt, known: AttemptStatus | None, now: datetime) -> Att
         return record
     # The node is told along with it: a write for the node alone would be one more for every job.
     ready = max((pod.ready_since or now for pod in attempt.pods), default=now)
-    return record.model_copy(update={"node": record.node or _node(attempt), "ready": ready})
-
-
-def _node(attempt: Attempt) -> str | None:
-    return next((pod.node for pod in attempt.pods if pod.node), None)
+    return record.model_copy(update={"node": record.node or node_of(attempt), "ready": ready})
 
 
 def _follow(case: Case, record: AttemptStatus) -> Decision:
@@ -214,7 +149,7 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
         status=status,
         apply=_repairs(case, attempt) if record.ready is None else (),
         forget=case.earlier(record.id),
-        net=_net(case, attempt),
+        net=net(case, attempt),
         requeue_after=case.wake(*moments),
     )
 
@@ -249,20 +184,11 @@ def _repairs(case: Case, attempt: Attempt) -> tuple[Manifest, ...]:
     return tuple(o for o in attempt_objects(plan, case.job, case.defaults) if o["kind"] in kinds)
 
 
-def _net(case: Case, attempt: Attempt) -> tuple[str, int | None] | None:
-    job = attempt.batch_job
-    wanted = safety_net(case.job)
-    if job is None or job.finished or job.deleting or job.deadline == wanted:
-        return None
-    return job.name, wanted
-
-
 def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decision:
     """The outcome is known, but pods are alive: see that they go, and remember the cause."""
     attempt = case.observed.attempt(record.id)
     job = attempt.batch_job
-    left = [pod.exit.finished for pod in attempt.alive if pod.exit and pod.exit.finished]
-    if left and len(left) == len(attempt.alive) and case.now - max(left) < timedelta(seconds=PHASE_SECONDS):
+    if settling(attempt, case.now):
         return Decision(requeue_after=PHASE_SECONDS)
     if isinstance(end, Committed):
         # The last rank is about to leave. Its Job stays: with it the report would go.
@@ -292,8 +218,8 @@ def _blame(record: AttemptStatus, fault: Fault) -> AttemptStatus:
 def _released(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decision:
     """The attempt has ended and nothing of it is alive: complete, failed, or another attempt to come."""
     attempt = case.observed.attempt(record.id)
-    ended = _ended_at(attempt, case.now)
-    record = record.model_copy(update={"node": record.node or _node(attempt)})
+    ended = ended_at(attempt, case.now)
+    record = record.model_copy(update={"node": record.node or node_of(attempt)})
     plan = case.job.status.plan or _plan_told(case, record.id)
     if isinstance(end, Committed):
         done = record.model_copy(update={"ended": ended, "reason": None, "message": None, "exit_code": 0})
@@ -344,7 +270,3 @@ def _or_again(case: Case, account: Account, attempts: Iterable[AttemptStatus]) -
             return Decision(
                 status=case.derive(replace(account, retry_at=at)), requeue_after=case.wake(at, case.deadline)
             )
-
-
-def _ended_at(attempt: Attempt, now: datetime) -> datetime:
-    return max((pod.exit.finished for pod in attempt.pods if pod.exit and pod.exit.finished), default=now)

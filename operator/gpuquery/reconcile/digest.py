@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from gpuquery.api.labels import CONTAINER, LABEL_ATTEMPT
+from gpuquery.api.labels import CONTAINER
 from gpuquery.api.report import Report
 from gpuquery.reconcile.facts import BatchJob, Exit, Pod, Waiting
 
 Json = Mapping[str, Any]
 
 
-def attempt_number(manifest: Json) -> int:
-    """Return to which attempt an object belongs; 0 if its label is no number."""
-    label = manifest["metadata"].get("labels", {}).get(LABEL_ATTEMPT, "")
-    return int(label) if label.isdigit() else 0
+def number(manifest: Json, label: str) -> int:
+    """Return to which attempt, or to which run of the preflight, an object belongs; 0 if its label is no number."""
+    text = manifest["metadata"].get("labels", {}).get(label, "")
+    return int(text) if text.isdigit() else 0
 
 
 def pod(manifest: Json) -> Pod:
@@ -32,7 +32,6 @@ def pod(manifest: Json) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
-        attempt=attempt_number(manifest),
         phase=phase,
         ready=is_ready,
         ready_since=moment(ready.get("lastTransitionTime")) if is_ready else None,

@@ -40,14 +40,16 @@ def notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> tuple[Note, ..
 
 
 def _notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
-    if before.plan is None and after.plan is not None:
+    yield from _preflight(before, after)
+    unchecked = after.preflight_run is not None and after.preflight is None
+    if before.plan is None and after.plan is not None and not unchecked:
         yield Note(Event.PLANNED, after.plan.why)
         yield from _plan_warnings(after.plan)
     yield from _attempts(before, after)
-    blocked = find(after.conditions, ConditionType.CLUSTER_READY)
-    known = find(before.conditions, ConditionType.CLUSTER_READY)
-    if blocked and blocked.reason in BLOCKED and (known is None or known.reason != blocked.reason):
-        yield Note(Event.CANNOT_START, f"{blocked.reason}: {blocked.message}", warning=True)
+    for kind in (ConditionType.PREFLIGHT, ConditionType.CLUSTER_READY):
+        blocked, known = find(after.conditions, kind), find(before.conditions, kind)
+        if blocked and blocked.reason in BLOCKED and (known is None or known.reason != blocked.reason):
+            yield Note(Event.CANNOT_START, f"{blocked.reason}: {blocked.message}", warning=True)
     complete = is_true(after.conditions, ConditionType.COMPLETE)
     committed = find(after.conditions, ConditionType.OUTPUT_COMMITTED)
     told = complete or is_true(before.conditions, ConditionType.OUTPUT_COMMITTED)
@@ -61,6 +63,18 @@ def _plan_warnings(plan: PlanStatus) -> Iterator[Note]:
         yield Note(Event.DEPRECATED, plan.deprecated, warning=True)
     if plan.default_changes:
         yield Note(Event.DEFAULT_CHANGES, plan.default_changes, warning=True)
+
+
+def _preflight(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
+    """The end of a run of the preflight's own pod; what the query's own pod finds out is told with its end."""
+    run, found = after.preflight_run, find(after.conditions, ConditionType.PREFLIGHT)
+    if run is None or run.ended is None or found is None:
+        return
+    if after.preflight is not None and before.preflight is None:
+        yield Note(Event.PREFLIGHT_PASSED, found.message, warning=bool(after.preflight.warnings))
+    told = before.preflight_run is not None and before.preflight_run.id == run.id and before.preflight_run.ended
+    if run.reason and not told and not (is_true(after.conditions, ConditionType.FAILED) and found.status != "False"):
+        yield Note(Event.PREFLIGHT_FAILED, f"{run.reason}: {run.message}", warning=True)
 
 
 def _attempts(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
@@ -80,13 +94,19 @@ def _end(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
         yield Note(Event.QUERY_WARNING, " ".join(after.warnings), warning=True)
     failed = find(after.conditions, ConditionType.FAILED)
     if failed and failed.status == "True":
-        rejected = after.plan is None
+        found = find(after.conditions, ConditionType.PREFLIGHT)
+        if after.attempt is None and found and found.status == "False":
+            return  # PreflightFailed says it
+        rejected = after.plan is None and (after.preflight_run is None or after.preflight is not None)
         yield Note(Event.REJECTED if rejected else Event.FAILED, f"{failed.reason}: {failed.message}", warning=True)
     elif is_true(after.conditions, ConditionType.COMPLETE):
         yield Note(Event.COMPLETE, _summary(after))
 
 
 def _summary(status: GpuQueryJobStatus) -> str:
+    if status.attempt is None:
+        complete = find(status.conditions, ConditionType.COMPLETE)
+        return complete.message if complete else ""
     text = "the output is committed"
     if status.output:
         text = f"version {status.output.version}: {status.output.rows} rows in {status.output.files} files"

@@ -30,11 +30,10 @@ class Exit:
 
 @dataclass(frozen=True, kw_only=True)
 class Pod:
-    """A pod of an attempt."""
+    """A pod of an attempt or of a preflight."""
 
     name: str
     uid: str = ""
-    attempt: int = 1
     phase: str = "Pending"
     ready: bool = False
     ready_since: datetime | None = None
@@ -55,6 +54,11 @@ class Pod:
     def alive(self) -> bool:
         """Whether it may still run: a pod that is being deleted does, until its phase says otherwise."""
         return self.phase not in ("Succeeded", "Failed")
+
+    @property
+    def at_work(self) -> bool:
+        """Whether something of it may still run: its phase follows the end of its container by about a second."""
+        return self.alive and self.exit is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +131,8 @@ class Observed:
     """Everything that was observed of a job's children."""
 
     attempts: tuple[Attempt, ...] = ()
+    runs: tuple[Attempt, ...] = ()
+    """Runs of the preflight's own pod, by number: made of the same things as an attempt."""
     query: QueryText | None = None
     refusal: Refusal | None = None
     reading: Reading | None = None
@@ -134,6 +140,11 @@ class Observed:
     def attempt(self, number: int) -> Attempt:
         """Return what exists of an attempt; perhaps nothing."""
         found = next((a for a in self.attempts if a.number == number), None)
+        return found or Attempt(number=number, service=False, config_map=False)
+
+    def run(self, number: int) -> Attempt:
+        """Return what exists of a run of the preflight; perhaps nothing."""
+        found = next((r for r in self.runs if r.number == number), None)
         return found or Attempt(number=number, service=False, config_map=False)
 
     @property

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gpuquery.api.labels import LABEL_JOB_UID, attempt_name
+from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB_UID, LABEL_PREFLIGHT, attempt_name, preflight_name
 from gpuquery.api.spec import ConfigMapKeyRef
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, KubeClient, Resource
@@ -33,27 +34,39 @@ async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob) 
         client.list(Resource.BATCH_JOBS, namespace, labels=labels),
         client.list(Resource.PODS, namespace, labels=labels),
     )
-    attempts = _attempts(jobs, pods)
+    attempts, runs = _numbered(LABEL_ATTEMPT, jobs, pods), _numbered(LABEL_PREFLIGHT, jobs, pods)
     current = attempts[-1] if attempts else None
     reader.forget({pod.uid for attempt in attempts for pod in attempt.pods if not pod.alive})
     if current is None or current.number < (job.status.attempt or 0) or _ended(job, current):
-        return Observed(attempts=attempts, query=await _query(client, job))
+        query, checked = await asyncio.gather(_query(client, job), _preflight(client, job, runs))
+        return replace(checked, attempts=attempts, query=query)
     latest, refusal, reading = await asyncio.gather(
         _with_companions(client, job, current), _refusal(client, job, current), _reading(reader, current)
     )
     query = None if job.status.plan and latest.service and latest.config_map else await _query(client, job)
-    return Observed(attempts=(*attempts[:-1], latest), query=query, refusal=refusal, reading=reading)
+    return Observed(attempts=(*attempts[:-1], latest), runs=runs, query=query, refusal=refusal, reading=reading)
 
 
-def _attempts(jobs: Sequence[Any], pods: Sequence[Any]) -> tuple[Attempt, ...]:
-    by_number: dict[int, Attempt] = {}
+def _numbered(label: str, jobs: Sequence[Any], pods: Sequence[Any]) -> tuple[Attempt, ...]:
+    """Put together what carries the same number in a label."""
+    found: dict[int, Attempt] = {}
     for manifest in jobs:
-        number = digest.attempt_number(manifest)
-        by_number[number] = Attempt(number=number, batch_job=digest.batch_job(manifest))
-    for pod in map(digest.pod, pods):
-        known = by_number.get(pod.attempt, Attempt(number=pod.attempt))
-        by_number[pod.attempt] = Attempt(number=pod.attempt, batch_job=known.batch_job, pods=(*known.pods, pod))
-    return tuple(by_number[number] for number in sorted(by_number) if number > 0)
+        number = digest.number(manifest, label)
+        found[number] = Attempt(number=number, batch_job=digest.batch_job(manifest))
+    for manifest in pods:
+        number = digest.number(manifest, label)
+        known = found.get(number, Attempt(number=number))
+        found[number] = Attempt(number=number, batch_job=known.batch_job, pods=(*known.pods, digest.pod(manifest)))
+    return tuple(found[number] for number in sorted(found) if number > 0)
+
+
+async def _preflight(client: KubeClient, job: GpuQueryJob, runs: tuple[Attempt, ...]) -> Observed:
+    """Look closer at the run of the preflight that is under way, if one is."""
+    last = job.status.preflight_run
+    if not runs or job.status.preflight or (last and last.ended and runs[-1].number <= last.id):
+        return Observed(runs=runs)
+    run, refusal = await asyncio.gather(_with_config_map(client, job, runs[-1]), _refusal(client, job, runs[-1]))
+    return Observed(runs=(*runs[:-1], run), refusal=refusal)
 
 
 def _ended(job: GpuQueryJob, attempt: Attempt) -> bool:
@@ -61,27 +74,37 @@ def _ended(job: GpuQueryJob, attempt: Attempt) -> bool:
 
 
 async def _with_companions(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
-    """Look whether Service and ConfigMap are there; once a pod runs, it needs neither.
+    """Look whether Service and ConfigMap of an attempt are there."""
+    if not _waits_long(attempt):
+        return attempt
+    name = attempt_name(job.metadata.name, job.metadata.uid, attempt.number)
+    service, config_map = await asyncio.gather(
+        _exists(client, job, Resource.SERVICES, name), _exists(client, job, Resource.CONFIG_MAPS, name)
+    )
+    return replace(attempt, service=service, config_map=config_map)
+
+
+async def _with_config_map(client: KubeClient, job: GpuQueryJob, run: Attempt) -> Attempt:
+    """Look whether the ConfigMap of a preflight is there; it has no Service."""
+    if not _waits_long(run):
+        return run
+    name = preflight_name(job.metadata.name, job.metadata.uid, run.number)
+    return replace(run, config_map=await _exists(client, job, Resource.CONFIG_MAPS, name))
+
+
+def _waits_long(attempt: Attempt) -> bool:
+    """Whether something may have become of the objects that its pods wait for; once a pod runs, it needs none.
 
     They were made before the Job, so only someone else can have removed them: no look while all is fresh.
     """
     batch = attempt.batch_job
     if batch is None or batch.created is None or any(pod.phase != "Pending" for pod in attempt.pods):
-        return attempt
-    if datetime.now(tz=UTC) - batch.created < LATE:
-        return attempt
-    name = attempt_name(job.metadata.name, job.metadata.uid, attempt.number)
-    service, config_map = await asyncio.gather(
-        client.get(Resource.SERVICES, job.metadata.namespace, name, metadata_only=True),
-        client.get(Resource.CONFIG_MAPS, job.metadata.namespace, name, metadata_only=True),
-    )
-    return Attempt(
-        number=attempt.number,
-        batch_job=attempt.batch_job,
-        pods=attempt.pods,
-        service=service is not None,
-        config_map=config_map is not None,
-    )
+        return False
+    return datetime.now(tz=UTC) - batch.created >= LATE
+
+
+async def _exists(client: KubeClient, job: GpuQueryJob, resource: Resource, name: str) -> bool:
+    return await client.get(resource, job.metadata.namespace, name, metadata_only=True) is not None
 
 
 async def _refusal(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Refusal | None:

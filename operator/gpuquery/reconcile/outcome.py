@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import Report
-from gpuquery.api.status import AttemptStatus, OutputStatus
+from gpuquery.api.status import AttemptStatus, OutputStatus, PreflightStatus
 from gpuquery.reconcile.facts import Attempt, Pod
 
 SCRATCH_WORDS = ("ephemeral local storage", "EmptyDir volume")
@@ -26,6 +26,8 @@ class Committed:
     output: OutputStatus
     message: str = ""
     warnings: tuple[str, ...] = ()
+    found: PreflightStatus | None = None
+    """What the checks before the engine found out."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Fault:
     message: str
     exit_code: int | None = None
     node: str | None = None
+    finding: bool = False
+    """Whether the checks before the engine found it: the query cannot run, whoever tries."""
 
 
 def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
@@ -45,14 +49,15 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
     """
     for pod in attempt.pods:
         if pod.exit and pod.exit.report and (output := pod.exit.report.committed):
-            return Committed(output, pod.exit.report.message, pod.exit.report.warnings)
+            report = pod.exit.report
+            return Committed(output, report.message, report.warnings, report.preflight)
     if record.reason is not None:
         return Fault(Failure(record.reason), record.message or "", record.exit_code, record.node)
     faults = [fault for pod in attempt.pods if (fault := of_pod(pod))]
     if faults:
         # Ranks that lost a peer only say so; the one that says more is the cause.
         return min(faults, key=lambda fault: fault.failure in (Failure.WORKER_LOST, Failure.EVICTED))
-    return _vanished(attempt)
+    return vanished(attempt)
 
 
 def of_pod(pod: Pod) -> Fault | None:
@@ -61,7 +66,11 @@ def of_pod(pod: Pod) -> Fault | None:
     if found is None:
         return None
     failure, message = found
-    return Fault(failure, message, pod.exit.code if pod.exit else None, pod.node)
+    report = pod.exit.report if pod.exit else None
+    finding = report is not None and report.failure is failure and report.query_started is None
+    return Fault(
+        failure, message, pod.exit.code if pod.exit else None, pod.node, finding and failure.policy is Policy.NEVER
+    )
 
 
 def _class_of(pod: Pod) -> tuple[Failure, str] | None:
@@ -102,15 +111,16 @@ def _of_exit(pod: Pod, report: Report | None) -> tuple[Failure, str]:
     )
 
 
-def _vanished(attempt: Attempt) -> Fault | None:
+def vanished(attempt: Attempt, what: str = "attempt") -> Fault | None:
+    """Return what became of an attempt of which no pod tells anything; None if pods are still to come."""
     job = attempt.batch_job
     if job is None:
-        return Fault(Failure.WORKER_LOST, "the attempt's Job was deleted by someone else")
+        return Fault(Failure.WORKER_LOST, f"the {what}'s Job was deleted by someone else")
     if job.finished == "Complete":
         # It succeeded, but its report is gone with its pod. The next attempt finds the commit and only reports it.
-        return Fault(Failure.EVICTED, "the attempt's pods were deleted before their report was read")
+        return Fault(Failure.EVICTED, f"the {what}'s pods were deleted before their report was read")
     if job.finished == "Failed" and job.reason == "DeadlineExceeded":
         return Fault(Failure.DEADLINE_EXCEEDED, "the job did not end within activeDeadlineSeconds")
     if job.finished == "Failed" or job.deleting:
-        return Fault(Failure.WORKER_LOST, "the attempt's pods were deleted by someone else")
+        return Fault(Failure.WORKER_LOST, f"the {what}'s pods were deleted by someone else")
     return None

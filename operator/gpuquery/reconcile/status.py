@@ -19,15 +19,20 @@ from gpuquery.api.status import (
     Condition,
     GpuQueryJobStatus,
     PlanStatus,
+    PreflightRun,
     ProgressStatus,
 )
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import EVERY_SECONDS, Reading
+from gpuquery.plan.checks import Place, place
+from gpuquery.reconcile.findings import summary
 from gpuquery.reconcile.outcome import Committed, Fault
 from gpuquery.reconcile.startup import Blocker
 
 PUBLISHED = {Phase.PUBLISHING, Phase.DONE}
 """Phases in which the commit record exists."""
+CHECKED = {Phase.RUNNING, Phase.COMMITTING, *PUBLISHED}
+"""Phases that come after the checks in the query's own pod."""
 
 Told = tuple[str, str, str]
 """Status, reason and message of a condition."""
@@ -42,6 +47,12 @@ class Account:
     """Why the spec cannot be run."""
     pending: str = ""
     """What the job waits for before it can be resolved."""
+    checking: bool = False
+    """Whether the preflight's own pod comes first: it is asked for, at work, or failed."""
+    provisional: PlanStatus | None = None
+    """While it comes first: the plan as far as it is known without what it will find out."""
+    run: PreflightRun | None = None
+    """The preflight's current run."""
     attempt: AttemptStatus | None = None
     """The current attempt."""
     pods: str = ""
@@ -56,6 +67,8 @@ class Account:
     retry_at: datetime | None = None
     failed: Fault | None = None
     """Why the job has failed for good."""
+    dry_run: bool = False
+    """The preflight has passed, and nothing else was to be done."""
     counted_failures: int | None = None
 
 
@@ -63,11 +76,12 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
     """Return the whole status for an account."""
     before = job.status
     told = {
-        ConditionType.ACCEPTED: _accepted(account),
+        ConditionType.ACCEPTED: _accepted(account, before),
+        ConditionType.PREFLIGHT: _preflight(job, account),
         ConditionType.CLUSTER_READY: _cluster_ready(account, before),
         ConditionType.RUNNING: _running(account, before),
         ConditionType.OUTPUT_COMMITTED: _output_committed(account, before),
-        ConditionType.COMPLETE: _complete(account),
+        ConditionType.COMPLETE: _complete(account, before),
         ConditionType.FAILED: _failed(account),
     }
     wanted = [
@@ -77,19 +91,23 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
     ]  # fmt: skip
     conditions = merged(before.conditions, wanted, now=now)
     attempt, committed = account.attempt, account.committed if account.ended else None
-    over = committed is not None or account.failed is not None or account.rejected is not None
+    over = committed is not None or account.dry_run or account.failed is not None or account.rejected is not None
+    run = account.run or before.preflight_run
+    first = run or attempt
     return GpuQueryJobStatus(
         observed_generation=job.metadata.generation,
         state=_state(conditions, account),
         conditions=conditions,
-        plan=account.plan or before.plan,
+        plan=account.plan or before.plan or (account.provisional if account.failed else None),
+        preflight=before.preflight or (committed.found if committed else None),
+        preflight_run=run,
         attempt=attempt.id if attempt else before.attempt,
         attempts=with_attempt(before.attempts, attempt),
         counted_failures=before.counted_failures if account.counted_failures is None else account.counted_failures,
         progress=_progress(account, before, over=over),
         output=committed.output if committed else before.output,
         warnings=committed.warnings if committed else before.warnings,
-        start_time=before.start_time or (attempt.started if attempt else None),
+        start_time=before.start_time or (first.started if first else None),
         completion_time=now if over else None,
     )
 
@@ -107,26 +125,80 @@ def is_committed(before: GpuQueryJobStatus, reading: Reading | None) -> bool:
     return seen or is_true(before.conditions, ConditionType.OUTPUT_COMMITTED)
 
 
-def _accepted(account: Account) -> Told:
+def _accepted(account: Account, before: GpuQueryJobStatus) -> Told:
     if account.rejected:
         return "False", account.rejected.failure, account.rejected.message
     if account.pending:
         return "False", Reason.PENDING, account.pending
-    return "True", Reason.RESOLVED, account.plan.told if account.plan else ""
+    if (plan := account.plan or account.provisional) is not None:
+        return "True", Reason.RESOLVED, plan.told
+    known = find(before.conditions, ConditionType.ACCEPTED)
+    return "True", Reason.RESOLVED, known.message if known and known.status == "True" else ""
+
+
+def _preflight(job: GpuQueryJob, account: Account) -> Told:
+    """True and False are for good; Unknown is everything else, for a check that goes on says nothing of its result."""
+    before, committed = job.status, account.committed
+    found = before.preflight or (committed.found if committed else None)
+    if found is not None:
+        return "True", Reason.PASSED, summary(found)
+    known = find(before.conditions, ConditionType.PREFLIGHT)
+    fault = account.failed or account.fault
+    if fault is not None and fault.finding and not (known and known.status == "True"):
+        return "False", fault.failure, fault.message
+    if known and known.status != "Unknown":
+        return known.status, known.reason, known.message
+    if account.checking:
+        return "Unknown", *_checking(account, before)
+    plan = account.plan or before.plan
+    if account.rejected or account.pending or plan is None:
+        return "Unknown", Reason.NOT_STARTED, "the job is not accepted"
+    match place(job.spec, plan):
+        case Place.NOWHERE:
+            return (
+                "Unknown",
+                Reason.SKIPPED,
+                "preflight is never: the query was not checked before its pods were asked for",
+            )
+        case Place.QUERY_POD:
+            progress = account.reading.progress if account.reading else None
+            if committed or (progress and progress.phase in CHECKED):
+                return "True", Reason.PASSED, "the query's own pod found nothing wrong before the engine started"
+            return "Unknown", Reason.IN_POD, "the query is checked in its own pod before the engine starts"
+        case Place.OWN_POD:
+            return "Unknown", Reason.CHECKING, "what the preflight found out was lost with its pod"
+
+
+def _checking(account: Account, before: GpuQueryJobStatus) -> tuple[str, str]:
+    """Reason and message of a preflight that has not come to an end."""
+    fault = account.failed or account.fault
+    if account.failed:
+        return account.failed.failure, account.failed.message
+    if fault and account.retry_at:
+        return Reason.RETRYING, _again(fault, account.retry_at)
+    if fault:
+        return Reason.RELEASING, f"the preflight failed ({fault.failure}); its pod is being removed"
+    if account.blocker:
+        return account.blocker.reason, _blocked(account.blocker, find(before.conditions, ConditionType.PREFLIGHT))
+    return Reason.CHECKING, "a pod without GPU checks the query"
+
+
+def _again(fault: Fault, at: datetime) -> str:
+    return f"{fault.failure}: {fault.message}; the preflight runs again at {at:%H:%M:%SZ}"
 
 
 def _cluster_ready(account: Account, before: GpuQueryJobStatus) -> Told:
     if (quiet := _not_under_way(account)) is not None:
         return quiet
     if account.blocker:
-        return "False", account.blocker.reason, _blocked(account.blocker, before)
+        known = find(before.conditions, ConditionType.CLUSTER_READY)
+        return "False", account.blocker.reason, _blocked(account.blocker, known)
     if account.ready:
         return "True", Reason.ALL_RANKS_JOINED, account.pods
     return "False", Reason.STARTING, account.pods
 
 
-def _blocked(blocker: Blocker, before: GpuQueryJobStatus) -> str:
-    known = find(before.conditions, ConditionType.CLUSTER_READY)
+def _blocked(blocker: Blocker, known: Condition | None) -> str:
     if blocker.vague and known and known.reason == blocker.reason:
         return known.message
     return blocker.message
@@ -153,10 +225,12 @@ def _not_under_way(account: Account) -> Told | None:
     """What ClusterReady and Running say alike when no attempt is under way."""
     if account.rejected or account.pending:
         return "False", Reason.NOT_STARTED, "the job is not accepted"
-    if account.committed or account.failed:
+    if account.committed or account.failed or account.dry_run:
         if account.ended:
             return "False", Reason.ENDED, "the job has ended"
         return "False", Reason.RELEASING, "the outcome is known; pods are still being removed"
+    if account.checking:
+        return "False", Reason.NOT_STARTED, "the preflight comes first"
     if account.fault and not account.ended:
         return "False", Reason.RELEASING, f"the attempt failed ({account.fault.failure}); its pods are being removed"
     if account.fault:
@@ -178,10 +252,15 @@ def _output_committed(account: Account, before: GpuQueryJobStatus) -> Told:
         return "True", known.reason, known.message
     if is_committed(before, account.reading):
         return "True", Reason.COMMITTED, "the commit record exists; its files are being published"
+    if account.dry_run:
+        return "False", Reason.NOT_COMMITTED, "dryRun: nothing was to be written"
     return "False", Reason.NOT_COMMITTED, "nothing was committed by this job"
 
 
-def _complete(account: Account) -> Told:
+def _complete(account: Account, before: GpuQueryJobStatus) -> Told:
+    if account.dry_run:
+        told = [account.plan.why if account.plan else "", summary(before.preflight) if before.preflight else ""]
+        return "True", Reason.DRY_RUN, "; ".join(["dryRun", *filter(None, told)])
     if account.failed or account.rejected:
         return "False", Reason.FAILED, "the job failed"
     if account.committed and account.ended:
@@ -195,10 +274,12 @@ def _failed(account: Account) -> Told:
     fault = account.failed or account.rejected
     if fault:
         return "True", fault.failure, fault.message
-    if account.committed and account.ended:
+    if account.dry_run or (account.committed and account.ended):
         return "False", Reason.COMPLETED, "the job is complete"
     if account.fault and not account.ended:
         return "False", Reason.RELEASING, f"{account.fault.failure}: {account.fault.message}"
+    if account.fault and account.retry_at and account.checking:
+        return "False", Reason.RETRYING, _again(account.fault, account.retry_at)
     if account.fault and account.retry_at:
         at = account.retry_at.strftime("%H:%M:%SZ")
         return "False", Reason.RETRYING, f"{account.fault.failure}: {account.fault.message}; next attempt at {at}"
@@ -235,6 +316,8 @@ def _state(conditions: Sequence[Condition], account: Account) -> State:
         return State.FAILED
     if is_true(conditions, ConditionType.COMPLETE):
         return State.COMPLETE
+    if account.checking:
+        return State.PREFLIGHT
     if account.fault:
         if account.fault.failure.policy is not Policy.NEVER:
             return State.RETRYING

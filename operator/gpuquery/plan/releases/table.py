@@ -39,10 +39,10 @@ _SCHEDULER: Cells = {
 }
 _EXPERIMENTAL = {"package": "cudf_polars.experimental", "Dask": "distributed.get_client"}
 _UCXX_NOT_REQUIRED = (
-    "rapidsmpf does not require ucxx, and without it a shuffle on several GPUs fails with an ImportError: the runtime "
-    "image pins ucxx"
+    "rapidsmpf does not require ucxx, and without it a shuffle on several GPUs fails with an ImportError: the image has"
+    " to hold ucxx"
 )
-_UCXX_FIRST = "rapidsmpf.communicator.ucxx cannot be imported before ucxx: the runner imports ucxx first"
+_UCXX_FIRST = "rapidsmpf.communicator.ucxx cannot be imported before ucxx: import ucxx first"
 _OPTIONS_2508 = options.by_name(
     options.FALLBACK_MODE,
     options.MAX_ROWS_PER_PARTITION,
@@ -154,7 +154,7 @@ R26_02 = Release(
     defects=(
         "rapidsmpf on several GPUs is under construction: it is refused here",
         "rapidsmpf cannot write results (cudf#20485)",
-        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it: the runtime image adds it",
+        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it: the image has to hold it",
         _UCXX_NOT_REQUIRED,
         _UCXX_FIRST,
     ),
@@ -164,7 +164,7 @@ R26_02 = Release(
 )
 _WORKER_TTL = (
     "a query holds the event loop of its Dask workers, which the scheduler restarts after five minutes without a "
-    "heartbeat (distributed#8538): the runner sets distributed.scheduler.worker-ttl to none"
+    "heartbeat (distributed#8538): DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=None prevents that"
 )
 _REPLICATED = (
     "a result that every rank holds in full is written by every rank, so its rows come out once for each GPU "
@@ -202,7 +202,7 @@ R26_04 = Release(
         "(cudf#22285, mended in 26.06)",
         _WORKER_TTL,
         "librapidsmpf needs libnvidia-ml.so.1, and without a driver the release says that rapidsmpf is not installed",
-        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it: the runtime image adds it",
+        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it: the image has to hold it",
         "CUDF_POLARS__EXECUTOR__SPILL_TO_PINNED_MEMORY=0 turns it on: such a text is refused here",
         _UCXX_FIRST,
     ),
@@ -252,8 +252,8 @@ R26_06 = Release(
     options=_OPTIONS_2606,
     defects=(
         _REPLICATED,
-        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it (cudf#22784): the runtime image "
-        "adds it",
+        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it (cudf#22784): the image has to "
+        "hold it",
         _WORKER_TTL,
     ),
     undeclared=("nvidia-nvjitlink",),
@@ -270,7 +270,7 @@ R26_08 = Release(
     options={**_OPTIONS_2606} | options.by_name(options.DYNAMIC_PLANNING_2608, options.JOIN_FILTER_PUSHDOWN_2608),
     defects=(
         _REPLICATED,
-        "libcudf does not declare nvidia-cuda-nvrtc, and a lean image cannot import it: the runtime image adds it",
+        "libcudf does not declare nvidia-cuda-nvrtc, and a lean image cannot import it: the image has to hold it",
         _WORKER_TTL,
     ),
     undeclared=("nvidia-cuda-nvrtc",),

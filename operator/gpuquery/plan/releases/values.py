@@ -18,7 +18,8 @@ _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _TRUE = ("1", "true", "yes", "y")
 _FALSE = ("0", "false", "no", "n")
-MOST_BYTES = 2**63 - 1
+MOST = 2**63 - 1
+"""No release keeps a larger number."""
 EXAMPLE = "write a whole number of bytes, or a text such as 1.5GB or 512MiB"
 
 
@@ -140,10 +141,11 @@ def _fraction(value: Any) -> float:
 
 
 def _in_range(option: Option, number: float) -> float:
-    most = option.most if option.most is not None or option.kind is not OptionKind.BYTES else MOST_BYTES
     low = (option.least is not None and number < option.least) or (option.above is not None and number <= option.above)
-    if low or (most is not None and number > most):
+    if low or (option.most is not None and number > option.most):
         raise OptionError(f"is out of range: {limits(option)}")
+    if number > MOST:
+        raise OptionError("is out of range: use a smaller " + ("size" if option.kind is OptionKind.BYTES else "number"))
     return number
 
 
@@ -156,7 +158,7 @@ def limits(option: Option) -> str:
         f"at least {option.least:g}" if option.least is not None else "",
         f"at most {option.most:g}" if option.most is not None else "",
     ]
-    return "use " + (" and ".join(part for part in parts if part) or "a smaller number")
+    return "use " + " and ".join(part for part in parts if part)
 
 
 def _choice(option: Option, value: Any) -> str:

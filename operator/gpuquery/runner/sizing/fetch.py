@@ -19,10 +19,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from botocore.exceptions import ClientError
+
+from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import storage
 from gpuquery.runner.errors import JobError, first_paragraph
-from gpuquery.runner.sink.faults import classify, is_transient
+from gpuquery.runner.sink.faults import classify, error_code, is_transient
 
 T = TypeVar("T")
 
@@ -32,6 +35,7 @@ HEADS = 4
 """Up to so many files are asked for one by one, which needs no right to list."""
 STRAY = 20_000
 """Objects beside the wanted ones after which a listing is given up and files are asked for one by one."""
+_MISSING = {"NoSuchKey", "404"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +280,8 @@ def _patiently(request: Callable[[], T], where: str) -> T:
         try:
             return request()
         except Exception as exc:
+            if isinstance(exc, ClientError) and error_code(exc) in _MISSING:
+                raise JobError(Failure.INVALID_INPUT, f"reading {where}: there is no such file") from exc
             if not is_transient(exc) or time.monotonic() + pause > deadline:
                 raise classify(exc, f"reading {where}") from exc
         time.sleep(pause)

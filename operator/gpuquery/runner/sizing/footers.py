@@ -7,7 +7,7 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,37 @@ def parse(meta: bytes) -> Footer:
         raise NotParquetError(f"the metadata is not that of a parquet file: {exc}") from None
 
 
+def pick(meta: bytes, columns: Iterable[str], rows: int) -> list[RowGroup] | None:
+    """Read the chunks of a few flat columns and nothing else; None if that cannot be trusted.
+
+    A chunk's path in the schema is looked for as bytes, so what lies between costs nothing. A text among the statistics
+    could look like one; then the values of all chunks do not add up to the `rows` of the file.
+    """
+    found: dict[Path, list[Chunk]] = {}
+    for name in columns:
+        encoded = name.encode()
+        if len(encoded) > 127:
+            return None
+        # Field 3 of ColumnMetaData, right after field 2: a list of one string.
+        mark = b"\x19\x18" + bytes([len(encoded)]) + encoded
+        chunks, at = [], meta.find(mark)
+        while at >= 0:
+            try:
+                chunks.append(_chunk(thrift.decode(meta, at, after=2)))
+            except (KeyError, TypeError, AttributeError, ValueError):
+                return None
+            at = meta.find(mark, at + len(mark))
+        if chunks:
+            if sum(chunk.values for chunk in chunks) != rows:
+                return None
+            found[name,] = chunks
+    if len({len(chunks) for chunks in found.values()}) > 1:
+        return None
+    return [
+        RowGroup(group[0].values, dict(zip(found, group, strict=True))) for group in zip(*found.values(), strict=True)
+    ]
+
+
 def _leaves(elements: Sequence[thrift.Fields]) -> dict[Path, Leaf]:
     """Walk the schema, which stands there depth first, each element with the number of its children."""
     out: dict[Path, Leaf] = {}
@@ -159,7 +190,7 @@ def _chunk(meta: thrift.Fields) -> Chunk:
         values=meta[5],
         compressed=meta[7],
         uncompressed=meta[6],
-        chars=_chars(meta) if meta[1] == BYTE_ARRAY else None,
+        chars=_chars(meta) if meta.get(1) == BYTE_ARRAY else None,
         nulls=statistics.get(3),
         least=statistics.get(6),
         most=statistics.get(5),

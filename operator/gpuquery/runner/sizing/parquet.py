@@ -8,8 +8,9 @@ decoded and their bytes per row are taken for all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import polars as pl
 
@@ -62,13 +63,15 @@ class Scanned:
     """Rows of each."""
     details: dict[int, Footer] = field(default_factory=dict)
     """Footers that were read in full, by number of the file."""
+    groups: Sequence[RowGroup] = ()
+    """Row groups of the other files, with the columns that were asked for."""
 
 
 def size(scan: Scan, files: Files, access: StoreAccess) -> Table:
     """Estimate a scan of parquet files. Raises JobError where they cannot be read."""
     chosen = scan.paths if len(scan.paths) <= ALL_FILES else evenly(scan.paths, SAMPLED_FILES)
     sizes = files.sizes(scan.paths)
-    found = scan_footers(chosen, sizes, files, everything=bool(scan.tests))
+    found = scan_footers(chosen, sizes, files, columns={test.column for test in scan.tests})
     rows = sum(found.rows)
     kept = rows - _skipped(scan, found)
     notes = [f"footers of {len(chosen):,} of {len(scan.paths):,} files" if len(chosen) < len(scan.paths) else "footers"]
@@ -94,12 +97,14 @@ def evenly(paths: Sequence[str], count: int) -> list[str]:
     return [paths[number * (len(paths) - 1) // (count - 1)] for number in range(count)]
 
 
-def scan_footers(paths: Sequence[str], sizes: dict[str, int], files: Files, *, everything: bool = False) -> Scanned:
-    """Read the footers of files: row counts of all, and some in full (`everything`: as many as the budget allows)."""
+def scan_footers(
+    paths: Sequence[str], sizes: Mapping[str, int], files: Files, *, columns: Collection[str] = ()
+) -> Scanned:
+    """Read the footers of files: row counts of all, some in full, and of the others the bounds of some columns."""
     counter = footers.RowCounter()
     numbers = {path: number for number, path in enumerate(paths)}
-    wanted = set(paths if everything else evenly(paths, SAMPLED_FILES))
-    rows, long = [0] * len(paths), list[Part]()
+    in_full = set(evenly(paths, SAMPLED_FILES))
+    rows, long, groups = [0] * len(paths), list[Part](), list[RowGroup]()
     details: dict[int, Footer] = {}
     budget = DETAIL_BYTES
 
@@ -112,24 +117,31 @@ def scan_footers(paths: Sequence[str], sizes: dict[str, int], files: Files, *, e
                 long.append(Part(part.path, max(0, part.end - metadata_size(tail)), part.end))
                 return
             rows[number] = counter.count(meta)
-            if part.path in wanted and (len(meta) <= budget or not details):
+            some = footers.pick(meta, columns, rows[number]) if columns and part.path not in in_full else []
+            if (part.path in in_full or some is None) and (len(meta) <= budget or not details):
                 budget -= len(meta)
                 details[number] = footers.parse(meta)
+            else:
+                groups.extend(some or ())
         except NotParquetError as exc:
             raise JobError(Failure.INVALID_INPUT, f"{part.path} is no parquet file: {exc}") from exc
 
     files.read([Part(path, max(0, sizes[path] - TAIL), sizes[path]) for path in paths], take)
     files.read(long.copy(), take)
-    return Scanned(paths, rows, details)
+    return Scanned(paths, rows, details, groups)
 
 
 def _skipped(scan: Scan, found: Scanned) -> int:
-    """Rows of row groups that the filter surely leaves out; of files that were not read in full, none."""
+    """Rows of row groups that the filter surely leaves out; where nothing is known about them, none."""
+    if not scan.tests or not found.details:
+        return 0
+    # Files of one table have the same types, or Polars refuses to read them together.
+    leaves = next(iter(found.details.values())).leaves
+    groups = chain(found.groups, *(footer.groups for footer in found.details.values()))
     out = 0
-    for footer in found.details.values():
-        for group in footer.groups:
-            if skip.surely_empty(group, scan.tests, scan.columns, footer.leaves):
-                out += group.rows
+    for group in groups:
+        if skip.surely_empty(group, scan.tests, scan.columns, leaves):
+            out += group.rows
     return out
 
 

@@ -17,10 +17,10 @@ _double = struct.Struct("<d").unpack_from
 _BROKEN = (IndexError, KeyError, TypeError, struct.error, RecursionError, MemoryError)
 
 
-def decode(data: bytes) -> Fields:
-    """Read one struct. Raises ValueError for what is none."""
+def decode(data: bytes, at: int = 0, after: int = 0) -> Fields:
+    """Read one struct, or what of it follows on field `after`. Raises ValueError for what is none."""
     try:
-        return _struct(data, 0)[0]
+        return _struct(data, at, after)[0]
     except _BROKEN as exc:
         raise ValueError(f"broken Thrift: {exc}") from None
 
@@ -52,9 +52,8 @@ def integer(data: bytes, at: int) -> int:
         raise ValueError("broken Thrift: an integer ends too early") from None
 
 
-def _struct(data: bytes, at: int) -> tuple[Fields, int]:
+def _struct(data: bytes, at: int, number: int = 0) -> tuple[Fields, int]:
     out: Fields = {}
-    number = 0
     while header := data[at]:
         at += 1
         kind = header & 15

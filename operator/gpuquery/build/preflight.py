@@ -1,0 +1,88 @@
+"""The preflight's own pod as Kubernetes objects: a ConfigMap with the plan and one Job without a GPU.
+
+The same image, command, environment and identity as an attempt's pod, so that what it can read, the attempt can read.
+Pure: the same plan gives the same objects, so applying them twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_PREFLIGHT, PLAN_KEY, preflight_name
+from gpuquery.api.pods import Workers
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.build.attempt import attempt_labels, owner, safety_net
+from gpuquery.build.pod import Manifest, pod_spec
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan, Purpose
+from gpuquery.plan.resolve import plan_json
+
+COMPONENT = "preflight"
+GPU_NODES = ("nodeSelector", "affinity", "topologySpreadConstraints", "runtimeClassName")
+"""What of a template leads to GPU nodes: a pod that has it could make an autoscaler start one."""
+MACHINE_LABELS = ("kubernetes.io/arch", "kubernetes.io/os")
+"""Labels of a node selector that stay: the image runs only there."""
+
+
+def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int) -> tuple[Manifest, Manifest]:
+    """Build ConfigMap and Job of a run of the preflight, in the order in which they are needed.
+
+    `plan` is that of the first attempt: the pod checks what would be run, on as many GPUs as would run it.
+    """
+    labels = preflight_labels(job, run)
+    metadata: Manifest = {
+        "name": preflight_name(job.metadata.name, job.metadata.uid, run),
+        "namespace": job.metadata.namespace,
+        "labels": labels,
+        "ownerReferences": [owner(job)],
+    }
+    config_map: Manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "immutable": True,
+        "data": {PLAN_KEY: plan_json(plan.model_copy(update={"purpose": Purpose.PREFLIGHT}))},
+    }
+    template = job.spec.template.metadata
+    pod: Manifest = {
+        "metadata": {"labels": {**template.labels, **labels}},
+        "spec": _pod_spec(plan, job, defaults, config_map=metadata["name"]),
+    }
+    if template.annotations:
+        pod["metadata"]["annotations"] = dict(template.annotations)
+    spec: Manifest = {
+        "completions": 1,
+        "parallelism": 1,
+        # Another run is the operator's to start, by the class of the failure.
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "template": pod,
+    }
+    if (deadline := safety_net(job)) is not None:
+        spec["activeDeadlineSeconds"] = deadline
+    return config_map, {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def preflight_labels(job: GpuQueryJob, run: int) -> dict[str, str]:
+    """Return the labels of everything that belongs to a run of the preflight."""
+    labels = attempt_labels(job, 0)
+    del labels[LABEL_ATTEMPT]
+    return {**labels, LABEL_COMPONENT: COMPONENT, LABEL_PREFLIGHT: str(run)}
+
+
+def _pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, config_map: str) -> Manifest:
+    """Build the attempt's pod spec for one pod without GPUs and with the preflight's resources."""
+    bare = plan.model_copy(update={"replicas": 1, "gpus": 0, "cluster": ClusterChoice.SINGLE.value})
+    small = defaults.model_copy(update={"resources": defaults.preflight_resources})
+    modest = job.model_copy(update={"spec": job.spec.model_copy(update={"workers": Workers()})})
+    spec = pod_spec(bare, modest, small, service=config_map)
+    # Nobody looks for this pod, and nobody asks it how far it is: it ends within seconds.
+    del spec["subdomain"]
+    (container,) = spec["containers"]
+    for key in ("readinessProbe", "ports"):
+        del container[key]
+    if plan.engine != EngineChoice.CPU:
+        machine = {k: v for k, v in spec.get("nodeSelector", {}).items() if k in MACHINE_LABELS}
+        spec = {k: v for k, v in spec.items() if k not in GPU_NODES}
+        if machine:
+            spec["nodeSelector"] = machine
+    return spec

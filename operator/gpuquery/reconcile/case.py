@@ -1,0 +1,134 @@
+"""A case: one job as it stands, and the form of an answer. What all deciding shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.status import GpuQueryJobStatus
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.build.attempt import safety_net
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan
+from gpuquery.plan.resolve import Rejected, digest, resolve
+from gpuquery.reconcile import deadline
+from gpuquery.reconcile.facts import Attempt, Observed
+from gpuquery.reconcile.outcome import Fault
+from gpuquery.reconcile.status import Account, derive
+
+Manifest = dict[str, Any]
+
+LOOK_FOR_PODS = 1.0
+"""Seconds until a Job without pods is looked at again: only its events tell why, and nobody watches them."""
+LOOK_FOR_PROGRESS = 5.0
+LOOK_FOR_QUERY = 5.0
+RETRY_REFUSED = 10.0
+PHASE_SECONDS = 3.0
+"""How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What has to be done, in this order: creations, one status write, deletions; and when to look again.
+
+    Deletions come last because the status must know the cause before its effect can be seen.
+    """
+
+    status: GpuQueryJobStatus | None = None
+    """The whole status; None leaves it alone."""
+    apply: tuple[Manifest, ...] = ()
+    release: int | None = None
+    """Attempt whose batch Job has to go, so that its pods go."""
+    forget: tuple[int, ...] = ()
+    """Earlier attempts of which nothing has to stay."""
+    drop: tuple[int, ...] = ()
+    """Runs of the preflight of which nothing has to stay."""
+    net: tuple[str, int | None] | None = None
+    """Name and new deadline of a batch Job, after `activeDeadlineSeconds` was changed."""
+    delete_job: bool = False
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One job, as it stands."""
+
+    job: GpuQueryJob
+    observed: Observed
+    defaults: Defaults
+    now: datetime
+
+    def plan(self, attempt: int) -> Plan | Rejected:
+        """Resolve the job; all attempts run the query's text that was accepted, or checked."""
+        text = self.observed.query.text if self.observed.query else None
+        plan = resolve(self.job, self.defaults, text, attempt=attempt)
+        accepted, checked = self.job.status.plan, self.job.status.preflight_run
+        known = accepted.query_digest if accepted else checked.query_digest if checked else None
+        if isinstance(plan, Plan) and known and digest(plan) != known:
+            ref = self.job.spec.query.config_map_key_ref
+            where = f"ConfigMap {ref.name!r}, key {ref.key!r}" if ref else "the query"
+            return Rejected(
+                Failure.INVALID_QUERY,
+                f"{where} was changed after the job was accepted; all attempts of a job run the same text: apply a new "
+                "job",
+            )
+        return plan
+
+    def derive(self, account: Account) -> GpuQueryJobStatus:
+        """Return the status for an account of this case."""
+        return derive(self.job, account, self.now)
+
+    def wake(self, *moments: datetime | None) -> float | None:
+        """Return the seconds until the first of these moments."""
+        left = [(moment - self.now).total_seconds() for moment in moments if moment is not None]
+        return max(0.05, min(left)) if left else None
+
+    def earlier(self, number: int) -> tuple[int, ...]:
+        """Return the attempts before this one that are still there: only the last one's logs are kept."""
+        attempts = self.observed.attempts
+        return tuple(a.number for a in attempts if a.number < number and a.batch_job and not a.batch_job.deleting)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the job must have ended."""
+        return deadline.due_at(self.job.status.start_time, self.job.spec.active_deadline_seconds)
+
+
+def refused(case: Case, account: Account, asked: datetime) -> Decision:
+    """The API server refuses to create the objects of an attempt or of a preflight, which were due at `asked`."""
+    blocker = account.blocker
+    assert blocker is not None
+    seconds = case.job.spec.start_deadline_seconds
+    fault = Fault(blocker.failure, blocker.message) if blocker.failure else None
+    if late := deadline.start(asked, seconds, case.now, because=blocker.message):
+        fault = fault or Fault(late.failure, late.message)
+    if fault:
+        return Decision(status=case.derive(replace(account, failed=fault, ended=True)), requeue_after=0)
+    return Decision(status=case.derive(account), requeue_after=RETRY_REFUSED)
+
+
+def net(case: Case, attempt: Attempt) -> tuple[str, int | None] | None:
+    """Return name and new deadline of the batch Job, if its safety net hangs elsewhere than it should."""
+    job = attempt.batch_job
+    wanted = safety_net(case.job)
+    if job is None or job.finished or job.deleting or job.deadline == wanted:
+        return None
+    return job.name, wanted
+
+
+def settling(attempt: Attempt, now: datetime) -> bool:
+    """Whether the containers have ended just now, so that the pods' phases will follow by themselves."""
+    left = [pod.exit.finished for pod in attempt.alive if pod.exit and pod.exit.finished]
+    return bool(left) and len(left) == len(attempt.alive) and now - max(left) < timedelta(seconds=PHASE_SECONDS)
+
+
+def ended_at(attempt: Attempt, now: datetime) -> datetime:
+    """Return when the last container of an attempt ended; `now` if nobody knows any more."""
+    return max((pod.exit.finished for pod in attempt.pods if pod.exit and pod.exit.finished), default=now)
+
+
+def node_of(attempt: Attempt) -> str | None:
+    """Return the node of the first pod that has one."""
+    return next((pod.node for pod in attempt.pods if pod.node), None)

@@ -1,0 +1,36 @@
+"""Findings: what a preflight found out, in words for a condition and an event."""
+
+from __future__ import annotations
+
+from gpuquery.api.status import PreflightStatus
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def summary(found: PreflightStatus) -> str:
+    """Return sizes first, then what the query's author should know."""
+    parts = ["nothing keeps the query from running", _sizes(found)]
+    if found.fallbacks:
+        parts.append(f"on one partition: {', '.join(found.fallbacks)}")
+    if found.warnings:
+        parts.append("warnings: " + " ".join(found.warnings))
+    return "; ".join(filter(None, parts))
+
+
+def _sizes(found: PreflightStatus) -> str:
+    if not (found.files or found.rows or found.input_bytes):
+        # Not estimated, or nothing is read: zeros would look like a measurement.
+        return f"sizes: {found.basis}" if found.basis else ""
+    files = "1 file" if found.files == 1 else f"{found.files:,} files"
+    rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
+    basis = f" ({found.basis})" if found.basis else ""
+    return f"{files}, {rows}: {amount(found.input_bytes)} in memory, {amount(found.peak_bytes)} at work{basis}"
+
+
+def amount(size: int) -> str:
+    """Return a number of bytes for people: three digits and a decimal unit."""
+    value, unit = float(size), 0
+    while value >= 999.5 and unit + 1 < len(UNITS):
+        value, unit = value / 1000, unit + 1
+    digits = 0 if unit == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} {UNITS[unit]}"

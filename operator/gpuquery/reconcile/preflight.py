@@ -1,0 +1,321 @@
+"""Preflight: the life of the pod that checks the query before a GPU is asked for.
+
+It comes before the first attempt and is none. A run ends with what it found out, with a finding that ends the job, or
+without either (its pod was lost, the store did not answer): then another run follows, as attempts do. What it found out
+is copied into the status once; from then on the status is the truth, and nothing is checked twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from gpuquery.api.conditions import TERMINAL, is_terminal, is_true
+from gpuquery.api.reasons import Failure, Policy
+from gpuquery.api.status import PlanStatus, PreflightRun, PreflightStatus
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.build.preflight import preflight_objects
+from gpuquery.plan.checks import Place, place
+from gpuquery.plan.plan import Plan
+from gpuquery.plan.resolve import digest, plan_status
+from gpuquery.reconcile import deadline, startup
+from gpuquery.reconcile.case import (
+    LOOK_FOR_PODS,
+    LOOK_FOR_PROGRESS,
+    PHASE_SECONDS,
+    Case,
+    Decision,
+    Manifest,
+    ended_at,
+    net,
+    node_of,
+    refused,
+    settling,
+)
+from gpuquery.reconcile.facts import Attempt, Observed
+from gpuquery.reconcile.outcome import Fault, of_pod, vanished
+from gpuquery.reconcile.retry import GiveUp, Retry, backoff
+from gpuquery.reconcile.status import Account
+
+LOOK_FOR_REPORT = 30.0
+"""Seconds until a pod at work is looked at again; its end is told by the watch."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """Nothing is left to wait for: pods may be asked for, and were due at that time."""
+
+    since: datetime
+
+
+def with_found(job: GpuQueryJob, observed: Observed) -> GpuQueryJob:
+    """Return the job with what a preflight's pod has found out, if the status does not hold it yet.
+
+    So it makes no difference whether the operator died before or after it wrote that down.
+    """
+    status = job.status
+    if status.preflight is not None or is_terminal(status.conditions) or not observed.runs:
+        return job
+    run = observed.runs[-1]
+    record = _record(run, status.preflight_run, run.batch_job.created if run.batch_job else None)
+    if record is None or record.id != run.number or record.reason is not None or (found := _found(run)) is None:
+        return job
+    ended = found.finished or record.started
+    over = record.model_copy(update={"ended": ended_at(run, ended), "exit_code": 0, "node": node_of(run)})
+    return job.model_copy(update={"status": status.model_copy(update={"preflight": found, "preflight_run": over})})
+
+
+def follow(case: Case) -> Decision | Due:
+    """Before the first attempt: how does the preflight stand, if there is one?"""
+    status = case.job.status
+    known = status.preflight_run
+    number = max(known.id if known else 0, *(run.number for run in case.observed.runs), 0)
+    created = case.job.metadata.creation_timestamp or case.now
+    if status.preflight is not None:
+        return Due(known.ended if known and known.ended else created)
+    record = _record(case.observed.run(number), known, case.now) if number else None
+    if record is None:
+        return Due(created)
+    if record.ended is not None:
+        return _between(case, record)
+    return _under_way(case, record)
+
+
+def due(case: Case, plan: Plan) -> bool:
+    """Whether the query has to be checked in a pod of its own before this plan is carried out."""
+    return case.job.status.preflight is None and place(case.job.spec, plan) is Place.OWN_POD
+
+
+def begin(case: Case, plan: Plan, asked: datetime) -> Decision:
+    """Ask for the pod of a run, which was due at `asked`; earlier ones have ended."""
+    last = case.job.status.preflight_run
+    told = plan_status(plan, case.job, case.defaults)
+    if (refusal := case.observed.refusal) is not None:
+        blocker = startup.blocker(Attempt(number=1), refusal)
+        return refused(case, Account(provisional=told, checking=True, blocker=blocker), asked)
+    record = PreflightRun(
+        id=last.id + 1 if last else 1,
+        started=case.now,
+        counted_failures=last.counted_failures if last else 0,
+        query_digest=digest(plan),
+    )
+    return Decision(
+        apply=preflight_objects(plan, case.job, case.defaults, record.id),
+        drop=tuple(range(max(1, record.id - 1), record.id)),
+        status=case.derive(Account(provisional=told, checking=True, run=record)),
+        requeue_after=LOOK_FOR_PODS,
+    )
+
+
+def complete(case: Case, told: PlanStatus) -> Decision:
+    """A dry run ends with its preflight."""
+    return Decision(status=case.derive(Account(plan=told, dry_run=True, ended=True)), requeue_after=0)
+
+
+def guarded(case: Case, decision: Decision, *, told: PreflightStatus | None) -> Decision:
+    """Hold back what must not happen while a preflight's pod lives, and take away runs that are no longer needed.
+
+    No job ends while a pod of it is alive, and no pod is asked for while a preflight is still at work: a straggler,
+    which the Job controller made just before it saw its Job go, is taken by the garbage collector. `told` is what the
+    stored status holds of the preflight: its pod goes only once that was written, for its report goes with it.
+    """
+    runs = case.observed.runs
+    pods = [pod for run in runs for pod in run.pods]
+    ends = decision.status is not None and any(is_true(decision.status.conditions, kind) for kind in TERMINAL)
+    asks = any(manifest["kind"] == "Job" for manifest in decision.apply)
+    if (ends and any(pod.alive for pod in pods)) or (asks and any(pod.at_work for pod in pods)):
+        soon = any(settling(run, case.now) for run in runs)
+        stuck = () if soon else tuple(run.number for run in runs if run.alive and _has_job(run))
+        return Decision(drop=stuck, requeue_after=PHASE_SECONDS if soon else LOOK_FOR_PODS)
+    written = told or (decision.status.preflight if decision.status else None)
+    if written is None or case.job.spec.dry_run:
+        return decision
+    left = tuple(run.number for run in runs if _has_job(run))
+    return replace(decision, drop=left) if left else decision
+
+
+def next_run(record: PreflightRun, backoff_limit: int, key: str) -> Retry | GiveUp:
+    """Decide what follows a run that has failed and ended; as for attempts, its class decides."""
+    if record.reason is None or record.ended is None:
+        raise ValueError(f"run {record.id} has not failed")
+    failure, counted = Failure(record.reason), record.counted_failures
+    match failure.policy:
+        case Policy.NEVER:
+            return GiveUp(failure)
+        case Policy.FREE:
+            taken = record.id - counted
+            return Retry(at=record.ended + (backoff(taken - 1, key) if taken > 1 else timedelta()))
+        case Policy.BUDGETED if counted <= backoff_limit:
+            return Retry(at=record.ended + backoff(counted, key))
+        case _:
+            return GiveUp(Failure.BACKOFF_LIMIT_EXCEEDED if backoff_limit else failure)
+
+
+def judge(run: Attempt, record: PreflightRun) -> Fault | None:
+    """Return how a run failed; None while it goes on. A cause that was recorded is the first cause, and stays."""
+    if record.reason is not None:
+        return Fault(Failure(record.reason), record.message or "", record.exit_code, record.node)
+    faults = [fault for pod in run.pods if (fault := of_pod(pod))]
+    if not faults:
+        return vanished(run, "preflight")
+    fault = faults[0]
+    if fault.failure is Failure.HOST_OUT_OF_MEMORY:
+        # What `workers.resources` says is for the query's own pods.
+        limit = next((pod.memory_limit for pod in run.pods if pod.memory_limit), "that of its node")
+        way_out = "preflight: never leaves it out; the administrator can give it more (runtime.preflightResources)"
+        return replace(fault, message=f"the preflight needed more than its memory limit ({limit}): {way_out}")
+    return fault
+
+
+def _found(run: Attempt) -> PreflightStatus | None:
+    reports = (pod.exit.report for pod in run.pods if pod.exit)
+    return next((report.preflight for report in reports if report and report.preflight), None)
+
+
+def _record(run: Attempt, known: PreflightRun | None, asked: datetime | None) -> PreflightRun | None:
+    """Return what the status says of a run; if the operator died before it could tell, what its Job says."""
+    if known is not None and known.id >= run.number:
+        return known
+    if run.batch_job is None and not run.pods:
+        return None
+    created = run.batch_job.created if run.batch_job else None
+    started = created or asked
+    if started is None:
+        return None
+    before = known or PreflightRun(id=0, started=started)
+    return PreflightRun(
+        id=run.number, started=started, counted_failures=before.counted_failures, query_digest=before.query_digest
+    )
+
+
+def _under_way(case: Case, record: PreflightRun) -> Decision:
+    run = case.observed.run(record.id)
+    started = any(pod.phase != "Pending" for pod in run.pods)
+    blocker = None if started else startup.blocker(run, case.observed.refusal)
+    fault = judge(run, record) or _overdue(case, record, blocker, started=started)
+    if fault is not None:
+        return _ended(case, record, fault) if run.released else _release(case, record, fault)
+    provisional = _provisional(case)
+    if record.query_digest is None and provisional is not None:
+        record = record.model_copy(update={"query_digest": provisional.query_digest})
+    account = Account(provisional=provisional, checking=True, run=record, blocker=blocker)
+    start_due = None if started else deadline.due_at(record.started, case.job.spec.start_deadline_seconds)
+    pause = LOOK_FOR_REPORT if run.pods else LOOK_FOR_PODS
+    return Decision(
+        status=case.derive(account),
+        apply=_repairs(case, run),
+        net=net(case, run),
+        requeue_after=case.wake(_deadline(case, record), start_due, case.now + timedelta(seconds=pause)),
+    )
+
+
+def _deadline(case: Case, record: PreflightRun) -> datetime | None:
+    started = case.job.status.start_time or record.started
+    return deadline.due_at(started, case.job.spec.active_deadline_seconds)
+
+
+def _overdue(case: Case, record: PreflightRun, blocker: startup.Blocker | None, *, started: bool) -> Fault | None:
+    spec = case.job.spec
+    if blocker and blocker.failure:
+        return Fault(blocker.failure, blocker.message)
+    late = deadline.active(case.job.status.start_time or record.started, spec.active_deadline_seconds, case.now)
+    if late is None and not started:
+        because = f"{blocker.reason}: {blocker.message}" if blocker else "they were still starting"
+        late = deadline.start(record.started, spec.start_deadline_seconds, case.now, because=because)
+    return Fault(late.failure, late.message) if late else None
+
+
+def _repairs(case: Case, run: Attempt) -> tuple[Manifest, ...]:
+    """Make the ConfigMap anew while the pod still waits for it: someone deleted it."""
+    if run.config_map or run.batch_job is None:
+        return ()
+    plan = case.plan(1)
+    if not isinstance(plan, Plan):
+        return ()
+    return tuple(o for o in preflight_objects(plan, case.job, case.defaults, run.number) if o["kind"] == "ConfigMap")
+
+
+def _provisional(case: Case) -> PlanStatus | None:
+    plan = case.plan(1)
+    return plan_status(plan, case.job, case.defaults) if isinstance(plan, Plan) else None
+
+
+def _release(case: Case, record: PreflightRun, fault: Fault) -> Decision:
+    """The outcome is known, but the pod is alive or may still come: see that it goes, and remember the cause."""
+    run = case.observed.run(record.id)
+    if settling(run, case.now):
+        return Decision(requeue_after=PHASE_SECONDS)
+    lingering = not run.pods or any(pod.disruption is None for pod in run.alive)
+    blamed = _blame(record, fault)
+    account = Account(provisional=_provisional(case), checking=True, run=blamed, fault=fault)
+    return Decision(
+        status=case.derive(account),
+        drop=(record.id,) if _has_job(run) and lingering else (),
+        requeue_after=LOOK_FOR_PROGRESS,
+    )
+
+
+def _ended(case: Case, record: PreflightRun, fault: Fault) -> Decision:
+    """The run has failed and nothing of it is alive."""
+    run = case.observed.run(record.id)
+    over = _blame(record, fault).model_copy(
+        update={
+            "ended": ended_at(run, case.now),
+            "node": fault.node or record.node or node_of(run),
+            "counted_failures": record.counted_failures + (fault.failure.policy is Policy.BUDGETED),
+        }
+    )
+    return _or_again(case, over, fault)
+
+
+def _between(case: Case, record: PreflightRun) -> Decision | Due:
+    """A run has failed and ended; the next one may be due."""
+    after = next_run(record, case.job.spec.backoff_limit, case.job.metadata.uid)
+    if isinstance(after, Retry) and after.at <= case.now and not _expired(case, record):
+        return Due(after.at)
+    fault = Fault(Failure(record.reason or Failure.INTERNAL_ERROR), record.message or "", record.exit_code, record.node)
+    return _or_again(case, record, fault)
+
+
+def _expired(case: Case, record: PreflightRun) -> deadline.Exceeded | None:
+    started = case.job.status.start_time or record.started
+    return deadline.active(started, case.job.spec.active_deadline_seconds, case.now)
+
+
+def _or_again(case: Case, record: PreflightRun, fault: Fault) -> Decision:
+    """Tell a run that has failed and ended, and what follows: the job's end, or another run in a while."""
+    account = Account(provisional=_provisional(case), checking=True, run=record, fault=fault, ended=True)
+    match next_run(record, case.job.spec.backoff_limit, case.job.metadata.uid):
+        case GiveUp(reason=reason):
+            failed = fault if reason is fault.failure else _gave_up(record, fault, reason)
+            return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
+        case Retry(at=at):
+            if late := _expired(case, record):
+                failed = Fault(late.failure, f"{late.message} The preflight: {fault.failure}: {fault.message}")
+                return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
+            return Decision(
+                status=case.derive(replace(account, retry_at=at)),
+                requeue_after=case.wake(at, _deadline(case, record)),
+            )
+
+
+def _gave_up(record: PreflightRun, fault: Fault, reason: Failure) -> Fault:
+    times = f"{record.counted_failures} times"
+    return Fault(reason, f"the preflight was begun {times} and never ended; the last time: {fault.failure}: "
+                 f"{fault.message}")  # fmt: skip
+
+
+def _blame(record: PreflightRun, fault: Fault) -> PreflightRun:
+    """Write the first cause into the run."""
+    return record.model_copy(
+        update={
+            "reason": str(fault.failure),
+            "message": fault.message[:1024],
+            "exit_code": fault.exit_code,
+            "node": fault.node or record.node,
+        }
+    )
+
+
+def _has_job(run: Attempt) -> bool:
+    return run.batch_job is not None and not run.batch_job.deleting
