@@ -37,6 +37,10 @@ lock: venv ## Write requirements/*.txt anew from pyproject.toml
 	    -c requirements/dev.txt --custom-compile-command "make lock" --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
 	done
 
+.PHONY: lock-releases
+lock-releases: venv ## Write requirements/releases/* anew from tools/lock_releases.py; RELEASES="26.04 26.10" for some
+	$(PY) -m tools.lock_releases $(RELEASES)
+
 .PHONY: lint
 lint: venv ## Style, types and layers
 	$(VENV)/bin/ruff check .

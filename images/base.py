@@ -1,8 +1,9 @@
 """The base image: the public one, one that the caller names, or one made from Debian's packages.
 
-Made bases come in two: a small one that ships, without pip and apt, and a builder that adds pip.
+Made bases come in three: a small one that ships, without pip and apt, a builder that adds pip, and a compiler.
 """
 
+import hashlib
 import os
 import subprocess
 import tempfile
@@ -14,12 +15,13 @@ import machine
 
 PUBLIC = "docker.io/library/python:3.11-slim-bookworm"
 SUITE = "bookworm"
-MADE = {  # image -> Debian packages in it
-    "localhost/gpuquery-base:bookworm": "python3,ca-certificates,tzdata",
-    "localhost/gpuquery-builder:bookworm": "python3,ca-certificates,tzdata,python3-pip",
+SHIPPED = "python3,ca-certificates,tzdata,libstdc++6"
+PACKAGES = {  # of the made images
+    "base": SHIPPED,
+    "builder": f"{SHIPPED},python3-pip",
+    "compiler": "gcc",
 }
 EXCLUDED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
-LABEL = "gpuquery.packages"
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,19 @@ class Bases:
 
     base: str
     builder: str
+    compiler: str = ""
+    """What has gcc, or apt-get to install it with. Few images need it."""
 
     @property
     def identity(self) -> str:
         """Changes when either does."""
         return f"{machine.image_id(self.base)} {machine.image_id(self.builder)}"
+
+
+def made(kind: str) -> str:
+    """Name of a made image. It tells the packages, so that checkouts with other ones leave each other's alone."""
+    digest = hashlib.sha256(PACKAGES[kind].encode()).hexdigest()[:8]
+    return f"localhost/gpuquery-{kind}:{SUITE}-{digest}"
 
 
 def choose(env: Mapping[str, str]) -> Bases:
@@ -44,15 +54,26 @@ def choose(env: Mapping[str, str]) -> Bases:
         return Bases(given, env.get("BUILDER") or given)
     if machine.image_id(PUBLIC):
         return Bases(PUBLIC, PUBLIC)
-    made = Bases(*MADE)
-    if all(machine.label(image, LABEL) == packages for image, packages in MADE.items()):
-        return made
+    own = Bases(made("base"), made("builder"))
+    if machine.image_id(own.base) and machine.image_id(own.builder):
+        return own
     if _pull(PUBLIC):
         return Bases(PUBLIC, PUBLIC)
     machine.say(f"{PUBLIC} cannot be pulled here: making a base from Debian's packages (BASE=… names another)")
-    for image, packages in MADE.items():
-        _make(image, packages)
-    return made
+    for kind in ("base", "builder"):
+        _make(kind)
+    return own
+
+
+def compiler(bases: Bases, env: Mapping[str, str]) -> str:
+    """COMPILER if given; else the builder, or one made here where the builder was made, too."""
+    if given := env.get("COMPILER"):
+        return given
+    if bases.builder != made("builder"):
+        return bases.builder
+    if not machine.image_id(made("compiler")):
+        _make("compiler")
+    return made("compiler")
 
 
 def _pull(image: str) -> bool:
@@ -70,7 +91,8 @@ def _pull(image: str) -> bool:
     return done.returncode == 0
 
 
-def _make(image: str, packages: str) -> None:
+def _make(kind: str) -> None:
+    image, packages = made(kind), PACKAGES[kind]
     machine.say(f"{image}: from Debian {SUITE}: {packages}")
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
     options.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
@@ -83,7 +105,7 @@ def _make(image: str, packages: str) -> None:
         working = machine.buildah("from", "scratch").strip()
         try:
             machine.buildah("add", "--quiet", working, str(archive))
-            machine.buildah("config", "--label", f"{LABEL}={packages}", "--cmd", "python3", working)
+            machine.buildah("config", "--cmd", "python3", working)
             machine.buildah("commit", "--quiet", working, image)
         finally:
             machine.buildah("rm", working)

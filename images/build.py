@@ -5,6 +5,9 @@
     build.py push [NAME…]       REGISTRY=… TAG=…: build under that name and push
     build.py names [NAME…]      the images' full names, for other programs
 
+RELEASES="26.04 26.10" adds the runtimes of these RAPIDS releases to the default, for CUDA 12 or what CUDA=… says;
+runtime-26.10-cu12 names one of them.
+
 The Containerfiles are ordinary ones. What this machine alone has (pip's settings, certificates, a base image where
 none can be pulled) is handed in while building, so that neither the images nor the repository hold any of it.
 """
@@ -12,10 +15,13 @@ none can be pulled) is handed in while building, so that neither the images nor 
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import base
@@ -27,16 +33,44 @@ WITHOUT_WHEEL = ("seaweedfs",)
 LABEL = "gpuquery.inputs"
 
 
+def defaults(env: Mapping[str, str] = os.environ) -> list[str]:
+    """What is built when nothing is named: the CPU's images, and the runtimes of the releases that RELEASES lists."""
+    releases = env.get("RELEASES", "").split()
+    return [*NAMES, *(f"runtime-{release}-cu{env.get('CUDA') or 12}" for release in releases)]
+
+
+def release_of(name: str) -> tuple[str, str] | None:
+    """RAPIDS release and CUDA major version of an image's name; None for the others. Refuses what has no lock."""
+    found = re.fullmatch(r"runtime-(.+)-cu(\d+)", name)
+    if found is None:
+        return None
+    if not (ROOT / lock_of(name)).exists():
+        there = sorted(path.stem for path in (ROOT / "requirements" / "releases").glob("*.txt"))
+        raise machine.RefusedError(f"no image {name}: RELEASES and CUDA can be {', '.join(there)}")
+    return found[1], found[2]
+
+
+def lock_of(name: str) -> str:
+    """The locked requirements of an image, from the root."""
+    if name.startswith("runtime-"):
+        return f"requirements/releases/{name.removeprefix('runtime-')}.txt"
+    return {
+        "operator": "requirements/operator.txt",
+        "runtime": "requirements/runner.txt",
+        "seaweedfs": "images/seaweedfs/requirements.txt",
+    }[name]
+
+
 def tag_of(name: str, env: Mapping[str, str] = os.environ) -> str:
     """Full name of an image: localhost/gpuquery-operator:dev unless REGISTRY and TAG say otherwise."""
     registry, tag = env.get("REGISTRY") or "localhost", env.get("TAG") or "dev"
     return f"{registry.rstrip('/')}/gpuquery-{name}:{tag}"
 
 
-def build_arguments(name: str, env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Build arguments that a caller may set: a RAPIDS release is a requirements file."""
-    chosen = {key: env[key] for key in ("FLAVOUR", "REQUIREMENTS") if name == "runtime" and env.get(key)}
-    return {"VERSION": version(), **chosen}
+def build_arguments(name: str) -> dict[str, str]:
+    """Build arguments that decide what an image is."""
+    release = release_of(name)
+    return {"VERSION": version(), **({"RELEASE": release[0], "CUDA": release[1]} if release else {})}
 
 
 def version() -> str:
@@ -60,21 +94,31 @@ def make_wheel() -> Path:
 
 def inputs(name: str, arguments: Mapping[str, str], base_id: str) -> str:
     """Hash of everything an image is made from."""
-    requirements = {
-        "operator": "requirements/operator.txt",
-        "runtime": arguments.get("REQUIREMENTS", "requirements/runner.txt"),
-        "seaweedfs": "images/seaweedfs/requirements.txt",
-    }[name]
-    files = [f"images/{name}/Containerfile", "images/dependencies.sh", "images/project.sh", requirements]
+    own = sorted(path for path in folder(name).iterdir() if path.is_file())
+    shared = [ROOT / "images/dependencies.sh", ROOT / "images/project.sh", ROOT / lock_of(name)]
     digest = hashlib.sha256(f"{base_id}\0{sorted(arguments.items())}".encode())
-    for path in [ROOT / file for file in files] + ([] if name in WITHOUT_WHEEL else [wheel()]):
+    for path in own + shared + ([] if name in WITHOUT_WHEEL else [wheel()]):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def folder(name: str) -> Path:
+    """Folder of an image's Containerfile."""
+    return ROOT / "images" / ("runtime" if release_of(name) else name)
 
 
 def wheel() -> Path:
     """The wheel that `make_wheel` left."""
     return next((ROOT / "dist").glob("gpuquery-*.whl"))
+
+
+def build_all(names: Sequence[str], bases: base.Bases) -> None:
+    """Build images side by side: each is busy with one core at a time, unpacking, copying and hashing."""
+    if any(release_of(name) for name in names):
+        bases = replace(bases, compiler=base.compiler(bases, os.environ))
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for done in [pool.submit(build, name, bases) for name in names]:
+            done.result()
 
 
 def build(name: str, bases: base.Bases) -> None:
@@ -86,13 +130,15 @@ def build(name: str, bases: base.Bases) -> None:
         return
     machine.say(f"{tag}: building")
     arguments |= {"BASE": bases.base, "BUILDER": bases.builder, "REVISION": revision()}
-    with tempfile.TemporaryDirectory() as folder:
+    if release_of(name):
+        arguments["COMPILER"] = bases.compiler
+    with tempfile.TemporaryDirectory() as lent:
         machine.buildah(
             "bud", "--layers", "--quiet", "--pull=false",
-            *machine.settings(Path(folder)),
+            *machine.settings(Path(lent)),
             *(part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")),
             "--label", f"{LABEL}={wanted}",
-            "--file", str(ROOT / "images" / name / "Containerfile"),
+            "--file", str(folder(name) / "Containerfile"),
             "--tag", tag,
             str(ROOT),
         )  # fmt: skip
@@ -119,10 +165,10 @@ def main() -> int:
     parser.add_argument("command", choices=("build", "push", "names", "wheel"))
     parser.add_argument("names", nargs="*", metavar="NAME")
     arguments = parser.parse_args()
-    names = arguments.names or NAMES
-    if unknown := set(names) - set(NAMES):
-        parser.error(f"unknown image: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    names = arguments.names or defaults()
     try:
+        if unknown := [name for name in names if not release_of(name) and name not in NAMES]:
+            parser.error(f"unknown image: {', '.join(unknown)}; there are {', '.join(NAMES)}, runtime-26.10-cu12 …")
         if arguments.command == "names":
             print(*(tag_of(name) for name in names), sep="\n")
             return 0
@@ -133,9 +179,9 @@ def main() -> int:
             return 0
         machine.require()
         bases = base.choose(os.environ)
-        for name in names:
-            build(name, bases)
-            if arguments.command == "push":
+        build_all(names, bases)
+        if arguments.command == "push":
+            for name in names:
                 push(name)
     except machine.RefusedError as refusal:
         print(f"images: {refusal}", file=sys.stderr)

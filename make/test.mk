@@ -1,3 +1,6 @@
+# The releases whose runtime images the end-to-end tests run: the last of each of the two worlds of cudf-polars.
+test e2e: export RELEASES ?= 26.04 26.10
+
 .PHONY: test
 test: venv cluster-for-use ## Every test, on the one-node cluster (or CONTEXT=... REGISTRY=...)
 	$(PY) -m pytest -m "not gpu" tests/unit tests/cluster tests/s3 tests/e2e

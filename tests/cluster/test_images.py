@@ -1,5 +1,6 @@
-"""Image builds borrow this machine's settings and keep none of them."""
+"""Image builds borrow this machine's settings and keep none of them; one runtime for each RAPIDS release."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -18,10 +19,55 @@ def test_images_are_local_unless_a_registry_is_named() -> None:
     assert images.tag_of("runtime", there) == "registry.example/team/gpuquery-runtime:v1"
 
 
-def test_a_rapids_release_is_one_build_argument_of_the_runtime() -> None:
-    chosen = {"FLAVOUR": "26.10", "REQUIREMENTS": "requirements/rapids-26.10.txt"}
-    assert images.build_arguments("runtime", chosen).items() >= chosen.items()
-    assert not images.build_arguments("operator", chosen).keys() & chosen.keys()
+def test_releases_add_their_runtimes_to_what_is_built() -> None:
+    assert images.defaults({}) == list(images.NAMES)
+    chosen = images.defaults({"RELEASES": "26.04 26.10"})
+    assert chosen == [*images.NAMES, "runtime-26.04-cu12", "runtime-26.10-cu12"]
+    assert images.defaults({"RELEASES": "26.10", "CUDA": "13"})[-1] == "runtime-26.10-cu13"
+
+
+def test_a_rapids_release_is_two_build_arguments_of_the_runtime() -> None:
+    assert images.build_arguments("runtime-26.10-cu13").items() >= {"RELEASE": "26.10", "CUDA": "13"}.items()
+    assert "RELEASE" not in images.build_arguments("runtime")
+    assert images.tag_of("runtime-26.10-cu13", {}) == "localhost/gpuquery-runtime-26.10-cu13:dev"
+
+
+@pytest.mark.parametrize("name", ["runtime-26.10-cu11", "runtime-25.08-cu13", "runtime-99.99-cu12"])
+def test_a_release_without_a_lock_is_refused_with_those_that_have_one(name: str) -> None:
+    with pytest.raises(machine.RefusedError, match=f"no image {name}.* 25.08-cu12, 25.10-cu12"):
+        images.release_of(name)
+
+
+def test_an_image_is_built_anew_when_its_lock_or_what_is_left_out_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lock, rest, left_out = (
+        images.lock_of("runtime-26.10-cu12"),
+        "images/dependencies.sh images/project.sh",
+        "left-out.txt",
+    )
+    for path in [
+        lock,
+        *rest.split(),
+        *(f"images/runtime/{p}" for p in ("Containerfile", left_out)),
+        "dist/gpuquery-1.whl",
+    ]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path)
+    monkeypatch.setattr(images, "ROOT", tmp_path)
+    seen = {images.inputs("runtime-26.10-cu12", {}, "base")}
+    for path in (lock, f"images/runtime/{left_out}", "dist/gpuquery-1.whl"):
+        (tmp_path / path).write_text("changed")
+        seen.add(images.inputs("runtime-26.10-cu12", {}, "base"))
+    assert len(seen) == 4
+
+
+def test_what_is_left_out_is_locked_somewhere_and_no_engine_s_own() -> None:
+    lines = (images.ROOT / "images/runtime/left-out.txt").read_text().splitlines()
+    names = {line for line in lines if line and not line.startswith("#")}
+    locks = "\n".join(path.read_text() for path in (images.ROOT / "requirements/releases").glob("*.txt"))
+    assert {name for name in names if f"\n{name}==" not in locks} == set()
+    assert not [name for name in names if re.search(r"cudf|rmm|ucx|rapids|kvikio|nvcomp|nvjitlink|nvrtc|dask", name)]
 
 
 def test_pips_settings_come_from_its_file_and_the_environment_wins(tmp_path: Path) -> None:
@@ -55,8 +101,21 @@ def test_a_base_that_is_named_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_base_is_made_where_none_can_be_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     monkeypatch.setattr(machine, "image_id", lambda _: "")
-    monkeypatch.setattr(machine, "label", lambda *_: None)
     monkeypatch.setattr(base, "_pull", lambda _: False)
-    monkeypatch.setattr(base, "_make", lambda image, _: made.append(image))
-    assert base.choose({}) == base.Bases(*base.MADE)
-    assert made == list(base.MADE)
+    monkeypatch.setattr(base, "_make", made.append)
+    bases = base.choose({})
+    assert bases == base.Bases(base.made("base"), base.made("builder"))
+    assert made == ["base", "builder"]
+    assert base.compiler(bases, {}) == base.made("compiler")
+    assert made == ["base", "builder", "compiler"]
+
+
+def test_the_compiler_is_the_builder_where_that_was_not_made_here() -> None:
+    assert base.compiler(base.Bases("a", "b"), {}) == "b"
+    assert base.compiler(base.Bases("a", "b"), {"COMPILER": "c"}) == "c"
+
+
+def test_a_made_base_is_named_after_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = base.made("base")
+    monkeypatch.setitem(base.PACKAGES, "base", "python3")
+    assert base.made("base") != before

@@ -79,7 +79,7 @@ def nvml_stub(home: Path) -> Path:
 def _alone(home: Path) -> Iterator[None]:
     """Keep other processes out, so that two of them do not install into one environment."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    with home.with_suffix(".lock").open("w") as guard:
+    with (home.parent / f"{home.name}.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         yield
 

@@ -15,7 +15,7 @@ from gpuquery.runner import storage
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.commit import Step
 from tests.support.faultproxy import Action, Rule
-from tests.support.sinks import ROWS, plan, run, run_in_process, sink
+from tests.support.sinks import ROWS, abort_in_process, plan, run, run_in_process, sink
 
 pytestmark = pytest.mark.s3
 FRAME = pl.LazyFrame(ROWS)
@@ -122,32 +122,12 @@ def test_error_if_exists_is_checked_again_at_the_commit(seaweed, bucket, made):
 
 
 def test_abort_from_another_thread_ends_a_write_within_seconds_and_leaves_nothing(seaweed, bucket, made):
-    moving = threading.Event()
-    writer = sink(made(), on_progress=lambda files, rows, size: moving.set() if size else None)
-    writer.preflight()
-    slow = pl.LazyFrame({"v": range(60_000_000)}).with_columns(pl.col("v").hash().alias("h"))
-    errors: list[BaseException] = []
-
-    def write() -> None:
-        try:
-            writer.write(slow)
-        except JobError as exc:
-            errors.append(exc)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    assert moving.wait(60)
-    begun = time.monotonic()
-    writer.abort()
-    assert time.monotonic() - begun < 6
-    thread.join(20)
-    assert not thread.is_alive()
-    assert [error.failure for error in errors] == [Failure.WORKER_LOST]
-    writer.abort()
+    aborted = abort_in_process(made(), env=seaweed.environment)
+    assert aborted.seconds < 6
+    assert aborted.write.startswith(Failure.WORKER_LOST)
+    assert "told to stop" in aborted.commit
     assert seaweed.uploads(bucket) == []
     assert files(seaweed, bucket) == []
-    with pytest.raises(JobError, match="told to stop"):
-        writer.commit()
 
 
 def test_a_query_that_fails_half_way_leaves_nothing(seaweed, bucket, made):

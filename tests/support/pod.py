@@ -16,6 +16,8 @@ from tests.support.runner import plan
 from tests.support.seaweed import free_ports
 
 WAIT_SECONDS = 60
+HELD_THREADS = 2
+"""How much a held query has written depends on how many threads hold rows back, so not on the machine's cores."""
 HOLD = """
 import os
 import polars as pl
@@ -73,6 +75,16 @@ class Pod:
         except urllib.error.URLError:
             return 0, ""
 
+    def threads(self) -> dict[int, dict[str, str]]:
+        """What /proc tells of the query process's and the supervisor's threads, by thread."""
+        found = {}
+        for process in (self.process.pid, self.query_process()):
+            for task in Path(f"/proc/{process}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    lines = (task / "status").read_text().splitlines()
+                    found[int(task.name)] = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        return found
+
     def query_process(self) -> int:
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):  # it may end while we look
@@ -94,6 +106,7 @@ def held(folder: Path, uri: str, rows: int, **changes) -> Pod:
     gate, reached = folder / "gate", folder / "reached"
     os.mkfifo(gate)
     parameters = {"gate": {"string": str(gate)}, "reached": {"string": str(reached)}, "rows": {"integer": rows}}
-    pod = Pod(folder, plan(folder, HOLD, language="python", inputs={"t": uri}, parameters=parameters, **changes))
+    wanted = plan(folder, HOLD, language="python", inputs={"t": uri}, parameters=parameters, **changes)
+    pod = Pod(folder, wanted, POLARS_MAX_THREADS=str(HELD_THREADS))
     until(lambda: reached.exists() or pod.process.poll() is not None)
     return pod

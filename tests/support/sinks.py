@@ -1,6 +1,6 @@
 """Plans and runs of the sink for tests, in this process or as a process of its own that can be killed.
 
-python -m tests.support.sinks '<json>'      # see `run_in_process`
+python -m tests.support.sinks '<json>'      # see `run_in_process` and `abort_in_process`
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +22,7 @@ import polars as pl
 
 from gpuquery.api.status import OutputStatus
 from gpuquery.plan.plan import JobRef, Language, Plan, StoreAccess
+from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.commit import Step, no_hook
 from gpuquery.runner.sink.sink import Identity, Sink
 
@@ -62,15 +66,40 @@ def run(made: Plan, lf: pl.LazyFrame | None = None, attempt: int = 1) -> OutputS
 
 def run_in_process(made: Plan, *, attempt: int = 1, die_at: Step | None = None, env: Mapping[str, str]) -> int:
     """Run an attempt in its own process, which kills itself with SIGKILL at a step; returns the exit code."""
-    order = json.dumps({"plan": made.model_dump_json(), "attempt": attempt, "die_at": die_at})
-    command = [sys.executable, "-m", "tests.support.sinks", order]
+    return _process({"plan": made.model_dump_json(), "attempt": attempt, "die_at": die_at}, env).returncode
+
+
+def abort_in_process(made: Plan, *, env: Mapping[str, str]) -> Aborted:
+    """Abort a long write in its own process, which ends as the query process does; returns what it has seen.
+
+    What native code does with a query that was taken from under it then can harm no other test.
+    """
+    ended = _process({"plan": made.model_dump_json(), "attempt": 1, "abort": True}, env)
+    assert ended.returncode == 0
+    return Aborted(**json.loads(ended.stdout))
+
+
+@dataclass(frozen=True)
+class Aborted:
+    """How `abort` and the methods after it ended."""
+
+    seconds: float
+    write: str
+    commit: str
+
+
+def _process(order: Mapping[str, object], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "faulthandler", "-m", "tests.support.sinks", json.dumps(order)]
     environment = {**os.environ, **env, "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT}"}
-    return subprocess.run(command, cwd=ROOT, env=environment, timeout=120).returncode
+    return subprocess.run(command, cwd=ROOT, env=environment, timeout=120, stdout=subprocess.PIPE, text=True)
 
 
 def main() -> None:
     order = json.loads(sys.argv[1])
     made = Plan.model_validate_json(order["plan"])
+    if order.get("abort"):
+        print(json.dumps(asdict(_abort(made))), flush=True)
+        os._exit(0)
 
     def die(step: Step) -> None:
         if step == order["die_at"]:
@@ -80,6 +109,31 @@ def main() -> None:
     if one.preflight() is None:
         one.write(pl.LazyFrame(ROWS))
         one.commit()
+
+
+def _abort(made: Plan) -> Aborted:
+    moving = threading.Event()
+    writer = sink(made, on_progress=lambda files, rows, size: moving.set() if size else None)
+    writer.preflight()
+    slow = pl.LazyFrame({"v": range(60_000_000)}).with_columns(pl.col("v").hash().alias("h"))
+    write: list[str] = []
+    thread = threading.Thread(target=lambda: write.append(_failure(lambda: writer.write(slow))), daemon=True)
+    thread.start()
+    assert moving.wait(60), "nothing was uploaded"
+    begun = time.monotonic()
+    writer.abort()
+    seconds = time.monotonic() - begun
+    thread.join(20)
+    writer.abort()
+    return Aborted(seconds, write[0] if write else "it goes on", _failure(writer.commit))
+
+
+def _failure(action: Callable[[], object]) -> str:
+    try:
+        action()
+    except JobError as exc:
+        return str(exc)
+    return "it succeeded"
 
 
 if __name__ == "__main__":

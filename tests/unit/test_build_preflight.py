@@ -14,6 +14,7 @@ from gpuquery.api.labels import (
     LABEL_JOB_UID,
     LABEL_PREFLIGHT,
     MAX_NAME_LENGTH,
+    NO_DRIVER_DIRECTORY,
     PLAN_KEY,
     attempt_name,
     preflight_name,
@@ -184,3 +185,15 @@ def test_where_the_query_is_checked(spec: dict[str, Any], plan: dict[str, Any], 
     # The engine is the operator's to choose; here it is the table's.
     base = plan_of(job(), **plan)
     assert place(subject.spec, base) is want
+
+
+def library_path(container: dict[str, Any]) -> str | None:
+    return next((v["value"] for v in container["env"] if v["name"] == "LD_LIBRARY_PATH"), None)
+
+
+def test_only_a_preflight_for_gpus_gets_the_stand_in_for_the_drivers_library() -> None:
+    assert library_path(pod(on=GPUS)["containers"][0]) == NO_DRIVER_DIRECTORY
+    assert library_path(pod()["containers"][0]) is None
+    subject = job()
+    attempt = attempt_objects(plan_of(subject, **GPUS), subject, DEFAULTS)[2]["spec"]["template"]["spec"]
+    assert library_path(attempt["containers"][0]) is None, "there it would hide the real one"

@@ -260,3 +260,35 @@ def test_a_reader_that_goes_away_is_no_error(here: Path) -> None:
     program = f"{sys.executable} -c 'import sys; from gpuquery.cli import main; sys.exit(main([\"crd\"]))' | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_plan_tells_what_would_become_of_a_job_and_writes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", write(here / "job.yaml", local(engine="cpu"))]) == 0
+    out = capsys.readouterr().out
+    assert "table-job" in out and "cpu x single" in out
+    assert "1 files with 3 rows" in out and "no GPU" in out
+    assert not (here / "out").exists()
+
+
+def test_plan_of_a_release_tells_gpus_cost_and_what_this_machine_cannot_check(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", write(here / "job.yaml", local()), "--release", "26.10", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert (told["plan"]["engine"], told["plan"]["release"], told["plan"]["gpus"]) == ("rapidsmpf", "26.10", 1)
+    assert told["preflight"]["rows"] == 3
+    assert told["cost"]["gpus"] == 1 and told["cost"]["gpuHours"] > 0 and "assumptions" in told["cost"]["basis"]
+    assert "no cudf-polars" in told["preflight"]["warnings"][0]
+
+
+def test_plan_ends_with_1_where_the_preflight_fails_and_with_2_where_the_job_is_rejected(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contract = {"name": "t", "uri": "file://data/*.parquet", "schema": {"columns": {"v": {"type": "Date"}}}}
+    assert main(["plan", write(here / "job.yaml", local(inputs=[contract], engine="cpu"))]) == 1
+    captured = capsys.readouterr()
+    assert "checks    failed: SchemaMismatch" in captured.out and 'column "v": wanted Date' in captured.err
+    assert main(["plan", write(here / "job.yaml", local(engine="tasks")), "--release", "26.10"]) == 2
+    assert "tasks" in capsys.readouterr().err

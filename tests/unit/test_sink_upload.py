@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -123,6 +124,23 @@ def test_writers_wait_while_too_much_is_under_way():
     gate.set()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_a_chunk_of_many_pieces_is_not_copied_for_each_of_them(monkeypatch: pytest.MonkeyPatch):
+    class Forgetful(MemoryStore):
+        def upload(self, key, upload_id, piece):
+            return "tag"
+
+    monkeypatch.setattr(upload, "PIECE", 64 * 1024)
+    uploads = Uploads(Forgetful(Content()), stop=threading.Event())
+    file, chunk = uploads.open("x.parquet", {}), bytes(32 * upload.MIB)
+    tracemalloc.start()
+    try:
+        file.write(chunk)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < len(chunk) / 4
 
 
 def test_progress_tells_running_totals(tmp_path: Path):

@@ -1,7 +1,9 @@
 """The supervisor as a real process: how a query may end, and what is told while it runs."""
 
+import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +91,34 @@ def test_sigterm_withdraws_what_was_staged_within_five_seconds(held, tmp_path):
     assert list((tmp_path / "out" / "_commits").glob("*.json")) == []
 
 
+def takes(status: dict[str, str], number: int) -> bool:
+    """Whether the kernel may hand this thread a signal that was sent to its process."""
+    return not int(status["SigBlk"], 16) >> (number - 1) & 1
+
+
+def test_an_order_to_stop_that_another_thread_of_the_query_takes_is_obeyed(held):
+    query = held.query_process()
+    other = next(
+        thread
+        for thread, status in held.threads().items()
+        if int(status["Tgid"]) == query != thread and takes(status, signal.SIGTERM)
+    )
+    assert ctypes.CDLL(None).tgkill(query, other, signal.SIGTERM) == 0
+    began = time.monotonic()
+    _, report = held.end(10)
+    assert time.monotonic() - began < 5
+    assert report.failure is Failure.WORKER_LOST
+    assert "stopped by SIGTERM before the result was committed" in report.message
+
+
+def test_no_thread_of_the_supervisor_but_the_one_that_handles_it_takes_an_order_to_stop(held):
+    until(lambda: held.get("/healthz")[0] == 200)
+    threads = {n: status for n, status in held.threads().items() if int(status["Tgid"]) == held.process.pid}
+    assert len(threads) > 2
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        assert [n for n, status in threads.items() if takes(status, number)] == [held.process.pid]
+
+
 def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code(monkeypatch):
     monkeypatch.setattr(signal, "alarm", lambda _: None)
     process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
@@ -110,6 +140,74 @@ def test_a_query_process_that_crashes_in_native_code_is_a_lost_worker(held):
     _, report = held.end(10)
     assert report.failure is Failure.WORKER_LOST
     assert "SIGSEGV" in report.message
+    assert "Segmentation fault" in held.stderr, "the log shows the stacks"
+
+
+CRASH = """
+import os, signal
+from gpuquery.runner.sink.posix import PosixStore
+from gpuquery.runner.sink.sink import Sink
+from gpuquery.runner.sink.upload import Uploads
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+def crash(*_):
+    os.kill(os.getpid(), signal.SIGSEGV)
+    signal.pause()
+
+fail = Uploads.fail
+PosixStore.upload = full
+{crashing}
+
+def query(inputs, params):
+    return inputs["t"]
+"""
+
+
+@pytest.mark.parametrize(
+    "crashing",
+    [
+        pytest.param("Uploads.fail = lambda self, exc: (fail(self, exc), crash())", id="while Polars lets go"),
+        pytest.param("Sink.abort = crash", id="while it withdraws"),
+    ],
+)
+def test_a_fault_is_told_though_the_process_crashes_afterwards(tmp_path, numbers, crashing):
+    source = CRASH.format(crashing=crashing)
+    pod = Pod(tmp_path, plan(tmp_path, source, language="python", inputs={"t": numbers}))
+    code, report = pod.end()
+    assert (code, report.failure) == (1, Failure.SCRATCH_FULL)
+    assert "No space left" in report.message
+    assert report.query_started is not None
+    assert "died of signal 11 (SIGSEGV) after" in pod.stderr
+
+
+def test_a_wrong_query_is_told_though_the_process_crashes_afterwards(tmp_path, numbers):
+    source = CRASH.format(crashing="Sink.abort = crash").replace('return inputs["t"]', 'raise ValueError("a mistake")')
+    code, report = Pod(tmp_path, plan(tmp_path, source, language="python", inputs={"t": numbers})).end()
+    assert (code, report.failure) == (1, Failure.USER_ERROR)
+    assert "a mistake" in report.message
+
+
+def test_an_order_to_stop_is_told_though_the_process_crashes_afterwards(tmp_path, numbers):
+    source = CRASH.format(crashing="Sink.abort = crash").replace(
+        'return inputs["t"]', "os.kill(os.getpid(), signal.SIGTERM)\n    signal.pause()"
+    )
+    code, report = Pod(tmp_path, plan(tmp_path, source, language="python", inputs={"t": numbers})).end()
+    assert (code, report.failure) == (1, Failure.WORKER_LOST)
+    assert report.message == "stopped by SIGTERM before the result was committed"
+
+
+def test_a_report_that_a_dying_process_did_not_finish_does_not_count():
+    fd = os.memfd_create("report")
+    child = supervisor.Child(None, progress_fd=-1, report_fd=fd)
+    assert child.report() == ""
+    os.write(fd, b'{"failure":')
+    assert child.report() == ""
+    os.write(fd, b'"UserError"}\n{"failure":"Work')
+    assert child.report() == '{"failure":"UserError"}'
+    os.write(fd, b'erLost"}\n')
+    assert child.report() == '{"failure":"WorkerLost"}'
 
 
 def test_a_query_process_that_ends_without_a_word_is_told(tmp_path):
@@ -163,6 +261,14 @@ def test_secrets_of_the_environment_stand_in_no_report_and_in_no_log(tmp_path):
     assert report.failure is Failure.USER_ERROR
     assert "query.py line 3" in report.message
     assert "planted-secret-value" not in report.to_line() + pod.stderr
+
+
+def test_a_query_gives_memory_back_in_the_way_that_every_kernel_keeps_safe(tmp_path):
+    source = f"import os\ndef query(inputs, params):\n    raise ValueError(os.environ[{supervisor.ALLOCATOR!r}])\n"
+    wanted = plan(tmp_path, source, language="python")
+    _, report = Pod(tmp_path, wanted, **{supervisor.ALLOCATOR: "narenas:3"}).end()
+    assert re.findall(r"muzzy_decay_ms:(-?\d+)", report.message)[-1] == "0", "the last one counts"
+    assert "narenas:3" in report.message
 
 
 def test_a_report_that_is_too_long_is_cut_to_what_the_kubelet_keeps(tmp_path):

@@ -35,6 +35,9 @@ PLAN_KEY = "plan.json"
 PLAN_DIRECTORY = "/etc/gpuquery"
 SCRATCH_DIRECTORY = "/scratch"
 TERMINATION_LOG = "/dev/termination-log"
+NO_DRIVER_DIRECTORY = "/opt/gpuquery/no-driver"
+"""Where a RAPIDS runtime image has a stand-in for the driver's libnvidia-ml.so.1, which release 26.04 cannot be
+imported without. For LD_LIBRARY_PATH of preflight pods alone: with a GPU it would hide the real one."""
 PROGRESS_PORT = 8080
 
 # A pod's hostname is `<attempt name>-<index>` and must fit into one DNS label of 63 characters:

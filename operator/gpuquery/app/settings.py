@@ -30,7 +30,7 @@ class Settings(BaseModel):
     runtime_image: str = Defaults().runtime_image
     """Image of the engine `cpu`, for jobs that name none."""
     runtime_images: dict[ReleaseChoice, str] | Json[dict[ReleaseChoice, str]] = {}
-    """Images by RAPIDS release: JSON such as {"26.10": "registry/gpuquery-runtime:26.10"}."""
+    """Images by RAPIDS release: JSON such as {"26.10": "registry/gpuquery-runtime-26.10-cu12:1.0"}."""
     runtime_image_pattern: str = ""
     """Image of all other RAPIDS releases, with {release} in it."""
     runtime_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"

@@ -7,7 +7,14 @@ Pure: the same plan gives the same objects, so applying them twice changes nothi
 from __future__ import annotations
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
-from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_COMPONENT, LABEL_PREFLIGHT, PLAN_KEY, preflight_name
+from gpuquery.api.labels import (
+    LABEL_ATTEMPT,
+    LABEL_COMPONENT,
+    LABEL_PREFLIGHT,
+    NO_DRIVER_DIRECTORY,
+    PLAN_KEY,
+    preflight_name,
+)
 from gpuquery.api.pods import Workers
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.attempt import attempt_labels, owner, safety_net
@@ -85,4 +92,6 @@ def _pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, config_map: s
         spec = {k: v for k, v in spec.items() if k not in GPU_NODES}
         if machine:
             spec["nodeSelector"] = machine
+        # No job may name this variable, so that it is not there yet.
+        container["env"].append({"name": "LD_LIBRARY_PATH", "value": NO_DRIVER_DIRECTORY})
     return spec

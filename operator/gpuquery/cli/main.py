@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gpuquery.plan.defaults import Defaults
     from gpuquery.plan.plan import Plan
 
-IMAGE_PATTERN = "gpuquery-runtime:{release}"
+IMAGE_PATTERN = "gpuquery-runtime-{release}-cu12"
 """Image of a RAPIDS release where no operator is asked which one it has."""
 OK, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 EPILOG = """exit codes:
@@ -64,18 +64,27 @@ def parser() -> argparse.ArgumentParser:
     for name, command, text in (
         ("run", run, "run the jobs of a file on this machine: same query, same commit, no Kubernetes"),
         ("validate", validate, "check job files: fields, bounds, SQL, parameters; reads no data and runs no code"),
+        (
+            "plan",
+            plan,
+            "say what would be decided about the jobs of a file and what their preflight finds, and what it costs",
+        ),
         ("render", render, "print the objects that the operator would create for the jobs of a file"),
         ("crd", crd, "print the CustomResourceDefinition"),
         ("operator", operator, "run the operator; its settings come from GPUQUERY_* variables"),
     ):
         one = commands.add_parser(name, help=text, description=text, epilog=EPILOG, formatter_class=form)
         one.set_defaults(command=command)
-        if name in ("run", "validate", "render"):
+        if name in ("run", "validate", "plan", "render"):
             _job_arguments(one, several=name == "validate")
-        if name == "run":
+        if name in ("run", "plan"):
             one.add_argument("--endpoint", metavar="URL", help="S3 server, in place of storage.endpoint")
             one.add_argument("--region", help="region, in place of storage.region")
+        if name == "run":
             one.add_argument("--uid", help="identity of the run: a second run with the same one finds its own commit")
+        if name == "plan":
+            one.add_argument("--release", metavar="NN.NN", help="RAPIDS release, in place of runtime.release")
+            one.add_argument("--json", dest="output", action="store_const", const="json", help="the same as -o json")
         if name == "render":
             one.add_argument("--runtime-image", metavar="IMAGE", help="the operator's default runtime image")
         if name == "operator":
@@ -168,6 +177,21 @@ def render(chosen: argparse.Namespace) -> int:
     return OK
 
 
+def plan(chosen: argparse.Namespace) -> int:
+    """Tell the plan of each job, and what its preflight finds on this machine."""
+    try:
+        import gpuquery.runner.local  # noqa: F401
+    except ImportError as error:
+        return _lacking("runner", error)
+    from gpuquery.cli.plan import of_release, outlook, show
+
+    file = read(chosen.file, config_maps=chosen.configmap)
+    jobs = [of_release(job, chosen.release) for job in file.jobs]
+    outlooks = [outlook(job, _defaults(job), lambda one: _overridden(_plan(file, one), chosen)) for job in jobs]
+    show(outlooks, as_json=chosen.output == "json")
+    return OK if all(one.good for one in outlooks) else FAILED
+
+
 def run(chosen: argparse.Namespace) -> int:
     """Run the jobs of a file, one after the other, on this machine."""
     try:
@@ -233,7 +257,8 @@ def _overridden(plan: Plan, chosen: argparse.Namespace) -> Plan:
         store = store.model_copy(update={"endpoint": chosen.endpoint, "path_style": True})
     if chosen.region:
         store = store.model_copy(update={"region": chosen.region})
-    job = plan.job.model_copy(update={"uid": chosen.uid}) if chosen.uid else plan.job
+    uid = getattr(chosen, "uid", None)
+    job = plan.job.model_copy(update={"uid": uid}) if uid else plan.job
     return plan.model_copy(update={"store": store, "job": job})
 
 

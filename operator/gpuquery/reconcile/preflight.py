@@ -126,7 +126,12 @@ def guarded(case: Case, decision: Decision, *, told: PreflightStatus | None) -> 
     if (ends and any(pod.alive for pod in pods)) or (asks and any(pod.at_work for pod in pods)):
         soon = any(settling(run, case.now) for run in runs)
         stuck = () if soon else tuple(run.number for run in runs if run.alive and _has_job(run))
-        return Decision(drop=stuck, requeue_after=PHASE_SECONDS if soon else LOOK_FOR_PODS)
+        unwritten = stuck and told is None and case.job.status.preflight is not None
+        return Decision(
+            status=case.derive(Account(plan=case.job.status.plan, checking=True)) if unwritten else None,
+            drop=stuck,
+            requeue_after=PHASE_SECONDS if soon else LOOK_FOR_PODS,
+        )
     written = told or (decision.status.preflight if decision.status else None)
     if written is None or case.job.spec.dry_run:
         return decision

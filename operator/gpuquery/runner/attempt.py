@@ -10,6 +10,7 @@ done.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ ABORT_SECONDS = 4.0
 """How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""
 COMMIT_SECONDS = 15.0
 """How long a commit that has begun may go on after the order to stop: half of one helps nobody."""
+SIGNAL_SECONDS = 0.2
+"""How late the main thread may learn of a signal that another thread took."""
 _UNCOMMITTED = "before the result was committed"
 _MOMENTS = {
     Phase.COMMITTING: "while the commit record was being written: the next attempt finds out whether it stands",
@@ -39,15 +42,28 @@ _MOMENTS = {
 
 
 class Attempt:
-    """One attempt; `run` blocks until it has ended, `stop` may be called when `run` was interrupted."""
+    """One attempt; `run` blocks until it has ended, `stop` may be called when `run` was interrupted.
 
-    def __init__(self, plan: Plan, tracker: Tracker, *, rank: int = 0, lenient: bool = False) -> None:
+    `on_fault` gets, at most once and from any thread, the report that is true should the process die before `run` or
+    `stop` has returned its own: while Polars lets go of a query that has failed, a crash must not hide why it did.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        tracker: Tracker,
+        *,
+        rank: int = 0,
+        lenient: bool = False,
+        on_fault: Callable[[Report], None] | None = None,
+    ) -> None:
         """`lenient` is for a preflight on a machine that need not hold the plan's release."""
         self._plan = plan
         self._lenient = lenient
         self._tracker = tracker
         self._rank = rank
-        self._gate = threading.Lock()
+        self._on_fault = on_fault
+        self._gate = threading.RLock()  # a file that the garbage collector closes may tell a fault anywhere
         self._stopping = False
         self._sink: Sink | None = None
         self._query_started: datetime | None = None
@@ -58,7 +74,10 @@ class Attempt:
     def run(self) -> Report:
         """Run to the end. An exception that a signal handler raises passes through; then call `stop`."""
         later.start(threading.Thread(target=self._work, name="query", daemon=True))
-        self._done.wait()
+        # Not one long wait: the kernel may hand a signal to a thread that is just being made. Its handler runs in this
+        # thread all the same, but nothing wakes it for that.
+        while not self._done.wait(SIGNAL_SECONDS):
+            pass
         return self._report or self._failed(JobError(Failure.INTERNAL_ERROR, "the attempt ended without a report"))
 
     def stop(self, why: str) -> Report:
@@ -66,6 +85,8 @@ class Attempt:
         with self._gate:
             self._stopping = True
             committing = self._tracker.phase in (Phase.COMMITTING, Phase.PUBLISHING)
+        if not self._done.is_set():
+            self._foretell(self._lost(why))
         if committing:
             self._tracker.log(f"{why}: finishing the commit")
             self._done.wait(COMMIT_SECONDS)
@@ -74,7 +95,10 @@ class Attempt:
             self._withdraw(self._sink.abort)
         if self._report is not None and self._done.is_set():
             return self._report
-        return self._failed(JobError(Failure.WORKER_LOST, f"{why} {_MOMENTS.get(self._tracker.phase, _UNCOMMITTED)}"))
+        return self._failed(self._lost(why))
+
+    def _lost(self, why: str) -> JobError:
+        return JobError(Failure.WORKER_LOST, f"{why} {_MOMENTS.get(self._tracker.phase, _UNCOMMITTED)}")
 
     def _withdraw(self, abort: Callable[[], None]) -> None:
         def quietly() -> None:
@@ -93,6 +117,7 @@ class Attempt:
             self._report = self._steps()
         except BaseException as exc:  # a panic of Polars is no Exception, and every end has its report
             error = self._classified(exc)
+            self._foretell(error)
             if self._sink is not None and not self._stopping:
                 self._withdraw(self._sink.abort)
             self._report = self._failed(error)
@@ -107,7 +132,7 @@ class Attempt:
         query = queries.prepare(plan)
         engine = None if asking else engines.find(plan.engine)
         identity = Identity(plan.job.uid, plan.attempt, self._rank, plan.replicas)
-        sink = self._sink = Sink(plan, identity, on_progress=tracker.wrote, hook=self._reached)
+        sink = self._sink = Sink(plan, identity, on_progress=tracker.wrote, on_fault=self._foretell, hook=self._reached)
         opened = checks.open(sink)
         if opened.committed:
             return self._already(opened.committed, checks.status if asking else None)
@@ -185,8 +210,12 @@ class Attempt:
         )
 
     def _failed(self, error: JobError) -> Report:
+        report = self._failure(error)
+        self._tracker.log(f"failed: {error.failure.value}: {report.message}")
+        return report
+
+    def _failure(self, error: JobError) -> Report:
         message = "\n".join(redact(line) if line.strip() else line for line in error.message.splitlines())
-        self._tracker.log(f"failed: {error.failure.value}: {message}")
         return Report(
             failure=error.failure,
             message=message,
@@ -194,3 +223,10 @@ class Attempt:
             query_started=self._query_started,
             finished=datetime.now(UTC),
         )
+
+    def _foretell(self, error: JobError) -> None:
+        with self._gate:
+            tell, self._on_fault = self._on_fault, None
+            if tell is not None:
+                with contextlib.suppress(OSError):  # the report at the end is what matters
+                    tell(self._failure(error))

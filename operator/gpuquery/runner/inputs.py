@@ -25,7 +25,7 @@ THREADS = 8
 MAX_COMPARED = 1000
 """Files whose schemas are compared to find the two that clash."""
 MAX_COLUMNS_SHOWN = 20
-_NOTHING = ("expanded paths were empty", "no such file or directory", "not found")
+_NOTHING = ("expanded paths were empty", "expected at least 1 source", "no such file or directory", "not found")
 _CLASHES = (
     "extra column in file outside of expected schema", "data type mismatch for column", "did not find column",
     "schema names differ", "schema lengths differ", "cannot parse",
@@ -51,8 +51,11 @@ def open_all(inputs: Sequence[Input], store: StoreAccess) -> dict[str, pl.LazyFr
         return dict(zip((item.name for item in inputs), threads.map(opened, inputs), strict=True))
 
 
-def scan(item: Input, source: str, store: StoreAccess) -> pl.LazyFrame:
-    """Return the lazy frame of one input, or of one of its files; reads nothing yet."""
+def scan(item: Input, source: str, store: StoreAccess, *, file_column: str | None = None) -> pl.LazyFrame:
+    """Return the lazy frame of one input, or of one of its files; reads nothing yet.
+
+    `file_column` adds a column with the path of each row's file, to parquet only.
+    """
     options = polars_options(store, item.uri) or None
     # A path of this machine goes without its scheme: some releases' GPU engines read no file:// URI.
     source = source.removeprefix("file://")
@@ -72,7 +75,12 @@ def scan(item: Input, source: str, store: StoreAccess) -> pl.LazyFrame:
             _no_hive(item)
             return pl.scan_ndjson(source, storage_options=options)
         case _:
-            return pl.scan_parquet(source, hive_partitioning=bool(item.hive_partitioned), storage_options=options)
+            return pl.scan_parquet(
+                source,
+                hive_partitioning=bool(item.hive_partitioned),
+                include_file_paths=file_column,
+                storage_options=options,
+            )
 
 
 def explained(exc: BaseException, item: Input, store: StoreAccess) -> JobError:

@@ -1,17 +1,19 @@
 """The query process: reads the plan, runs the attempt, leaves a report.
 
 It is a child of the supervisor: a crash, an abort in native code or the kernel's OOM killer takes this process and
-leaves one that can say so.
+leaves one that can say so. What is known of a fault by then is in the report's file already: each line there is a
+report, and the last one counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -33,18 +35,24 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the plan; exit code 0 if it was committed or its preflight passed, else 1."""
     parser = argparse.ArgumentParser(prog="gpuquery.runner.query", description=__doc__)
     parser.add_argument("--plan", type=Path, required=True, help="the plan, a JSON file")
-    parser.add_argument("--report", type=Path, required=True, help="file for the report")
+    parser.add_argument("--report", type=Path, required=True, help="file for the reports; the last one counts")
     parser.add_argument("--progress-fd", type=int, help="descriptor for progress, one JSON line each")
     args = parser.parse_args(argv)
-    report = _run(args.plan, args.progress_fd)
-    args.report.write_text(report.to_line())
+    faulthandler.enable()  # a crash in native code shows its stacks in the log
+
+    def tell(report: Report) -> None:
+        with args.report.open("a") as file:
+            file.write(report.to_line() + "\n")
+
+    report = _run(args.plan, args.progress_fd, on_fault=tell)
+    tell(report)
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of Polars and of the query itself may still be busy after a stop; nothing is left to wait for.
     os._exit(0 if report.succeeded else 1)
 
 
-def _run(path: Path, progress_fd: int | None) -> Report:
+def _run(path: Path, progress_fd: int | None, *, on_fault: Callable[[Report], None] | None = None) -> Report:
     def tell(progress: Progress) -> None:
         if progress_fd is not None:
             line = progress.model_dump_json(by_alias=True).encode() + b"\n"
@@ -54,7 +62,8 @@ def _run(path: Path, progress_fd: int | None) -> Report:
     attempt = None
     try:
         signal.signal(signal.SIGTERM, _stop)
-        attempt = Attempt(plans.load(path), Tracker(tell), rank=int(os.environ.get("JOB_COMPLETION_INDEX") or 0))
+        rank = int(os.environ.get("JOB_COMPLETION_INDEX") or 0)
+        attempt = Attempt(plans.load(path), Tracker(tell), rank=rank, on_fault=on_fault)
         report = attempt.run()
         # Now that it has ended, an order to stop must not cost its report.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -25,13 +25,17 @@ _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _WAY_OUT = "write it as parquet, or use engine: cpu"
 
 
-def check(plan: Plan) -> tuple[str, ...]:
-    """Check every input of a plan of a GPU engine; raises JobError that names them. Returns warnings.
+def check_formats(plan: Plan) -> None:
+    """Raise JobError(InvalidInput) that names each input that no GPU engine reads; looks at nothing but the plan."""
+    if problems := [text for item in plan.inputs if (text := _unreadable(item))]:
+        raise JobError(Failure.INVALID_INPUT, "\n".join(problems))
+
+
+def check_access(plan: Plan) -> tuple[str, ...]:
+    """Raise StorageAuth if KvikIO could not be given what it needs to reach the inputs; returns warnings.
 
     Resolves credentials, which may ask a cloud's token service, and reads no data.
     """
-    if problems := [text for item in plan.inputs if (text := _unreadable(item))]:
-        raise JobError(Failure.INVALID_INPUT, "\n".join(problems))
     if not any(storage.locate(item.uri).is_s3 for item in plan.inputs):
         return ()
     _, warnings = variables(plan.store)

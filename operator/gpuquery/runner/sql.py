@@ -163,7 +163,7 @@ def _check_list(node: exp.Placeholder, value: Value, where: str) -> None:
 
 def _literal(node: exp.Placeholder, value: Value, where: str) -> str:
     if value.is_list:
-        items = ", ".join(_scalar(item) for item in value.python)
+        items = ", ".join(_item(item) for item in value.python)
         return f"({items})" if node.arg_key == "field" else items
     if isinstance(value.python, dt.datetime) and value.python.tzinfo is not None:
         raise invalid(
@@ -171,6 +171,11 @@ def _literal(node: exp.Placeholder, value: Value, where: str) -> str:
             "write it without, in the time zone of the column"
         )
     return _scalar(value.python)
+
+
+def _item(value: object) -> str:
+    """One value of a list. Polars before 1.40 takes no parentheses there, and between commas a sign needs none."""
+    return str(value) if type(value) is int and value > -(2**63) else _scalar(value)
 
 
 def _scalar(value: object) -> str:

@@ -27,6 +27,13 @@ from gpuquery.runner import oom
 
 GRACE_SECONDS = 22
 """From SIGTERM to SIGKILL of the query process; the kubelet kills the pod after 30."""
+ALLOCATOR = "_RJEM_MALLOC_CONF"
+"""Variable that Polars hands its memory allocator."""
+SAFE_PAGES = "muzzy_decay_ms:0"
+"""No memory is given back by MADV_FREE, as Polars would have it: with NUMA balancing and at a container's memory limit,
+kernels of RHEL 9 can lose what is written to such memory later, so that results change silently or the process crashes
+(pola-rs/polars#29061). It is the allocator's own default."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,9 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, child.stop)
     signal.signal(signal.SIGALRM, child.kill)
+    # The kernel may hand a signal to a thread that is just being made, and nothing would wake this one to handle it. So
+    # the threads that answer, and those that they make, take none.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     _answer(child, args.port)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     status = child.wait()
-    line = child.report() or _obituary(child, status, oom.kills() > kills)
+    line = child.report()
+    if not line:
+        line = _obituary(child, status, oom.kills() > kills)
+    elif status < 0:
+        _log(f"the query process died of {_name(status)} after it had told how it ends")
     try:
         args.termination_log.write_text(line)
     except OSError as exc:
@@ -80,6 +95,7 @@ class Child:
                 sys.executable, "-m", "gpuquery.runner.query", "--plan", str(plan),
                 "--report", f"/proc/self/fd/{report}", "--progress-fd", str(write_end),
             ],
+            env={**os.environ, ALLOCATOR: ",".join(filter(None, [SAFE_PAGES, os.environ.get(ALLOCATOR)]))},
             pass_fds=(report, write_end),
             process_group=0,
         )  # fmt: skip
@@ -111,9 +127,10 @@ class Child:
                 return self.process.returncode
 
     def report(self) -> str:
-        """Return the report it has left; empty if there is none."""
+        """Return the last report that it has left whole; empty if there is none."""
         size = os.fstat(self.report_fd).st_size
-        return os.pread(self.report_fd, size, 0).decode(errors="replace")
+        *lines, _ = os.pread(self.report_fd, size, 0).decode(errors="replace").split("\n")
+        return lines[-1] if lines else ""
 
 
 def _answer(child: Child, port: int) -> None:
@@ -151,10 +168,13 @@ def _obituary(child: Child, status: int, oom_killed: bool) -> str:
         failure = Failure.WORKER_LOST
         message = f"stopped by SIGTERM before the result was committed{' and killed' if child.killed else ''}"
     else:
-        name = signal.Signals(-status).name
-        failure, message = Failure.WORKER_LOST, f"the query process died of signal {-status} ({name})"
+        failure, message = Failure.WORKER_LOST, f"the query process died of {_name(status)}"
     _log(f"failed: {failure.value}: {message}")
     return Report(failure=failure, message=message, finished=datetime.now(UTC)).to_line()
+
+
+def _name(status: int) -> str:
+    return f"signal {-status} ({signal.Signals(-status).name})"
 
 
 def _log(line: str) -> None:

@@ -21,6 +21,7 @@ from gpuquery.runner import inputs, reader_rules
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.preflight import contracts, files, release, sizes, translate
 from gpuquery.runner.preflight.later import Later
+from gpuquery.runner.sink.faults import redact
 from gpuquery.runner.sink.sink import Sink
 
 
@@ -36,24 +37,30 @@ class Checks:
     """The checks of one attempt, or of its preflight."""
 
     def __init__(self, plan: Plan, *, lenient: bool = False) -> None:
-        """Raise JobError(ReleaseMismatch, InvalidPlan or SchemaMismatch) for what is wrong without a look at any data.
+        """Raise JobError (ReleaseMismatch, InvalidPlan, ...) for what is wrong without a look at any data.
 
         `lenient` is for a machine that will not run the query itself: it need not hold the release.
         """
         self._skipped = ""
         try:
             here = release.check(plan)
-        except JobError as error:
+        except JobError:
             if not lenient:
                 raise
             here = release.installed()
-            self._skipped = f"whether the GPU engine can run the query was not checked on this machine: {error.message}"
+            self._skipped = (
+                f"whether the GPU engine can run the query was not checked: this machine has {here.described}, and the "
+                f"job needs RAPIDS {plan.release}; do it where requirements/releases/{plan.release}-cu12.txt is "
+                "installed"
+            )
         self._gpu = plan.engine in release.GPU_ENGINES
         self._translates = self._gpu and not self._skipped
         self._plan = plan.model_copy(update={"release": here.release}) if self._translates else plan
         self.status = PreflightStatus(release=(here.release if self._gpu else None), polars=here.polars)
         """What is known so far."""
         contracts.check_types(plan.inputs)
+        if self._gpu:
+            reader_rules.check_formats(plan)
         self._loading = Later(translate.load) if self._translates else None
         self._contract: Later[None] | None = None
         self._reader: Later[tuple[str, ...]] | None = None
@@ -66,9 +73,9 @@ class Checks:
             return Opened({}, committed)
         frames = opening.result()
         contracts.check(plan.inputs, frames)
-        self._contract = Later(lambda: contracts.check_nulls(plan.inputs, frames, plan.store))
+        self._contract = Later(lambda: contracts.check_nulls(plan.inputs, plan.store))
         if self._gpu:
-            self._reader = Later(lambda: reader_rules.check(plan))
+            self._reader = Later(lambda: reader_rules.check_access(plan))
         return Opened(frames)
 
     def judge(self, frame: pl.LazyFrame, warnings: tuple[str, ...]) -> PreflightStatus:
@@ -88,10 +95,11 @@ class Checks:
         status = sizing.result() if sizing else self.status
         skipped = (self._skipped,) if self._skipped else ()
         unchecked = tuple(f"not checked: {part}" for part in found.unchecked)
+        told = (*warnings, *skipped, *noted, *found.remarks, *unchecked)
         self.status = status.model_copy(
             update={
-                "fallbacks": found.fallbacks,
-                "warnings": (*warnings, *skipped, *noted, *found.remarks, *unchecked),
+                "fallbacks": tuple(redact(part) for part in found.fallbacks),
+                "warnings": tuple(redact(text) for text in told),
             }
         )
         return self.status
@@ -103,4 +111,4 @@ class Checks:
                 self._loading.result()
             except Exception as exc:  # a driver's library that a machine without GPU does not have
                 return translate.Translation(unchecked=(f"cudf-polars cannot be imported here: {exc}",))
-        return translate.check(plan, frame, lambda paths: files.sampled_bytes(paths, plan.store))
+        return translate.check(plan, frame, lambda paths: files.stored_bytes(paths, plan.store))

@@ -13,15 +13,13 @@ import polars as pl
 
 from gpuquery.api.contract import Contract, ExtraColumns
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import Input, InputFormat
+from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.preflight import dtypes
+from gpuquery.runner.preflight import dtypes, nulls
 from gpuquery.runner.sink.faults import classify
-from gpuquery.runner.storage import polars_options
 
 MAX_SHOWN = 20
-_FILE = "gpuquery file"
 
 
 def check(inputs: Sequence[Input], frames: Mapping[str, pl.LazyFrame]) -> None:
@@ -29,9 +27,9 @@ def check(inputs: Sequence[Input], frames: Mapping[str, pl.LazyFrame]) -> None:
     _raise([(i, differences(i.contract, frames[i.name].collect_schema())) for i in inputs if i.contract])
 
 
-def check_nulls(inputs: Sequence[Input], frames: Mapping[str, pl.LazyFrame], store: StoreAccess) -> None:
-    """Raise JobError(SchemaMismatch) that names each column that holds nulls and must not; reads those columns."""
-    _raise([(i, nulls(i, frames[i.name], store)) for i in inputs])
+def check_nulls(inputs: Sequence[Input], store: StoreAccess) -> None:
+    """Raise JobError(SchemaMismatch) that names each column that holds nulls and must not."""
+    _raise([(item, _nulls(item, store)) for item in inputs])
 
 
 def _raise(found: Sequence[tuple[Input, Sequence[str]]]) -> None:
@@ -74,35 +72,21 @@ def differences(contract: Contract, schema: Mapping[str, pl.DataType]) -> list[s
     return found
 
 
-def nulls(item: Input, frame: pl.LazyFrame, store: StoreAccess) -> list[str]:
+def _nulls(item: Input, store: StoreAccess) -> list[str]:
     """One phrase for each column that holds nulls and must not, with the first file that has one."""
     columns = [name for name, column in item.contract.columns.items() if not column.nullable] if item.contract else []
     if not columns:
         return []
     try:
-        counts = frame.select(pl.col(columns).null_count()).collect(engine="streaming").row(0, named=True)
-        return [
-            f'column "{name}" has {count:,} null{"s" if count > 1 else ""}{_where(item, name, store)}: wanted none'
-            for name, count in counts.items()
-            if count
-        ]
+        found = nulls.count(item, columns, store)
+    except JobError:
+        raise
     except (Exception, pl.exceptions.PanicException) as exc:
         doing = f'counting the nulls of input "{item.name}" ({item.uri})'
         raise classify(exc, doing, default=Failure.INVALID_INPUT) from None
-
-
-def _where(item: Input, column: str, store: StoreAccess) -> str:
-    """Name the first file with a null in the column; nothing where that cannot be told."""
-    if item.format is not InputFormat.PARQUET:
-        return ""
-    try:
-        scan = pl.scan_parquet(
-            item.uri,
-            hive_partitioning=bool(item.hive_partitioned),
-            include_file_paths=_FILE,
-            storage_options=polars_options(store, item.uri) or None,
-        )
-        found = scan.filter(pl.col(column).is_null()).select(_FILE).head(1).collect(engine="streaming")
-        return f" (first in {found.item()})" if found.height else ""
-    except (Exception, pl.exceptions.PanicException):
-        return ""
+    phrases = []
+    for name, of_column in found.items():
+        where = f" (first in {of_column.file})" if of_column.file else ""
+        many = "a null" if of_column.count == 1 else f"{of_column.count:,} nulls"
+        phrases.append(f'column "{name}" has {many}{where}: wanted none')
+    return phrases

@@ -39,7 +39,7 @@ def parse(text: str) -> Any:
         return _type(ast.parse(text.strip(), mode="eval").body)
     except UnknownTypeError:
         raise
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, pl.exceptions.PolarsError):
+    except (SyntaxError, ValueError, TypeError, LookupError, RecursionError, MemoryError, pl.exceptions.PolarsError):
         raise UnknownTypeError(f"is no type of Polars: write one such as {EXAMPLES}") from None
 
 
@@ -83,7 +83,7 @@ def _made(name: str, given: list[ast.expr], named: Mapping[str, ast.expr]) -> An
             return kind(_type(_one(given, named, "inner")))
         case "Array":
             inner, size = given[0] if given else named["inner"], [*given[1:], *named.values()][-1]
-            return kind(_type(inner), _value(size))
+            return kind(_type(inner), _shape(size))
         case "Struct":
             fields = _one(given, named, "fields")
             if isinstance(fields, ast.Dict):
@@ -94,8 +94,7 @@ def _made(name: str, given: list[ast.expr], named: Mapping[str, ast.expr]) -> An
             zone = [*given[1:], *(v for k, v in named.items() if k == "time_zone")]
             return kind(unit, _value(zone[0])) if zone and name == "Datetime" else kind(unit)
         case "Decimal":
-            numbers = [_value(v) for v in (*given, *named.values())]
-            return kind(*numbers)
+            return kind(*(_number(v) for v in (*given, *named.values())))
         case "Enum":
             return kind(_value(_one(given, named, "categories")))
         case "Categorical":
@@ -110,6 +109,17 @@ def _one(given: list[ast.expr], named: Mapping[str, ast.expr], name: str) -> ast
 
 def _value(node: ast.expr) -> Any:
     return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+def _number(node: ast.expr) -> int:
+    value = _value(node)
+    if type(value) is not int:
+        raise ValueError
+    return value
+
+
+def _shape(node: ast.expr) -> int | tuple[int, ...]:
+    return tuple(_number(n) for n in node.elts) if isinstance(node, ast.Tuple) else _number(node)
 
 
 def _key(node: ast.expr | None) -> str:

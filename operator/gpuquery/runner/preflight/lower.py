@@ -145,7 +145,9 @@ def fallback(node: Any, text: str) -> str:
         for item in getattr(node, attribute, None) or ():
             value = getattr(item, "value", None)
             if value is not None and not _pointwise(value):
-                found.append(f'"{item.name}" = {words.gpu_expression(value)}')
+                name = words.shown(str(item.name))
+                text = words.gpu_expression(value)
+                found.append(f'"{name}" = {text}' if name else text)
     why = ", ".join(found[:MAX_SHOWN]) or words.why_one_partition(text)
     return f"{words.step(node)}: {why}" if why else words.step(node)
 

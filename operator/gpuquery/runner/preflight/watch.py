@@ -10,7 +10,7 @@ The class is made here at run time: cudf-polars is there only in a GPU image, an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -56,10 +56,11 @@ def needs_gpu(exc: BaseException) -> bool:
 class Notes:
     """What was refused so far, and where the translation is."""
 
-    def __init__(self, plan: Any, inputs: Mapping[str, str]) -> None:
-        """`inputs` gives the name of an input by the beginning of its files' paths."""
+    def __init__(self, plan: Any, inputs: Mapping[str, str], hive: Sequence[str] = ()) -> None:
+        """`inputs` names an input by the beginning of its files' paths; `hive` are those in key=value folders."""
         self._plan = plan
         self._inputs = inputs
+        self._hive = hive
         self._owned: list[BaseException] = []
         self._nodes: list[Any] = []
         self._expressions: list[list[int]] = []
@@ -82,7 +83,12 @@ class Notes:
             grouping = type(self._nodes[-1]).__name__ in ("GroupBy", "Rolling")
             column, text = (_named_expression(exc.__traceback__) if grouping else None) or ("", "")
             what = words.said(exc, expression=text)
-            self._found.append(Finding(self._step(), what, column, text, needs_gpu(exc)))
+            # Some releases look for a filter's parts before they translate it.
+            within = bool(text) or str(exc) == words.PYTHON_FUNCTION
+            step = self._step(within)
+            if not step and what == words.HIVE:  # Polars does not show such a scan at all
+                step = "reading input " + " or ".join(f'"{name}"' for name in self._hive)
+            self._found.append(Finding(step, what, column, text, needs_gpu(exc)))
         self._nodes.pop()
         self._expressions.pop()
 
@@ -102,7 +108,7 @@ class Notes:
                 Finding(
                     self._step(within=True),
                     words.said(exc, expression=text),
-                    names.get(stack[0], ""),
+                    words.shown(names.get(stack[0], "")),
                     text,
                     needs_gpu(exc),
                 )
@@ -200,7 +206,7 @@ def _named_expression(trace: TracebackType | None) -> tuple[str, str] | None:
     for frame_locals in reversed(list(_locals(trace))):
         for value in frame_locals.values():
             if type(value).__name__ == "NamedExpr" and type(value).__module__.startswith("cudf_polars"):
-                return str(value.name), words.gpu_expression(value.value)
+                return words.shown(str(value.name)), words.gpu_expression(value.value)
     return None
 
 

@@ -11,6 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 MAX_TEXT = 80
+PYTHON_FUNCTION = "anonymousfunction"
+"""What Polars calls `map_elements` and `map_batches` of an expression when it cannot show them."""
+HIVE = (
+    "the GPU reader does not make columns of key=value folders: set hivePartitioned: false if the files hold the "
+    "columns that are needed"
+)
 _STEPS = {
     "Select": "the selection",
     "HStack": "the selection",
@@ -166,17 +172,14 @@ def said(exc: BaseException, *, expression: str = "") -> str:
     `expression` is what the sentence is about, if that is known: it need not be said again.
     """
     text = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-    if text == "anonymousfunction":
+    if text == PYTHON_FUNCTION:
         return "a Python function (map_elements, map_batches) runs on the CPU only: write it with Polars' expressions"
     if text == "opaque python mapfunction":
         return "a Python function over the whole table runs on the CPU only: write it with Polars' expressions"
     if text.startswith("apply inside GroupBy"):
         return "a Python function over groups (map_groups) runs on the CPU only: write it with Polars' expressions"
     if re.search(r"hive.?partition", text, re.I):
-        return (
-            "the GPU reader does not make columns of key=value folders: set hivePartitioned: false if the files hold "
-            "the columns that are needed"
-        )
+        return HIVE
     if found := re.search(r"dtype=(.+) conversion not supported", text):
         return f"type {found[1]} not supported: cast it in the query"
     if expression and _PLAIN.search(text):
@@ -193,8 +196,14 @@ def why_one_partition(text: str) -> str:
     return "" if _PARTITIONS.search(text) else shortened(text, 120)
 
 
+def shown(name: str) -> str:
+    """Return a column's name, or nothing for one that a library has made up."""
+    return "" if re.fullmatch(r"_+\d+|__POLARS_\w+", name) else name
+
+
 def shortened(text: str, most: int = MAX_TEXT) -> str:
-    """Cut a text."""
+    """Cut a text, and leave out names that Polars has made up."""
+    text = re.sub(r"__POLARS_\w+", "...", text)
     return text if len(text) <= most else text[: most - 4] + " ..."
 
 

@@ -39,7 +39,7 @@ from gpuquery.runner.sink.record import Column, CommitRecord, PendingSet, Staged
 from gpuquery.runner.sink.s3 import S3Store
 from gpuquery.runner.sink.store import DATA, STAGING, Store
 from gpuquery.runner.sink.sweep import LEASE_SECONDS, lease_key, sweep, sweep_finished
-from gpuquery.runner.sink.upload import Progress, Uploads
+from gpuquery.runner.sink.upload import OnFault, Progress, Uploads
 
 if TYPE_CHECKING:
     from polars.io.partition import FileProviderArgs
@@ -65,11 +65,18 @@ class Sink:
     """The output of one rank of one attempt."""
 
     def __init__(
-        self, plan: Plan, identity: Identity, *, on_progress: Progress | None = None, hook: Hook = no_hook
+        self,
+        plan: Plan,
+        identity: Identity,
+        *,
+        on_progress: Progress | None = None,
+        on_fault: OnFault | None = None,
+        hook: Hook = no_hook,
     ) -> None:
         """`on_progress(files, rows, bytes)` gets running totals, from any thread; it must not block.
 
-        `hook` is called between the steps of the commit, from any thread.
+        `on_fault` gets the first fault of a `write` at once, from any thread: Polars takes its time to let go of a
+        query that has failed. `hook` is called between the steps of the commit, from any thread.
         """
         self._output = plan.output
         self._identity = identity
@@ -79,7 +86,7 @@ class Sink:
         self._store, self._hurried = self._stores(plan)
         self._committer = Committer(self._store, self._job, identity.attempt, plan.output.mode, hook)
         self._on_progress = on_progress
-        self._uploads = Uploads(self._store, stop=self._stop, on_progress=self._progress)
+        self._uploads = Uploads(self._store, stop=self._stop, on_progress=self._progress, on_fault=on_fault)
         self._columns: tuple[Column, ...] = ()
         self._table_order: list[str] = []
         self._staged: PendingSet | None = None

@@ -35,6 +35,7 @@ HOLD_LEAST, HOLD_MOST, HOLD_SHARE = 1 * MIB, 8 * MIB, 8
 """How much of a file's end is held back, so that its metadata is at hand when the row count is wanted."""
 
 Progress = Callable[[int, int, int], None]
+OnFault = Callable[[JobError], None]
 
 
 @dataclass
@@ -44,7 +45,7 @@ class _File:
     path: str
     values: Mapping[str, str | None]
     piece: int
-    chunks: deque[bytes] = field(default_factory=deque)
+    chunks: deque[memoryview] = field(default_factory=deque)
     held: int = 0
     sent: int = 0
     pieces: list[Future[str]] = field(default_factory=list)
@@ -58,13 +59,21 @@ class _File:
 class Uploads:
     """All uploads of one rank. `open` and what it returns may be used from many threads."""
 
-    def __init__(self, store: Store, *, stop: threading.Event, on_progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        stop: threading.Event,
+        on_progress: Progress | None = None,
+        on_fault: OnFault | None = None,
+    ) -> None:
         self._store = store
         self._stop = stop
         self._on_progress = on_progress
+        self._on_fault = on_fault
         self._pool = ThreadPoolExecutor(THREADS, "upload")
         self._room = threading.BoundedSemaphore(UNDER_WAY)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may close a file anywhere
         self._files: list[_File] = []
         self._open = 0
         self._totals = [0, 0, 0]
@@ -129,7 +138,7 @@ class Uploads:
             if file.sealed:
                 self.fail(JobError(Failure.INTERNAL_ERROR, f"{file.path} was written to after its end"))
                 self.check()
-            file.chunks.append(data)
+            file.chunks.append(memoryview(data))
             file.held += len(data)
             hold = min(HOLD_MOST, max(HOLD_LEAST, file.sent // HOLD_SHARE))
             while file.held >= file.piece + hold:
@@ -152,7 +161,10 @@ class Uploads:
         if fault is not exc:
             fault.__cause__ = exc
         with self._lock:
+            first = self._fault is None
             self._fault = self._fault or fault
+        if first and self._on_fault is not None and not self._stop.is_set():
+            self._on_fault(fault)
 
     def check(self) -> None:
         """Raise the first fault, or that the attempt was told to stop: what Polars makes of it later says less."""
@@ -248,7 +260,11 @@ class DeferredFile(io.RawIOBase):
 
 
 def _take(file: _File, size: int) -> bytes:
-    """Take exactly `size` bytes off the front: equal pieces, as some S3 servers demand."""
+    """Take exactly `size` bytes off the front: equal pieces, as some S3 servers demand.
+
+    Views, so that what is left of a chunk is not copied for every piece that is cut from it: a chunk may be the whole
+    result of a query.
+    """
     taken, left = [], size
     while left:
         chunk = file.chunks.popleft()
@@ -258,7 +274,7 @@ def _take(file: _File, size: int) -> bytes:
         taken.append(chunk)
         left -= len(chunk)
     file.held -= size
-    return taken[0] if len(taken) == 1 else b"".join(taken)
+    return b"".join(taken)
 
 
 def _wait(piece: Future[str], seconds: float) -> None:

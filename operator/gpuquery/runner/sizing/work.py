@@ -18,7 +18,7 @@ from gpuquery.runner.sizing.reads import Node, Schema
 
 SORT = 3.0
 DISTINCT = 6.0
-GROUP_BY = 4.0
+GROUP_BY = 4.5
 """Of the bytes of the groups, if each row were a group."""
 JOIN = 1.5
 """Of both sides."""

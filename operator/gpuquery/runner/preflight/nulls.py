@@ -1,0 +1,108 @@
+"""Nulls in columns that must not have any: from the footers of parquet files, which hold a count for each row group.
+
+Where a file's footer has no such count (statistics were left out, a nested column, a column of key=value folders, CSV),
+the column is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from gpuquery.api.spec import Input, InputFormat
+from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner import inputs
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.sink.footer import NotParquetError, metadata_size
+from gpuquery.runner.sizing import fetch, footers
+from gpuquery.runner.sizing.fetch import Part
+from gpuquery.runner.sizing.footers import TAIL, Footer
+
+_FILE = "gpuquery file"
+
+
+@dataclass(frozen=True)
+class Nulls:
+    """Nulls of one column."""
+
+    count: int
+    file: str = ""
+    """The first file that has one, if that can be told."""
+
+
+def count(item: Input, columns: Sequence[str], store: StoreAccess) -> dict[str, Nulls]:
+    """Count the nulls of columns; those without any are left out. Raises JobError or what Polars raises."""
+    told: Mapping[str, Nulls | None] = {}
+    if item.format is InputFormat.PARQUET:
+        told = _by_footers(item, columns, store)
+    counts = {name: nulls for name in columns if (nulls := told.get(name)) is not None}
+    if unknown := [name for name in columns if name not in counts]:
+        counts |= _by_reading(item, unknown, store)
+    return {name: counts[name] for name in columns if counts[name].count}
+
+
+def _by_footers(item: Input, columns: Sequence[str], store: StoreAccess) -> dict[str, Nulls | None]:
+    """Nulls by column, None for a column that some file says nothing of."""
+    paths = inputs.files(item, store)
+    if not paths:
+        return {}
+    files = fetch.files(paths[0], store)
+    sizes = files.sizes(paths)
+    found: dict[str, dict[str, int | None]] = {}
+    long: list[Part] = []
+
+    def take(part: Part, tail: bytes) -> None:
+        try:
+            meta = footers.metadata(tail)
+            if meta is None:
+                long.append(Part(part.path, max(0, part.end - metadata_size(tail)), part.end))
+                return
+            footer = footers.parse(meta)
+        except NotParquetError:
+            return  # it is counted as unknown, and reading it says what is wrong
+        found[part.path] = {name: _of_column(footer, name) for name in columns}
+
+    files.read([Part(path, max(0, sizes[path] - TAIL), sizes[path]) for path in paths], take)
+    files.read(long.copy(), take)
+    return {name: _summed(name, paths, found) for name in columns}
+
+
+def _of_column(footer: Footer, column: str) -> int | None:
+    total = 0
+    for group in footer.groups:
+        chunks = group.under(column)
+        # A nested column has a chunk for each leaf, and a null there need not be one of the column.
+        if len(chunks) != 1 or (column,) not in group.chunks or chunks[0].nulls is None:
+            return None
+        total += chunks[0].nulls
+    return total
+
+
+def _summed(column: str, paths: Sequence[str], found: Mapping[str, Mapping[str, int | None]]) -> Nulls | None:
+    total, first = 0, ""
+    for path in paths:
+        nulls = found.get(path, {}).get(column)
+        if nulls is None:
+            return None
+        total += nulls
+        first = first or (path if nulls else "")
+    return Nulls(total, first)
+
+
+def _by_reading(item: Input, columns: Sequence[str], store: StoreAccess) -> dict[str, Nulls]:
+    frame = inputs.scan(item, item.uri, store)
+    counts = frame.select(pl.col(columns).null_count()).collect(engine="streaming").row(0, named=True)
+    return {name: Nulls(nulls, _first_file(item, name, store) if nulls else "") for name, nulls in counts.items()}
+
+
+def _first_file(item: Input, column: str, store: StoreAccess) -> str:
+    if item.format is not InputFormat.PARQUET:
+        return ""
+    try:
+        frame = inputs.scan(item, item.uri, store, file_column=_FILE)
+        found = frame.filter(pl.col(column).is_null()).select(_FILE).head(1).collect(engine="streaming")
+    except (JobError, Exception, pl.exceptions.PanicException):
+        return ""
+    return str(found.item()) if found.height else ""
