@@ -85,9 +85,11 @@ def seen(*attempts: Attempt, **facts: Any) -> Observed:
     return Observed(attempts=attempts, **facts)
 
 
-def step(subject: GpuQueryJob, observed: Observed | None = None, *, seconds: float = 0) -> tuple[GpuQueryJob, Decision]:
+def step(
+    subject: GpuQueryJob, observed: Observed | None = None, *, seconds: float = 0, defaults: Defaults = DEFAULTS
+) -> tuple[GpuQueryJob, Decision]:
     """Decide, and return the job with the status that was decided."""
-    decision = decide(subject, observed or seen(), DEFAULTS, at(seconds))
+    decision = decide(subject, observed or seen(), defaults, at(seconds))
     status = decision.status or subject.status
     stored = GpuQueryJobStatus.model_validate_json(status.model_dump_json(by_alias=True, exclude_none=True))
     return subject.model_copy(update={"status": stored}), decision

@@ -103,7 +103,7 @@ def test_once_it_has_passed_one_write_tells_the_result_and_the_attempt_is_asked_
     assert labels(decision, LABEL_ATTEMPT) == {"1"} and decision.drop == (1,), "its pod goes at once"
     assert subject.status.preflight == FOUND
     assert told(subject, "Preflight") == ("True", Reason.PASSED)
-    assert "12 files, 6,000,000 rows: 893 MB in memory, 1.20 GB at work" in condition(subject, "Preflight").message
+    assert "12 files, 6,000,000 rows: 893 MB in memory, 1.2 GB at work" in condition(subject, "Preflight").message
     assert subject.status.plan and subject.status.attempt == 1 and subject.status.state == "Starting"
     run = subject.status.preflight_run
     assert run and (run.id, run.ended, run.exit_code, run.node) == (1, at(3), 0, "node-1")

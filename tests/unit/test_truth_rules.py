@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +83,9 @@ specs = st.fixed_dictionaries(
 checked_specs = st.one_of(
     st.builds(lambda spec: {**spec, "preflight": "always"}, specs),
     st.builds(lambda spec: {**spec, "dryRun": True}, specs),
+    st.builds(
+        lambda spec: {**spec, "engine": "rapidsmpf", "runtime": {"release": "26.10", "image": "gpu:test"}}, specs
+    ),
 )
 
 
@@ -164,6 +169,8 @@ def test_they_hold_with_a_preflight_and_no_attempt_comes_before_it_has_passed(
         promises(before, subject, decision, (*alive, *checking))
         passed, was = subject.status.preflight, find(before.status.conditions, ConditionType.PREFLIGHT)
         told = find(subject.status.conditions, ConditionType.PREFLIGHT)
+        if "nvidia.com/gpu" in json.dumps(decision.apply):
+            assert passed is not None, "no GPU before"
         if asked_for(decision, LABEL_ATTEMPT):
             assert passed is not None and is_true(subject.status.conditions, ConditionType.PREFLIGHT), "not before"
             assert "dryRun" not in spec, "a dry run asks for no pods but the preflight's"

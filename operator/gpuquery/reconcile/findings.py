@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gpuquery.api.status import PreflightStatus
-
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+from gpuquery.plan.guide import amount
 
 
 def summary(found: PreflightStatus) -> str:
@@ -25,12 +24,3 @@ def _sizes(found: PreflightStatus) -> str:
     rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
     basis = f" ({found.basis})" if found.basis else ""
     return f"{files}, {rows}: {amount(found.input_bytes)} in memory, {amount(found.peak_bytes)} at work{basis}"
-
-
-def amount(size: int) -> str:
-    """Return a number of bytes for people: three digits and a decimal unit."""
-    value, unit = float(size), 0
-    while value >= 999.5 and unit + 1 < len(UNITS):
-        value, unit = value / 1000, unit + 1
-    digits = 0 if unit == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} {UNITS[unit]}"
