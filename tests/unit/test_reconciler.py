@@ -39,7 +39,8 @@ def operator(client: RecordingClient, reading: Reading | None = None, *, default
     """A freshly started operator: it remembers nothing."""
     queue: WorkQueue[Key] = WorkQueue()
     metrics = Metrics(client, queue)
-    return Reconciler(client=client, reader=NoProgress(reading), defaults=defaults, metrics=metrics)
+    reader = NoProgress(reading)
+    return Reconciler(client=client, reader=reader, defaults=defaults, metrics=metrics, clock=lambda: NOW)
 
 
 def current(client: RecordingClient) -> GpuQueryJob:

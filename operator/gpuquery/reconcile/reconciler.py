@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,11 @@ Key = tuple[str, str]
 """Namespace and name of a job."""
 
 
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(tz=UTC)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reconciler:
     """Everything that a look at a job needs."""
@@ -42,6 +48,7 @@ class Reconciler:
     defaults: Defaults
     metrics: Metrics
     instance: str = "gpuquery-operator"
+    clock: Callable[[], datetime] = utc_now
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at a job and do what has to be done; returns after how many seconds to look again."""
@@ -54,7 +61,7 @@ class Reconciler:
         job = await self._read(raw)
         if job is None:
             return None
-        now = datetime.now(tz=UTC)
+        now = self.clock()
         observed, defaults = await self._look(job)
         decision = decide(job, observed, defaults, now)
         refusal = await create(self.client, decision.apply) if decision.apply else None
@@ -91,7 +98,7 @@ class Reconciler:
             spec = {"query": {"sql": "-"}, "output": {"uri": "s3://unknown"}}
             job = GpuQueryJob.model_validate({"metadata": raw["metadata"], "spec": spec})
             fault = Fault(Failure.INVALID_INPUT, f"{where}: {first['msg']}")
-            now = datetime.now(tz=UTC).replace(microsecond=0)
+            now = self.clock().replace(microsecond=0)
             rejected = derive(job, Account(rejected=fault), now)
             if await write_status(self.client, job, rejected):
                 await tell(self.client, job, rejected, instance=self.instance, now=now)

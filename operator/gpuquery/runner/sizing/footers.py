@@ -118,7 +118,7 @@ def parse(meta: bytes) -> Footer:
             for group in fields[_ROW_GROUPS]
         ]
         return Footer(fields[_NUM_ROWS], groups, leaves)
-    except (KeyError, IndexError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as exc:
         raise NotParquetError(f"the metadata is not that of a parquet file: {exc}") from None
 
 
