@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import polars as pl
 import pytest
 
 from gpuquery.api.labels import PLAN_KEY
@@ -13,7 +14,9 @@ from gpuquery.api.report import Report
 from gpuquery.api.status import PreflightStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import StoreAccess
 from gpuquery.reconcile.case import Decision
+from gpuquery.runner.preflight import sizes
 from tests.support.kube_objects import DEFAULTS, at, attempt, check, checking, condition, ended, job, seen, step, told
 
 GPU = DEFAULTS.model_copy(update={"runtime_image_pattern": "rapids:{release}"})
@@ -21,7 +24,7 @@ BIG = PreflightStatus(
     release="26.10", polars="1.44.2", files=900, rows=10**10, input_bytes=3 * 10**12, peak_bytes=3 * 10**12, basis="all"
 )
 SMALL = BIG.model_copy(update={"files": 1, "rows": 10, "input_bytes": 400, "peak_bytes": 400})
-UNKNOWN = PreflightStatus(release="26.10", polars="1.44.2", basis="not estimated: the plan cannot be read")
+UNKNOWN = PreflightStatus(release="26.10", polars="1.44.2", warnings=("the sizes could not be estimated: why",))
 
 
 def first(defaults: Defaults = GPU, **spec: Any) -> tuple[GpuQueryJob, Decision]:
@@ -81,7 +84,17 @@ def test_data_that_is_too_small_for_a_gpu_gets_none() -> None:
 def test_sizes_that_could_not_be_estimated_are_not_taken_for_zero() -> None:
     subject, decision = then(UNKNOWN)
     assert subject.status.plan and subject.status.plan.engine == "rapidsmpf" and gpus(decision) == 1
-    assert "not estimated" in condition(subject, "Preflight").message
+    assert "could not be estimated" in condition(subject, "Preflight").message
+
+
+def test_an_estimate_that_fails_is_a_warning_and_has_no_basis(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("the plan cannot be read")
+
+    monkeypatch.setattr(sizes.sizing, "estimate", fails)
+    found = sizes.filled(PreflightStatus(polars="1.44.2", warnings=("first",)), pl.LazyFrame(), StoreAccess())
+    assert found.basis == "" and found.warnings[0] == "first"
+    assert found.warnings[1:] == ("the sizes could not be estimated: the plan cannot be read",)
 
 
 def test_a_dry_run_tells_the_gpus_and_asks_for_none() -> None:

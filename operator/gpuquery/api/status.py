@@ -82,7 +82,7 @@ class PreflightStatus(Lenient):
     io_bound: bool = True
     """Whether reading is expected to take longer than computing."""
     basis: str = ""
-    """What the sizes rest on, in one sentence."""
+    """What the sizes rest on, in one sentence. Empty: they are not known."""
     fallbacks: tuple[str, ...] = ()
     """Parts of the plan that run on one partition whatever the number of GPUs."""
     warnings: tuple[str, ...] = ()

@@ -125,8 +125,7 @@ def wishes_of(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
 def sizes_of(job: GpuQueryJob) -> PreflightStatus | None:
     """Return what a preflight found, if it could tell sizes."""
     found = job.status.preflight
-    # Where nothing could be estimated `basis` says so; taken for zero bytes it would send the job to the CPU.
-    return found if found is not None and (found.files or found.input_bytes) else None
+    return found if found is not None and (found.basis or found.input_bytes) else None
 
 
 def _first(said: tuple[Wish | Rejected, ...]) -> Wish | Rejected:

@@ -17,9 +17,8 @@ def summary(found: PreflightStatus) -> str:
 
 
 def _sizes(found: PreflightStatus) -> str:
-    if not (found.files or found.rows or found.input_bytes):
-        # Not estimated, or nothing is read: zeros would look like a measurement.
-        return f"sizes: {found.basis}" if found.basis else ""
+    if not (found.basis or found.files or found.input_bytes):
+        return ""  # not known: zeros would look like a measurement
     files = "1 file" if found.files == 1 else f"{found.files:,} files"
     rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
     basis = f" ({found.basis})" if found.basis else ""

@@ -14,11 +14,15 @@ _FIELDS = ("files", "rows", "input_bytes", "peak_bytes", "io_bound", "basis")
 
 
 def filled(status: PreflightStatus, frame: pl.LazyFrame, store: StoreAccess) -> PreflightStatus:
-    """Fill in the sizes; where they cannot be estimated, `basis` says why. Raises JobError if the store fails."""
+    """Fill in the sizes; where they cannot be estimated, a warning says why. Raises JobError if the store fails.
+
+    Without a `basis` sizes count as unknown: zero bytes would send the job to the CPU.
+    """
     try:
         made = sizing.estimate(frame, store)
     except JobError:
         raise
     except (Exception, pl.exceptions.PanicException) as exc:
-        return status.model_copy(update={"basis": f"not estimated: {redact(first_paragraph(exc))[:200]}"})
+        unknown = f"the sizes could not be estimated: {redact(first_paragraph(exc))[:200]}"
+        return status.model_copy(update={"warnings": (*status.warnings, unknown)})
     return status.model_copy(update={name: getattr(made, name) for name in _FIELDS})
