@@ -92,12 +92,12 @@ def make_wheel() -> Path:
     return next((ROOT / "dist").glob("gpuquery-*.whl"))
 
 
-def inputs(name: str, arguments: Mapping[str, str], base_id: str) -> str:
-    """Hash of everything an image is made from."""
+def inputs(name: str, arguments: Mapping[str, str], base_id: str, *, project: bool = True) -> str:
+    """Hash of everything an image is made from, or with `project` off its packages alone."""
     own = sorted(path for path in folder(name).iterdir() if path.is_file())
     shared = [ROOT / "images/dependencies.sh", ROOT / "images/project.sh", ROOT / lock_of(name)]
     digest = hashlib.sha256(f"{base_id}\0{sorted(arguments.items())}".encode())
-    for path in own + shared + ([] if name in WITHOUT_WHEEL else [wheel()]):
+    for path in own + shared + ([wheel()] if project and name not in WITHOUT_WHEEL else []):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -132,9 +132,25 @@ def build(name: str, bases: base.Bases) -> None:
     arguments |= {"BASE": bases.base, "BUILDER": bases.builder, "REVISION": revision()}
     if release_of(name):
         arguments["COMPILER"] = bases.compiler
+        arguments["PACKAGES"] = packages(name, bases, arguments)
+    bud(name, tag, wanted, arguments)
+    machine.say(f"{tag}: built")
+
+
+def packages(name: str, bases: base.Bases, arguments: Mapping[str, str]) -> str:
+    """Name of the image of a release's packages, which a change of the project leaves as it is."""
+    tag = f"localhost/gpuquery-packages-{name.removeprefix('runtime-')}:dev"
+    wanted = inputs(name, build_arguments(name), bases.identity, project=False)
+    if machine.label(tag, LABEL) != wanted:
+        bud(name, tag, wanted, arguments, "--target", "packages")
+    return tag
+
+
+def bud(name: str, tag: str, wanted: str, arguments: Mapping[str, str], *more: str) -> None:
+    """Run `buildah bud` on an image's Containerfile, lending it this machine's settings."""
     with tempfile.TemporaryDirectory() as lent:
         machine.buildah(
-            "bud", "--layers", "--quiet", "--pull=false",
+            "bud", "--layers", "--quiet", "--pull=false", *more,
             *machine.settings(Path(lent)),
             *(part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")),
             "--label", f"{LABEL}={wanted}",
@@ -142,7 +158,6 @@ def build(name: str, bases: base.Bases) -> None:
             "--tag", tag,
             str(ROOT),
         )  # fmt: skip
-    machine.say(f"{tag}: built")
 
 
 def revision() -> str:

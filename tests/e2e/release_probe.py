@@ -3,7 +3,9 @@
 It imports all that an engine needs, translates two queries for the release's GPU engine, and measures the image.
 """
 
+import asyncio
 import importlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -38,6 +40,30 @@ def runner() -> list[str]:
     for name in names:
         importlib.import_module(name.removesuffix(".__init__"))
     return sorted(names)
+
+
+async def echo() -> bool:
+    """Send a megabyte there and back over UCX, which opens its transports only when it connects."""
+    import numpy as np
+    import ucxx
+
+    answered = asyncio.Event()
+
+    async def answer(client: Any) -> None:
+        received = np.empty(1 << 20, dtype="u1")
+        await client.recv(received)
+        await client.send(received)
+        answered.set()
+
+    listener = ucxx.create_listener(answer)
+    server = await ucxx.create_endpoint("127.0.0.1", listener.port)
+    sent = np.arange(1 << 20, dtype="u1")
+    back = np.zeros_like(sent)
+    await server.send(sent)
+    await server.recv(back)
+    await answered.wait()
+    await server.close()
+    return bool((sent == back).all())
 
 
 def unsupported(folder: str) -> dict[str, list[str]]:
@@ -94,14 +120,15 @@ def main() -> None:
         found = {
             "imports": timed(MODULES),
             "runner": runner(),
+            "echo": asyncio.run(asyncio.wait_for(echo(), 60)),
             "unsupported": unsupported(folder),
             "versions": {"cudf-polars": version_of("cudf-polars"), "polars": version("polars")},
             "image": image_bytes(),
             "user": os.getuid(),
             "writable": os.access("/opt/venv", os.W_OK),
         }
-    json.dump(found, sys.stdout)
-    print()
+    sys.stdout.flush()
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

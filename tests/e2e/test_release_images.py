@@ -100,6 +100,10 @@ def test_every_module_of_the_runner_is_imported_with_the_polars_of_the_release(f
     assert len(found["runner"]) > 30
 
 
+def test_ucx_has_its_transports(found: dict[str, Any]) -> None:
+    assert found["echo"]
+
+
 def test_a_query_is_translated_and_what_no_gpu_can_run_is_named(found: dict[str, Any]) -> None:
     assert found["unsupported"]["supported"] == []
     (finding,) = found["unsupported"]["unsupported"]
