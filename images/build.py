@@ -133,6 +133,9 @@ def build(name: str, bases: base.Bases) -> None:
     if release_of(name):
         arguments["COMPILER"] = bases.compiler
         arguments["PACKAGES"] = packages(name, bases, arguments)
+    elif name == "runtime":
+        # buildah 1.28 does not see that the default is one of the stages.
+        arguments["PACKAGES"] = "packages"
     bud(name, tag, wanted, arguments)
     machine.say(f"{tag}: built")
 
