@@ -13,6 +13,7 @@ e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to 
 bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JSON line each
 	$(PY) -m tests.bench.sink
 	$(PY) -m tests.bench.overhead
+	$(PY) -m tests.bench.preflight
 	$(PY) -m tests.bench.burst
 	$(PY) -m tests.bench.resolve
 	$(PY) -m tests.bench.footers
