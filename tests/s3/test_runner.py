@@ -137,11 +137,12 @@ def test_an_endpoint_that_nobody_answers_is_told_soon(made):
     assert "storage.endpoint" in report.message
 
 
-def test_a_store_that_ignores_conditional_writes_is_refused_before_any_read(made, proxy):
+def test_a_store_that_ignores_conditional_writes_is_refused_before_the_query_runs(made, proxy):
     proxy.rules = [Rule(Action.PRETEND, "PUT")]
     report = timed(made(store={"endpoint": proxy.endpoint, "region": "us-east-1", "pathStyle": True}))
     assert report.failure is Failure.UNSAFE_STORE
-    assert not [r for r in proxy.requests if "/in/" in r.target]
+    assert report.query_started is None
+    assert not [r for r in proxy.requests if "/out/data" in r.target]
 
 
 def test_parameters_are_checked_before_any_request(made, proxy):
