@@ -23,7 +23,7 @@ PROGRAMS = ("kubectl", "helm", "gpuquery", "make", "test ", "docker", "<uri>")
 RUN_HERE = ("README.md", "docs/write-a-job.md", "docs/install.md", "docs/preflight.md")
 BY_CI = ("make demo", "make test", "make venv", "make lint", "make unit", 'make test-releases RELEASES="26.04 26.10"')
 ELSEWHERE = {"make images-push": "registry push", "make wheel": "`docker build`", "docker build": "`docker build`"}
-"""Commands that need a registry or Docker, and how docs/limitations.md calls them where it says that they were not run."""
+"""Commands that need a registry or Docker, and what docs/limitations.md calls them where it says that none was run."""
 
 
 def commands(file: str) -> list[str]:
