@@ -165,3 +165,22 @@ def test_the_values_of_the_chart_are_in_the_install_page() -> None:
         assert f"`{name}" in page, name
         for key in value if isinstance(value, dict) and name not in ("resources", "nodeSelector", "affinity") else ():
             assert re.search(rf"`({name})?\.{key}`", page), f"{name}.{key}"
+
+
+WRONG_JOBS = [
+    ({"engine": "tasks", "runtime": {"release": "26.10"}}, 'engine "tasks" needs a RAPIDS release from 25.08 to 26.04'),
+    ({"engine": "rapidsmpf", "runtime": {"release": "25.12"}}, 'engine "rapidsmpf" needs a RAPIDS release from 26.04'),
+    ({"engine": "rapidsmpf", "executorOptions": {"broadcast_join_limit": 4}}, "has no option"),
+]
+
+
+@pytest.mark.parametrize(("fields", "words"), WRONG_JOBS)
+def test_the_messages_that_the_page_on_execution_models_explains_are_those_that_come(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fields: dict[str, Any], words: str
+) -> None:
+    assert f"`{words}`" in (ROOT / "docs" / "execution-models.md").read_text()
+    spec = {"query": {"sql": "SELECT 1 AS one"}, "output": {"uri": "s3://lake/out"}, **fields}
+    job = {"apiVersion": "gpuquery.io/v1alpha1", "kind": "GpuQueryJob", "metadata": {"name": "doc"}, "spec": spec}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    assert main(["validate", str(tmp_path / "job.yaml")]) != 0
+    assert words in capsys.readouterr().err

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpuquery.runner import thrift
 from gpuquery.runner.sink.footer import NotParquetError
-from gpuquery.runner.sizing import footers, thrift
+from gpuquery.runner.sizing import footers
 
 COLUMNS: dict[str, list[Any]] = {
     "id": [1, None, 3, 4],

@@ -172,9 +172,12 @@ def _doubled(plan: Plan, partitions: int) -> tuple[str, ...]:
     cell = _cell(plan)
     if cell is None or cell.replicated_safe or plan.cluster != ClusterChoice.DISTRIBUTED or partitions > 1:
         return ()
+    key = EngineChoice(plan.engine), ClusterChoice(plan.cluster)
+    cells = {name: release.cells[key] for name, release in RELEASES.items()}
+    safe = [name for name, known in cells.items() if known.way is not None and known.replicated_safe]
     return (
         f"the result is on one partition, and RAPIDS {plan.release} writes what every GPU holds in full once for each "
-        "GPU: use release 26.10, or cluster: single",
+        f"GPU: use release {' or '.join(safe)}, or cluster: single",
     )
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpuquery.runner import thrift
 from gpuquery.runner.sink.footer import TRAILER, NotParquetError, metadata_size
-from gpuquery.runner.sizing import thrift
 
 TAIL = 32 * 1024
 """Bytes that are read from the end of a file; longer metadata costs a second request."""
