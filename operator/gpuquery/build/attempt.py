@@ -33,20 +33,7 @@ DEADLINE_SLACK_SECONDS = 60
 def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[Manifest, Manifest, Manifest]:
     """Build ConfigMap, Service and Job of an attempt, in the order in which they are needed."""
     name = attempt_name(job.metadata.name, job.metadata.uid, plan.attempt)
-    labels = attempt_labels(job, plan.attempt)
-    metadata: Manifest = {
-        "name": name,
-        "namespace": job.metadata.namespace,
-        "labels": labels,
-        "ownerReferences": [owner(job)],
-    }
-    config_map: Manifest = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "immutable": True,
-        "data": {PLAN_KEY: plan_json(plan)},
-    }
+    metadata = child_metadata(job, name, attempt_labels(job, plan.attempt))
     service: Manifest = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -59,29 +46,53 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
             "ports": [{"name": "progress", "port": PROGRESS_PORT, "targetPort": "progress", "protocol": "TCP"}],
         },
     }
-    return config_map, service, _job(plan, job, defaults, metadata)
+    return plan_config_map(plan, metadata), service, _job(plan, job, defaults, metadata)
 
 
 def _job(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
+    batch = batch_job(job, metadata, pod_spec(plan, job, defaults, service=metadata["name"]), pods=plan.replicas)
+    batch["spec"]["completionMode"] = "Indexed"
+    return batch
+
+
+def batch_job(job: GpuQueryJob, metadata: Manifest, pod: Manifest, *, pods: int) -> Manifest:
+    """Build a batch Job of so many pods, none of which Kubernetes replaces.
+
+    Retries are the operator's, by the class of the failure: a replaced pod would join a cluster that has gone on
+    without it.
+    """
     template = job.spec.template.metadata
-    pod: Manifest = {
-        "metadata": {"labels": {**template.labels, **metadata["labels"]}},
-        "spec": pod_spec(plan, job, defaults, service=metadata["name"]),
-    }
+    about: Manifest = {"labels": {**template.labels, **metadata["labels"]}}
     if template.annotations:
-        pod["metadata"]["annotations"] = dict(template.annotations)
+        about["annotations"] = dict(template.annotations)
     spec: Manifest = {
-        "completionMode": "Indexed",
-        "completions": plan.replicas,
-        "parallelism": plan.replicas,
-        # Retries are the operator's: a replaced pod would join a cluster that has gone on without it.
+        "completions": pods,
+        "parallelism": pods,
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
-        "template": pod,
+        "template": {"metadata": about, "spec": pod},
     }
     if (deadline := safety_net(job)) is not None:
         spec["activeDeadlineSeconds"] = deadline
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def child_metadata(job: GpuQueryJob, name: str, labels: dict[str, str]) -> Manifest:
+    """Return the metadata of an object that goes with its job."""
+    return {
+        "name": name, "namespace": job.metadata.namespace, "labels": labels, "ownerReferences": [owner(job)],
+    }  # fmt: skip
+
+
+def plan_config_map(plan: Plan, metadata: Manifest) -> Manifest:
+    """Build the ConfigMap that carries a plan to its pods."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "immutable": True,
+        "data": {PLAN_KEY: plan_json(plan)},
+    }
 
 
 def safety_net(job: GpuQueryJob) -> int | None:

@@ -12,16 +12,14 @@ from gpuquery.api.labels import (
     LABEL_COMPONENT,
     LABEL_PREFLIGHT,
     NO_DRIVER_DIRECTORY,
-    PLAN_KEY,
     preflight_name,
 )
 from gpuquery.api.pods import Workers
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.build.attempt import attempt_labels, owner, safety_net
+from gpuquery.build.attempt import attempt_labels, batch_job, child_metadata, plan_config_map
 from gpuquery.build.pod import Manifest, pod_spec
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan, Purpose
-from gpuquery.plan.resolve import plan_json
 
 COMPONENT = "preflight"
 GPU_NODES = ("nodeSelector", "affinity", "topologySpreadConstraints", "runtimeClassName")
@@ -35,38 +33,10 @@ def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int
 
     `plan` is that of the first attempt: the pod checks what would be run, on as many GPUs as would run it.
     """
-    labels = preflight_labels(job, run)
-    metadata: Manifest = {
-        "name": preflight_name(job.metadata.name, job.metadata.uid, run),
-        "namespace": job.metadata.namespace,
-        "labels": labels,
-        "ownerReferences": [owner(job)],
-    }
-    config_map: Manifest = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "immutable": True,
-        "data": {PLAN_KEY: plan_json(plan.model_copy(update={"purpose": Purpose.PREFLIGHT}))},
-    }
-    template = job.spec.template.metadata
-    pod: Manifest = {
-        "metadata": {"labels": {**template.labels, **labels}},
-        "spec": _pod_spec(plan, job, defaults, config_map=metadata["name"]),
-    }
-    if template.annotations:
-        pod["metadata"]["annotations"] = dict(template.annotations)
-    spec: Manifest = {
-        "completions": 1,
-        "parallelism": 1,
-        # Another run is the operator's to start, by the class of the failure.
-        "backoffLimit": 0,
-        "podReplacementPolicy": "Failed",
-        "template": pod,
-    }
-    if (deadline := safety_net(job)) is not None:
-        spec["activeDeadlineSeconds"] = deadline
-    return config_map, {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+    name = preflight_name(job.metadata.name, job.metadata.uid, run)
+    metadata = child_metadata(job, name, preflight_labels(job, run))
+    config_map = plan_config_map(plan.model_copy(update={"purpose": Purpose.PREFLIGHT}), metadata)
+    return config_map, batch_job(job, metadata, _pod_spec(plan, job, defaults, config_map=name), pods=1)
 
 
 def preflight_labels(job: GpuQueryJob, run: int) -> dict[str, str]:

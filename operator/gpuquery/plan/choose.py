@@ -1,4 +1,4 @@
-"""Choose: engine, cluster, release, image, pods and GPUs of a job, with the reason in one sentence.
+"""Choose: engine, cluster, release, pods and GPUs of a job, with the reason in one sentence.
 
 The order in which it is decided, and what it falls back to:
 
@@ -43,7 +43,6 @@ class Choice:
     cluster: ClusterChoice
     release: str = ""
     """RAPIDS release; empty where the engine `cpu` needs none."""
-    image: str
     replicas: int = 1
     gpus: int = 0
     why: str
@@ -59,7 +58,6 @@ def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choi
             engine=EngineChoice(told.engine),
             cluster=ClusterChoice(told.cluster),
             release=told.release or "",
-            image=told.image,
             replicas=told.replicas,
             gpus=told.gpus,
             why=told.why,
@@ -100,13 +98,10 @@ def _on_cpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults, because: str, *
     if rejected:
         return rejected
     release = str(job.spec.runtime.release or "")
-    image = asked.image or defaults.image_of(release) or ("" if local else None)
-    if image is None:
+    if not local and asked.image is None and defaults.image_of(release) is None:
         return combination.no_image(release, asked, defaults)
     on = f" on {release}" if release else ""
-    return Choice(
-        engine=CPU, cluster=SINGLE, release=release, image=image, why=f"cpu x single{on}, 1 pod, no GPU: {because}"
-    )
+    return Choice(engine=CPU, cluster=SINGLE, release=release, why=f"cpu x single{on}, 1 pod, no GPU: {because}")
 
 
 def _on_gpus(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool) -> Choice | Rejected:
@@ -124,10 +119,9 @@ def _on_gpus(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool
     found = next(_runnable(job, asked, defaults, release), None)
     if found is None:
         return combination.refused(asked, release)
-    image = asked.image or defaults.image_of(name) or ("" if local else None)
-    if image is None:
+    if not local and asked.image is None and defaults.image_of(name) is None:
         return combination.no_image(name, asked, defaults)
-    return _numbered(asked, defaults, replace(found, release=name, image=image), release)
+    return _numbered(asked, defaults, replace(found, release=name), release)
 
 
 def _runnable(job: GpuQueryJob, asked: Wishes, defaults: Defaults, release: releases.Release) -> Iterator[Choice]:
@@ -136,7 +130,7 @@ def _runnable(job: GpuQueryJob, asked: Wishes, defaults: Defaults, release: rele
         for engine, because_engine in _engines(job, asked, defaults, release, cluster):
             if combination.runs(release, engine, cluster):
                 why = "; ".join(filter(None, (because_engine, because_cluster, f"release {_by(asked.release)}")))
-                yield Choice(engine=engine, cluster=cluster, image="", why=why)
+                yield Choice(engine=engine, cluster=cluster, why=why)
 
 
 def _clusters(asked: Wishes, defaults: Defaults) -> Iterator[tuple[ClusterChoice, str]]:
@@ -179,8 +173,8 @@ def _engines(
         yield can[0], f"{can[0]} is what RAPIDS {release.name} runs as {cluster}{_unheeded(wish, can[0])}"
         return
     percentage = defaults.rapidsmpf_percentage
-    both = combination.safe(release, RAPIDSMPF, cluster) or not combination.safe(release, TASKS, cluster)
-    if both and lot(job) < percentage:
+    as_safe = combination.safe(release, RAPIDSMPF, cluster) or not combination.safe(release, TASKS, cluster)
+    if as_safe and lot(job) < percentage:
         yield RAPIDSMPF, f"rapidsmpf by the roll-out, which has {percentage} % of the jobs"
     yield TASKS, f"tasks is what RAPIDS {release.name} means by auto"
 

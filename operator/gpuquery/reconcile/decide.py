@@ -36,7 +36,7 @@ from gpuquery.reconcile.case import (
     settling,
 )
 from gpuquery.reconcile.facts import Attempt, Observed
-from gpuquery.reconcile.outcome import Committed, Fault, judge
+from gpuquery.reconcile.outcome import Committed, Fault, blamed, judge, recorded
 from gpuquery.reconcile.retry import GiveUp, Retry, RetrySpec, next_attempt
 from gpuquery.reconcile.status import Account, gave_up, is_committed, with_attempt
 
@@ -197,21 +197,9 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
     # A pod that Kubernetes takes away goes by itself, and may still commit within its grace period.
     lingering = not attempt.pods or any(pod.disruption is None for pod in attempt.alive)
     release = job is not None and not job.deleting and lingering
-    account = Account(plan=case.job.status.plan, attempt=_blame(record, end), fault=end)
+    account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end)
     return Decision(
         status=case.derive(account), release=record.id if release else None, requeue_after=LOOK_FOR_PROGRESS
-    )
-
-
-def _blame(record: AttemptStatus, fault: Fault) -> AttemptStatus:
-    """Write the first cause into the attempt."""
-    return record.model_copy(
-        update={
-            "reason": str(fault.failure),
-            "message": fault.message[:1024],
-            "exit_code": fault.exit_code,
-            "node": fault.node or record.node,
-        }
     )
 
 
@@ -220,12 +208,12 @@ def _released(case: Case, record: AttemptStatus, end: Committed | Fault) -> Deci
     attempt = case.observed.attempt(record.id)
     ended = ended_at(attempt, case.now)
     record = record.model_copy(update={"node": record.node or node_of(attempt)})
-    plan = case.job.status.plan or _plan_told(case, record.id)
+    plan = _plan_told(case, record.id)
     if isinstance(end, Committed):
         done = record.model_copy(update={"ended": ended, "reason": None, "message": None, "exit_code": 0})
         account = Account(plan=plan, attempt=done, committed=end, ended=True)
         return Decision(status=case.derive(account), requeue_after=0)
-    failed = _blame(record, end).model_copy(update={"ended": ended})
+    failed = blamed(record, end).model_copy(update={"ended": ended})
     counted = (case.job.status.counted_failures or 0) + (end.failure.policy is Policy.BUDGETED)
     account = Account(plan=plan, attempt=failed, fault=end, ended=True, counted_failures=counted)
     return _or_again(case, account, with_attempt(case.job.status.attempts, failed))
@@ -237,7 +225,7 @@ def _between(case: Case, record: AttemptStatus) -> Decision:
         # A straggler: the Job controller made it just before it saw its Job go. The garbage collector takes it.
         return Decision(requeue_after=LOOK_FOR_PODS)
     status = case.job.status
-    fault = Fault(Failure(record.reason or Failure.INTERNAL_ERROR), record.message or "", record.exit_code, record.node)
+    fault = recorded(record)
     account = Account(
         plan=status.plan, attempt=record, fault=fault, ended=True, counted_failures=status.counted_failures
     )

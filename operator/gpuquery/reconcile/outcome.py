@@ -7,10 +7,11 @@ the runner's own word on errors that are the job's own; then what Kubernetes did
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import Report
-from gpuquery.api.status import AttemptStatus, OutputStatus, PreflightStatus
+from gpuquery.api.status import AttemptStatus, OutputStatus, PreflightRun, PreflightStatus
 from gpuquery.reconcile.facts import Attempt, Pod
 
 SCRATCH_WORDS = ("ephemeral local storage", "EmptyDir volume")
@@ -52,7 +53,7 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
             report = pod.exit.report
             return Committed(output, report.message, report.warnings, report.preflight)
     if record.reason is not None:
-        return Fault(Failure(record.reason), record.message or "", record.exit_code, record.node)
+        return recorded(record)
     faults = [fault for pod in attempt.pods if (fault := of_pod(pod))]
     if faults:
         # Ranks that lost a peer only say so; the one that says more is the cause.
@@ -124,3 +125,23 @@ def vanished(attempt: Attempt, what: str = "attempt") -> Fault | None:
     if job.finished == "Failed" or job.deleting:
         return Fault(Failure.WORKER_LOST, f"the {what}'s pods were deleted by someone else")
     return None
+
+
+Record = TypeVar("Record", AttemptStatus, PreflightRun)
+
+
+def blamed(record: Record, fault: Fault) -> Record:
+    """Return the record of an attempt, or of a run of the preflight, with the first cause of its failure in it."""
+    return record.model_copy(
+        update={
+            "reason": str(fault.failure),
+            "message": fault.message[:1024],
+            "exit_code": fault.exit_code,
+            "node": fault.node or record.node,
+        }
+    )
+
+
+def recorded(record: AttemptStatus | PreflightRun) -> Fault:
+    """Return the cause that a record holds."""
+    return Fault(Failure(record.reason or Failure.INTERNAL_ERROR), record.message or "", record.exit_code, record.node)

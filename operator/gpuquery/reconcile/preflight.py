@@ -33,7 +33,7 @@ from gpuquery.reconcile.case import (
     settling,
 )
 from gpuquery.reconcile.facts import Attempt, Observed
-from gpuquery.reconcile.outcome import Fault, of_pod, vanished
+from gpuquery.reconcile.outcome import Fault, blamed, of_pod, recorded, vanished
 from gpuquery.reconcile.retry import GiveUp, Retry, backoff
 from gpuquery.reconcile.status import Account
 
@@ -159,7 +159,7 @@ def next_run(record: PreflightRun, backoff_limit: int, key: str) -> Retry | Give
 def judge(run: Attempt, record: PreflightRun) -> Fault | None:
     """Return how a run failed; None while it goes on. A cause that was recorded is the first cause, and stays."""
     if record.reason is not None:
-        return Fault(Failure(record.reason), record.message or "", record.exit_code, record.node)
+        return recorded(record)
     faults = [fault for pod in run.pods if (fault := of_pod(pod))]
     if not faults:
         return vanished(run, "preflight")
@@ -251,8 +251,7 @@ def _release(case: Case, record: PreflightRun, fault: Fault) -> Decision:
     if settling(run, case.now):
         return Decision(requeue_after=PHASE_SECONDS)
     lingering = not run.pods or any(pod.disruption is None for pod in run.alive)
-    blamed = _blame(record, fault)
-    account = Account(provisional=_provisional(case), checking=True, run=blamed, fault=fault)
+    account = Account(provisional=_provisional(case), checking=True, run=blamed(record, fault), fault=fault)
     return Decision(
         status=case.derive(account),
         drop=(record.id,) if _has_job(run) and lingering else (),
@@ -263,7 +262,7 @@ def _release(case: Case, record: PreflightRun, fault: Fault) -> Decision:
 def _ended(case: Case, record: PreflightRun, fault: Fault) -> Decision:
     """The run has failed and nothing of it is alive."""
     run = case.observed.run(record.id)
-    over = _blame(record, fault).model_copy(
+    over = blamed(record, fault).model_copy(
         update={
             "ended": ended_at(run, case.now),
             "node": fault.node or record.node or node_of(run),
@@ -278,7 +277,7 @@ def _between(case: Case, record: PreflightRun) -> Decision | Due:
     after = next_run(record, case.job.spec.backoff_limit, case.job.metadata.uid)
     if isinstance(after, Retry) and after.at <= case.now and not _expired(case, record):
         return Due(after.at)
-    fault = Fault(Failure(record.reason or Failure.INTERNAL_ERROR), record.message or "", record.exit_code, record.node)
+    fault = recorded(record)
     return _or_again(case, record, fault)
 
 
@@ -308,18 +307,6 @@ def _gave_up(record: PreflightRun, fault: Fault, reason: Failure) -> Fault:
     times = f"{record.counted_failures} times"
     return Fault(reason, f"the preflight was begun {times} and never ended; the last time: {fault.failure}: "
                  f"{fault.message}")  # fmt: skip
-
-
-def _blame(record: PreflightRun, fault: Fault) -> PreflightRun:
-    """Write the first cause into the run."""
-    return record.model_copy(
-        update={
-            "reason": str(fault.failure),
-            "message": fault.message[:1024],
-            "exit_code": fault.exit_code,
-            "node": fault.node or record.node,
-        }
-    )
 
 
 def _has_job(run: Attempt) -> bool:
