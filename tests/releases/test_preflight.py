@@ -28,6 +28,9 @@ pytestmark = pytest.mark.releases
 OPERATOR = environments.ROOT / "operator"
 SALES = pl.DataFrame({"shop": ["a", "b", "a", "c"], "day": [1, 2, 3, 4], "price": [1.0, 2.5, None, 4.0]})
 GROUPS = "select shop, sum(price) as total from sales group by shop"
+ROWS = "select shop, price from sales where price > 0"
+SPREAD = {"target_partition_size": 1000}
+"""Makes several partitions of the two small files."""
 RUNNING = "def query(inputs, params):\n    import polars as pl\n    return inputs['sales']"
 SMALL = {"target_partition_size": 1}
 """Partitions so small that the few rows here are several."""
@@ -130,16 +133,31 @@ def test_a_query_that_can_run_passes_on_every_cell_of_the_release(pod: Pod, sale
         if cell.way is None or engine is EngineChoice.CPU:
             continue
         gpus = 1 if cluster is ClusterChoice.SINGLE else 2
-        report = pod.preflight(asked(pod, sales, GROUPS, engine=engine, cluster=cluster, gpus=gpus), sales)
+        query, options = (GROUPS, {}) if cell.replicated_safe else (ROWS, SPREAD)
+        job = asked(pod, sales, query, engine=engine, cluster=cluster, gpus=gpus, executorOptions=options)
+        report = pod.preflight(job, sales)
         found = report.preflight
         assert found is not None and report.failure is None, f"{engine} x {cluster}: {report}"
         assert found.release == pod.release.name and found.finished is not None
         assert not [w for w in found.warnings if w.startswith("not checked")], f"{engine} x {cluster}: {found}"
-        doubled = any("once for each GPU" in warning for warning in found.warnings)
-        assert doubled == (not cell.replicated_safe), f"{engine} x {cluster}: {found}"
         assert found.fallbacks == (), "tables of one partition fall back on nothing"
         assert (found.files, found.rows) == (2, 8) and found.input_bytes > 0 and found.basis
     assert not [path for path in (sales / "out").rglob("*") if path.is_file()], "nothing is written"
+
+
+def test_rows_that_would_come_out_once_for_each_gpu_are_refused_with_the_release_that_can(
+    pod: Pod, sales: Path
+) -> None:
+    cells = [(*key, cell) for key, cell in pod.release.cells.items() if cell.way and not cell.replicated_safe]
+    if not cells:
+        pytest.skip(f"RAPIDS {pod.release.name} has no such cell")
+    for engine, cluster, _ in cells:
+        for query, options in ((GROUPS, {}), ("select sum(price) as total from sales", SPREAD)):
+            job = asked(pod, sales, query, engine=engine, cluster=cluster, gpus=2, executorOptions=options)
+            report = pod.refused(job, sales)
+            assert report.failure is Failure.INVALID_COMBINATION, report
+            assert "once for each GPU" in report.message
+            assert "runtime.release 26.10, or cluster: single" in report.message
 
 
 def test_the_query_process_ends_with_0_after_a_preflight_that_passed(pod: Pod, sales: Path) -> None:

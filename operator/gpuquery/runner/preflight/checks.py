@@ -95,7 +95,7 @@ class Checks:
         status = sizing.result() if sizing else self.status
         skipped = (self._skipped,) if self._skipped else ()
         unchecked = tuple(f"not checked: {part}" for part in found.unchecked)
-        told = (*status.warnings, *warnings, *skipped, *noted, *found.remarks, *unchecked)
+        told = (*status.warnings, *warnings, *skipped, *noted, *unchecked)
         self.status = status.model_copy(
             update={
                 "fallbacks": tuple(redact(part) for part in found.fallbacks),

@@ -47,8 +47,6 @@ class Translation:
     """Parts that run on one partition whatever the number of GPUs."""
     unchecked: tuple[str, ...] = ()
     """Parts of which only a GPU can tell, and why."""
-    remarks: tuple[str, ...] = ()
-    """What else the author should know."""
 
 
 def load() -> Any:
@@ -164,20 +162,23 @@ def _lowered(plan: Plan, ir: Any, config: Any, sizes: Sizes) -> Translation:
     if mode == "raise" and found.fallbacks:
         tail = "runs on one partition, which executorOptions.fallback_mode: raise forbids"
         return Translation(tuple(f"{part}: {tail}" for part in found.fallbacks))
-    return Translation(fallbacks=found.fallbacks, remarks=_doubled(plan, found.partitions))
+    _refuse_doubled(plan, found.partitions)
+    return Translation(fallbacks=found.fallbacks)
 
 
-def _doubled(plan: Plan, partitions: int) -> tuple[str, ...]:
-    """Warn of rows that come out once for each GPU: a result on one partition may be held in full by every rank."""
+def _refuse_doubled(plan: Plan, partitions: int) -> None:
+    """Refuse rows that would come out once for each GPU: what is on one partition may be held in full by every rank."""
     cell = _cell(plan)
     if cell is None or cell.replicated_safe or plan.cluster != ClusterChoice.DISTRIBUTED or partitions > 1:
-        return ()
+        return
     key = EngineChoice(plan.engine), ClusterChoice(plan.cluster)
     cells = {name: release.cells[key] for name, release in RELEASES.items()}
     safe = [name for name, known in cells.items() if known.way is not None and known.replicated_safe]
-    return (
-        f"the result is on one partition, and RAPIDS {plan.release} writes what every GPU holds in full once for each "
-        f"GPU: use release {' or '.join(safe)}, or cluster: single",
+    raise JobError(
+        Failure.INVALID_COMBINATION,
+        f"the result is on one partition, and {plan.engine} on several GPUs of RAPIDS {plan.release} writes rows that "
+        f"every GPU holds in full once for each GPU (cudf#23525): use runtime.release {' or '.join(safe)}, or cluster: "
+        "single",
     )
 
 
