@@ -149,3 +149,20 @@ def test_polars_is_told_where_the_store_is_and_never_a_credential(access: StoreA
         assert options.get("aws_region") == expected["region"]
     assert not {key for key in options if "key" in key or "secret" in key or "token" in key}
     assert storage.polars_options(access, "file:///x") == {}
+
+
+@pytest.mark.parametrize(
+    ("version", "strings"), [("1.31.0", True), ("1.37.1", True), ("1.38.1", False), ("2.0.0", False)]
+)
+def test_polars_gets_options_of_the_types_that_its_version_takes(
+    version: str, strings: bool, monkeypatch: pytest.MonkeyPatch
+):
+    storage._polars.cache_clear()
+    monkeypatch.setattr(storage.metadata, "version", lambda _: version)
+    access = StoreAccess(endpoint="http://s3:8333")
+    options = storage.polars_options(access, "s3://b/x")
+    storage._polars.cache_clear()
+    assert options["max_retries"] == ("50" if strings else 50)
+    assert ("retry_timeout_ms" in options) != strings
+    assert not strings or all(isinstance(value, str) for value in options.values())
+    assert storage.store_options(access, "s3://b/x")["retry_timeout_ms"] == 300_000, "obstore takes them always"

@@ -6,7 +6,9 @@ identity), and Polars asks boto3. So no plan, log line or error message can hold
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -83,7 +85,23 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
 
 
 def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
-    """Give `storage_options` for a Polars scan of `uri`; empty for a local path.
+    """Give `storage_options` for a scan of `uri` by the Polars that is installed; empty for a local path.
+
+    Before 1.38 it takes strings only, and gives up after ten seconds whatever is asked (tried with 1.31 to 1.44).
+    """
+    options = store_options(access, uri)
+    if _polars() < (1, 38):
+        return {name: str(value) for name, value in options.items() if not name.startswith("retry_")}
+    return options
+
+
+@functools.cache
+def _polars() -> tuple[int, ...]:
+    return tuple(int(part) for part in metadata.version("polars").split(".")[:2])
+
+
+def store_options(access: StoreAccess, uri: str) -> dict[str, Any]:
+    """Give the options of object_store (Polars, obstore) for `uri`; empty for a local path.
 
     Polars' own defaults give up after eight tries within seconds; these survive an outage of minutes.
     """

@@ -212,7 +212,7 @@ def _store(bucket: str, access: StoreAccess) -> Any:
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import S3Store
 
-    options = storage.polars_options(access, f"s3://{bucket}/x")
+    options = storage.store_options(access, f"s3://{bucket}/x")
     config = {name: value for name, value in options.items() if name.startswith("aws_") and name != "aws_allow_http"}
     if region := config.get("aws_region") or _region(bucket, access):
         config["aws_region"] = region
