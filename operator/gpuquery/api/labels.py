@@ -39,6 +39,11 @@ NO_DRIVER_DIRECTORY = "/opt/gpuquery/no-driver"
 """Where a RAPIDS runtime image has a stand-in for the driver's libnvidia-ml.so.1, which release 26.04 cannot be
 imported without. For LD_LIBRARY_PATH of preflight pods alone: with a GPU it would hide the real one."""
 PROGRESS_PORT = 8080
+RENDEZVOUS_PORT = 8081
+"""Where index 0 of an attempt with ranks answers the other pods, and every pod its peers."""
+TOKEN_DIRECTORY = "/var/run/gpuquery"  # noqa: S105
+TOKEN_KEY = "token"  # noqa: S105
+"""Key of the attempt's Secret, and name of the file in TOKEN_DIRECTORY: what pods of one attempt know each other by."""
 
 # A pod's hostname is `<attempt name>-<index>` and must fit into one DNS label of 63 characters:
 # 44 (job) + "-" + 5 (uid) + "-" + 4 (attempt) + "-" + 4 (index), and the Job controller needs room for its own suffix.

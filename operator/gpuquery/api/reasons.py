@@ -105,6 +105,32 @@ class Failure(StrEnum):
 
     Use more or larger GPUs, or read fewer columns and rows.
     """
+    NO_GPU = "NoGpu"
+    """A pod that asked for a GPU has none that works: no device, no driver, or one too old for the release.
+
+    Look at the node's driver and device plugin, and at the RuntimeClass of the pods (`template.spec.runtimeClassName`).
+    """
+    GPU_ERROR = "GpuError"
+    """A GPU reported an error while the query ran.
+
+    Nothing to do if a retry succeeds. If it happens again on one node, look at the driver's log there (Xid errors).
+    """
+    TRANSPORT_ERROR = "TransportError"
+    """The ranks of the query could not exchange data: UCX reported an error.
+
+    Look at the network between the nodes and at `spec.network`.
+    """
+    RANK_STALLED = "RankStalled"
+    """A rank stopped making progress: its process was frozen, or it waited for others that never came.
+
+    Nothing to do if a retry succeeds. If it happens again, look at the node that the message names.
+    """
+    PLANS_DIFFER = "PlansDiffer"
+    """The ranks made different plans of the one query, which would wait for each other forever.
+
+    Input files that changed meanwhile are read anew by the next attempt. A Python query must give the same plan in
+    every process: no random numbers, no clock, no host names.
+    """
     SCRATCH_FULL = "ScratchFull"
     """The pod's scratch volume is full: spilled data and files under way lie there.
 
@@ -166,6 +192,11 @@ _POLICIES = {
     Failure.STORAGE_UNAVAILABLE: Policy.BUDGETED,
     Failure.HOST_OUT_OF_MEMORY: Policy.BUDGETED,
     Failure.GPU_OUT_OF_MEMORY: Policy.BUDGETED,
+    Failure.NO_GPU: Policy.BUDGETED,
+    Failure.GPU_ERROR: Policy.BUDGETED,
+    Failure.TRANSPORT_ERROR: Policy.BUDGETED,
+    Failure.RANK_STALLED: Policy.BUDGETED,
+    Failure.PLANS_DIFFER: Policy.BUDGETED,
     Failure.SCRATCH_FULL: Policy.BUDGETED,
     Failure.WORKER_LOST: Policy.BUDGETED,
     Failure.INTERNAL_ERROR: Policy.BUDGETED,

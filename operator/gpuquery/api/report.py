@@ -44,6 +44,16 @@ class Progress(Lenient):
     """Rows in them."""
     bytes: int = 0
     """Bytes uploaded."""
+    ranks: int = 1
+    """Processes that run the query."""
+    joined: int = 0
+    """How many of them have joined the others."""
+    spilled_bytes: int = 0
+    """Bytes that all ranks together have moved out of GPU memory so far."""
+    gpu_memory_peak: int = 0
+    """Most bytes that any one GPU had in use."""
+    gpu_utilization: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Mean of all GPUs in percent, where the driver tells."""
 
 
 class Report(Lenient):
@@ -59,6 +69,8 @@ class Report(Lenient):
     """The failure in words for the query's author, or a remark on the success."""
     warnings: tuple[str, ...] = ()
     """What the query's author should know about the result."""
+    joined: datetime | None = None
+    """When all ranks had joined."""
     query_started: datetime | None = None
     """When the engine began."""
     finished: datetime | None = None

@@ -34,6 +34,26 @@ class Purpose(StrEnum):
     """Check everything that can be known without a GPU, report it, and end."""
 
 
+class Processes(StrEnum):
+    """Which processes an attempt is made of."""
+
+    ONE = "one"
+    """One process in one pod runs the query."""
+    RANKS = "ranks"
+    """One process for each GPU of each pod; all run the same query and exchange rows."""
+
+
+class Network(StrEnum):
+    """How ranks exchange rows between pods."""
+
+    AUTO = "auto"
+    """What UCX finds."""
+    TCP = "tcp"
+    """TCP between pods, NVLink or shared memory within one."""
+    RDMA = "rdma"
+    """InfiniBand or RoCE between pods."""
+
+
 class JobRef(Model):
     """Which job the plan belongs to."""
 
@@ -73,6 +93,10 @@ class Plan(Model):
     """Pods."""
     gpus: int = 0
     """GPUs in each pod."""
+    processes: Processes = Processes.ONE
+    """Which processes the pods run."""
+    network: Network = Network.AUTO
+    """How ranks exchange rows; of no meaning with one process."""
     release: str = ""
     """RAPIDS release that the image must hold, such as 26.10; empty with the engine cpu, unless the job names one."""
     purpose: Purpose = Purpose.QUERY
@@ -93,3 +117,8 @@ class Plan(Model):
     """Where the result goes."""
     store: StoreAccess = StoreAccess()
     """Where the object store is."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that run the query, in all pods together."""
+        return self.replicas * max(1, self.gpus) if self.processes is Processes.RANKS else 1

@@ -6,12 +6,15 @@ found by its entry point, and nothing here knows its name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol, cast
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import polars as pl
 
 from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import Plan
 from gpuquery.runner.errors import JobError
 
 GROUP = "gpuquery.engines"
@@ -21,8 +24,53 @@ class Writes(Protocol):
     """The part of the sink that an engine uses."""
 
     def write(self, lf: pl.LazyFrame, /) -> None:
-        """Run the plan and stage its rows."""
+        """Run the plan on Polars' own engine and stage its rows."""
         ...
+
+    def scratch(self) -> Path:
+        """Return an empty folder on this pod's scratch volume, for parquet files under way."""
+        ...
+
+    def add(self, file: Path, /) -> None:
+        """Stage the rows of a whole parquet file in `scratch()`, and remove it when its bytes are in the store. May be
+        called while the engine writes the next ones; waits when too much is under way."""
+        ...
+
+
+class Ranks(Protocol):
+    """The processes that run one query together, as one of them sees them."""
+
+    index: int
+    """Number of this process, from 0: pods in the order of their index, the GPUs of one pod side by side. It decides
+    who commits and what files are called; a communicator may number its ranks in another order."""
+    size: int
+    """How many there are."""
+
+    def gate(self, name: str, value: Any = None, *, seconds: float) -> Sequence[Any]:
+        """Wait until every process has come to the gate of this name; returns their values (JSON), by index.
+
+        Each name serves once. Raises JobError(RankStalled) that names who is missing after `seconds`. If any process
+        fails meanwhile, the supervisor ends this one; the call does not return.
+        """
+        ...
+
+    def note(self, **facts: Any) -> None:
+        """Tell facts (JSON) about this process for progress and the final report: `rank=3, gpu="GPU-..."`."""
+        ...
+
+
+class Alone:
+    """The only process."""
+
+    index = 0
+    size = 1
+
+    def gate(self, name: str, value: Any = None, *, seconds: float) -> Sequence[Any]:
+        """Return at once."""
+        return [value]
+
+    def note(self, **facts: Any) -> None:
+        """Tell nobody."""
 
 
 class Engine(Protocol):
@@ -30,8 +78,16 @@ class Engine(Protocol):
 
     name: str
 
+    def join(self, plan: Plan, ranks: Ranks) -> None:
+        """Meet the other ranks: when it returns, all of them can exchange rows. Called once, before `run`, in the same
+        thread. Raises JobError."""
+        ...
+
     def run(self, frame: pl.LazyFrame, sink: Writes) -> None:
-        """Execute the plan and hand its rows to the sink; raises what Polars raises."""
+        """Execute the plan and hand its rows to the sink; raises what Polars raises.
+
+        Every rank hands over its own share; together they are the result, with no row twice.
+        """
         ...
 
 
