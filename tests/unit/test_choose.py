@@ -426,6 +426,22 @@ def test_options_of_the_object_win_over_the_templates_and_the_cells_own_over_all
     assert found == {"fallback_mode": "silent", "groupby_n_ary": 4, "cluster": "single", "runtime": "tasks"}
 
 
+def test_options_of_two_places_are_checked_together_too() -> None:
+    template = env(KVIKIO_BOUNCE_BUFFER_BYTES=str(8 << 20))
+    assert options(template=template)["kvikio_bounce_buffer_bytes"] == 8 << 20
+    assert options(executorOptions={"kvikio_task_size": "12MiB"})["kvikio_task_size"] == 12 << 20
+    found = refused(template=template, executorOptions={"kvikio_task_size": "12MiB"})
+    assert found.reason is Failure.INVALID_COMBINATION
+    assert "kvikio_task_size: 12582912 is more than kvikio_bounce_buffer_bytes, 8388608" in found.message
+
+
+def test_a_job_that_was_accepted_is_not_refused_for_an_option_that_a_newer_table_does_not_know() -> None:
+    spec: dict[str, Any] = {"engine": "rapidsmpf", "executorOptions": {"fallback_mode": "silent", "gone": 1}}
+    assert "gone" in refused(**spec).message
+    accepted = chosen(engine="rapidsmpf")
+    assert options(status=GpuQueryJobStatus(plan=accepted), **spec)["fallback_mode"] == "silent"
+
+
 def test_sizes_may_be_written_with_a_unit() -> None:
     assert options(executorOptions={"target_partition_size": "1.5GB"}) == {"target_partition_size": 1_500_000_000}
 

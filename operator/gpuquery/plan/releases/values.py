@@ -135,12 +135,8 @@ def _whole(value: Any, otherwise: str) -> int:
 
 
 def _fraction(value: Any) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or value in (math.inf, -math.inf)
-        or value != value
-    ):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or (isinstance(value, float) and not math.isfinite(value)):
         raise OptionError("is no number from 0 to 1: write one such as 0.5")
     return float(max(-MOST, min(value, MOST)))  # a whole number may be too large for a float
 
