@@ -475,6 +475,34 @@ def test_what_a_job_says_is_not_changed_by_the_size_of_the_data() -> None:
     assert (told.replicas, told.gpus) == (1, 8) and told.sizing and "300 GB" in told.sizing
 
 
+def found_on_one_partition(held: int) -> GpuQueryJobStatus:
+    """The status after a preflight of a query like `SELECT sum(x)`."""
+    found = PreflightStatus(polars="1.44.2", input_bytes=held, peak_bytes=held, basis="footers", one_partition=True)
+    return GpuQueryJobStatus(preflight=found)
+
+
+WRITTEN_BY_EACH: list[Any] = [
+    pytest.param("26.08", {}, ("rapidsmpf", "single", 1), id="no GPUs asked for: one, which writes it once"),
+    pytest.param("26.08", {"engine": "rapidsmpf"}, ("rapidsmpf", "single", 1), id="the engine asked for"),
+    pytest.param("26.04", {"engine": "rapidsmpf"}, ("rapidsmpf", "single", 1), id="on Dask too"),
+    pytest.param("26.04", {}, ("tasks", "distributed", 7), id="tasks write it once, on any number of GPUs"),
+    pytest.param("26.10", {}, ("rapidsmpf", "distributed", 7), id="and so does rapidsmpf since 26.10"),
+    pytest.param(
+        "26.08", {"cluster": "distributed", "workers": {"replicas": 1}}, ("rapidsmpf", "distributed", 1),
+        id="one rank writes it once",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("release", "spec", "want"), WRITTEN_BY_EACH)
+def test_no_size_takes_a_result_on_one_partition_to_gpus_that_would_each_write_it(
+    release: str, spec: dict[str, Any], want: tuple[str, str, int]
+) -> None:
+    told = chosen(status=found_on_one_partition(300 * GB), runtime={"release": release}, **spec)
+    assert (told.engine, told.cluster, told.replicas * told.gpus) == want
+    assert ("each write it" in told.why) is (told.cluster == "single")
+
+
 def test_a_preflight_that_could_not_tell_sizes_decides_nothing() -> None:
     status = GpuQueryJobStatus(preflight=PreflightStatus(polars="1.44.2"))
     assert chosen(status=status).engine == "rapidsmpf"

@@ -85,6 +85,8 @@ class PreflightStatus(Lenient):
     """What the sizes rest on, in one sentence. Empty: they are not known."""
     fallbacks: tuple[str, ...] = ()
     """Parts of the plan that run on one partition whatever the number of GPUs."""
+    one_partition: bool = False
+    """Whether the result is on one partition: before 26.10 several GPUs of rapidsmpf would each write it."""
     warnings: tuple[str, ...] = ()
     """What the query's author should know before it runs."""
     finished: datetime | None = None

@@ -9,7 +9,8 @@ The order in which it is decided, and what it falls back to:
 3. The engine: as asked; else the one of `tasks` and `rapidsmpf` that the release runs on this cluster. Where it runs
    both, `tasks`, but for the jobs that the roll-out sends to `rapidsmpf`, which it never does where only `tasks` is
    known to write every row once.
-4. Where the release runs neither on a cluster that was not asked for, the other cluster.
+4. Where the release runs neither on a cluster that was not asked for, the other cluster. It does not run what the
+   preflight found to be on one partition, where every GPU would write that.
 
 What was asked for is never changed: it is refused. What `status.plan` tells was decided, and stays for all attempts of
 the job; before a preflight of its own has ended nothing stands there, for the sizes may change it.
@@ -128,9 +129,17 @@ def _runnable(job: GpuQueryJob, asked: Wishes, defaults: Defaults, release: rele
     """Yield what the release can run of what was asked for, the best first; `why` is the reason alone."""
     for cluster, because_cluster in _clusters(asked, defaults):
         for engine, because_engine in _engines(job, asked, defaults, release, cluster):
-            if combination.runs(release, engine, cluster):
+            if combination.runs(release, engine, cluster) and not _doubled(asked, release, engine, cluster):
                 why = "; ".join(filter(None, (because_engine, because_cluster, f"release {_by(asked.release)}")))
                 yield Choice(engine=engine, cluster=cluster, why=why)
+
+
+def _doubled(asked: Wishes, release: releases.Release, engine: EngineChoice, cluster: ClusterChoice) -> bool:
+    """Whether rows would come out once for each GPU; where the job itself asks for several, its preflight refuses."""
+    found = asked.found is not None and asked.found.one_partition
+    return (
+        found and cluster is DISTRIBUTED and not asked.cluster.firm and not combination.safe(release, engine, cluster)
+    )
 
 
 def _clusters(asked: Wishes, defaults: Defaults) -> Iterator[tuple[ClusterChoice, str]]:
@@ -155,7 +164,8 @@ def _clusters(asked: Wishes, defaults: Defaults) -> Iterator[tuple[ClusterChoice
     else:
         yield SINGLE, "single as long as the size of the data is not known"
     # What stands above may not run in this release; nobody asked for it.
-    yield SINGLE, "single, as this release runs no other"
+    one = asked.found is not None and asked.found.one_partition
+    yield SINGLE, "single, as several GPUs would each write it" if one else "single, as this release runs no other"
     yield DISTRIBUTED, "distributed, as this release runs no other"
 
 
