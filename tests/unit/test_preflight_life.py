@@ -82,6 +82,16 @@ def test_the_preflight_comes_first_and_is_no_attempt() -> None:
     assert decision.requeue_after == LOOK_FOR_PODS
 
 
+def test_why_a_job_has_failed_is_one_word_wherever_it_failed() -> None:
+    rejected = step(job(engine="tasks"))[0]
+    assert rejected.status.failure == condition(rejected, "Failed").reason == Failure.INVALID_COMBINATION
+    refused = step(asked(), checking(check(ended(1, failed_report(Failure.SCHEMA_MISMATCH, "x"), finished=at(0)))))[0]
+    assert refused.status.failure == condition(refused, "Failed").reason == Failure.SCHEMA_MISMATCH
+    again = step(asked(), lost())[0]
+    assert again.status.failure == Failure.WORKER_LOST and told(again, "Failed")[0] == "False", "it runs again"
+    assert asked().status.failure is None
+
+
 def test_it_checks_the_plan_of_the_first_attempt() -> None:
     config_map = step(job(preflight="always"))[1].apply[0]
     plan = json.loads(config_map["data"][PLAN_KEY])

@@ -178,6 +178,8 @@ class GpuQueryJobStatus(Lenient):
     """Generation of the spec that the status speaks about."""
     state: str | None = None
     """One word: Pending, Accepted, Preflight, Starting, Ready, Running, Retrying, Finishing, Complete or Failed."""
+    failure: str | None = None
+    """Class of the failure of the job; while it goes on, of its preflight or of its last attempt."""
     conditions: tuple[Condition, ...] = ()
     """Accepted, Preflight, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly one of the last two
     becomes True, once no pod of the job is alive."""
