@@ -19,7 +19,8 @@ from gpuquery.api.spec import Input
 from gpuquery.plan.plan import Purpose, StoreAccess
 from gpuquery.runner import local, reader_rules, storage
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.preflight import dtypes, release
+from gpuquery.runner.preflight import dtypes, release, translate
+from gpuquery.runner.preflight.checks import Checks
 from tests.support.runner import plan, run
 
 ROWS = pl.DataFrame(
@@ -145,6 +146,18 @@ def test_what_an_image_holds_is_compared_with_the_plan(
     assert caught.value.failure is failure
     for word in words:
         assert word in caught.value.message
+
+
+def test_a_preflight_that_passes_tells_no_secret(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    monkeypatch.setattr(translate, "load", lambda: None)
+    parts = translate.Translation(fallbacks=(f'"{SECRET}" = cum_sum(id)',), unchecked=(f'"{SECRET}" on a GPU',))
+    monkeypatch.setattr(translate, "check", lambda *_: parts)
+    wanted = plan(table, "select 1", engine="rapidsmpf", release="26.10", gpus=1)
+    found = Checks(wanted).judge(pl.LazyFrame({"id": [1]}), (f"cast {SECRET}",))
+    assert found.fallbacks == ('"***" = cum_sum(id)',)
+    assert found.warnings == ("cast ***", 'not checked: "***" on a GPU')
 
 
 CONTRACTS = [
