@@ -219,7 +219,8 @@ def test_the_run_itself_keeps_to_the_contract(table: Path) -> None:
 TYPES: list[Any] = [
     ("Int64", pl.Int64), ("i64", pl.Int64), ("pl.UInt8", pl.UInt8), ("utf8", pl.String), ("BIGINT", pl.Int64),
     ("Decimal(15, 2)", pl.Decimal(15, 2)), ("decimal[15,2]", pl.Decimal(15, 2)),
-    ("Decimal(precision=15, scale=2)", pl.Decimal(15, 2)), ("Datetime('us')", pl.Datetime("us")),
+    ("Decimal(scale=2, precision=15)", pl.Decimal(15, 2)), ("Datetime(time_zone='UTC')", pl.Datetime("us", "UTC")),
+    ("INT", pl.Int32), ("Decimal(precision=15, scale=2)", pl.Decimal(15, 2)), ("Datetime('us')", pl.Datetime("us")),
     ("Datetime(time_unit='us', time_zone=None)", pl.Datetime("us")), ("datetime[μs]", pl.Datetime("us")),
     ("Datetime('ms', 'UTC')", pl.Datetime("ms", "UTC")), ("datetime[ns, UTC]", pl.Datetime("ns", "UTC")),
     ("Duration(ms)", pl.Duration("ms")), ("List(Int32)", pl.List(pl.Int32)),
