@@ -76,6 +76,20 @@ CHOSEN: list[Any] = [
     pytest.param(ALL, {}, ("rapidsmpf", "single", "26.10", 1, 1), "26.10", id="images: the newest release on one GPU"),
     pytest.param(ALL, {"engine": "cpu"}, ("cpu", "single", None, 1, 0), "as the spec asks", id="cpu, as asked"),
     pytest.param(
+        ALL,
+        {"inputs": [{"name": "t", "uri": "s3://lake/t.parquet"}, {"name": "n", "uri": "s3://lake/n.csv.gz"}]},
+        ("cpu", "single", None, 1, 0),
+        'input "n" is text',
+        id="what no GPU engine can read",
+    ),
+    pytest.param(
+        ALL,
+        {"inputs": [{"name": "n", "uri": "s3://lake/n.csv"}], "engine": "rapidsmpf"},
+        ("rapidsmpf", "single", "26.10", 1, 1),
+        "as the spec asks",
+        id="a GPU, as asked: the preflight says what it cannot read",
+    ),
+    pytest.param(
         ALL, {"engine": "cpu", "runtime": OLD}, ("cpu", "single", "26.04", 1, 0), "26.04", id="cpu in a release's image"
     ),
     pytest.param(

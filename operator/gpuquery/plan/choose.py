@@ -2,8 +2,9 @@
 
 The order in which it is decided, and what it falls back to:
 
-1. `cpu`, where that is asked for; and where nothing asks for a GPU and there is no image of the release, or the data is
-   too small for a GPU (`plan/guide.py`). A job that asks for a GPU never falls back to the CPU.
+1. `cpu`, where that is asked for; and where nothing asks for a GPU and an input is CSV or NDJSON, there is no image of
+   the release, or the data is too small for a GPU (`plan/guide.py`). A job that asks for a GPU never falls back to the
+   CPU.
 2. The cluster: as asked; else `distributed` for more than one GPU and `single` for one; else by the size of the data;
    else `single`.
 3. The engine: as asked; else the one of `tasks` and `rapidsmpf` that the release runs on this cluster. Where it runs
@@ -28,6 +29,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import combination, numbers, releases
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.formats import is_text
 from gpuquery.plan.guide import advise, amount
 from gpuquery.plan.rejected import Rejected
 from gpuquery.plan.wishes import Wish, Wishes, wishes_of
@@ -68,13 +70,13 @@ def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choi
     asked = wishes_of(job, defaults)
     if isinstance(asked, Rejected):
         return asked
-    because = _because_cpu(asked, defaults, local=local)
+    because = _because_cpu(job, asked, defaults, local=local)
     if because is not None:
         return _on_cpu(job, asked, defaults, because, local=local)
     return _on_gpus(job, asked, defaults, local=local)
 
 
-def _because_cpu(asked: Wishes, defaults: Defaults, *, local: bool) -> str | None:
+def _because_cpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool) -> str | None:
     """Return why the job runs on the CPU; None if it does not."""
     if asked.engine.value == CPU:
         # A default does not stand against a job that asks for a GPU in some other field.
@@ -85,6 +87,8 @@ def _because_cpu(asked: Wishes, defaults: Defaults, *, local: bool) -> str | Non
         return None
     if local:
         return "no engine was asked for"
+    if text := next((item for item in job.spec.inputs if is_text(item)), None):
+        return f'input "{text.name}" is text, which no GPU engine reads from a store'
     if asked.image is not None:
         return "nothing says which RAPIDS release runtime.image holds"
     if defaults.image_of(str(asked.release.value)) is None:
