@@ -160,6 +160,20 @@ def test_a_preflight_that_passes_tells_no_secret(table: Path, monkeypatch: pytes
     assert found.warnings == ("cast ***", 'not checked: "***" on a GPU')
 
 
+def test_what_the_gpu_reader_lacks_is_found_before_the_engine_starts(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(_: Any) -> tuple[str, ...]:
+        raise JobError(Failure.STORAGE_AUTH, "no credentials for the inputs")
+
+    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    monkeypatch.setattr(translate, "load", lambda: None)
+    monkeypatch.setattr(translate, "check", lambda *_: translate.Translation())
+    monkeypatch.setattr(reader_rules, "check_access", lacking)
+    report = checked(table, engine="rapidsmpf", release="26.10", gpus=1)
+    assert (report.failure, report.message) == (Failure.STORAGE_AUTH, "no credentials for the inputs")
+
+
 CONTRACTS = [
     pytest.param({"id": {"type": "Int64"}, "name": {"type": "str"}}, [], id="as agreed"),
     pytest.param({"price": {"type": "Decimal"}}, [], id="a kind without arguments"),
