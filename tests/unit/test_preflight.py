@@ -174,6 +174,16 @@ def test_what_the_gpu_reader_lacks_is_found_before_the_engine_starts(
     assert (report.failure, report.message) == (Failure.STORAGE_AUTH, "no credentials for the inputs")
 
 
+def test_a_format_that_no_gpu_engine_reads_is_refused_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    inputs = {"t": f"file://{tmp_path}/missing.csv.gz"}
+    wanted = plan(tmp_path, "select 1", engine="rapidsmpf", release="26.10", gpus=1, inputs=inputs)
+    with pytest.raises(JobError, match="read no compressed CSV"):
+        Checks(wanted)
+
+
 CONTRACTS = [
     pytest.param({"id": {"type": "Int64"}, "name": {"type": "str"}}, [], id="as agreed"),
     pytest.param({"price": {"type": "Decimal"}}, [], id="a kind without arguments"),
