@@ -99,6 +99,7 @@ class Checks:
         self.status = status.model_copy(
             update={
                 "fallbacks": tuple(redact(part) for part in found.fallbacks),
+                "one_partition": found.one_partition,
                 "warnings": tuple(redact(text) for text in told),
             }
         )

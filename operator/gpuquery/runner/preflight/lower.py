@@ -25,8 +25,8 @@ LEAST_GROWTH = 4
 """How much larger rows are taken to be in memory than in a compressed file, so that a table near the size of one
 partition counts as several."""
 
-Sizes = Callable[[Sequence[str]], int]
-"""Gives the bytes of files together, as they lie in the store."""
+Sizes = Callable[[Sequence[str]], int | None]
+"""Gives the bytes of files together, as they lie in the store; None if they cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Lowered:
     """Parts that run on one partition."""
     partitions: int
     """Partitions of the result."""
+    sized: bool = True
+    """Whether the sizes of all files were known: a table of unknown size counts as one partition."""
 
 
 def lower(ir: Any, config: Any, sizes: Sizes, ranks: int) -> Lowered:
@@ -45,10 +47,18 @@ def lower(ir: Any, config: Any, sizes: Sizes, ranks: int) -> Lowered:
     run, stats, package = _functions(config, ranks)
     mode = config.executor.fallback_mode
     object.__setattr__(config.executor, "fallback_mode", type(mode)("warn"))
-    with _partitions(package, sizes, int(config.executor.target_partition_size)), heard.listening():
+    unknown: list[str] = []
+
+    def noted(paths: Sequence[str]) -> int:
+        size = sizes(paths)
+        if size is None:
+            unknown.extend(paths[:1])
+        return size or 0
+
+    with _partitions(package, noted, int(config.executor.target_partition_size)), heard.listening():
         made = run(ir, config, *stats(ir, config))
     root, partitions = (made.lowered, made.partition_info) if hasattr(made, "lowered") else made[:2]
-    return Lowered(heard.parts, int(partitions[root].count))
+    return Lowered(heard.parts, int(partitions[root].count), not unknown)
 
 
 def _functions(config: Any, ranks: int) -> tuple[Callable[..., Any], Callable[..., tuple[Any, ...]], str]:
@@ -84,7 +94,7 @@ def _taken(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _partitions(package: str, sizes: Sizes, target: int) -> Iterator[None]:
+def _partitions(package: str, sizes: Callable[[Sequence[str]], int], target: int) -> Iterator[None]:
     """Let scans count as partitions by the size of their files: without footers, cudf-polars would count files."""
     dispatch = importlib.import_module(package + ".dispatch").lower_ir_node
     info = importlib.import_module(package + ".base").PartitionInfo
