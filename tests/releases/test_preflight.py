@@ -29,6 +29,7 @@ OPERATOR = environments.ROOT / "operator"
 SALES = pl.DataFrame({"shop": ["a", "b", "a", "c"], "day": [1, 2, 3, 4], "price": [1.0, 2.5, None, 4.0]})
 GROUPS = "select shop, sum(price) as total from sales group by shop"
 ROWS = "select shop, price from sales where price > 0"
+COUNT = "select count(*) as sales from sales"
 SPREAD = {"target_partition_size": 1000}
 """Makes several partitions of the two small files."""
 RUNNING = "def query(inputs, params):\n    import polars as pl\n    return inputs['sales']"
@@ -152,7 +153,7 @@ def test_rows_that_would_come_out_once_for_each_gpu_are_refused_with_the_release
     if not cells:
         pytest.skip(f"RAPIDS {pod.release.name} has no such cell")
     for engine, cluster, _ in cells:
-        for query, options in ((GROUPS, {}), ("select sum(price) as total from sales", SPREAD)):
+        for query, options in ((GROUPS, {}), (COUNT, SPREAD), ("select sum(price) as total from sales", SPREAD)):
             job = asked(pod, sales, query, engine=engine, cluster=cluster, gpus=2, executorOptions=options)
             report = pod.refused(job, sales)
             assert report.failure is Failure.INVALID_COMBINATION, report
