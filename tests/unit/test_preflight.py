@@ -16,10 +16,11 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Report
 from gpuquery.api.spec import Input
-from gpuquery.plan.plan import Purpose, StoreAccess
+from gpuquery.api.status import PreflightStatus
+from gpuquery.plan.plan import Plan, Purpose, StoreAccess
 from gpuquery.runner import local, reader_rules, storage
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.preflight import dtypes, release, translate
+from gpuquery.runner.preflight import dtypes, release, sizes, translate
 from gpuquery.runner.preflight.checks import Checks
 from tests.support.runner import plan, run
 
@@ -158,6 +159,27 @@ def test_a_preflight_that_passes_tells_no_secret(table: Path, monkeypatch: pytes
     found = Checks(wanted).judge(pl.LazyFrame({"id": [1]}), (f"cast {SECRET}",))
     assert found.fallbacks == ('"***" = cum_sum(id)',)
     assert found.warnings == ("cast ***", 'not checked: "***" on a GPU')
+
+
+def test_no_two_threads_look_at_one_frame(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[pl.LazyFrame] = []
+
+    def sized(status: PreflightStatus, frame: pl.LazyFrame, _: StoreAccess) -> PreflightStatus:
+        looked.append(frame)
+        return status
+
+    def translated(_: Plan, frame: pl.LazyFrame, __: Any) -> translate.Translation:
+        looked.append(frame)
+        return translate.Translation()
+
+    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.31.0", "25.8.0"))
+    monkeypatch.setattr(translate, "load", lambda: None)
+    monkeypatch.setattr(translate, "check", translated)
+    monkeypatch.setattr(sizes, "filled", sized)
+    wanted = plan(table, "select 1", engine="rapidsmpf", release="26.10", gpus=1, purpose="preflight")
+    planned = pl.LazyFrame({"id": [1]})
+    Checks(wanted).judge(planned, ())
+    assert len({id(frame._ldf) for frame in (planned, *looked)}) == 3
 
 
 def test_what_the_gpu_reader_lacks_is_found_before_the_engine_starts(
