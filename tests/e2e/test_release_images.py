@@ -21,7 +21,7 @@ from tools.lock_releases import lock_file, locked
 
 RELEASES = os.environ.get("RELEASES", "26.04 26.10").split()
 CUDA = int(os.environ.get("CUDA", "12"))
-BUDGET = {12: 2_000_000_000, 13: 2_500_000_000}
+BUDGET = {12: 2_300_000_000, 13: 2_800_000_000}
 """Bytes of an image's files, by CUDA major version."""
 PROBE = Path(__file__).with_name("release_probe.py")
 

@@ -29,6 +29,7 @@ OPERATOR = environments.ROOT / "operator"
 SALES = pl.DataFrame({"shop": ["a", "b", "a", "c"], "day": [1, 2, 3, 4], "price": [1.0, 2.5, None, 4.0]})
 GROUPS = "select shop, sum(price) as total from sales group by shop"
 ROWS = "select shop, price from sales where price > 0"
+COUNT = "select count(*) as sales from sales"
 SPREAD = {"target_partition_size": 1000}
 """Makes several partitions of the two small files."""
 RUNNING = "def query(inputs, params):\n    import polars as pl\n    return inputs['sales']"
@@ -152,12 +153,50 @@ def test_rows_that_would_come_out_once_for_each_gpu_are_refused_with_the_release
     if not cells:
         pytest.skip(f"RAPIDS {pod.release.name} has no such cell")
     for engine, cluster, _ in cells:
-        for query, options in ((GROUPS, {}), ("select sum(price) as total from sales", SPREAD)):
+        for query, options in ((GROUPS, {}), (COUNT, SPREAD), ("select sum(price) as total from sales", SPREAD)):
             job = asked(pod, sales, query, engine=engine, cluster=cluster, gpus=2, executorOptions=options)
             report = pod.refused(job, sales)
             assert report.failure is Failure.INVALID_COMBINATION, report
             assert "once for each GPU" in report.message
             assert "runtime.release 26.10, or cluster: single" in report.message
+
+
+def test_a_result_on_one_partition_is_told_where_the_size_may_still_bring_more_gpus(pod: Pod, sales: Path) -> None:
+    if (EngineChoice.RAPIDSMPF, ClusterChoice.SINGLE) not in pod.release.cells:
+        pytest.skip(f"RAPIDS {pod.release.name} has no rapidsmpf")
+    if pod.release.cells[EngineChoice.RAPIDSMPF, ClusterChoice.SINGLE].way is None:
+        pytest.skip(f"RAPIDS {pod.release.name} cannot write with rapidsmpf")
+    for query, one in ((ROWS, False), ("select sum(price) as total from sales", True)):
+        job = asked(pod, sales, query, engine=EngineChoice.RAPIDSMPF, cluster=ClusterChoice.SINGLE, gpus=1,
+                    executorOptions=SPREAD)  # fmt: skip
+        found = pod.preflight(job, sales).preflight
+        assert found is not None and found.one_partition is one, found
+
+
+def test_one_rank_writes_its_rows_once_and_is_not_refused(pod: Pod, sales: Path) -> None:
+    for (engine, cluster), cell in pod.release.cells.items():
+        if cell.way and not cell.replicated_safe:
+            job = asked(pod, sales, GROUPS, engine=engine, cluster=cluster, gpus=1)
+            assert pod.preflight(job, sales).failure is None
+
+
+def test_a_store_that_does_not_tell_sizes_is_asked_again_and_ends_no_job(pod: Pod, sales: Path) -> None:
+    text = (
+        "import sys; from pathlib import Path; from gpuquery.runner import query\n"
+        "class Gone:\n"
+        "    def sizes(self, paths): raise OSError('no answer')\n"
+        "from gpuquery.runner.preflight import files\n"
+        "class Fetch: files = staticmethod(lambda path, store: Gone())\n"
+        "files.fetch = Fetch\n"
+        "for path in sys.argv[1:]: print(query._run(Path(path), None).to_line())"
+    )
+    cells = [key for key, cell in pod.release.cells.items() if cell.way and not cell.replicated_safe]
+    if not cells:
+        pytest.skip(f"RAPIDS {pod.release.name} has no such cell")
+    engine, cluster = cells[0]
+    job = asked(pod, sales, ROWS, engine=engine, cluster=cluster, gpus=2, executorOptions=SPREAD)
+    (report,) = (json.loads(line) for line in script(pod, text, sales, job))
+    assert report["failure"] == Failure.STORAGE_UNAVAILABLE, report
 
 
 def test_the_query_process_ends_with_0_after_a_preflight_that_passed(pod: Pod, sales: Path) -> None:

@@ -97,6 +97,7 @@ def test_the_pod_asks_for_no_gpu_and_for_its_own_small_resources() -> None:
     spec = pod(on=GPUS, workers={"resources": {"limits": {"memory": "900Gi", "nvidia.com/gpu": "8"}}})
     (container,) = spec["containers"]
     assert "nvidia.com" not in json.dumps(spec)
+    assert [volume["name"] for volume in spec["volumes"]] == ["plan", "scratch"], "nor for memory that ranks share"
     own = DEFAULTS.preflight_resources
     assert container["resources"] == {"requests": dict(own.requests), "limits": dict(own.limits)}
 

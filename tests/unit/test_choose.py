@@ -76,6 +76,20 @@ CHOSEN: list[Any] = [
     pytest.param(ALL, {}, ("rapidsmpf", "single", "26.10", 1, 1), "26.10", id="images: the newest release on one GPU"),
     pytest.param(ALL, {"engine": "cpu"}, ("cpu", "single", None, 1, 0), "as the spec asks", id="cpu, as asked"),
     pytest.param(
+        ALL,
+        {"inputs": [{"name": "t", "uri": "s3://lake/t.parquet"}, {"name": "n", "uri": "s3://lake/n.csv.gz"}]},
+        ("cpu", "single", None, 1, 0),
+        'input "n" is text',
+        id="what no GPU engine can read",
+    ),
+    pytest.param(
+        ALL,
+        {"inputs": [{"name": "n", "uri": "s3://lake/n.csv"}], "engine": "rapidsmpf"},
+        ("rapidsmpf", "single", "26.10", 1, 1),
+        "as the spec asks",
+        id="a GPU, as asked: the preflight says what it cannot read",
+    ),
+    pytest.param(
         ALL, {"engine": "cpu", "runtime": OLD}, ("cpu", "single", "26.04", 1, 0), "26.04", id="cpu in a release's image"
     ),
     pytest.param(
@@ -426,6 +440,22 @@ def test_options_of_the_object_win_over_the_templates_and_the_cells_own_over_all
     assert found == {"fallback_mode": "silent", "groupby_n_ary": 4, "cluster": "single", "runtime": "tasks"}
 
 
+def test_options_of_two_places_are_checked_together_too() -> None:
+    template = env(KVIKIO_BOUNCE_BUFFER_BYTES=str(8 << 20))
+    assert options(template=template)["kvikio_bounce_buffer_bytes"] == 8 << 20
+    assert options(executorOptions={"kvikio_task_size": "12MiB"})["kvikio_task_size"] == 12 << 20
+    found = refused(template=template, executorOptions={"kvikio_task_size": "12MiB"})
+    assert found.reason is Failure.INVALID_COMBINATION
+    assert "kvikio_task_size: 12582912 is more than kvikio_bounce_buffer_bytes, 8388608" in found.message
+
+
+def test_a_job_that_was_accepted_is_not_refused_for_an_option_that_a_newer_table_does_not_know() -> None:
+    spec: dict[str, Any] = {"engine": "rapidsmpf", "executorOptions": {"fallback_mode": "silent", "gone": 1}}
+    assert "gone" in refused(**spec).message
+    accepted = chosen(engine="rapidsmpf")
+    assert options(status=GpuQueryJobStatus(plan=accepted), **spec)["fallback_mode"] == "silent"
+
+
 def test_sizes_may_be_written_with_a_unit() -> None:
     assert options(executorOptions={"target_partition_size": "1.5GB"}) == {"target_partition_size": 1_500_000_000}
 
@@ -457,6 +487,34 @@ def test_what_a_job_says_is_not_changed_by_the_size_of_the_data() -> None:
     assert shape(chosen(status=checked(9000 * GB, 9000 * GB), workers={"replicas": 2}))[3:] == (2, 1)
     told = chosen(having(gpus=8), checked(300 * GB, 300 * GB), cluster="distributed")
     assert (told.replicas, told.gpus) == (1, 8) and told.sizing and "300 GB" in told.sizing
+
+
+def found_on_one_partition(held: int) -> GpuQueryJobStatus:
+    """The status after a preflight of a query like `SELECT sum(x)`."""
+    found = PreflightStatus(polars="1.44.2", input_bytes=held, peak_bytes=held, basis="footers", one_partition=True)
+    return GpuQueryJobStatus(preflight=found)
+
+
+WRITTEN_BY_EACH: list[Any] = [
+    pytest.param("26.08", {}, ("rapidsmpf", "single", 1), id="no GPUs asked for: one, which writes it once"),
+    pytest.param("26.08", {"engine": "rapidsmpf"}, ("rapidsmpf", "single", 1), id="the engine asked for"),
+    pytest.param("26.04", {"engine": "rapidsmpf"}, ("rapidsmpf", "single", 1), id="on Dask too"),
+    pytest.param("26.04", {}, ("tasks", "distributed", 7), id="tasks write it once, on any number of GPUs"),
+    pytest.param("26.10", {}, ("rapidsmpf", "distributed", 7), id="and so does rapidsmpf since 26.10"),
+    pytest.param(
+        "26.08", {"cluster": "distributed", "workers": {"replicas": 1}}, ("rapidsmpf", "distributed", 1),
+        id="one rank writes it once",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("release", "spec", "want"), WRITTEN_BY_EACH)
+def test_no_size_takes_a_result_on_one_partition_to_gpus_that_would_each_write_it(
+    release: str, spec: dict[str, Any], want: tuple[str, str, int]
+) -> None:
+    told = chosen(status=found_on_one_partition(300 * GB), runtime={"release": release}, **spec)
+    assert (told.engine, told.cluster, told.replicas * told.gpus) == want
+    assert ("each write it" in told.why) is (told.cluster == "single")
 
 
 def test_a_preflight_that_could_not_tell_sizes_decides_nothing() -> None:

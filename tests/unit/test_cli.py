@@ -119,6 +119,21 @@ INVALID: list[Any] = [
     pytest.param({**local(), "metadata": {}}, "metadata.name: is required", id="no name"),
     pytest.param(local(backoffLimit=-1), "spec.backoffLimit: input should be greater", id="a bound"),
     pytest.param(
+        local(workers={"gpus": "2"}),
+        'spec.workers.gpus: input should be a valid integer; it is "2"',
+        id="a number in quotes, which the API server refuses",
+    ),
+    pytest.param(
+        local(dryRun="yes"),
+        'spec.dryRun: input should be a valid boolean; it is "yes"',
+        id="a text for a boolean, which the API server refuses",
+    ),
+    pytest.param(
+        local(dry_run=True),
+        "spec.dry_run: unknown field (did you mean dryRun?)",
+        id="a name that is the model's and not the object's",
+    ),
+    pytest.param(
         local(output={"uri": "file://./data"}), "spec.output: an input lies inside", id="folders that are one"
     ),
     pytest.param(local(query={"sql": "SELEC 1"}), "InvalidQuery: ", id="SQL that does not parse"),

@@ -16,10 +16,12 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Report
 from gpuquery.api.spec import Input
-from gpuquery.plan.plan import Purpose, StoreAccess
+from gpuquery.api.status import PreflightStatus
+from gpuquery.plan.plan import Plan, Purpose, StoreAccess
 from gpuquery.runner import local, reader_rules, storage
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.preflight import dtypes, release
+from gpuquery.runner.preflight import dtypes, release, sizes, translate
+from gpuquery.runner.preflight.checks import Checks
 from tests.support.runner import plan, run
 
 ROWS = pl.DataFrame(
@@ -147,6 +149,63 @@ def test_what_an_image_holds_is_compared_with_the_plan(
         assert word in caught.value.message
 
 
+def test_a_preflight_that_passes_tells_no_secret(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    monkeypatch.setattr(translate, "load", lambda: None)
+    parts = translate.Translation(fallbacks=(f'"{SECRET}" = cum_sum(id)',), unchecked=(f'"{SECRET}" on a GPU',))
+    monkeypatch.setattr(translate, "check", lambda *_: parts)
+    wanted = plan(table, "select 1", engine="rapidsmpf", release="26.10", gpus=1)
+    found = Checks(wanted).judge(pl.LazyFrame({"id": [1]}), (f"cast {SECRET}",))
+    assert found.fallbacks == ('"***" = cum_sum(id)',)
+    assert found.warnings == ("cast ***", 'not checked: "***" on a GPU')
+
+
+def test_no_two_threads_look_at_one_frame(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[pl.LazyFrame] = []
+
+    def sized(status: PreflightStatus, frame: pl.LazyFrame, _: StoreAccess) -> PreflightStatus:
+        looked.append(frame)
+        return status
+
+    def translated(_: Plan, frame: pl.LazyFrame, __: Any) -> translate.Translation:
+        looked.append(frame)
+        return translate.Translation()
+
+    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.31.0", "25.8.0"))
+    monkeypatch.setattr(translate, "load", lambda: None)
+    monkeypatch.setattr(translate, "check", translated)
+    monkeypatch.setattr(sizes, "filled", sized)
+    wanted = plan(table, "select 1", engine="rapidsmpf", release="26.10", gpus=1, purpose="preflight")
+    planned = pl.LazyFrame({"id": [1]})
+    Checks(wanted).judge(planned, ())
+    assert len({id(frame._ldf) for frame in (planned, *looked)}) == 3
+
+
+def test_what_the_gpu_reader_lacks_is_found_before_the_engine_starts(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(_: Any) -> tuple[str, ...]:
+        raise JobError(Failure.STORAGE_AUTH, "no credentials for the inputs")
+
+    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    monkeypatch.setattr(translate, "load", lambda: None)
+    monkeypatch.setattr(translate, "check", lambda *_: translate.Translation())
+    monkeypatch.setattr(reader_rules, "check_access", lacking)
+    report = checked(table, engine="rapidsmpf", release="26.10", gpus=1)
+    assert (report.failure, report.message) == (Failure.STORAGE_AUTH, "no credentials for the inputs")
+
+
+def test_a_format_that_no_gpu_engine_reads_is_refused_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    inputs = {"t": f"file://{tmp_path}/missing.csv.gz"}
+    wanted = plan(tmp_path, "select 1", engine="rapidsmpf", release="26.10", gpus=1, inputs=inputs)
+    with pytest.raises(JobError, match="read no compressed CSV"):
+        Checks(wanted)
+
+
 CONTRACTS = [
     pytest.param({"id": {"type": "Int64"}, "name": {"type": "str"}}, [], id="as agreed"),
     pytest.param({"price": {"type": "Decimal"}}, [], id="a kind without arguments"),
@@ -206,7 +265,8 @@ def test_the_run_itself_keeps_to_the_contract(table: Path) -> None:
 TYPES: list[Any] = [
     ("Int64", pl.Int64), ("i64", pl.Int64), ("pl.UInt8", pl.UInt8), ("utf8", pl.String), ("BIGINT", pl.Int64),
     ("Decimal(15, 2)", pl.Decimal(15, 2)), ("decimal[15,2]", pl.Decimal(15, 2)),
-    ("Decimal(precision=15, scale=2)", pl.Decimal(15, 2)), ("Datetime('us')", pl.Datetime("us")),
+    ("Decimal(scale=2, precision=15)", pl.Decimal(15, 2)), ("Datetime(time_zone='UTC')", pl.Datetime("us", "UTC")),
+    ("INT", pl.Int32), ("Decimal(precision=15, scale=2)", pl.Decimal(15, 2)), ("Datetime('us')", pl.Datetime("us")),
     ("Datetime(time_unit='us', time_zone=None)", pl.Datetime("us")), ("datetime[μs]", pl.Datetime("us")),
     ("Datetime('ms', 'UTC')", pl.Datetime("ms", "UTC")), ("datetime[ns, UTC]", pl.Datetime("ns", "UTC")),
     ("Duration(ms)", pl.Duration("ms")), ("List(Int32)", pl.List(pl.Int32)),

@@ -82,6 +82,16 @@ def test_the_preflight_comes_first_and_is_no_attempt() -> None:
     assert decision.requeue_after == LOOK_FOR_PODS
 
 
+def test_why_a_job_has_failed_is_one_word_wherever_it_failed() -> None:
+    rejected = step(job(engine="tasks"))[0]
+    assert rejected.status.failure == condition(rejected, "Failed").reason == Failure.INVALID_COMBINATION
+    refused = step(asked(), checking(check(ended(1, failed_report(Failure.SCHEMA_MISMATCH, "x"), finished=at(0)))))[0]
+    assert refused.status.failure == condition(refused, "Failed").reason == Failure.SCHEMA_MISMATCH
+    again = step(asked(), lost())[0]
+    assert again.status.failure == Failure.WORKER_LOST and told(again, "Failed")[0] == "False", "it runs again"
+    assert asked().status.failure is None
+
+
 def test_it_checks_the_plan_of_the_first_attempt() -> None:
     config_map = step(job(preflight="always"))[1].apply[0]
     plan = json.loads(config_map["data"][PLAN_KEY])
@@ -276,6 +286,31 @@ def test_a_report_goes_with_its_pod_only_once_it_is_written_down() -> None:
     after, decision = step(asked(), observed, seconds=5)
     assert decision.status is None and not decision.drop, "nothing is written, so nothing is deleted"
     assert after.status.preflight is None
+
+
+def test_a_report_is_written_down_before_a_pod_that_does_not_go_is_taken_away() -> None:
+    stays = running(exit=ended(0, CHECKED, finished=at(5)).exit)
+    subject = asked(dryRun=True)
+    waiting, soon = step(subject, checking(check(stays)), seconds=6)
+    assert not soon.drop and waiting.status.preflight is None, "its phase follows by itself"
+    after, decision = step(subject, checking(check(stays)), seconds=60)
+    assert decision.drop == (1,) and after.status.preflight == FOUND
+    assert not is_terminal(after.status.conditions), "its pod is alive"
+
+
+def test_the_pod_of_a_finding_is_given_time_to_end_so_that_its_log_stays() -> None:
+    report = ended(1, failed_report(Failure.SCHEMA_MISMATCH), finished=at(5)).exit
+    subject = asked()
+    after, decision = step(subject, checking(check(running(exit=report))), seconds=6)
+    assert not decision.drop and decision.status is None and after == subject
+    assert step(subject, checking(check(running(exit=report))), seconds=60)[1].drop == (1,)
+
+
+def test_no_run_begins_after_the_deadline_of_the_job() -> None:
+    subject = step(asked(activeDeadlineSeconds=20), lost(), seconds=1)[0]
+    assert not is_terminal(subject.status.conditions), "another run is to come"
+    after, decision = step(subject, lost(), seconds=30)
+    assert not decision.apply and told(after, "Failed") == ("True", Failure.DEADLINE_EXCEEDED)
 
 
 def test_a_second_operator_that_missed_the_status_of_the_second_run_goes_on_with_it() -> None:

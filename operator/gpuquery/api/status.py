@@ -85,6 +85,8 @@ class PreflightStatus(Lenient):
     """What the sizes rest on, in one sentence. Empty: they are not known."""
     fallbacks: tuple[str, ...] = ()
     """Parts of the plan that run on one partition whatever the number of GPUs."""
+    one_partition: bool = False
+    """Whether the result is on one partition: before 26.10 several GPUs of rapidsmpf would each write it."""
     warnings: tuple[str, ...] = ()
     """What the query's author should know before it runs."""
     finished: datetime | None = None
@@ -176,6 +178,8 @@ class GpuQueryJobStatus(Lenient):
     """Generation of the spec that the status speaks about."""
     state: str | None = None
     """One word: Pending, Accepted, Preflight, Starting, Ready, Running, Retrying, Finishing, Complete or Failed."""
+    failure: str | None = None
+    """Class of the failure of the job; while it goes on, of its preflight or of its last attempt."""
     conditions: tuple[Condition, ...] = ()
     """Accepted, Preflight, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly one of the last two
     becomes True, once no pod of the job is alive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import secrets
 import sys
@@ -119,7 +120,8 @@ def job_of(document: Mapping[str, Any], *, folder: Path) -> GpuQueryJob:
         metadata["name"] = f"{metadata['generateName']}{secrets.token_hex(2)}"
     metadata["uid"] = str(uuid.uuid4())
     whole = {k: v for k, v in document.items() if k != "status"} | {"metadata": metadata}
-    job = GpuQueryJob.model_validate(whole)
+    # As the API server reads it: "2" is no number, "yes" no boolean, and fields have one name.
+    job = GpuQueryJob.model_validate_json(json.dumps(whole, default=str), strict=True, by_alias=True, by_name=False)
     inputs = tuple(i.model_copy(update={"uri": _absolute(i.uri, folder)}) for i in job.spec.inputs)
     output = job.spec.output.model_copy(update={"uri": _absolute(job.spec.output.uri, folder)})
     spec = job.spec.model_copy(update={"inputs": inputs, "output": output})

@@ -2,14 +2,16 @@
 
 The order in which it is decided, and what it falls back to:
 
-1. `cpu`, where that is asked for; and where nothing asks for a GPU and there is no image of the release, or the data is
-   too small for a GPU (`plan/guide.py`). A job that asks for a GPU never falls back to the CPU.
+1. `cpu`, where that is asked for; and where nothing asks for a GPU and an input is CSV or NDJSON, there is no image of
+   the release, or the data is too small for a GPU (`plan/guide.py`). A job that asks for a GPU never falls back to the
+   CPU.
 2. The cluster: as asked; else `distributed` for more than one GPU and `single` for one; else by the size of the data;
    else `single`.
 3. The engine: as asked; else the one of `tasks` and `rapidsmpf` that the release runs on this cluster. Where it runs
    both, `tasks`, but for the jobs that the roll-out sends to `rapidsmpf`, which it never does where only `tasks` is
    known to write every row once.
-4. Where the release runs neither on a cluster that was not asked for, the other cluster.
+4. Where the release runs neither on a cluster that was not asked for, the other cluster. It does not run what the
+   preflight found to be on one partition, where every GPU would write that.
 
 What was asked for is never changed: it is refused. What `status.plan` tells was decided, and stays for all attempts of
 the job; before a preflight of its own has ended nothing stands there, for the sizes may change it.
@@ -27,6 +29,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import combination, numbers, releases
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.formats import is_text
 from gpuquery.plan.guide import advise, amount
 from gpuquery.plan.rejected import Rejected
 from gpuquery.plan.wishes import Wish, Wishes, wishes_of
@@ -67,13 +70,13 @@ def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choi
     asked = wishes_of(job, defaults)
     if isinstance(asked, Rejected):
         return asked
-    because = _because_cpu(asked, defaults, local=local)
+    because = _because_cpu(job, asked, defaults, local=local)
     if because is not None:
         return _on_cpu(job, asked, defaults, because, local=local)
     return _on_gpus(job, asked, defaults, local=local)
 
 
-def _because_cpu(asked: Wishes, defaults: Defaults, *, local: bool) -> str | None:
+def _because_cpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool) -> str | None:
     """Return why the job runs on the CPU; None if it does not."""
     if asked.engine.value == CPU:
         # A default does not stand against a job that asks for a GPU in some other field.
@@ -84,6 +87,8 @@ def _because_cpu(asked: Wishes, defaults: Defaults, *, local: bool) -> str | Non
         return None
     if local:
         return "no engine was asked for"
+    if text := next((item for item in job.spec.inputs if is_text(item)), None):
+        return f'input "{text.name}" is text, which no GPU engine reads from a store'
     if asked.image is not None:
         return "nothing says which RAPIDS release runtime.image holds"
     if defaults.image_of(str(asked.release.value)) is None:
@@ -128,9 +133,17 @@ def _runnable(job: GpuQueryJob, asked: Wishes, defaults: Defaults, release: rele
     """Yield what the release can run of what was asked for, the best first; `why` is the reason alone."""
     for cluster, because_cluster in _clusters(asked, defaults):
         for engine, because_engine in _engines(job, asked, defaults, release, cluster):
-            if combination.runs(release, engine, cluster):
+            if combination.runs(release, engine, cluster) and not _doubled(asked, release, engine, cluster):
                 why = "; ".join(filter(None, (because_engine, because_cluster, f"release {_by(asked.release)}")))
                 yield Choice(engine=engine, cluster=cluster, why=why)
+
+
+def _doubled(asked: Wishes, release: releases.Release, engine: EngineChoice, cluster: ClusterChoice) -> bool:
+    """Whether rows would come out once for each GPU; where the job itself asks for several, its preflight refuses."""
+    found = asked.found is not None and asked.found.one_partition
+    return (
+        found and cluster is DISTRIBUTED and not asked.cluster.firm and not combination.safe(release, engine, cluster)
+    )
 
 
 def _clusters(asked: Wishes, defaults: Defaults) -> Iterator[tuple[ClusterChoice, str]]:
@@ -155,7 +168,8 @@ def _clusters(asked: Wishes, defaults: Defaults) -> Iterator[tuple[ClusterChoice
     else:
         yield SINGLE, "single as long as the size of the data is not known"
     # What stands above may not run in this release; nobody asked for it.
-    yield SINGLE, "single, as this release runs no other"
+    one = asked.found is not None and asked.found.one_partition
+    yield SINGLE, "single, as several GPUs would each write it" if one else "single, as this release runs no other"
     yield DISTRIBUTED, "distributed, as this release runs no other"
 
 

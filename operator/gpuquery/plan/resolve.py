@@ -12,7 +12,6 @@ import hashlib
 from gpuquery.api.pods import Storage
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import (
-    ENDINGS,
     MAX_CONFIGMAP_QUERY,
     Input,
     InputFormat,
@@ -21,12 +20,13 @@ from gpuquery.api.status import PlanStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.choose import Choice, choose
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.formats import format_of
 from gpuquery.plan.options import executor_options
 from gpuquery.plan.plan import DEFAULT_REGION, JobRef, Language, Plan, StoreAccess
 from gpuquery.plan.rejected import Rejected
 
 __all__ = [
-    "Rejected", "digest", "format_of", "image_of", "plan_json", "plan_status", "query_of", "resolve", "store_access",
+    "Rejected", "digest", "image_of", "plan_json", "plan_status", "query_of", "resolve", "store_access",
 ]  # fmt: skip
 
 MAX_PLAN_BYTES = 1_040_000
@@ -191,8 +191,3 @@ def _input(item: Input) -> Input:
     if item.hive_partitioned is None:
         found["hive_partitioned"] = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)
     return item.model_copy(update=found) if found else item
-
-
-def format_of(uri: str) -> InputFormat:
-    """Return the format that a URI's ending tells; the model refuses `auto` with an ending that tells none."""
-    return next(found for ending, found in ENDINGS.items() if uri.lower().endswith(ending))

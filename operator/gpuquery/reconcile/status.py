@@ -93,10 +93,12 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
     attempt, committed = account.attempt, account.committed if account.ended else None
     over = committed is not None or account.dry_run or account.failed is not None or account.rejected is not None
     run = account.run or before.preflight_run
+    fault = account.failed or account.rejected or account.fault
     first = run or attempt
     return GpuQueryJobStatus(
         observed_generation=job.metadata.generation,
         state=_state(conditions, account),
+        failure=fault.failure if fault else None,
         conditions=conditions,
         plan=account.plan or before.plan or (account.provisional if account.failed else None),
         preflight=before.preflight or (committed.found if committed else None),

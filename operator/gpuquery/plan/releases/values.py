@@ -129,15 +129,16 @@ def _flag(text: str) -> bool:
 
 def _whole(value: Any, otherwise: str) -> int:
     """Take 2.0 for 2, since JSON does not tell them apart."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or math.isinf(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:  # inf // 1 is NaN
         raise OptionError(otherwise)
     return int(value)
 
 
 def _fraction(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or (isinstance(value, float) and not math.isfinite(value)):
         raise OptionError("is no number from 0 to 1: write one such as 0.5")
-    return float(value)
+    return float(max(-MOST, min(value, MOST)))  # a whole number may be too large for a float
 
 
 def _in_range(option: Option, number: float) -> float:

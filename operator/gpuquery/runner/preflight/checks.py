@@ -81,13 +81,16 @@ class Checks:
     def judge(self, frame: pl.LazyFrame, warnings: tuple[str, ...]) -> PreflightStatus:
         """Judge the planned query; raises JobError. `warnings` is what planning it has brought up."""
         plan = self._plan
+        # One frame for each thread: before 1.36, Polars refuses the second of two that look at one ("Already mutably
+        # borrowed").
         sizing: Later[PreflightStatus] | None = None
         if plan.purpose is Purpose.PREFLIGHT:
-            before = self.status
-            sizing = Later(lambda: sizes.filled(before, frame, plan.store))
+            before, sized = self.status, frame.clone()
+            sizing = Later(lambda: sizes.filled(before, sized, plan.store))
         translation: Later[translate.Translation] | None = None
         if self._loading:
-            translation = Later(lambda: self._translated(frame))
+            translated = frame.clone()
+            translation = Later(lambda: self._translated(translated))
         if self._contract:
             self._contract.result()
         noted = self._reader.result() if self._reader else ()
@@ -99,6 +102,7 @@ class Checks:
         self.status = status.model_copy(
             update={
                 "fallbacks": tuple(redact(part) for part in found.fallbacks),
+                "one_partition": found.one_partition,
                 "warnings": tuple(redact(text) for text in told),
             }
         )

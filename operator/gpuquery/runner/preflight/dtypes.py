@@ -20,7 +20,8 @@ _PLAIN = (
 TYPES: Mapping[str, Any] = {t.__name__: t for t in _PLAIN}
 _OTHER_NAMES = {
     "utf8": "String", "str": "String", "varchar": "String", "text": "String", "char": "String", "bool": "Boolean",
-    "tinyint": "Int8", "smallint": "Int16", "integer": "Int32", "bigint": "Int64", "hugeint": "Int128",
+    "tinyint": "Int8", "smallint": "Int16", "int": "Int32", "integer": "Int32", "bigint": "Int64",
+    "hugeint": "Int128",
     "float": "Float64", "double": "Float64", "real": "Float32", "numeric": "Decimal", "timestamp": "Datetime",
     "bytes": "Binary", "blob": "Binary", "cat": "Categorical", "interval": "Duration",
 }  # fmt: skip
@@ -90,11 +91,12 @@ def _made(name: str, given: list[ast.expr], named: Mapping[str, ast.expr]) -> An
                 return kind({_key(k): _type(v) for k, v in zip(fields.keys, fields.values, strict=True)})
             raise UnknownTypeError("has fields that cannot be read: write Struct({'a': Int64, 'b': String})")
         case "Datetime" | "Duration":
-            unit = _unit(given[0] if given else named["time_unit"])
+            said = given[0] if given else named.get("time_unit")
+            unit = _unit(said) if said else "us"
             zone = [*given[1:], *(v for k, v in named.items() if k == "time_zone")]
             return kind(unit, _value(zone[0])) if zone and name == "Datetime" else kind(unit)
         case "Decimal":
-            return kind(*(_number(v) for v in (*given, *named.values())))
+            return kind(*map(_number, given), **{k: _number(v) for k, v in named.items()})
         case "Enum":
             return kind(_value(_one(given, named, "categories")))
         case "Categorical":

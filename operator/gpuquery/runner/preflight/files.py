@@ -8,9 +8,9 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.sizing import fetch
 
 
-def stored_bytes(paths: Sequence[str], store: StoreAccess) -> int:
-    """Bytes of all the files; 0 where it cannot be told, for nothing but a remark rests on it."""
+def stored_bytes(paths: Sequence[str], store: StoreAccess) -> int | None:
+    """Bytes of all the files; None where it cannot be told."""
     try:
         return sum(fetch.files(paths[0], store).sizes(paths).values()) if paths else 0
     except Exception:
-        return 0
+        return None

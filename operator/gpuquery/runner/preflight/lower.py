@@ -25,8 +25,11 @@ LEAST_GROWTH = 4
 """How much larger rows are taken to be in memory than in a compressed file, so that a table near the size of one
 partition counts as several."""
 
-Sizes = Callable[[Sequence[str]], int]
-"""Gives the bytes of files together, as they lie in the store."""
+COUNTERS = ("fast_count", "_get_parquet_row_count_from_metadata")
+"""What a scan counts rows with: up to 26.06, and in 26.08."""
+
+Sizes = Callable[[Sequence[str]], int | None]
+"""Gives the bytes of files together, as they lie in the store; None if they cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Lowered:
     """Parts that run on one partition."""
     partitions: int
     """Partitions of the result."""
+    sized: bool = True
+    """Whether the sizes of all files were known: a table of unknown size counts as one partition."""
 
 
 def lower(ir: Any, config: Any, sizes: Sizes, ranks: int) -> Lowered:
@@ -45,10 +50,18 @@ def lower(ir: Any, config: Any, sizes: Sizes, ranks: int) -> Lowered:
     run, stats, package = _functions(config, ranks)
     mode = config.executor.fallback_mode
     object.__setattr__(config.executor, "fallback_mode", type(mode)("warn"))
-    with _partitions(package, sizes, int(config.executor.target_partition_size)), heard.listening():
+    unknown: list[str] = []
+
+    def noted(paths: Sequence[str]) -> int:
+        size = sizes(paths)
+        if size is None:
+            unknown.extend(paths[:1])
+        return size or 0
+
+    with _partitions(package, noted, int(config.executor.target_partition_size)), heard.listening():
         made = run(ir, config, *stats(ir, config))
     root, partitions = (made.lowered, made.partition_info) if hasattr(made, "lowered") else made[:2]
-    return Lowered(heard.parts, int(partitions[root].count))
+    return Lowered(heard.parts, int(partitions[root].count), not unknown)
 
 
 def _functions(config: Any, ranks: int) -> tuple[Callable[..., Any], Callable[..., tuple[Any, ...]], str]:
@@ -84,8 +97,11 @@ def _taken(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _partitions(package: str, sizes: Sizes, target: int) -> Iterator[None]:
-    """Let scans count as partitions by the size of their files: without footers, cudf-polars would count files."""
+def _partitions(package: str, sizes: Callable[[Sequence[str]], int], target: int) -> Iterator[None]:
+    """Let scans count as partitions by the size of their files: without footers, cudf-polars would count files.
+
+    For a `count(*)` it reads the footers nevertheless, through the GPU's driver; the number is of no meaning here.
+    """
     dispatch = importlib.import_module(package + ".dispatch").lower_ir_node
     info = importlib.import_module(package + ".base").PartitionInfo
     scan = importlib.import_module("cudf_polars.dsl.ir").Scan
@@ -98,10 +114,15 @@ def _partitions(package: str, sizes: Sizes, target: int) -> Iterator[None]:
         return node, partitions
 
     dispatch.register(scan)(counted)
+    counters = {name: vars(scan)[name] for name in COUNTERS if name in vars(scan)}
+    for name in counters:
+        setattr(scan, name, staticmethod(lambda *_, **__: 0))
     try:
         yield
     finally:
         dispatch.register(scan)(usual)
+        for name, usual_counter in counters.items():
+            setattr(scan, name, usual_counter)
 
 
 class _Fallbacks:

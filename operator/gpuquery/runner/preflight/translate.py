@@ -25,7 +25,7 @@ from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import RELEASES, Cell, Way
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.preflight import words
-from gpuquery.runner.preflight.lower import Sizes, lower
+from gpuquery.runner.preflight.lower import Lowered, Sizes, lower
 from gpuquery.runner.preflight.watch import Notes, needs_gpu, translator
 
 DEVICE_BYTES = 80 << 30
@@ -47,6 +47,8 @@ class Translation:
     """Parts that run on one partition whatever the number of GPUs."""
     unchecked: tuple[str, ...] = ()
     """Parts of which only a GPU can tell, and why."""
+    one_partition: bool = False
+    """Whether the result is on one partition."""
 
 
 def load() -> Any:
@@ -162,15 +164,22 @@ def _lowered(plan: Plan, ir: Any, config: Any, sizes: Sizes) -> Translation:
     if mode == "raise" and found.fallbacks:
         tail = "runs on one partition, which executorOptions.fallback_mode: raise forbids"
         return Translation(tuple(f"{part}: {tail}" for part in found.fallbacks))
-    _refuse_doubled(plan, found.partitions)
-    return Translation(fallbacks=found.fallbacks)
+    _refuse_doubled(plan, found)
+    return Translation(fallbacks=found.fallbacks, one_partition=found.partitions <= 1)
 
 
-def _refuse_doubled(plan: Plan, partitions: int) -> None:
+def _refuse_doubled(plan: Plan, found: Lowered) -> None:
     """Refuse rows that would come out once for each GPU: what is on one partition may be held in full by every rank."""
     cell = _cell(plan)
-    if cell is None or cell.replicated_safe or plan.cluster != ClusterChoice.DISTRIBUTED or partitions > 1:
+    several = plan.cluster == ClusterChoice.DISTRIBUTED and plan.replicas * plan.gpus > 1
+    if cell is None or cell.replicated_safe or not several or found.partitions > 1:
         return
+    if not found.sized:
+        raise JobError(
+            Failure.STORAGE_UNAVAILABLE,
+            f"the sizes of the inputs' files could not be asked for, and with them {plan.engine} on several GPUs of "
+            f"RAPIDS {plan.release} may write rows once for each GPU (cudf#23525)",
+        )
     key = EngineChoice(plan.engine), ClusterChoice(plan.cluster)
     cells = {name: release.cells[key] for name, release in RELEASES.items()}
     safe = [name for name, known in cells.items() if known.way is not None and known.replicated_safe]
