@@ -97,9 +97,9 @@ class RapidsmpfEngine:
         engine.shutdown()
 
     def _run_alone(self, plan: Plan, frame: pl.LazyFrame, sink: Writes) -> None:
-        """26.04, which refuses a folder that exists."""
+        """26.04: nothing is handed over before all is written, in one process with one GPU."""
         options = {**(_cell(plan).options or {}), **executor(plan.executor_options), "sink_to_directory": True}
-        folder = sink.scratch() / "result"
+        folder = _folder(sink)
         engine = pl.GPUEngine(executor="streaming", raise_on_fail=True, executor_options=options)
         _write(plan, frame, folder, engine)
         for file in sorted(folder.glob("*.parquet")):
@@ -111,7 +111,7 @@ class Handover:
 
     def __init__(self, plan: Plan, ranks: Ranks, rank: int, sink: Writes) -> None:
         """`rank` is the communicator's number of this rank."""
-        self.folder = sink.scratch()
+        self.folder = _folder(sink)
         """Where the engine writes."""
         self._release, self._ranks, self._rank = plan.release, ranks, rank
         self._mended = replicated.mended(plan.release)
@@ -188,6 +188,11 @@ def _cell(plan: Plan) -> Cell:
 
 def _way(plan: Plan) -> Way | None:
     return _cell(plan).way
+
+
+def _folder(sink: Writes) -> Path:
+    """A folder for the library to make: Polars refuses to write to one that exists."""
+    return sink.scratch() / "result"
 
 
 def _write(plan: Plan, frame: pl.LazyFrame, folder: Path, engine: Any) -> None:
