@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,25 @@ import pytest
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import releases
+from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import Release, Way
 from gpuquery.plan.releases.values import read
 from gpuquery.runner import gpu_words
 from tests.releases import environments
 from tests.releases.conftest import CUDA, NAMED
 from tests.releases.test_options import match, samples, seen
-from tests.support.gates import GateServer
+from tests.support.ranks import Ranks, environment
 from tests.support.runner import plan
 
 pytestmark = pytest.mark.releases
 
-ROOT = environments.ROOT
 HERE = Path(__file__).parent
 RANKED = tuple(
     name for name, release in releases.RELEASES.items()
     if release.cells[EngineChoice.RAPIDSMPF, ClusterChoice.DISTRIBUTED].way is Way.SPMD
 )  # fmt: skip
+TCP = {"UCX_TLS": "tcp,self"}
+"""What there is between pods."""
 LIMIT = 120.0
 
 
@@ -45,15 +46,6 @@ def python_of(name: str) -> Path:
     return found
 
 
-def environment(*folders: Path, **more: str) -> dict[str, str]:
-    """What a process there needs."""
-    clean = {
-        n: v for n, v in os.environ.items() if not n.startswith(("CUDF_POLARS", "RAPIDSMPF", "UCX", "TEST_ENGINE"))
-    }
-    paths = os.pathsep.join(str(folder) for folder in (*folders, ROOT / "operator", ROOT))
-    return clean | {"PYTHONPATH": paths, "UCX_TLS": "tcp,self", "UCX_WARN_UNUSED_ENV_VARS": "n", **more}
-
-
 class Probe:
     """GpuQuery's engines in the packages of one release."""
 
@@ -61,7 +53,7 @@ class Probe:
         self.release = release
         self._process = subprocess.Popen(
             [python, HERE / "engine_probe.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True, env=environment(),
+            stderr=subprocess.DEVNULL, text=True, env=environment(**TCP),
         )  # fmt: skip
 
     def ask(self, question: str, **arguments: Any) -> Any:
@@ -184,48 +176,14 @@ def test_the_library_s_counters_are_read(probe: Probe) -> None:
     assert found["statistics"]["copy-host-to-device-bytes"] == 100
 
 
-class Ranks:
-    """Processes of one query."""
-
-    def __init__(self, python: Path, folder: Path, size: int, *words: str, release: str, **env: str) -> None:
-        self.gates = GateServer(size)
-        document = folder / "plan.json"
-        frame = pl.DataFrame({"x": range(1000), "y": [str(n % 7) for n in range(1000)]})
-        frame.write_parquet(folder / "table.parquet")
-        wanted = plan(
-            folder, "select * from t", inputs={"t": f"file://{folder}/table.parquet"}, engine="rapidsmpf",
-            cluster="distributed", release=release, replicas=size, gpus=1, processes="ranks",
-        )  # fmt: skip
-        document.write_text(wanted.model_dump_json(by_alias=True, exclude_none=True))
-        self.folder = folder
-        self.processes = [
-            subprocess.Popen(
-                [python, HERE / "rank.py", str(i), str(size), str(self.gates.port), document, folder / "ranks", *words],
-                stdout=subprocess.PIPE, stderr=(folder / f"{i}.log").open("w"), text=True,
-                env=environment(ROOT / "tests" / "engine", **env),
-            )
-            for i in range(size)
-        ]  # fmt: skip
-
-    def ended(self) -> list[list[dict[str, Any]]]:
-        """Wait for all; return what each said."""
-        said = []
-        for process in self.processes:
-            out, _ = process.communicate(timeout=LIMIT)
-            said.append([json.loads(line) for line in out.splitlines() if line.startswith("{")])
-        return said
-
-    def log(self, index: int) -> str:
-        """What a rank wrote to standard error."""
-        return (self.folder / f"{index}.log").read_text()
-
-    def close(self) -> None:
-        """End those that are left."""
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
-        self.gates.close()
+def asked(folder: Path, size: int, release: str, query: str = "select * from t") -> Plan:
+    """A plan over a table of a thousand rows."""
+    frame = pl.DataFrame({"x": range(1000), "y": [str(n % 7) for n in range(1000)]})
+    frame.write_parquet(folder / "table.parquet")
+    return plan(
+        folder, query, inputs={"t": f"file://{folder}/table.parquet"}, engine="rapidsmpf", cluster="distributed",
+        release=release, replicas=size, gpus=1, processes="ranks",
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -273,15 +231,8 @@ def test_the_test_engine_is_found_joins_and_hands_over_every_row_once(start: Any
     files = [one[1]["added"] for one in said]
     assert [len(added) for added in files] == [4, 4, 4]
     assert all(sum(rows for _, rows in added) > 100 for added in files)
-    kept = pl.read_parquet(ranks.folder / "ranks" / "*" / "kept" / "*.parquet")
+    kept = pl.read_parquet(ranks.kept)
     assert sorted(kept["x"].to_list()) == list(range(1000))
-
-
-def faulty(ranks: Ranks, index: int) -> tuple[int | None, list[dict[str, Any]]]:
-    """Wait for one rank; return its exit code and what it said."""
-    out, _ = ranks.processes[index].communicate(timeout=LIMIT)
-    lines: Sequence[str] = out.splitlines()
-    return ranks.processes[index].returncode, [json.loads(line) for line in lines if line.startswith("{")]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +245,7 @@ def faulty(ranks: Ranks, index: int) -> tuple[int | None, list[dict[str, Any]]]:
 )
 def test_faults_of_the_test_engine(start: Any, fault: str, code: int, failure: Failure | None) -> None:
     ranks = start(2, "run", TEST_ENGINE_FAULT=fault)
-    ended, said = faulty(ranks, 1)
+    ended, said = ranks.one(1)
     assert ended == code, ranks.log(1)[-800:]
     assert [one.get("failure") for one in said if "failure" in one] == ([failure.value] if failure else [])
     # The other one is in the library's barrier, which has no end of its own; that is the supervisors' part.
@@ -309,7 +260,7 @@ def test_a_root_that_is_gone_ends_in_bounded_time_with_words_that_are_known(star
     while "address" not in ranks.gates.gates and time.monotonic() < deadline:
         time.sleep(0.001)
     ranks.processes[0].kill()
-    code, said = faulty(ranks, 1)
+    code, said = ranks.one(1)
     words = gpu_words.last_words(ranks.log(1))
     joined = any("joined" in one for one in said)
     assert joined or code == 0 or (words and words[0] is Failure.TRANSPORT_ERROR), ranks.log(1)[-800:]

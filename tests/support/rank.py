@@ -1,4 +1,4 @@
-"""One rank of a query, in a release's packages, for `test_rapidsmpf.py`: joins, and runs a plan if it is told to.
+"""One rank of a query, in a release's packages, for `ranks.py`: joins, and runs the plan if it is told to.
 
     rank.py INDEX SIZE PORT PLAN SCRATCH [own] [run]
 
@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from gpuquery.plan.plan import Plan
-from gpuquery.runner import engines
+from gpuquery.runner import engines, inputs, queries
 from gpuquery.runner.engines.rapidsmpf import RapidsmpfEngine
 from gpuquery.runner.errors import JobError
 from tests.support.gates import GateClient
@@ -58,8 +58,8 @@ def main() -> None:
         say(joined=index, engine=type(engine).__name__)
         if "run" in sys.argv[6:]:
             sink = Sink(Path(sys.argv[5]) / str(index))
-            frame = pl.scan_parquet(plan.inputs[0].uri.removeprefix("file://"))
-            engine.run(frame, sink)
+            frames = inputs.open_all(plan.inputs, plan.store)
+            engine.run(queries.prepare(plan).plan(frames).frame, sink)
             say(added=sink.added)
         ranks.gate("done", None, seconds=60)
     except JobError as error:
