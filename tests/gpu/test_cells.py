@@ -55,6 +55,11 @@ def wanted(folder: Path, tables: Path, query: str, **changes: Any) -> Plan:
     return plan(folder, query, inputs=given, engine="rapidsmpf", gpus=1, **changes)
 
 
+def example(name: str) -> Any:
+    """The spec of a job in examples/."""
+    return next(yaml.safe_load_all((ROOT / "examples" / f"{name}.yaml").read_text()))["spec"]
+
+
 def expected(asked: Plan) -> pl.DataFrame:
     """The answer of Polars on the CPU."""
     return queries.prepare(asked).plan(inputs.open_all(asked.inputs, asked.store)).frame.collect()
@@ -113,9 +118,9 @@ def test_a_query_of_tpch(run: Run, query: str) -> None:
 
 
 @CELLS
-@pytest.mark.parametrize("example", ["revenue-by-region"])
-def test_the_sql_of_an_example(run: Run, example: str) -> None:
-    spec = next(yaml.safe_load_all((ROOT / "examples" / f"{example}.yaml").read_text()))["spec"]
+@pytest.mark.parametrize("name", ["revenue-by-region"])
+def test_the_sql_of_an_example(run: Run, name: str) -> None:
+    spec = example(name)
     run(spec["query"]["sql"], parameters=spec["parameters"])
 
 

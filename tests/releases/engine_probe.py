@@ -29,10 +29,11 @@ def taken(options: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     """Return where the plan's options and the environment end up: in the executor, the engine, and rapidsmpf."""
     before = dict(os.environ)
     os.environ.update(env)
+    config: Any = importlib.import_module("cudf_polars.utils.config")
+    asked = config.get_total_device_memory
     try:
         found = settings(options)
         core = importlib.import_module("cudf_polars.engine.core")
-        config: Any = importlib.import_module("cudf_polars.utils.config")
         core.check_reserved_keys(dict(found.executor), dict(found.engine))
         told = dict(found.executor)
         kvikio = {}
@@ -52,13 +53,9 @@ def taken(options: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
             "rapidsmpf": found.rapidsmpf.get_strings(),
         }
     finally:
+        config.get_total_device_memory = asked
         os.environ.clear()
         os.environ.update(before)
-
-
-def options_of_the_engine_class() -> list[str]:
-    """Return the names of the release's own table of options."""
-    return sorted(importlib.import_module("cudf_polars.engine.options").StreamingOptions.__dataclass_fields__)
 
 
 def metadata() -> dict[str, Any]:

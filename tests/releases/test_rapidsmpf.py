@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import Release, Way
 from gpuquery.plan.releases.values import read
 from gpuquery.runner import gpu_words
+from tests.bench import tpch
+from tests.gpu import test_cells as cells
+from tests.gpu.same import same
 from tests.releases import environments
 from tests.releases.conftest import CUDA, NAMED
 from tests.releases.test_options import match, samples, seen
@@ -160,7 +164,7 @@ def test_real_faults_of_a_machine_without_a_gpu(probe: Probe, how: str) -> None:
 def test_a_query_that_the_engine_cannot_run(probe: Probe) -> None:
     found = probe.ask("raised", how="unsupported")
     assert found["failure"] == Failure.UNSUPPORTED_QUERY.value, found
-    assert "EwmFunction" in found["message"]
+    assert "ewm" in found["message"].lower()
     assert "NotImplementedError(" not in found["message"]
 
 
@@ -192,7 +196,8 @@ def start(probe: Probe, tmp_path: Path) -> Iterator[Any]:
     running: list[Ranks] = []
 
     def begin(size: int, *words: str, **env: str) -> Ranks:
-        running.append(Ranks(python_of(probe.release.name), tmp_path, size, *words, release=probe.release.name, **env))
+        wanted = asked(tmp_path, size, probe.release.name)
+        running.append(Ranks(python_of(probe.release.name), tmp_path, size, wanted, *words, **TCP, **env))
         return running[-1]
 
     yield begin
@@ -253,14 +258,100 @@ def test_faults_of_the_test_engine(start: Any, fault: str, code: int, failure: F
     assert ranks.processes[0].poll() is None
 
 
-def test_a_root_that_is_gone_ends_in_bounded_time_with_words_that_are_known(start: Any) -> None:
-    """Index 0 is gone before the other has its address: UCX ends the other's process, and says why."""
-    ranks = start(2, "own", TEST_ENGINE_FAULT="")
-    deadline = time.monotonic() + LIMIT
-    while "address" not in ranks.gates.gates and time.monotonic() < deadline:
-        time.sleep(0.001)
-    ranks.processes[0].kill()
-    code, said = ranks.one(1)
-    words = gpu_words.last_words(ranks.log(1))
-    joined = any("joined" in one for one in said)
-    assert joined or code == 0 or (words and words[0] is Failure.TRANSPORT_ERROR), ranks.log(1)[-800:]
+ALONE = """
+import base64, json, os, sys
+from gpuquery.runner.engines import communicator
+from gpuquery.runner.engines.rapidsmpf_options import settings
+from gpuquery.runner.errors import JobError
+
+class Ranks:
+    size = 2
+    index = int(sys.argv[1])
+    def gate(self, name, value=None, *, seconds):
+        if value and "and-end" in sys.argv:
+            print(value, flush=True)
+            os._exit(0)
+        return [value or sys.argv[2], None]
+    def note(self, **facts):
+        pass
+
+try:
+    communicator.form(Ranks(), settings({}).rapidsmpf, seconds=3)
+except JobError as error:
+    print(json.dumps({"failure": error.failure.value, "message": error.message}), flush=True)
+os._exit(0)
+"""
+"""A rank whose gates are open at once, though the other one never comes."""
+
+
+def alone(probe: Probe, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run such a rank to its end."""
+    command = [str(python_of(probe.release.name)), "-c", ALONE, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment(**TCP))
+
+
+def test_a_rank_that_never_connects_is_not_waited_for_forever(probe: Probe) -> None:
+    said = json.loads(alone(probe, "0").stdout)
+    assert said["failure"] == Failure.RANK_STALLED.value
+    assert said["message"].startswith("waiting for all 2 ranks to connect took longer than 3 s")
+
+
+def test_a_root_that_is_gone_ends_the_rank_in_bounded_time_with_words_that_are_known(probe: Probe) -> None:
+    """UCX itself ends the process, or the connection never comes; nothing waits for longer."""
+    address = alone(probe, "0", "-", "and-end").stdout.strip()
+    done = alone(probe, "1", address)
+    if done.returncode == -signal.SIGABRT:
+        words = gpu_words.last_words(done.stderr)
+        assert words is not None, done.stderr
+        assert words[0] is Failure.TRANSPORT_ERROR
+    else:
+        assert json.loads(done.stdout)["failure"] == Failure.RANK_STALLED.value, done.stderr
+
+
+@pytest.mark.parametrize("wrong", ["one", "1:run:explode", "1:lunch:exit"])
+def test_a_fault_that_is_none_is_refused(probe: Probe, tmp_path: Path, wrong: str) -> None:
+    wanted = asked(tmp_path, 1, probe.release.name)
+    ranks = Ranks(python_of(probe.release.name), tmp_path, 1, wanted, "run", **TCP, TEST_ENGINE_FAULT=wrong)
+    try:
+        code, _ = ranks.one(0)
+        assert code == 1
+        assert f'"{wrong}" is no fault: write rank:phase:kind' in ranks.log(0)
+    finally:
+        ranks.close()
+
+
+@pytest.mark.parametrize("query", ["Q1", "Q3", "revenue-by-region"])
+def test_the_tests_for_gpus_find_the_right_rows_right(probe: Probe, tmp_path: Path, query: str) -> None:
+    """tests/gpu with the test engine in place of the real one: what is left to a GPU is the engine alone."""
+    tpch.generate(tmp_path / "tables", 0.01)
+    release = {"release": probe.release.name, "cluster": "distributed", "replicas": 2}
+    if query in cells.TPCH:
+        wanted = cells.wanted(tmp_path, tmp_path / "tables", cells.TPCH[query], language="python", **release)
+    else:
+        spec = cells.example(query)
+        wanted = cells.wanted(
+            tmp_path, tmp_path / "tables", spec["query"]["sql"], parameters=spec["parameters"], **release
+        )
+    ranks = Ranks(python_of(probe.release.name), tmp_path, 2, wanted, "run", **TCP)
+    try:
+        said = ranks.ended()
+        assert ["added" in one[-1] for one in said] == [True, True], ranks.log(0)[-2000:]
+        same(pl.read_parquet(ranks.kept), cells.expected(wanted))
+    finally:
+        ranks.close()
+
+
+def test_26_04_runs_one_process_and_names_the_missing_gpu(tmp_path: Path) -> None:
+    if NAMED and "26.04" not in NAMED:
+        pytest.skip("26.04 was not asked for")
+    python = python_of("26.04")
+    wanted = asked(tmp_path, 1, "26.04").model_copy(update={"cluster": "single"})
+    stub = str(environments.nvml_stub(python.parents[1]))
+    ranks = Ranks(python, tmp_path, 1, wanted, "own", "run", LD_LIBRARY_PATH=stub)
+    try:
+        said = ranks.one(0)[1]
+        assert said[0] == {"joined": 0, "engine": "RapidsmpfEngine"}, ranks.log(0)
+        assert said[1]["failure"] == Failure.NO_GPU.value, said
+        assert ranks.gates.gates == []
+    finally:
+        ranks.close()

@@ -69,6 +69,14 @@ def caused(exc: Exception, cause: Exception) -> Exception:
             id="a driver that is too old is no error of a GPU",
         ),
         pytest.param(
+            RuntimeError(
+                "RMM failure at: /rmm/cpp/src/mr/detail/cuda_async_memory_resource_impl.cpp:30: cudaMallocAsync not "
+                "supported with this CUDA driver/runtime version"
+            ),
+            Failure.NO_GPU,
+            id="no driver, found out by the memory resource",
+        ),
+        pytest.param(
             pl.exceptions.ComputeError(
                 "'cuda' conversion failed: NotImplementedError: ('Query execution with GPU not possible: unsupported "
                 "operations.\\nThe errors were:\\n- NotImplementedError: No handler for Expr function node with "

@@ -19,7 +19,7 @@ _NO_GPU = re.compile(
     r"cudaErrorInsufficientDriver|cudaErrorNoDevice|cudaErrorDevicesUnavailable|cudaErrorSystemDriverMismatch"
     r"|cudaErrorSystemNotReady|cudaErrorCompatNotSupportedOnDevice|cudaErrorStubLibrary|cudaErrorInitializationError"
     r"|CUDA_ERROR_NO_DEVICE|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|CUDA_ERROR_SYSTEM_NOT_READY|CUDA_ERROR_STUB_LIBRARY"
-    r"|CUDA driver version is insufficient|no CUDA-capable device"
+    r"|CUDA driver version is insufficient|not supported with this CUDA driver|no CUDA-capable device"
     r"|NVMLError_(?:LibraryNotFound|DriverNotLoaded|LibRmVersionMismatch|NoPermission|GpuIsLost)"
     r"|NVML Shared Library Not Found|Driver Not Loaded|\"(?:cuda|nvml)\" is an NVIDIA driver library"
     r"|lib(?:cuda|nvidia-ml)\.so\.1: cannot open shared object"
