@@ -6,7 +6,7 @@
     build.py names [NAME…]      the images' full names, for other programs
 
 RELEASES="26.04 26.10" adds the runtimes of these RAPIDS releases to the default, for CUDA 12 or what CUDA=… says;
-runtime-26.10-cu12 names one of them.
+runtime-26.10-cu12 names one of them, and test-engine-26.10-cu12 the same with the engine for tests in it.
 
 The Containerfiles are ordinary ones. What this machine alone has (pip's settings, certificates, a base image where
 none can be pulled) is handed in while building, so that neither the images nor the repository hold any of it.
@@ -41,7 +41,7 @@ def defaults(env: Mapping[str, str] = os.environ) -> list[str]:
 
 def release_of(name: str) -> tuple[str, str] | None:
     """RAPIDS release and CUDA major version of an image's name; None for the others. Refuses what has no lock."""
-    found = re.fullmatch(r"runtime-(.+)-cu(\d+)", name)
+    found = re.fullmatch(r"(?:runtime|test-engine)-(.+)-cu(\d+)", name)
     if found is None:
         return None
     if not (ROOT / lock_of(name)).exists():
@@ -50,8 +50,14 @@ def release_of(name: str) -> tuple[str, str] | None:
     return found[1], found[2]
 
 
+def runtime_of(name: str) -> str:
+    """The image that one with the test engine is made from; empty for the others."""
+    return name.replace("test-engine-", "runtime-", 1) if name.startswith("test-engine-") else ""
+
+
 def lock_of(name: str) -> str:
     """The locked requirements of an image, from the root."""
+    name = runtime_of(name) or name
     if name.startswith("runtime-"):
         return f"requirements/releases/{name.removeprefix('runtime-')}.txt"
     return {
@@ -69,6 +75,8 @@ def tag_of(name: str, env: Mapping[str, str] = os.environ) -> str:
 
 def build_arguments(name: str) -> dict[str, str]:
     """Build arguments that decide what an image is."""
+    if runtime := runtime_of(name):
+        return {"VERSION": version(), "RUNTIME": tag_of(runtime)}
     release = release_of(name)
     return {"VERSION": version(), **({"RELEASE": release[0], "CUDA": release[1]} if release else {})}
 
@@ -94,7 +102,8 @@ def make_wheel() -> Path:
 
 def inputs(name: str, arguments: Mapping[str, str], base_id: str, *, project: bool = True) -> str:
     """Hash of everything an image is made from, or with `project` off its packages alone."""
-    own = sorted(path for path in folder(name).iterdir() if path.is_file())
+    own = sorted(path for place in (folder(name), *added(name)) for path in place.rglob("*") if path.is_file())
+    own = [path for path in own if path.suffix != ".pyc"]
     shared = [ROOT / "images/dependencies.sh", ROOT / "images/project.sh", ROOT / lock_of(name)]
     digest = hashlib.sha256(f"{base_id}\0{sorted(arguments.items())}".encode())
     for path in own + shared + ([wheel()] if project and name not in WITHOUT_WHEEL else []):
@@ -104,7 +113,14 @@ def inputs(name: str, arguments: Mapping[str, str], base_id: str, *, project: bo
 
 def folder(name: str) -> Path:
     """Folder of an image's Containerfile."""
+    if runtime_of(name):
+        return ROOT / "images" / "test-engine"
     return ROOT / "images" / ("runtime" if release_of(name) else name)
+
+
+def added(name: str) -> tuple[Path, ...]:
+    """Further folders that an image holds."""
+    return (ROOT / "tests" / "engine",) if runtime_of(name) else ()
 
 
 def wheel() -> Path:
@@ -113,24 +129,32 @@ def wheel() -> Path:
 
 
 def build_all(names: Sequence[str], bases: base.Bases) -> None:
-    """Build images side by side: each is busy with one core at a time, unpacking, copying and hashing."""
+    """Build images side by side: each is busy with one core at a time, unpacking, copying and hashing.
+
+    What is made from another image comes after it.
+    """
     if any(release_of(name) for name in names):
         bases = replace(bases, compiler=base.compiler(bases, os.environ))
+    first = dict.fromkeys(runtime_of(name) or name for name in names)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for done in [pool.submit(build, name, bases) for name in names]:
-            done.result()
+        for these in (first, [name for name in names if runtime_of(name)]):
+            for done in [pool.submit(build, name, bases) for name in these]:
+                done.result()
 
 
 def build(name: str, bases: base.Bases) -> None:
     """Build one image unless an image of the same inputs has its name."""
     tag, arguments = tag_of(name), build_arguments(name)
-    wanted = inputs(name, arguments, bases.identity)
+    runtime = runtime_of(name)
+    wanted = inputs(name, arguments, machine.label(tag_of(runtime), LABEL) if runtime else bases.identity)
     if machine.label(tag, LABEL) == wanted:
         machine.say(f"{tag}: nothing changed")
         return
     machine.say(f"{tag}: building")
-    arguments |= {"BASE": bases.base, "BUILDER": bases.builder, "REVISION": revision()}
-    if release_of(name):
+    arguments["REVISION"] = revision()
+    if not runtime:
+        arguments |= {"BASE": bases.base, "BUILDER": bases.builder}
+    if release_of(name) and not runtime:
         arguments["COMPILER"] = bases.compiler
         arguments["PACKAGES"] = packages(name, bases, arguments)
     elif name == "runtime":

@@ -9,6 +9,10 @@ test: venv cluster-for-use ## Every test, on the one-node cluster (or CONTEXT=..
 e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to pytest
 	$(PY) -m pytest -m e2e tests $(ARGS)
 
+.PHONY: test-gpu
+test-gpu: venv ## Tests that need an NVIDIA GPU, of the releases that are installed; report in dist/gpu-report.json
+	$(PY) -m pytest -m gpu tests/gpu $(ARGS)
+
 .PHONY: bench
 bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JSON line each
 	$(PY) -m tests.bench.sink

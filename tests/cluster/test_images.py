@@ -32,10 +32,39 @@ def test_a_rapids_release_is_two_build_arguments_of_the_runtime() -> None:
     assert images.tag_of("runtime-26.10-cu13", {}) == "localhost/gpuquery-runtime-26.10-cu13:dev"
 
 
-@pytest.mark.parametrize("name", ["runtime-26.10-cu11", "runtime-25.08-cu13", "runtime-99.99-cu12"])
+@pytest.mark.parametrize("name", ["runtime-26.10-cu11", "runtime-25.08-cu13", "test-engine-99.99-cu12"])
 def test_a_release_without_a_lock_is_refused_with_those_that_have_one(name: str) -> None:
     with pytest.raises(machine.RefusedError, match=f"no image {name}.* 25.08-cu12, 25.10-cu12"):
         images.release_of(name)
+
+
+def test_the_test_engine_is_put_on_top_of_its_release_s_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "test-engine-26.10-cu12"
+    assert images.release_of(name) == ("26.10", "12")
+    assert images.runtime_of("runtime-26.10-cu12") == ""
+    assert images.build_arguments(name)["RUNTIME"] == images.tag_of("runtime-26.10-cu12")
+    assert images.folder(name) == images.ROOT / "images" / "test-engine"
+    built: list[str] = []
+    monkeypatch.setattr(images, "build", lambda name, _: built.append(name))
+    monkeypatch.setattr(base, "compiler", lambda *_: "compiler")
+    images.build_all([name], base.Bases("a", "b"))
+    assert built == ["runtime-26.10-cu12", name]
+
+
+def test_the_test_engine_is_built_anew_when_it_or_its_runtime_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = "test-engine-26.10-cu12"
+    engine = "tests/engine/engine.py"
+    shared = ("images/dependencies.sh", "images/project.sh", "images/test-engine/Containerfile")
+    for path in (images.lock_of(name), *shared, engine, "dist/gpuquery-1.whl"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path)
+    monkeypatch.setattr(images, "ROOT", tmp_path)
+    seen = {images.inputs(name, {}, "runtime"), images.inputs(name, {}, "another runtime")}
+    (tmp_path / engine).write_text("changed")
+    seen.add(images.inputs(name, {}, "runtime"))
+    assert len(seen) == 3
 
 
 def test_an_image_is_built_anew_when_its_lock_or_what_is_left_out_changes(

@@ -6,6 +6,7 @@ found by its entry point, and nothing here knows its name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,6 +19,8 @@ from gpuquery.plan.plan import Plan
 from gpuquery.runner.errors import JobError
 
 GROUP = "gpuquery.engines"
+OWN = "gpuquery"
+"""The distribution whose engines give way to others of the same name."""
 
 
 class Writes(Protocol):
@@ -92,12 +95,31 @@ class Engine(Protocol):
 
 
 def find(name: str) -> Engine:
-    """Return the engine of that name; raises JobError(InvalidPlan) that names what this image has."""
-    installed: dict[str, EntryPoint] = {e.name: e for e in entry_points(group=GROUP)}
+    """Return the engine of that name; one that another distribution brings goes before GpuQuery's own.
+
+    Raises JobError(InvalidPlan) that names what this image has, or the distributions that bring it twice.
+    """
+    installed: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        installed.setdefault(point.name, []).append(point)
     if name not in installed:
         raise JobError(
             Failure.INVALID_PLAN,
             f'engine "{name}" is not in this image (it has: {", ".join(sorted(installed)) or "none"}): '
             "choose another engine or another runtime.image",
         )
-    return cast(Engine, installed[name].load()())
+    own = [point for point in installed[name] if _distribution(point) == OWN]
+    # One distribution may be found on two paths.
+    foreign = {_distribution(point): point for point in installed[name] if _distribution(point) != OWN}
+    if len(foreign) > 1:
+        raise JobError(
+            Failure.INVALID_PLAN,
+            f'engine "{name}" is brought by {" and by ".join(sorted(foreign))}, and only one of them can run: remove '
+            "the others from runtime.image",
+        )
+    chosen = next(iter(foreign.values())) if foreign else own[0]
+    return cast(Engine, chosen.load()())
+
+
+def _distribution(point: EntryPoint) -> str:
+    return re.sub(r"[-_.]+", "-", point.dist.name).lower() if point.dist is not None else "?"

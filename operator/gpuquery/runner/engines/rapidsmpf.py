@@ -1,0 +1,200 @@
+"""The `rapidsmpf` engine: cudf-polars' streaming engine, on one GPU or on many, one rank for each.
+
+From 26.06 on every rank makes an `SPMDEngine` of its own communicator and runs the whole query; the library gives each
+rank its share of the files, and what every rank holds in full is written by one of them. In 26.04 there is one process
+with one GPU and Polars' `GPUEngine`. Nothing ever falls back to the CPU (`raise_on_fail`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import Plan
+from gpuquery.plan.releases import RELEASES, Cell, Way
+from gpuquery.runner.engines import Ranks, Writes, communicator, replicated, telemetry
+from gpuquery.runner.engines.faults import classify_engine
+from gpuquery.runner.engines.rapidsmpf_options import Settings, executor, settings
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.sink.parts import Parts
+
+AGREE_SECONDS = 3600.0
+"""Time for the other ranks to finish once this one has, in a release whose results have to be compared."""
+_PACKAGES = ("cudf_polars", "rapidsmpf")
+
+
+class RapidsmpfEngine:
+    """One rank. `join` and `run` belong on one thread, for the library's engine does."""
+
+    name = "rapidsmpf"
+
+    def __init__(self) -> None:
+        """Raises JobError(InvalidPlan) where the packages are not installed."""
+        missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+        if missing:
+            raise JobError(
+                Failure.INVALID_PLAN,
+                f'engine "{self.name}" needs {" and ".join(missing)}, which this image lacks: use a runtime.image of a '
+                "RAPIDS release, or engine: cpu",
+            )
+        self._plan: Plan | None = None
+        self._ranks: Ranks | None = None
+        self._settings: Settings | None = None
+        self._comm: Any = None
+        self._running: Any = None
+
+    def join(self, plan: Plan, ranks: Ranks) -> None:
+        """Make the communicator; needs no GPU. Raises JobError."""
+        self._plan, self._ranks = plan, ranks
+        way = _way(plan)
+        if way is Way.GPU_ENGINE and ranks.size == 1:
+            return
+        if way is not Way.SPMD:
+            raise JobError(
+                Failure.INVALID_PLAN,
+                f'engine "{self.name}" on {ranks.size} ranks with cluster {plan.cluster} and RAPIDS release '
+                f'"{plan.release}" is not driven by ranks: use the runtime image of the operator\'s own version',
+            )
+        with faults():
+            self._settings = settings(plan.executor_options)
+            self._comm = communicator.form(ranks, self._settings.rapidsmpf)
+        ranks.note(rank=int(self._comm.rank))
+
+    def run(self, frame: pl.LazyFrame, sink: Writes) -> None:
+        """Execute the plan; its part files go to the sink while the next ones are written. Raises JobError for faults
+        of GPU, transport and scratch, else what Polars raises."""
+        assert self._plan is not None, "join comes first"
+        assert self._ranks is not None
+        with faults(), telemetry.watching(self._ranks):
+            if self._settings is None:
+                self._run_alone(self._plan, frame, sink)
+            else:
+                self._run_rank(self._plan, self._ranks, self._settings, frame, sink)
+
+    def _run_rank(self, plan: Plan, ranks: Ranks, settings: Settings, frame: pl.LazyFrame, sink: Writes) -> None:
+        spmd = importlib.import_module("cudf_polars.engine.spmd")
+        # Kept, and shut down only after a success: after a failure that may wait for ranks that are gone, and the
+        # process ends anyway.
+        self._running = engine = spmd.SPMDEngine(
+            comm=self._comm,
+            rapidsmpf_options=settings.rapidsmpf,
+            executor_options=dict(settings.executor),
+            engine_options=dict(settings.engine),
+        )
+        handover = Handover(plan, ranks, int(self._comm.rank), sink)
+        with handover.listening():
+            _write(plan, frame, handover.folder, engine)
+        telemetry.note_statistics(ranks, engine.context)
+        handover.finish()
+        engine.shutdown()
+
+    def _run_alone(self, plan: Plan, frame: pl.LazyFrame, sink: Writes) -> None:
+        """26.04: nothing is handed over before all is written, in one process with one GPU."""
+        options = {**(_cell(plan).options or {}), **executor(plan.executor_options), "sink_to_directory": True}
+        folder = _folder(sink)
+        engine = pl.GPUEngine(executor="streaming", raise_on_fail=True, executor_options=options)
+        _write(plan, frame, folder, engine)
+        for file in sorted(folder.glob("*.parquet")):
+            sink.add(file)
+
+
+class Handover:
+    """Gives one rank's part files to the sink, unless another rank gives the same rows."""
+
+    def __init__(self, plan: Plan, ranks: Ranks, rank: int, sink: Writes) -> None:
+        """`rank` is the communicator's number of this rank."""
+        self.folder = _folder(sink)
+        """Where the engine writes."""
+        self._release, self._ranks, self._rank = plan.release, ranks, rank
+        self._mended = replicated.mended(plan.release)
+        self._parts = Parts(self.folder, sink)
+        self._started = False
+        self._ear = replicated.Ear(self._heard)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hand over what is whole while the engine writes, as soon as it is known whose rows they are."""
+        if self._ranks.size == 1:
+            self._start()
+            yield
+            return
+        with self._ear.listening():
+            yield
+
+    def finish(self) -> None:
+        """Hand over the rest, now that the engine is done. Raises JobError if rows would come out twice."""
+        if self._ranks.size > 1 and not self._keeps():
+            for file in self._files():
+                file.unlink()
+            return
+        self._start()
+        self._parts.finish()
+
+    def _heard(self, duplicated: bool) -> None:
+        # In a release that lets every rank write, such rows wait until all ranks have said how many they are.
+        if not duplicated or (self._mended and self._rank == 0):
+            self._start()
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._parts.start()
+
+    def _keeps(self) -> bool:
+        duplicated = self._ear.duplicated
+        self._ranks.note(replicated=duplicated)
+        if self._mended:
+            if duplicated and self._rank != 0:
+                replicated.check_mended(duplicated, self._rank, len(self._files()), self._release)
+            return True
+        mine = replicated.written(duplicated, [] if self._started else self._files())
+        all_written = replicated.read(self._ranks.gate(replicated.GATE, mine.to_json(), seconds=AGREE_SECONDS))
+        return replicated.keeps(all_written, self._rank, self._release)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*.parquet"))
+
+
+@contextlib.contextmanager
+def faults() -> Iterator[None]:
+    """Give faults of GPU, transport and scratch their class; what is of another kind passes."""
+    try:
+        yield
+    except JobError:
+        raise
+    except BaseException as exc:  # a panic of Polars is no Exception
+        if error := classify_engine(exc):
+            raise error from exc
+        raise
+
+
+def _cell(plan: Plan) -> Cell:
+    release = RELEASES.get(plan.release)
+    if release is None:
+        raise JobError(
+            Failure.INVALID_PLAN,
+            f'release "{plan.release}" is not known to this image: it knows {", ".join(RELEASES)}',
+        )
+    return release.cells[EngineChoice.RAPIDSMPF, ClusterChoice(plan.cluster)]
+
+
+def _way(plan: Plan) -> Way | None:
+    return _cell(plan).way
+
+
+def _folder(sink: Writes) -> Path:
+    """A folder for the library to make: Polars refuses to write to one that exists."""
+    return sink.scratch() / "result"
+
+
+def _write(plan: Plan, frame: pl.LazyFrame, folder: Path, engine: Any) -> None:
+    """Run the plan, which writes one file after the other into a folder."""
+    frame.sink_parquet(folder, engine=engine, compression=plan.output.compression.value)

@@ -1,0 +1,119 @@
+"""What the GPU does while a query runs: memory and utilisation by NVML, spilled bytes by the library's own counters.
+
+All of it is optional. NVML is asked in a thread of its own, and where it is missing or fails nothing is told. The
+library's counters are read from this rank alone: its own way to gather them is a collective, in which a rank that
+failed would keep the others waiting; the supervisors gather what each rank notes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gpuquery.runner.engines import Ranks
+
+SAMPLE_SECONDS = 1.0
+NOTE_EVERY = 5
+"""Samples from one note to the next."""
+_SPILLED = re.compile(r"(?:copy|spill-bytes)-device-to-(?:pinned_)?host(?:-bytes)?")
+"""Bytes moved out of the GPU: `copy-device-to-host-bytes` and `copy-device-to-pinned_host-bytes` in 26.06 to 26.10."""
+MOST_STATISTICS = 200
+
+
+class Gpu:
+    """One GPU, by NVML. Raises what pynvml raises."""
+
+    def __init__(self) -> None:
+        self._nvml = importlib.import_module("pynvml")
+        self._nvml.nvmlInit()
+        self._handle = self._found(os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip())
+        uuid = self._nvml.nvmlDeviceGetUUID(self._handle)
+        self.uuid = uuid.decode() if isinstance(uuid, bytes) else str(uuid)
+
+    def _found(self, visible: str) -> Any:
+        """The first device that CUDA sees: an index, a UUID (GPU-..., MIG-...), or all are seen."""
+        if visible and not visible.isdigit():
+            return self._nvml.nvmlDeviceGetHandleByUUID(visible)
+        return self._nvml.nvmlDeviceGetHandleByIndex(int(visible or 0))
+
+    def memory(self) -> int:
+        """Bytes in use, by whomever."""
+        return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
+
+    def utilization(self) -> int:
+        """Percent of the last moments in which a kernel ran."""
+        return int(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+
+
+class Sampler:
+    """Samples one GPU, and notes `gpu_memory_peak` (bytes) and `gpu_utilization` (mean percent) now and then."""
+
+    def __init__(self, ranks: Ranks, gpu: Gpu, *, seconds: float = SAMPLE_SECONDS) -> None:
+        self._ranks, self._gpu, self._seconds = ranks, gpu, seconds
+        self._peak = 0
+        self._used: list[int] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="nvml", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, with a last note."""
+        self._stop.set()
+        self._thread.join(timeout=5 * self._seconds)
+
+    def _work(self) -> None:
+        with contextlib.suppress(Exception):  # NVML may fail at any call, and a query does not depend on it
+            samples = 0
+            while True:
+                ended = self._stop.wait(self._seconds if samples else 0)
+                self._peak = max(self._peak, self._gpu.memory())
+                with contextlib.suppress(Exception):  # MIG devices have no utilisation
+                    self._used.append(self._gpu.utilization())
+                samples += 1
+                if ended or samples % NOTE_EVERY == 1:
+                    self._note()
+                if ended:
+                    return
+
+    def _note(self) -> None:
+        facts: dict[str, Any] = {"gpu_memory_peak": self._peak}
+        if self._used:
+            facts["gpu_utilization"] = round(sum(self._used) / len(self._used))
+        self._ranks.note(**facts)
+
+
+@contextlib.contextmanager
+def watching(ranks: Ranks) -> Iterator[None]:
+    """Sample the GPU meanwhile; without NVML, nothing."""
+    sampler = None
+    with contextlib.suppress(Exception):
+        gpu = Gpu()
+        ranks.note(gpu=gpu.uuid)
+        sampler = Sampler(ranks, gpu)
+        sampler.start()
+    try:
+        yield
+    finally:
+        if sampler is not None:
+            sampler.stop()
+
+
+def note_statistics(ranks: Ranks, context: Any) -> None:
+    """Note this rank's counters (`rapidsmpf.streaming.core.context.Context`): spilled bytes, and all of them."""
+    with contextlib.suppress(Exception):  # the result counts, not what is told of it
+        statistics = context.statistics()
+        found = {name: float(statistics.get_stat(name)["value"]) for name in statistics.list_stat_names()}
+        ranks.note(spilled_bytes=spilled(found), statistics=dict(sorted(found.items())[:MOST_STATISTICS]))
+
+
+def spilled(statistics: Mapping[str, float]) -> int:
+    """Return the bytes that were moved out of the GPU, from counters by name."""
+    return int(sum(value for name, value in statistics.items() if _SPILLED.fullmatch(name)))

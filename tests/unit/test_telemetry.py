@@ -1,0 +1,113 @@
+"""What a GPU does is told where NVML is there, and never costs a query anything where it is not."""
+
+import sys
+import time
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gpuquery.runner.engines import telemetry
+
+
+class Ranks:
+    index, size = 0, 1
+
+    def __init__(self) -> None:
+        self.notes: list[dict[str, Any]] = []
+
+    def gate(self, name: str, value: Any = None, *, seconds: float) -> Sequence[Any]:
+        return [value]
+
+    def note(self, **facts: Any) -> None:
+        self.notes.append(facts)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return {name: value for note in self.notes for name, value in note.items()}
+
+
+class Memory:
+    def __init__(self, used: int) -> None:
+        self.used = used
+
+
+class Rates:
+    gpu = 40
+
+
+def nvml(monkeypatch: pytest.MonkeyPatch, used: list[int], *, mig: bool = False) -> list[Any]:
+    """A driver whose device has these bytes in use, one after the other; returns which devices were asked for."""
+    asked: list[Any] = []
+    module = types.ModuleType("pynvml")
+
+    def rates(handle: object) -> Rates:
+        if mig:
+            raise RuntimeError("Not Supported")
+        return Rates()
+
+    functions = {
+        "nvmlInit": lambda: None,
+        "nvmlDeviceGetHandleByIndex": asked.append,
+        "nvmlDeviceGetHandleByUUID": asked.append,
+        "nvmlDeviceGetUUID": lambda handle: b"GPU-7",
+        "nvmlDeviceGetMemoryInfo": lambda handle: Memory(used.pop(0) if len(used) > 1 else used[0]),
+        "nvmlDeviceGetUtilizationRates": rates,
+    }
+    for name, function in functions.items():
+        setattr(module, name, function)
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+    return asked
+
+
+@pytest.mark.parametrize(("visible", "want"), [("", 0), ("3", 3), ("3,4", 3), ("GPU-abc", "GPU-abc")])
+def test_the_gpu_is_the_first_that_cuda_sees(monkeypatch: pytest.MonkeyPatch, visible: str, want: object) -> None:
+    asked = nvml(monkeypatch, [1])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert telemetry.Gpu().uuid == "GPU-7"
+    assert asked == [want]
+
+
+def test_the_most_memory_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = [5, 9, 3]
+    nvml(monkeypatch, used)
+    ranks = Ranks()
+    sampler = telemetry.Sampler(ranks, telemetry.Gpu(), seconds=0.01)
+    sampler.start()
+    while len(used) > 1:
+        time.sleep(0.001)
+    sampler.stop()
+    assert ranks.told == {"gpu_memory_peak": 9, "gpu_utilization": 40}
+
+
+def test_a_device_without_utilisation_tells_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml(monkeypatch, [5], mig=True)
+    ranks = Ranks()
+    with telemetry.watching(ranks):
+        pass
+    assert ranks.told == {"gpu": "GPU-7", "gpu_memory_peak": 5}
+
+
+def test_without_a_driver_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    ranks = Ranks()
+    with telemetry.watching(ranks):
+        pass
+    assert ranks.notes == []
+
+
+def test_spilled_bytes_are_those_that_left_the_gpu() -> None:
+    counters = {
+        "copy-device-to-host-bytes": 3.0,
+        "copy-device-to-pinned_host-bytes": 4.0,
+        "copy-host-to-device-bytes": 100.0,
+        "copy-device-to-host-time": 100.0,
+    }
+    assert telemetry.spilled(counters) == 7
+
+
+def test_counters_that_cannot_be_read_fail_nothing() -> None:
+    ranks = Ranks()
+    telemetry.note_statistics(ranks, object())
+    assert ranks.notes == []
