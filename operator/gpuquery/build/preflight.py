@@ -19,7 +19,7 @@ from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.attempt import attempt_labels, batch_job, child_metadata, plan_config_map
 from gpuquery.build.pod import Manifest, pod_spec
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan, Purpose
+from gpuquery.plan.plan import Plan, Processes, Purpose
 
 COMPONENT = "preflight"
 GPU_NODES = ("nodeSelector", "affinity", "topologySpreadConstraints", "runtimeClassName")
@@ -35,7 +35,9 @@ def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int
     """
     name = preflight_name(job.metadata.name, job.metadata.uid, run)
     metadata = child_metadata(job, name, preflight_labels(job, run))
-    config_map = plan_config_map(plan.model_copy(update={"purpose": Purpose.PREFLIGHT}), metadata)
+    # Whatever the attempt is made of, one process checks it.
+    alone = {"purpose": Purpose.PREFLIGHT, "processes": Processes.ONE}
+    config_map = plan_config_map(plan.model_copy(update=alone), metadata)
     return config_map, batch_job(job, metadata, _pod_spec(plan, job, defaults, config_map=name), pods=1)
 
 
@@ -48,7 +50,9 @@ def preflight_labels(job: GpuQueryJob, run: int) -> dict[str, str]:
 
 def _pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, config_map: str) -> Manifest:
     """Build the attempt's pod spec for one pod without GPUs and with the preflight's resources."""
-    bare = plan.model_copy(update={"replicas": 1, "gpus": 0, "cluster": ClusterChoice.SINGLE.value})
+    bare = plan.model_copy(
+        update={"replicas": 1, "gpus": 0, "cluster": ClusterChoice.SINGLE.value, "processes": Processes.ONE}
+    )
     small = defaults.model_copy(update={"resources": defaults.preflight_resources})
     modest = job.model_copy(update={"spec": job.spec.model_copy(update={"workers": Workers()})})
     spec = pod_spec(bare, modest, small, service=config_map)
