@@ -1,8 +1,8 @@
 """What a set of ranks has beyond one process: a token, a network policy, shared memory, variables of UCX. Pure.
 
 Sources of what is not ours: transports and RAPIDS_LIBUCX_PREFER_SYSTEM_LIBRARY from the wheels of libucx-cu12
-(`libucx/load.py`; they hold tcp, shm and cuda, and no InfiniBand); LIBCUDF_KERNEL_CACHE_PATH from libcudf 26.10; the host
-name `<job>-<index>` of an Indexed Job's pods from Kubernetes.
+(`libucx/load.py`; they hold tcp, shm and cuda, and no InfiniBand); LIBCUDF_KERNEL_CACHE_PATH from libcudf 26.10; the
+host name `<job>-<index>` of an Indexed Job's pods from Kubernetes.
 """
 
 from __future__ import annotations

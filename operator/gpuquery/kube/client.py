@@ -22,7 +22,8 @@ What the operator needs to be allowed, by resource:
 | events.k8s.io       | events                  | create                                  | what a user reads      |
 | coordination.k8s.io | leases                  | get, create, update, patch              | leader; own namespace  |
 
-It reads no Secret, not even the one that it makes: jobs' credentials go to jobs' pods alone. With a list of namespaces, Roles with the same rules in each of them; leases only in the operator's own.
+It reads no Secret, not even those that it makes: credentials go to the pods of jobs alone. With a list of namespaces,
+Roles with the same rules in each of them; leases only in the operator's own.
 """
 
 from __future__ import annotations

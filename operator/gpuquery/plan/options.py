@@ -13,6 +13,7 @@ from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import numbers, releases, sizing, wishes
 from gpuquery.plan.choose import Choice
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan
 from gpuquery.plan.rejected import Rejected, invalid
 
 PARTITION = "target_partition_size"
@@ -44,3 +45,9 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
         # The size that the job asks for was too large: the same again would fail again.
         found[PARTITION] = sizing.halved(size, failed)
     return found
+
+
+def halved_partitions(job: GpuQueryJob, plan: Plan) -> int | None:
+    """Return the bytes of a plan's partitions if earlier attempts ran out of GPU memory; else None."""
+    size = plan.executor_options.get(PARTITION)
+    return size if numbers.out_of_memory(job) and isinstance(size, int) else None

@@ -115,12 +115,16 @@ async def _with_config_map(client: KubeClient, job: GpuQueryJob, run: Attempt) -
 
 
 def _waits_long(attempt: Attempt) -> bool:
-    """Whether something may have become of the objects that its pods wait for; once a pod runs, it needs none.
+    """Whether something may have become of the objects that its pods wait for; a single pod that runs needs none, and a
+    set of ranks that has joined.
 
     They were made before the Job, so only someone else can have removed them: no look while all is fresh.
     """
     batch = attempt.batch_job
-    if batch is None or batch.created is None or any(pod.phase != "Pending" for pod in attempt.pods):
+    if batch is None or batch.created is None:
+        return False
+    at_it = [pod for pod in attempt.pods if (pod.at_work and not pod.ready if batch.ranks else pod.phase == "Pending")]
+    if attempt.pods and not at_it:
         return False
     return datetime.now(tz=UTC) - batch.created >= LATE
 
