@@ -232,12 +232,12 @@ def test_a_claim_for_another_device_stands_beside_the_gpu_resource() -> None:
 
 REFUSED: list[Any] = [
     pytest.param(
-        GPUS.model_copy(update={"rdma_resource": ""}), {"network": "rdma"}, ['network is "rdma"', "rdma.resource", "tcp"],
-        id="rdma where the operator has none",
+        GPUS.model_copy(update={"rdma_resource": ""}), {"network": "rdma"},
+        ['network is "rdma"', "rdma.resource", "tcp"], id="rdma where the operator has none",
     ),
     pytest.param(
         GPUS, {"network": "tcp", "cluster": "auto", "workers": {"replicas": 1, "gpus": 1}},
-        ['network is "tcp"', "rapidsmpf x single", '"distributed"'], id="a network for what turns out to be one process",
+        ['network is "tcp"', "rapidsmpf x single", '"distributed"'], id="a network for what becomes one process",
     ),
     pytest.param(
         GPUS, {"network": "tcp", "engine": "auto", "cluster": "auto", "workers": {"gpus": 0}},
