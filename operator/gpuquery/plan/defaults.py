@@ -74,7 +74,7 @@ class Defaults(BaseModel):
     """TCP ports, beside 80, 443 and that of the job's endpoint, on which pods of a set reach other hosts."""
     scrape_namespaces: tuple[str, ...] = ()
     """Namespaces whose pods may read the metrics of a set, beside the operator itself."""
-    operator_namespace: str = ""
+    operator_namespace: str = "default"
     """Namespace of the operator's pods; empty: they are wherever their labels are found."""
     max_replicas: int = Field(default=16, ge=1, le=9999)
     """Most pods that are chosen for a job with `workers.replicas: auto`."""
