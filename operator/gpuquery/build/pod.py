@@ -64,7 +64,7 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
         spec["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
     if has_ranks(plan):
         spec["volumes"].append(ranks.token_volume(service))
-    if plan.gpus and (claims := template.resource_claims):
+    if plan.gpus and plan.purpose is Purpose.QUERY and (claims := template.resource_claims):
         spec["resourceClaims"] = [
             c.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"gpus"}) for c in claims
         ]

@@ -6,7 +6,7 @@ Pure: the same plan gives the same objects, so applying them twice changes nothi
 
 from __future__ import annotations
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.choices import EngineChoice
 from gpuquery.api.labels import (
     LABEL_ATTEMPT,
     LABEL_COMPONENT,
@@ -36,9 +36,9 @@ def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int
     name = preflight_name(job.metadata.name, job.metadata.uid, run)
     metadata = child_metadata(job, name, preflight_labels(job, run))
     # Whatever the attempt is made of, one process checks it.
-    alone = {"purpose": Purpose.PREFLIGHT, "processes": Processes.ONE}
-    config_map = plan_config_map(plan.model_copy(update=alone), metadata)
-    return config_map, batch_job(job, metadata, _pod_spec(plan, job, defaults, config_map=name), pods=1)
+    asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT, "processes": Processes.ONE})
+    pod = _pod_spec(asking, job, defaults, config_map=name)
+    return plan_config_map(asking, metadata), batch_job(job, metadata, pod, pods=1)
 
 
 def preflight_labels(job: GpuQueryJob, run: int) -> dict[str, str]:
@@ -50,12 +50,9 @@ def preflight_labels(job: GpuQueryJob, run: int) -> dict[str, str]:
 
 def _pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, config_map: str) -> Manifest:
     """Build the attempt's pod spec for one pod without GPUs and with the preflight's resources."""
-    bare = plan.model_copy(
-        update={"replicas": 1, "gpus": 0, "cluster": ClusterChoice.SINGLE.value, "processes": Processes.ONE}
-    )
     small = defaults.model_copy(update={"resources": defaults.preflight_resources})
     modest = job.model_copy(update={"spec": job.spec.model_copy(update={"workers": Workers()})})
-    spec = pod_spec(bare, modest, small, service=config_map)
+    spec = pod_spec(plan, modest, small, service=config_map)
     # Nobody looks for this pod, and nobody asks it how far it is: it ends within seconds.
     del spec["subdomain"]
     (container,) = spec["containers"]
