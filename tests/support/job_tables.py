@@ -53,6 +53,11 @@ def with_env(*names: str) -> dict[str, Any]:
     return job(template={"spec": {"env": [{"name": name, "value": "x"} for name in names]}})
 
 
+def claiming(*claims: Mapping[str, Any], **spec: Any) -> dict[str, Any]:
+    """Return a job whose pods claim devices, all under one name."""
+    return job(template={"spec": {"resourceClaims": [{"name": "gpus", **claim} for claim in claims]}}, **spec)
+
+
 def labelled(**metadata: Any) -> dict[str, Any]:
     """Return a job with metadata in its pod template."""
     return job(template={"metadata": metadata})
@@ -148,6 +153,26 @@ REFUSED: list[Any] = [
         'from 26.04 to 26.10, not 25.12: use engine "tasks"',
         id="rapidsmpf on an old release",
     ),
+    pytest.param(
+        job(engine="cpu", network="tcp"), "spec.network", 'network is "tcp", and engine "cpu"', id="a network for cpu"
+    ),
+    pytest.param(
+        working(cluster="single", network="rdma"), "spec.network", "remove network", id="a network for one process"
+    ),
+    pytest.param(job(network="udp"), "spec.network", "rdma", id="an unknown network"),
+    pytest.param(claiming({}), "resourceClaims", "exactly one", id="a claim of nothing"),
+    pytest.param(
+        claiming({"resourceClaimName": "a", "resourceClaimTemplateName": "b"}),
+        "resourceClaims",
+        "exactly one",
+        id="a claim of two kinds",
+    ),
+    pytest.param(
+        claiming({"resourceClaimName": "a"}, {"resourceClaimName": "b"}), "template.spec", "", id="a claim twice"
+    ),
+    pytest.param(
+        claiming({"resourceClaimName": "a"}, engine="cpu"), "resourceClaims", "uses no device", id="a claim for cpu"
+    ),
     pytest.param(with_env("AWS_ACCESS_KEY_ID"), "template.spec.env", "storage", id="credentials as a variable"),
     pytest.param(with_env("NVIDIA_VISIBLE_DEVICES"), "template.spec.env", "workers.gpus", id="GPUs as a variable"),
     pytest.param(with_env("A", "HOME"), "template.spec.env", "belong to", id="a variable of the operator"),
@@ -193,6 +218,10 @@ TAKEN: list[Any] = [
     pytest.param(working(engine="rapidsmpf", replicas=4, gpus=8), id="32 GPUs"),
     pytest.param(working(engine="cpu", replicas=1, gpus=0), id="cpu, one pod, no GPU"),
     pytest.param(working(cluster="single", replicas="auto", gpus=1), id="one GPU"),
+    pytest.param(working(engine="rapidsmpf", cluster="distributed", network="tcp", replicas=2), id="a network"),
+    pytest.param(working(cluster="single", network="auto"), id="no network in particular"),
+    pytest.param(claiming({"resourceClaimTemplateName": "eight-gpus"}, engine="rapidsmpf"), id="GPUs by a claim"),
+    pytest.param(claiming({"resourceClaimName": "channel", "gpus": False}), id="another device by a claim"),
     pytest.param(
         job(
             executorOptions={"target_partition_size": "1.5GB", "dynamic_planning": {"sample_chunk_count": 4}},

@@ -12,6 +12,7 @@ from gpuquery.api.report import Report
 from gpuquery.kube.client import BY_KIND, ApiError, KubeClient, Manifest, Resource
 from gpuquery.kube.progress import ProgressReader, Reading
 
+INDEX = "batch.kubernetes.io/job-completion-index"
 Place = tuple[Resource, str]
 
 
@@ -70,6 +71,16 @@ class RecordingClient(KubeClient):
         self.written(name, after=True)
         return stored
 
+    async def create(self, manifest: Mapping[str, Any]) -> bool:
+        name = f"create {manifest['kind']}"
+        self.written(name)
+        resource = BY_KIND[manifest["kind"]]
+        if (resource, manifest["metadata"]["name"]) in self.objects:
+            return False
+        self.put(resource, manifest)
+        self.written(name, after=True)
+        return True
+
     async def apply_status(self, manifest: Mapping[str, Any]) -> Manifest | None:
         self.written("apply status")
         job = self.objects.get((Resource.JOBS, manifest["metadata"]["name"]))
@@ -104,16 +115,17 @@ class RecordingClient(KubeClient):
                     del self.objects[key]
         return found is not None
 
-    def pod(self, number: int, status: Mapping[str, Any], *, label: str = LABEL_ATTEMPT) -> None:
-        """Let the kubelet say something about the pod of an attempt, or of a run of the preflight."""
+    def pod(self, number: int, status: Mapping[str, Any], *, label: str = LABEL_ATTEMPT, index: int = 0) -> None:
+        """Let the kubelet say something about a pod of an attempt, or of a run of the preflight."""
         job = next(
             o
             for (kind, _), o in self.objects.items()
             if kind is Resource.BATCH_JOBS and o["metadata"]["labels"].get(label) == str(number)
         )
         labels = {k: job["metadata"]["labels"][k] for k in (label, LABEL_JOB_UID)}
-        name = f"{job['metadata']['name']}-0-x"
-        self.put(Resource.PODS, {"metadata": {"name": name, "labels": labels}, "spec": {}, "status": dict(status)})
+        name = f"{job['metadata']['name']}-{index}-x"
+        metadata = {"name": name, "labels": labels, "annotations": {INDEX: str(index)}}
+        self.put(Resource.PODS, {"metadata": metadata, "spec": {}, "status": dict(status)})
 
     def names(self, resource: Resource) -> list[str]:
         """Return the names of all objects of a resource."""

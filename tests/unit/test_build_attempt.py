@@ -177,7 +177,7 @@ def test_a_pod_that_only_checks_asks_for_no_gpu() -> None:
 def test_only_distributed_pods_get_shared_memory() -> None:
     many, one = {"replicas": 1, "gpus": 2}, {"replicas": 1, "gpus": 1}
     volume = next(v for v in pod(defaults=GPUS, workers=many)["volumes"] if v["name"] == "shm")
-    assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}
+    assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}
     assert "/dev/shm" in [m["mountPath"] for m in container(defaults=GPUS, workers=many)["volumeMounts"]]
     for spec in (pod(defaults=GPUS, workers=one), pod()):
         assert "shm" not in str(spec)

@@ -15,6 +15,7 @@ import yaml
 from gpuquery.api import crd
 from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.app.settings import PREFIX, Settings
+from gpuquery.build.ranks import OPERATOR
 from tools.kubectl import ROOT
 
 CHART = ROOT / "charts" / "gpuquery"
@@ -65,7 +66,8 @@ def test_no_rule_reads_secrets_or_allows_everything(settings: tuple[str, ...]) -
     rules = [r for kind in ("ClusterRole", "Role") for role in of_kind(kind, *settings) for r in role["rules"]]
     assert rules
     for rule in rules:
-        assert "secrets" not in rule["resources"]
+        if "secrets" in rule["resources"]:
+            assert rule["resources"] == ["secrets"] and set(rule["verbs"]) == {"create", "delete"}, "and reads none"
         assert "*" not in [*rule["resources"], *rule["verbs"], *rule["apiGroups"]]
         assert not {"escalate", "bind", "impersonate", "deletecollection"} & set(rule["verbs"])
         assert "pods/exec" not in rule["resources"]
@@ -148,9 +150,16 @@ def test_every_variable_is_a_setting_of_the_operator_and_is_understood() -> None
     assert settings.preflight_resources == Settings().preflight_resources
     assert settings.scratch_size == Settings().scratch_size
     assert settings.workers == Settings().workers
-    assert settings.defaults.model_copy(update={"runtime_image": ""}) == Settings().defaults.model_copy(
-        update={"runtime_image": ""}
-    ), "without any value a job gets what it gets without a chart"
+    own = {"runtime_image": "", "operator_namespace": ""}
+    assert settings.defaults.model_copy(update=own) == Settings().defaults.model_copy(update=own), (
+        "without any value a job gets what it gets without a chart"
+    )
+
+
+def test_the_network_policy_of_an_attempt_lets_the_pods_of_this_chart_in() -> None:
+    labels = deployment()["spec"]["template"]["metadata"]["labels"]
+    assert OPERATOR.items() <= labels.items()
+    assert environment()["GPUQUERY_LEASE_NAMESPACE"] == "metadata.namespace", "which is the operator's namespace"
 
 
 def test_values_reach_the_operator() -> None:
@@ -164,7 +173,9 @@ def test_values_reach_the_operator() -> None:
             'runtime.images={"26.04":"rt:old"}',
             'runtime.imagePattern="rt:{release}"',
             'defaults={"engine":"tasks","cluster":"single","release":"26.04","rapidsmpfPercentage":25}',
-            'gpu={"resource":"amd.com/gpu","memory":"40Gi","perPod":8,"maxReplicas":2}',
+            'gpu={"resource":"amd.com/gpu","memory":"40Gi","perPod":8,"maxReplicas":2,"sharedMemory":"2Gi"}',
+            'rdma={"resource":"rdma/hca_a","count":2}',
+            'networkPolicy={"attempts":{"enabled":false,"storagePorts":[9000,9001],"scrapeNamespaces":["monitoring"]}}',
         )
     )
     defaults = settings.defaults
@@ -176,6 +187,9 @@ def test_values_reach_the_operator() -> None:
         40 * 2**30,
     )
     assert (defaults.gpus, defaults.max_replicas) == (8, 2)
+    assert (defaults.shared_memory, defaults.rdma_resource, defaults.rdma_count) == ("2Gi", "rdma/hca_a", 2)
+    assert (defaults.network_policies, defaults.storage_ports) == (False, (9000, 9001))
+    assert defaults.scrape_namespaces == ("monitoring",)
     assert settings.runtime_image == "r.example.com/rt:1"
     assert settings.runtime_image_pull_policy == "Always"
     assert settings.runtime_image_pull_secrets == ("a", "b")
@@ -248,6 +262,11 @@ REFUSED: list[Any] = [
     pytest.param('gpu={"resource":"gpu"}', id="a resource without a domain"),
     pytest.param('gpu={"memory":"much"}', id="memory that is none"),
     pytest.param('gpu={"perPod":0}', id="no GPU in a pod"),
+    pytest.param('gpu={"sharedMemory":"much"}', id="shared memory that is none"),
+    pytest.param('rdma={"resource":"hca"}', id="an RDMA resource without a domain"),
+    pytest.param('rdma={"count":0}', id="no RDMA device"),
+    pytest.param('networkPolicy={"enabled":false}', id="a policy switch at the wrong place"),
+    pytest.param('networkPolicy={"attempts":{"storagePorts":[70000]}}', id="a port that is none"),
     pytest.param("watchNamespace=[]", id="a typo"),
     pytest.param('image={"repo":"x"}', id="a typo inside"),
     pytest.param('image={"pullPolicy":"Sometimes"}', id="an unknown policy"),

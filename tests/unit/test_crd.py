@@ -82,9 +82,11 @@ def test_the_defaults_that_matter_show_in_a_stored_object() -> None:
         ".spec.output.compression": "zstd",
         ".spec.engine": "auto",
         ".spec.cluster": "auto",
+        ".spec.network": "auto",
         ".spec.preflight": "auto",
         ".spec.dryRun": False,
         ".spec.workers.replicas": "auto",
+        ".spec.template.spec.resourceClaims[].gpus": True,
         ".spec.backoffLimit": 2,
         ".spec.startDeadlineSeconds": 600,
     }
@@ -100,6 +102,7 @@ def test_lists_with_a_key_are_maps_for_the_api_server() -> None:
     assert keys == {
         ".spec.inputs": ["name"],
         ".spec.template.spec.env": ["name"],
+        ".spec.template.spec.resourceClaims": ["name"],
         ".status.conditions": ["type"],
     }
 

@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- .Values.runtime.image | default (printf "%s/gpuquery-runtime:%s" (dir .Values.image.repository) .Chart.AppVersion) -}}
 {{- end -}}
 
-{{/* What the operator may do where its jobs are. No Secrets: credentials go from the user's Secret to the user's pods. */}}
+{{/* What the operator may do where its jobs are. It reads no Secret: credentials go from the user's to the user's pods. */}}
 {{- define "gpuquery.rules" -}}
 - apiGroups: [gpuquery.io]
   resources: [gpuqueryjobs]
@@ -59,6 +59,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, patch, delete]  # the plan; get also reads query.configMapKeyRef
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, delete]  # the token by which the pods of an attempt know each other; it is never read
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, create, patch, delete]
 - apiGroups: [""]
   resources: [events]
   verbs: [list]  # why pods were refused: quota, admission

@@ -59,6 +59,17 @@ RUN_BY: Mapping[EngineChoice, tuple[ReleaseChoice, ...]] = {
 server checks too, so it stands here; a test holds the two equal."""
 
 
+class NetworkChoice(StrEnum):
+    """How ranks exchange rows between pods."""
+
+    AUTO = "auto"
+    """What UCX finds."""
+    TCP = "tcp"
+    """TCP between pods, NVLink or shared memory within one."""
+    RDMA = "rdma"
+    """InfiniBand or RoCE between pods."""
+
+
 class PreflightChoice(StrEnum):
     """When the query is checked in a pod without GPU before GPUs are asked for."""
 

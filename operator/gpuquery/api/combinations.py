@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import RUN_BY, ClusterChoice, EngineChoice
+from gpuquery.api.choices import RUN_BY, ClusterChoice, EngineChoice, NetworkChoice
 from gpuquery.api.schema import Rule
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ GPU_ENGINES = tuple(RUN_BY)
 
 _HAS_GPUS = "has(self.workers) && has(self.workers.gpus)"
 _MANY_PODS = "has(self.workers) && has(self.workers.replicas) && !(string(self.workers.replicas) in ['auto', '1'])"
+_NETWORK = "self.network != 'auto'"
+_CLAIMS = "has(self.template) && has(self.template.spec) && has(self.template.spec.resourceClaims)"
 _CPU = "self.engine == 'cpu'"
 _SINGLE = "(self.cluster == 'single' || (has(self.scheduler) && self.scheduler == 'synchronous'))"
 _DISTRIBUTED = "(self.cluster == 'distributed' || (has(self.scheduler) && self.scheduler == 'distributed'))"
@@ -91,6 +93,27 @@ COMBINATIONS: tuple[Rule, ...] = (
         lambda self: self.engine is EngineChoice.CPU and bool(self.executor_options),
         'engine "cpu" has no executorOptions: remove them, or use engine "tasks" or "rapidsmpf"',
         ".executorOptions",
+    ),
+    _never(
+        f"{_NETWORK} && {_CPU}",
+        lambda self: self.network is not NetworkChoice.AUTO and self.engine is EngineChoice.CPU,
+        'network is "{network}", and engine "cpu" is one process, which exchanges no rows: remove network, or use '
+        'engine "tasks" or "rapidsmpf" with cluster "distributed"',
+        ".network",
+    ),
+    _never(
+        f"{_NETWORK} && {_SINGLE}",
+        lambda self: self.network is not NetworkChoice.AUTO and self.shape is ClusterChoice.SINGLE,
+        'network is "{network}", and cluster "single" is one process, which exchanges no rows: remove network, or use '
+        'cluster "distributed"',
+        ".network",
+    ),
+    _never(
+        f"{_CPU} && {_CLAIMS} && self.template.spec.resourceClaims.size() > 0",
+        lambda self: self.engine is EngineChoice.CPU and bool(self.template.spec.resource_claims),
+        'engine "cpu" uses no device, and template.spec.resourceClaims asks for one: remove it, or use engine "tasks" '
+        'or "rapidsmpf"',
+        ".template.spec.resourceClaims",
     ),
     _never(
         f"{_SINGLE} && {_HAS_GPUS} && self.workers.gpus > 1",

@@ -143,6 +143,28 @@ class EnvVar(Model):
     """Its value. Never a secret: everyone who may read the job reads it."""
 
 
+class ResourceClaim(Model):
+    """Devices by dynamic resource allocation (Kubernetes 1.34). Exactly one of the two names is set."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    """Its name within the pod."""
+    resource_claim_name: ResourceName | None = None
+    """A ResourceClaim in the job's namespace, which all pods share."""
+    resource_claim_template_name: ResourceName | None = None
+    """A ResourceClaimTemplate in the job's namespace, of which each pod gets a claim of its own."""
+    gpus: bool = True
+    """Whether the pod's GPUs come from it: then the pod asks for none by the operator's resource, and the claim must
+    bring as many as `workers.gpus` says. `false` for other devices, such as a channel of a ComputeDomain."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.resourceClaimName) != has(self.resourceClaimTemplateName)",
+            lambda self: (self.resource_claim_name is None) != (self.resource_claim_template_name is None),
+            "exactly one of resourceClaimName and resourceClaimTemplateName must be set",
+        ),
+    )
+
+
 class TemplateSpec(Model):
     """What of a pod may be set: where it runs and what it is allowed to pull."""
 
@@ -160,6 +182,8 @@ class TemplateSpec(Model):
     """Another scheduler than the default one."""
     runtime_class_name: ResourceName | None = None
     """RuntimeClass of the pods."""
+    resource_claims: Annotated[tuple[ResourceClaim, ...], Field(max_length=8)] = ()
+    """Devices by dynamic resource allocation: `[{name: gpus, resourceClaimTemplateName: eight-gpus}]`."""
     image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
     """Secrets for the registry of the image: `[{name: my-registry}]`."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
@@ -180,6 +204,12 @@ class TemplateSpec(Model):
             lambda self: len({variable.name for variable in self.env}) == len(self.env),
             "two variables have the same name",
             field_path=".env",
+        ),
+        Rule(
+            "",  # the list's type says so: it is a map by name
+            lambda self: len({claim.name for claim in self.resource_claims}) == len(self.resource_claims),
+            "two claims have the same name",
+            field_path=".resourceClaims",
         ),
     )
 

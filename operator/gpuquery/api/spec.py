@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice, PreflightChoice, SchedulerChoice
+from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice, PreflightChoice, SchedulerChoice
 from gpuquery.api.combinations import COMBINATIONS
 from gpuquery.api.contract import Contract
 from gpuquery.api.names import ResourceName
@@ -275,6 +275,10 @@ class GpuQueryJobSpec(Model):
     the operator choose from the number of GPUs and the size of the data."""
     scheduler: SchedulerChoice | None = None
     """Deprecated: `synchronous` is `cluster: single`, `distributed` is `cluster: distributed`. Not beside `cluster`."""
+    network: NetworkChoice = NetworkChoice.AUTO
+    """How the pods of a distributed query exchange rows: `tcp`, `rdma` (InfiniBand or RoCE; the operator must know the
+    nodes' RDMA resource), or with `auto` what UCX finds. Within a pod GPUs use NVLink whatever it says. Only with
+    `cluster: distributed`."""
     executor_options: Annotated[Mapping[str, Any], Field(max_length=64)] = {}
     """Options of the engine, by the name that the release gives them: `{target_partition_size: 1.5GB}`. Checked against
     the release when the job is accepted."""
@@ -354,7 +358,7 @@ class GpuQueryJobSpec(Model):
     """Rules of one version of the object."""
     immutable: ClassVar[tuple[str, ...]] = (
         "query", "inputs", "parameters", "output", "engine", "cluster", "workers", "runtime", "storage", "template",
-        "backoffLimit", "startDeadlineSeconds", "scheduler", "executorOptions", "preflight", "dryRun",
+        "backoffLimit", "startDeadlineSeconds", "scheduler", "network", "executorOptions", "preflight", "dryRun",
     )  # fmt: skip
     """Fields that cannot change after the object was created (a transition rule of the CRD)."""
 

@@ -134,7 +134,9 @@ class AttemptStatus(Lenient):
     exit_code: int | None = None
     """Exit code of its container."""
     node: str | None = None
-    """Node of its first pod."""
+    """Node of its first pod; of one that failed, that of the pod that failed first."""
+    partition_bytes: int | None = None
+    """Bytes of the engine's partitions, where they were halved because an earlier attempt ran out of GPU memory."""
 
 
 class ProgressStatus(Lenient):
@@ -150,6 +152,14 @@ class ProgressStatus(Lenient):
     """Rows written."""
     bytes: int = 0
     """Bytes uploaded."""
+    ranks: int | None = None
+    """Processes that run the query, where there is more than one."""
+    spilled_bytes: int | None = None
+    """Bytes that all of them together have moved out of GPU memory."""
+    gpu_memory_peak: int | None = None
+    """Most bytes that any one GPU had in use."""
+    gpu_utilization: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Mean of all GPUs in percent, where the driver tells."""
     updated_at: datetime | None = None
     """When it was read."""
 

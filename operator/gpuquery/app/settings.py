@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json, field_validator
 
@@ -19,7 +19,7 @@ from gpuquery.api.pods import Resources
 from gpuquery.plan.defaults import Defaults, checked_pattern
 
 PREFIX = "GPUQUERY_"
-LISTS = {"namespaces", "runtime_image_pull_secrets"}
+LISTS = {"namespaces", "runtime_image_pull_secrets", "storage_ports", "scrape_namespaces"}
 
 
 class Settings(BaseModel):
@@ -61,6 +61,18 @@ class Settings(BaseModel):
     """GPUs in each pod of a distributed job that does not say how many."""
     max_replicas: int = Field(default=Defaults().max_replicas, ge=1, le=9999)
     """Most pods that are chosen for a job with workers.replicas: auto."""
+    shared_memory: str = Field(default=Defaults().shared_memory, pattern=quantity.PATTERN)
+    """Size of /dev/shm for each GPU of a distributed job's pod; at most half of the memory limit is used."""
+    rdma_resource: str = Field(default="", pattern=r"^([a-z0-9.-]+/[A-Za-z0-9._-]+)?$")
+    """Extended resource by which pods get RDMA devices; without it no job may say network: rdma."""
+    rdma_count: int = Field(default=1, ge=1, le=64)
+    """How many of it each pod gets."""
+    network_policies: bool = True
+    """Whether each attempt with ranks gets a NetworkPolicy."""
+    storage_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = ()
+    """TCP ports on which its pods reach other hosts, beside 80, 443 and that of the job's endpoint."""
+    scrape_namespaces: tuple[str, ...] = ()
+    """Namespaces whose pods may read its metrics."""
     namespaces: tuple[str, ...] = ()
     """Namespaces that are watched; none means all."""
     workers: int = Field(default=16, ge=1, le=256)
@@ -124,4 +136,11 @@ class Settings(BaseModel):
             gpu_memory=int(quantity.amount(self.gpu_memory)),
             gpus=self.default_gpus,
             max_replicas=self.max_replicas,
+            shared_memory=self.shared_memory,
+            rdma_resource=self.rdma_resource,
+            rdma_count=self.rdma_count,
+            network_policies=self.network_policies,
+            storage_ports=self.storage_ports,
+            scrape_namespaces=self.scrape_namespaces,
+            operator_namespace=self.lease_namespace,
         )

@@ -1,6 +1,8 @@
-"""One attempt as Kubernetes objects: a ConfigMap with the plan, a headless Service and one Indexed Job.
+"""One attempt as Kubernetes objects: a ConfigMap with the plan, a headless Service and one Indexed Job; with ranks also
+a Secret with their token and a NetworkPolicy.
 
-The same three for any size. Pure: the same plan gives the same objects, so applying them twice changes nothing.
+The same for any size. Pure: the same plan gives the same objects, so applying them twice changes nothing; the token is
+drawn by whoever creates the Secret.
 """
 
 from __future__ import annotations
@@ -18,22 +20,27 @@ from gpuquery.api.labels import (
     LABEL_PART_OF,
     PLAN_KEY,
     PROGRESS_PORT,
+    RENDEZVOUS_PORT,
     attempt_name,
 )
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.build import ranks
 from gpuquery.build.pod import Manifest, pod_spec
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan
+from gpuquery.plan.plan import Plan, Processes
 from gpuquery.plan.resolve import plan_json
 
 DEADLINE_SLACK_SECONDS = 60
 """How much later than the operator the Job controller ends an attempt: only if the operator is away."""
 
 
-def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[Manifest, Manifest, Manifest]:
-    """Build ConfigMap, Service and Job of an attempt, in the order in which they are needed."""
+def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[Manifest, ...]:
+    """Build the objects of an attempt, in the order in which they are needed: the Job last."""
     name = attempt_name(job.metadata.name, job.metadata.uid, plan.attempt)
     metadata = child_metadata(job, name, attempt_labels(job, plan.attempt))
+    ports = {"progress": PROGRESS_PORT}
+    if plan.processes is Processes.RANKS:
+        ports["rendezvous"] = RENDEZVOUS_PORT
     service: Manifest = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -43,10 +50,17 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
             # Ranks look index 0 up before it can be ready: it is ready only when all have joined.
             "publishNotReadyAddresses": True,
             "selector": {LABEL_JOB_UID: job.metadata.uid, LABEL_ATTEMPT: str(plan.attempt)},
-            "ports": [{"name": "progress", "port": PROGRESS_PORT, "targetPort": "progress", "protocol": "TCP"}],
+            "ports": [
+                {"name": name, "port": port, "targetPort": name, "protocol": "TCP"} for name, port in ports.items()
+            ],
         },
     }
-    return plan_config_map(plan, metadata), service, _job(plan, job, defaults, metadata)
+    companions = [plan_config_map(plan, metadata), service]
+    if plan.processes is Processes.RANKS:
+        companions.append(ranks.secret(metadata))
+        if defaults.network_policies:
+            companions.append(ranks.network_policy(plan, job, defaults, metadata))
+    return (*companions, _job(plan, job, defaults, metadata))
 
 
 def _job(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,19 +11,21 @@ from gpuquery.api.labels import (
     CONTAINER,
     PLAN_DIRECTORY,
     PROGRESS_PORT,
+    RENDEZVOUS_PORT,
     SCRATCH_DIRECTORY,
     TERMINATION_LOG,
 )
+from gpuquery.api.pods import RESERVED_VARIABLE
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.build import ranks
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan, Purpose
+from gpuquery.plan.plan import Network, Plan, Processes, Purpose
 from gpuquery.plan.resolve import image_of
 
 Manifest = dict[str, Any]
 
-SHARED_MEMORY = "1Gi"
-"""Size of /dev/shm of a distributed job: UCX exchanges data of one pod's processes there, and 64 MiB, what containers
-get by default, are too little for it. It counts against the memory limit."""
+NOT_AS_IT_IS = ("image_pull_secrets", "env", "resource_claims")
+"""Fields of the template that do not go into the pod as they stand."""
 USER_ID = 65532
 GRACE_SECONDS = 30
 SECRET_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
@@ -49,18 +52,26 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(plan, job, defaults)],
+        "containers": [_container(plan, job, defaults, attempt=service)],
         "volumes": [
             {"name": "plan", "configMap": {"name": service}},
             {"name": "scratch", "emptyDir": {"sizeLimit": limit or defaults.scratch_size}},
         ],
     }
     if distributed(plan):
-        spec["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}})
+        limit = merged_resources(job, defaults).get("limits", {}).get("memory")
+        size = ranks.shared_memory(plan.gpus, defaults.shared_memory, limit)
+        spec["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
+    if has_ranks(plan):
+        spec["volumes"].append(ranks.token_volume(service))
+    if plan.gpus and plan.purpose is Purpose.QUERY and (claims := template.resource_claims):
+        spec["resourceClaims"] = [
+            c.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"gpus"}) for c in claims
+        ]
     if token:
         spec["serviceAccountName"] = storage.service_account_name
     secrets = [*({"name": name} for name in defaults.image_pull_secrets), *map(dict, template.image_pull_secrets)]
-    extra = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"image_pull_secrets", "env"})
+    extra = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=set(NOT_AS_IT_IS))
     spec.update({key: value for key, value in extra.items() if value not in ({}, [])})
     if secrets:
         spec["imagePullSecrets"] = secrets
@@ -74,20 +85,55 @@ def distributed(plan: Plan) -> bool:
     return plan.purpose is Purpose.QUERY and plan.cluster == ClusterChoice.DISTRIBUTED
 
 
-def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
-    resources = merged_resources(job, defaults)
-    if plan.gpus and plan.purpose is Purpose.QUERY:
-        # The limit is enough: Kubernetes takes it as the request of an extended resource.
+def has_ranks(plan: Plan) -> bool:
+    """Whether the pods run ranks that have to find each other."""
+    return plan.purpose is Purpose.QUERY and plan.processes is Processes.RANKS
+
+
+def _devices(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> None:
+    """Add GPUs and network devices to the resources of a container that runs the query.
+
+    Limits are enough: Kubernetes takes them as the requests of an extended resource.
+    """
+    if not plan.gpus or plan.purpose is not Purpose.QUERY:
+        return
+    claims = job.spec.template.spec.resource_claims
+    if claims:
+        resources["claims"] = [{"name": claim.name} for claim in claims]
+    if not any(claim.gpus for claim in claims):
         resources.setdefault("limits", {})[defaults.gpu_resource] = str(plan.gpus)
+    if _rdma(plan) and defaults.rdma_resource:
+        resources.setdefault("limits", {}).setdefault(defaults.rdma_resource, str(defaults.rdma_count))
+
+
+def _rdma(plan: Plan) -> bool:
+    return distributed(plan) and plan.network is Network.RDMA
+
+
+def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str) -> Manifest:
+    resources = merged_resources(job, defaults)
+    _devices(plan, job, defaults, resources)
+    ports = [{"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"}]
+    env = _environment(plan, job, resources)
     shared = [{"name": "shm", "mountPath": "/dev/shm"}] if distributed(plan) else []  # noqa: S108
+    if has_ranks(plan):
+        ports.append({"name": "rendezvous", "containerPort": RENDEZVOUS_PORT, "protocol": "TCP"})
+        env += ranks.addresses(attempt)
+        shared.append(ranks.token_mount())
+    if distributed(plan):
+        env += [{"name": name, "value": value} for name, value in ranks.presets(plan.network).items()]
+    # What the job sets goes over presets, and under what is reserved: the object's rules refuse such names, and should
+    # one come through nevertheless, ours wins.
+    own = {v.name: v.value for v in job.spec.template.spec.env if not re.match(RESERVED_VARIABLE, v.name)}
+    env = [*(v for v in env if v["name"] not in own), *({"name": n, "value": v} for n, v in own.items())]
     return {
         "name": CONTAINER,
         "image": image_of(job, defaults, plan),
         "imagePullPolicy": job.spec.runtime.image_pull_policy or defaults.image_pull_policy,
         "command": ["python", "-m", "gpuquery.runner.supervisor"],
-        "env": _environment(plan, job, resources),
+        "env": env,
         "resources": resources,
-        "ports": [{"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"}],
+        "ports": ports,
         "readinessProbe": {
             "httpGet": {"path": "/readyz", "port": "progress"},
             "periodSeconds": 1,
@@ -97,7 +143,8 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
+            # Buffers that a network card reads itself are locked into memory.
+            "capabilities": {"drop": ["ALL"], **({"add": ["IPC_LOCK"]} if _rdma(plan) else {})},
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
         },
@@ -153,7 +200,4 @@ def _environment(plan: Plan, job: GpuQueryJob, resources: Manifest) -> list[Mani
         # Polars starts a thread for each core of the node, whatever the cgroup allows.
         field = {"containerName": CONTAINER, "resource": "limits.cpu", "divisor": "1"}
         env.append({"name": "POLARS_MAX_THREADS", "valueFrom": {"resourceFieldRef": field}})
-    # The object's rules refuse names of ours; should one come through nevertheless, ours wins.
-    ours = {variable["name"] for variable in env}
-    own = job.spec.template.spec.env
-    return [*env, *({"name": v.name, "value": v.value} for v in own if v.name not in ours)]
+    return env

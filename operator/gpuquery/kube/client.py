@@ -15,12 +15,15 @@ What the operator needs to be allowed, by resource:
 | ""                  | pods                    | get, list, watch                        | what really happens    |
 | ""                  | services                | get, create, patch, delete              | headless Service       |
 | ""                  | configmaps              | get, create, patch, delete              | plan, configMapKeyRef  |
+| ""                  | secrets                 | create, delete                          | token of the ranks     |
+| networking.k8s.io   | networkpolicies         | get, create, patch, delete              | who reaches the ranks  |
 | ""                  | events                  | list                                    | why pods are refused   |
 | ""                  | namespaces              | get                                     | annotated defaults     |
 | events.k8s.io       | events                  | create                                  | what a user reads      |
 | coordination.k8s.io | leases                  | get, create, update, patch              | leader; own namespace  |
 
-No Secrets. With a list of namespaces, Roles with the same rules in each of them; leases only in the operator's own.
+It reads no Secret, not even those that it makes: credentials go to the pods of jobs alone. With a list of namespaces,
+Roles with the same rules in each of them; leases only in the operator's own.
 """
 
 from __future__ import annotations
@@ -57,6 +60,8 @@ class Resource(Enum):
     PODS = ("api/v1", "pods")
     SERVICES = ("api/v1", "services")
     CONFIG_MAPS = ("api/v1", "configmaps")
+    SECRETS = ("api/v1", "secrets")
+    NETWORK_POLICIES = ("apis/networking.k8s.io/v1", "networkpolicies")
     CORE_EVENTS = ("api/v1", "events")
     EVENTS = ("apis/events.k8s.io/v1", "events")
     NAMESPACES = ("api/v1", "namespaces")
@@ -69,7 +74,13 @@ class Resource(Enum):
         return "/" + "/".join(part for part in parts if part)
 
 
-BY_KIND = {"ConfigMap": Resource.CONFIG_MAPS, "Service": Resource.SERVICES, "Job": Resource.BATCH_JOBS}
+BY_KIND = {
+    "ConfigMap": Resource.CONFIG_MAPS,
+    "Service": Resource.SERVICES,
+    "Secret": Resource.SECRETS,
+    "NetworkPolicy": Resource.NETWORK_POLICIES,
+    "Job": Resource.BATCH_JOBS,
+}
 
 
 class ApiError(Exception):
@@ -140,6 +151,12 @@ class KubeClient:
         path = BY_KIND[manifest["kind"]].path(metadata["namespace"], metadata["name"])
         return await self._apply(path, manifest)
 
+    async def create(self, manifest: Mapping[str, Any]) -> bool:
+        """Create a child; False if one of that name exists already, which is left as it is."""
+        metadata = manifest["metadata"]
+        path = BY_KIND[manifest["kind"]].path(metadata["namespace"])
+        return await self._created(path, manifest)
+
     async def apply_status(self, manifest: Mapping[str, Any]) -> Manifest | None:
         """Apply the whole status of a GpuQueryJob; None if the job is gone (or was replaced by a namesake)."""
         metadata = manifest["metadata"]
@@ -161,10 +178,11 @@ class KubeClient:
 
     async def create_event(self, event: Mapping[str, Any]) -> bool:
         """Post an event; False if one of that name exists already, so that none is ever told twice."""
+        return await self._created(Resource.EVENTS.path(event["metadata"]["namespace"]), event)
+
+    async def _created(self, path: str, manifest: Mapping[str, Any]) -> bool:
         try:
-            await self._request(
-                "create", "POST", Resource.EVENTS.path(event["metadata"]["namespace"]), body=dict(event)
-            )
+            await self._request("create", "POST", path, body=dict(manifest))
         except ApiError as error:
             if error.status == 409:
                 return False

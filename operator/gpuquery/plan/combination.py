@@ -6,7 +6,7 @@ the release table. Every message names field, value and way out, and the release
 
 from __future__ import annotations
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice
 from gpuquery.api.combinations import GPU_ENGINES, listed
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import releases
@@ -51,6 +51,13 @@ def without_gpu(asked: Wishes) -> Rejected | None:
         )
     if asked.options:
         return invalid(f"executorOptions are options of a GPU engine, and {why}: remove them, or use {WITH_GPU}")
+    if asked.network != NetworkChoice.AUTO:
+        return invalid(
+            f'network is "{asked.network}", and {why}: without a GPU a query runs in one process: remove network, or '
+            f'use {WITH_GPU} with cluster "distributed"'
+        )
+    if asked.claims:
+        return invalid(f"template.spec.resourceClaims asks for devices, and {why}: remove it, or use {WITH_GPU}")
     return None
 
 

@@ -62,6 +62,20 @@ class Defaults(BaseModel):
     """Bytes of memory of one GPU, for estimates."""
     gpus: int = Field(default=1, ge=1, le=16)
     """GPUs in each pod of a distributed job that does not say how many."""
+    shared_memory: str = "1Gi"
+    """Size of /dev/shm for each GPU of a distributed job's pod."""
+    rdma_resource: str = ""
+    """Extended resource by which pods get RDMA devices; empty: there is none."""
+    rdma_count: int = Field(default=1, ge=1, le=64)
+    """How many of it each pod gets."""
+    network_policies: bool = True
+    """Whether each set of ranks gets a NetworkPolicy."""
+    storage_ports: tuple[int, ...] = ()
+    """TCP ports, beside 80, 443 and that of the job's endpoint, on which pods of a set reach other hosts."""
+    scrape_namespaces: tuple[str, ...] = ()
+    """Namespaces whose pods may read the metrics of a set, beside the operator itself."""
+    operator_namespace: str = "default"
+    """Namespace of the operator's pods; empty: they are wherever their labels are found."""
     max_replicas: int = Field(default=16, ge=1, le=9999)
     """Most pods that are chosen for a job with `workers.replicas: auto`."""
     annotations: Mapping[str, str] = {}

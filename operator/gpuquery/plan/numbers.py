@@ -58,7 +58,7 @@ def pieces(job: GpuQueryJob, choice: Choice, defaults: Defaults, found: Prefligh
 
     An attempt that ran out of GPU memory is followed by one with half the partition size.
     """
-    failed = sum(attempt.reason == Failure.GPU_OUT_OF_MEMORY for attempt in job.status.attempts)
+    failed = out_of_memory(job)
     if found is None and not failed:
         return {}
     limits = sizing.Limits(
@@ -71,3 +71,8 @@ def pieces(job: GpuQueryJob, choice: Choice, defaults: Defaults, found: Prefligh
         out_of_memory=failed,
     )
     return sizing.options(sizing.size(found, limits), choice.release)
+
+
+def out_of_memory(job: GpuQueryJob) -> int:
+    """Return how many attempts have run out of GPU memory so far; each halves the partitions of the next."""
+    return sum(attempt.reason == Failure.GPU_OUT_OF_MEMORY for attempt in job.status.attempts)

@@ -10,10 +10,14 @@ from typing import Any
 
 from gpuquery.api.choices import EngineChoice
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan import numbers, releases, wishes
+from gpuquery.plan import numbers, releases, sizing, wishes
 from gpuquery.plan.choose import Choice
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan
 from gpuquery.plan.rejected import Rejected, invalid
+
+PARTITION = "target_partition_size"
+"""Option for the bytes of a partition: every release has it under this name."""
 
 
 def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Mapping[str, Any] | Rejected:
@@ -35,4 +39,15 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
     if problems and job.status.plan is None:
         return invalid("; ".join(dict.fromkeys(problems)))
     sizes = numbers.pieces(job, choice, defaults, wishes.sizes_of(job))
-    return {**sizes, **both, **(cell.options or {})}
+    found = {**sizes, **both, **(cell.options or {})}
+    size, failed = both.get(PARTITION), numbers.out_of_memory(job)
+    if failed and isinstance(size, int):
+        # The size that the job asks for was too large: the same again would fail again.
+        found[PARTITION] = sizing.halved(size, failed)
+    return found
+
+
+def halved_partitions(job: GpuQueryJob, plan: Plan) -> int | None:
+    """Return the bytes of a plan's partitions if earlier attempts ran out of GPU memory; else None."""
+    size = plan.executor_options.get(PARTITION)
+    return size if numbers.out_of_memory(job) and isinstance(size, int) else None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal
 
+from gpuquery.api.choices import NetworkChoice
 from gpuquery.api.schema import Model
 from gpuquery.api.spec import Input, Output, Parameter
 
@@ -43,15 +44,8 @@ class Processes(StrEnum):
     """One process for each GPU of each pod; all run the same query and exchange rows."""
 
 
-class Network(StrEnum):
-    """How ranks exchange rows between pods."""
-
-    AUTO = "auto"
-    """What UCX finds."""
-    TCP = "tcp"
-    """TCP between pods, NVLink or shared memory within one."""
-    RDMA = "rdma"
-    """InfiniBand or RoCE between pods."""
+Network = NetworkChoice
+"""How ranks exchange rows between pods: what `spec.network` says."""
 
 
 class JobRef(Model):

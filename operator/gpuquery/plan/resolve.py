@@ -18,6 +18,7 @@ from gpuquery.api.spec import (
 )
 from gpuquery.api.status import PlanStatus
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.plan import ranks
 from gpuquery.plan.choose import Choice, choose
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import format_of
@@ -52,6 +53,9 @@ def resolve(
     choice = choose(job, defaults, local=local)
     if isinstance(choice, Rejected):
         return choice
+    unfit = None if local else ranks.refused(job, choice, defaults)
+    if unfit is not None:
+        return unfit
     options = executor_options(job, choice, defaults)
     if isinstance(options, Rejected):
         return options
@@ -63,6 +67,8 @@ def resolve(
         cluster=str(choice.cluster),
         replicas=choice.replicas,
         gpus=choice.gpus,
+        processes=ranks.processes(choice.engine, choice.cluster, choice.release),
+        network=spec.network,
         release=choice.release,
         executor_options=options,
         gpu_memory=defaults.gpu_memory if choice.gpus else 0,

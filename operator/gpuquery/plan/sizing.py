@@ -128,8 +128,12 @@ def partition_size(limits: Limits, *, io_bound: bool, share: float | None = None
     wanted = default / 2 if io_bound else float(default)
     if share is not None:
         wanted = min(wanted, share / PARTITIONS_PER_GPU)
-    chosen = int(min(max(wanted, least), most))
-    return max(min(SMALLEST_PARTITION, chosen), chosen >> min(limits.out_of_memory, 62))
+    return halved(int(min(max(wanted, least), most)), limits.out_of_memory)
+
+
+def halved(size: int, times: int) -> int:
+    """Return a partition's size in bytes halved so many times, but not below 64 MiB; a smaller one stays."""
+    return max(min(SMALLEST_PARTITION, size), size >> min(times, 62))
 
 
 def partition_bounds(limits: Limits) -> tuple[int, int, int]:

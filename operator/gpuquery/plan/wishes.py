@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
+from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice, ReleaseChoice
 from gpuquery.api.combinations import GPU_ENGINES, listed
 from gpuquery.api.labels import ANNOTATION_CLUSTER, ANNOTATION_ENGINE, ANNOTATION_RELEASE
 from gpuquery.api.reasons import Failure
@@ -56,6 +56,10 @@ class Wishes:
     gpus: int | None
     options: bool
     """Whether the object sets options of a GPU engine."""
+    network: str
+    """How ranks are to exchange rows; `auto` asks for nothing."""
+    claims: bool
+    """Whether the pods claim devices."""
     image: str | None
     found: PreflightStatus | None
     """What the query reads and holds; None while that is not known."""
@@ -74,6 +78,8 @@ class Wishes:
             or (self.replicas or 1) > 1
             or (self.gpus or 0) > 0
             or self.options
+            or self.network != NetworkChoice.AUTO
+            or self.claims
             or (self.named_release and self.engine.value != EngineChoice.CPU)
         )
 
@@ -117,6 +123,8 @@ def wishes_of(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
         replicas=int(spec.workers.replicas) if spec.workers.replicas != "auto" else None,
         gpus=spec.workers.gpus,
         options=bool(spec.executor_options),
+        network=spec.network,
+        claims=bool(spec.template.spec.resource_claims),
         image=spec.runtime.image,
         found=sizes_of(job),
     )

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from datetime import datetime
 
 from gpuquery.api.labels import API_VERSION, KIND, attempt_name, preflight_name
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.build.ranks import TO_COME
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
+from gpuquery.plan.plan import Processes
+from gpuquery.plan.ranks import processes
 from gpuquery.reconcile.case import Decision
 from gpuquery.reconcile.events import manifest, notes
 from gpuquery.reconcile.facts import Refusal
@@ -43,11 +47,17 @@ async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal |
 
 
 async def _companion(client: KubeClient, manifest: Manifest) -> None:
-    """Apply an object that pods need before their Job is made.
+    """Make an object that pods need before their Job is made.
+
+    A Secret's token is drawn here, and only if there is none: the operator may not read Secrets, and pods that run know
+    each other by the token that is there.
 
     A ConfigMap may be there from a try before: an operator of other defaults or of another version wrote it, and then a
     quota refused the Job. No pod has read it, for there was none; so it is replaced, since it cannot be changed.
     """
+    if manifest["kind"] == "Secret":
+        await client.create(_drawn(manifest))
+        return
     try:
         await client.apply(manifest)
     except ApiError as error:
@@ -56,6 +66,12 @@ async def _companion(client: KubeClient, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
         await client.delete(Resource.CONFIG_MAPS, metadata["namespace"], metadata["name"])
         await client.apply(manifest)
+
+
+def _drawn(manifest: Manifest) -> Manifest:
+    """Fill in what of a Secret is to come: 32 random bytes as hexadecimal digits."""
+    data = {key: secrets.token_hex(32) if value == TO_COME else value for key, value in manifest["stringData"].items()}
+    return {**manifest, "stringData": data}
 
 
 async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJobStatus | None) -> bool:
@@ -105,7 +121,7 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
         await client.delete(Resource.BATCH_JOBS, namespace, _name(job, decision.release))
     for number in decision.forget:
         # The Job last: as long as it is there, an interrupted clean-up is taken up again.
-        for resource in (Resource.SERVICES, Resource.CONFIG_MAPS, Resource.BATCH_JOBS):
+        for resource in (*_companions(job), Resource.BATCH_JOBS):
             await client.delete(resource, namespace, _name(job, number))
     for run in decision.drop:
         name = preflight_name(job.metadata.name, job.metadata.uid, run)
@@ -113,6 +129,14 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
             await client.delete(resource, namespace, name)
     if decision.delete_job:
         await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=job.metadata.uid)
+
+
+def _companions(job: GpuQueryJob) -> tuple[Resource, ...]:
+    """Return of which kinds an attempt has objects beside its Job; its plan is told before there is any to delete."""
+    told = job.status.plan
+    ranks = told is not None and processes(told.engine, told.cluster, told.release or "") is Processes.RANKS
+    of_ranks = (Resource.SECRETS, Resource.NETWORK_POLICIES) if ranks else ()
+    return (Resource.SERVICES, Resource.CONFIG_MAPS, *of_ranks)
 
 
 def _name(job: GpuQueryJob, attempt: int) -> str:

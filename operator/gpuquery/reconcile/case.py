@@ -15,7 +15,7 @@ from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, digest, resolve
 from gpuquery.reconcile import deadline
 from gpuquery.reconcile.facts import Attempt, Observed
-from gpuquery.reconcile.outcome import Fault
+from gpuquery.reconcile.outcome import Fault, ends_all
 from gpuquery.reconcile.status import Account, derive
 
 Manifest = dict[str, Any]
@@ -120,9 +120,18 @@ def net(case: Case, attempt: Attempt) -> tuple[str, int | None] | None:
 
 
 def settling(attempt: Attempt, now: datetime) -> bool:
-    """Whether the containers have ended just now, so that the pods' phases will follow by themselves."""
-    left = [pod.exit.finished for pod in attempt.alive if pod.exit and pod.exit.finished]
-    return bool(left) and len(left) == len(attempt.alive) and now - max(left) < timedelta(seconds=PHASE_SECONDS)
+    """Whether containers have ended just now, so that the rest will follow by itself.
+
+    That is the phases of their pods; and in a set the other pods, whose reports may say more.
+    """
+    told = [pod for pod in attempt.alive if pod.exit]
+    if len(told) < len(attempt.alive):
+        # Others still run: they have as long from the first end that ends the attempt.
+        told = [pod for pod in attempt.pods if pod.exit and ends_all(pod)]
+        moments = [pod.exit.finished for pod in told if pod.exit and pod.exit.finished]
+        return bool(moments) and now - min(moments) < timedelta(seconds=PHASE_SECONDS)
+    moments = [pod.exit.finished for pod in told if pod.exit and pod.exit.finished]
+    return bool(moments) and now - max(moments) < timedelta(seconds=PHASE_SECONDS)
 
 
 def ended_at(attempt: Attempt, now: datetime) -> datetime:

@@ -18,6 +18,7 @@ from gpuquery.api.status import AttemptStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.attempt import attempt_objects
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.options import halved_partitions
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, plan_status
 from gpuquery.reconcile import deadline, preflight, startup, ttl
@@ -36,7 +37,7 @@ from gpuquery.reconcile.case import (
     settling,
 )
 from gpuquery.reconcile.facts import Attempt, Observed
-from gpuquery.reconcile.outcome import Committed, Fault, blamed, judge, recorded
+from gpuquery.reconcile.outcome import Committed, Fault, blamed, firm, judge, recorded
 from gpuquery.reconcile.retry import GiveUp, Retry, RetrySpec, next_attempt
 from gpuquery.reconcile.status import Account, gave_up, is_committed, with_attempt
 
@@ -91,12 +92,12 @@ def _begin(case: Case, number: int, asked: datetime) -> Decision:
     if (refusal := case.observed.refusal) is not None:
         blocker = startup.blocker(Attempt(number=number), refusal)
         return refused(case, Account(plan=told, blocker=blocker), asked)
-    record = AttemptStatus(id=number, started=case.now)
+    record = AttemptStatus(id=number, started=case.now, partition_bytes=halved_partitions(job, plan))
     return Decision(
         apply=attempt_objects(plan, job, case.defaults),
         # The last one's batch Job may be gone already, and its ConfigMap and Service still be there.
         forget=tuple(sorted({*case.earlier(number), *range(max(1, number - 1), number)})),
-        status=case.derive(Account(plan=told, attempt=record, pods=f"0 of {plan.replicas} pods ready")),
+        status=case.derive(Account(plan=told, attempt=record, pods=startup.count(0, plan.replicas))),
         requeue_after=LOOK_FOR_PODS,
     )
 
@@ -113,10 +114,17 @@ def _record(attempt: Attempt, known: AttemptStatus | None, now: datetime) -> Att
     """Return what the status says of an attempt, with what became known since."""
     created = attempt.batch_job.created if attempt.batch_job else None
     record = known or AttemptStatus(id=attempt.number, started=created or now)
-    if record.ready is not None or not attempt.ready:
+    if record.ready is not None:
+        return record
+    joined = [pod.exit.report.joined for pod in attempt.pods if pod.exit and pod.exit.report and pod.exit.report.joined]
+    if attempt.ready:
+        ready = max((pod.ready_since or now for pod in attempt.pods), default=now)
+    elif joined:
+        # They were ready for so short a time that nobody saw it.
+        ready = max(joined).replace(microsecond=0)
+    else:
         return record
     # The node is told along with it: a write for the node alone would be one more for every job.
-    ready = max((pod.ready_since or now for pod in attempt.pods), default=now)
     return record.model_copy(update={"node": record.node or node_of(attempt), "ready": ready})
 
 
@@ -127,12 +135,11 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
     end = judge(attempt, record) or _overdue(case, record, blocker)
     if end is not None:
         return _released(case, record, end) if attempt.released else _release(case, record, end)
-    ready = sum(pod.ready for pod in attempt.pods)
-    wanted = attempt.batch_job.completions if attempt.batch_job else 1
+    slow = record.started + timedelta(seconds=startup.SLOW_SECONDS)
     account = Account(
         plan=_plan_told(case, record.id),
         attempt=record,
-        pods=f"{ready} of {wanted} pods ready",
+        pods=startup.ready(attempt, slow=record.ready is None and case.now >= slow),
         ready=attempt.ready,
         blocker=blocker,
         reading=case.observed.reading,
@@ -145,6 +152,8 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
         moments.append(case.now + timedelta(seconds=LOOK_FOR_PROGRESS if told else LOOK_FOR_PODS))
     elif not attempt.pods:
         moments.append(case.now + timedelta(seconds=LOOK_FOR_PODS))
+    elif attempt.wanted > 1 and case.now < slow:
+        moments.append(slow)
     return Decision(
         status=status,
         apply=_repairs(case, attempt) if record.ready is None else (),
@@ -168,14 +177,16 @@ def _overdue(case: Case, record: AttemptStatus, blocker: startup.Blocker | None)
         return Fault(blocker.failure, blocker.message)
     late = deadline.active(case.job.status.start_time or record.started, spec.active_deadline_seconds, case.now)
     if late is None and record.ready is None:
-        because = f"{blocker.reason}: {blocker.message}" if blocker else "they were still starting"
+        because = (
+            f"{blocker.reason}: {blocker.message}" if blocker else startup.laggards(case.observed.attempt(record.id))
+        )
         late = deadline.start(record.started, spec.start_deadline_seconds, case.now, because=because)
     return Fault(late.failure, late.message) if late else None
 
 
 def _repairs(case: Case, attempt: Attempt) -> tuple[Manifest, ...]:
     """Make anew what an attempt that still starts is missing: someone deleted it, or the operator died midway."""
-    kinds = {kind for kind, there in (("Service", attempt.service), ("ConfigMap", attempt.config_map)) if not there}
+    kinds = attempt.missing
     if not kinds or attempt.batch_job is None:
         return ()
     plan = case.plan(attempt.number)
@@ -189,7 +200,11 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
     attempt = case.observed.attempt(record.id)
     job = attempt.batch_job
     if settling(attempt, case.now):
-        return Decision(requeue_after=PHASE_SECONDS)
+        if attempt.wanted == 1 or record.reason is not None or isinstance(end, Committed) or not firm(end):
+            return Decision(requeue_after=PHASE_SECONDS)
+        # The Job controller deletes the other pods of a set once one has failed, and with each goes its report.
+        account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end)
+        return Decision(status=case.derive(account), requeue_after=PHASE_SECONDS)
     if isinstance(end, Committed):
         # The last rank is about to leave. Its Job stays: with it the report would go.
         account = Account(plan=case.job.status.plan, attempt=record, committed=end)

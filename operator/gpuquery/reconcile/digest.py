@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from gpuquery.api.labels import CONTAINER
 from gpuquery.api.report import Report
+from gpuquery.build.ranks import TOKEN_VOLUME
 from gpuquery.reconcile.facts import BatchJob, Exit, Pod, Waiting
 
 Json = Mapping[str, Any]
@@ -32,6 +33,7 @@ def pod(manifest: Json) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
+        index=_index(metadata),
         phase=phase,
         ready=is_ready,
         ready_since=moment(ready.get("lastTransitionTime")) if is_ready else None,
@@ -58,10 +60,22 @@ def batch_job(manifest: Json) -> BatchJob:
         created=moment(metadata.get("creationTimestamp")),
         deleting="deletionTimestamp" in metadata,
         completions=spec.get("completions", 1),
+        ranks=any(volume.get("name") == TOKEN_VOLUME for volume in _volumes(spec)),
         deadline=spec.get("activeDeadlineSeconds"),
         finished=true[0]["type"] if true else None,
         reason=true[0].get("reason", "") if true else "",
     )
+
+
+def _index(metadata: Json) -> int:
+    """Return the index that the Job controller gave to a pod."""
+    text = metadata.get("annotations", {}).get("batch.kubernetes.io/job-completion-index", "0")
+    return int(text) if text.isdigit() else 0
+
+
+def _volumes(job_spec: Json) -> Sequence[Json]:
+    found: Sequence[Json] = job_spec.get("template", {}).get("spec", {}).get("volumes") or ()
+    return found
 
 
 def moment(text: str | None) -> datetime | None:

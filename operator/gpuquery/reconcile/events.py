@@ -79,7 +79,7 @@ def _preflight(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[
 
 def _attempts(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
     if after.attempt is not None and after.attempt != before.attempt:
-        yield Note(Event.ATTEMPT_STARTED, f"attempt {after.attempt}")
+        yield Note(Event.ATTEMPT_STARTED, _started(after))
     ended = {a.id for a in before.attempts if a.ended}
     failed = is_true(after.conditions, ConditionType.FAILED)
     for attempt in after.attempts:
@@ -87,6 +87,12 @@ def _attempts(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[N
             where = f" on node {attempt.node}" if attempt.node else ""
             text = f"attempt {attempt.id} failed{where}: {attempt.reason}: {attempt.message}"
             yield Note(Event.ATTEMPT_FAILED, text, warning=True)
+
+
+def _started(status: GpuQueryJobStatus) -> str:
+    size = next((a.partition_bytes for a in status.attempts if a.id == status.attempt), None)
+    halved = f", with partitions of {size:,} bytes, as the GPU's memory ran out before" if size else ""
+    return f"attempt {status.attempt}{halved}"
 
 
 def _end(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:

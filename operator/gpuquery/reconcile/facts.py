@@ -34,6 +34,8 @@ class Pod:
 
     name: str
     uid: str = ""
+    index: int = 0
+    """Its place in the set."""
     phase: str = "Pending"
     ready: bool = False
     ready_since: datetime | None = None
@@ -70,6 +72,8 @@ class BatchJob:
     created: datetime | None = None
     deleting: bool = False
     completions: int = 1
+    ranks: bool = False
+    """Whether its pods are a set of ranks: with a token, and with a NetworkPolicy where these are wanted."""
     deadline: int | None = None
     finished: str | None = None
     """Complete or Failed, once the Job controller says so."""
@@ -86,6 +90,23 @@ class Attempt:
     pods: tuple[Pod, ...] = ()
     service: bool = True
     config_map: bool = True
+    secret: bool = True
+    """False if a kubelet says that it is missing: the operator cannot look itself."""
+    network_policy: bool = True
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Kinds of the objects beside its Job that are not there."""
+        there = {
+            "Service": self.service, "ConfigMap": self.config_map,
+            "Secret": self.secret, "NetworkPolicy": self.network_policy,
+        }  # fmt: skip
+        return frozenset(kind for kind, found in there.items() if not found)
+
+    @property
+    def wanted(self) -> int:
+        """How many pods it has when all are there."""
+        return self.batch_job.completions if self.batch_job else 1
 
     @property
     def alive(self) -> tuple[Pod, ...]:
@@ -104,8 +125,7 @@ class Attempt:
     @property
     def ready(self) -> bool:
         """Whether all its pods are ready."""
-        wanted = self.batch_job.completions if self.batch_job else 1
-        return sum(pod.ready for pod in self.pods) >= wanted
+        return sum(pod.ready for pod in self.pods) >= self.wanted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Observe: read what exists of a job. The only truth; nothing is remembered between two looks.
 
-Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt is slow to start,
-events only while a Job has no pods, the query's ConfigMap only before an attempt begins.
+Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt is slow to start (with
+ranks three, and a pod's events), events only while a Job has no pods, the query's ConfigMap only before an attempt
+begins. Their number does not depend on that of the pods.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob) 
     latest, refusal, reading = await asyncio.gather(
         _with_companions(client, job, current), _refusal(client, job, current), _reading(reader, current)
     )
-    query = None if job.status.plan and latest.service and latest.config_map else await _query(client, job)
+    query = None if job.status.plan and not latest.missing else await _query(client, job)
     return Observed(attempts=(*attempts[:-1], latest), runs=runs, query=query, refusal=refusal, reading=reading)
 
 
@@ -57,7 +58,11 @@ def _numbered(label: str, jobs: Sequence[Any], pods: Sequence[Any]) -> tuple[Att
         number = digest.number(manifest, label)
         known = found.get(number, Attempt(number=number))
         found[number] = Attempt(number=number, batch_job=known.batch_job, pods=(*known.pods, digest.pod(manifest)))
-    return tuple(found[number] for number in sorted(found) if number > 0)
+    return tuple(
+        replace(found[number], pods=tuple(sorted(found[number].pods, key=lambda pod: (pod.index, pod.name))))
+        for number in sorted(found)
+        if number > 0
+    )
 
 
 async def _preflight(client: KubeClient, job: GpuQueryJob, runs: tuple[Attempt, ...]) -> Observed:
@@ -74,14 +79,31 @@ def _ended(job: GpuQueryJob, attempt: Attempt) -> bool:
 
 
 async def _with_companions(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
-    """Look whether Service and ConfigMap of an attempt are there."""
+    """Look whether Service and ConfigMap of an attempt are there; with ranks NetworkPolicy and Secret too."""
     if not _waits_long(attempt):
         return attempt
     name = attempt_name(job.metadata.name, job.metadata.uid, attempt.number)
     service, config_map = await asyncio.gather(
         _exists(client, job, Resource.SERVICES, name), _exists(client, job, Resource.CONFIG_MAPS, name)
     )
-    return replace(attempt, service=service, config_map=config_map)
+    found = replace(attempt, service=service, config_map=config_map)
+    if attempt.batch_job is None or not attempt.batch_job.ranks:
+        return found
+    policy, missed = await asyncio.gather(
+        _exists(client, job, Resource.NETWORK_POLICIES, name), _secret_missed(client, job, attempt, name)
+    )
+    return replace(found, network_policy=policy, secret=not missed)
+
+
+async def _secret_missed(client: KubeClient, job: GpuQueryJob, attempt: Attempt, name: str) -> bool:
+    """Ask the events of a pod that waits on its node: a kubelet that misses the Secret says so nowhere else."""
+    waiting = next((pod for pod in attempt.pods if pod.node and pod.phase == "Pending"), None)
+    if waiting is None:
+        return False
+    events = await client.list(
+        Resource.CORE_EVENTS, job.metadata.namespace, fields=f"involvedObject.uid={waiting.uid},reason=FailedMount"
+    )
+    return any(f'secret "{name}" not found' in (event.get("message") or "") for event in events)
 
 
 async def _with_config_map(client: KubeClient, job: GpuQueryJob, run: Attempt) -> Attempt:
@@ -93,12 +115,16 @@ async def _with_config_map(client: KubeClient, job: GpuQueryJob, run: Attempt) -
 
 
 def _waits_long(attempt: Attempt) -> bool:
-    """Whether something may have become of the objects that its pods wait for; once a pod runs, it needs none.
+    """Whether something may have become of the objects that its pods wait for; a single pod that runs needs none, and a
+    set of ranks that has joined.
 
     They were made before the Job, so only someone else can have removed them: no look while all is fresh.
     """
     batch = attempt.batch_job
-    if batch is None or batch.created is None or any(pod.phase != "Pending" for pod in attempt.pods):
+    if batch is None or batch.created is None:
+        return False
+    at_it = [pod for pod in attempt.pods if (pod.at_work and not pod.ready if batch.ranks else pod.phase == "Pending")]
+    if attempt.pods and not at_it:
         return False
     return datetime.now(tz=UTC) - batch.created >= LATE
 
@@ -129,9 +155,7 @@ async def _reading(reader: ProgressReader, attempt: Attempt) -> Reading | None:
 
 
 def _first_rank(pods: Sequence[Pod]) -> Pod | None:
-    # Names are `<attempt>-<index>-<random>`, so index 0 sorts first.
-    alive = sorted((pod for pod in pods if pod.alive), key=lambda pod: pod.name)
-    return alive[0] if alive else None
+    return next((pod for pod in pods if pod.alive and pod.index == 0), None)
 
 
 async def namespace_annotations(client: KubeClient, job: GpuQueryJob) -> Mapping[str, str] | None:

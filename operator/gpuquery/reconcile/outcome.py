@@ -2,11 +2,14 @@
 
 A report that says `committed` wins over everything: the output is there, whatever happened to the pod afterwards. Then
 the runner's own word on errors that are the job's own; then what Kubernetes did to the pod; then what is left to guess.
+
+Of several pods each tells the first cause that it knows of. One that names a cause is believed before one that was
+taken away, and this before one that only misses another: `_weight`. A pod that has done its part is no failure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gpuquery.api.reasons import Failure, Policy
@@ -54,11 +57,51 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
             return Committed(output, report.message, report.warnings, report.preflight)
     if record.reason is not None:
         return recorded(record)
-    faults = [fault for pod in attempt.pods if (fault := of_pod(pod))]
-    if faults:
-        # Ranks that lost a peer only say so; the one that says more is the cause.
-        return min(faults, key=lambda fault: fault.failure in (Failure.WORKER_LOST, Failure.EVICTED))
-    return vanished(attempt)
+    found = [(pod, fault) for pod in attempt.pods if not _done(pod, attempt) and (fault := of_pod(pod))]
+    if not found:
+        return vanished(attempt)
+    _, fault = min(found, key=lambda pair: (_weight(*pair), _ended(pair[0]), pair[0].index))
+    # All pods of a set tell of one pod: it is its node that matters.
+    named = next((pod for pod in attempt.pods if pod.name in fault.message), None)
+    return replace(fault, node=named.node) if named and named.node else fault
+
+
+def _done(pod: Pod, attempt: Attempt) -> bool:
+    """Whether a pod of a set has done its part; index 0, which commits, has done it only by a report that says so."""
+    end = pod.exit
+    return attempt.wanted > 1 and pod.index > 0 and end is not None and end.code == 0 and not _failed(end.report)
+
+
+def _failed(report: Report | None) -> bool:
+    return report is not None and report.failure is not None
+
+
+def ends_all(pod: Pod) -> bool:
+    """Whether the end of a pod's container ends the attempt: it failed, or it was the one that commits."""
+    end = pod.exit
+    return end is not None and (end.code != 0 or pod.index == 0 or _failed(end.report))
+
+
+def firm(fault: Fault) -> bool:
+    """Whether no other pod of the set can know of an earlier cause."""
+    return fault.failure not in (*_MISSES_OTHERS, Failure.EVICTED)
+
+
+_MISSES_OTHERS = (Failure.WORKER_LOST, Failure.RANK_STALLED, Failure.TRANSPORT_ERROR)
+"""Failures that a rank tells of others: a pod that ended by itself may say why."""
+
+
+def _weight(pod: Pod, fault: Fault) -> int:
+    """Order faults of one attempt by how far back they reach; the least is the cause."""
+    if firm(fault):
+        return 0
+    if fault.failure is Failure.EVICTED:
+        return 1
+    return 2 if pod.exit is None or pod.exit.report is None else 3
+
+
+def _ended(pod: Pod) -> float:
+    return pod.exit.finished.timestamp() if pod.exit and pod.exit.finished else 0.0
 
 
 def of_pod(pod: Pod) -> Fault | None:

@@ -7,7 +7,7 @@ order that has something to say is the cause.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.reconcile.facts import Attempt, Pod, Refusal, Waiting
@@ -16,6 +16,12 @@ IMAGE_REASONS = {
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable",
     "InvalidImageName", "SignatureValidationFailed",
 }  # fmt: skip
+SLOW_SECONDS = 10
+"""Age of an attempt from which on pods that hold up the others of their set are named."""
+NAMED = 3
+"""Most pods that a message names."""
+STEPS = 4
+"""In how many steps the readiness of a large set is told."""
 CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
 
@@ -35,10 +41,44 @@ def blocker(attempt: Attempt, refusal: Refusal | None) -> Blocker | None:
     """Return what holds the attempt up; None if it is simply on its way."""
     if refusal is not None:
         return Blocker(refusal.reason, refusal.message, Failure.TEMPLATE_REJECTED if refusal.permanent else None)
-    for pod in attempt.pods:
-        if pod.alive and (found := _of_pod(pod)):
-            return found
-    return None
+    found = [(pod, held) for pod in attempt.pods if pod.alive and (held := _of_pod(pod))]
+    if not found:
+        return None
+    # What cannot get better is told first, whichever pod it holds up.
+    pod, held = min(found, key=lambda pair: pair[1].failure is None)
+    return held if attempt.wanted == 1 else replace(held, message=f"pod {pod.name}: {held.message}")
+
+
+def count(ready: int, wanted: int) -> str:
+    """Tell how many pods are ready; of many only about, lest each one that joins cost a write of the status."""
+    step = -(-wanted // STEPS)
+    if wanted <= STEPS or ready >= wanted:
+        return f"{ready} of {wanted} pods ready"
+    least = ready // step * step
+    return f"at least {least} of {wanted} pods ready" if least else f"less than {step} of {wanted} pods ready"
+
+
+def ready(attempt: Attempt, *, slow: bool) -> str:
+    """Tell how many pods are ready and, if the attempt is slow to start, which few hold up the others."""
+    text = count(sum(pod.ready for pod in attempt.pods), attempt.wanted)
+    late = [pod for pod in attempt.pods if pod.phase == "Pending"]
+    if slow and late and len(late) < attempt.wanted and len(late) <= NAMED:
+        text += f"; not running yet: {', '.join(_where(pod) for pod in late)}"
+    return text
+
+
+def laggards(attempt: Attempt) -> str:
+    """Tell which pods of a set were not ready, for a deadline that has passed."""
+    late = [pod for pod in attempt.pods if not pod.ready]
+    if attempt.wanted == 1 or not late:
+        return "they were still starting"
+    more = f" and {len(late) - NAMED} more" if len(late) > NAMED else ""
+    named = ", ".join(f"{_where(pod)}: {pod.waiting.reason if pod.waiting else pod.phase}" for pod in late[:NAMED])
+    return f"{attempt.wanted - len(late)} of {attempt.wanted} were; not ready: {named}{more}"
+
+
+def _where(pod: Pod) -> str:
+    return f"pod {pod.name}" + (f" on node {pod.node}" if pod.node else "")
 
 
 def _of_pod(pod: Pod) -> Blocker | None:

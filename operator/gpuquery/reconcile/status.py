@@ -303,7 +303,8 @@ def _progress(account: Account, before: GpuQueryJobStatus, *, over: bool) -> Pro
     seen = reading.progress
     now = ProgressStatus(
         phase=seen.phase, percent=seen.percent, files=seen.files, rows=seen.rows, bytes=seen.bytes,
-        updated_at=reading.at,
+        ranks=seen.ranks if seen.ranks > 1 else None, spilled_bytes=seen.spilled_bytes or None,
+        gpu_memory_peak=seen.gpu_memory_peak or None, gpu_utilization=seen.gpu_utilization, updated_at=reading.at,
     )  # fmt: skip
     if was is None or was.updated_at is None or was.phase != now.phase:
         return now

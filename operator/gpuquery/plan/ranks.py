@@ -1,0 +1,48 @@
+"""Ranks: which plans run as a set of ranks, and what only a distributed query can have.
+
+A set of ranks is one process for each GPU, all of which run the same query (`Way.SPMD` of the release table on a
+distributed cluster). Everything else is one process as far as pods and their objects are concerned.
+"""
+
+from __future__ import annotations
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.plan import releases
+from gpuquery.plan.choose import Choice
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Processes
+from gpuquery.plan.rejected import Rejected, invalid
+
+
+def processes(engine: str, cluster: str, release: str) -> Processes:
+    """Return of which processes an attempt is made; `release` may be empty with the engine cpu."""
+    known = releases.find(release) if release else None
+    if known is None or cluster != ClusterChoice.DISTRIBUTED:
+        return Processes.ONE
+    cell = known.cells.get((EngineChoice(engine), ClusterChoice(cluster)))
+    return Processes.RANKS if cell is not None and cell.way is releases.Way.SPMD else Processes.ONE
+
+
+def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
+    """Refuse a network, or devices, that the chosen shape or this operator cannot have."""
+    network = job.spec.network
+    if network is not NetworkChoice.AUTO and choice.cluster is not ClusterChoice.DISTRIBUTED:
+        return invalid(
+            f'network is "{network}", and the query runs as {choice.engine} x {choice.cluster}, one process, which '
+            'exchanges no rows: remove network, or use cluster "distributed"'
+        )
+    if network is NetworkChoice.RDMA and not defaults.rdma_resource:
+        return invalid(
+            'network is "rdma", and this operator does not know by which resource pods get RDMA devices: use network '
+            '"auto" or "tcp", or ask the administrator to set the Helm value rdma.resource, such as '
+            "rdma/hca_shared_devices_a"
+        )
+    for claim in job.spec.template.spec.resource_claims:
+        if claim.gpus and claim.resource_claim_name and choice.replicas > 1:
+            return invalid(
+                f'template.spec.resourceClaims["{claim.name}"].resourceClaimName is "{claim.resource_claim_name}", one '
+                f"claim for all of {choice.replicas} pods, whose GPUs are on different nodes: use "
+                "resourceClaimTemplateName, or workers.replicas of 1"
+            )
+    return None

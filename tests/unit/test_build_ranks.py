@@ -1,0 +1,276 @@
+"""The objects of a set of ranks: what one process does not have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gpuquery.api.labels import (
+    LABEL_ATTEMPT,
+    LABEL_JOB_UID,
+    PROGRESS_PORT,
+    RENDEZVOUS_PORT,
+    TOKEN_DIRECTORY,
+    TOKEN_KEY,
+)
+from gpuquery.build.attempt import attempt_objects
+from gpuquery.build.preflight import preflight_objects
+from gpuquery.build.ranks import TO_COME
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan
+from gpuquery.plan.resolve import Rejected, resolve
+from tests.support.kube_objects import UID, job
+
+GPUS = Defaults(
+    runtime_image="runtime:test", runtime_image_pattern="rt:{release}", operator_namespace="gpuquery-system",
+    rdma_resource="rdma/hca_a", rdma_count=2,
+)  # fmt: skip
+SET: dict[str, Any] = {"engine": "rapidsmpf", "cluster": "distributed", "workers": {"replicas": 2, "gpus": 4}}
+NAME = "revenue-0a1b2-1"
+
+Json = dict[str, Any]
+
+
+def build(defaults: Defaults = GPUS, **spec: Any) -> dict[str, Json]:
+    subject = job(**{**SET, **spec})
+    plan = resolve(subject, defaults)
+    assert isinstance(plan, Plan), plan
+    return {o["kind"]: o for o in attempt_objects(plan, subject, defaults)}
+
+
+def pod(defaults: Defaults = GPUS, **spec: Any) -> Json:
+    found: Json = build(defaults, **spec)["Job"]["spec"]["template"]["spec"]
+    return found
+
+
+def container(defaults: Defaults = GPUS, **spec: Any) -> Json:
+    found: Json = pod(defaults, **spec)["containers"][0]
+    return found
+
+
+def environment(defaults: Defaults = GPUS, **spec: Any) -> Json:
+    return {e["name"]: e.get("value", e.get("valueFrom")) for e in container(defaults, **spec)["env"]}
+
+
+def policy(defaults: Defaults = GPUS, **spec: Any) -> Json:
+    found: Json = build(defaults, **spec)["NetworkPolicy"]["spec"]
+    return found
+
+
+ONE_PROCESS: list[Any] = [
+    pytest.param({"engine": "cpu", "cluster": "single", "workers": {}}, id="cpu"),
+    pytest.param({"cluster": "single", "workers": {"gpus": 1}}, id="rapidsmpf on one GPU"),
+    pytest.param({"engine": "tasks", "runtime": {"release": "26.04"}}, id="tasks on a Dask cluster"),
+    pytest.param({"runtime": {"release": "26.04"}}, id="rapidsmpf on a Dask cluster"),
+]
+
+
+@pytest.mark.parametrize("spec", ONE_PROCESS)
+def test_what_is_one_process_has_no_token_and_no_policy(spec: Json) -> None:
+    objects = build(**spec)
+    assert list(objects) == ["ConfigMap", "Service", "Job"]
+    assert "token" not in str(objects["Job"]) and "GPUQUERY_HUB" not in str(objects["Job"])
+    assert str(RENDEZVOUS_PORT) not in str(objects)
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 500])
+def test_a_set_of_ranks_is_five_objects_whatever_its_size_and_the_job_comes_last(replicas: int) -> None:
+    objects = build(workers={"replicas": replicas, "gpus": 8})
+    assert list(objects) == ["ConfigMap", "Service", "Secret", "NetworkPolicy", "Job"]
+    assert objects["Job"]["spec"]["completions"] == objects["Job"]["spec"]["parallelism"] == replicas
+    for manifest in objects.values():
+        assert manifest["metadata"]["name"] == NAME
+        assert manifest["metadata"]["ownerReferences"][0]["uid"] == UID
+
+
+def test_building_draws_no_token_so_that_the_same_plan_gives_the_same_objects() -> None:
+    secret = build()["Secret"]
+    assert secret["stringData"] == {TOKEN_KEY: TO_COME} and secret["immutable"] is True
+    assert build()["Secret"] == secret
+
+
+def test_the_token_is_a_file_that_the_pods_user_reads_and_nobody_else() -> None:
+    spec = pod()
+    volume = next(v for v in spec["volumes"] if v["name"] == "token")
+    assert volume["secret"] == {"secretName": NAME, "defaultMode": 0o440}
+    assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"]
+    mount = next(m for m in container()["volumeMounts"] if m["name"] == "token")
+    assert mount == {"name": "token", "mountPath": TOKEN_DIRECTORY, "readOnly": True}
+    assert "secretKeyRef" not in str(container()["env"]), "a variable would be told by every error page and core dump"
+
+
+def test_pods_know_their_name_and_the_hub_and_the_service_has_its_port() -> None:
+    env, objects = environment(), build()
+    assert env["GPUQUERY_POD_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert env["GPUQUERY_HUB"] == f"{NAME}-0.{NAME}", "host name of an Indexed Job's pod, and its subdomain"
+    assert pod()["subdomain"] == NAME
+    assert [p["port"] for p in objects["Service"]["spec"]["ports"]] == [PROGRESS_PORT, RENDEZVOUS_PORT]
+    ports = {p["name"]: p["containerPort"] for p in container()["ports"]}
+    assert ports == {p["targetPort"]: p["port"] for p in objects["Service"]["spec"]["ports"]}
+    assert container()["readinessProbe"]["httpGet"]["port"] == "progress"
+
+
+def test_the_preflight_of_a_set_is_one_process_without_token_and_devices() -> None:
+    subject = job(**SET, template={"spec": {"resourceClaims": [{"name": "g", "resourceClaimTemplateName": "x"}]}})
+    plan = resolve(subject, GPUS)
+    assert isinstance(plan, Plan)
+    config_map, batch = preflight_objects(plan, subject, GPUS, 1)
+    checked = Plan.model_validate_json(config_map["data"]["plan.json"])
+    assert checked.processes == "one" and (checked.replicas, checked.gpus) == (2, 4)
+    for word in ("token", "claims", "Claims", "GPUQUERY_HUB", "shm", "UCX"):
+        assert word not in str(batch), word
+
+
+def test_a_policy_chooses_the_pods_of_this_attempt_and_closes_both_directions() -> None:
+    own = {"matchLabels": {LABEL_JOB_UID: UID, LABEL_ATTEMPT: "1"}}
+    found = policy()
+    assert found["podSelector"] == own and set(found["policyTypes"]) == {"Ingress", "Egress"}
+    assert own["matchLabels"].items() <= build()["Job"]["spec"]["template"]["metadata"]["labels"].items()
+    assert {"from": [{"podSelector": own}]} in found["ingress"], "all ports: UCX listens on random ones"
+    assert {"to": [{"podSelector": own}]} in found["egress"]
+
+
+def test_from_outside_only_the_operator_and_who_scrapes_may_read_progress() -> None:
+    _, outside = policy()["ingress"]
+    (operator,) = outside["from"]
+    assert outside["ports"] == [{"port": PROGRESS_PORT, "protocol": "TCP"}]
+    assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "gpuquery-system"}
+    assert operator["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
+    scraped = policy(GPUS.model_copy(update={"scrape_namespaces": ("monitoring",)}))["ingress"][1]
+    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}} in scraped["from"]
+
+
+def ports(rule: Json) -> set[int]:
+    return {port["port"] for port in rule["ports"]}
+
+
+def test_to_the_outside_only_names_and_storage_are_reached() -> None:
+    _, names, storage = policy()["egress"]
+    assert ports(names) == {53, 5353} and {p["protocol"] for p in names["ports"]} == {"TCP", "UDP"}
+    assert ports(storage) == {80, 443}
+    more = GPUS.model_copy(update={"storage_ports": (9000,)})
+    _, _, own = policy(more, storage={"endpoint": "http://lake:8333"})["egress"]
+    assert ports(own) == {80, 443, 8333, 9000}
+    assert {"namespaceSelector": {}} in own["to"], "for plugins to which blocks are hosts outside the cluster"
+
+
+def test_metadata_services_are_reached_with_a_cloud_identity_only() -> None:
+    def blocks(**spec: Any) -> list[Json]:
+        return [to["ipBlock"] for rule in policy(**spec)["egress"] for to in rule.get("to", ()) if "ipBlock" in to]
+
+    without = blocks(storage={"secretName": "lake"})
+    assert {b["cidr"]: b["except"] for b in without} == {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fd00:ec2::/32"]}
+    having = blocks(storage={"serviceAccountName": "lake-reader"})
+    assert {b["cidr"] for b in having} == {"0.0.0.0/0", "::/0", "127.0.0.1/32", "169.254.169.252/32"}
+    assert not any("except" in b for b in having)
+
+
+def test_policies_can_be_switched_off() -> None:
+    assert "NetworkPolicy" not in build(GPUS.model_copy(update={"network_policies": False}))
+
+
+def test_each_network_has_its_variables_and_caches_go_to_scratch() -> None:
+    assert environment(network="tcp")["UCX_TLS"] == "tcp,cuda_copy,cuda_ipc,sm,self"
+    assert environment(network="rdma")["RAPIDS_LIBUCX_PREFER_SYSTEM_LIBRARY"] == "true"
+    auto = environment()
+    assert not any(name.startswith(("UCX_", "RAPIDS_")) for name in auto)
+    assert auto["CUDA_CACHE_PATH"].startswith("/scratch/") and auto["LIBCUDF_KERNEL_CACHE_PATH"].startswith("/scratch/")
+
+
+def test_the_jobs_own_variables_go_over_a_networks_but_not_over_reserved_ones() -> None:
+    own = {"spec": {"env": [{"name": "UCX_TLS", "value": "tcp,self"}]}}
+    found = container(network="tcp", template=own)["env"]
+    assert [e["value"] for e in found if e["name"] == "UCX_TLS"] == ["tcp,self"]
+
+
+def test_rdma_gets_its_resource_and_may_lock_memory_and_nothing_else_does() -> None:
+    rdma = container(network="rdma")
+    assert rdma["resources"]["limits"]["rdma/hca_a"] == "2"
+    assert rdma["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["IPC_LOCK"]}
+    for network in ("auto", "tcp"):
+        other = container(network=network)
+        assert "rdma" not in str(other["resources"])
+        assert other["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    own = {"replicas": 2, "gpus": 4, "resources": {"limits": {"rdma/hca_a": 8}}}
+    assert container(network="rdma", workers=own)["resources"]["limits"]["rdma/hca_a"] == "8"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "memory", "want"),
+    [
+        pytest.param(8, "256Gi", "8Gi", id="so much for each GPU"),
+        pytest.param(8, "4Gi", "2Gi", id="never above half of the memory limit"),
+        pytest.param(1, "1500Mi", "750Mi", id="in the largest unit that fits"),
+        pytest.param(1, "1001", "500", id="or in bytes"),
+    ],
+)
+def test_shared_memory(gpus: int, memory: str, want: str) -> None:
+    found = pod(workers={"replicas": 2, "gpus": gpus, "resources": {"limits": {"memory": memory}}})
+    assert next(v for v in found["volumes"] if v["name"] == "shm")["emptyDir"]["sizeLimit"] == want
+
+
+def test_without_a_memory_limit_nothing_bounds_shared_memory() -> None:
+    found = pod(workers={"replicas": 2, "gpus": 8, "resources": {"requests": {"memory": "64Gi"}}})
+    assert next(v for v in found["volumes"] if v["name"] == "shm")["emptyDir"]["sizeLimit"] == "8Gi"
+
+
+def test_a_claim_for_gpus_takes_the_place_of_the_gpu_resource() -> None:
+    template = {"spec": {"resourceClaims": [{"name": "gpus", "resourceClaimTemplateName": "four-gpus"}]}}
+    spec = pod(template=template)
+    assert spec["resourceClaims"] == [{"name": "gpus", "resourceClaimTemplateName": "four-gpus"}]
+    assert spec["containers"][0]["resources"]["claims"] == [{"name": "gpus"}]
+    assert "nvidia.com/gpu" not in str(spec)
+
+
+def test_a_claim_for_another_device_stands_beside_the_gpu_resource() -> None:
+    template = {"spec": {"resourceClaims": [{"name": "imex", "resourceClaimTemplateName": "channel", "gpus": False}]}}
+    resources = container(template=template)["resources"]
+    assert resources["claims"] == [{"name": "imex"}] and resources["limits"]["nvidia.com/gpu"] == "4"
+    assert "gpus" not in str(pod(template=template)["resourceClaims"]), "which is no field of Kubernetes"
+
+
+REFUSED: list[Any] = [
+    pytest.param(
+        GPUS.model_copy(update={"rdma_resource": ""}), {"network": "rdma"},
+        ['network is "rdma"', "rdma.resource", "tcp"], id="rdma where the operator has none",
+    ),
+    pytest.param(
+        GPUS, {"network": "tcp", "cluster": "auto", "workers": {"replicas": 1, "gpus": 1}},
+        ['network is "tcp"', "rapidsmpf x single", '"distributed"'], id="a network for what becomes one process",
+    ),
+    pytest.param(
+        GPUS, {"network": "tcp", "engine": "auto", "cluster": "auto", "workers": {"gpus": 0}},
+        ['network is "tcp"', "workers.gpus is 0", "remove network"], id="a network without GPUs",
+    ),
+    pytest.param(
+        GPUS, {"template": {"spec": {"resourceClaims": [{"name": "g", "resourceClaimName": "shared"}]}}},
+        ['resourceClaims["g"].resourceClaimName is "shared"', "2 pods", "resourceClaimTemplateName"],
+        id="one claim for the GPUs of several nodes",
+    ),
+    pytest.param(
+        GPUS,
+        {
+            "engine": "auto", "cluster": "auto", "workers": {"gpus": 0},
+            "template": {"spec": {"resourceClaims": [{"name": "g", "resourceClaimName": "shared"}]}},
+        },
+        ["resourceClaims", "workers.gpus is 0"], id="devices without GPUs",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("defaults", "spec", "words"), REFUSED)
+def test_it_is_refused_with_field_value_and_way_out(defaults: Defaults, spec: Json, words: list[str]) -> None:
+    found = resolve(job(**{**SET, **spec}), defaults)
+    assert isinstance(found, Rejected)
+    for word in words:
+        assert word in found.message, found.message
+
+
+def test_a_network_or_a_claim_asks_for_a_gpu_where_the_engine_is_left_open() -> None:
+    open_ended = {"engine": "auto", "cluster": "auto", "workers": {}}
+    claim = {"spec": {"resourceClaims": [{"name": "g", "resourceClaimTemplateName": "x"}]}}
+    found = resolve(job(**open_ended, template=claim), GPUS)
+    assert isinstance(found, Plan) and found.engine == "rapidsmpf"
+    nothing = resolve(job(**open_ended, template=claim), Defaults())
+    assert isinstance(nothing, Rejected) and "no runtime image" in nothing.message, "never the CPU instead"
