@@ -72,6 +72,4 @@ def _stands_for(have: pl.DataType, want: pl.DataType) -> bool:
 
 
 def _inner(have: object, want: object) -> bool:
-    return have == want or (
-        isinstance(have, pl.DataType) and isinstance(want, pl.DataType) and _stands_for(have, want)
-    )
+    return have == want or (isinstance(have, pl.DataType) and isinstance(want, pl.DataType) and _stands_for(have, want))

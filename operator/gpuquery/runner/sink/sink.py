@@ -131,28 +131,16 @@ class Sink:
         return None
 
     def check_schema(self, schema: pl.Schema) -> None:
-        """Raise UserError if a result of this schema cannot be written, before the query runs.
-
-        Rank 0 speaks for all where the table is to be asked; what it finds, the others get by `follow`.
-        """
+        """Raise UserError if a result of this schema cannot be written, before the query runs."""
         hive.check_schema(schema, self._output.partition_by)
         self._schema = pl.Schema(schema)
         self._columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in schema.items())
-        if self._output.mode is OutputMode.APPEND and self._identity.rank == 0:
+        if self._output.mode is OutputMode.APPEND:
             self._committer.log.refresh()
             if (latest := self._committer.log.latest()) is not None:
                 check_fits(latest, Result((), self._columns, self._output.partition_by))
                 # Some readers go by the position of columns when they read several files.
                 self._table_order = [column.name for column in latest.columns]
-
-    @property
-    def table_order(self) -> Sequence[str]:
-        """The columns' order in the table that is appended to; empty for the result's own."""
-        return tuple(self._table_order)
-
-    def follow(self, order: Sequence[str]) -> None:
-        """Take the order of columns that rank 0 has found."""
-        self._table_order = list(order)
 
     def write(self, lf: pl.LazyFrame) -> None:
         """Run the query on Polars' streaming engine straight into invisible uploads."""
