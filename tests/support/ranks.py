@@ -97,7 +97,9 @@ class Shares:
         folder = sink.scratch()
         rows = frame.collect().sort(pl.all()).with_row_index("__n")
         others = [index for index in range(ranks.size) if index not in self.empty] or [ranks.size]
-        share = rows.filter(pl.col("__n") % len(others) == others.index(ranks.index) if ranks.index in others else False)
+        share = rows.filter(
+            pl.col("__n") % len(others) == others.index(ranks.index) if ranks.index in others else False
+        )
         watcher = Parts(folder, sink)
         watcher.start()
         self.before(ranks.index)
