@@ -30,9 +30,9 @@ def frames(folder: Path) -> dict[str, pl.LazyFrame]:
     found = {name: getattr(tpch, name)(tables) for name in dir(tpch) if name[0] == "q" and name[1:].isdigit()}
     for file in sorted((ROOT / "examples").glob("*.yaml")):
         for document in yaml.safe_load_all(file.read_text()):
-            if document["kind"] == "GpuQueryJob" and "configMapKeyRef" not in (spec := document["spec"])["query"]:
-                if {item["name"] for item in spec["inputs"]} <= set(tables):
-                    found[file.stem] = example(spec, tables)
+            spec = document["spec"] if document["kind"] == "GpuQueryJob" else {"query": {"configMapKeyRef": ""}}
+            if "configMapKeyRef" not in spec["query"] and {item["name"] for item in spec["inputs"]} <= set(tables):
+                found[file.stem] = example(spec, tables)
     found["sub-query"] = pl.SQLContext(tables, eager=False).execute(SUBQUERY)
     found["memory"] = tables["orders"].join(pl.LazyFrame({"o_orderkey": [1, 2], "s": ["a", None]}), on="o_orderkey")
     found["nested"] = pl.LazyFrame({"a": [[1], [2, None]], "s": [{"x": 1}, None], "b": [b"x", None]})
