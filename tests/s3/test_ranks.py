@@ -19,7 +19,7 @@ from gpuquery.plan.plan import Plan
 from gpuquery.runner import engines, storage
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.sink import Identity, Sink, Totals
-from tests.support.ranks import Shares, run
+from tests.support.rank_threads import Shares, run
 from tests.support.runner import plan
 from tests.support.seaweed import Seaweed
 from tests.support.sinks import ROOT

@@ -19,7 +19,7 @@ from gpuquery.runner.errors import JobError
 from gpuquery.runner.fingerprint import fingerprint
 from gpuquery.runner.sink.commit import Committer
 from gpuquery.runner.sink.sink import Sink
-from tests.support.ranks import Set, Shares, leftovers, run
+from tests.support.rank_threads import Set, Shares, leftovers, run
 from tests.support.runner import plan, result
 
 QUERY = "SELECT k, v FROM t WHERE v >= 10"

@@ -28,7 +28,8 @@ MAX_SOURCES = 24
 """Sources that a fingerprint describes one by one; it goes through the supervisors at a gate."""
 MAX_LABEL = 120
 _MADE_UP = re.compile(r"(_POLARS_\w*?)(0x[0-9a-f]+|[0-9]+|[0-9a-f]{16,})")
-_MADE_UP_IN_TEXT = re.compile(r"0x[0-9a-f]{6,}|\b\d{12,}\b|\b[0-9a-f]{16,}\b")
+_MADE_UP_IN_TEXT = re.compile(r"0x[0-9a-f]{6,}|\b\d{12,}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|_POLARS_\w+")
+_WORD = re.compile(r"\w+|[^\w\s]")
 _LARGE = 1 << 63
 """Integers from here on are identities that Polars draws at random."""
 _EXPRESSIONS: Mapping[str, tuple[str, ...]] = {
@@ -151,8 +152,10 @@ class _Walk:
                 stack.pop()
 
     def text(self, text: str) -> None:
-        """Take the plan's text."""
-        self._put("text", _MADE_UP_IN_TEXT.sub(lambda found: str(self._order(found[0])), text))
+        """Take the plan's text, line by line, without the order of words: that of columns and filters may be random."""
+        for line in _MADE_UP_IN_TEXT.sub("#", text).splitlines():
+            if "\N{GREEK SMALL LETTER PI}" not in line:  # which names the first columns of some order
+                self._put("line", *sorted(_WORD.findall(line)))
 
     def _node(self, number: int) -> Iterator[Any]:
         self.at.set_node(number)
