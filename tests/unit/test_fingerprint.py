@@ -163,3 +163,5 @@ def test_a_difference_is_told_with_who_and_what(folder: Path) -> None:
     assert "processes 1, 3 of 4" in text and "no random numbers" in text
     assert "process 0 of 3" in differing(usual.filter(C.v > 2), usual, usual), "most of them are right"
     assert "1 sources in process 1, 2 in the others" in differing(usual, scan(folder))
+    text = differing(*(usual.filter(C.v > number) for number in range(3)))
+    assert text.startswith("each of the 3 processes made another plan")

@@ -25,6 +25,12 @@ from tests.support.sinks import plan, run, sink
 FRAME = pl.DataFrame({"k": ["a", "b", None], "v": [1, 2, 3]})
 
 
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(scratch, "root", lambda: tmp_path / "scratch")
+
+
 def made(tmp_path: Path, schema: pl.Schema | None = None, **output: Any) -> Sink:
     one = sink(plan(f"file://{tmp_path}/out", **output))
     assert one.preflight() is None

@@ -87,6 +87,11 @@ def _check(found: Sequence[Fingerprint]) -> None:
         counts[one.digest] = counts.get(one.digest, 0) + 1
     if len(counts) < 2:
         return
+    if len(counts) == len(found) > 2:
+        raise JobError(
+            Failure.PLANS_DIFFER,
+            f"each of the {len(found)} processes made another plan of the query: {_difference(found[0], found[1], 1)}",
+        )
     # The most common plan is taken for the right one; with a tie, index 0's.
     usual = found[max(range(len(found)), key=lambda n: (counts[found[n].digest], -n))]
     others = [n for n, one in enumerate(found) if one.digest != usual.digest]
