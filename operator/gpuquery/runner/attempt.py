@@ -4,6 +4,10 @@ What needs no I/O is checked first (the release, the query's text, its parameter
 committed already, does it exist, can the store be trusted), then the inputs' schemas and contracts, the query's plan
 and whether the GPU engine can run it, and only then rows move. A preflight ends there, with what it found.
 
+With several ranks, every one of them does so at the same time, but what needs to be asked or done only once is index
+0's: the output, the checks, the commit. They meet before they plan (the engine's own communicator), before they run,
+before the commit and after it (agreement.py).
+
 The work runs in a thread, so that the main thread stays free for signals: Polars holds its caller until a query is
 done.
 """
@@ -13,17 +17,22 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import OutputStatus, PreflightStatus
 from gpuquery.plan.plan import Plan, Purpose
-from gpuquery.runner import engines, inputs, python_query, queries, reader_rules
+from gpuquery.runner import agreement, engines, fingerprint, inputs, python_query, queries, reader_rules
+from gpuquery.runner.agreement import Word
 from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.preflight import later
 from gpuquery.runner.preflight.checks import Checks
 from gpuquery.runner.progress import Tracker
+from gpuquery.runner.sink import scratch
 from gpuquery.runner.sink.commit import Step
 from gpuquery.runner.sink.faults import classify, redact
 from gpuquery.runner.sink.sink import Identity, Sink
@@ -41,11 +50,22 @@ _MOMENTS = {
 }
 
 
-class Attempt:
-    """One attempt; `run` blocks until it has ended, `stop` may be called when `run` was interrupted.
+@dataclass(frozen=True)
+class _Ready:
+    """What could be found out before the query runs."""
 
-    `on_fault` gets, at most once and from any thread, the report that is true should the process die before `run` or
-    `stop` has returned its own: while Polars lets go of a query that has failed, a crash must not hide why it did.
+    found: PreflightStatus
+    frame: pl.LazyFrame | None = None
+    """The planned query; None if it need not run."""
+    committed: OutputStatus | None = None
+
+
+class Attempt:
+    """One attempt, or one rank of it; `run` blocks until it has ended, `stop` may be called when `run` was interrupted.
+
+    `on_fault` gets, from any thread, the report that is true should the process die before `run` or `stop` has returned
+    its own: while Polars lets go of a query that has failed, a crash must not hide why it did; and while index 0 waits
+    for the other ranks to hear of the commit, theirs must not hide that it stands.
     """
 
     def __init__(
@@ -53,21 +73,30 @@ class Attempt:
         plan: Plan,
         tracker: Tracker,
         *,
-        rank: int = 0,
+        ranks: engines.Ranks | None = None,
         lenient: bool = False,
+        on_joined: Callable[[], None] | None = None,
         on_fault: Callable[[Report], None] | None = None,
     ) -> None:
-        """`lenient` is for a preflight on a machine that need not hold the plan's release."""
+        """`ranks` are the processes that run the query together, if there are several.
+
+        `lenient` is for a preflight on a machine that need not hold the plan's release. `on_joined` is called when this
+        process can exchange rows with the others.
+        """
         self._plan = plan
         self._lenient = lenient
         self._tracker = tracker
-        self._rank = rank
+        self._ranks: engines.Ranks = ranks or engines.Alone()
+        self._on_joined = on_joined
         self._on_fault = on_fault
         self._gate = threading.RLock()  # a file that the garbage collector closes may tell a fault anywhere
         self._stopping = False
         self._sink: Sink | None = None
+        self._joined: datetime | None = None
         self._query_started: datetime | None = None
         self._warnings: tuple[str, ...] = ()
+        self._first: JobError | None = None
+        self._stands: Report | None = None
         self._report: Report | None = None
         self._done = threading.Event()
 
@@ -84,6 +113,7 @@ class Attempt:
         """Withdraw what was staged and end. A commit that has begun is finished instead."""
         with self._gate:
             self._stopping = True
+            first = self._first
             committing = self._tracker.phase in (Phase.COMMITTING, Phase.PUBLISHING)
         if not self._done.is_set():
             self._foretell(self._lost(why))
@@ -95,7 +125,7 @@ class Attempt:
             self._withdraw(self._sink.abort)
         if self._report is not None and self._done.is_set():
             return self._report
-        return self._failed(self._lost(why))
+        return self._stands or self._failed(first or self._lost(why))
 
     def _lost(self, why: str) -> JobError:
         return JobError(Failure.WORKER_LOST, f"{why} {_MOMENTS.get(self._tracker.phase, _UNCOMMITTED)}")
@@ -120,37 +150,92 @@ class Attempt:
             self._foretell(error)
             if self._sink is not None and not self._stopping:
                 self._withdraw(self._sink.abort)
-            self._report = self._failed(error)
+            self._report = self._stands or self._failed(error)
         finally:
             self._done.set()
 
     def _steps(self) -> Report:
-        plan, tracker = self._plan, self._tracker
+        plan, ranks = self._plan, self._ranks
         asking = plan.purpose is Purpose.PREFLIGHT
-        tracker.enter(Phase.PLANNING, f"{plan.language.value} query over {len(plan.inputs)} inputs")
+        self._tracker.enter(Phase.PLANNING, f"{plan.language.value} query over {len(plan.inputs)} inputs")
         checks = Checks(plan, lenient=self._lenient)
         query = queries.prepare(plan)
         engine = None if asking else engines.find(plan.engine)
-        identity = Identity(plan.job.uid, plan.attempt, self._rank, plan.replicas)
-        sink = self._sink = Sink(plan, identity, on_progress=tracker.wrote, on_fault=self._foretell, hook=self._reached)
-        opened = checks.open(sink)
-        if opened.committed:
-            return self._already(opened.committed, checks.status if asking else None)
-        planned = query.plan(opened.frames)
-        self._warn(planned.warnings)
-        sink.check_schema(planned.frame.collect_schema())
-        # All ranks have the same plan and the same image, so one of them speaks for all.
-        found = checks.judge(planned.frame, planned.warnings) if self._rank == 0 else checks.status
+        if engine is not None:
+            self._join(engine)
+        identity = Identity(plan.job.uid, plan.attempt, ranks.index, ranks.size)
+        sink = self._sink = Sink(
+            plan, identity, on_progress=self._tracker.wrote, on_fault=self._foretell, hook=self._reached
+        )
+        ready = self._agreed(lambda: self._prepared(checks, query, sink))
+        if ready.committed is not None:
+            return self._already(ready.committed, ready.found if asking else None)
         if engine is None:
-            return self._passed(found)
-        self._warn(found.warnings)
-        if found.release is not None:
+            return self._passed(ready.found)
+        self._warn(ready.found.warnings)
+        gpu = ready.found.release is not None
+        if gpu:
             reader_rules.export(plan)
         self._enter(Phase.RUNNING, f"engine {engine.name}")
         self._query_started = datetime.now(UTC)
-        engine.run(planned.frame, sink)
-        self._enter(Phase.COMMITTING, plan.output.uri)
-        return self._succeeded(sink.commit(), found if found.release is not None else None)
+        assert ready.frame is not None
+        engine.run(ready.frame, sink)
+        return self._commit(sink, ready.found if gpu else None)
+
+    def _join(self, engine: engines.Engine) -> None:
+        ranks = self._ranks
+        engine.join(self._plan, ranks)
+        self._joined = datetime.now(UTC)
+        if ranks.size > 1:
+            self._tracker.log(f"process {ranks.index} of {ranks.size} has joined the others")
+        if self._on_joined is not None:
+            self._on_joined()
+
+    def _prepared(self, checks: Checks, query: queries.Query, sink: Sink) -> _Ready:
+        """Look at output and inputs, plan the query and check it; index 0 speaks for all where that is enough."""
+        first = self._ranks.index == 0
+        opened = checks.open(sink if first else None)
+        if opened.committed:
+            return _Ready(checks.status, committed=opened.committed)
+        planned = query.plan(opened.frames)
+        self._warn(planned.warnings)
+        sink.check_schema(planned.frame.collect_schema())
+        found = checks.judge(planned.frame, planned.warnings) if first else checks.status
+        return _Ready(found, planned.frame)
+
+    def _agreed(self, prepare: Callable[[], _Ready]) -> _Ready:
+        """Prepare, and go on only if all ranks can, and will run the same; raises what the first of them has failed
+        with."""
+        ranks = self._ranks
+        if ranks.size == 1:
+            return prepare()
+        ready = None
+        try:
+            ready = prepare()
+            plan = fingerprint.fingerprint(ready.frame) if ready.frame is not None else None
+            word = Word(plan=plan, committed=ready.committed)
+        except BaseException as exc:
+            # What another rank has found counts only if index 0 does not find that nothing needs to run.
+            word = Word(failure=self._classified(exc))
+        committed = agreement.before_run(ranks, word)
+        if committed is not None or ready is None:
+            return _Ready(PreflightStatus(polars=pl.__version__), committed=committed)
+        return ready
+
+    def _commit(self, sink: Sink, preflight: PreflightStatus | None) -> Report:
+        ranks = self._ranks
+        totals = agreement.before_commit(ranks, sink.seal())
+        self._enter(Phase.COMMITTING, self._plan.output.uri)
+        if ranks.index != 0:
+            return self._succeeded(agreement.after_commit(ranks, None))
+        committed = sink.commit(totals)
+        report = self._succeeded(committed, preflight)
+        if ranks.size > 1:
+            # From here on nothing that becomes of the others can undo it.
+            self._stands = report
+            self._tell(report)
+            agreement.after_commit(ranks, committed)
+        return report
 
     def _warn(self, warnings: tuple[str, ...]) -> None:
         for warning in warnings:
@@ -190,6 +275,8 @@ class Attempt:
         raised = exc.__cause__ if isinstance(exc, JobError) and exc.__cause__ else exc
         if isinstance(raised, JobError):
             return raised
+        if error := scratch.full(raised):
+            return error
         if python_query.is_users(raised.__traceback__):
             return python_query.explained(raised)
         if clash := inputs.clash(raised, self._plan.inputs, self._plan.store):
@@ -205,6 +292,7 @@ class Attempt:
             committed=committed,
             preflight=preflight,
             warnings=self._warnings,
+            joined=self._joined,
             query_started=self._query_started,
             finished=datetime.now(UTC),
         )
@@ -220,13 +308,18 @@ class Attempt:
             failure=error.failure,
             message=message,
             warnings=self._warnings,
+            joined=self._joined,
             query_started=self._query_started,
             finished=datetime.now(UTC),
         )
 
     def _foretell(self, error: JobError) -> None:
         with self._gate:
-            tell, self._on_fault = self._on_fault, None
-            if tell is not None:
-                with contextlib.suppress(OSError):  # the report at the end is what matters
-                    tell(self._failure(error))
+            if self._first is None and self._stands is None:
+                self._first = error
+                self._tell(self._failure(error))
+
+    def _tell(self, report: Report) -> None:
+        if self._on_fault is not None:
+            with contextlib.suppress(OSError):  # the report at the end is what matters
+                self._on_fault(report)

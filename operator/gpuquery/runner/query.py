@@ -1,8 +1,8 @@
 """The query process: reads the plan, runs the attempt, leaves a report.
 
-It is a child of the supervisor: a crash, an abort in native code or the kernel's OOM killer takes this process and
-leaves one that can say so. What is known of a fault by then is in the report's file already: each line there is a
-report, and the last one counts.
+It is a child of the supervisor, its only one or one rank of several: a crash, an abort in native code or the kernel's
+OOM killer takes this process and leaves one that can say so. What is known of a fault by then is in the report's file
+already: each line there is a report, and the last one counts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import itertools
 import os
 import signal
 import sys
@@ -17,14 +18,18 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress, Report
+from gpuquery.plan.plan import Plan, Processes, Purpose
 from gpuquery.runner import plans
 from gpuquery.runner.attempt import Attempt
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.progress import Tracker
+
+if TYPE_CHECKING:
+    from gpuquery.runner.ranks.client import Client
 
 
 class Stopped(BaseException):
@@ -44,15 +49,25 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         with args.report.open("a") as file:
             file.write(report.to_line() + "\n")
 
-    report = _run(args.plan, args.progress_fd, on_fault=tell)
+    ends = contextlib.ExitStack()
+    report = _run(args.plan, args.progress_fd, on_fault=tell, ends=ends)
     tell(report)
+    ends.close()
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of Polars and of the query itself may still be busy after a stop; nothing is left to wait for.
     os._exit(0 if report.succeeded else 1)
 
 
-def _run(path: Path, progress_fd: int | None, *, on_fault: Callable[[Report], None] | None = None) -> Report:
+def _run(
+    path: Path,
+    progress_fd: int | None,
+    *,
+    on_fault: Callable[[Report], None] | None = None,
+    ends: contextlib.ExitStack | None = None,
+) -> Report:
+    """`ends` takes what is to be done once the report is written."""
+
     def tell(progress: Progress) -> None:
         if progress_fd is not None:
             line = progress.model_dump_json(by_alias=True).encode() + b"\n"
@@ -62,8 +77,14 @@ def _run(path: Path, progress_fd: int | None, *, on_fault: Callable[[Report], No
     attempt = None
     try:
         signal.signal(signal.SIGTERM, _stop)
-        rank = int(os.environ.get("JOB_COMPLETION_INDEX") or 0)
-        attempt = Attempt(plans.load(path), Tracker(tell), rank=rank, on_fault=on_fault)
+        plan = plans.load(path)
+        if plan.processes is Processes.RANKS and plan.purpose is Purpose.QUERY:
+            client = _client(plan)
+            if ends is not None:
+                ends.callback(client.close)
+            attempt = Attempt(plan, Tracker(_teller(client)), ranks=client, on_joined=client.joined, on_fault=on_fault)
+        else:
+            attempt = Attempt(plan, Tracker(tell), on_fault=on_fault)
         report = attempt.run()
         # Now that it has ended, an order to stop must not cost its report.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -74,6 +95,34 @@ def _run(path: Path, progress_fd: int | None, *, on_fault: Callable[[Report], No
             return _failure(JobError(Failure.WORKER_LOST, "stopped by SIGTERM before the query began"))
         return attempt.stop("stopped by SIGTERM")
     return report
+
+
+def _client(plan: Plan) -> Client:
+    """Return what this process has of the others; raises JobError(InternalError) if they are not those of the plan."""
+    from gpuquery.runner.ranks.client import Client  # what runs alone need not load it
+
+    client = Client.inherited()
+    if client is None:
+        raise JobError(
+            Failure.INTERNAL_ERROR,
+            f"the plan has {plan.ranks} ranks, but this process was not started as one of them by a supervisor",
+        )
+    if client.size != plan.ranks:
+        raise JobError(
+            Failure.INTERNAL_ERROR, f"the plan has {plan.ranks} ranks, but the supervisor knows of {client.size}"
+        )
+    return client
+
+
+def _teller(client: Client) -> Callable[[Progress], None]:
+    """Progress of a rank goes to its supervisor, and whenever there is some, the rank is not stuck."""
+    counter = itertools.count(1)
+
+    def tell(progress: Progress) -> None:
+        client.beat(next(counter))
+        client.progress(progress.model_dump_json(by_alias=True).encode())
+
+    return tell
 
 
 def _failure(error: JobError) -> Report:

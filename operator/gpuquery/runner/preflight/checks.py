@@ -65,14 +65,19 @@ class Checks:
         self._contract: Later[None] | None = None
         self._reader: Later[tuple[str, ...]] | None = None
 
-    def open(self, sink: Sink) -> Opened:
-        """Ask the output and open the inputs; raises JobError, the output's first."""
+    def open(self, sink: Sink | None) -> Opened:
+        """Ask the output and open the inputs; raises JobError, the output's first.
+
+        Without a sink only the inputs: for a rank for which another one asks and judges.
+        """
         plan = self._plan
         opening = Later(lambda: inputs.open_all(plan.inputs, plan.store))
-        if committed := sink.preflight():
+        if sink is not None and (committed := sink.preflight()):
             return Opened({}, committed)
         frames = opening.result()
         contracts.check(plan.inputs, frames)
+        if sink is None:
+            return Opened(frames)
         self._contract = Later(lambda: contracts.check_nulls(plan.inputs, plan.store))
         if self._gpu:
             self._reader = Later(lambda: reader_rules.check_access(plan))

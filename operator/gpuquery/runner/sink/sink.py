@@ -4,8 +4,9 @@
     done = sink.preflight()            # committed by an earlier attempt? then there is nothing to run
     if done is None:
         sink.check_schema(lf.collect_schema())
-        sink.write(lf)                 # bytes go to the store and stay invisible
-        done = sink.commit()           # rank 0
+        sink.write(lf)                 # bytes go to the store and stay invisible; or `add` whole files
+        totals = sink.seal()           # every rank
+        done = sink.commit([totals])   # rank 0, when all ranks have sealed
 
 Every method raises `JobError` with the class of the failure. After an error, and on SIGTERM, call `abort`: from another
 thread than the one that writes, never inside a signal handler, for it takes locks. It knows by itself when nothing may
@@ -21,6 +22,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import polars as pl
@@ -31,15 +33,17 @@ from gpuquery.api.status import OutputStatus
 from gpuquery.plan.plan import JobRef, Plan
 from gpuquery.runner import storage
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink import hive
+from gpuquery.runner.sink import fit, hive
 from gpuquery.runner.sink.commit import Committer, Hook, Result, check_fits, no_hook
 from gpuquery.runner.sink.faults import classify
 from gpuquery.runner.sink.posix import PosixStore
 from gpuquery.runner.sink.record import Column, CommitRecord, PendingSet, StagedFile, part_name, read_pending
 from gpuquery.runner.sink.s3 import S3Store
+from gpuquery.runner.sink.scratch import Scratch
+from gpuquery.runner.sink.spool import Spool
 from gpuquery.runner.sink.store import DATA, STAGING, Store
 from gpuquery.runner.sink.sweep import LEASE_SECONDS, lease_key, sweep, sweep_finished
-from gpuquery.runner.sink.upload import OnFault, Progress, Uploads
+from gpuquery.runner.sink.upload import OnFault, Opened, Progress, Uploads
 
 if TYPE_CHECKING:
     from polars.io.partition import FileProviderArgs
@@ -59,6 +63,15 @@ class Identity:
     attempt: int
     rank: int = 0
     ranks: int = 1
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What one rank has staged."""
+
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
 
 
 class Sink:
@@ -87,9 +100,13 @@ class Sink:
         self._committer = Committer(self._store, self._job, identity.attempt, plan.output.mode, hook)
         self._on_progress = on_progress
         self._uploads = Uploads(self._store, stop=self._stop, on_progress=self._progress, on_fault=on_fault)
+        self._scratch = Scratch(identity.attempt, identity.rank)
+        self._spool = Spool(self._uploads, reading=self._reading, pour=self._pour, new_file=self._new_file)
+        self._schema = pl.Schema()
         self._columns: tuple[Column, ...] = ()
         self._table_order: list[str] = []
         self._staged: PendingSet | None = None
+        self._handed_over = False
         self._sequence = itertools.count()
         self._leased = 0.0
         self._state = threading.Lock()
@@ -116,6 +133,7 @@ class Sink:
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise UserError if a result of this schema cannot be written, before the query runs."""
         hive.check_schema(schema, self._output.partition_by)
+        self._schema = pl.Schema(schema)
         self._columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in schema.items())
         if self._output.mode is OutputMode.APPEND:
             self._committer.log.refresh()
@@ -125,40 +143,58 @@ class Sink:
                 self._table_order = [column.name for column in latest.columns]
 
     def write(self, lf: pl.LazyFrame) -> None:
-        """Run the query on Polars' streaming engine straight into invisible uploads, then write the pending set."""
-        schema = self._schema_of(lf)
-        self.check_schema(schema)
+        """Run the query on Polars' streaming engine straight into invisible uploads."""
+        self.check_schema(self._schema_of(lf))
         self._lease()
-        target = pl.PartitionBy(
-            "",
-            key=list(self._output.partition_by) or None,
-            include_key=False if self._output.partition_by else None,
-            approximate_bytes_per_file=BYTES_PER_FILE,
-            file_path_provider=self._provide,
-        )
-        compression: Any = self._output.compression.value
-        try:
-            lf = lf.select(self._table_order) if self._table_order else lf
-            lf.sink_parquet(target, compression=compression, engine="streaming", mkdir=False)
-        except (Exception, pl.exceptions.PanicException) as exc:
-            self._uploads.check()
-            self._check_stop()
-            raise classify(exc, default=Failure.USER_ERROR) from exc
+        self._pour(lf.select(self._table_order) if self._table_order else lf)
+        self._uploads.finish()
+
+    def scratch(self) -> Path:
+        """Return a new empty folder for this rank; all of them are removed at the end."""
+        return self._scratch.folder()
+
+    def add(self, file: Path) -> None:
+        """Stage the rows of a whole parquet file; waits when too many bytes are under way.
+
+        The file is removed when its bytes are in the store. A fault of an earlier file is raised here too. Raises
+        InternalError if its columns are not those of `check_schema`.
+        """
+        self._lease()
+        self._spool.add(file)
+
+    def wait(self) -> None:
+        """Wait until there is room for another file; raises the first fault of the files before."""
+        self._spool.wait()
+
+    def seal(self) -> Totals:
+        """End staging: wait until every byte is in the store, write the pending set, and say what is in it.
+
+        From then on rank 0 may commit at any time, so a rank other than 0 drops nothing any more.
+        """
+        self._spool.finish()
         staged = self._uploads.finish()
         if not staged and self._identity.rank == 0:
-            self._write_empty(schema)
+            self._write_empty()
             staged = self._uploads.finish()
+        self._scratch.remove()
         self._staged = PendingSet(files=tuple(staged))
         self._store.put(self._pending_key(self._identity.rank), self._staged.model_dump_json().encode())
+        with self._state:
+            self._check_stop()
+            self._handed_over = self._identity.rank != 0
+        return _totals(staged)
 
-    def commit(self) -> OutputStatus:
-        """Commit what all ranks have written, publish it, and say what it is. For rank 0, after all ranks' `write`.
+    def commit(self, totals: Sequence[Totals] = ()) -> OutputStatus:
+        """Commit what all ranks have written, publish it, and say what it is. For rank 0, after all ranks' `seal`.
 
-        If another attempt of this job was faster, its commit counts and is returned. Raises OutputExists if the mode
-        is errorIfExists and another job was faster.
+        `totals` is what the ranks' `seal` returned, by rank; InternalError names a rank whose pending set is missing or
+        another one. If another attempt of this job was faster, its commit counts and is returned. Raises OutputExists
+        if the mode is errorIfExists and another job was faster.
         """
         self._check_stop()
-        result = Result(self._pending(), self._columns, self._output.partition_by)
+        if self._staged is None:
+            self.seal()
+        result = Result(self._pending(totals), self._columns, self._output.partition_by)
         with self._state:
             self._check_stop()
             self._committing = True
@@ -174,15 +210,17 @@ class Sink:
         return self._status(outcome.record)
 
     def abort(self) -> None:
-        """Drop what this rank has uploaded, within seconds; also from another thread while `write` runs.
+        """Drop what this rank has uploaded, within seconds; also from another thread while it is being written.
 
-        Does nothing once `commit` has begun, unless it was refused: a record may stand, which needs the uploads. What
-        is left then, the job's next attempt publishes or drops.
+        Does nothing once `commit` has begun, unless it was refused, nor on another rank than 0 once it has sealed: a
+        record may stand, which needs the uploads. What is left then, the job's next attempt publishes or drops.
         """
         with self._state:
-            if self._committing:
+            if self._committing or self._handed_over:
                 return
             self._stop.set()
+        self._spool.abandon()
+        self._scratch.remove()
         try:
             self._uploads.abandon(self._hurried, ABORT_PATIENCE)
             prefix = f"{self._staging}/rank-{self._identity.rank:05d}."
@@ -236,28 +274,61 @@ class Sink:
         except (Exception, pl.exceptions.PanicException) as exc:
             raise classify(exc, default=Failure.USER_ERROR) from exc
 
-    def _provide(self, args: FileProviderArgs) -> IO[bytes]:
-        """Open the file that Polars wants to write next."""
+    def _pour(self, lf: pl.LazyFrame) -> Sequence[Opened]:
+        """Run a plan on Polars' streaming engine into the table's layout; returns the files that it made."""
+        opened: list[Opened] = []
+
+        def provide(args: FileProviderArgs) -> IO[bytes]:
+            try:
+                self._lease()
+                values = hive.partition_values(args.partition_keys) if self._output.partition_by else {}
+                file = self._uploads.begin(hive.folder(values) + self._next_name(), values)
+                opened.append(file)
+                return cast("IO[bytes]", self._uploads.writer(file))
+            except Exception as exc:
+                self._uploads.fail(exc)
+                raise
+
+        target = pl.PartitionBy(
+            "",
+            key=list(self._output.partition_by) or None,
+            include_key=False if self._output.partition_by else None,
+            approximate_bytes_per_file=BYTES_PER_FILE,
+            file_path_provider=provide,
+        )
+        compression: Any = self._output.compression.value
         try:
-            self._lease()
-            values = hive.partition_values(args.partition_keys) if self._output.partition_by else {}
-            file = self._uploads.open(hive.folder(values) + self._next_name(), values)
-            return cast("IO[bytes]", file)
-        except Exception as exc:
-            self._uploads.fail(exc)
-            raise
+            lf.sink_parquet(target, compression=compression, engine="streaming", mkdir=False)
+        except (Exception, pl.exceptions.PanicException) as exc:
+            self._uploads.check()
+            self._check_stop()
+            raise classify(exc, default=Failure.USER_ERROR) from exc
+        return opened
+
+    def _reading(self, file: str, have: pl.Schema) -> Sequence[pl.Expr] | None:
+        """What to select from an engine's file; None if its bytes are as the table wants them."""
+        order = self._table_order or list(self._schema)
+        found = fit.expressions(file, have, self._schema, order)
+        if found is None and self._output.partition_by:
+            return [pl.col(name) for name in order]
+        return found
+
+    def _new_file(self) -> Opened:
+        return self._uploads.begin(self._next_name(), {})
 
     def _next_name(self) -> str:
         return part_name(self._identity.uid, self._identity.attempt, self._identity.rank, next(self._sequence))
 
-    def _write_empty(self, schema: pl.Schema) -> None:
+    def _write_empty(self) -> None:
         """A zero-row file with all columns, also the partition columns, so that plain readers learn every type.
 
         It lies at the root of data/ because no partition exists; the next commit with rows removes it.
         """
         with self._uploads.open(self._next_name(), {}) as file:
             compression: Any = self._output.compression.value
-            pl.DataFrame(schema=schema).write_parquet(cast("IO[bytes]", file), compression=compression)
+            columns = self._table_order or list(self._schema)
+            frame = pl.DataFrame(schema=self._schema).select(columns)
+            frame.write_parquet(cast("IO[bytes]", file), compression=compression)
 
     def _lease(self) -> None:
         """Show a sign of life, at most once an hour: other jobs drop uploads of jobs that show none for a day."""
@@ -279,18 +350,30 @@ class Sink:
     def _pending_key(self, rank: int) -> str:
         return f"{self._staging}/rank-{rank:05d}.json"
 
-    def _pending(self) -> Sequence[StagedFile]:
+    def _pending(self, totals: Sequence[Totals]) -> Sequence[StagedFile]:
         """Everything that the ranks of this attempt have uploaded."""
 
         def fetch(rank: int) -> Sequence[StagedFile]:
             if rank == self._identity.rank and self._staged is not None:
-                return self._staged.files
-            key = self._pending_key(rank)
-            body = self._store.get(key)
-            if body is None:
-                raise JobError(Failure.INTERNAL_ERROR, f"rank {rank} has written no pending set: {key} is missing")
-            return read_pending(key, body).files
+                files = self._staged.files
+            else:
+                key = self._pending_key(rank)
+                body = self._store.get(key)
+                if body is None:
+                    raise JobError(Failure.INTERNAL_ERROR, f"rank {rank} has written no pending set: {key} is missing")
+                files = read_pending(key, body).files
+            if totals and (found := _totals(files)) != totals[rank]:
+                raise JobError(
+                    Failure.INTERNAL_ERROR,
+                    f"the pending set of rank {rank} does not add up: it has {found.rows} rows in {found.files} files "
+                    f"of {found.bytes} bytes, and the rank told of {totals[rank].rows} rows in {totals[rank].files} "
+                    f"files of {totals[rank].bytes} bytes; nothing was committed",
+                )
+            return files
 
+        if totals and len(totals) != self._identity.ranks:
+            text = f"{len(totals)} ranks have told what they staged, and there are {self._identity.ranks}"
+            raise JobError(Failure.INTERNAL_ERROR, text)
         found = self._store.parallel(fetch, range(self._identity.ranks))
         return [file for files in found for file in files]
 
@@ -304,3 +387,7 @@ class Sink:
             bytes=record.bytes,
             partitions=len(folders),
         )
+
+
+def _totals(files: Sequence[StagedFile]) -> Totals:
+    return Totals(sum(file.rows for file in files), len(files), sum(file.bytes for file in files))

@@ -56,6 +56,10 @@ class _File:
     begin: threading.Lock = field(default_factory=threading.Lock)
 
 
+Opened = _File
+"""A file that was entered, for those who may not hold its writer."""
+
+
 class Uploads:
     """All uploads of one rank. `open` and what it returns may be used from many threads."""
 
@@ -82,13 +86,30 @@ class Uploads:
 
     def open(self, path: str, values: Mapping[str, str | None]) -> DeferredFile:
         """Open a file below data/ for writing."""
+        return self.writer(self.begin(path, values))
+
+    def begin(self, path: str, values: Mapping[str, str | None]) -> Opened:
+        """Enter a file below data/, which `writer` then opens."""
         self.check()
         self._store.check_key(DATA + path)
         with self._lock:
             self._open += 1
             file = _File(path, values, PIECE if self._open <= MANY_FILES else SMALL_PIECE)
             self._files.append(file)
+        return file
+
+    def writer(self, file: Opened) -> DeferredFile:
+        """Return the one writer of a file."""
         return DeferredFile(self, file)
+
+    def flush(self, files: Sequence[Opened]) -> None:
+        """Wait until every byte of these files is in the store. Their writers must be done with them."""
+        for file in files:
+            self.seal(file)
+            for piece in file.pieces:
+                with contextlib.suppress(Exception):  # `check` has the first fault, and says more
+                    piece.result()
+        self.check()
 
     def finish(self) -> Sequence[StagedFile]:
         """Wait until every byte is in the store; what is returned can be committed. May be called again."""

@@ -1,0 +1,117 @@
+"""What the ranks of a query agree on, gate by gate: that all run the same plan, what each has staged, what stands.
+
+Ranks that run different plans wait for each other forever, or mix rows that do not belong together; so fingerprints of
+the plans are compared before any of them runs. Index 0 alone asks the output, and alone commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.status import OutputStatus
+from gpuquery.runner.engines import Ranks
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.fingerprint import Fingerprint
+from gpuquery.runner.sink.sink import Totals
+
+PLAN_SECONDS = 1800.0
+"""For the slowest process to open the inputs and plan: an outage of the store is waited for, and index 0 sweeps what
+dead attempts have left, and checks footers."""
+STAGED_SECONDS = 7 * 86_400.0
+"""For the slowest process to run the query. A query may take hours, and whether a process is alive its heartbeats tell;
+this only bounds what nothing else does."""
+DONE_SECONDS = 6 * 3600.0
+"""For index 0 to commit and publish: each file takes a request, and there may be hundreds of thousands."""
+MAX_MESSAGE = 2000
+MAX_NAMED = 8
+"""Processes that a message names."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """What one process has to say before the query runs: one of these."""
+
+    plan: Fingerprint | None = None
+    """The plan that it would run."""
+    committed: OutputStatus | None = None
+    """The commit that stands already; only index 0 asks for it."""
+    failure: JobError | None = None
+    """Why it cannot run."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it goes through the gate."""
+        return {
+            "plan": self.plan.value() if self.plan else None,
+            "committed": self.committed.model_dump(mode="json") if self.committed else None,
+            "failure": [self.failure.failure.value, self.failure.message[:MAX_MESSAGE]] if self.failure else None,
+        }
+
+
+def before_run(ranks: Ranks, word: Word) -> OutputStatus | None:
+    """Return the commit that stands already, so that nobody runs; None if all may run.
+
+    Raises JobError: what the first process has failed with, or PlansDiffer. All processes come to the same result.
+    """
+    told = ranks.gate("plan", word.to_json(), seconds=PLAN_SECONDS)
+    if committed := told[0]["committed"]:
+        return OutputStatus.model_validate(committed)
+    for index, one in enumerate(told):
+        if one["failure"]:
+            failure, message = one["failure"]
+            if index == ranks.index and word.failure is not None:
+                raise word.failure
+            raise JobError(Failure(failure), message)
+    _check([Fingerprint.of_value(one["plan"]) for one in told])
+    return None
+
+
+def before_commit(ranks: Ranks, totals: Totals) -> Sequence[Totals]:
+    """Tell what this process has staged; returns what each has, by index."""
+    told = ranks.gate("staged", asdict(totals), seconds=STAGED_SECONDS)
+    return [Totals(int(one["rows"]), int(one["files"]), int(one["bytes"])) for one in told]
+
+
+def after_commit(ranks: Ranks, committed: OutputStatus | None) -> OutputStatus:
+    """Wait until index 0 has committed and published, which tells what; the others give None and get it."""
+    told = ranks.gate("done", committed.model_dump(mode="json") if committed else None, seconds=DONE_SECONDS)
+    return OutputStatus.model_validate(told[0])
+
+
+def _check(found: Sequence[Fingerprint]) -> None:
+    """Raise JobError(PlansDiffer) that says who differs, and in what source if it is one."""
+    counts: dict[str, int] = {}
+    for one in found:
+        counts[one.digest] = counts.get(one.digest, 0) + 1
+    if len(counts) < 2:
+        return
+    if len(counts) == len(found) > 2:
+        raise JobError(
+            Failure.PLANS_DIFFER,
+            f"each of the {len(found)} processes made another plan of the query: {_difference(found[0], found[1], 1)}",
+        )
+    # The most common plan is taken for the right one; with a tie, index 0's.
+    usual = found[max(range(len(found)), key=lambda n: (counts[found[n].digest], -n))]
+    others = [n for n, one in enumerate(found) if one.digest != usual.digest]
+    named = ", ".join(str(n) for n in others[:MAX_NAMED]) + (" and others" if len(others) > MAX_NAMED else "")
+    raise JobError(
+        Failure.PLANS_DIFFER,
+        f"process{'es' if len(others) > 1 else ''} {named} of {len(found)} made another plan of the query than the "
+        f"others: {_difference(usual, found[others[0]], others[0])}",
+    )
+
+
+def _difference(usual: Fingerprint, other: Fingerprint, index: int) -> str:
+    for mine, theirs in zip(usual.sources, other.sources, strict=False):
+        if mine != theirs:
+            if mine.label == theirs.label:
+                return f"not the same {mine.label}"
+            return f"{theirs.label} in process {index}, {mine.label} in the others"
+    if len(usual.sources) != len(other.sources):
+        return f"{len(other.sources)} sources in process {index}, {len(usual.sources)} in the others"
+    return (
+        "the same sources, but other expressions or another order of the steps; a Python query must give the same plan "
+        "in every process: no random numbers, no clock, no host names, no order of a set"
+    )

@@ -1,0 +1,229 @@
+"""An attempt of several ranks: what they agree on, who commits, and what becomes of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.report import Report
+from gpuquery.plan.plan import Plan
+from gpuquery.runner import agreement, engines
+from gpuquery.runner.agreement import Word
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.fingerprint import fingerprint
+from gpuquery.runner.sink.commit import Committer
+from gpuquery.runner.sink.sink import Sink
+from tests.support.rank_threads import Set, Shares, leftovers, run
+from tests.support.runner import plan, result
+
+QUERY = "SELECT k, v FROM t WHERE v >= 10"
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Shares:
+    """The engine of all plans; its fields may be changed."""
+    made = Shares()
+    monkeypatch.setattr(engines, "find", lambda name: made)
+    return made
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[..., Plan]:
+    """Makes plans over a table of three files with 300 rows."""
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        rows = range(number * 100, number * 100 + 100)
+        frame = pl.DataFrame({"k": [f"k{row % 4}" for row in rows], "v": rows})
+        frame.write_parquet(tmp_path / f"in/{number}.parquet")
+
+    def make(query: str = QUERY, **changes: Any) -> Plan:
+        changes.setdefault("inputs", {"t": f"file://{tmp_path}/in/*.parquet"})
+        return plan(tmp_path, query, processes="ranks", replicas=3, **changes)
+
+    return make
+
+
+def one_failure(reports: list[Report | None]) -> Report:
+    """The failure that all ranks report that were not ended by another's."""
+    told = [report for report in reports if report is not None]
+    assert told and {report.failure for report in told} == {told[0].failure}, reports
+    assert told[0].failure is not None
+    return told[0]
+
+
+@pytest.mark.parametrize("by", [[], ["k"]])
+def test_all_ranks_stage_and_index_0_alone_commits(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, by: list[str]
+) -> None:
+    commits: list[int] = []
+    commit, preflight = Sink.commit, Sink.preflight
+    asked: list[int] = []
+    monkeypatch.setattr(Sink, "commit", lambda s, *a: commits.append(s._identity.rank) or commit(s, *a))
+    monkeypatch.setattr(Sink, "preflight", lambda s: asked.append(s._identity.rank) or preflight(s))
+    reports = run(table(output={"uri": f"file://{tmp_path}/out", "partitionBy": by}), 3)
+    assert [report and report.failure for report in reports] == [None] * 3
+    assert (commits, asked, sorted(engine.ran)) == ([0], [0], [0, 1, 2])
+    committed = {report.committed for report in reports if report}
+    assert len(committed) == 1 and next(iter(committed)).rows == 290
+    assert all(report and isinstance(report.joined, datetime) for report in reports)
+    assert result(tmp_path)["v"].sort().to_list() == list(range(10, 300))
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("empty", [[0], [1], [0, 1, 2]], ids=["index 0", "another", "all"])
+def test_ranks_without_rows_leave_no_file(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], empty: list[int]
+) -> None:
+    engine.empty = empty
+    (report, *_) = run(table(), 3)
+    assert report and report.committed and report.committed.rows == (0 if len(empty) == 3 else 290)
+    assert result(tmp_path).height == report.committed.rows
+    assert set(result(tmp_path).columns) == {"k", "v"}
+    names = {path.name.split("-")[3] for path in (tmp_path / "out/data").rglob("*.parquet")}
+    assert names == ({"00000"} if len(empty) == 3 else {f"{rank:05d}" for rank in range(3) if rank not in empty})
+
+
+def test_rows_are_appended_by_all_ranks_in_the_tables_order_of_columns(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan]
+) -> None:
+    output = {"uri": f"file://{tmp_path}/out", "mode": "append"}
+    assert all(report and report.committed for report in run(table(output=output), 3))
+    assert all(report and report.committed for report in run(table("SELECT v, k FROM t", output=output), 3))
+    files = list((tmp_path / "out/data").glob("*.parquet"))
+    assert len(files) > 3 and all(list(pl.read_parquet_schema(file)) == ["k", "v"] for file in files)
+    assert result(tmp_path).height == 590
+
+
+def test_a_job_that_has_committed_runs_nowhere_even_if_its_inputs_are_gone(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan]
+) -> None:
+    one = table()
+    first = run(one, 3)[0]
+    engine.ran.clear()
+    for file in (tmp_path / "in").iterdir():
+        file.unlink()
+    reports = run(one.model_copy(update={"attempt": 2}), 3)
+    assert engine.ran == []
+    assert [report and report.committed for report in reports] == [first and first.committed] * 3
+
+
+def test_an_output_that_exists_stops_all_before_they_run(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan]
+) -> None:
+    run(table(), 3)
+    engine.ran.clear()
+    assert one_failure(run(table(), 3)).failure is Failure.OUTPUT_EXISTS
+    assert engine.ran == []
+
+
+def test_plans_that_differ_are_named_with_the_input_and_nobody_runs(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan]
+) -> None:
+    one = table()
+    other = table(inputs={"t": f"file://{tmp_path}/in/[12].parquet"}).model_copy(update={"job": one.job})
+    report = one_failure(run(one, 3, plans=[one, one, other]))
+    assert report.failure is Failure.PLANS_DIFFER
+    assert "process 2 of 3" in report.message
+    assert "input of 2 files" in report.message and "in process 2, input of 3 files" in report.message
+    assert engine.ran == []
+
+
+def test_a_rank_that_cannot_read_its_input_is_the_cause_everywhere(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan]
+) -> None:
+    one = table()
+    other = table(inputs={"t": f"file://{tmp_path}/in/none-*.parquet"}).model_copy(update={"job": one.job})
+    report = one_failure(run(one, 3, plans=[one, other, one]))
+    assert report.failure is Failure.INVALID_INPUT and "no file matches" in report.message
+    assert engine.ran == []
+
+
+def test_a_rank_that_fails_while_it_runs_withdraws_what_it_staged_and_nothing_is_committed(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan]
+) -> None:
+    def fail(index: int) -> None:
+        if index == 2:
+            raise JobError(Failure.GPU_ERROR, "an illegal address")
+
+    engine.before = fail
+    report = one_failure(run(table(), 3))
+    assert (report.failure, report.message) == (Failure.GPU_ERROR, "an illegal address")
+    assert not (tmp_path / "out/_commits").exists() and not (tmp_path / "out/data").exists()
+    engine.before = lambda index: None
+    assert all(report and report.committed for report in run(table(), 3))
+
+
+def test_ranks_whose_pending_set_does_not_add_up_are_named_and_nothing_is_committed(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal = Sink.seal
+
+    def short(self: Sink) -> Any:
+        totals = seal(self)
+        if self._identity.rank == 1:
+            key = next((tmp_path / "out").rglob("rank-00001.json"))
+            key.write_text('{"format": 1, "files": []}')
+        return totals
+
+    monkeypatch.setattr(Sink, "seal", short)
+    report = one_failure(run(table(), 3))
+    assert report.failure is Failure.INTERNAL_ERROR
+    assert "pending set of rank 1 does not add up" in report.message
+    assert not (tmp_path / "out/data").exists()
+
+
+def test_a_commit_stands_even_if_the_others_never_hear_of_it(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, Report]] = []
+
+    def lost(ranks: Any, committed: Any) -> None:
+        raise JobError(Failure.RANK_STALLED, "the others are gone")
+
+    monkeypatch.setattr(agreement, "after_commit", lost)
+    reports = run(table(), 3, heard=lambda index, report: told.append((index, report)))
+    assert reports[0] and reports[0].committed
+    assert (0, reports[0]) in told, "it is told before the others are waited for"
+    assert all(report and report.failure is Failure.RANK_STALLED for report in reports[1:])
+
+
+def test_a_rank_that_has_handed_its_rows_over_drops_nothing_when_it_is_stopped(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sinks: dict[int, Sink] = {}
+    preflight, publish = Sink.seal, Committer.publish
+    monkeypatch.setattr(Sink, "seal", lambda s: sinks.setdefault(s._identity.rank, s) and preflight(s))
+
+    def stopped(self: Committer, record: Any) -> None:
+        sinks[1].abort()
+        sinks[2].abort()
+        publish(self, record)
+
+    monkeypatch.setattr(Committer, "publish", stopped)
+    assert all(report and report.committed for report in run(table(), 3))
+    assert result(tmp_path).height == 290
+
+
+def test_words_at_the_gate_fit_through_a_supervisor() -> None:
+    frames = [pl.LazyFrame({f"{'ä' * 200}{n}": [n], "k": [1]}) for n in range(60)]
+    joined = frames[0]
+    for frame in frames[1:]:
+        joined = joined.join(frame, on="k")
+    word = Word(plan=fingerprint(joined)).to_json()
+    import json
+
+    assert len(json.dumps(word)) < 32 * 1024
+    assert len(json.dumps(Word(failure=JobError(Failure.USER_ERROR, "ä" * 100_000)).to_json())) < 32 * 1024
+
+
+def test_what_the_gates_tell_comes_back_as_it_was() -> None:
+    members = [Set(1).member(0)]
+    assert agreement.before_run(members[0], Word(plan=fingerprint(pl.LazyFrame({"a": [1]})))) is None
+    with pytest.raises(JobError, match="why"):
+        agreement.before_run(Set(1).member(0), Word(failure=JobError(Failure.USER_ERROR, "why")))
