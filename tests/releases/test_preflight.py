@@ -17,7 +17,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
 from gpuquery.plan import releases
 from gpuquery.plan.plan import Plan
-from gpuquery.plan.releases import Release
+from gpuquery.plan.releases import Release, Way
 from tests.releases import environments
 from tests.releases.conftest import CUDA, NAMED
 from tests.support.runner import plan
@@ -197,6 +197,31 @@ def test_a_store_that_does_not_tell_sizes_is_asked_again_and_ends_no_job(pod: Po
     job = asked(pod, sales, ROWS, engine=engine, cluster=cluster, gpus=2, executorOptions=SPREAD)
     (report,) = (json.loads(line) for line in script(pod, text, sales, job))
     assert report["failure"] == Failure.STORAGE_UNAVAILABLE, report
+
+
+OWN = """
+import polars as pl
+
+def query(inputs, params):
+    return inputs["sales"].join(pl.LazyFrame({"shop": ["a", "b"], "boss": [1, 2]}), on="shop").select("boss", "price")
+"""
+
+
+def test_a_table_that_the_query_makes_itself_is_refused_where_each_rank_would_read_all_of_it(
+    pod: Pod, sales: Path
+) -> None:
+    for (engine, cluster), cell in pod.release.cells.items():
+        if cell.way is None or engine is EngineChoice.CPU:
+            continue
+        gpus = 1 if cluster is ClusterChoice.SINGLE else 2
+        given = {"engine": engine, "cluster": cluster, "gpus": gpus, "executorOptions": SPREAD}
+        report = pod.preflight(asked(pod, sales, OWN, language="python", **given), sales)
+        if cell.way is Way.SPMD and gpus > 1:
+            assert report.failure is Failure.UNSUPPORTED_QUERY, f"{engine} x {cluster}: {report}"
+            assert "table in memory of 2 rows (shop, boss)" in report.message
+            assert "Each of 2 ranks" in report.message
+        else:
+            assert report.failure is None, f"{engine} x {cluster}: {report}"
 
 
 def test_the_query_process_ends_with_0_after_a_preflight_that_passed(pod: Pod, sales: Path) -> None:

@@ -27,6 +27,7 @@ import polars as pl
 MAX_SOURCES = 24
 """Sources that a fingerprint describes one by one; it goes through the supervisors at a gate."""
 MAX_LABEL = 120
+_IN_MEMORY = "table in memory"
 _MADE_UP = re.compile(r"(_POLARS_\w*?)(0x[0-9a-f]+|[0-9]+|[0-9a-f]{16,})")
 _MADE_UP_IN_TEXT = re.compile(r"0x[0-9a-f]{6,}|\b\d{12,}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|_POLARS_\w+")
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -90,15 +91,26 @@ def fingerprint(frame: pl.LazyFrame) -> Fingerprint:
 
     Optimizes the plan. Errors of the query itself go through as Polars raises them.
     """
+    walk = _walked(frame)
+    if walk.unseen:
+        walk.text(frame.explain())
+    return Fingerprint(walk.hash.hexdigest(), tuple(walk.sources[:MAX_SOURCES]))
+
+
+def _walked(frame: pl.LazyFrame) -> _Walk:
     schema = frame.collect_schema()
     walk = _Walk(frame._ldf.visit())
     try:
         walk.run([*schema.items(), _Step(walk.at.get_node())])
     except (AttributeError, TypeError, ValueError, IndexError):  # a private view may change
         walk = _Walk(walk.at, unseen=True, sources=walk.sources)
-    if walk.unseen:
-        walk.text(frame.explain())
-    return Fingerprint(walk.hash.hexdigest(), tuple(walk.sources[:MAX_SOURCES]))
+    return walk
+
+
+def own_tables(frame: pl.LazyFrame) -> tuple[str, ...]:
+    """Describe the tables that the plan holds itself, in memory. Optimizes the plan, as `fingerprint` does."""
+    walk = _walked(frame)
+    return tuple(source.label for source in walk.sources if source.label.startswith(_IN_MEMORY))
 
 
 @dataclass
@@ -240,7 +252,7 @@ class _Walk:
     def _table(self, seen: Any) -> None:
         frame = pl.DataFrame._from_pydf(seen.df)
         columns = ", ".join(frame.columns)
-        label = f"table in memory of {frame.height} rows ({columns[:MAX_LABEL]})"
+        label = f"{_IN_MEMORY} of {frame.height} rows ({columns[:MAX_LABEL]})"
         self._put(repr(frame.schema))
         self._source(label, _rows(frame))
 

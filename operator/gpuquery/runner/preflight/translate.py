@@ -24,6 +24,7 @@ from gpuquery.api.spec import Input
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import RELEASES, Cell, Way
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.fingerprint import own_tables
 from gpuquery.runner.preflight import words
 from gpuquery.runner.preflight.lower import Lowered, Sizes, lower
 from gpuquery.runner.preflight.watch import Notes, needs_gpu, translator
@@ -61,6 +62,7 @@ def check(plan: Plan, frame: pl.LazyFrame, sizes: Sizes) -> Translation:
 
     `plan.release` is what is installed.
     """
+    _refuse_own_tables(plan, frame)
     with _device(plan.gpu_memory or DEVICE_BYTES):
         found = _translated(plan, frame, sizes)
     if found.unsupported:
@@ -166,6 +168,21 @@ def _lowered(plan: Plan, ir: Any, config: Any, sizes: Sizes) -> Translation:
         return Translation(tuple(f"{part}: {tail}" for part in found.fallbacks))
     _refuse_doubled(plan, found)
     return Translation(fallbacks=found.fallbacks, one_partition=found.partitions <= 1)
+
+
+def _refuse_own_tables(plan: Plan, frame: pl.LazyFrame) -> None:
+    """Refuse tables that the query makes itself: cudf-polars has every rank read the whole of them (`cluster != "spmd"`
+    in streaming/actor_graph/io.py, 26.06 to 26.10), so that their rows would come out once for each GPU."""
+    cell, gpus = _cell(plan), plan.replicas * plan.gpus
+    if cell is None or cell.way is not Way.SPMD or gpus < 2:
+        return
+    if tables := own_tables(frame):
+        raise JobError(
+            Failure.UNSUPPORTED_QUERY,
+            f"the query makes a {tables[0]} itself (VALUES, a LazyFrame of data, or a collect() inside of it). Each of "
+            f"{gpus} ranks would read all its rows, so that they come out {gpus} times: write it as parquet and declare "
+            "it in inputs, or use cluster: single",
+        )
 
 
 def _refuse_doubled(plan: Plan, found: Lowered) -> None:
