@@ -180,8 +180,8 @@ def _refuse_own_tables(plan: Plan, frame: pl.LazyFrame) -> None:
         raise JobError(
             Failure.UNSUPPORTED_QUERY,
             f"the query makes a {tables[0]} itself (VALUES, a LazyFrame of data, or a collect() inside of it). Each of "
-            f"{gpus} ranks would read all its rows, so that they come out {gpus} times: write it as parquet and declare "
-            "it in inputs, or use cluster: single",
+            f"{gpus} ranks would read all its rows, so that they come out {gpus} times: write it as parquet and "
+            "declare it in inputs, or use cluster: single",
         )
 
 
