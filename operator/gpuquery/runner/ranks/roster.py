@@ -10,7 +10,7 @@ from gpuquery.runner.ranks.settings import Settings
 
 _SUMS = {"files": "files", "rows": "rows", "bytes": "bytes", "spilledBytes": "spilled_bytes"}
 _PEAK, _UTILIZATION = ("gpuMemoryPeak", "gpu_memory_peak"), ("gpuUtilization", "gpu_utilization")
-MAX_NOTES = 8 * 1024
+MAX_NOTES = 24 * 1024
 """Bytes of all that one process notes about itself; what comes beyond is dropped."""
 
 
@@ -24,17 +24,14 @@ class Process:
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Take facts about it."""
-        notes = {**self.notes, **facts}
-        if len(json.dumps(notes)) <= MAX_NOTES:
-            self.notes = notes
+        for key, fact in facts.items():
+            if len(json.dumps(notes := {**self.notes, key: fact})) <= MAX_NOTES:
+                self.notes = notes
 
     def value(self, *names: str) -> int | float | None:
-        """Return a number of its progress or its notes, under whichever name it has."""
-        for source in (self.progress, self.notes):
-            for name in names:
-                if isinstance(found := source.get(name), int | float) and not isinstance(found, bool):
-                    return found
-        return None
+        """Return a number of its progress or its notes, under whichever name it has; the larger, if it has more."""
+        found = [source.get(name) for source in (self.progress, self.notes) for name in names]
+        return max((n for n in found if isinstance(n, int | float) and not isinstance(n, bool)), default=None)
 
 
 class Roster:

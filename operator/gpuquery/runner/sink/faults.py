@@ -14,7 +14,9 @@ from botocore import exceptions as boto
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.redaction import redact as redact
+from gpuquery.runner.redaction import redact
+
+__all__ = ["classify", "is_transient", "redact"]
 
 _OUTAGES = (
     boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError,
