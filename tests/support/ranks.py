@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
 from tests.support.seaweed import free_ports
@@ -34,7 +35,7 @@ def until(condition, seconds=SECONDS, what="it did not happen"):
 class Supervisor:
     """One pod."""
 
-    def __init__(self, owner: Set, index: int, **environment: str) -> None:
+    def __init__(self, owner: Set, index: int, output: IO[str] | None, **environment: str) -> None:
         self.index = index
         self.folder = owner.folder / f"pod-{index}"
         self.folder.mkdir()
@@ -63,8 +64,8 @@ class Supervisor:
                 **environment,
             },
             cwd=ROOT,
-            stderr=self.stderr_file,
-            stdout=self.stderr_file,
+            stderr=output or self.stderr_file,
+            stdout=output or self.stderr_file,
         )  # fmt: skip
 
     @property
@@ -101,9 +102,9 @@ class Set:
         self.ports, self.boards = free[:pods], free[pods:]
         self.supervisors: dict[int, Supervisor] = {}
 
-    def start(self, *indexes: int, **environment: str) -> Set:
+    def start(self, *indexes: int, output: IO[str] | None = None, **environment: str) -> Set:
         for index in indexes or range(self.pods):
-            self.supervisors[index] = Supervisor(self, index, **environment)
+            self.supervisors[index] = Supervisor(self, index, output, **environment)
         return self
 
     def pid(self, index: int, moment: str) -> int:

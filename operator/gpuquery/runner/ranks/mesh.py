@@ -75,8 +75,8 @@ class Mesh:
         peer = self._peers.get(hello.caller)
         if peer is None or peer.address[2] != hello.incarnation or hello.caller < self._settings.index:
             return f"index {hello.caller} is not who index 0 knows"
-        self._connect(peer, link)
         link.send({"kind": "welcome"})
+        self._connect(peer, link)
         return None
 
     def tick(self, now: float) -> None:
