@@ -52,7 +52,7 @@ class Supervisor:
             [
                 sys.executable, "-m", "gpuquery.runner.supervisor", "--plan", str(self.folder / "plan.json"),
                 "--port", str(self.board), "--set-port", str(self.port), "--termination-log", str(self.log),
-                "--program", "tests.support.rank",
+                "--program", owner.program,
             ],
             env={
                 **{key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"},
@@ -97,6 +97,7 @@ class Set:
         self.folder = folder
         self.pods, self.gpus, self.beat = pods, gpus, beat
         self.plan: dict[str, Any] = told.pop("plan", {})
+        self.program = told.pop("program", "tests.support.rank")
         self.told = told
         free = free_ports(2 * pods)
         self.ports, self.boards = free[:pods], free[pods:]
