@@ -1,5 +1,6 @@
 """The parts of a set that need no process: frames, proofs, gates, the first cause, the closing word."""
 
+import hmac
 import json
 import os
 import socket
@@ -114,6 +115,12 @@ def test_a_proof_is_good_for_one_thing_only(change):
     other = HELLO._replace(**change)
     assert not proof.is_answer(key, other, made)
     assert not proof.is_call(key, HELLO, made, proof.proof(key, "call", other, made.incarnation, made.nonce))
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_the_hmac_is_that_of_the_standard_library(key, text):
+    assert proof.hmac(key, text) == hmac.digest(key, text, "sha256")
 
 
 def test_a_proof_cannot_be_sent_back_or_made_with_another_token_or_nonce():

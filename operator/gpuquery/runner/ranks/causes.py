@@ -92,6 +92,11 @@ class Causes:
         self._held: tuple[Fault, float] | None = None
         self._suspicions: dict[int, Fault] = {}
 
+    @property
+    def told(self) -> bool:
+        """Whether anything is known to have gone wrong."""
+        return self.first is not None or self._held is not None
+
     def add(self, fault: Fault, now: float) -> None:
         """Take a fault."""
         if self.first is not None:

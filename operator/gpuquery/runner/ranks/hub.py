@@ -226,7 +226,7 @@ class Hub:
     # How all learn of it.
 
     def _decide(self) -> None:
-        if self._cause is None:
+        if self._cause is None and self._causes.told:
             now = time.monotonic()
             # Something may be the consequence of a death that is not certain yet.
             doubt = any(not m.done and (m.broken or now - m.heard > 2.5 * BEAT_SECONDS) for m in self._members.values())

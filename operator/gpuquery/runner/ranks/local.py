@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gpuquery.runner.ranks.loop import Loop
+from gpuquery.runner.ranks.loop import TICK, Loop
 from gpuquery.runner.ranks.relay import Outlet, Relay
 from gpuquery.runner.ranks.settings import Settings
 from gpuquery.runner.ranks.wire import MAX_FRAME, Message, WireError, dumps, message
@@ -76,6 +76,7 @@ class Rank:
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._read_of_report = 0
+        self._last_beat = b""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._report = os.memfd_create("report")
         output, pipe = os.pipe()
@@ -174,7 +175,7 @@ class Rank:
         limit = self._settings.silence
         if self.leaving or self.heard is None or not self.joined:
             # No thread need be there to tell; but a process that is stopped is seen from outside.
-            if self._stopped(now) > limit:
+            if self._stopped(now) > limit - TICK:
                 return f"it was stopped by a signal {limit:g} s ago"
             limit = START_SECONDS if self.heard is None else IMPORT_SECONDS
         if silence > limit:
@@ -211,9 +212,13 @@ class Rank:
                 # It is about to end, or has closed what it should not: its exit code or its silence will tell.
                 self._loop.forget(self._socket)
                 return
+            self.heard = time.monotonic()
+            if data == self._last_beat:
+                continue  # it lives, and is where it was
             with contextlib.suppress(WireError):
-                self.heard = time.monotonic()
-                self._take(self, message(data))
+                told = message(data)
+                self._last_beat = data if told["kind"] == "beat" else self._last_beat
+                self._take(self, told)
 
     def _write(self) -> None:
         events = selectors.EVENT_READ

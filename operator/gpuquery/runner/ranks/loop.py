@@ -1,6 +1,6 @@
 """The one thread of a supervisor: waits for sockets, pipes, children and the next tick, and for nothing else.
 
-No timer is finer than a tick, so that an idle supervisor wakes up twice a second.
+No timer is finer than a tick, so that an idle supervisor wakes up for little else than signs of life.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from gpuquery.runner.ranks.wire import MAX_FRAME, Frames, Message, WireError, frame
 
-TICK = 0.5
+TICK = 1.0
 """Seconds between two looks at the clock."""
 MAX_UNSENT = 64 * 2**20
 """Bytes that wait for somebody who does not read; beyond, he is cut off."""

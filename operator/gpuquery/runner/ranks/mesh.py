@@ -17,6 +17,8 @@ from gpuquery.runner.ranks.wire import Message
 
 PING_SECONDS = 2.0
 """Between two signs of life to a peer."""
+EARLY_SECONDS = 1.0
+"""How much sooner than elsewhere silence is told: the hub waits for a word of the pod that is not heard."""
 AGAIN_SECONDS = 0.5
 MAX_DIALS = 16
 """Calls at a time."""
@@ -96,7 +98,7 @@ class Mesh:
             elif index < self._settings.index and not peer.dialling and now >= peer.again and dials < MAX_DIALS:
                 dials += 1
                 self._dial(index, peer)
-            if now - peer.heard > self._settings.silence and not peer.told:
+            if now - peer.heard > self._settings.silence - EARLY_SECONDS and not peer.told:
                 peer.told = True
                 self._unheard(self._settings.index, index, f"{peer.why} for {now - peer.heard:.0f} s")
 

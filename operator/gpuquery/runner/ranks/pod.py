@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import signal
 import time
 from collections.abc import Mapping
@@ -42,6 +41,8 @@ COMMIT_SECONDS = 22.0
 """The same for process 0 while it commits: the kubelet kills the pod after 30."""
 LEAVE_SECONDS = 10.0
 """How long a process that has said its last word may take to end."""
+ENDING_TICK = 0.1
+"""Seconds between two looks at the clock while processes are being ended."""
 LATE_SECONDS = 1.0
 """A tick that comes so late says that this process was not running: others may well have been heard meanwhile."""
 _KILL_SECONDS = 1.5
@@ -57,7 +58,7 @@ class Pod:
         self._loop = loop
         self._outlet = Outlet(loop)
         self._roster = Roster(settings)
-        self._incarnation = secrets.token_hex(8)
+        self._incarnation = os.urandom(8).hex()
         self._kills = oom.kills()
         self._ranks: list[Rank] = []
         self._cause: Fault | None = None
@@ -96,14 +97,16 @@ class Pod:
         except OSError as exc:
             # Progress is best effort; the result is not.
             self.log(f"cannot listen on port {board_port}: {exc.strerror}")
+        self._set.tick(time.monotonic())
 
     def run(self, termination_log: Path) -> int:
         """Stay until the end; returns the exit code."""
         while not self._over():
-            self._loop.run(self._last + TICK - time.monotonic())
+            tick = ENDING_TICK if self._kill_at else TICK
+            self._loop.run(self._last + tick - time.monotonic())
             self._reap()
             now = time.monotonic()
-            if now - self._last >= TICK:
+            if now - self._last >= tick:
                 self._tick(now)
         self._sweep()
         line = self._line()
@@ -151,6 +154,7 @@ class Pod:
     def peers(self, peers: Mapping[int, tuple[str, int, str]]) -> None:
         """Meet the other pods."""
         self._mesh.meet(peers)
+        self._mesh.tick(time.monotonic())
 
     def log(self, line: str) -> None:
         """Tell something."""

@@ -22,6 +22,10 @@ HEADER = _LENGTH.size
 Message = dict[str, Any]
 
 
+BEAT: Message = {"kind": "beat"}
+"""The sign of life, which is most of what is said."""
+
+
 class WireError(Exception):
     """What came is no frame."""
 
@@ -29,6 +33,9 @@ class WireError(Exception):
 def dumps(value: object) -> bytes:
     """Serialise as JSON, short."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+_BEAT = dumps(BEAT)
 
 
 def frame(message: Mapping[str, Any]) -> bytes:
@@ -49,6 +56,8 @@ def length(header: bytes | bytearray, limit: int = MAX_FRAME) -> int:
 
 def message(body: bytes) -> Message:
     """Read the body of a frame: an object with a `kind`; raises WireError."""
+    if body == _BEAT:
+        return BEAT
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
