@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.ranks.local import FD_VARIABLE
-from gpuquery.runner.ranks.settings import BEAT_SECONDS
+from gpuquery.runner.ranks.settings import BEAT_OFFSET, until_next
 from gpuquery.runner.ranks.wire import MAX_FRAME, MAX_VALUE, Message, dumps, message
 
 _PR_SET_PDEATHSIG = 1
@@ -145,7 +145,7 @@ class Client:
                 except OSError:
                     self._lost()
             self._send_progress()
-            if self._closed.wait(BEAT_SECONDS):
+            if self._closed.wait(until_next(BEAT_OFFSET, time.time())):
                 return
 
     def _listen(self) -> None:

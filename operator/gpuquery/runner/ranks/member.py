@@ -13,7 +13,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner.ranks.causes import HOLD_SECONDS, Fault
 from gpuquery.runner.ranks.dial import Answer, dial
 from gpuquery.runner.ranks.hub import PARTING_SECONDS, Local
-from gpuquery.runner.ranks.loop import TICK, Link, Loop
+from gpuquery.runner.ranks.loop import Link, Loop
 from gpuquery.runner.ranks.proof import Hello, nonce
 from gpuquery.runner.ranks.roster import Roster
 from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
@@ -192,7 +192,7 @@ class Member:
             settings = self._settings
             hello = Hello("member", settings.index, 0, self._incarnation, nonce(), settings.pod, settings.port)
             dial(self._loop, settings.hub, hello, settings.token, self._answered)
-        if now - self._beaten >= BEAT_SECONDS - TICK / 2:
+        if now - self._beaten >= BEAT_SECONDS / 2:
             self._beaten = now
             self._send({"kind": "beat"})
             for process in sorted(self._dirty) if self._link is not None else ():

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from gpuquery.runner.ranks.dial import Answer, dial
-from gpuquery.runner.ranks.loop import Link, Loop
+from gpuquery.runner.ranks.loop import TICK, Link, Loop
 from gpuquery.runner.ranks.proof import Hello, nonce
 from gpuquery.runner.ranks.settings import Settings
 from gpuquery.runner.ranks.wire import Message
@@ -85,7 +85,7 @@ class Mesh:
         """Look at the clock."""
         if self._closed:
             return
-        ping = now - self._pinged >= PING_SECONDS
+        ping = now - self._pinged >= PING_SECONDS - TICK / 2
         if ping:
             self._pinged = now
         dials = sum(peer.dialling for peer in self._peers.values())

@@ -30,7 +30,7 @@ from gpuquery.runner.ranks.mesh import Mesh
 from gpuquery.runner.ranks.proof import Hello
 from gpuquery.runner.ranks.relay import Outlet
 from gpuquery.runner.ranks.roster import Roster
-from gpuquery.runner.ranks.settings import Settings
+from gpuquery.runner.ranks.settings import TICK_OFFSET, Settings, until_next
 from gpuquery.runner.ranks.wire import Message
 
 END_SECONDS = 2.0
@@ -67,7 +67,7 @@ class Pod:
         self._leaving: dict[Rank, float] = {}
         self._parted: float | None = None
         self._well = False
-        self._last = time.monotonic()
+        self._last = self._next = time.monotonic()
         self._door: Door | None = None
         self._server: Server | None = None
         self._set: Hub | Member = (
@@ -102,12 +102,14 @@ class Pod:
     def run(self, termination_log: Path) -> int:
         """Stay until the end; returns the exit code."""
         while not self._over():
-            tick = ENDING_TICK if self._kill_at else TICK
-            self._loop.run(self._last + tick - time.monotonic())
+            self._loop.run(self._next - time.monotonic())
             self._reap()
             now = time.monotonic()
-            if now - self._last >= tick:
+            if now >= self._next:
                 self._tick(now)
+                self._next = now + until_next(TICK_OFFSET, time.time())
+            if self._kill_at:
+                self._next = min(self._next, now + ENDING_TICK)
         self._sweep()
         line = self._line()
         try:

@@ -17,8 +17,18 @@ POD_VARIABLE = "GPUQUERY_POD_NAME"
 HUB_VARIABLE = "GPUQUERY_HUB"
 BEAT_SECONDS = 1.0
 """Between two signs of life."""
+BEAT_OFFSET, TICK_OFFSET = 0.0, 0.1
+"""When processes give theirs, and when supervisors look at the clock and give theirs: in seconds after the full second,
+by the clocks that nodes set after each other anyway. So whoever listens wakes up once for all, and not once for each;
+nothing else depends on it."""
 SILENCE_SECONDS = 6.0
 """After which who gives none is taken for dead, where the plan says nothing else."""
+
+
+def until_next(offset: float, now: float) -> float:
+    """Return the seconds from now (of the wall clock) to the next full second and `offset`; not below a half."""
+    left = (offset - now) % 1.0
+    return left if left >= 0.5 else left + 1.0
 
 
 class SettingsError(Exception):
