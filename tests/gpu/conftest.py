@@ -17,7 +17,7 @@ import pytest
 from gpuquery.plan import releases
 from tests.bench import tpch
 from tests.releases import environments
-from tests.support.ranks import ROOT
+from tests.support.engine_ranks import ROOT
 
 REPORT = Path(os.environ.get("GPUQUERY_GPU_REPORT") or ROOT / "dist" / "gpu-report.json")
 SCALE = float(os.environ.get("GPUQUERY_GPU_SCALE") or 0.1)

@@ -18,7 +18,7 @@ from gpuquery.plan.releases import Way
 from gpuquery.runner import inputs, queries
 from tests.bench import tpch
 from tests.gpu.same import same
-from tests.support.ranks import ROOT, Ranks
+from tests.support.engine_ranks import ROOT, Ranks
 from tests.support.runner import plan
 
 pytestmark = pytest.mark.gpu

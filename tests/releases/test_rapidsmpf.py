@@ -26,7 +26,7 @@ from tests.gpu.same import same
 from tests.releases import environments
 from tests.releases.conftest import CUDA, NAMED
 from tests.releases.test_options import match, samples, seen
-from tests.support.ranks import Ranks, environment
+from tests.support.engine_ranks import Ranks, environment
 from tests.support.runner import plan
 
 pytestmark = pytest.mark.releases

@@ -1,71 +1,151 @@
-"""One rank of a query, in a release's packages, for `ranks.py`: joins, and runs the plan if it is told to.
+"""A rank process that is light: it goes the way of an attempt, leaves its marks, and misbehaves when it is told to.
 
-    rank.py INDEX SIZE PORT PLAN SCRATCH [own] [run]
-
-With `own` it is GpuQuery's engine, else what is found by its entry point. Prints one JSON line at each step: that it
-has joined, which files it added, or how it failed.
+The environment's STAND_IN is JSON: `folder` for the marks `<index>.<moment>`, which hold the process id; `hold`, a
+moment at which all wait for the file `go`; `fault`, `{"<index>": [moment, kind]}`.
 """
 
 from __future__ import annotations
 
+import argparse
+import ctypes
 import json
 import os
+import signal
+import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
-from gpuquery.plan.plan import Plan
-from gpuquery.runner import engines, inputs, queries
-from gpuquery.runner.engines.rapidsmpf import RapidsmpfEngine
 from gpuquery.runner.errors import JobError
-from tests.support.gates import GateClient
+from gpuquery.runner.ranks.client import Client
+
+MOMENTS = ("start", "up", "joined", "running", "committing", "done")
+UNTIL_SECONDS = 120
 
 
-class Sink:
-    """Takes files into a folder beside the scratch."""
+class Rank:
+    """This process."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.kept = folder / "scratch", folder / "kept"
-        self.folder.mkdir(parents=True)
-        self.kept.mkdir()
-        self.added: list[list[Any]] = []
+    def __init__(self, report: Path) -> None:
+        self.told = json.loads(os.environ["STAND_IN"])
+        self.folder = Path(self.told["folder"])
+        self.report = report
+        self.client: Client | None = None
+        self.name = f"{os.environ['JOB_COMPLETION_INDEX']}-{os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
 
-    def write(self, lf: pl.LazyFrame, /) -> None:
-        raise AssertionError("an engine with files of its own")
+    def tell(self, **report: object) -> None:
+        with self.report.open("a") as file:
+            file.write(json.dumps(report) + "\n")
 
-    def scratch(self) -> Path:
-        return self.folder
+    def reach(self, moment: str) -> None:
+        index = self.client.index if self.client else self.name
+        mark = self.folder / f".{index}.{moment}"
+        mark.write_text(str(os.getpid()))
+        mark.rename(self.folder / f"{index}.{moment}")
+        at, kind = self.told.get("fault", {}).get(str(index), (None, ""))
+        if at == moment:
+            self.misbehave(kind)
+        if self.told.get("hold") == moment:
+            deadline = time.monotonic() + UNTIL_SECONDS
+            while not (self.folder / "go").exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
 
-    def add(self, file: Path, /) -> None:
-        self.added.append([file.name, pl.read_parquet(file).height])
-        file.rename(self.kept / file.name)
+    def misbehave(self, kind: str) -> None:
+        match kind:
+            case "exit":
+                print("the last line before the end", flush=True)
+                sys.exit(3)
+            case "abort":
+                print("terminate called after throwing 'std::bad_thing'", file=sys.stderr, flush=True)
+                os.abort()
+            case "silent-exit":
+                os._exit(0)
+            case "fail":
+                self.tell(failure="UserError", message="the query failed: no such column", warnings=["a remark"])
+                time.sleep(0.3)  # it withdraws what it has staged
+                os._exit(1)
+            case "transport":
+                self.tell(failure="TransportError", message="UCX: connection reset by peer")
+                os._exit(1)
+            case "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "gil":
+                ctypes.PyDLL(None).pause()  # holds the interpreter
+            case "idle":
+                threading.Event().wait()
+            case "orphan":
+                subprocess.Popen(["sleep", "1000"], start_new_session=True)
+                subprocess.Popen(["sh", "-c", "sleep 1000 & sleep 1000"])
+                os.abort()
+            case "shout":
+                for number in range(200_000):
+                    os.write(1, b"line %d of what nobody reads\n" % number)
+            case "absent":
+                threading.Event().wait()
 
 
 def main() -> None:
-    """Join, run, and end at once: threads of the libraries may be in the middle of something."""
-    index, size, port = (int(text) for text in sys.argv[1:4])
-    plan = Plan.model_validate_json(Path(sys.argv[4]).read_text())
+    """Go the way."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--plan", type=Path)
+    parser.add_argument("--report", type=Path)
+    rank = Rank(parser.parse_args().report)
+    signal.signal(signal.SIGTERM, lambda *_: stop(rank))
+    rank.reach("start")
+    client = rank.client = Client.inherited()
+    assert client is not None
+    seconds = float(rank.told.get("seconds", UNTIL_SECONDS))
+    # As the query does, so that the main thread stays free for signals.
+    thread = threading.Thread(target=lambda: work(rank, client, seconds), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
 
-    def say(**said: Any) -> None:
-        print(json.dumps(said), flush=True)
 
+def work(rank: Rank, client: Client, seconds: float) -> None:
+    """Go the way, from the moment that the supervisor is there."""
     try:
-        ranks = GateClient(index, size, port)
-        engine = RapidsmpfEngine() if "own" in sys.argv[6:] else engines.find(plan.engine)
-        engine.join(plan, ranks)
-        say(joined=index, engine=type(engine).__name__)
-        if "run" in sys.argv[6:]:
-            sink = Sink(Path(sys.argv[5]) / str(index))
-            frames = inputs.open_all(plan.inputs, plan.store)
-            engine.run(queries.prepare(plan).plan(frames).frame, sink)
-            say(added=sink.added)
-        ranks.gate("done", None, seconds=60)
+        steps(rank, client, seconds)
     except JobError as error:
-        say(failure=error.failure.value, message=error.message)
-    sys.stdout.flush()
+        rank.tell(failure=str(error.failure), message=error.message)
+        os._exit(1)
+    except SystemExit as end:
+        os._exit(end.code if isinstance(end.code, int) else 1)
+
+
+def steps(rank: Rank, client: Client, seconds: float) -> None:
+    client.progress(b'{"phase": "planning"}')
+    rank.reach("up")
+    addresses = client.gate("address", f"address of {client.index}", seconds=seconds)
+    assert addresses == [f"address of {index}" for index in range(client.size)]
+    client.note(rank=client.size - client.index - 1, gpu=f"GPU-{os.environ.get('CUDA_VISIBLE_DEVICES', '-')}")
+    client.joined()
+    rank.reach("joined")
+    client.gate("plan", "x" * int(rank.told.get("bytes", 10)), seconds=seconds)
+    client.progress(json.dumps({"phase": "running", "rows": 10, "bytes": 100, "files": 1}).encode())
+    client.note(spilled_bytes=5, gpu_memory_peak=client.index, gpu_utilization=50)
+    client.beat(1)
+    rank.reach("running")
+    client.gate("staged", {"rows": 10}, seconds=seconds)
+    if client.index == 0:
+        client.progress(json.dumps({"phase": "committing", "rows": 10, "bytes": 100, "files": 1}).encode())
+        rank.reach("committing")
+        output = {"uri": "file:///out", "version": 1, "files": 1, "rows": 10, "bytes": 100, "partitions": 1}
+    client.gate("done", seconds=seconds)
+    rank.reach("done")
+    rank.tell(**({"committed": output} if client.index == 0 else {"done": True}))
+    client.close()
     os._exit(0)
+
+
+def stop(rank: Rank) -> None:
+    """Obey, but for a commit that has begun."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if rank.client is not None and (rank.folder / "0.committing").exists() and rank.client.index == 0:
+        return
+    rank.tell(failure="WorkerLost", message="stopped by SIGTERM")
+    os._exit(1)
 
 
 if __name__ == "__main__":

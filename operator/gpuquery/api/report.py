@@ -63,12 +63,16 @@ class Report(Lenient):
     """What was committed; null means that the attempt failed."""
     preflight: PreflightStatus | None = None
     """What the preflight found: from a preflight's pod that found nothing wrong, and beside `committed`."""
+    done: bool = False
+    """Whether this pod did its share of an attempt whose commit stands in the report of index 0."""
     failure: Failure | None = None
-    """Class of the failure."""
+    """Class of the failure; in a set of ranks that of the first cause, wherever it was."""
     message: str = ""
     """The failure in words for the query's author, or a remark on the success."""
     warnings: tuple[str, ...] = ()
     """What the query's author should know about the result."""
+    pod: str = ""
+    """Name of the pod where the first cause of the failure was, in a set of ranks."""
     joined: datetime | None = None
     """When all ranks had joined."""
     query_started: datetime | None = None
@@ -78,8 +82,8 @@ class Report(Lenient):
 
     @property
     def succeeded(self) -> bool:
-        """Whether it was committed, or the preflight passed."""
-        return self.failure is None and (self.committed is not None or self.preflight is not None)
+        """Whether it was committed, the preflight passed, or this pod did its share."""
+        return self.failure is None and (self.done or self.committed is not None or self.preflight is not None)
 
     def to_line(self) -> str:
         """Serialise to one JSON line of at most 4,096 bytes; what is longest in it is shortened if it must be."""

@@ -2,7 +2,8 @@
 
 It imports next to nothing (no Polars, no pydantic until there is something to say), so that it starts in a blink,
 takes little of the query's memory, and survives what the query process does not: a crash in native code, the OOM
-killer.
+killer. In a set of ranks it starts one process for each GPU instead, and keeps in touch with the other pods
+(`gpuquery.runner.ranks`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from gpuquery.api.labels import PLAN_DIRECTORY, PLAN_KEY, PROGRESS_PORT, TERMINATION_LOG
+from gpuquery.api.labels import PLAN_DIRECTORY, PLAN_KEY, PROGRESS_PORT, RENDEZVOUS_PORT, TERMINATION_LOG
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import oom
 
@@ -39,6 +41,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the plan in a child; exit code 0 if it was committed or its preflight passed, else 1."""
     args = _arguments(argv)
+    plan = _document(args.plan)
+    if plan.get("processes") == "ranks" and plan.get("version") == 1 and plan.get("purpose", "query") == "query":
+        return _supervise(plan, args)
     kills = oom.kills()
     child = Child.start(args.plan)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,6 +71,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="gpuquery.runner.supervisor", description=__doc__)
     parser.add_argument("--plan", type=Path, default=Path(PLAN_DIRECTORY, PLAN_KEY), help="the plan, a JSON file")
     parser.add_argument("--port", type=int, default=PROGRESS_PORT, help="port of /v1/progress and the probes")
+    parser.add_argument("--set-port", type=int, default=RENDEZVOUS_PORT, help="port for the other pods of a set")
+    parser.add_argument("--program", default="gpuquery.runner.query", help="module that each process of a set runs")
     parser.add_argument(
         "--termination-log",
         type=Path,
@@ -73,6 +80,34 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="file for the report",
     )
     return parser.parse_args(argv)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Read the plan as far as the supervisor needs it; empty if it cannot be read, which the query process tells."""
+    with contextlib.suppress(OSError, ValueError):
+        plan = json.loads(path.read_text())
+        return plan if isinstance(plan, dict) else {}
+    return {}
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, ALLOCATOR: ",".join(filter(None, [SAFE_PAGES, os.environ.get(ALLOCATOR)]))}
+
+
+def _supervise(plan: dict[str, Any], args: argparse.Namespace) -> int:
+    """Run a pod of a set of ranks."""
+    from gpuquery.runner.ranks import settings
+    from gpuquery.runner.ranks.causes import Fault
+    from gpuquery.runner.ranks.closing import failed
+    from gpuquery.runner.ranks.run import run
+
+    try:
+        wanted = settings.read(plan, args.plan, _environment(), program=args.program, port=args.set_port)
+    except settings.SettingsError as exc:
+        _log(f"failed: {exc}")
+        args.termination_log.write_text(failed(Fault(Failure.INTERNAL_ERROR, str(exc))))
+        return 1
+    return run(wanted, board_port=args.port, termination_log=args.termination_log)
 
 
 @dataclass
@@ -95,7 +130,7 @@ class Child:
                 sys.executable, "-m", "gpuquery.runner.query", "--plan", str(plan),
                 "--report", f"/proc/self/fd/{report}", "--progress-fd", str(write_end),
             ],
-            env={**os.environ, ALLOCATOR: ",".join(filter(None, [SAFE_PAGES, os.environ.get(ALLOCATOR)]))},
+            env=_environment(),
             pass_fds=(report, write_end),
             process_group=0,
         )  # fmt: skip

@@ -7,7 +7,6 @@ texts are looked at as a last resort, and only texts that speak about a store at
 from __future__ import annotations
 
 import errno
-import os
 import re
 
 import polars as pl
@@ -15,8 +14,9 @@ from botocore import exceptions as boto
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.redaction import redact
 
-MAX_MESSAGE = 1200
+__all__ = ["classify", "is_transient", "redact"]
 
 _OUTAGES = (
     boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError,
@@ -149,22 +149,3 @@ def _class_of_os_error(exc: BaseException) -> Failure | None:
     if isinstance(exc, pl.exceptions.PolarsError):
         return Failure.USER_ERROR
     return None
-
-
-_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
-_SIGNED = re.compile(
-    r"<(AWSAccessKeyId|StringToSign|StringToSignBytes|SignatureProvided|CanonicalRequest|CanonicalRequestBytes)>"
-    r".*?</\1>|(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+|(Credential=|Signature=)[^,\s]+",
-    re.S,
-)
-
-
-def redact(text: str) -> str:
-    """Take out what must not stand in a status: credentials, signatures, and text beyond 1,200 characters."""
-    for name in _SECRET_VARIABLES:
-        value = os.environ.get(name, "")
-        if len(value) >= 4:
-            text = text.replace(value, "***")
-    text = _SIGNED.sub(lambda m: f"{m[2] or m[3] or ''}***", text)
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + " ..."

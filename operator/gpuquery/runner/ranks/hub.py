@@ -1,0 +1,297 @@
+"""The hub: index 0's side of the set. It knows who is there, opens gates, and says what the first cause was.
+
+All that a member tells is told again when it comes back over a new connection, so nothing here depends on how often it
+was told. A member that comes back within the limit has missed nothing: gates that are open are answered again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.ranks.causes import Causes, Fault
+from gpuquery.runner.ranks.gates import Gate, GateError, Gates
+from gpuquery.runner.ranks.loop import Link
+from gpuquery.runner.ranks.proof import Hello
+from gpuquery.runner.ranks.roster import Roster
+from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
+from gpuquery.runner.ranks.wire import Message, WireError, pieces
+
+PARTING_SECONDS = 1.5
+"""How long the hub stays for members that have not heard the first cause, or have not said that they are done."""
+
+
+class Local(Protocol):
+    """The pod that a hub or a member speaks for."""
+
+    def answered(self, message: Message) -> None:
+        """Take the answer of a gate, for whichever process waits at it."""
+
+    def end(self, cause: Fault) -> None:
+        """The attempt has failed; this is the first cause."""
+
+    def peers(self, peers: Mapping[int, tuple[str, int, str]]) -> None:
+        """Take address, port and incarnation of all other pods than index 0."""
+
+    def log(self, line: str) -> None:
+        """Tell something."""
+
+
+class _Member:
+    """A pod that is, or was, connected."""
+
+    def __init__(self, hello: Hello, link: Link, address: str) -> None:
+        self.hello = hello
+        self.address = address
+        self.link = link
+        self.heard = time.monotonic()
+        self.broken = ""
+        """Why it is not connected now."""
+        self.done = False
+        self.told = False
+        """Whether it has heard the first cause."""
+
+
+class Hub:
+    """The set, seen from index 0. Its methods are called in the loop's thread."""
+
+    def __init__(self, settings: Settings, roster: Roster, local: Local) -> None:
+        self._settings = settings
+        self._roster = roster
+        self._local = local
+        self._gates = Gates(settings.size)
+        self._causes = Causes()
+        self._cause: Fault | None = None
+        self._members: dict[int, _Member] = {}
+        self._spread = False
+        self._announced = False
+        self._left: float | None = None
+        self._beaten = 0.0
+
+    # What the processes of this pod do.
+
+    def gate(self, process: int, name: str, value: Any, seconds: float) -> None:
+        """A process has come to a gate."""
+        try:
+            gate, opened = self._gates.arrive(name, process, value, seconds=seconds, now=time.monotonic())
+        except GateError as exc:
+            self.fault(Fault(Failure.INTERNAL_ERROR, str(exc), self._settings.pod, self._roster.place(process)))
+            return
+        if opened:
+            self._answer(gate)
+        elif gate.open or gate.closed:
+            self._answer(gate, only=process)
+
+    def joined(self, process: int) -> None:
+        """A process can exchange rows with the others."""
+        self._roster.processes[process].joined = True
+        if self._roster.complete and not self._announced:
+            self._announced = True
+            for index in range(self._settings.size):
+                notes = self._roster.processes[index].notes
+                facts = ", ".join(f"{key} {value}" for key, value in notes.items())
+                self._local.log(f"process {index} has joined: {self._roster.place(index)}{facts and ': '}{facts}")
+
+    def note(self, process: int, facts: Mapping[str, Any]) -> None:
+        """A process tells of itself."""
+        self._roster.processes[process].note(facts)
+
+    def progress(self, process: int, progress: Mapping[str, Any]) -> None:
+        """A process has come further."""
+        self._roster.processes[process].progress = progress
+
+    def fault(self, fault: Fault) -> None:
+        """Something went wrong."""
+        self._causes.add(fault, time.monotonic())
+        self._decide()
+
+    def unheard(self, reporter: int, pod: int, why: str) -> None:
+        """A pod does not hear another one, neither of them index 0."""
+        if pod not in self._members or self._members[pod].done:
+            return
+        names = self._roster.names
+        said = f"it does not reach pod {names.get(pod, pod)}: {why}: see the network policies and the nodes' network"
+        place = f"pod {names.get(reporter, reporter)}"
+        self._causes.suspect(pod, Fault(Failure.TRANSPORT_ERROR, said, names.get(reporter, ""), place))
+
+    def done(self) -> None:
+        """All processes of this pod have ended well: what there was to do is done."""
+
+    # What the members do.
+
+    def admit(self, hello: Hello, link: Link, address: str) -> str | None:
+        """Take a member that holds the token; returns why not, else None."""
+        if not 0 < hello.caller < self._settings.pods:
+            return f"index {hello.caller} is out of range: this attempt has {self._settings.pods} pods"
+        known = self._members.get(hello.caller)
+        if known is not None and known.hello.incarnation != hello.incarnation:
+            return f"index {hello.caller} is taken by pod {known.hello.pod}, which started earlier"
+        if known is not None:
+            known.link.close()
+            member = known
+            member.link, member.heard, member.broken = link, time.monotonic(), ""
+            self._local.log(f"pod {hello.pod} is back")
+        else:
+            member = self._members[hello.caller] = _Member(hello, link, address)
+            self._roster.names[hello.caller] = hello.pod
+            self._local.log(f"pod {hello.pod} has come ({len(self._members) + 1} of {self._settings.pods})")
+        link.on_message = lambda message: self._take(member, message)
+        link.on_close = lambda why: self._broke(member, why)
+        link.send({"kind": "welcome"})
+        if self._cause is not None:
+            self._tell(member)
+        self._introduce(only=member)
+        return None
+
+    def _broke(self, member: _Member, why: str) -> None:
+        member.broken = why
+        if not member.done and self._cause is None:
+            self._local.log(f"the connection of pod {member.hello.pod} broke: {why}")
+
+    def _take(self, member: _Member, message: Message) -> None:
+        member.heard = time.monotonic()
+        self._causes.heard(member.hello.caller)
+        match message["kind"]:
+            case "beat":
+                pass
+            case "gate":
+                name, seconds = message.get("name"), message.get("seconds")
+                if not isinstance(name, str) or not isinstance(seconds, int | float):
+                    raise WireError("no gate")
+                self.gate(self._process(member, message), name, message.get("value"), seconds)
+            case "joined":
+                self.joined(self._process(member, message))
+            case "note":
+                self.note(self._process(member, message), _object(message, "facts"))
+            case "progress":
+                self.progress(self._process(member, message), _object(message, "progress"))
+            case "fault":
+                self.fault(Fault.read(message.get("fault")))
+            case "unheard":
+                self.unheard(member.hello.caller, int(message.get("pod", -1)), str(message.get("why", "")))
+            case "told":
+                member.told = True
+            case "done":
+                member.done = True
+        self._decide()
+
+    def _process(self, member: _Member, message: Message) -> int:
+        process = message.get("process")
+        if type(process) is not int or process // self._settings.per_pod != member.hello.caller:
+            raise WireError("a process that is not its own")
+        return process
+
+    # What time does.
+
+    def tick(self, now: float) -> None:
+        """Look at the clock."""
+        if now - self._beaten >= BEAT_SECONDS / 2:
+            self._beaten = now
+            for member in self._members.values():
+                member.link.send({"kind": "beat"})
+        for gate in self._gates.expire(now):
+            self._answer(gate)
+            self.fault(Fault(Failure.RANK_STALLED, self._stalled(gate), *self._blamed(gate)))
+        for member in self._members.values():
+            if now - member.heard > self._settings.silence and not member.done:
+                self.fault(_lost(member, now - member.heard))
+        self._introduce()
+        self._decide()
+
+    def forgive(self, seconds: float) -> None:
+        """Nobody was at work here for so long: what was not heard may have been said."""
+        for member in self._members.values():
+            member.heard += seconds
+        self._gates.forgive(seconds)
+
+    def settled(self, now: float) -> bool:
+        """Whether the hub is needed no more, now that this pod's processes have ended: all know how it ends."""
+        if self._left is None:
+            self._left = now
+        limit = self._settings.silence if self._cause is None else PARTING_SECONDS
+        waiting = any(self._awaited(m) or not m.link.flushed for m in self._members.values())
+        return not waiting or now - self._left >= limit
+
+    def _awaited(self, member: _Member) -> bool:
+        return not member.done if self._cause is None else not (member.told or member.done or member.broken)
+
+    def close(self) -> None:
+        """Part from all."""
+        for member in self._members.values():
+            member.link.send({"kind": "bye"})
+            member.link.close()
+
+    # How all learn of it.
+
+    def _decide(self) -> None:
+        if self._cause is None and self._causes.told:
+            now = time.monotonic()
+            # Something may be the consequence of a death that is not certain yet.
+            doubt = any(not m.done and (m.broken or now - m.heard > 2.5 * BEAT_SECONDS) for m in self._members.values())
+            self._cause = self._causes.due(now, doubt=doubt)
+            if self._cause is not None:
+                for member in self._members.values():
+                    self._tell(member)
+                self._local.end(self._cause)
+
+    def _tell(self, member: _Member) -> None:
+        assert self._cause is not None  # the caller checked
+        member.link.send({"kind": "cause", "fault": self._cause.message_of()})
+
+    def _introduce(self, only: _Member | None = None) -> None:
+        """Tell everybody where the others are, once all have come."""
+        if len(self._members) < self._settings.pods - 1 or (self._spread and only is None):
+            return
+        peers = {index: (m.address, m.hello.port, m.hello.incarnation) for index, m in self._members.items()}
+        message = {
+            "kind": "peers",
+            "peers": {str(index): peer for index, peer in peers.items()},
+            "names": {str(index): name for index, name in self._roster.names.items()},
+        }
+        for member in self._members.values() if not self._spread or only is None else [only]:
+            member.link.send(message)
+        self._spread = True
+
+    def _answer(self, gate: Gate, only: int | None = None) -> None:
+        """Tell who waits at a gate how it stands: everybody, or the pod of one process."""
+        if gate.closed:
+            messages: list[Message] = [{"kind": "stalled", "name": gate.name, "message": self._stalled(gate)}]
+        else:
+            messages = [
+                {"kind": "open", "name": gate.name, "from": begin, "values": values, "size": self._settings.size}
+                for begin, values in pieces(gate.values)
+            ]
+        pods = range(self._settings.pods) if only is None else [only // self._settings.per_pod]
+        for message in messages:
+            for pod in pods:
+                if pod == 0:
+                    self._local.answered(message)
+                elif pod in self._members:
+                    self._members[pod].link.send(message)
+
+    def _stalled(self, gate: Gate) -> str:
+        missing = [self._roster.place(index) for index in gate.missing]
+        named = "; ".join(missing[:8]) + (f"; and {len(missing) - 8} more" if len(missing) > 8 else "")
+        return (
+            f'{len(missing)} of {self._settings.size} processes did not come to "{gate.name}" within '
+            f"{gate.seconds:g} s: {named}"
+        )
+
+    def _blamed(self, gate: Gate) -> tuple[str, str, int]:
+        first = gate.missing[0]
+        return self._roster.names.get(first // self._settings.per_pod, ""), "", first
+
+
+def _lost(member: _Member, seconds: float) -> Fault:
+    why = f"its connection broke ({member.broken}) and it did not come back" if member.broken else "it went silent"
+    said = f"pod {member.hello.pod} (index {member.hello.caller}) is lost: {why}; last heard of {seconds:.0f} s ago"
+    return Fault(Failure.WORKER_LOST, said, member.hello.pod)
+
+
+def _object(message: Message, key: str) -> Mapping[str, Any]:
+    found = message.get(key)
+    if not isinstance(found, dict):
+        raise WireError(f"no {key}")
+    return found

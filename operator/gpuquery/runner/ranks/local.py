@@ -1,0 +1,237 @@
+"""A rank process of this pod: how it is started, watched and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gpuquery.runner.ranks.loop import TICK, Loop
+from gpuquery.runner.ranks.relay import Outlet, Relay
+from gpuquery.runner.ranks.settings import Settings
+from gpuquery.runner.ranks.wire import MAX_FRAME, Message, WireError, dumps, message
+
+FD_VARIABLE = "GPUQUERY_RANK_FD"
+"""Where a rank process finds the socket to its supervisor."""
+DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
+START_SECONDS = 300.0
+"""From the start of a process to its first sign of life, at most. Until then only a frozen one is noticed sooner: an
+image that is fetched while it is read makes imports as slow as the network."""
+IMPORT_SECONDS = 120.0
+"""Silence of a process that has not joined yet, at most: loading a GPU library holds the interpreter, and with it the
+thread that gives signs of life, for as long as the disk takes."""
+_AT_ONCE = 64
+_MAX_UNSENT = 64 * 2**20
+
+
+class DevicesError(Exception):
+    """The pod does not have the GPUs that the plan asks for."""
+
+
+def device(number: int, environment: Mapping[str, str]) -> str:
+    """Return what CUDA_VISIBLE_DEVICES of the process of that number is; raises DevicesError.
+
+    Without the variable a container sees exactly the GPUs that the device plugin gave it, numbered from 0; with it (set
+    by another plugin, or in the pod's template) only those that it lists, by number or UUID.
+    """
+    listed = environment.get(DEVICES_VARIABLE, "").strip()
+    if not listed:
+        return str(number)
+    devices = [part.strip() for part in listed.split(",")]
+    if number >= len(devices):
+        raise DevicesError(f'{DEVICES_VARIABLE} is "{listed}": the plan asks for GPU {number} too, counted from 0')
+    return devices[number]
+
+
+class Rank:
+    """One process, its socket, its report and its output."""
+
+    def __init__(self, settings: Settings, number: int, loop: Loop, outlet: Outlet, take: Callable[[Rank, Message], None]) -> None:  # fmt: skip # noqa: E501
+        """Start it."""
+        self.index = settings.own[number]
+        self.status: int | None = None
+        """Its exit code, once it has ended; negative: the signal that it died of."""
+        self.joined = False
+        self.leaving = False
+        """Whether it has said that it ends."""
+        self.phase = ""
+        self.waiting: set[str] = set()
+        """Gates that it waits at."""
+        self.heard: float | None = None
+        self._settings = settings
+        self._loop = loop
+        self._take = take
+        self._counter: object = None
+        self._advanced = self._started = time.monotonic()
+        self._frozen: float | None = None
+        self._unsent: deque[bytes] = deque()
+        self._unsent_bytes = 0
+        self._read_of_report = 0
+        self._last_beat = b""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._report = os.memfd_create("report")
+        output, pipe = os.pipe()
+        environment = {**settings.environment, FD_VARIABLE: str(theirs.fileno())}
+        if settings.gpus:
+            environment[DEVICES_VARIABLE] = device(number, settings.environment)
+        command = [sys.executable, "-m", settings.program, "--plan", str(settings.plan)]
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, "--report", f"/proc/self/fd/{self._report}"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=pipe,
+                pass_fds=(self._report, theirs.fileno()),
+                process_group=0,
+            )
+        os.close(pipe)
+        self._relay = Relay(loop, output, outlet)
+        self._socket.setblocking(False)
+        loop.watch(self._socket, selectors.EVENT_READ, self._ready)
+        self.send({"kind": "you", "index": self.index, "size": settings.size})
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not been reaped."""
+        return self.status is None
+
+    def send(self, told: Message) -> None:
+        """Tell it something, now or when it takes it."""
+        data = dumps(told)
+        if self._unsent_bytes + len(data) <= _MAX_UNSENT:
+            self._unsent.append(data)
+            self._unsent_bytes += len(data)
+            self._write()
+
+    def signal(self, number: int) -> None:
+        """Send a signal: SIGTERM to it alone, which tells those that it has started; SIGKILL to all of them."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if number == signal.SIGKILL:
+                os.killpg(self.pid, number)
+            elif self.alive:
+                os.kill(self.pid, number)
+
+    def report(self) -> Mapping[str, Any] | None:
+        """Return the last report that it has left whole."""
+        size = os.fstat(self._report).st_size
+        *lines, _ = os.pread(self._report, size, 0).decode(errors="replace").split("\n")
+        with contextlib.suppress(ValueError):
+            found = json.loads(lines[-1]) if lines else None
+            return found if isinstance(found, dict) else None
+        return None
+
+    def new_report(self) -> Mapping[str, Any] | None:
+        """Return its report if it has left one since this was asked last."""
+        size = os.fstat(self._report).st_size
+        if size == self._read_of_report:
+            return None
+        self._read_of_report = size
+        return self.report()
+
+    def ended(self, status: int) -> None:
+        """Take its exit code, and what it said last."""
+        self.status = self._process.returncode = status
+        self._ready(selectors.EVENT_READ)
+        self._relay.close()
+        self._loop.forget(self._socket)
+        self._socket.close()
+
+    def tail(self) -> list[str]:
+        """Return the last lines that it printed."""
+        return self._relay.tail()
+
+    def beat(self, counter: object, now: float) -> None:
+        """Take a sign of life, and how far it has come."""
+        if counter != self._counter:
+            self._counter, self._advanced = counter, now
+
+    def forgive(self, seconds: float) -> None:
+        """Nobody was at work here for so long: what was not heard may have been said."""
+        self._started += seconds
+        self._advanced += seconds
+        if self.heard is not None:
+            self.heard += seconds
+        if self._frozen is not None:
+            self._frozen += seconds
+
+    def ails(self, now: float) -> str:
+        """Return what is wrong with it, though it lives; empty if nothing is."""
+        silence = now - (self._started if self.heard is None else self.heard)
+        limit = self._settings.silence
+        if self.leaving or self.heard is None or not self.joined:
+            # No thread need be there to tell; but a process that is stopped is seen from outside.
+            if self._stopped(now) > limit - TICK:
+                return f"it was stopped by a signal {limit:g} s ago"
+            limit = START_SECONDS if self.heard is None else IMPORT_SECONDS
+        if silence > limit:
+            since = "its start" if self.heard is None else "the last one"
+            return f"it gave no sign of life within {limit:g} s of {since}"
+        stall = self._settings.stall
+        if stall and self.joined and not self.waiting and not self.leaving and now - self._advanced > stall:
+            return f"it made no progress for {stall:g} s"
+        return ""
+
+    def _stopped(self, now: float) -> float:
+        state = ""
+        with contextlib.suppress(OSError), open(f"/proc/{self.pid}/stat") as file:
+            state = file.read().rpartition(")")[2].split()[0]
+        if state not in ("T", "t"):
+            self._frozen = None
+            return 0.0
+        self._frozen = now if self._frozen is None else self._frozen
+        return now - self._frozen
+
+    def _ready(self, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._write()
+        if not events & selectors.EVENT_READ:
+            return
+        for _ in range(_AT_ONCE):
+            try:
+                data = self._socket.recv(MAX_FRAME + 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                # It is about to end, or has closed what it should not: its exit code or its silence will tell.
+                self._loop.forget(self._socket)
+                return
+            self.heard = time.monotonic()
+            if data == self._last_beat:
+                continue  # it lives, and is where it was
+            with contextlib.suppress(WireError):
+                told = message(data)
+                self._last_beat = data if told["kind"] == "beat" else self._last_beat
+                self._take(self, told)
+
+    def _write(self) -> None:
+        events = selectors.EVENT_READ
+        while self._unsent:
+            try:
+                self._socket.send(self._unsent[0])
+            except BlockingIOError:
+                events |= selectors.EVENT_WRITE
+                break
+            except OSError:
+                self._unsent.clear()
+                self._unsent_bytes = 0
+                return
+            self._unsent_bytes -= len(self._unsent.popleft())
+        if self._socket.fileno() >= 0:
+            self._loop.watch(self._socket, events, self._ready)

@@ -1,0 +1,336 @@
+"""One pod of a set: its processes, its way to the hub, its word at the end.
+
+It lives in three steps: it runs; then either all of its processes end well, or the first cause of a failure is known
+(or an order to stop has come) and what still runs is ended; then it stays for as long as others need it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner import oom
+from gpuquery.runner.board import SetBoard
+from gpuquery.runner.ranks import closing
+from gpuquery.runner.ranks.causes import Fault
+from gpuquery.runner.ranks.door import Door, Identity, listen
+from gpuquery.runner.ranks.http import Server
+from gpuquery.runner.ranks.hub import Hub
+from gpuquery.runner.ranks.local import DevicesError, Rank
+from gpuquery.runner.ranks.loop import TICK, Link, Loop
+from gpuquery.runner.ranks.member import Member
+from gpuquery.runner.ranks.mesh import Mesh
+from gpuquery.runner.ranks.proof import Hello
+from gpuquery.runner.ranks.relay import Outlet
+from gpuquery.runner.ranks.roster import Roster
+from gpuquery.runner.ranks.settings import TICK_OFFSET, Settings, until_next
+from gpuquery.runner.ranks.wire import Message
+
+END_SECONDS = 2.0
+"""From SIGTERM to SIGKILL of the processes when another one has failed."""
+STOP_SECONDS = 2.5
+"""The same when the pod is to stop."""
+COMMIT_SECONDS = 22.0
+"""The same for process 0 while it commits: the kubelet kills the pod after 30."""
+LEAVE_SECONDS = 10.0
+"""How long a process that has said its last word may take to end."""
+ENDING_TICK = 0.1
+"""Seconds between two looks at the clock while processes are being ended."""
+LATE_SECONDS = 1.0
+"""A tick that comes so late says that this process was not running: others may well have been heard meanwhile."""
+_KILL_SECONDS = 1.5
+"""After SIGKILL nothing but the kernel can hold a process; it is not waited for any longer."""
+_COMMITTING = ("committing", "publishing")
+
+
+class Pod:
+    """The supervisor of one pod of a set."""
+
+    def __init__(self, settings: Settings, loop: Loop) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._outlet = Outlet(loop)
+        self._roster = Roster(settings)
+        self._incarnation = os.urandom(8).hex()
+        self._kills = oom.kills()
+        self._ranks: list[Rank] = []
+        self._cause: Fault | None = None
+        self._stopped: Fault | None = None
+        self._kill_at: dict[Rank, float] = {}
+        self._leaving: dict[Rank, float] = {}
+        self._parted: float | None = None
+        self._well = False
+        self._last = self._next = time.monotonic()
+        self._door: Door | None = None
+        self._server: Server | None = None
+        self._set: Hub | Member = (
+            Hub(settings, self._roster, self)
+            if settings.index == 0
+            else Member(settings, self._roster, loop, self, self._incarnation)
+        )
+        self._mesh = Mesh(settings, loop, self._incarnation, self._set.unheard)
+
+    def start(self, board_port: int) -> None:
+        """Start the processes, then answer: they need not wait for it."""
+        try:
+            for number in range(self._settings.per_pod):
+                self._ranks.append(Rank(self._settings, number, self._loop, self._outlet, self._take))
+        except DevicesError as exc:
+            self._fault(Failure.NO_GPU, str(exc))
+        except OSError as exc:
+            self._fault(Failure.INTERNAL_ERROR, f"cannot start a process: {exc}")
+        if self._settings.pods > 1:
+            identity = Identity(self._settings.index, self._incarnation, self._settings.token)
+            try:
+                self._door = Door(self._loop, listen(self._settings.port), identity, self._admit, self.log)
+            except OSError as exc:
+                self._fault(Failure.INTERNAL_ERROR, f"cannot listen on port {self._settings.port}: {exc.strerror}")
+        try:
+            self._server = Server(self._loop, listen(board_port), SetBoard(self._roster).answer)
+        except OSError as exc:
+            # Progress is best effort; the result is not.
+            self.log(f"cannot listen on port {board_port}: {exc.strerror}")
+        self._set.tick(time.monotonic())
+
+    def run(self, termination_log: Path) -> int:
+        """Stay until the end; returns the exit code."""
+        while not self._over():
+            self._loop.run(self._next - time.monotonic())
+            self._reap()
+            now = time.monotonic()
+            if now >= self._next:
+                self._tick(now)
+                self._next = now + until_next(TICK_OFFSET, time.time())
+            if self._kill_at:
+                self._next = min(self._next, now + ENDING_TICK)
+        self._sweep()
+        line = self._line()
+        try:
+            termination_log.write_text(line)
+        except OSError as exc:
+            self.log(f"cannot write {termination_log}: {exc.strerror}; the report was: {line}")
+        self._mesh.close()
+        self._set.close()
+        if self._door is not None:
+            self._door.close()
+        self._outlet.flush()
+        return 1 if "failure" in json.loads(line) else 0
+
+    def stop(self) -> None:
+        """Obey an order to stop."""
+        if self._stopped is not None or not any(rank.alive for rank in self._ranks):
+            return
+        place = f"pod {self._settings.pod}"
+        self._stopped = Fault(
+            Failure.WORKER_LOST, "stopped by SIGTERM before the result was committed", place[4:], place
+        )
+        self.log(f"SIGTERM: {'the commit is finished first' if self._committing else 'ending'}")
+        self._terminate(STOP_SECONDS)
+        self._set.fault(self._stopped)
+
+    # What hub or member tell.
+
+    def answered(self, message: Message) -> None:
+        """Pass the answer of a gate on to the processes that wait at it."""
+        name = message["name"]
+        last = message["kind"] == "stalled" or message["from"] + len(message["values"]) >= message["size"]
+        for rank in self._ranks:
+            if name in rank.waiting:
+                rank.send(message)
+                if last:
+                    rank.waiting.discard(name)
+
+    def end(self, cause: Fault) -> None:
+        """End what runs: the attempt has failed."""
+        self._cause = cause
+        self.log(f"failed: {cause.failure.value}: {cause.told()}")
+        self._terminate(END_SECONDS)
+
+    def peers(self, peers: Mapping[int, tuple[str, int, str]]) -> None:
+        """Meet the other pods."""
+        self._mesh.meet(peers)
+        self._mesh.tick(time.monotonic())
+
+    def log(self, line: str) -> None:
+        """Tell something."""
+        self._outlet.log(line)
+
+    # What the processes tell.
+
+    def _take(self, rank: Rank, message: Message) -> None:
+        match message["kind"]:
+            case "beat":
+                rank.beat(message.get("counter"), time.monotonic())
+            case "joined":
+                rank.joined = True
+                self._set.joined(rank.index)
+            case "progress" if isinstance(message.get("progress"), dict):
+                rank.phase = str(message["progress"].get("phase", ""))
+                self._set.progress(rank.index, message["progress"])
+            case "note" if isinstance(message.get("facts"), dict):
+                self._set.note(rank.index, message["facts"])
+            case "gate":
+                self._gate(rank, str(message["name"]), message.get("value"), float(message["seconds"]))
+            case "bye":
+                rank.leaving = True
+                self._leaving[rank] = time.monotonic()
+        self._look(rank)
+
+    def _gate(self, rank: Rank, name: str, value: Any, seconds: float) -> None:
+        rank.waiting.add(name)
+        if self._kill_at and self._committing and rank is self._ranks[0]:
+            # The others are gone or going; what is committed needs them no more.
+            values = [value if index == rank.index else None for index in range(self._settings.size)]
+            self.answered({"kind": "open", "name": name, "from": 0, "values": values, "size": len(values)})
+            return
+        self._set.gate(rank.index, name, value, seconds)
+
+    def _look(self, rank: Rank) -> None:
+        """See whether a process has told how it fails: it may take a while until it has ended."""
+        if (report := rank.new_report()) is not None and "failure" in report:
+            self._failed(rank, report)
+
+    # What happens to them.
+
+    def _reap(self) -> None:
+        """Take the exit codes of processes, and of every orphan that ends up with PID 1."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for rank in self._ranks:
+                if rank.pid == pid:
+                    self._ended(rank, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, rank: Rank, status: int) -> None:
+        rank.ended(status)
+        rank.signal(signal.SIGKILL)  # whatever it has started and left behind
+        report = rank.report()
+        if report is None:
+            failure, message = closing.obituary(status, oom_killed=oom.kills() > self._kills, tail=rank.tail())
+            self._fault(failure, message, rank)
+        elif "failure" in report:
+            self._failed(rank, report)
+        if report is not None and status < 0:
+            self.log(f"process {rank.index} died of {closing.name(status)} after it had told how it ends")
+        if not self._well and not self._kill_at and all(self._succeeded(rank) for rank in self._ranks):
+            self._well = True
+            self._set.done()
+
+    def _succeeded(self, rank: Rank) -> bool:
+        return not rank.alive and (report := rank.report()) is not None and "failure" not in report
+
+    def _failed(self, rank: Rank, report: Mapping[str, Any]) -> None:
+        if self._kill_at:
+            return  # what a process says that was told to end is no cause
+        self._set.fault(Fault.reported(report, **self._where(rank)))
+
+    def _fault(self, failure: Failure, message: str, rank: Rank | None = None) -> None:
+        if self._kill_at or self._cause is not None:
+            return
+        self._set.fault(Fault(failure, message, **self._where(rank)))
+
+    def _where(self, rank: Rank | None) -> dict[str, Any]:
+        if rank is None:
+            return {"pod": self._settings.pod, "place": f"pod {self._settings.pod}"}
+        place = self._roster.place(rank.index)
+        return {"pod": self._settings.pod, "place": place, "process": rank.index, "code": rank.status}
+
+    def _admit(self, hello: Hello, link: Link, address: str) -> str | None:
+        match hello.purpose:
+            case "member":
+                return self._set.admit(hello, link, address)
+            case "peer":
+                return self._mesh.admit(hello, link, address)
+            case other:
+                return f'nobody comes here as "{other[:20]}"'
+
+    # What time does.
+
+    def _tick(self, now: float) -> None:
+        late = now - self._last - TICK
+        self._last = now
+        if late > LATE_SECONDS:
+            for rank in self._ranks:
+                rank.forgive(late)
+            self._set.forgive(late)
+            self._mesh.forgive(late)
+        for rank in [rank for rank in self._ranks if rank.alive]:
+            self._look(rank)
+            if not self._kill_at and (ailment := rank.ails(now)):
+                self._fault(Failure.RANK_STALLED, f"a process of the query hangs: {ailment}", rank)
+            if now > self._kill_at.get(rank, self._leaving.get(rank, now) + LEAVE_SECONDS):
+                rank.signal(signal.SIGKILL)
+        self._set.tick(now)
+        self._mesh.tick(now)
+        if isinstance(self._set, Member) and self._set.parted and not self._kill_at:
+            # Index 0 has committed, and left when it had waited long enough for this pod.
+            self._terminate(END_SECONDS)
+        if self._door is not None:
+            self._door.tick(now)
+        if self._server is not None:
+            self._server.tick(now)
+
+    @property
+    def _committing(self) -> bool:
+        """Whether process 0 is here, and in the middle of a commit: half of one helps nobody."""
+        first = self._ranks[0] if self._ranks else None
+        return first is not None and first.index == 0 and first.alive and first.phase in _COMMITTING
+
+    def _terminate(self, seconds: float) -> None:
+        """Tell the processes to end, and see to it that they have soon."""
+        now = time.monotonic()
+        for rank in self._ranks:
+            if rank not in self._kill_at:
+                first = rank is self._ranks[0] and self._committing and not rank.ails(now)
+                self._kill_at[rank] = now + (COMMIT_SECONDS if first else seconds)
+                rank.signal(signal.SIGTERM)
+                if first:
+                    for name in list(rank.waiting):
+                        self._gate(rank, name, None, 0.0)
+
+    def _over(self) -> bool:
+        now = time.monotonic()
+        if any(rank.alive and now < self._kill_at.get(rank, now + 1) + _KILL_SECONDS for rank in self._ranks):
+            return False
+        if not (self._well or self._kill_at or self._cause is not None):
+            return False
+        return self._set.settled(now)
+
+    def _line(self) -> str:
+        first = self._ranks[0].report() if self._ranks else None
+        if first is not None and "failure" not in first and self._settings.index == 0:
+            return json.dumps(first, ensure_ascii=False)  # committed: nothing that came later undoes it
+        if self._well and first is not None:
+            return json.dumps(first, ensure_ascii=False)
+        if (cause := self._cause or self._stopped) is not None:
+            return closing.failed(cause)
+        return closing.well("the attempt was committed while this pod's processes were still ending")
+
+    def _sweep(self) -> None:
+        """End everything that processes have started and that has outlived them."""
+        until = time.monotonic() + _KILL_SECONDS
+        while (children := _children()) and time.monotonic() < until:
+            for pid in children:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            self._reap()
+            time.sleep(0.01)
+
+
+def _children() -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path("/proc/self/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found

@@ -1,0 +1,128 @@
+"""Proof: two supervisors of one attempt show each other that both hold its token, which itself is never sent.
+
+The caller says who it is, with a nonce; the answerer returns its own nonce and an HMAC over all of it; the caller
+checks that and returns another HMAC. Each covers who calls whom, for what, both incarnations and both nonces, and
+begins with its own role: none can be used again, elsewhere, or be sent back to whom it came from. What follows is not
+encrypted: the network between the pods of a cluster is trusted as far as Kubernetes itself trusts it.
+"""
+
+from __future__ import annotations
+
+import os
+from _operator import _compare_digest as equal  # what hmac.compare_digest is
+from typing import Any, NamedTuple
+
+from gpuquery.runner.ranks.wire import VERSION, Message, WireError, dumps
+
+try:  # Python's own code: `hashlib` and `hmac` load OpenSSL, a fifth of all the memory of a supervisor
+    from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]  # before Python 3.12
+    except ImportError:
+        from hashlib import sha256
+
+HANDSHAKE_SECONDS = 5.0
+"""How long a handshake may take, from the first byte to the last."""
+HANDSHAKE_FRAME = 1024
+"""Bytes of the longest frame before it is known who sends it."""
+MIN_TOKEN = 16
+"""Bytes of the shortest token that is worth something."""
+
+
+_BLOCK = 64
+
+
+def hmac(key: bytes, text: bytes) -> bytes:
+    """Return the HMAC-SHA256 (RFC 2104)."""
+    hashed: Any = sha256
+    padded = (key if len(key) <= _BLOCK else hashed(key).digest()).ljust(_BLOCK, b"\0")
+    inner = hashed(bytes(byte ^ 0x36 for byte in padded) + text).digest()
+    return bytes(hashed(bytes(byte ^ 0x5C for byte in padded) + inner).digest())
+
+
+def nonce() -> str:
+    """Return what nobody has said before."""
+    return os.urandom(16).hex()
+
+
+class Hello(NamedTuple):
+    """Who calls whom."""
+
+    purpose: str
+    """`member`: to the hub, for the whole attempt; `peer`: between two other pods, for nothing but being heard."""
+    caller: int
+    """Pod index of who calls."""
+    answerer: int
+    """Pod index of who is called."""
+    incarnation: str
+    """Of the caller's supervisor: another one of the same index is another one."""
+    nonce: str
+    """Of the caller."""
+    pod: str = ""
+    """Name of the caller's pod."""
+    port: int = 0
+    """Where the caller answers its peers."""
+    version: int = VERSION
+
+    def message(self) -> Message:
+        """Return it as a frame."""
+        return {"kind": "hello", **self._asdict()}
+
+    @classmethod
+    def read(cls, message: Message) -> Hello:
+        """Read a frame; raises WireError."""
+        fields = {key: value for key, value in message.items() if key != "kind"}
+        numbers = [fields.get(key) for key in ("caller", "answerer", "port", "version")]
+        texts = [fields.get(key) for key in ("purpose", "incarnation", "nonce", "pod")]
+        if (
+            message["kind"] != "hello"
+            or set(fields) != set(cls._fields)
+            or not all(type(number) is int and 0 <= number < 2**31 for number in numbers)
+            or not all(type(text) is str and len(text) <= 256 for text in texts)
+        ):
+            raise WireError("no greeting")
+        return cls(**fields)
+
+
+class Challenge(NamedTuple):
+    """What the answerer returns."""
+
+    incarnation: str
+    nonce: str
+    proof: str
+
+    def message(self) -> Message:
+        """Return it as a frame."""
+        return {"kind": "challenge", **self._asdict()}
+
+    @classmethod
+    def read(cls, message: Message) -> Challenge:
+        """Read a frame; raises WireError."""
+        fields = [message.get(name) for name in cls._fields]
+        if message["kind"] != "challenge" or not all(type(field) is str and len(field) <= 256 for field in fields):
+            raise WireError("no challenge")
+        return cls(*(str(field) for field in fields))
+
+
+def proof(token: bytes, role: str, hello: Hello, incarnation: str, nonce: str) -> str:
+    """Return what only a holder of the token can say; `role` is `answer` or `call`, the rest the answerer's."""
+    return hmac(token, dumps([role, *hello, incarnation, nonce])).hex()
+
+
+def challenge(token: bytes, hello: Hello, incarnation: str) -> Challenge:
+    """Answer a greeting."""
+    own = nonce()
+    return Challenge(incarnation, own, proof(token, "answer", hello, incarnation, own))
+
+
+def is_answer(token: bytes, hello: Hello, made: Challenge) -> bool:
+    """Whether the answerer holds the token."""
+    wanted = proof(token, "answer", hello, made.incarnation, made.nonce)
+    return equal(wanted.encode(), made.proof.encode("utf-8", "surrogatepass"))
+
+
+def is_call(token: bytes, hello: Hello, made: Challenge, given: object) -> bool:
+    """Whether the caller holds the token."""
+    wanted = proof(token, "call", hello, made.incarnation, made.nonce)
+    return isinstance(given, str) and equal(wanted.encode(), given.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,119 @@
+"""The relay: what processes print goes to the pod's log at once, and its last lines are kept for the report.
+
+Neither a process nor the supervisor ever waits for who reads the log: what he does not take in time is dropped, and
+counted.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+from collections import deque
+from datetime import UTC, datetime
+
+from gpuquery.runner.ranks.loop import Loop
+
+KEPT_LINES = 50
+MAX_WAITING = 1024 * 1024
+"""Bytes that wait for the reader of the log."""
+MAX_LINE = 16 * 1024
+_PIECE = 4096
+"""Bytes that a pipe takes without blocking when poll() calls it writable (PIPE_BUF)."""
+_READ = 64 * 1024
+
+
+class Outlet:
+    """The pod's log."""
+
+    def __init__(self, loop: Loop, fd: int = 2) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._waiting = bytearray()
+        self._dropped = 0
+        self._watched = False
+
+    def log(self, line: str) -> None:
+        """Write a line of the supervisor's own."""
+        self.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} supervisor: {line}\n".encode(errors="replace"))
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines."""
+        if len(self._waiting) + len(lines) > MAX_WAITING:
+            self._dropped += lines.count(b"\n")
+            return
+        if self._dropped:
+            self._waiting += b"(%d lines were dropped: the log was not read in time)\n" % self._dropped
+            self._dropped = 0
+        self._waiting += lines
+        self.flush()
+
+    def flush(self) -> None:
+        """Write as much as the reader takes."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        try:
+            while self._waiting and poll.poll(0):
+                del self._waiting[: os.write(self._fd, self._waiting[:_PIECE])]
+        except OSError:  # nobody is there to read it
+            self._waiting.clear()
+        if bool(self._waiting) != self._watched:
+            self._watched = not self._watched
+            if self._watched:
+                self._loop.watch(self._fd, selectors.EVENT_WRITE, lambda _: self.flush())
+            else:
+                self._loop.forget(self._fd)
+
+
+class Relay:
+    """The output of one process."""
+
+    def __init__(self, loop: Loop, fd: int, outlet: Outlet) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._outlet = outlet
+        self._line = b""
+        self._tail: deque[bytes] = deque(maxlen=KEPT_LINES)
+        os.set_blocking(fd, False)
+        loop.watch(fd, selectors.EVENT_READ, self._ready)
+
+    def tail(self) -> list[str]:
+        """Return the last lines."""
+        return [line.decode(errors="replace") for line in [*self._tail, *([self._line] if self._line else [])]]
+
+    def close(self) -> None:
+        """Take what is left, and no more: who has inherited the pipe may keep it open."""
+        if self._fd < 0:
+            return
+        for _ in range(16):
+            if not self._read():
+                break
+        if self._line:
+            self._outlet.write(self._line + b"\n")
+        if self._fd >= 0:
+            self._end()
+
+    def _ready(self, _events: int) -> None:
+        self._read()
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._fd, _READ) if self._fd >= 0 else b""
+        except BlockingIOError:
+            return False
+        if not data:
+            if self._fd >= 0:
+                self._end()
+            return False
+        *lines, self._line = (self._line + data).split(b"\n")
+        if len(self._line) > MAX_LINE:
+            lines, self._line = [*lines, self._line], b""
+        if lines:
+            self._tail.extend(line[:MAX_LINE] for line in lines)
+            self._outlet.write(b"\n".join(lines) + b"\n")
+        return True
+
+    def _end(self) -> None:
+        self._loop.forget(self._fd)
+        os.close(self._fd)
+        self._fd = -1

@@ -1,0 +1,35 @@
+"""How the supervisor of a pod of a set runs: signals, then the loop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from gpuquery.runner.ranks.loop import Loop
+from gpuquery.runner.ranks.pod import Pod
+from gpuquery.runner.ranks.settings import Settings
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def run(settings: Settings, *, board_port: int, termination_log: Path) -> int:
+    """Run the pod to its end; returns the exit code: 0 if the attempt was committed, else 1."""
+    if os.getpid() != 1:
+        _adopt()
+    loop = Loop()
+    pod = Pod(settings, loop)
+    # Whichever thread the kernel hands a signal to, the loop wakes up: the handlers run in its thread.
+    signal.set_wakeup_fd(loop.wakeup_fd, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.call(pod.stop))
+    pod.start(board_port)
+    return pod.run(termination_log)
+
+
+def _adopt() -> None:
+    """Have orphans end up here, as they do with PID 1."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)

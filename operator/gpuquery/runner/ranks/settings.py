@@ -1,0 +1,127 @@
+"""Settings: what a supervisor has to know of its set, from the plan, the environment and the token's file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gpuquery.api.labels import RENDEZVOUS_PORT, TOKEN_DIRECTORY, TOKEN_KEY
+from gpuquery.runner.ranks.proof import MIN_TOKEN
+
+PROGRAM = "gpuquery.runner.query"
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+POD_VARIABLE = "GPUQUERY_POD_NAME"
+HUB_VARIABLE = "GPUQUERY_HUB"
+BEAT_SECONDS = 1.0
+"""Between two signs of life."""
+BEAT_OFFSET, TICK_OFFSET = 0.0, 0.1
+"""When processes give theirs, and when supervisors look at the clock and give theirs: in seconds after the full second,
+by the clocks that nodes set after each other anyway. So whoever listens wakes up once for all, and not once for each;
+nothing else depends on it."""
+SILENCE_SECONDS = 6.0
+"""After which who gives none is taken for dead, where the plan says nothing else."""
+
+
+def until_next(offset: float, now: float) -> float:
+    """Return the seconds from now (of the wall clock) to the next full second and `offset`; not below a half."""
+    left = (offset - now) % 1.0
+    return left if left >= 0.5 else left + 1.0
+
+
+class SettingsError(Exception):
+    """The pod was not given what it needs."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One pod of a set."""
+
+    plan: Path
+    index: int
+    """Of the pod."""
+    pods: int
+    gpus: int
+    """In each pod; 0: none, and one process nevertheless."""
+    pod: str
+    """Name of the pod."""
+    hub: tuple[str, int]
+    """Where index 0 answers."""
+    token: bytes = field(repr=False)
+    port: int = RENDEZVOUS_PORT
+    """Where this pod answers."""
+    silence: float = SILENCE_SECONDS
+    stall: float = 0.0
+    """Seconds without progress after which a process is taken for hung; 0: never."""
+    program: str = PROGRAM
+    """Module that each process runs."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of each process, but for what tells one from the other."""
+
+    @property
+    def per_pod(self) -> int:
+        """Processes in each pod."""
+        return max(1, self.gpus)
+
+    @property
+    def size(self) -> int:
+        """Processes of the set."""
+        return self.pods * self.per_pod
+
+    @property
+    def own(self) -> range:
+        """Indexes of the processes of this pod."""
+        return range(self.index * self.per_pod, (self.index + 1) * self.per_pod)
+
+    def place(self, process: int, names: Mapping[int, str]) -> str:
+        """Name a process for people: its pod and its GPU."""
+        pod, number = divmod(process, self.per_pod)
+        where = f"pod {names[pod]}" if pod in names else f"the pod of index {pod}, which has not come"
+        return f"{where}, GPU {number}" if self.gpus else where
+
+
+def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *, program: str, port: int) -> Settings:
+    """Read them; raises SettingsError that names what is missing."""
+    pods, gpus = int(plan.get("replicas", 1)), int(plan.get("gpus", 0))
+    index = environment.get(INDEX_VARIABLE, "0" if pods == 1 else "")
+    if not index.isdigit() or int(index) >= pods:
+        raise SettingsError(f'{INDEX_VARIABLE} is "{index}": the Job gives each of its {pods} pods a number from 0')
+    hub = environment.get(HUB_VARIABLE, "")
+    if not hub and int(index) > 0:
+        raise SettingsError(f"{HUB_VARIABLE} is not set: it holds the address of index 0")
+    return Settings(
+        plan=path,
+        index=int(index),
+        pods=pods,
+        gpus=gpus,
+        pod=environment.get(POD_VARIABLE) or os.uname().nodename,
+        hub=_address(hub, port),
+        token=_token(Path(environment.get("GPUQUERY_TOKEN_FILE") or Path(TOKEN_DIRECTORY, TOKEN_KEY)), pods),
+        port=port,
+        silence=float(plan.get("heartbeatSeconds") or SILENCE_SECONDS),
+        stall=float(plan.get("stallSeconds") or 0),
+        program=program,
+        environment=environment,
+    )
+
+
+def _address(text: str, port: int) -> tuple[str, int]:
+    host, _, number = text.rpartition(":")
+    # An IPv6 address has more than one colon, and needs brackets before a port.
+    if number.isdigit() and host and (":" not in host or host.startswith("[")):
+        return host.strip("[]"), int(number)
+    return text.strip("[]"), port
+
+
+def _token(file: Path, pods: int) -> bytes:
+    try:
+        token = file.read_bytes().strip()
+    except OSError as exc:
+        if pods == 1:
+            return os.urandom(MIN_TOKEN)  # nobody else is to come
+        raise SettingsError(f"cannot read {file}: {exc.strerror}: the attempt's Secret is mounted there") from None
+    if len(token) < MIN_TOKEN:
+        raise SettingsError(f"{file} holds {len(token)} bytes: the attempt's token has at least {MIN_TOKEN}")
+    return token
