@@ -36,8 +36,8 @@ class Ranks:
         self.processes = []
         for index in range(size):
             command = [
-                python, Path(__file__).with_name("engine_rank.py"), str(index), str(size), str(self.gates.port), document,
-                folder / "ranks", *words,
+                python, Path(__file__).with_name("engine_rank.py"), str(index), str(size), str(self.gates.port),
+                document, folder / "ranks", *words,
             ]  # fmt: skip
             with (folder / f"{index}.log").open("w") as log:
                 self.processes.append(
