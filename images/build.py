@@ -34,9 +34,11 @@ LABEL = "gpuquery.inputs"
 
 
 def defaults(env: Mapping[str, str] = os.environ) -> list[str]:
-    """What is built when nothing is named: the CPU's images, and the runtimes of the releases that RELEASES lists."""
-    releases = env.get("RELEASES", "").split()
-    return [*NAMES, *(f"runtime-{release}-cu{env.get('CUDA') or 12}" for release in releases)]
+    """What is built when nothing is named: the CPU's images, the runtimes of the releases that RELEASES lists, and the
+    test engine on those of TEST_ENGINES."""
+    cuda = env.get("CUDA") or 12
+    releases = [f"runtime-{release}-cu{cuda}" for release in env.get("RELEASES", "").split()]
+    return [*NAMES, *releases, *(f"test-engine-{release}-cu{cuda}" for release in env.get("TEST_ENGINES", "").split())]
 
 
 def release_of(name: str) -> tuple[str, str] | None:

@@ -1,5 +1,7 @@
 # The releases whose runtime images the end-to-end tests run: the last of each of the two worlds of cudf-polars.
 test e2e: export RELEASES ?= 26.04 26.10
+# The release whose runtime also gets the engine for tests, which computes on the CPU.
+test e2e: export TEST_ENGINES ?= 26.10
 
 .PHONY: test
 test: venv cluster-for-use ## Every test, on the one-node cluster (or CONTEXT=... REGISTRY=...)

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.jobs import Bench
+from tests.support.faultproxy import FaultProxy
 from tools import demo
 from tools import lake as lakes
 from tools.kubectl import Cluster, chosen_cluster, wait_until
+from tools.lake import PORT
 
 NAMESPACE = "gpuquery-e2e"
 SCALE = 0.05
@@ -80,3 +82,17 @@ def left(bench: Bench) -> list[str]:
         "jobs,services,configmaps,secrets,pods", "-n", bench.namespace, "-l", f"gpuquery.io/job in ({names})"
     )
     return [f"{o['kind']}/{o['metadata']['name']}" for o in found["items"]]
+
+
+@pytest.fixture
+def proxy(bench: Bench) -> Iterator[FaultProxy]:
+    """A proxy in front of the store that pods reach under the node's address."""
+    if not bench.cluster.is_one_node:
+        pytest.skip("pods of another cluster do not reach a proxy on this machine")
+    addresses = bench.cluster.get("nodes")["items"][0]["status"]["addresses"]
+    node = next(a["address"] for a in addresses if a["type"] == "InternalIP")
+    service = bench.cluster.get("service", "lake", "-n", bench.lake.namespace)
+    faulty = FaultProxy(f"{service['spec']['clusterIP']}:{PORT}")
+    faulty.start(node)
+    yield faulty
+    faulty.stop()

@@ -19,7 +19,6 @@ from tests.e2e.jobs import Bench, condition, fresh, tpch, true
 from tests.support.faultproxy import Action, FaultProxy, Rule
 from tools import demo
 from tools.kubectl import ROOT, Cluster, wait_until
-from tools.lake import PORT
 
 SELECT = "SELECT n_name, n_regionkey FROM nation"
 LINES = "SELECT * FROM lineitem"
@@ -83,20 +82,6 @@ def host_operator(bench: Bench, tmp_path: Path) -> Iterator[HostOperator]:
     operator.kill()
     cluster.run("scale", "deployment", "-n", demo.SYSTEM, "--all", "--replicas=1")
     cluster.run("rollout", "status", "deployment", "-n", demo.SYSTEM, "--timeout=120s", timeout=150)
-
-
-@pytest.fixture
-def proxy(bench: Bench) -> Iterator[FaultProxy]:
-    """A proxy in front of the store that pods reach under the node's address."""
-    if not bench.cluster.is_one_node:
-        pytest.skip("pods of another cluster do not reach a proxy on this machine")
-    addresses = bench.cluster.get("nodes")["items"][0]["status"]["addresses"]
-    node = next(a["address"] for a in addresses if a["type"] == "InternalIP")
-    service = bench.cluster.get("service", "lake", "-n", bench.lake.namespace)
-    faulty = FaultProxy(f"{service['spec']['clusterIP']}:{PORT}")
-    faulty.start(node)
-    yield faulty
-    faulty.stop()
 
 
 class Watched:

@@ -1,0 +1,147 @@
+"""Worker sets of the end-to-end tests: how they are built, looked into, and broken."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gpuquery.api.labels import PROGRESS_PORT
+from tests.e2e.jobs import Bench, fresh, tpch
+from tools.kubectl import wait_until
+
+RELEASE = "26.10"
+CUDA = int(os.environ.get("CUDA", "12"))
+SQL = "SELECT l_orderkey, l_linenumber, l_quantity FROM lineitem WHERE l_quantity > 25"
+SLOW = {"TEST_ENGINE_PARTS": "8", "TEST_ENGINE_PAUSE": "3"}
+"""Keeps a set running for half a minute after its first file."""
+_SIGNAL_RANKS = """
+import os, pathlib, signal, sys
+for entry in pathlib.Path("/proc").iterdir():
+    if entry.name.isdigit() and b"gpuquery.runner.query" in (entry / "cmdline").read_bytes():
+        os.kill(int(entry.name), signal.Signals[sys.argv[1]])
+"""
+_TABLE = "gpuquery-cut"
+
+
+@dataclass(frozen=True)
+class Set:
+    """One job with ranks."""
+
+    bench: Bench
+    name: str
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Return the pods of its latest attempt, by index."""
+        found = self.bench.pods(self.name)
+        latest = max((int(p["metadata"]["labels"]["gpuquery.io/attempt"]) for p in found), default=0)
+        mine = [p for p in found if p["metadata"]["labels"]["gpuquery.io/attempt"] == str(latest)]
+        return sorted(mine, key=lambda p: int(p["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]))
+
+    def pod(self, index: int) -> str:
+        """Return the name of a pod."""
+        return str(self.pods()[index]["metadata"]["name"])
+
+    def address(self, index: int) -> str:
+        """Return the address of a pod."""
+        return str(self.pods()[index]["status"]["podIP"])
+
+    def progress(self) -> dict[str, Any] | None:
+        """Return what index 0 says of itself; None if it does not answer."""
+        try:
+            url = f"http://{self.address(0)}:{PROGRESS_PORT}/v1/progress"
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except (OSError, ValueError, LookupError):
+            return None
+
+    def reaches(self, phase: str, *, files: int = 0) -> None:
+        """Wait until index 0 is in a phase, with so many files written."""
+
+        def there() -> bool:
+            found = self.progress() or {}
+            return found.get("phase") == phase and found.get("files", 0) >= files
+
+        wait_until(there, timeout=120, what=f"{self.name} to be {phase} with {files} files", every=0.3)
+
+    def signal_ranks(self, index: int, name: str) -> None:
+        """Send a signal to the processes of the query in a pod; its supervisor gets none."""
+        self.bench.cluster.run(
+            "exec", "-n", self.bench.namespace, self.pod(index), "-c", "runner", "--",
+            "python", "-c", _SIGNAL_RANKS, name,
+        )  # fmt: skip
+
+    def kill_pod(self, index: int) -> None:
+        """Take a pod away at once, as a node that dies does."""
+        self.bench.cluster.run(
+            "delete", "pod", "-n", self.bench.namespace, self.pod(index), "--force", "--grace-period=0", "--wait=false"
+        )
+
+    @contextlib.contextmanager
+    def cut(self, one: int, other: int) -> Iterator[None]:
+        """Let nothing through between two pods of this machine, in either direction."""
+        a, b = self.address(one), self.address(other)
+        _nft("add", "table", "bridge", _TABLE)
+        try:
+            _nft("add", "chain", "bridge", _TABLE, "cut", "{ type filter hook forward priority 0; }")
+            for source, target in ((a, b), (b, a)):
+                _nft("add", "rule", "bridge", _TABLE, "cut", "ip", "saddr", source, "ip", "daddr", target, "drop")
+            yield
+        finally:
+            _nft("delete", "table", "bridge", _TABLE)
+
+    def objects(self) -> list[str]:
+        """Return what exists of it beside pods: `secret/name`, `networkpolicy.networking.k8s.io/name`, ..."""
+        kinds = "jobs.batch,services,configmaps,secrets,networkpolicies"
+        found = self.bench.cluster.run(
+            "get", kinds, "-n", self.bench.namespace, "-l", f"gpuquery.io/job={self.name}", "-o", "name"
+        )
+        return found.split()
+
+
+def started(
+    bench: Bench,
+    *,
+    pods: int = 3,
+    image: str = "test-engine",
+    env: dict[str, str] | None = None,
+    gpus: int = 1,
+    **spec: Any,
+) -> Set:
+    """Apply a job of so many pods; `image` is `test-engine` or `runtime`."""
+    name = fresh("set")
+    job = bench.job(
+        name,
+        **{
+            "sql": SQL,
+            "inputs": tpch("lineitem"),
+            "engine": "rapidsmpf",
+            "cluster": "distributed",
+            "preflight": "never",
+            "backoffLimit": 0,
+            "workers": {
+                "replicas": pods,
+                "gpus": gpus,
+                "resources": {
+                    "requests": {"cpu": "50m", "memory": "256Mi"},
+                    "limits": {"cpu": "2", "memory": "2Gi"},
+                },
+            },
+            "runtime": {"release": RELEASE, "image": bench.cluster.image(f"{image}-{RELEASE}-cu{CUDA}")},
+            "template": {"spec": {"env": [{"name": k, "value": v} for k, v in (env or {}).items()]}},
+            **spec,
+        },
+    )
+    bench.apply(job)
+    return Set(bench, name)
+
+
+def _nft(*arguments: str) -> None:
+    subprocess.run(["nft", *arguments], check=True, capture_output=True, timeout=30)

@@ -1,0 +1,248 @@
+"""A set of ranks in real pods of the real 26.10 runtime: it forms, commits, and ends with the first cause of a failure.
+
+No GPU is needed: the communicator is UCXX over TCP. With the real engine a set ends at its first CUDA call; with the
+test engine, which computes on the CPU, it goes all the way to the commit.
+"""
+
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from gpuquery.api.labels import PROGRESS_PORT, RENDEZVOUS_PORT
+from tests.e2e import sets
+from tests.e2e.jobs import Bench, condition, true
+from tests.support.faultproxy import Action, FaultProxy, Rule
+from tools.kubectl import wait_until
+
+END_SECONDS = 60
+"""Far above what the end of a set takes, far below what one that hangs would take."""
+
+
+def rows_wanted(tables: Path) -> pl.DataFrame:
+    """What the query of the sets gives."""
+    lines = pl.scan_parquet(tables / "lineitem" / "*.parquet")
+    kept = lines.filter(pl.col("l_quantity") > 25).select("l_orderkey", "l_linenumber", "l_quantity")
+    return kept.sort("l_orderkey", "l_linenumber").collect()
+
+
+def rows_of(bench: Bench, name: str) -> pl.DataFrame:
+    """What a job has committed."""
+    keys = [key for key in bench.keys(f"out/{name}/data/") if key.endswith(".parquet")]
+    bodies = [bench.lake.client().get_object(Bucket="lake", Key=key)["Body"].read() for key in keys]
+    return pl.concat([pl.read_parquet(body) for body in bodies]).sort("l_orderkey", "l_linenumber")
+
+
+def cause(ranks: sets.Set, since: datetime) -> dict[str, str]:
+    """Wait for the end of a set that something was done to; returns its Failed condition."""
+    job = ranks.bench.ended(ranks.name, timeout=END_SECONDS + 30)
+    assert datetime.now(UTC) - since < timedelta(seconds=END_SECONDS), "the set ended in bounded time"
+    failed = condition(job, "Failed")
+    assert failed and failed["status"] == "True", job["status"]
+    assert ranks.bench.commits(f"out/{ranks.name}") == []
+    return failed
+
+
+def now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize("pods", [2, 3, 8])
+def test_a_set_of_the_real_engine_forms_and_says_that_there_is_no_gpu(bench: Bench, pods: int) -> None:
+    ranks = sets.started(bench, pods=pods, image="runtime")
+    job = bench.ended(ranks.name)
+    failed = condition(job, "Failed")
+    assert failed and failed["reason"] == "NoGpu", job["status"]
+    assert ranks.name in failed["message"], "the pod is named"
+    (attempt,) = job["status"]["attempts"]
+    assert attempt.get("ready"), "the communicator was formed and its barrier passed"
+
+
+def test_the_gpus_of_one_pod_are_ranks_too(bench: Bench, tables: Path) -> None:
+    ranks = sets.started(bench, pods=1, gpus=3)
+    job = bench.ended(ranks.name)
+    assert true(job, "Complete"), condition(job, "Failed")
+    assert rows_of(bench, ranks.name).equals(rows_wanted(tables))
+
+
+def test_a_set_commits_once_what_its_ranks_have_written(bench: Bench, tables: Path) -> None:
+    ranks = sets.started(bench, pods=3, env={"TEST_ENGINE_PAUSE": "1.5"})
+    ready = wait_until(lambda: true(bench.get(ranks.name), "ClusterReady"), timeout=120, what="the set to be ready")
+    assert ready
+    ranks.reaches("running")
+    found = ranks.progress()
+    assert found is not None and (found["ranks"], found["joined"]) == (3, 3)
+    job = bench.ended(ranks.name)
+    assert true(job, "Complete"), condition(job, "Failed")
+    wanted = rows_wanted(tables)
+    assert rows_of(bench, ranks.name).equals(wanted), "no row lost, none doubled"
+    output = job["status"]["output"]
+    assert (output["rows"], output["files"]) == (wanted.height, 9), "three files of each rank"
+    assert len(bench.commits(f"out/{ranks.name}")) == 1
+    assert bench.uploads(f"out/{ranks.name}") == []
+
+
+def test_partitions_are_written_by_all_ranks(bench: Bench) -> None:
+    sql = "SELECT l_returnflag, l_orderkey, l_linenumber, l_quantity FROM lineitem"
+    ranks = sets.started(bench, pods=2, sql=sql, output={"partitionBy": ["l_returnflag"]})
+    job = bench.ended(ranks.name)
+    assert true(job, "Complete"), condition(job, "Failed")
+    assert job["status"]["output"]["partitions"] == 3
+    of_ranks = {key.rpartition("/")[2].split("-")[3] for key in bench.keys(f"out/{ranks.name}/data/")}
+    assert len(of_ranks) == 2, "files of both ranks"
+
+
+KILLS = [
+    pytest.param(1, "SIGKILL", "WorkerLost", id="a rank killed"),
+    pytest.param(0, "SIGKILL", "WorkerLost", id="the rank of index 0 killed"),
+    pytest.param(2, "SIGSTOP", "RankStalled", id="a rank frozen"),
+]
+
+
+@pytest.mark.parametrize(("index", "signal", "reason"), KILLS)
+def test_a_rank_that_dies_or_freezes_while_the_query_runs_ends_the_set_with_that_cause(
+    bench: Bench, index: int, signal: str, reason: str
+) -> None:
+    ranks = sets.started(bench, env=sets.SLOW)
+    ranks.reaches("running", files=1)
+    pod, since = ranks.pod(index), now()
+    ranks.signal_ranks(index, signal)
+    failed = cause(ranks, since)
+    assert failed["reason"] == reason, failed
+    assert pod in failed["message"], "the first cause names its pod"
+
+
+def test_a_rank_that_dies_while_the_set_forms_ends_it(bench: Bench) -> None:
+    ranks = sets.started(bench, env={"TEST_ENGINE_FAULT": "1:join:hang"})
+    wait_until(lambda: (ranks.progress() or {}).get("phase") == "planning", timeout=90, what="index 0 to answer")
+    pod, since = ranks.pod(1), now()
+    ranks.signal_ranks(1, "SIGKILL")
+    failed = cause(ranks, since)
+    assert failed["reason"] == "WorkerLost", failed
+    assert pod in failed["message"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("1:run:abort", "WorkerLost"),
+        ("2:write:exit", "InternalError"),
+        ("1:write:spin-in-native", "RankStalled"),
+        ("0:end:disk-full", "ScratchFull"),
+        ("2:write:oom", "HostOutOfMemory"),
+    ],
+)
+def test_the_class_of_a_ranks_end_is_that_of_the_job(bench: Bench, fault: str, reason: str) -> None:
+    ranks = sets.started(bench, env={"TEST_ENGINE_FAULT": fault})
+    failed = cause(ranks, now() + timedelta(seconds=60))
+    assert failed["reason"] == reason, failed
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_pod_that_is_gone_ends_the_set(bench: Bench, index: int) -> None:
+    ranks = sets.started(bench, env=sets.SLOW)
+    ranks.reaches("running", files=1)
+    since = now()
+    ranks.kill_pod(index)
+    assert cause(ranks, since)["reason"] in ("WorkerLost", "Evicted")
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 2)])
+def test_a_cut_between_two_pods_ends_the_set(bench: Bench, one: int, other: int) -> None:
+    if not bench.cluster.is_one_node:
+        pytest.skip("the network of another cluster is not this machine's to cut")
+    ranks = sets.started(bench, env=sets.SLOW)
+    ranks.reaches("running", files=1)
+    since = now()
+    with ranks.cut(one, other):
+        failed = cause(ranks, since)
+    assert failed["reason"] in ("WorkerLost", "RankStalled"), failed
+
+
+def test_the_next_attempt_commits_and_takes_away_what_the_first_has_left(bench: Bench, tables: Path) -> None:
+    ranks = sets.started(bench, env={"TEST_ENGINE_PAUSE": "2"}, backoffLimit=1)
+    ranks.reaches("running", files=1)
+    ranks.signal_ranks(1, "SIGKILL")
+    job = bench.ended(ranks.name)
+    assert true(job, "Complete"), condition(job, "Failed")
+    assert [a.get("reason") for a in job["status"]["attempts"]] == ["WorkerLost", None]
+    assert rows_of(bench, ranks.name).equals(rows_wanted(tables))
+    assert len(bench.commits(f"out/{ranks.name}")) == 1
+    assert bench.uploads(f"out/{ranks.name}") == []
+    assert not [item for item in ranks.objects() if item.endswith("-1")], "nothing of the first attempt is left"
+
+
+def test_a_rank_that_dies_while_index_0_commits_does_not_undo_it(bench: Bench, proxy: FaultProxy, tables: Path) -> None:
+    proxy.rules.append(Rule(Action.DELAY, method="PUT", target="_commits/", seconds=8.0))
+    slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
+    ranks = sets.started(slow)
+    ranks.reaches("committing")
+    ranks.signal_ranks(1, "SIGKILL")
+    job = bench.ended(ranks.name)
+    commits = bench.commits(f"out/{ranks.name}")
+    if true(job, "Complete"):
+        assert len(commits) == 1
+        assert rows_of(bench, ranks.name).equals(rows_wanted(tables))
+    else:
+        assert commits == [], "what is told to have failed has committed nothing"
+
+
+def test_strangers_at_the_rendezvous_disturb_nobody(bench: Bench, tables: Path) -> None:
+    if not bench.cluster.is_one_node:
+        pytest.skip("the pods of another cluster are not reached from here")
+    ranks = sets.started(bench, env={"TEST_ENGINE_PAUSE": "2"})
+    ranks.reaches("planning")
+    target = (ranks.address(0), RENDEZVOUS_PORT)
+    half_open = socket.create_connection(target, timeout=5)
+    for number in range(300):
+        with socket.create_connection(target, timeout=5) as stranger:
+            stranger.sendall([b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, b"\0\0\0\2{}"][number % 3])
+    job = bench.ended(ranks.name)
+    half_open.close()
+    assert true(job, "Complete"), condition(job, "Failed")
+    assert rows_of(bench, ranks.name).equals(rows_wanted(tables))
+
+
+def test_a_second_supervisor_in_a_pod_joins_nobody(bench: Bench, tables: Path) -> None:
+    ranks = sets.started(bench, env={"TEST_ENGINE_PAUSE": "3"})
+    ranks.reaches("running")
+    twin = bench.cluster.run(
+        "exec", "-n", bench.namespace, ranks.pod(1), "-c", "runner", "--",
+        "timeout", "20", "python", "-m", "gpuquery.runner.supervisor", "--port", str(PROGRESS_PORT + 100),
+        "--set-port", str(RENDEZVOUS_PORT), "--termination-log", "/scratch/twin.json",
+        check=False,
+    )  # fmt: skip
+    job = bench.ended(ranks.name)
+    assert true(job, "Complete"), (condition(job, "Failed"), twin)
+    assert rows_of(bench, ranks.name).equals(rows_wanted(tables))
+
+
+def test_a_set_of_which_one_pod_finds_no_node_says_so_and_gives_up_in_time(bench: Bench) -> None:
+    ranks = sets.started(bench, pods=2, gpus=5, startDeadlineSeconds=25)
+
+    def told() -> bool:
+        found = condition(bench.get(ranks.name), "ClusterReady")
+        return found is not None and found["reason"] == "Unschedulable"
+
+    wait_until(told, timeout=60, what="ClusterReady to say Unschedulable")
+    job = bench.ended(ranks.name)
+    failed = condition(job, "Failed")
+    assert failed and failed["reason"] == "StartDeadlineExceeded", failed
+    assert "nvidia.com/gpu" in failed["message"]
+
+
+def test_a_pod_that_comes_late_is_waited_for(bench: Bench, tables: Path) -> None:
+    first = sets.started(bench, pods=1, gpus=6, env={"TEST_ENGINE_PAUSE": "5"})
+    first.reaches("running")
+    second = sets.started(bench, pods=2, gpus=2)
+    late = wait_until(lambda: len(second.pods()) == 2, timeout=60, what="both pods of the second set")
+    assert late
+    job = bench.ended(second.name)
+    assert true(job, "Complete"), condition(job, "Failed")
+    assert rows_of(bench, second.name).equals(rows_wanted(tables))
+    assert true(bench.ended(first.name), "Complete")
