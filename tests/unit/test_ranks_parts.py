@@ -458,3 +458,14 @@ def test_another_version_and_another_pod_are_told_so(opened):
         assert got[1]["kind"] == "refused"
         assert words in json.dumps(got[1])
     assert admitted == []
+
+
+def test_a_process_that_native_code_has_ended_gets_the_class_of_its_last_words() -> None:
+    lines = [
+        "terminate called after throwing an instance of 'ucxx::UnreachableError'",
+        "  what():  Destination is unreachable",
+    ]
+    failure, message = closing.obituary(-6, oom_killed=False, tail=lines)
+    assert failure is Failure.TRANSPORT_ERROR
+    assert "Destination is unreachable" in message
+    assert "spec.network" in message

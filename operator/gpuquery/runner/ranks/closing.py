@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import oom
+from gpuquery.runner import gpu_words, oom
 from gpuquery.runner.ranks.causes import Fault
 from gpuquery.runner.redaction import redact
 
@@ -42,6 +42,8 @@ def obituary(status: int, *, oom_killed: bool, tail: Sequence[str]) -> tuple[Fai
             f"{limit and f' of {limit}'}: raise workers.resources.limits.memory or make the query's intermediate "
             "results smaller"
         )
+    if (said := gpu_words.last_words("\n".join(tail))) is not None:
+        return said[0], redact(said[1])
     last = _last(tail)
     if status < 0:
         return Failure.WORKER_LOST, f"a process of the query died of {name(status)}{last}"
