@@ -90,6 +90,7 @@ class Shares:
         self._own.ranks = ranks
         if ranks.size > 1:
             ranks.gate("address", f"address of {ranks.index}", seconds=30)
+        ranks.note(rank=ranks.size - 1 - ranks.index, statistics={f"counter-{n}": n for n in range(2000)})
 
     def run(self, frame: pl.LazyFrame, sink: Writes) -> None:
         ranks = self._own.ranks

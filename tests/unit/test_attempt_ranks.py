@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -74,6 +75,26 @@ def test_all_ranks_stage_and_index_0_alone_commits(
     assert all(report and isinstance(report.joined, datetime) for report in reports)
     assert result(tmp_path)["v"].sort().to_list() == list(range(10, 300))
     assert leftovers(tmp_path) == []
+
+
+def test_a_report_on_the_ranks_lies_beside_the_commit_record(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUQUERY_POD_NAME", "pod-7")
+    wanted = table()
+    (report, *_) = run(wanted, 3)
+    assert report and report.committed
+    record, described = sorted(p for p in (tmp_path / "out/_commits").iterdir() if not p.name.endswith(".done"))
+    assert described.name == record.name.replace(".json", ".report")
+    told = json.loads(described.read_text())
+    assert told["job"]["uid"] == wanted.job.uid and told["attempt"] == 1
+    assert [one["index"] for one in told["processes"]] == [0, 1, 2]
+    assert [one["rank"] for one in told["processes"]] == [2, 1, 0], "the communicator numbers them in another order"
+    assert sum(one["rows"] for one in told["processes"]) == 290
+    assert {one["pod"] for one in told["processes"]} == {"pod-7"}
+    assert "statistics" not in told["processes"][0], "what does not fit through a gate is left out, the longest first"
+    (again, *_) = run(wanted, 3)
+    assert again and again.committed == report.committed, "the log is read as if the report were not there"
 
 
 @pytest.mark.parametrize("empty", [[0], [1], [0, 1, 2]], ids=["index 0", "another", "all"])
@@ -216,8 +237,6 @@ def test_words_at_the_gate_fit_through_a_supervisor() -> None:
     for frame in frames[1:]:
         joined = joined.join(frame, on="k")
     word = Word(plan=fingerprint(joined)).to_json()
-    import json
-
     assert len(json.dumps(word)) < 32 * 1024
     assert len(json.dumps(Word(failure=JobError(Failure.USER_ERROR, "ä" * 100_000)).to_json())) < 32 * 1024
 

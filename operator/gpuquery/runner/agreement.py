@@ -6,7 +6,9 @@ the plans are compared before any of them runs. Index 0 alone asks the output, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +28,8 @@ this only bounds what nothing else does."""
 DONE_SECONDS = 6 * 3600.0
 """For index 0 to commit and publish: each file takes a request, and there may be hundreds of thousands."""
 MAX_MESSAGE = 2000
+MAX_FACTS = 16_384
+"""Bytes of one process's facts; 32 KiB fit through a gate."""
 MAX_NAMED = 8
 """Processes that a message names."""
 
@@ -68,10 +72,49 @@ def before_run(ranks: Ranks, word: Word) -> OutputStatus | None:
     return None
 
 
-def before_commit(ranks: Ranks, totals: Totals) -> Sequence[Totals]:
+class Noted:
+    """The processes of a query, with what this one has noted of itself kept for the final report."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self.index, self.size = ranks.index, ranks.size
+        pod, gpu = os.environ.get("GPUQUERY_POD_NAME"), os.environ.get("CUDA_VISIBLE_DEVICES")
+        self.facts: dict[str, Any] = {name: value for name, value in (("pod", pod), ("device", gpu)) if value}
+
+    def gate(self, name: str, value: Any = None, *, seconds: float) -> Sequence[Any]:
+        """Wait at a gate."""
+        return self._ranks.gate(name, value, seconds=seconds)
+
+    def note(self, **facts: Any) -> None:
+        """Tell facts; the last word on each counts."""
+        self.facts |= facts
+        self._ranks.note(**facts)
+
+    def bounded(self) -> dict[str, Any]:
+        """Return the facts, as far as they go through a gate: the longest are left out first."""
+        kept = dict(sorted(self.facts.items(), key=lambda item: len(json.dumps(item[1]))))
+        while len(json.dumps(kept)) > MAX_FACTS:
+            kept.popitem()
+        return kept
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process has done for the result."""
+
+    totals: Totals
+    facts: Mapping[str, Any]
+    """What it has noted of itself: communicator's rank, GPU, bytes spilled, counters of the engine."""
+
+    def told(self, index: int) -> dict[str, Any]:
+        """As it stands in the final report."""
+        return {"index": index, **asdict(self.totals), **self.facts}
+
+
+def before_commit(ranks: Noted, totals: Totals) -> Sequence[Share]:
     """Tell what this process has staged; returns what each has, by index."""
-    told = ranks.gate("staged", asdict(totals), seconds=STAGED_SECONDS)
-    return [Totals(int(one["rows"]), int(one["files"]), int(one["bytes"])) for one in told]
+    told = ranks.gate("staged", {**asdict(totals), "facts": ranks.bounded()}, seconds=STAGED_SECONDS)
+    return [Share(Totals(int(one["rows"]), int(one["files"]), int(one["bytes"])), one["facts"]) for one in told]
 
 
 def after_commit(ranks: Ranks, committed: OutputStatus | None) -> OutputStatus:

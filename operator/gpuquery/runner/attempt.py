@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
@@ -86,7 +87,7 @@ class Attempt:
         self._plan = plan
         self._lenient = lenient
         self._tracker = tracker
-        self._ranks: engines.Ranks = ranks or engines.Alone()
+        self._ranks = agreement.Noted(ranks or engines.Alone())
         self._on_joined = on_joined
         self._on_fault = on_fault
         self._gate = threading.RLock()  # a file that the garbage collector closes may tell a fault anywhere
@@ -224,18 +225,32 @@ class Attempt:
 
     def _commit(self, sink: Sink, preflight: PreflightStatus | None) -> Report:
         ranks = self._ranks
-        totals = agreement.before_commit(ranks, sink.seal())
+        shares = agreement.before_commit(ranks, sink.seal())
         self._enter(Phase.COMMITTING, self._plan.output.uri)
         if ranks.index != 0:
             return self._succeeded(agreement.after_commit(ranks, None))
-        committed = sink.commit(totals)
+        committed = sink.commit([share.totals for share in shares])
         report = self._succeeded(committed, preflight)
         if ranks.size > 1:
             # From here on nothing that becomes of the others can undo it.
             self._stands = report
             self._tell(report)
+            sink.describe(committed.version, self._described(shares))
             agreement.after_commit(ranks, committed)
         return report
+
+    def _described(self, shares: Sequence[agreement.Share]) -> dict[str, Any]:
+        """What became of an attempt of several processes, for whoever looks into it later."""
+        plan = self._plan
+        return {
+            "job": {"namespace": plan.job.namespace, "name": plan.job.name, "uid": plan.job.uid},
+            "attempt": plan.attempt,
+            "engine": plan.engine,
+            "release": plan.release,
+            "joined": self._joined.isoformat() if self._joined else None,
+            "queryStarted": self._query_started.isoformat() if self._query_started else None,
+            "processes": [share.told(index) for index, share in enumerate(shares)],
+        }
 
     def _warn(self, warnings: tuple[str, ...]) -> None:
         for warning in warnings:

@@ -16,11 +16,12 @@ be dropped any more because a commit may already stand.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -41,7 +42,7 @@ from gpuquery.runner.sink.record import Column, CommitRecord, PendingSet, Staged
 from gpuquery.runner.sink.s3 import S3Store
 from gpuquery.runner.sink.scratch import Scratch
 from gpuquery.runner.sink.spool import Spool
-from gpuquery.runner.sink.store import DATA, STAGING, Store
+from gpuquery.runner.sink.store import COMMITS, DATA, STAGING, Store
 from gpuquery.runner.sink.sweep import LEASE_SECONDS, lease_key, sweep, sweep_finished
 from gpuquery.runner.sink.upload import OnFault, Opened, Progress, Uploads
 
@@ -208,6 +209,14 @@ class Sink:
         self._drop(outcome.unused)
         self._uploads.close()
         return self._status(outcome.record)
+
+    def describe(self, version: int, report: Mapping[str, Any]) -> None:
+        """Leave a report on a commit beside its record. The commit stands without it, so a store that fails is only
+        logged."""
+        try:
+            self._hurried.put(f"{COMMITS}{version:020d}.report", json.dumps(report, indent=1).encode())
+        except JobError as exc:
+            _LOG.warning("cannot write the report on version %d: %s", version, exc.message)
 
     def abort(self) -> None:
         """Drop what this rank has uploaded, within seconds; also from another thread while it is being written.
