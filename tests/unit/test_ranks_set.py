@@ -206,7 +206,7 @@ def test_a_process_without_progress_ends_all_where_the_plan_says_so(make):
 
 
 def test_a_process_that_waits_at_a_gate_is_not_the_one_that_hangs(make):
-    one = make(2, fault={"1": ["running", "idle"]}, plan={"stallSeconds": 2}, beat=60).start()
+    one = make(2, fault={"1": ["running", "idle"]}, plan={"stallSeconds": 3}, beat=60).start()
     failed(one, Failure.RANK_STALLED, "pod pod-1, GPU 0: a process of the query hangs", within=60)
 
 
