@@ -20,7 +20,7 @@ from pathlib import Path
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.ranks.client import Client
 
-MOMENTS = ("start", "up", "joined", "running", "committing", "done")
+MOMENTS = ("start", "up", "joined", "running", "staged", "committing", "done")
 UNTIL_SECONDS = 120
 
 
@@ -50,8 +50,9 @@ class Rank:
             deadline = time.monotonic() + UNTIL_SECONDS
             while not (self.folder / "go").exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
+            (self.folder / f"{index}.{moment}.left").touch()
 
-    def misbehave(self, kind: str) -> None:
+    def misbehave(self, kind: str) -> None:  # noqa: PLR0912
         match kind:
             case "exit":
                 print("the last line before the end", flush=True)
@@ -63,8 +64,7 @@ class Rank:
                 os._exit(0)
             case "fail":
                 self.tell(failure="UserError", message="the query failed: no such column", warnings=["a remark"])
-                time.sleep(0.3)  # it withdraws what it has staged
-                os._exit(1)
+                threading.Event().wait()  # the store hangs, and it withdraws what it has staged
             case "transport":
                 self.tell(failure="TransportError", message="UCX: connection reset by peer")
                 os._exit(1)
@@ -73,6 +73,10 @@ class Rank:
             case "gil":
                 ctypes.PyDLL(None).pause()  # holds the interpreter
             case "idle":
+                assert self.client is not None
+                for counter in range(2, 7):  # it gets on for a while, and then no more
+                    self.client.beat(counter)
+                    time.sleep(1)
                 threading.Event().wait()
             case "orphan":
                 subprocess.Popen(["sleep", "1000"], start_new_session=True)
@@ -128,6 +132,7 @@ def steps(rank: Rank, client: Client, seconds: float) -> None:
     client.beat(1)
     rank.reach("running")
     client.gate("staged", {"rows": 10}, seconds=seconds)
+    rank.reach("staged")
     if client.index == 0:
         client.progress(json.dumps({"phase": "committing", "rows": 10, "bytes": 100, "files": 1}).encode())
         rank.reach("committing")

@@ -15,6 +15,7 @@ from gpuquery.api.report import MAX_REPORT_BYTES, Report
 from gpuquery.runner.ranks import closing, door, proof, wire
 from gpuquery.runner.ranks.causes import HOLD_SECONDS, Causes, Fault
 from gpuquery.runner.ranks.gates import MAX_GATES, GateError, Gates
+from gpuquery.runner.ranks.hub import Hub
 from gpuquery.runner.ranks.local import DevicesError, device
 from gpuquery.runner.ranks.loop import Link, Loop
 from gpuquery.runner.ranks.relay import KEPT_LINES, Outlet, Relay
@@ -379,6 +380,101 @@ def test_a_log_that_is_not_read_loses_lines_and_says_so():
         loop.run(0)
         rest += os.read(log_read, 65536)
     assert b"lines were dropped" in rest
+
+
+# The hub, with members that are played.
+
+
+class Played:
+    """A link of a member that is not there."""
+
+    def __init__(self):
+        self.sent, self.closed, self.flushed, self.heard = [], False, True, 0.0
+        self.on_message = self.on_close = None
+
+    def send(self, message):
+        if not self.closed:
+            self.sent.append(message)
+
+    def close(self):
+        self.closed = True
+
+    def kinds(self):
+        return [message["kind"] for message in self.sent]
+
+
+class Nobody:
+    """Index 0's own pod."""
+
+    def __init__(self):
+        self.cause, self.answers = None, []
+
+    def answered(self, message):
+        self.answers.append(message)
+
+    def end(self, cause):
+        self.cause = cause
+
+    def peers(self, peers):
+        pass
+
+    def log(self, line):
+        pass
+
+
+def hub_of(tmp_path, pods=2):
+    settings, local = Settings(tmp_path, 0, pods, 1, "pod-0", ("", 0), b""), Nobody()
+    return Hub(settings, Roster(settings), local), local
+
+
+def test_a_member_that_comes_back_gets_the_answer_that_it_lost(tmp_path):
+    hub, local = hub_of(tmp_path)
+    first, again = Played(), Played()
+    come = {"kind": "gate", "process": 1, "name": "plan", "value": "b", "seconds": 60}
+    assert hub.admit(HELLO, first, "10.0.0.2") is None
+    first.on_message(come)
+    hub.gate(0, "plan", "a", 60)
+    assert [m["values"] for m in first.sent if m["kind"] == "open"] == [["a", "b"]]
+    assert hub.admit(HELLO, again, "10.0.0.2") is None
+    assert first.closed, "half open, it would stay for ever"
+    again.on_message({**come, "value": "something else"})
+    assert [m["values"] for m in again.sent if m["kind"] == "open"] == [["a", "b"]]
+    assert len(local.answers) == 1, "who has it is not told again"
+
+
+def test_a_member_that_comes_back_after_the_end_learns_the_cause(tmp_path):
+    hub, local = hub_of(tmp_path)
+    first, again = Played(), Played()
+    hub.admit(HELLO, first, "10.0.0.2")
+    hub.fault(DEATH)
+    assert (local.cause, first.kinds()[-1]) == (DEATH, "cause")
+    hub.admit(HELLO, again, "10.0.0.2")
+    assert "cause" in again.kinds()
+    assert not hub.settled(time.monotonic())
+    again.on_message({"kind": "told"})
+    assert hub.settled(time.monotonic())
+
+
+def test_a_member_speaks_for_its_own_processes_only(tmp_path):
+    hub, _ = hub_of(tmp_path, pods=3)
+    link = Played()
+    hub.admit(HELLO, link, "10.0.0.2")
+    for process in (0, 2, -1, "1", None, True):
+        with pytest.raises(wire.WireError):
+            link.on_message({"kind": "joined", "process": process})
+
+
+def test_a_consequence_waits_while_a_pod_is_disconnected(tmp_path):
+    hub, local = hub_of(tmp_path)
+    link = Played()
+    hub.admit(HELLO, link, "10.0.0.2")
+    link.on_close("reset")
+    hub.fault(BROKEN)
+    hub.tick(time.monotonic() + HOLD_SECONDS + 1)
+    assert local.cause is None
+    hub.tick(time.monotonic() + 7)
+    assert local.cause.failure is Failure.WORKER_LOST
+    assert "pod-1 (index 1) is lost: its connection broke (reset)" in local.cause.message
 
 
 # The door.

@@ -15,6 +15,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress
+from gpuquery.runner.ranks.pod import STOP_SECONDS
 from gpuquery.runner.ranks.wire import frame
 from tests.support.ranks import TOKEN, Set, until
 
@@ -206,7 +207,7 @@ def test_a_process_without_progress_ends_all_where_the_plan_says_so(make):
 
 
 def test_a_process_that_waits_at_a_gate_is_not_the_one_that_hangs(make):
-    one = make(2, fault={"1": ["running", "idle"]}, plan={"stallSeconds": 2}, beat=60).start()
+    one = make(2, fault={"1": ["running", "idle"]}, plan={"stallSeconds": 3}, beat=60).start()
     failed(one, Failure.RANK_STALLED, "pod pod-1, GPU 0: a process of the query hangs", within=60)
 
 
@@ -305,7 +306,7 @@ class Wire:
     """A way to a port that can be cut, as a network can: nothing comes back, not even that it is cut."""
 
     def __init__(self, port):
-        self.port, self.cut, self.pairs = port, False, []
+        self.port, self.cut, self.down, self.pairs = port, False, False, []
         self.server = socket.create_server(("127.0.0.1", 0))
         self.own = self.server.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -316,6 +317,9 @@ class Wire:
                 here, _ = self.server.accept()
             except OSError:
                 return
+            if self.down:
+                here.close()
+                continue
             if self.cut:
                 self.pairs.append((here, here))
                 continue
@@ -376,6 +380,31 @@ def test_a_member_whose_connection_breaks_comes_back_and_misses_nothing(make):
         breaking.set()
         thread.join()
         wire.close()
+
+
+def test_what_was_said_while_the_connection_was_broken_is_said_again(make):
+    one = make(3, hold="joined", beat=30)
+    wire = Wire(one.ports[0])
+    one.start(0, 2)
+    one.start(1, GPUQUERY_HUB=f"127.0.0.1:{wire.own}")
+    one.all_at("joined")
+    until(lambda: json.loads(one.supervisors[0].get("/v1/ranks")[1])[1]["joined"])
+    wire.down = True
+    wire.drop()
+    until(lambda: "connection to index 0 broke" in one.supervisors[1].stderr)
+    one.go()
+    until((one.folder / "1.joined.left").exists)
+    time.sleep(0.5)  # it comes to the next gate
+    wire.down = False
+    assert [code for code, _ in one.ends()] == [0, 0, 0], one.logs()
+    wire.close()
+
+
+def test_a_pod_that_comes_after_the_failure_learns_of_it(make):
+    one = make(3, fault={"1-0": ["start", "abort"]}).start(0, 1)
+    until(lambda: "failed: WorkerLost" in one.supervisors[0].stderr)
+    one.start(2)
+    failed(one, Failure.WORKER_LOST, "pod pod-1, GPU 0", "SIGABRT", within=60)
 
 
 def test_a_pod_that_loses_its_way_to_index_0_ends_all_in_time(make):
@@ -451,12 +480,24 @@ def test_a_pod_that_nobody_answers_obeys_an_order_to_stop(make):
     failed(one, Failure.WORKER_LOST, "stopped by SIGTERM", since=began, within=5)
 
 
+def test_a_commit_that_has_begun_needs_nobody_who_is_gone(make):
+    one = make(3, hold="committing", fault={"1": ["staged", "absent"]}, beat=60).start()
+    one.pid(0, "committing")
+    one.supervisors[1].process.terminate()
+    until(lambda: one.supervisors[1].process.poll() is not None)
+    one.go()
+    code, report = one.supervisors[0].end()
+    assert (code, report.committed is not None) == (0, True), one.logs()
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_commit_that_has_begun_is_finished_whoever_is_to_stop(make, index):
     one = make(3, hold="committing", beat=60).start()
-    one.pid(0, "committing")
+    committing = one.pid(0, "committing")
     one.supervisors[index].process.terminate()
     until(lambda: one.supervisors[1].process.poll() is not None)
+    time.sleep(STOP_SECONDS + 1)  # all others were killed by now
+    assert os.path.exists(f"/proc/{committing}")
     one.go()
     code, report = one.supervisors[0].end()
     assert code == 0

@@ -19,6 +19,8 @@ from gpuquery.runner.ranks.roster import Roster
 from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
 from gpuquery.runner.ranks.wire import Message, WireError, pieces
 
+LATECOMER_SECONDS = 5.0
+"""How long a hub whose attempt has failed stays for pods that have not come yet: they would wait for it in vain."""
 PARTING_SECONDS = 1.5
 """How long the hub stays for members that have not heard the first cause, or have not said that they are done."""
 
@@ -210,9 +212,10 @@ class Hub:
         """Whether the hub is needed no more, now that this pod's processes have ended: all know how it ends."""
         if self._left is None:
             self._left = now
-        limit = self._settings.silence if self._cause is None else PARTING_SECONDS
-        waiting = any(self._awaited(m) or not m.link.flushed for m in self._members.values())
-        return not waiting or now - self._left >= limit
+        awaited = any(self._awaited(m) or not m.link.flushed for m in self._members.values())
+        missing = self._cause is not None and len(self._members) < self._settings.pods - 1
+        limit = LATECOMER_SECONDS if missing else self._settings.silence if self._cause is None else PARTING_SECONDS
+        return not (awaited or missing) or now - self._left >= limit
 
     def _awaited(self, member: _Member) -> bool:
         return not member.done if self._cause is None else not (member.told or member.done or member.broken)

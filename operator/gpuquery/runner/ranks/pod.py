@@ -181,7 +181,6 @@ class Pod:
             case "bye":
                 rank.leaving = True
                 self._leaving[rank] = time.monotonic()
-        self._look(rank)
 
     def _gate(self, rank: Rank, name: str, value: Any, seconds: float) -> None:
         rank.waiting.add(name)

@@ -25,7 +25,10 @@ def run(settings: Settings, *, board_port: int, termination_log: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.call(pod.stop))
     pod.start(board_port)
-    return pod.run(termination_log)
+    code = pod.run(termination_log)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # it obeys already, and its exit code is known
+    return code
 
 
 def _adopt() -> None:
