@@ -106,8 +106,9 @@ class Hub:
 
     def fault(self, fault: Fault) -> None:
         """Something went wrong."""
-        self._causes.add(fault, time.monotonic())
-        self._decide()
+        now = time.monotonic()
+        self._causes.add(fault, now)
+        self._decide(now)
 
     def unheard(self, reporter: int, pod: int, why: str) -> None:
         """A pod does not hear another one, neither of them index 0."""
@@ -177,7 +178,7 @@ class Hub:
                 member.told = True
             case "done":
                 member.done = True
-        self._decide()
+        self._decide(member.heard)
 
     def _process(self, member: _Member, message: Message) -> int:
         process = message.get("process")
@@ -200,7 +201,7 @@ class Hub:
             if now - member.heard > self._settings.silence and not member.done:
                 self.fault(_lost(member, now - member.heard))
         self._introduce()
-        self._decide()
+        self._decide(now)
 
     def forgive(self, seconds: float) -> None:
         """Nobody was at work here for so long: what was not heard may have been said."""
@@ -228,9 +229,8 @@ class Hub:
 
     # How all learn of it.
 
-    def _decide(self) -> None:
+    def _decide(self, now: float) -> None:
         if self._cause is None and self._causes.told:
-            now = time.monotonic()
             # Something may be the consequence of a death that is not certain yet.
             doubt = any(not m.done and (m.broken or now - m.heard > 2.5 * BEAT_SECONDS) for m in self._members.values())
             self._cause = self._causes.due(now, doubt=doubt)
