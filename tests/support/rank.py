@@ -70,6 +70,7 @@ class Rank:
                 os._exit(1)
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
+                threading.Event().wait()  # this thread may run on for a moment
             case "gil":
                 ctypes.PyDLL(None).pause()  # holds the interpreter
             case "idle":
