@@ -53,9 +53,9 @@ class Bench:
         self.names.extend(d["metadata"]["name"] for d in documents if d["kind"] == "GpuQueryJob")
 
     def get(self, name: str) -> dict[str, Any]:
-        """Return the job as it is."""
+        """Return the job as it is; its status is empty until the operator has looked at it."""
         found: dict[str, Any] = self.cluster.get("gqj", name, "-n", self.namespace)
-        return found
+        return {"status": {}, **found}
 
     def ended(self, name: str, *, timeout: float = 180) -> dict[str, Any]:
         """Wait until the job is Complete or Failed, and return it."""
