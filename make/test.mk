@@ -24,6 +24,7 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.resolve
 	$(PY) -m tests.bench.footers
 	$(PY) -m tests.bench.estimates
+	$(PY) -m tests.bench.rendezvous
 
 .PHONY: test-releases
 test-releases: venv ## Compare the table of RAPIDS releases with their packages: RELEASES="26.04 26.10" CUDA=12
