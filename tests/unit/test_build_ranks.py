@@ -90,6 +90,11 @@ def test_building_draws_no_token_so_that_the_same_plan_gives_the_same_objects() 
     assert build()["Secret"] == secret
 
 
+def test_native_code_finds_a_tmp_to_write_to() -> None:
+    mount = next(m for m in container()["volumeMounts"] if m["mountPath"] == "/tmp")
+    assert (mount["name"], mount["subPath"]) == ("scratch", "tmp")
+
+
 def test_the_token_is_a_file_that_the_pods_user_reads_and_nobody_else() -> None:
     spec = pod()
     volume = next(v for v in spec["volumes"] if v["name"] == "token")

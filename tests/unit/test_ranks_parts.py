@@ -556,6 +556,18 @@ def test_another_version_and_another_pod_are_told_so(opened):
     assert admitted == []
 
 
+def test_the_stacks_of_a_crash_do_not_push_its_cause_out_of_the_report() -> None:
+    loop = Loop()
+    read, write = os.pipe()
+    with open(os.devnull, "wb") as log:
+        relay = Relay(loop, read, Outlet(loop, log.fileno()))
+        os.write(write, b"terminate called\n  what():  tmpfile() failed\nFatal Python error: Aborted\n")
+        os.write(write, b"".join(b"  File %d\n" % n for n in range(300)))
+        os.close(write)
+        relay.close()
+    assert relay.tail() == ["terminate called", "  what():  tmpfile() failed", "Fatal Python error: Aborted"]
+
+
 def test_a_process_that_native_code_has_ended_gets_the_class_of_its_last_words() -> None:
     lines = [
         "terminate called after throwing an instance of 'ucxx::UnreachableError'",

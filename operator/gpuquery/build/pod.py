@@ -126,6 +126,10 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
     # one come through nevertheless, ours wins.
     own = {v.name: v.value for v in job.spec.template.spec.env if not re.match(RESERVED_VARIABLE, v.name)}
     env = [*(v for v in env if v["name"] not in own), *({"name": n, "value": v} for n, v in own.items())]
+    # UCXX makes its communicator with the C library's tmpfile(), which takes /tmp whatever TMPDIR says, and the root
+    # file system is read-only.
+    on_gpus = plan.gpus and plan.purpose is Purpose.QUERY
+    temporary = [{"name": "scratch", "mountPath": "/tmp", "subPath": "tmp"}] if on_gpus else []  # noqa: S108
     return {
         "name": CONTAINER,
         "image": image_of(job, defaults, plan),
@@ -153,6 +157,7 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         "volumeMounts": [
             {"name": "plan", "mountPath": PLAN_DIRECTORY, "readOnly": True},
             {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
+            *temporary,
             *shared,
         ],
     }

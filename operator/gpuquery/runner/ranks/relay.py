@@ -10,6 +10,7 @@ import os
 import select
 import selectors
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from gpuquery.runner.ranks.loop import Loop
@@ -21,6 +22,8 @@ MAX_LINE = 16 * 1024
 _PIECE = 4096
 """Bytes that a pipe takes without blocking when poll() calls it writable (PIPE_BUF)."""
 _READ = 64 * 1024
+_STACKS = b"Fatal Python error"
+"""How faulthandler begins."""
 
 
 class Outlet:
@@ -74,6 +77,7 @@ class Relay:
         self._outlet = outlet
         self._line = b""
         self._tail: deque[bytes] = deque(maxlen=KEPT_LINES)
+        self._fatal = False
         os.set_blocking(fd, False)
         loop.watch(fd, selectors.EVENT_READ, self._ready)
 
@@ -109,9 +113,17 @@ class Relay:
         if len(self._line) > MAX_LINE:
             lines, self._line = [*lines, self._line], b""
         if lines:
-            self._tail.extend(line[:MAX_LINE] for line in lines)
+            self._keep(lines)
             self._outlet.write(b"\n".join(lines) + b"\n")
         return True
+
+    def _keep(self, lines: Sequence[bytes]) -> None:
+        # What follows is the stack of every thread and the list of all modules, hundreds of lines. The last words of
+        # native code stand before it.
+        for line in lines:
+            if not self._fatal:
+                self._tail.append(line[:MAX_LINE])
+            self._fatal = self._fatal or line.startswith(_STACKS)
 
     def _end(self) -> None:
         self._loop.forget(self._fd)
