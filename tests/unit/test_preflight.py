@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from gpuquery.api.report import Report
 from gpuquery.api.spec import Input
 from gpuquery.api.status import PreflightStatus
 from gpuquery.plan.plan import Plan, Purpose, StoreAccess
-from gpuquery.runner import local, reader_rules, storage
+from gpuquery.runner import engines, local, reader_rules, storage
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.preflight import dtypes, release, sizes, translate
 from gpuquery.runner.preflight.checks import Checks
@@ -159,6 +160,28 @@ def test_a_preflight_that_passes_tells_no_secret(table: Path, monkeypatch: pytes
     found = Checks(wanted).judge(pl.LazyFrame({"id": [1]}), (f"cast {SECRET}",))
     assert found.fallbacks == ('"***" = cum_sum(id)',)
     assert found.warnings == ("cast ***", 'not checked: "***" on a GPU')
+
+
+def test_an_engine_joins_when_nobody_imports_any_more(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Joining:
+        name = "rapidsmpf"
+
+        def join(self, plan: Plan, ranks: Any) -> None:
+            seen.append("joined")
+            raise JobError(Failure.NO_GPU, "that is enough")
+
+    def load() -> None:
+        time.sleep(0.3)
+        seen.append("imported")
+        raise ImportError("libcuda.so.1")
+
+    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    monkeypatch.setattr(translate, "load", load)
+    monkeypatch.setattr(engines, "find", lambda _: Joining())
+    report = checked(table, engine="rapidsmpf", release="26.10", gpus=1, purpose="query")
+    assert (seen, report.failure) == (["imported", "joined"], Failure.NO_GPU)
 
 
 def test_no_two_threads_look_at_one_frame(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:

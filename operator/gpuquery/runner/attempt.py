@@ -163,6 +163,7 @@ class Attempt:
         query = queries.prepare(plan)
         engine = None if asking else engines.find(plan.engine)
         if engine is not None:
+            checks.loaded()
             self._join(engine)
         identity = Identity(plan.job.uid, plan.attempt, ranks.index, ranks.size)
         sink = self._sink = Sink(

@@ -10,6 +10,7 @@ Whatever is found first in that order is raised, whichever of two checks was fas
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -64,6 +65,13 @@ class Checks:
         self._loading = Later(translate.load) if self._translates else None
         self._contract: Later[None] | None = None
         self._reader: Later[tuple[str, ...]] | None = None
+
+    def loaded(self) -> None:
+        """Wait until cudf-polars is imported, if it is needed: of two threads that import packages which import each
+        other, Python ends one ("deadlock detected by _ModuleLock"). What fails in it is told by `judge`."""
+        if self._loading:
+            with contextlib.suppress(Exception):
+                self._loading.result()
 
     def open(self, sink: Sink | None) -> Opened:
         """Ask the output and open the inputs; raises JobError, the output's first.
