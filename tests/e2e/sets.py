@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpuquery.api.labels import PROGRESS_PORT
-from tests.e2e.jobs import Bench, fresh, tpch
+from tests.e2e.jobs import Bench, condition, fresh, tpch, true
 from tools.kubectl import wait_until
 
 RELEASE = "26.10"
@@ -24,7 +24,7 @@ SLOW = {"TEST_ENGINE_PARTS": "8", "TEST_ENGINE_PAUSE": "3"}
 _SIGNAL_RANKS = """
 import os, pathlib, signal, sys
 for entry in pathlib.Path("/proc").iterdir():
-    if entry.name.isdigit() and b"gpuquery.runner.query" in (entry / "cmdline").read_bytes():
+    if entry.name.isdigit() and b"\0gpuquery.runner.query\0" in (entry / "cmdline").read_bytes():
         os.kill(int(entry.name), signal.Signals[sys.argv[1]])
 """
 _TABLE = "gpuquery-cut"
@@ -66,7 +66,10 @@ class Set:
         """Wait until index 0 is in a phase, with so many files written."""
 
         def there() -> bool:
-            found = self.progress() or {}
+            if (found := self.progress()) is None:
+                job = self.bench.get(self.name)
+                assert not true(job, "Failed"), condition(job, "Failed")
+                return False
             return found.get("phase") == phase and found.get("files", 0) >= files
 
         wait_until(there, timeout=120, what=f"{self.name} to be {phase} with {files} files", every=0.3)
