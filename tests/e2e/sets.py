@@ -21,7 +21,7 @@ CUDA = int(os.environ.get("CUDA", "12"))
 SQL = "SELECT l_orderkey, l_linenumber, l_quantity FROM lineitem WHERE l_quantity > 25"
 SLOW = {"TEST_ENGINE_PARTS": "8", "TEST_ENGINE_PAUSE": "3"}
 """Keeps a set running for half a minute after its first file."""
-_SIGNAL_RANKS = """
+_SIGNAL_RANKS = r"""
 import os, pathlib, signal, sys
 for entry in pathlib.Path("/proc").iterdir():
     if entry.name.isdigit() and b"\0gpuquery.runner.query\0" in (entry / "cmdline").read_bytes():
