@@ -151,16 +151,17 @@ def test_a_pod_that_is_gone_ends_the_set(bench: Bench, index: int) -> None:
     assert cause(ranks, since)["reason"] in ("WorkerLost", "Evicted")
 
 
-@pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 2)])
-def test_a_cut_between_two_pods_ends_the_set(bench: Bench, one: int, other: int) -> None:
+@pytest.mark.parametrize(("one", "other", "reason"), [(0, 1, "WorkerLost"), (1, 2, "TransportError")])
+def test_a_cut_between_two_pods_ends_the_set(bench: Bench, one: int, other: int, reason: str) -> None:
     if not bench.cluster.is_one_node:
         pytest.skip("the network of another cluster is not this machine's to cut")
     ranks = sets.started(bench, env=sets.SLOW)
     ranks.reaches("running", files=1)
-    since = now()
+    lost, since = ranks.pod(other), now()
     with ranks.cut(one, other):
         failed = cause(ranks, since)
-    assert failed["reason"] in ("WorkerLost", "RankStalled"), failed
+    assert failed["reason"] == reason, failed
+    assert lost in failed["message"]
 
 
 def test_the_next_attempt_commits_and_takes_away_what_the_first_has_left(bench: Bench, tables: Path) -> None:
