@@ -66,6 +66,11 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
 def _job(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
     batch = batch_job(job, metadata, pod_spec(plan, job, defaults, service=metadata["name"]), pods=plan.replicas)
     batch["spec"]["completionMode"] = "Indexed"
+    if plan.replicas > 1:
+        # The end of one pod must not have Kubernetes take the others, of which one may be committing. They end by
+        # themselves, within seconds, and their reports stay.
+        del batch["spec"]["backoffLimit"]
+        batch["spec"]["backoffLimitPerIndex"] = 0
     return batch
 
 

@@ -25,6 +25,9 @@ LOOK_FOR_PODS = 1.0
 LOOK_FOR_PROGRESS = 5.0
 LOOK_FOR_QUERY = 5.0
 RETRY_REFUSED = 10.0
+COMMIT_SECONDS = 35.0
+"""How long index 0 of a set is left alone after another pod has failed: its supervisor gives a commit that has begun
+22 s, and ends everything else at once."""
 PHASE_SECONDS = 10.0
 """How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second, but
 several on a node whose CPU is taken. Who is less patient deletes pods whose log somebody wants to read."""
@@ -129,7 +132,9 @@ def settling(attempt: Attempt, now: datetime) -> bool:
         # Others still run: they have as long from the first end that ends the attempt.
         told = [pod for pod in attempt.pods if pod.exit and ends_all(pod)]
         moments = [pod.exit.finished for pod in told if pod.exit and pod.exit.finished]
-        return bool(moments) and now - min(moments) < timedelta(seconds=PHASE_SECONDS)
+        first = any(pod.index == 0 and pod.exit is None for pod in attempt.alive)
+        seconds = COMMIT_SECONDS if first and attempt.wanted > 1 else PHASE_SECONDS
+        return bool(moments) and now - min(moments) < timedelta(seconds=seconds)
     moments = [pod.exit.finished for pod in told if pod.exit and pod.exit.finished]
     return bool(moments) and now - max(moments) < timedelta(seconds=PHASE_SECONDS)
 

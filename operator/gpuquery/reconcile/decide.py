@@ -202,7 +202,7 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
     if settling(attempt, case.now):
         if attempt.wanted == 1 or record.reason is not None or isinstance(end, Committed) or not firm(end):
             return Decision(requeue_after=PHASE_SECONDS)
-        # The Job controller deletes the other pods of a set once one has failed, and with each goes its report.
+        # Whoever deletes the other pods meanwhile takes their reports with them.
         account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end)
         return Decision(status=case.derive(account), requeue_after=PHASE_SECONDS)
     if isinstance(end, Committed):
