@@ -90,6 +90,11 @@ def test_building_draws_no_token_so_that_the_same_plan_gives_the_same_objects() 
     assert build()["Secret"] == secret
 
 
+def test_kubernetes_ends_no_pod_because_another_has_failed() -> None:
+    spec = build()["Job"]["spec"]
+    assert spec["backoffLimitPerIndex"] == 0 and "backoffLimit" not in spec and "maxFailedIndexes" not in spec
+
+
 def test_native_code_finds_a_tmp_to_write_to() -> None:
     mount = next(m for m in container()["volumeMounts"] if m["mountPath"] == "/tmp")
     assert (mount["name"], mount["subPath"]) == ("scratch", "tmp")

@@ -19,7 +19,7 @@ from gpuquery.kube.client import Resource
 from gpuquery.kube.progress import Reading
 from gpuquery.plan.defaults import Defaults
 from gpuquery.reconcile.apply import create
-from gpuquery.reconcile.case import PHASE_SECONDS
+from gpuquery.reconcile.case import COMMIT_SECONDS, PHASE_SECONDS
 from gpuquery.reconcile.facts import Attempt, Pod, Waiting
 from gpuquery.reconcile.outcome import Fault, judge
 from gpuquery.reconcile.startup import SLOW_SECONDS, count
@@ -132,8 +132,20 @@ def test_the_others_are_heard_before_a_loss_is_believed_and_no_longer_than_that(
     assert decision.release == 1 and late.status.attempts[-1].reason == F.WORKER_LOST
 
 
+def test_index_0_may_finish_its_commit_when_another_pod_has_failed() -> None:
+    subject = started()
+    sight = ranks(running(0), ended(1, 1, LOST), running(2))
+    waiting, decision = step(subject, sight, seconds=COMMIT_SECONDS - 1)
+    assert decision.release is None
+    committed = ranks(ended(0, 0, COMMITTED, when=at(20)), ended(1, 1, LOST), ended(2, 0, DONE), finished="Failed")
+    after, _ = step(waiting, committed, seconds=COMMIT_SECONDS - 1)
+    assert is_true(after.status.conditions, ConditionType.COMPLETE) and after.status.output == OUTPUT
+    _, decision = step(subject, sight, seconds=COMMIT_SECONDS + 1)
+    assert decision.release == 1
+
+
 def test_a_cause_that_was_seen_is_written_down_before_its_pod_goes() -> None:
-    """The Job controller deletes the other pods once one has failed: the report of a deleted pod is gone soon."""
+    """The report of a pod that somebody deletes is gone soon."""
     subject = started()
     sight = ranks(ended(0, 1, LOST), running(1), ended(2, 137, exit_reason="OOMKilled"))
     known, decision = step(subject, sight, seconds=1)
