@@ -27,7 +27,7 @@ LOOK_FOR_QUERY = 5.0
 RETRY_REFUSED = 10.0
 COMMIT_SECONDS = 35.0
 """How long index 0 of a set is left alone after another pod has failed: its supervisor gives a commit that has begun
-22 s, and ends everything else at once."""
+30 s, and ends everything else at once."""
 PHASE_SECONDS = 10.0
 """How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second, but
 several on a node whose CPU is taken. Who is less patient deletes pods whose log somebody wants to read."""

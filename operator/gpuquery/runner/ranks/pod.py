@@ -38,7 +38,10 @@ END_SECONDS = 2.0
 STOP_SECONDS = 2.5
 """The same when the pod is to stop."""
 COMMIT_SECONDS = 22.0
-"""The same for process 0 while it commits: the kubelet kills the pod after 30."""
+"""The same for process 0 while it commits, when the pod is to stop: the kubelet kills the pod after 30."""
+UNDISTURBED_SECONDS = 30.0
+"""How long process 0 goes on with a commit when another process has failed, which it needs no more: it is not even
+told. The operator waits for it a little longer."""
 LEAVE_SECONDS = 10.0
 """How long a process that has said its last word may take to end."""
 ENDING_TICK = 0.1
@@ -132,6 +135,10 @@ class Pod:
             Failure.WORKER_LOST, "stopped by SIGTERM before the result was committed", place[4:], place
         )
         self.log(f"SIGTERM: {'the commit is finished first' if self._committing else 'ending'}")
+        if self._ranks[0] in self._kill_at and self._committing:
+            # Left alone until now: from here on the kubelet counts.
+            self._kill_at[self._ranks[0]] = min(self._kill_at[self._ranks[0]], time.monotonic() + COMMIT_SECONDS)
+            self._ranks[0].signal(signal.SIGTERM)
         self._terminate(STOP_SECONDS)
         self._set.fault(self._stopped)
 
@@ -292,8 +299,11 @@ class Pod:
         for rank in self._ranks:
             if rank not in self._kill_at:
                 first = rank is self._ranks[0] and self._committing and not rank.ails(now)
-                self._kill_at[rank] = now + (COMMIT_SECONDS if first else seconds)
-                rank.signal(signal.SIGTERM)
+                undisturbed = first and self._stopped is None
+                limit = UNDISTURBED_SECONDS if undisturbed else COMMIT_SECONDS if first else seconds
+                self._kill_at[rank] = now + limit
+                if not undisturbed:
+                    rank.signal(signal.SIGTERM)
                 if first:
                     for name in list(rank.waiting):
                         self._gate(rank, name, None, 0.0)
