@@ -42,6 +42,7 @@ def test_who_hands_over(ranks: list[Written], want: list[bool]) -> None:
         pytest.param([Written(None, 3, "a")] * 2, Failure.INVALID_COMBINATION, id="not heard and equal"),
         pytest.param([Written(None, 3, "a"), Written(False, 3)] * 2, None, id="one did not hear: the rows decide"),
         pytest.param([Written(True, 1), Written(False, 1)], Failure.INTERNAL_ERROR, id="a contradiction"),
+        pytest.param([Written(True, 1), Written(None, 1, "a")], Failure.INTERNAL_ERROR, id="one copy was not heard of"),
         pytest.param([Written(True, 1), Written(True, 2)], Failure.INTERNAL_ERROR, id="copies of other sizes"),
     ],
 )
