@@ -233,6 +233,21 @@ def test_a_rank_that_has_handed_its_rows_over_drops_nothing_when_it_is_stopped(
     assert result(tmp_path).height == 290
 
 
+def test_a_commit_that_is_refused_leaves_nothing_of_any_rank(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, faster = Sink.commit, table()
+
+    def late(self: Sink, totals: Any) -> Any:
+        monkeypatch.setattr(Sink, "commit", commit)
+        assert all(report and report.committed for report in run(faster, 3))
+        return commit(self, totals)
+
+    monkeypatch.setattr(Sink, "commit", late)
+    assert one_failure(run(table(), 3)).failure is Failure.OUTPUT_EXISTS
+    assert leftovers(tmp_path) == [], "there will be no attempt that takes it away"
+
+
 def test_words_at_the_gate_fit_through_a_supervisor() -> None:
     frames = [pl.LazyFrame({f"{'ä' * 200}{n}": [n], "k": [1]}) for n in range(60)]
     joined = frames[0]
