@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
+from gpuquery.runner.agreement import STAGED_SECONDS
 from gpuquery.runner.engines import replicated
 from gpuquery.runner.engines.rapidsmpf import Handover
 from gpuquery.runner.engines.replicated import Written, keeps
@@ -159,6 +160,7 @@ class Rank:
         self.facts: dict[str, Any] = {}
 
     def gate(self, name: str, value: Any = None, *, seconds: float) -> Sequence[Any]:
+        assert seconds >= STAGED_SECONDS, "a rank may be done long before the slowest has run the query"
         self._gates.values[self.index] = value
         self._gates.barrier.wait()
         return list(self._gates.values)
