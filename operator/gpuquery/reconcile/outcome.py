@@ -61,8 +61,7 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
     if not found:
         return vanished(attempt)
     teller, fault = min(found, key=lambda pair: (_weight(*pair), _ended(pair[0]), pair[0].index))
-    # All pods of a set tell of one pod: it is its node that matters. Where a query would fail anywhere, the words do not
-    # name it.
+    # All pods of a set tell of one pod: it is its node that matters. If a query would fail anywhere, no words name it.
     first = teller.exit.report.pod if teller.exit and teller.exit.report else ""
     named = next((pod for pod in attempt.pods if pod.name in fault.message), None) or next(
         (pod for pod in attempt.pods if pod.name == first), None
