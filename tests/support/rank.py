@@ -32,6 +32,7 @@ class Rank:
         self.folder = Path(self.told["folder"])
         self.report = report
         self.client: Client | None = None
+        self.told_to_stop = threading.Event()
         self.name = f"{os.environ['JOB_COMPLETION_INDEX']}-{os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
 
     def tell(self, **report: object) -> None:
@@ -65,6 +66,9 @@ class Rank:
             case "fail":
                 self.tell(failure="UserError", message="the query failed: no such column", warnings=["a remark"])
                 threading.Event().wait()  # the store hangs, and it withdraws what it has staged
+            case "hearsay":
+                self.tell(failure="StorageUnavailable", message="the store is down", process=2)
+                threading.Event().wait()
             case "transport":
                 self.tell(failure="TransportError", message="UCX: connection reset by peer")
                 os._exit(1)
@@ -135,8 +139,12 @@ def steps(rank: Rank, client: Client, seconds: float) -> None:
     client.gate("staged", {"rows": 10}, seconds=seconds)
     rank.reach("staged")
     if client.index == 0:
+        if rank.told.get("late"):  # it begins to commit, and its supervisor hears of that after the order to stop
+            rank.told_to_stop.wait(UNTIL_SECONDS)
         client.progress(json.dumps({"phase": "committing", "rows": 10, "bytes": 100, "files": 1}).encode())
         rank.reach("committing")
+        time.sleep(float(rank.told.get("late", 0)))
+        client.progress(json.dumps({"phase": "done", "rows": 10, "bytes": 100, "files": 1}).encode())
         output = {"uri": "file:///out", "version": 1, "files": 1, "rows": 10, "bytes": 100, "partitions": 1}
     client.gate("done", seconds=seconds)
     rank.reach("done")
@@ -148,6 +156,9 @@ def steps(rank: Rank, client: Client, seconds: float) -> None:
 def stop(rank: Rank) -> None:
     """Obey, but for a commit that has begun."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    rank.told_to_stop.set()
+    if rank.told.get("late") and rank.client is not None and rank.client.index == 0:
+        return
     if rank.client is not None and (rank.folder / "0.committing").exists() and rank.client.index == 0:
         return
     rank.tell(failure="WorkerLost", message="stopped by SIGTERM")

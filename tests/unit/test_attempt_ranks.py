@@ -149,7 +149,7 @@ def test_plans_that_differ_are_named_with_the_input_and_nobody_runs(
     one = table()
     other = table(inputs={"t": f"file://{tmp_path}/in/[12].parquet"}).model_copy(update={"job": one.job})
     report = one_failure(run(one, 3, plans=[one, one, other]))
-    assert report.failure is Failure.PLANS_DIFFER
+    assert (report.failure, report.process) == (Failure.PLANS_DIFFER, 2)
     assert "process 2 of 3" in report.message
     assert "input of 2 files" in report.message and "in process 2, input of 3 files" in report.message
     assert engine.ran == []
@@ -160,8 +160,10 @@ def test_a_rank_that_cannot_read_its_input_is_the_cause_everywhere(
 ) -> None:
     one = table()
     other = table(inputs={"t": f"file://{tmp_path}/in/none-*.parquet"}).model_copy(update={"job": one.job})
-    report = one_failure(run(one, 3, plans=[one, other, one]))
+    reports = run(one, 3, plans=[one, other, one])
+    report = one_failure(reports)
     assert report.failure is Failure.INVALID_INPUT and "no file matches" in report.message
+    assert {told.process for told in reports[::2] if told} <= {1}, "who passes it on says whose it is"
     assert engine.ran == []
 
 
@@ -229,6 +231,21 @@ def test_a_rank_that_has_handed_its_rows_over_drops_nothing_when_it_is_stopped(
     monkeypatch.setattr(Committer, "publish", stopped)
     assert all(report and report.committed for report in run(table(), 3))
     assert result(tmp_path).height == 290
+
+
+def test_a_commit_that_is_refused_leaves_nothing_of_any_rank(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, faster = Sink.commit, table()
+
+    def late(self: Sink, totals: Any) -> Any:
+        monkeypatch.setattr(Sink, "commit", commit)
+        assert all(report and report.committed for report in run(faster, 3))
+        return commit(self, totals)
+
+    monkeypatch.setattr(Sink, "commit", late)
+    assert one_failure(run(table(), 3)).failure is Failure.OUTPUT_EXISTS
+    assert leftovers(tmp_path) == [], "there will be no attempt that takes it away"
 
 
 def test_words_at_the_gate_fit_through_a_supervisor() -> None:

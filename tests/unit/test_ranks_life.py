@@ -116,6 +116,12 @@ def test_of_two_that_know_as_much_the_first_is_believed_and_the_node_of_the_pod_
     assert isinstance(found, Fault) and (found.failure, found.node) == (F.GPU_OUT_OF_MEMORY, "node-2")
 
 
+def test_the_node_is_that_of_the_pod_that_failed_first_though_the_words_do_not_name_it() -> None:
+    report = failed_report(F.USER_ERROR, "the query failed: no such column").model_copy(update={"pod": name(2)})
+    found = judge(ranks(ended(0, 1, report), ended(1, 1, report), ended(2, 1, report)), RECORD)
+    assert isinstance(found, Fault) and (found.failure, found.node) == (F.USER_ERROR, "node-2")
+
+
 def test_a_lone_pod_that_ends_well_without_a_report_has_still_failed() -> None:
     assert judged(ended(0, 0), wanted=1) is F.INTERNAL_ERROR
 

@@ -219,6 +219,12 @@ def test_a_process_that_tells_a_failure_is_the_cause_in_its_own_words(make):
     assert (report.pod, report.warnings) == ("pod-2", ("a remark",))
 
 
+def test_a_failure_that_a_process_passes_on_is_told_of_the_one_that_had_it(make):
+    one = make(3, hold="running", fault={"0": ["running", "hearsay"]}).start()
+    failed(one, Failure.STORAGE_UNAVAILABLE, "pod pod-2, GPU 0: the store is down", within=60)
+    assert {supervisor.end()[1].pod for supervisor in one.supervisors.values()} == {"pod-2"}
+
+
 def test_a_process_that_ends_without_a_word_is_told(make):
     one = make(2, fault={"0": ["up", "silent-exit"]}).start()
     failed(one, Failure.INTERNAL_ERROR, "pod pod-0, GPU 0", "exit code 0 and left no report", within=60)
@@ -488,6 +494,15 @@ def test_a_commit_that_has_begun_needs_nobody_who_is_gone(make):
     one.go()
     code, report = one.supervisors[0].end()
     assert (code, report.committed is not None) == (0, True), one.logs()
+
+
+def test_a_commit_of_which_is_heard_only_after_the_order_to_stop_is_finished(make):
+    one = make(3, late=STOP_SECONDS + 2, beat=60).start()
+    one.all_at("staged")
+    one.supervisors[1].process.terminate()
+    code, report = one.supervisors[0].end()
+    assert (code, report.committed is not None) == (0, True), one.logs()
+    gone(one)
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
+from gpuquery.runner.agreement import STAGED_SECONDS
 from gpuquery.runner.engines import replicated
 from gpuquery.runner.engines.rapidsmpf import Handover
 from gpuquery.runner.engines.replicated import Written, keeps
@@ -42,6 +43,7 @@ def test_who_hands_over(ranks: list[Written], want: list[bool]) -> None:
         pytest.param([Written(None, 3, "a")] * 2, Failure.INVALID_COMBINATION, id="not heard and equal"),
         pytest.param([Written(None, 3, "a"), Written(False, 3)] * 2, None, id="one did not hear: the rows decide"),
         pytest.param([Written(True, 1), Written(False, 1)], Failure.INTERNAL_ERROR, id="a contradiction"),
+        pytest.param([Written(True, 1), Written(None, 1, "a")], Failure.INTERNAL_ERROR, id="one copy was not heard of"),
         pytest.param([Written(True, 1), Written(True, 2)], Failure.INTERNAL_ERROR, id="copies of other sizes"),
     ],
 )
@@ -158,6 +160,7 @@ class Rank:
         self.facts: dict[str, Any] = {}
 
     def gate(self, name: str, value: Any = None, *, seconds: float) -> Sequence[Any]:
+        assert seconds >= STAGED_SECONDS, "a rank may be done long before the slowest has run the query"
         self._gates.values[self.index] = value
         self._gates.barrier.wait()
         return list(self._gates.values)

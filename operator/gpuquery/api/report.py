@@ -73,6 +73,8 @@ class Report(Lenient):
     """What the query's author should know about the result."""
     pod: str = ""
     """Name of the pod where the first cause of the failure was, in a set of ranks."""
+    process: int | None = None
+    """Index of the process that failed, where this one only passes on what it told."""
     joined: datetime | None = None
     """When all ranks had joined."""
     query_started: datetime | None = None

@@ -60,9 +60,12 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
     found = [(pod, fault) for pod in attempt.pods if not _done(pod, attempt) and (fault := of_pod(pod))]
     if not found:
         return vanished(attempt)
-    _, fault = min(found, key=lambda pair: (_weight(*pair), _ended(pair[0]), pair[0].index))
-    # All pods of a set tell of one pod: it is its node that matters.
-    named = next((pod for pod in attempt.pods if pod.name in fault.message), None)
+    teller, fault = min(found, key=lambda pair: (_weight(*pair), _ended(pair[0]), pair[0].index))
+    # All pods of a set tell of one pod: it is its node that matters. If a query would fail anywhere, no words name it.
+    first = teller.exit.report.pod if teller.exit and teller.exit.report else ""
+    named = next((pod for pod in attempt.pods if pod.name in fault.message), None) or next(
+        (pod for pod in attempt.pods if pod.name == first), None
+    )
     return replace(fault, node=named.node) if named and named.node else fault
 
 

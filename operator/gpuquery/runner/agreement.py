@@ -67,7 +67,7 @@ def before_run(ranks: Ranks, word: Word) -> OutputStatus | None:
             failure, message = one["failure"]
             if index == ranks.index and word.failure is not None:
                 raise word.failure
-            raise JobError(Failure(failure), message)
+            raise JobError(Failure(failure), message, process=index)
     _check([Fingerprint.of_value(one["plan"]) for one in told])
     return None
 
@@ -143,6 +143,7 @@ def _check(found: Sequence[Fingerprint]) -> None:
         Failure.PLANS_DIFFER,
         f"process{'es' if len(others) > 1 else ''} {named} of {len(found)} made another plan of the query than the "
         f"others: {_difference(usual, found[others[0]], others[0])}",
+        process=others[0],
     )
 
 

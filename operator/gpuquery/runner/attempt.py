@@ -323,6 +323,7 @@ class Attempt:
         return Report(
             failure=error.failure,
             message=message,
+            process=error.process,
             warnings=self._warnings,
             joined=self._joined,
             query_started=self._query_started,

@@ -10,10 +10,12 @@ from gpuquery.api.reasons import Failure
 class JobError(Exception):
     """An attempt cannot go on. `failure` decides about retries; `message` names the thing and the way out."""
 
-    def __init__(self, failure: Failure, message: str) -> None:
+    def __init__(self, failure: Failure, message: str, *, process: int | None = None) -> None:
+        """`process` is the index of the process that failed, where this one only passes on what it told."""
         super().__init__(message)
         self.failure = failure
         self.message = message
+        self.process = process
 
     def __str__(self) -> str:
         return f"{self.failure}: {self.message}"

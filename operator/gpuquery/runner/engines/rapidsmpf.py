@@ -26,8 +26,9 @@ from gpuquery.runner.engines.rapidsmpf_options import Settings, executor, settin
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.parts import Parts
 
-AGREE_SECONDS = 3600.0
-"""Time for the other ranks to finish once this one has, in a release whose results have to be compared."""
+AGREE_SECONDS = 7 * 86_400.0
+"""Time for the other ranks to finish once this one has, in a release whose results have to be compared: a rank with few
+rows may be done hours before the others, and whether these live their heartbeats tell."""
 _PACKAGES = ("cudf_polars", "rapidsmpf")
 
 

@@ -50,7 +50,8 @@ LATE_SECONDS = 1.0
 """A tick that comes so late says that this process was not running: others may well have been heard meanwhile."""
 _KILL_SECONDS = 1.5
 """After SIGKILL nothing but the kernel can hold a process; it is not waited for any longer."""
-_COMMITTING = ("committing", "publishing")
+_COMMITTING = ("committing", "publishing", "done")
+"""Phases from which on the result may be committed; in the last one process 0 waits for the others to hear of it."""
 
 
 class Pod:
@@ -67,6 +68,8 @@ class Pod:
         self._cause: Fault | None = None
         self._stopped: Fault | None = None
         self._kill_at: dict[Rank, float] = {}
+        self._told: dict[Rank, float] = {}
+        """When they were told to end."""
         self._leaving: dict[Rank, float] = {}
         self._parted: float | None = None
         self._well = False
@@ -180,6 +183,7 @@ class Pod:
                 self._set.joined(rank.index)
             case "progress" if isinstance(message.get("progress"), dict):
                 rank.phase = str(message["progress"].get("phase", ""))
+                self._spare(rank)
                 self._set.progress(rank.index, message["progress"])
             case "note" if isinstance(message.get("facts"), dict):
                 self._set.note(rank.index, message["facts"])
@@ -239,7 +243,7 @@ class Pod:
     def _failed(self, rank: Rank, report: Mapping[str, Any]) -> None:
         if self._kill_at:
             return  # what a process says that was told to end is no cause
-        self._set.fault(Fault.reported(report, **self._where(rank)))
+        self._set.fault(Fault.reported(report, **(self._elsewhere(report) or self._where(rank))))
 
     def _fault(self, failure: Failure, message: str, rank: Rank | None = None) -> None:
         if self._kill_at or self._cause is not None:
@@ -251,6 +255,14 @@ class Pod:
             return {"pod": self._settings.pod, "place": f"pod {self._settings.pod}"}
         place = self._roster.place(rank.index)
         return {"pod": self._settings.pod, "place": place, "process": rank.index, "code": rank.status}
+
+    def _elsewhere(self, report: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Where it happened, if a process passes on what another one of the set has told."""
+        process = report.get("process")
+        if type(process) is not int or not 0 <= process < self._settings.size:
+            return None
+        pod = self._roster.names.get(process // self._settings.per_pod)
+        return {"pod": pod, "place": self._roster.place(process), "process": process} if pod else None
 
     def _admit(self, hello: Hello, link: Link, address: str) -> str | None:
         match hello.purpose:
@@ -302,11 +314,17 @@ class Pod:
                 undisturbed = first and self._stopped is None
                 limit = UNDISTURBED_SECONDS if undisturbed else COMMIT_SECONDS if first else seconds
                 self._kill_at[rank] = now + limit
+                self._told[rank] = now
                 if not undisturbed:
                     rank.signal(signal.SIGTERM)
                 if first:
                     for name in list(rank.waiting):
                         self._gate(rank, name, None, 0.0)
+
+    def _spare(self, rank: Rank) -> None:
+        """Give process 0 the time of a commit that it had begun before it was told to end, which is heard only now."""
+        if rank is self._ranks[0] and self._committing and (since := self._told.get(rank)) is not None:
+            self._kill_at[rank] = max(self._kill_at[rank], since + COMMIT_SECONDS)
 
     def _over(self) -> bool:
         now = time.monotonic()

@@ -108,6 +108,8 @@ class Sink:
         self._table_order: list[str] = []
         self._staged: PendingSet | None = None
         self._handed_over = False
+        self._refused: Sequence[StagedFile] = ()
+        """Files of all ranks, once it is certain that this attempt commits none of them."""
         self._sequence = itertools.count()
         self._leased = 0.0
         self._state = threading.Lock()
@@ -204,6 +206,7 @@ class Sink:
         except JobError as exc:
             # These say for certain that no record of ours exists; after any other fault one may.
             if exc.failure in (Failure.OUTPUT_EXISTS, Failure.USER_ERROR, Failure.WORKER_LOST):
+                self._refused = result.files
                 self._committing = False
             raise
         self._drop(outcome.unused)
@@ -222,7 +225,8 @@ class Sink:
         """Drop what this rank has uploaded, within seconds; also from another thread while it is being written.
 
         Does nothing once `commit` has begun, unless it was refused, nor on another rank than 0 once it has sealed: a
-        record may stand, which needs the uploads. What is left then, the job's next attempt publishes or drops.
+        record may stand, which needs the uploads. A commit that was refused drops those of all ranks. What is left
+        then, the job's next attempt publishes or drops.
         """
         with self._state:
             if self._committing or self._handed_over:
@@ -232,7 +236,8 @@ class Sink:
         self._scratch.remove()
         try:
             self._uploads.abandon(self._hurried, ABORT_PATIENCE)
-            prefix = f"{self._staging}/rank-{self._identity.rank:05d}."
+            self._hurried.parallel(lambda file: self._hurried.abort(DATA + file.path, file.upload_id), self._refused)
+            prefix = f"{self._staging}/rank-" + ("" if self._refused else f"{self._identity.rank:05d}.")
             self._hurried.delete([item.key for item in self._hurried.list(f"{self._staging}/") if prefix in item.key])
         except JobError:
             return  # the next attempt's sweep finds the rest
