@@ -21,8 +21,10 @@ from tools.lock_releases import lock_file, locked
 
 RELEASES = os.environ.get("RELEASES", "26.04 26.10").split()
 CUDA = int(os.environ.get("CUDA", "12"))
-BUDGET = {12: 2_300_000_000, 13: 2_800_000_000}
+BUDGET = {12: 2_000_000_000, 13: 2_500_000_000}
 """Bytes of an image's files, by CUDA major version."""
+LARGER = dict.fromkeys(("25.08", "25.10", "25.12", "26.02", "26.08"), 2_300_000_000)
+"""Releases whose packages for CUDA 12 alone take more, all of them superseded."""
 PROBE = Path(__file__).with_name("release_probe.py")
 
 
@@ -120,8 +122,9 @@ def test_the_pod_is_nobody_and_cannot_change_the_image(found: dict[str, Any]) ->
     assert not found["writable"]
 
 
-def test_the_image_stays_within_its_budget(found: dict[str, Any]) -> None:
-    assert found["image"] <= BUDGET[CUDA], f"{found['image'] / 1e9:.2f} GB; see images/runtime/trim.sh"
+def test_the_image_stays_within_its_budget(found: dict[str, Any], release: str) -> None:
+    budget = max(BUDGET[CUDA], LARGER.get(release, 0))
+    assert found["image"] <= budget, f"{found['image'] / 1e9:.2f} GB; see images/runtime/trim.sh"
 
 
 def test_only_26_04_needs_the_stand_in_for_the_drivers_library(cluster: Cluster, release: str) -> None:

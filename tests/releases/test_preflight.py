@@ -30,8 +30,6 @@ SALES = pl.DataFrame({"shop": ["a", "b", "a", "c"], "day": [1, 2, 3, 4], "price"
 GROUPS = "select shop, sum(price) as total from sales group by shop"
 ROWS = "select shop, price from sales where price > 0"
 COUNT = "select count(*) as sales from sales"
-SPREAD = {"target_partition_size": 1000}
-"""Makes several partitions of the two small files."""
 RUNNING = "def query(inputs, params):\n    import polars as pl\n    return inputs['sales']"
 SMALL = {"target_partition_size": 1}
 """Partitions so small that the few rows here are several."""
@@ -101,6 +99,14 @@ def runnable(release: Release) -> tuple[EngineChoice, ClusterChoice]:
     )  # fmt: skip
 
 
+def doubling(release: Release) -> list[tuple[EngineChoice, ClusterChoice]]:
+    """What writes the rows of a replicated result once for each GPU; skips the test where the release has none."""
+    cells = [key for key, cell in release.cells.items() if cell.way and not cell.replicated_safe]
+    if not cells:
+        pytest.skip(f"RAPIDS {release.name} has no such cell")
+    return cells
+
+
 def asked(pod: Pod, folder: Path, query: str, **changes: Any) -> Plan:
     """The plan of a preflight over `sales`."""
     engine, cluster = runnable(pod.release)
@@ -134,7 +140,7 @@ def test_a_query_that_can_run_passes_on_every_cell_of_the_release(pod: Pod, sale
         if cell.way is None or engine is EngineChoice.CPU:
             continue
         gpus = 1 if cluster is ClusterChoice.SINGLE else 2
-        query, options = (GROUPS, {}) if cell.replicated_safe else (ROWS, SPREAD)
+        query, options = (GROUPS, {}) if cell.replicated_safe else (ROWS, SMALL)
         job = asked(pod, sales, query, engine=engine, cluster=cluster, gpus=gpus, executorOptions=options)
         report = pod.preflight(job, sales)
         found = report.preflight
@@ -149,11 +155,8 @@ def test_a_query_that_can_run_passes_on_every_cell_of_the_release(pod: Pod, sale
 def test_rows_that_would_come_out_once_for_each_gpu_are_refused_with_the_release_that_can(
     pod: Pod, sales: Path
 ) -> None:
-    cells = [(*key, cell) for key, cell in pod.release.cells.items() if cell.way and not cell.replicated_safe]
-    if not cells:
-        pytest.skip(f"RAPIDS {pod.release.name} has no such cell")
-    for engine, cluster, _ in cells:
-        for query, options in ((GROUPS, {}), (COUNT, SPREAD), ("select sum(price) as total from sales", SPREAD)):
+    for engine, cluster in doubling(pod.release):
+        for query, options in ((GROUPS, {}), (COUNT, SMALL), ("select sum(price) as total from sales", SMALL)):
             job = asked(pod, sales, query, engine=engine, cluster=cluster, gpus=2, executorOptions=options)
             report = pod.refused(job, sales)
             assert report.failure is Failure.INVALID_COMBINATION, report
@@ -168,16 +171,15 @@ def test_a_result_on_one_partition_is_told_where_the_size_may_still_bring_more_g
         pytest.skip(f"RAPIDS {pod.release.name} cannot write with rapidsmpf")
     for query, one in ((ROWS, False), ("select sum(price) as total from sales", True)):
         job = asked(pod, sales, query, engine=EngineChoice.RAPIDSMPF, cluster=ClusterChoice.SINGLE, gpus=1,
-                    executorOptions=SPREAD)  # fmt: skip
+                    executorOptions=SMALL)  # fmt: skip
         found = pod.preflight(job, sales).preflight
         assert found is not None and found.one_partition is one, found
 
 
 def test_one_rank_writes_its_rows_once_and_is_not_refused(pod: Pod, sales: Path) -> None:
-    for (engine, cluster), cell in pod.release.cells.items():
-        if cell.way and not cell.replicated_safe:
-            job = asked(pod, sales, GROUPS, engine=engine, cluster=cluster, gpus=1)
-            assert pod.preflight(job, sales).failure is None
+    for engine, cluster in doubling(pod.release):
+        job = asked(pod, sales, GROUPS, engine=engine, cluster=cluster, gpus=1)
+        assert pod.preflight(job, sales).failure is None
 
 
 def test_a_store_that_does_not_tell_sizes_is_asked_again_and_ends_no_job(pod: Pod, sales: Path) -> None:
@@ -190,11 +192,8 @@ def test_a_store_that_does_not_tell_sizes_is_asked_again_and_ends_no_job(pod: Po
         "files.fetch = Fetch\n"
         "for path in sys.argv[1:]: print(query._run(Path(path), None).to_line())"
     )
-    cells = [key for key, cell in pod.release.cells.items() if cell.way and not cell.replicated_safe]
-    if not cells:
-        pytest.skip(f"RAPIDS {pod.release.name} has no such cell")
-    engine, cluster = cells[0]
-    job = asked(pod, sales, ROWS, engine=engine, cluster=cluster, gpus=2, executorOptions=SPREAD)
+    engine, cluster = doubling(pod.release)[0]
+    job = asked(pod, sales, ROWS, engine=engine, cluster=cluster, gpus=2, executorOptions=SMALL)
     (report,) = (json.loads(line) for line in script(pod, text, sales, job))
     assert report["failure"] == Failure.STORAGE_UNAVAILABLE, report
 

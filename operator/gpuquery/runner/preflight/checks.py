@@ -94,7 +94,7 @@ class Checks:
     def judge(self, frame: pl.LazyFrame, warnings: tuple[str, ...]) -> PreflightStatus:
         """Judge the planned query; raises JobError. `warnings` is what planning it has brought up."""
         plan = self._plan
-        # One frame for each thread: before 1.36, Polars refuses the second of two that look at one ("Already mutably
+        # One frame for each thread: Polars 1.32 was seen to refuse the second of two that look at one ("Already mutably
         # borrowed").
         sizing: Later[PreflightStatus] | None = None
         if plan.purpose is Purpose.PREFLIGHT:
