@@ -69,7 +69,7 @@ def test_namespaced_mode_serves_its_namespaces_only_and_needs_no_cluster_role(be
             alone.apply(bench.lake.credentials(), namespace=each.namespace)
         unserved.apply(unserved.job(fresh("job"), sql="SELECT n_name FROM nation", inputs=tpch("nation")))
         served.completed(served.job(fresh("job"), sql="SELECT n_name FROM nation", inputs=tpch("nation")))
-        assert "status" not in unserved.get(unserved.names[0])
+        assert not unserved.get(unserved.names[0])["status"]
         alone.helm("uninstall", release, "-n", home, "--wait")
         assert true(served.get(served.names[0]), "Complete"), "uninstalling keeps the objects"
     finally:
