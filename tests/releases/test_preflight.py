@@ -213,7 +213,7 @@ def test_a_table_that_the_query_makes_itself_is_refused_where_each_rank_would_re
         if cell.way is None or engine is EngineChoice.CPU:
             continue
         gpus = 1 if cluster is ClusterChoice.SINGLE else 2
-        given = {"engine": engine, "cluster": cluster, "gpus": gpus, "executorOptions": SPREAD}
+        given = {"engine": engine, "cluster": cluster, "gpus": gpus, "executorOptions": SMALL}
         report = pod.preflight(asked(pod, sales, OWN, language="python", **given), sales)
         if cell.way is Way.SPMD and gpus > 1:
             assert report.failure is Failure.UNSUPPORTED_QUERY, f"{engine} x {cluster}: {report}"
