@@ -51,4 +51,4 @@ lint: venv ## Style, types and layers
 
 .PHONY: unit
 unit: venv ## Tests that need no cluster
-	$(PY) -m pytest -m "not e2e and not gpu and not releases" tests
+	$(PY) -m pytest -m "not e2e and not gpu and not releases and not faults" tests

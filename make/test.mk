@@ -1,15 +1,19 @@
 # The releases whose runtime images the end-to-end tests run: the last of each of the two worlds of cudf-polars.
-test e2e: export RELEASES ?= 26.04 26.10
+test e2e test-faults: export RELEASES ?= 26.04 26.10
 # The release whose runtime also gets the engine for tests, which computes on the CPU.
-test e2e: export TEST_ENGINES ?= 26.10
+test e2e test-faults: export TEST_ENGINES ?= 26.10
 
 .PHONY: test
 test: venv cluster-for-use ## Every test, on the one-node cluster (or CONTEXT=... REGISTRY=...)
-	$(PY) -m pytest -m "not gpu" tests/unit tests/cluster tests/s3 tests/e2e
+	$(PY) -m pytest -m "not gpu and not faults" tests/unit tests/cluster tests/s3 tests/e2e
 
 .PHONY: e2e
 e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to pytest
-	$(PY) -m pytest -m e2e tests $(ARGS)
+	$(PY) -m pytest -m "e2e and not faults" tests $(ARGS)
+
+.PHONY: test-faults
+test-faults: venv cluster-for-use ## The long schedule of faults of a set of ranks, of which make test runs a part
+	$(PY) -m pytest -m faults tests $(ARGS)
 
 .PHONY: test-gpu
 test-gpu: venv ## Tests that need an NVIDIA GPU, of the releases that are installed; report in dist/gpu-report.json

@@ -116,9 +116,10 @@ def started(
     image: str = "test-engine",
     env: dict[str, str] | None = None,
     gpus: int = 1,
+    stall: int | None = None,
     **spec: Any,
 ) -> Set:
-    """Apply a job of so many pods; `image` is `test-engine` or `runtime`."""
+    """Apply a job of so many pods; `image` is `test-engine` or `runtime`, `stall` its `stallSeconds`."""
     name = fresh("set")
     job = bench.job(
         name,
@@ -132,6 +133,7 @@ def started(
             "workers": {
                 "replicas": pods,
                 "gpus": gpus,
+                **({} if stall is None else {"stallSeconds": stall}),
                 "resources": {
                     "requests": {"cpu": "50m", "memory": "256Mi"},
                     "limits": {"cpu": "2", "memory": "2Gi"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +20,8 @@ from tests.e2e.jobs import Bench, condition, true
 from tests.support.faultproxy import Action, FaultProxy, Rule
 from tools.kubectl import wait_until
 
+LONG = partial(pytest.param, marks=pytest.mark.faults)
+"""What `make test-faults` runs and `make test` does not."""
 END_SECONDS = 60
 """Far above what the end of a set takes, far below what one that hangs would take."""
 
@@ -52,7 +55,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@pytest.mark.parametrize("pods", [2, 3, 8])
+@pytest.mark.parametrize("pods", [LONG(2), 3, LONG(8)])
 def test_a_set_of_the_real_engine_forms_and_says_that_there_is_no_gpu(bench: Bench, pods: int) -> None:
     ranks = sets.started(bench, pods=pods, image="runtime")
     job = bench.ended(ranks.name)
@@ -86,6 +89,7 @@ def test_a_set_commits_once_what_its_ranks_have_written(bench: Bench, tables: Pa
     assert bench.uploads(f"out/{ranks.name}") == []
 
 
+@pytest.mark.faults
 def test_partitions_are_written_by_all_ranks(bench: Bench) -> None:
     sql = "SELECT l_returnflag, l_orderkey, l_linenumber, l_quantity FROM lineitem"
     ranks = sets.started(bench, pods=2, sql=sql, output={"partitionBy": ["l_returnflag"]})
@@ -98,7 +102,7 @@ def test_partitions_are_written_by_all_ranks(bench: Bench) -> None:
 
 KILLS = [
     pytest.param(1, "SIGKILL", "WorkerLost", id="a rank killed"),
-    pytest.param(0, "SIGKILL", "WorkerLost", id="the rank of index 0 killed"),
+    LONG(0, "SIGKILL", "WorkerLost", id="the rank of index 0 killed"),
     pytest.param(2, "SIGSTOP", "RankStalled", id="a rank frozen"),
 ]
 
@@ -116,6 +120,7 @@ def test_a_rank_that_dies_or_freezes_while_the_query_runs_ends_the_set_with_that
     assert pod in failed["message"], "the first cause names its pod"
 
 
+@pytest.mark.faults
 def test_a_rank_that_dies_while_the_set_forms_ends_it(bench: Bench) -> None:
     ranks = sets.started(bench, env={"TEST_ENGINE_FAULT": "1:join:hang"})
     wait_until(lambda: (ranks.progress() or {}).get("phase") == "planning", timeout=90, what="index 0 to answer")
@@ -129,10 +134,10 @@ def test_a_rank_that_dies_while_the_set_forms_ends_it(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("1:run:abort", "WorkerLost"),
-        ("2:write:exit", "InternalError"),
-        ("1:write:spin-in-native", "RankStalled"),
-        ("0:end:disk-full", "ScratchFull"),
+        LONG("1:run:abort", "WorkerLost"),
+        LONG("2:write:exit", "InternalError"),
+        LONG("1:write:spin-in-native", "RankStalled"),
+        LONG("0:end:disk-full", "ScratchFull"),
         ("2:write:oom", "HostOutOfMemory"),
     ],
 )
@@ -142,7 +147,18 @@ def test_the_class_of_a_ranks_end_is_that_of_the_job(bench: Bench, fault: str, r
     assert failed["reason"] == reason, failed
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.faults
+def test_ranks_that_wait_for_each_other_are_ended_with_their_heartbeats_going_on(bench: Bench) -> None:
+    """One rank never comes to a barrier of the library, which knows no time limit; every process lives."""
+    ranks = sets.started(bench, env={"TEST_ENGINE_FAULT": "1:run:hang"}, stall=15)
+    ranks.reaches("running")
+    since = now()
+    failed = cause(ranks, since)
+    assert failed["reason"] == "RankStalled", failed
+    assert "no process has made progress for 15 s: 3 of 3 processes" in failed["message"]
+
+
+@pytest.mark.parametrize("index", [0, LONG(1)])
 def test_a_pod_that_is_gone_ends_the_set(bench: Bench, index: int) -> None:
     ranks = sets.started(bench, env=sets.SLOW)
     ranks.reaches("running", files=1)
@@ -151,7 +167,7 @@ def test_a_pod_that_is_gone_ends_the_set(bench: Bench, index: int) -> None:
     assert cause(ranks, since)["reason"] in ("WorkerLost", "Evicted")
 
 
-@pytest.mark.parametrize(("one", "other", "reason"), [(0, 1, "WorkerLost"), (1, 2, "TransportError")])
+@pytest.mark.parametrize(("one", "other", "reason"), [LONG(0, 1, "WorkerLost"), (1, 2, "TransportError")])
 def test_a_cut_between_two_pods_ends_the_set(bench: Bench, one: int, other: int, reason: str) -> None:
     if not bench.cluster.is_one_node:
         pytest.skip("the network of another cluster is not this machine's to cut")
@@ -191,6 +207,7 @@ def test_a_rank_that_dies_while_index_0_commits_does_not_undo_it(bench: Bench, p
     assert rows_of(bench, ranks.name).equals(rows_wanted(tables))
 
 
+@pytest.mark.faults
 def test_strangers_at_the_rendezvous_disturb_nobody(bench: Bench, tables: Path) -> None:
     if not bench.cluster.is_one_node:
         pytest.skip("the pods of another cluster are not reached from here")
@@ -207,6 +224,7 @@ def test_strangers_at_the_rendezvous_disturb_nobody(bench: Bench, tables: Path) 
     assert rows_of(bench, ranks.name).equals(rows_wanted(tables))
 
 
+@pytest.mark.faults
 def test_a_second_supervisor_in_a_pod_joins_nobody(bench: Bench, tables: Path) -> None:
     ranks = sets.started(bench, env={"TEST_ENGINE_PAUSE": "3"})
     ranks.reaches("running")
@@ -221,6 +239,7 @@ def test_a_second_supervisor_in_a_pod_joins_nobody(bench: Bench, tables: Path) -
     assert rows_of(bench, ranks.name).equals(rows_wanted(tables))
 
 
+@pytest.mark.faults
 def test_a_set_of_which_one_pod_finds_no_node_says_so_and_gives_up_in_time(bench: Bench) -> None:
     ranks = sets.started(bench, pods=2, gpus=5, startDeadlineSeconds=25)
 
@@ -235,6 +254,7 @@ def test_a_set_of_which_one_pod_finds_no_node_says_so_and_gives_up_in_time(bench
     assert "nvidia.com/gpu" in failed["message"]
 
 
+@pytest.mark.faults
 def test_a_pod_that_comes_late_is_waited_for(bench: Bench, tables: Path) -> None:
     first = sets.started(bench, pods=1, gpus=6, env={"TEST_ENGINE_PAUSE": "5"})
     first.reaches("running")

@@ -188,6 +188,9 @@ def counters() -> dict[str, Any]:
         def note(self, **facts: Any) -> None:
             notes.update(facts)
 
+        def advance(self) -> None:
+            """Nobody asks."""
+
     telemetry.note_statistics(Ranks(), Context())
     return notes
 

@@ -76,6 +76,9 @@ class GateClient:
         """Tell the server."""
         self._say({"note": facts, "index": self.index})
 
+    def advance(self) -> None:
+        """Nobody asks."""
+
     def _say(self, said: dict[str, Any]) -> None:
         with self._lock:
             self._lines.write(json.dumps(said) + "\n")

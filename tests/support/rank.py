@@ -79,8 +79,8 @@ class Rank:
                 ctypes.PyDLL(None).pause()  # holds the interpreter
             case "idle":
                 assert self.client is not None
-                for counter in range(2, 7):  # it gets on for a while, and then no more
-                    self.client.beat(counter)
+                for _ in range(5):  # it gets on for a while, and then no more
+                    self.client.advance()
                     time.sleep(1)
                 threading.Event().wait()
             case "orphan":
@@ -134,7 +134,7 @@ def steps(rank: Rank, client: Client, seconds: float) -> None:
     client.gate("plan", "x" * int(rank.told.get("bytes", 10)), seconds=seconds)
     client.progress(json.dumps({"phase": "running", "rows": 10, "bytes": 100, "files": 1}).encode())
     client.note(spilled_bytes=5, gpu_memory_peak=client.index, gpu_utilization=50)
-    client.beat(1)
+    client.advance()
     rank.reach("running")
     client.gate("staged", {"rows": 10}, seconds=seconds)
     rank.reach("staged")

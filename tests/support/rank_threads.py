@@ -73,6 +73,9 @@ class Member:
     def note(self, **facts: Any) -> None:
         self.notes.update(facts)
 
+    def advance(self) -> None:
+        """Nobody asks."""
+
 
 class Shares:
     """An engine: each rank computes the query and hands over those rows whose number is its own, in part files."""

@@ -240,6 +240,18 @@ def test_a_claim_for_another_device_stands_beside_the_gpu_resource() -> None:
     assert "gpus" not in str(pod(template=template)["resourceClaims"]), "which is no field of Kubernetes"
 
 
+@pytest.mark.parametrize(("asked", "default", "want"), [(None, 900, 900), (60, 900, 60), (0, 900, 0), (None, 0, 0)])
+def test_the_limit_for_a_set_that_hangs_is_the_jobs_own_or_the_operators(
+    asked: int | None, default: int, want: int
+) -> None:
+    workers = {"replicas": 2, "gpus": 4} | ({} if asked is None else {"stallSeconds": asked})
+    defaults = GPUS.model_copy(update={"stall_seconds": default})
+    found = resolve(job(**{**SET, "workers": workers}), defaults)
+    assert isinstance(found, Plan) and found.stall_seconds == want
+    alone = resolve(job(**{**SET, "cluster": "single", "workers": {}}), defaults)
+    assert isinstance(alone, Plan) and alone.stall_seconds == 0
+
+
 REFUSED: list[Any] = [
     pytest.param(
         GPUS.model_copy(update={"rdma_resource": ""}), {"network": "rdma"},
@@ -252,6 +264,10 @@ REFUSED: list[Any] = [
     pytest.param(
         GPUS, {"network": "tcp", "engine": "auto", "cluster": "auto", "workers": {"gpus": 0}},
         ['network is "tcp"', "workers.gpus is 0", "remove network"], id="a network without GPUs",
+    ),
+    pytest.param(
+        GPUS, {"cluster": "auto", "workers": {"replicas": 1, "gpus": 1, "stallSeconds": 60}},
+        ["workers.stallSeconds is 60", "rapidsmpf x single", "activeDeadlineSeconds"], id="a limit for one process",
     ),
     pytest.param(
         GPUS, {"template": {"spec": {"resourceClaims": [{"name": "g", "resourceClaimName": "shared"}]}}},

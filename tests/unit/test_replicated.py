@@ -168,6 +168,9 @@ class Rank:
     def note(self, **facts: Any) -> None:
         self.facts |= facts
 
+    def advance(self) -> None:
+        """Nobody asks."""
+
 
 def run_ranks(
     tmp_path: Path, library: types.ModuleType, release: str, shares: Sequence[Sequence[int]], duplicated: bool | None

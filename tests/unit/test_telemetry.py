@@ -4,6 +4,7 @@ import sys
 import time
 import types
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +17,16 @@ class Ranks:
 
     def __init__(self) -> None:
         self.notes: list[dict[str, Any]] = []
+        self.advances = 0
 
     def gate(self, name: str, value: Any = None, *, seconds: float) -> Sequence[Any]:
         return [value]
 
     def note(self, **facts: Any) -> None:
         self.notes.append(facts)
+
+    def advance(self) -> None:
+        self.advances += 1
 
     @property
     def told(self) -> dict[str, Any]:
@@ -111,3 +116,72 @@ def test_counters_that_cannot_be_read_fail_nothing() -> None:
     ranks = Ranks()
     telemetry.note_statistics(ranks, object())
     assert ranks.notes == []
+
+
+class Proc:
+    """A /proc/self with counters of a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "net").mkdir()
+        self.put()
+
+    def put(self, disk: int = 0, network: int = 0, loopback: int = 0) -> None:
+        io = f"rchar: 5\nwchar: 5\nread_bytes: {disk}\nwrite_bytes: 4096\ncancelled_write_bytes: 0\n"
+        (self.folder / "io").write_text(io)
+        counts = {"lo": loopback, "eth0": network}
+        lines = [f"  {name}: {count} 1 0 0 0 0 0 0 7 1 0 0 0 0 0 0" for name, count in counts.items()]
+        (self.folder / "net" / "dev").write_text("Inter-|  Receive\n face |bytes\n" + "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("sample", "counters", "work"),
+    [
+        ((0, False), {}, False),
+        ((3, False), {}, True),
+        ((0, True), {}, True),
+        ((None, False), {}, True),
+        ((0, False), {"disk": 1}, True),
+        ((0, False), {"network": 2 * 64 * 1024}, False),
+        ((0, False), {"network": 2 * 64 * 1024 + 1}, True),
+        ((0, False), {"loopback": 10**9}, False),
+    ],
+)
+def test_a_process_works_if_its_gpu_its_disk_or_its_network_does(
+    tmp_path: Path, sample: tuple[int | None, bool], counters: dict[str, int], work: bool
+) -> None:
+    proc = Proc(tmp_path)
+    looking = telemetry.Work(tmp_path)
+    proc.put(**counters)
+    assert looking.seen(*sample, seconds=2) is work
+    assert looking.seen(0, False, seconds=2) is False, "counters that stand still are no work"
+
+
+def test_where_the_counters_cannot_be_read_there_is_work(tmp_path: Path) -> None:
+    assert telemetry.Work(tmp_path / "none").seen(0, False, seconds=1)
+
+
+def test_a_busy_gpu_and_one_that_nobody_can_ask_tell_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml(monkeypatch, [5])
+    busy, unknown = Ranks(), Ranks()
+    with telemetry.watching(busy):
+        pass
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with telemetry.watching(unknown):
+        pass
+    assert busy.advances
+    assert unknown.advances
+
+
+def test_an_idle_process_does_not_come_further(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nvml(monkeypatch, [5])
+    monkeypatch.setattr(Rates, "gpu", 0)
+    Proc(tmp_path)
+    idle = telemetry.Work(tmp_path)
+    monkeypatch.setattr(telemetry, "Work", lambda: idle)
+    ranks = Ranks()
+    sampler = telemetry.Sampler(ranks, telemetry.Gpu(), seconds=0.01)
+    sampler.start()
+    time.sleep(0.3)
+    sampler.stop()
+    assert ranks.advances == 1, "only the first look at the memory was a change"

@@ -63,6 +63,8 @@ class Settings(BaseModel):
     """Most pods that are chosen for a job with workers.replicas: auto."""
     shared_memory: str = Field(default=Defaults().shared_memory, pattern=quantity.PATTERN)
     """Size of /dev/shm for each GPU of a distributed job's pod; at most half of the memory limit is used."""
+    stall_seconds: float = Field(default=Defaults().stall_seconds, ge=0)
+    """Seconds after which a set of ranks is taken for hung if none of them makes progress; 0: never."""
     rdma_resource: str = Field(default="", pattern=r"^([a-z0-9.-]+/[A-Za-z0-9._-]+)?$")
     """Extended resource by which pods get RDMA devices; without it no job may say network: rdma."""
     rdma_count: int = Field(default=1, ge=1, le=64)
@@ -137,6 +139,7 @@ class Settings(BaseModel):
             gpus=self.default_gpus,
             max_replicas=self.max_replicas,
             shared_memory=self.shared_memory,
+            stall_seconds=self.stall_seconds,
             rdma_resource=self.rdma_resource,
             rdma_count=self.rdma_count,
             network_policies=self.network_policies,

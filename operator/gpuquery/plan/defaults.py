@@ -64,6 +64,8 @@ class Defaults(BaseModel):
     """GPUs in each pod of a distributed job that does not say how many."""
     shared_memory: str = "1Gi"
     """Size of /dev/shm for each GPU of a distributed job's pod."""
+    stall_seconds: float = Field(default=900, ge=0)
+    """Seconds after which a set of ranks is taken for hung if none of them makes progress; 0: never."""
     rdma_resource: str = ""
     """Extended resource by which pods get RDMA devices; empty: there is none."""
     rdma_count: int = Field(default=1, ge=1, le=64)

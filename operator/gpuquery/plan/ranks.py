@@ -25,12 +25,18 @@ def processes(engine: str, cluster: str, release: str) -> Processes:
 
 
 def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
-    """Refuse a network, or devices, that the chosen shape or this operator cannot have."""
+    """Refuse a network, a limit or devices that the chosen shape or this operator cannot have."""
     network = job.spec.network
     if network is not NetworkChoice.AUTO and choice.cluster is not ClusterChoice.DISTRIBUTED:
         return invalid(
             f'network is "{network}", and the query runs as {choice.engine} x {choice.cluster}, one process, which '
             'exchanges no rows: remove network, or use cluster "distributed"'
+        )
+    stall = job.spec.workers.stall_seconds
+    if stall is not None and processes(choice.engine, choice.cluster, choice.release) is not Processes.RANKS:
+        return invalid(
+            f"workers.stallSeconds is {stall}, and the query runs as {choice.engine} x {choice.cluster}, which is no "
+            "set of ranks that could wait for each other: remove it, or bound the job with activeDeadlineSeconds"
         )
     if network is NetworkChoice.RDMA and not defaults.rdma_resource:
         return invalid(

@@ -23,7 +23,7 @@ from gpuquery.plan.choose import Choice, choose
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import format_of
 from gpuquery.plan.options import executor_options
-from gpuquery.plan.plan import DEFAULT_REGION, JobRef, Language, Plan, StoreAccess
+from gpuquery.plan.plan import DEFAULT_REGION, JobRef, Language, Plan, Processes, StoreAccess
 from gpuquery.plan.rejected import Rejected
 
 __all__ = [
@@ -69,6 +69,7 @@ def resolve(
         gpus=choice.gpus,
         processes=ranks.processes(choice.engine, choice.cluster, choice.release),
         network=spec.network,
+        stall_seconds=_stall_seconds(job, choice, defaults),
         release=choice.release,
         executor_options=options,
         gpu_memory=defaults.gpu_memory if choice.gpus else 0,
@@ -80,6 +81,13 @@ def resolve(
         store=store_access(spec.storage),
     )
     return plan if local else _too_large(plan) or plan
+
+
+def _stall_seconds(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> float:
+    if ranks.processes(choice.engine, choice.cluster, choice.release) is not Processes.RANKS:
+        return 0
+    asked = job.spec.workers.stall_seconds
+    return defaults.stall_seconds if asked is None else asked
 
 
 def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejected:

@@ -90,6 +90,10 @@ class Noted:
         self.facts |= facts
         self._ranks.note(**facts)
 
+    def advance(self) -> None:
+        """Tell that this process has come further."""
+        self._ranks.advance()
+
     def bounded(self) -> dict[str, Any]:
         """Return the facts, as far as they go through a gate: the longest are left out first."""
         kept = dict(sorted(self.facts.items(), key=lambda item: len(json.dumps(item[1]))))

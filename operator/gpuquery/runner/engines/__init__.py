@@ -61,6 +61,11 @@ class Ranks(Protocol):
         """Tell facts (JSON) about this process for progress and the final report: `rank=3, gpu="GPU-..."`."""
         ...
 
+    def advance(self) -> None:
+        """Tell that this process has come further: it works, and does not only wait. What goes to the sink tells so by
+        itself. When no process has for `stallSeconds` of the plan, the attempt ends with RankStalled."""
+        ...
+
 
 class Alone:
     """The only process."""
@@ -73,6 +78,9 @@ class Alone:
         return [value]
 
     def note(self, **facts: Any) -> None:
+        """Tell nobody."""
+
+    def advance(self) -> None:
         """Tell nobody."""
 
 

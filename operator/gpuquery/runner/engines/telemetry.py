@@ -1,5 +1,7 @@
 """What the GPU does while a query runs: memory and utilisation by NVML, spilled bytes by the library's own counters.
 
+It also tells whether this process works at all, or only waits.
+
 All of it is optional. NVML is asked in a thread of its own, and where it is missing or fails nothing is told. The
 library's counters are read from this rank alone: its own way to gather them is a collective, in which a rank that
 failed would keep the others waiting; the supervisors gather what each rank notes.
@@ -13,6 +15,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from gpuquery.runner.engines import Ranks
@@ -20,6 +23,8 @@ from gpuquery.runner.engines import Ranks
 SAMPLE_SECONDS = 1.0
 NOTE_EVERY = 5
 """Samples from one note to the next."""
+ENOUGH = 64 * 1024
+"""Bytes per second over the network that tell of work: signs of life, and UCX's own, are a few hundred."""
 _SPILLED = re.compile(r"(?:copy|spill-bytes)-device-to-(?:pinned_)?host(?:-bytes)?")
 """Bytes moved out of the GPU: `copy-device-to-host-bytes` and `copy-device-to-pinned_host-bytes` in 26.06 to 26.10."""
 MOST_STATISTICS = 200
@@ -50,11 +55,50 @@ class Gpu:
         return int(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
 
 
-class Sampler:
-    """Samples one GPU, and notes `gpu_memory_peak` (bytes) and `gpu_utilization` (mean percent) now and then."""
+class Work:
+    """Whether this process works or only waits: its GPU, its disks, its pod's network.
 
-    def __init__(self, ranks: Ranks, gpu: Gpu, *, seconds: float = SAMPLE_SECONDS) -> None:
+    Processor time says nothing: the library's own threads look for messages all the while, and so does one that waits
+    forever. Where a sign cannot be seen, there is always taken to be work.
+    """
+
+    def __init__(self, proc: Path = Path("/proc/self")) -> None:
+        self._proc = proc
+        self._before = self._moved()
+
+    def seen(self, utilization: int | None, memory_moved: bool, seconds: float) -> bool:
+        """Whether there was any in the last `seconds`, in which the GPU was used for this many percent of the time;
+        None where the device does not tell."""
+        before, self._before = self._before, self._moved()
+        if utilization is None or utilization > 0 or memory_moved or before is None or self._before is None:
+            return True
+        disk, network = (now - then for now, then in zip(self._before, before, strict=True))
+        return disk > 0 or network > ENOUGH * seconds
+
+    def _moved(self) -> tuple[int, int] | None:
+        """Bytes on disks (of this process) and on the network (of its pod) so far."""
+        try:
+            counts = dict(line.split(": ") for line in (self._proc / "io").read_text().splitlines())
+            disk = int(counts["read_bytes"]) + int(counts["write_bytes"])
+            network = 0
+            for line in (self._proc / "net" / "dev").read_text().splitlines()[2:]:
+                name, _, fields = line.partition(":")
+                if name.strip() != "lo":
+                    network += int(fields.split()[0]) + int(fields.split()[8])
+        except (OSError, ValueError, LookupError):
+            return None
+        return disk, network
+
+
+class Sampler:
+    """Samples one GPU, notes `gpu_memory_peak` (bytes) and `gpu_utilization` (mean percent) now and then, and tells
+    that this process has come further whenever there was work."""
+
+    def __init__(self, ranks: Ranks, gpu: Gpu | None, *, seconds: float = SAMPLE_SECONDS) -> None:
+        """Without a GPU that tells of itself, nobody is told of it."""
         self._ranks, self._gpu, self._seconds = ranks, gpu, seconds
+        self._work_seen = Work()
+        self._memory = 0
         self._peak = 0
         self._used: list[int] = []
         self._stop = threading.Event()
@@ -70,40 +114,54 @@ class Sampler:
         self._thread.join(timeout=5 * self._seconds)
 
     def _work(self) -> None:
-        with contextlib.suppress(Exception):  # NVML may fail at any call, and a query does not depend on it
-            samples = 0
-            while True:
-                ended = self._stop.wait(self._seconds if samples else 0)
-                self._peak = max(self._peak, self._gpu.memory())
+        samples = 0
+        while True:
+            ended = self._stop.wait(self._seconds if samples else 0)
+            memory = utilization = None
+            if self._gpu is not None:
+                with contextlib.suppress(Exception):  # NVML may fail at any call, and a query does not depend on it
+                    memory = self._gpu.memory()
                 with contextlib.suppress(Exception):  # MIG devices have no utilisation
-                    self._used.append(self._gpu.utilization())
-                samples += 1
-                if ended or samples % NOTE_EVERY == 1:
-                    self._note()
-                if ended:
-                    return
+                    utilization = self._gpu.utilization()
+            if self._work_seen.seen(utilization, self._sampled(memory, utilization), self._seconds):
+                self._ranks.advance()
+            samples += 1
+            if ended or samples % NOTE_EVERY == 1:
+                self._note()
+            if ended:
+                return
+
+    def _sampled(self, memory: int | None, utilization: int | None) -> bool:
+        """Take a sample; returns whether the bytes in use have changed."""
+        if utilization is not None:
+            self._used.append(utilization)
+        if memory is None:
+            return False
+        before, self._memory = self._memory, memory
+        self._peak = max(self._peak, memory)
+        return memory != before
 
     def _note(self) -> None:
-        facts: dict[str, Any] = {"gpu_memory_peak": self._peak}
+        facts: dict[str, Any] = {"gpu_memory_peak": self._peak} if self._peak else {}
         if self._used:
             facts["gpu_utilization"] = round(sum(self._used) / len(self._used))
-        self._ranks.note(**facts)
+        if facts:
+            self._ranks.note(**facts)
 
 
 @contextlib.contextmanager
 def watching(ranks: Ranks) -> Iterator[None]:
-    """Sample the GPU meanwhile; without NVML, nothing."""
-    sampler = None
+    """Sample the GPU and look for work meanwhile; without NVML nothing is told, and there is always work."""
+    gpu = None
     with contextlib.suppress(Exception):
         gpu = Gpu()
         ranks.note(gpu=gpu.uuid)
-        sampler = Sampler(ranks, gpu)
-        sampler.start()
+    sampler = Sampler(ranks, gpu)
+    sampler.start()
     try:
         yield
     finally:
-        if sampler is not None:
-            sampler.stop()
+        sampler.stop()
 
 
 def note_statistics(ranks: Ranks, context: Any) -> None:

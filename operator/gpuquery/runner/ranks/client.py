@@ -104,10 +104,9 @@ class Client:
         self._unsent = dumps({"kind": "progress", "progress": json.loads(line)})
         self._send_progress()
 
-    def beat(self, counter: int) -> None:
-        """Set how far this process has come: a number that grows. One that stays the same for long means that it hangs,
-        where the plan says so."""
-        self._counter = counter
+    def advance(self) -> None:
+        """This process has come further. When none of the set has for long, all of them hang."""
+        self._counter += 1
 
     def close(self) -> None:
         """Say that this process ends now, with whatever it reports."""

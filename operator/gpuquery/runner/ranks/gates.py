@@ -82,6 +82,11 @@ class Gates:
             gate = self._gates[name] = Gate(name, self._size)
         return gate, gate.arrive(index, value, seconds, now)
 
+    @property
+    def pending(self) -> Gate | None:
+        """The gate at which somebody waits; the last one, if there are more."""
+        return next((g for g in reversed(self._gates.values()) if not g.closed and not g.open), None)
+
     def expire(self, now: float) -> Sequence[Gate]:
         """Close the gates whose time is over; returns those that were not closed before."""
         late = [g for g in self._gates.values() if not g.closed and not g.open and g.deadline <= now]

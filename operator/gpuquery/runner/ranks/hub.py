@@ -7,10 +7,11 @@ was told. A member that comes back within the limit has missed nothing: gates th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.report import Phase
 from gpuquery.runner.ranks.causes import Causes, Fault
 from gpuquery.runner.ranks.gates import Gate, GateError, Gates
 from gpuquery.runner.ranks.loop import Link
@@ -23,6 +24,8 @@ LATECOMER_SECONDS = 5.0
 """How long a hub whose attempt has failed stays for pods that have not come yet: they would wait for it in vain."""
 PARTING_SECONDS = 1.5
 """How long the hub stays for members that have not heard the first cause, or have not said that they are done."""
+MOST_NAMED = 8
+"""Processes that a message names."""
 
 
 class Local(Protocol):
@@ -71,6 +74,7 @@ class Hub:
         self._announced = False
         self._left: float | None = None
         self._beaten = 0.0
+        self._moved = time.monotonic()
 
     # What the processes of this pod do.
 
@@ -81,6 +85,7 @@ class Hub:
         except GateError as exc:
             self.fault(Fault(Failure.INTERNAL_ERROR, str(exc), self._settings.pod, self._roster.place(process)))
             return
+        self.moved()
         if opened:
             self._answer(gate)
         elif gate.open or gate.closed:
@@ -103,6 +108,10 @@ class Hub:
     def progress(self, process: int, progress: Mapping[str, Any]) -> None:
         """A process has come further."""
         self._roster.processes[process].progress = progress
+
+    def moved(self) -> None:
+        """A process makes progress."""
+        self._moved = time.monotonic()
 
     def fault(self, fault: Fault) -> None:
         """Something went wrong."""
@@ -158,7 +167,8 @@ class Hub:
         self._causes.heard(member.hello.caller)
         match message["kind"]:
             case "beat":
-                pass
+                if message.get("moved"):
+                    self.moved()
             case "gate":
                 name, seconds = message.get("name"), message.get("seconds")
                 if not isinstance(name, str) or not isinstance(seconds, int | float):
@@ -200,14 +210,36 @@ class Hub:
         for member in self._members.values():
             if now - member.heard > self._settings.silence and not member.done:
                 self.fault(_lost(member, now - member.heard))
+        if (stuck := self._stuck(now)) is not None:
+            self.fault(stuck)
         self._introduce()
         self._decide(now)
+
+    def _stuck(self, now: float) -> Fault | None:
+        """Return the fault of a set whose processes live, but of which none comes any further: they wait for each other
+        inside the library. One that merely waits for a slower one is fine, for that one moves."""
+        limit = self._settings.stall
+        running = self._roster.processes[0].progress.get("phase") == Phase.RUNNING
+        if not limit or not running or not self._roster.complete or now - self._moved <= limit:
+            return None
+        waiting = self._gates.pending
+        behind = waiting.missing if waiting is not None else range(self._settings.size)
+        where = f"{len(behind)} of {self._settings.size} processes run the query"
+        return Fault(
+            Failure.RANK_STALLED,
+            f"no process has made progress for {limit:g} s: {where}, and none of them wrote a row, moved bytes or used "
+            f"its GPU: {self._named(behind)}",
+            self._roster.names.get(behind[0] // self._settings.per_pod, ""),
+            "",
+            behind[0],
+        )
 
     def forgive(self, seconds: float) -> None:
         """Nobody was at work here for so long: what was not heard may have been said."""
         for member in self._members.values():
             member.heard += seconds
         self._gates.forgive(seconds)
+        self._moved += seconds
 
     def settled(self, now: float) -> bool:
         """Whether the hub is needed no more, now that this pod's processes have ended: all know how it ends."""
@@ -275,12 +307,14 @@ class Hub:
                     self._members[pod].link.send(message)
 
     def _stalled(self, gate: Gate) -> str:
-        missing = [self._roster.place(index) for index in gate.missing]
-        named = "; ".join(missing[:8]) + (f"; and {len(missing) - 8} more" if len(missing) > 8 else "")
         return (
-            f'{len(missing)} of {self._settings.size} processes did not come to "{gate.name}" within '
-            f"{gate.seconds:g} s: {named}"
+            f'{len(gate.missing)} of {self._settings.size} processes did not come to "{gate.name}" within '
+            f"{gate.seconds:g} s: {self._named(gate.missing)}"
         )
+
+    def _named(self, processes: Sequence[int]) -> str:
+        named = "; ".join(self._roster.place(index) for index in processes[:MOST_NAMED])
+        return named + (f"; and {len(processes) - MOST_NAMED} more" if len(processes) > MOST_NAMED else "")
 
     def _blamed(self, gate: Gate) -> tuple[str, str, int]:
         first = gate.missing[0]

@@ -71,7 +71,7 @@ class Rank:
         self._loop = loop
         self._take = take
         self._counter: object = None
-        self._advanced = self._started = time.monotonic()
+        self._started = time.monotonic()
         self._frozen: float | None = None
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
@@ -155,15 +155,14 @@ class Rank:
         """Return the last lines that it printed."""
         return self._relay.tail()
 
-    def beat(self, counter: object, now: float) -> None:
-        """Take a sign of life, and how far it has come."""
-        if counter != self._counter:
-            self._counter, self._advanced = counter, now
+    def beat(self, counter: object) -> bool:
+        """Take a sign of life, and how far it has come; returns whether that is further than before."""
+        further, self._counter = counter != self._counter, counter
+        return further
 
     def forgive(self, seconds: float) -> None:
         """Nobody was at work here for so long: what was not heard may have been said."""
         self._started += seconds
-        self._advanced += seconds
         if self.heard is not None:
             self.heard += seconds
         if self._frozen is not None:
@@ -181,9 +180,6 @@ class Rank:
         if silence > limit:
             since = "its start" if self.heard is None else "the last one"
             return f"it gave no sign of life within {limit:g} s of {since}"
-        stall = self._settings.stall
-        if stall and self.joined and not self.waiting and not self.leaving and now - self._advanced > stall:
-            return f"it made no progress for {stall:g} s"
         return ""
 
     def _stopped(self, now: float) -> float:

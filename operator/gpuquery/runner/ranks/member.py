@@ -47,6 +47,7 @@ class Member:
         self._strange: float | None = None
         self._logged = self._began
         self._again = self._beaten = 0.0
+        self._moved = False
         self._why = "it was never reached"
         self._waiting: dict[tuple[int, str], Message] = {}
         self._dirty: set[int] = set()
@@ -80,6 +81,10 @@ class Member:
         """A process has come further."""
         self._roster.processes[process].progress = progress
         self._dirty.add(process)
+
+    def moved(self) -> None:
+        """A process of this pod makes progress."""
+        self._moved = True
 
     def fault(self, fault: Fault) -> None:
         """Something went wrong. Which was the first cause is the hub's to say, if it can."""
@@ -194,7 +199,9 @@ class Member:
             dial(self._loop, settings.hub, hello, settings.token, self._answered)
         if now - self._beaten >= BEAT_SECONDS / 2:
             self._beaten = now
-            self._send({"kind": "beat"})
+            if self._link is not None:
+                self._send({"kind": "beat", "moved": self._moved})
+                self._moved = False
             for process in sorted(self._dirty) if self._link is not None else ():
                 progress = self._roster.processes[process].progress
                 self._send({"kind": "progress", "process": process, "progress": progress})

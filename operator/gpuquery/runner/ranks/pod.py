@@ -177,7 +177,8 @@ class Pod:
     def _take(self, rank: Rank, message: Message) -> None:
         match message["kind"]:
             case "beat":
-                rank.beat(message.get("counter"), time.monotonic())
+                if rank.beat(message.get("counter")):
+                    self._set.moved()
             case "joined":
                 rank.joined = True
                 self._set.joined(rank.index)

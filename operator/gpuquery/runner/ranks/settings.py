@@ -54,7 +54,7 @@ class Settings:
     """Where this pod answers."""
     silence: float = SILENCE_SECONDS
     stall: float = 0.0
-    """Seconds without progress after which a process is taken for hung; 0: never."""
+    """Seconds without progress of any process after which the set is taken for hung; 0: never."""
     program: str = PROGRAM
     """Module that each process runs."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
