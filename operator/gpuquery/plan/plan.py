@@ -42,6 +42,37 @@ class Processes(StrEnum):
     """One process in one pod runs the query."""
     RANKS = "ranks"
     """One process for each GPU of each pod; all run the same query and exchange rows."""
+    PODS = "pods"
+    """One process in each pod, which keeps the pod's part of a Dask cluster; that of index 0 is the client."""
+
+
+class DaskWay(StrEnum):
+    """Whose the Dask cluster is that runs the query."""
+
+    NATIVE = "native"
+    """The attempt's own pods: index 0 runs the scheduler and the client, every pod workers for its GPUs."""
+    OPERATOR = "operator"
+    """A DaskCluster of this attempt, which dask-kubernetes makes; the attempt's one pod is the client."""
+    ATTACH = "attach"
+    """Somebody else's, which is only used; the attempt's one pod is the client."""
+
+
+class Dask(Model):
+    """The Dask cluster of a plan whose engine runs on one."""
+
+    way: DaskWay = DaskWay.NATIVE
+    """Whose it is."""
+    workers: int
+    """Dask workers that must have joined before the query begins, one for each GPU; with `attach` at least so many."""
+    protocol: str = "ucx"
+    """How they talk with the scheduler and each other: ucx, ucxx (25.08 only) or tcp."""
+    scheduler: str = ""
+    """Address of the scheduler, such as ucx://q1-scheduler.ns.svc:8786; empty with `native`."""
+    dashboard: bool = False
+    """Whether the scheduler serves its dashboard on port 8787; with `native` only."""
+    options: Mapping[str, Any] = {}
+    """Flags of `dask cuda worker` by their names without dashes in front, complete and valid for the release:
+    `{"rmm-pool-size": "0.8", "device-memory-limit": "0.8"}`; with `native` and `operator`."""
 
 
 Network = NetworkChoice
@@ -115,8 +146,12 @@ class Plan(Model):
     """Where the result goes."""
     store: StoreAccess = StoreAccess()
     """Where the object store is."""
+    dask: Dask | None = None
+    """The Dask cluster that runs the query; none, where no Dask is."""
 
     @property
     def ranks(self) -> int:
         """Processes that run the query, in all pods together."""
+        if self.processes is Processes.PODS:
+            return self.replicas
         return self.replicas * max(1, self.gpus) if self.processes is Processes.RANKS else 1
