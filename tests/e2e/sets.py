@@ -16,7 +16,8 @@ from gpuquery.api.labels import PROGRESS_PORT
 from tests.e2e.jobs import Bench, condition, fresh, tpch, true
 from tools.kubectl import wait_until
 
-RELEASE = "26.10"
+RELEASE = (os.environ.get("TEST_ENGINES", "").split() or ["26.10"])[-1]
+"""The release of the sets: the last one that has an image with the engine for tests."""
 CUDA = int(os.environ.get("CUDA", "12"))
 SQL = "SELECT l_orderkey, l_linenumber, l_quantity FROM lineitem WHERE l_quantity > 25"
 SLOW = {"TEST_ENGINE_PARTS": "8", "TEST_ENGINE_PAUSE": "3"}

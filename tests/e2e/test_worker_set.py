@@ -1,4 +1,4 @@
-"""A set of ranks in real pods of the real 26.10 runtime: it forms, commits, and ends with the first cause of a failure.
+"""A set of ranks in real pods of a real runtime image: it forms, commits, and ends with the first cause of a failure.
 
 No GPU is needed: the communicator is UCXX over TCP. With the real engine a set ends at its first CUDA call; with the
 test engine, which computes on the CPU, it goes all the way to the commit.

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,9 @@ def test_three_ranks_form_a_communicator(start: Any) -> None:
     # The communicator numbers its ranks as they come; only the root is certain.
     assert sorted(note["rank"] for note in ranks.gates.notes.values()) == [0, 1, 2]
     assert ranks.gates.notes[0]["rank"] == 0
+    for note in ranks.gates.notes.values():
+        assert 0 < note["loaded"] < note["connected"], note
+        assert datetime.fromisoformat(note["started"]) < datetime.now(UTC)
 
 
 def test_one_rank_needs_no_address(start: Any) -> None:

@@ -13,8 +13,12 @@ from __future__ import annotations
 
 import base64
 import importlib
+import os
 import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from gpuquery.api.reasons import Failure
@@ -33,6 +37,7 @@ T = TypeVar("T")
 def form(ranks: Ranks, options: Any, *, seconds: float = JOIN_SECONDS) -> Any:
     """Return this process's rapidsmpf communicator, once every rank is connected.
 
+    Notes when this process was `started`, and after how many seconds its packages were `loaded` and it was `connected`.
     `options` is a `rapidsmpf.config.Options`. Raises JobError(RankStalled) if the others are not there in time.
     """
     if ranks.size == 1:
@@ -41,6 +46,9 @@ def form(ranks: Ranks, options: Any, *, seconds: float = JOIN_SECONDS) -> Any:
     # First: it loads libraries that rapidsmpf's module up to 26.04 does not find by itself.
     addresses = importlib.import_module("ucxx._lib.libucxx").UCXAddress
     ucxx = importlib.import_module("rapidsmpf.communicator.ucxx")
+
+    age = _age()
+    ranks.note(started=(datetime.now(UTC) - timedelta(seconds=age)).isoformat(), loaded=round(age, 2))
 
     def new(root: Any) -> Any:
         return ucxx.new_communicator(
@@ -59,6 +67,7 @@ def form(ranks: Ranks, options: Any, *, seconds: float = JOIN_SECONDS) -> Any:
         root = base64.b64decode(ranks.gate(GATE, None, seconds=ARRIVAL_SECONDS)[0])
         comm = within(seconds, lambda: new(addresses.create_from_buffer(root)), "connecting to index 0")
     within(seconds, lambda: ucxx.barrier(comm), f"waiting for all {ranks.size} ranks to connect")
+    ranks.note(connected=round(_age(), 2))
     return comm
 
 
@@ -88,6 +97,12 @@ def within(seconds: float, call: Callable[[], T], what: str) -> T:
     if "raised" in done:
         raise done["raised"]
     return cast(T, done["result"])
+
+
+def _age() -> float:
+    """Seconds since the kernel started this process."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _progress(options: Any) -> Any:
