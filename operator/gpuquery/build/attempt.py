@@ -1,5 +1,5 @@
-"""One attempt as Kubernetes objects: a ConfigMap with the plan, a headless Service and one Indexed Job; with ranks also
-a Secret with their token and a NetworkPolicy.
+"""One attempt as Kubernetes objects: a ConfigMap with the plan, a headless Service and one Indexed Job; with ranks, or
+a native Dask cluster, also a Secret with their token and a NetworkPolicy; with dask-kubernetes a DaskCluster.
 
 The same for any size. Pure: the same plan gives the same objects, so applying them twice changes nothing; the token is
 drawn by whoever creates the Secret.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gpuquery.api.labels import (
     API_VERSION,
+    DASHBOARD_PORT,
     KIND,
     LABEL_ATTEMPT,
     LABEL_COMPONENT,
@@ -25,9 +26,10 @@ from gpuquery.api.labels import (
 )
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.build import ranks
-from gpuquery.build.pod import Manifest, pod_spec
+from gpuquery.build.daskcluster import dask_cluster
+from gpuquery.build.pod import Manifest, pod_spec, serves_dashboard
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan, Processes
+from gpuquery.plan.plan import DaskWay, Plan, Processes
 from gpuquery.plan.resolve import plan_json
 
 DEADLINE_SLACK_SECONDS = 60
@@ -38,9 +40,12 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
     """Build the objects of an attempt, in the order in which they are needed: the Job last."""
     name = attempt_name(job.metadata.name, job.metadata.uid, plan.attempt)
     metadata = child_metadata(job, name, attempt_labels(job, plan.attempt))
+    several = plan.processes is not Processes.ONE
     ports = {"progress": PROGRESS_PORT}
-    if plan.processes is Processes.RANKS:
+    if several:
         ports["rendezvous"] = RENDEZVOUS_PORT
+    if serves_dashboard(plan):
+        ports["dashboard"] = DASHBOARD_PORT
     service: Manifest = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -56,10 +61,12 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
         },
     }
     companions = [plan_config_map(plan, metadata), service]
-    if plan.processes is Processes.RANKS:
+    if several:
         companions.append(ranks.secret(metadata))
         if defaults.network_policies:
             companions.append(ranks.network_policy(plan, job, defaults, metadata))
+    if plan.dask is not None and plan.dask.way is DaskWay.OPERATOR:
+        companions.append(dask_cluster(plan, job, defaults, metadata))
     return (*companions, _job(plan, job, defaults, metadata))
 
 

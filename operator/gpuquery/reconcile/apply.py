@@ -11,13 +11,13 @@ import logging
 import secrets
 from datetime import datetime
 
+from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import API_VERSION, KIND, attempt_name, preflight_name
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.ranks import TO_COME
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
-from gpuquery.plan.plan import Processes
-from gpuquery.plan.ranks import processes
+from gpuquery.plan.plan import DaskWay
 from gpuquery.reconcile.case import Decision
 from gpuquery.reconcile.events import manifest, notes
 from gpuquery.reconcile.facts import Refusal
@@ -134,9 +134,13 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
 def _companions(job: GpuQueryJob) -> tuple[Resource, ...]:
     """Return of which kinds an attempt has objects beside its Job; its plan is told before there is any to delete."""
     told = job.status.plan
-    ranks = told is not None and processes(told.engine, told.cluster, told.release or "") is Processes.RANKS
-    of_ranks = (Resource.SECRETS, Resource.NETWORK_POLICIES) if ranks else ()
-    return (Resource.SERVICES, Resource.CONFIG_MAPS, *of_ranks)
+    if told is None or told.cluster != ClusterChoice.DISTRIBUTED:
+        return (Resource.SERVICES, Resource.CONFIG_MAPS)
+    way = told.dask.way if told.dask else DaskWay.NATIVE
+    if way == DaskWay.NATIVE:
+        return (Resource.SERVICES, Resource.CONFIG_MAPS, Resource.SECRETS, Resource.NETWORK_POLICIES)
+    more = (Resource.DASK_CLUSTERS,) if way == DaskWay.OPERATOR else ()
+    return (Resource.SERVICES, Resource.CONFIG_MAPS, *more)
 
 
 def _name(job: GpuQueryJob, attempt: int) -> str:
