@@ -169,8 +169,8 @@ COMBINATIONS: tuple[Rule, ...] = (
     _never(
         f"{_DASK_OPERATOR} && {_HAS_GPUS} && self.workers.gpus > 1",
         lambda self: _by_dask_operator(self) and (self.workers.gpus or 0) > 1,
-        'dask.backend is "operator", whose workers have one GPU in each pod, and workers.gpus is {workers.gpus!16}: use '
-        'gpus of 1 and as many workers.replicas as there are to be GPUs, or dask.backend "native"',
+        'dask.backend is "operator", whose workers have one GPU in each pod, and workers.gpus is {workers.gpus!16}: '
+        'use 1 and as many workers.replicas as there are to be GPUs, or dask.backend "native"',
         ".workers.gpus",
     ),
     _never(

@@ -35,8 +35,9 @@ class DaskSpec(Model):
     """The Dask cluster that runs the query. At most one of `backend`, `clusterRef` and `schedulerAddress`."""
 
     backend: DaskBackend | None = None
-    """Who makes a cluster for this job: `native` is this operator, in the job's own pods; `operator` is dask-kubernetes,
-    which must be installed and switched on in this operator. Left out: `native`, or the cluster that is named."""
+    """Who makes a cluster for this job: `native` is this operator, in the job's own pods; `operator` is
+    dask-kubernetes, which must be installed and switched on in this operator. Left out: `native`, or the cluster that
+    is named."""
     cluster_ref: DaskClusterRef | None = None
     """A running DaskCluster, whose workers are warm. `workers.replicas` times `workers.gpus` is the least number of its
     workers; left out, one is enough."""
@@ -57,7 +58,9 @@ class DaskSpec(Model):
             "backend makes a Dask cluster, clusterRef and schedulerAddress each name one: keep one of the three",
         ),
         Rule(
-            f"!has(self.schedulerAddress) || self.schedulerAddress.matches('{SCHEDULER_ADDRESS}')".replace("\\", "\\\\"),
+            f"!has(self.schedulerAddress) || self.schedulerAddress.matches('{SCHEDULER_ADDRESS}')".replace(
+                "\\", "\\\\"
+            ),
             lambda self: self.scheduler_address is None or bool(re.match(SCHEDULER_ADDRESS, self.scheduler_address)),
             'schedulerAddress is "{schedulerAddress}", and an address of a Dask scheduler is tcp://, tls://, ucx:// or '
             "ucxx:// with host and port: write it like tcp://warm-scheduler.lake.svc:8786",

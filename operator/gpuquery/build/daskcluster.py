@@ -1,8 +1,8 @@
 """The Dask cluster of an attempt as an object of dask-kubernetes, whose operator makes pods of it.
 
-Scheduler and workers are the attempt's pod with another command: the same image, identity, security context, resources and
-credentials, which the workers need to read the inputs. dask-kubernetes copies the labels of the object to all that it
-makes, so that its pods are found by the job; labels of its own it adds itself, and none of them stands here, for it
+Scheduler and workers are the attempt's pod with another command: the same image, identity, security context, resources
+and credentials, which the workers need to read the inputs. dask-kubernetes copies the labels of the object to all that
+it makes, so that its pods are found by the job; labels of its own it adds itself, and none of them stands here, for it
 would take an object that carries them for one that it made.
 
 Sources of what is not ours: `operator/controller/controller.py` and `daskcluster.yaml` of dask-kubernetes 2026.3.0;
@@ -104,6 +104,7 @@ def _scheduler(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> 
         "timeoutSeconds": 2,
         "failureThreshold": 3,
     }
+    container["volumeMounts"].append({"name": "scratch", "mountPath": "/tmp", "subPath": "tmp"})  # noqa: S108
     # No job may name this variable. Without a driver, release 26.04 cannot import what its shuffle needs here.
     container["env"].append({"name": "LD_LIBRARY_PATH", "value": NO_DRIVER_DIRECTORY})
     return spec

@@ -32,8 +32,8 @@ GRACE_SECONDS = 30
 SECRET_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
 """Keys of a credentials Secret that reach the pods, and whether each may be missing."""
 DASK_VARIABLES = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None"}
-"""Variables of every process of Dask. A query holds the event loop of its workers, so that no heartbeat comes through, and
-after five minutes the scheduler would restart them (distributed#8538)."""
+"""Variables of every process of Dask. A query holds the event loop of its workers, so that no heartbeat comes through,
+and after five minutes the scheduler would restart them (distributed#8538)."""
 
 
 def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) -> Manifest:

@@ -41,7 +41,7 @@ def sizes_decide(spec: GpuQueryJobSpec) -> bool:
     """Whether the size of the data decides how many GPUs a job gets, or whether it gets any.
 
     `cluster: single` is at most one GPU, so `replicas: auto` leaves nothing open there; with a number of pods nothing
-    is open in `cluster: auto` either, because `gpus` left out is one. A Dask cluster that runs has the GPUs that it has.
+    is open in `cluster: auto` either, because `gpus` left out is one. A Dask cluster that runs has the GPUs it has.
     """
     if spec.dask and spec.dask.attaches:
         return False

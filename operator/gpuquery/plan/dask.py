@@ -1,8 +1,8 @@
 """Dask: which plans run on a Dask cluster, whose it is, and what such a plan cannot have. Pure.
 
-A query runs on Dask where the release drives several GPUs by nothing else (`Way.DASK` of the release table), and where a
-release that has ranks is asked to by `spec.dask`. The client needs a GPU in every release, for Polars' callback asks for
-the device: natively it has those of index 0, else it is a pod with one GPU of its own.
+A query runs on Dask where the release drives several GPUs by nothing else (`Way.DASK` of the release table), and where
+a release that has ranks is asked to by `spec.dask`. The client needs a GPU in every release, for Polars' callback asks
+for the device: natively it has those of index 0, else it is a pod with one GPU of its own.
 """
 
 from __future__ import annotations

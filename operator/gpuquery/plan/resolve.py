@@ -46,8 +46,8 @@ def resolve(
     """Resolve a job to the plan of an attempt.
 
     `query_text` is the text behind `query.configMapKeyRef`, and only needed there; `scheduler` is the address behind
-    `dask.clusterRef`, which is the one that dask-kubernetes gives by default where nobody has looked. `local` allows `file://`, which
-    means nothing in a pod, and needs no image. `job.status` counts: what was decided before, what a preflight found.
+    `dask.clusterRef`, by default the one that dask-kubernetes gives. `local` allows `file://`, which means nothing in a
+    pod, and needs no image. `job.status` counts: what was decided before, what a preflight found.
     """
     spec = job.spec
     query = query_of(job, query_text)
@@ -60,7 +60,7 @@ def resolve(
     choice = choose(job, defaults, local=local)
     if isinstance(choice, Rejected):
         return choice
-    unfit = None if local else ranks.refused(job, choice, defaults) or dask.refused(job, choice, defaults)
+    unfit = (None if local else ranks.refused(job, choice, defaults)) or dask.refused(job, choice, defaults)
     if unfit is not None:
         return unfit
     cluster = dask.cluster_of(job, choice, attempt=attempt, scheduler=scheduler)

@@ -12,7 +12,8 @@ import secrets
 from datetime import datetime
 
 from gpuquery.api.choices import ClusterChoice
-from gpuquery.api.labels import API_VERSION, KIND, attempt_name, preflight_name
+from gpuquery.api.labels import API_VERSION, DASK_KIND, KIND, attempt_name, preflight_name
+from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.ranks import TO_COME
@@ -32,9 +33,13 @@ async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal |
     The Job comes last: a pod whose ConfigMap is not there yet waits for the kubelet's next try.
     """
     jobs = [o for o in objects if o["kind"] == "Job"]
-    companions = [o for o in objects if o["kind"] != "Job"]
+    clusters = [o for o in objects if o["kind"] == DASK_KIND]
+    companions = [o for o in objects if o["kind"] not in ("Job", DASK_KIND)]
     try:
         await asyncio.gather(*(_companion(client, o) for o in companions))
+        for cluster in clusters:
+            if (refusal := await _dask_cluster(client, cluster)) is not None:
+                return refusal
         for job in jobs:
             await client.apply(job)
     except ApiError as error:
@@ -66,6 +71,25 @@ async def _companion(client: KubeClient, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
         await client.delete(Resource.CONFIG_MAPS, metadata["namespace"], metadata["name"])
         await client.apply(manifest)
+
+
+async def _dask_cluster(client: KubeClient, manifest: Manifest) -> Refusal | None:
+    """Make a DaskCluster; one of that name is left as it is, and looked at later. Without its kind there is no GPU to
+    ask for, so this comes before the Job.
+    """
+    try:
+        await client.create(manifest)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return Refusal(
+            reason=Reason.CREATION_REFUSED,
+            message='dask.backend is "operator", and this cluster has no DaskClusters (kubernetes.dask.org/v1): '
+            'install dask-kubernetes, or use dask.backend "native"',
+            permanent=True,
+            failure=Failure.CLUSTER_UNAVAILABLE,
+        )
+    return None
 
 
 def _drawn(manifest: Manifest) -> Manifest:
@@ -119,6 +143,14 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
         await client.merge(Resource.BATCH_JOBS, namespace, name, {"spec": {"activeDeadlineSeconds": deadline}})
     if decision.release is not None:
         await client.delete(Resource.BATCH_JOBS, namespace, _name(job, decision.release))
+    if decision.dask is not None:
+        # In the foreground: the garbage collector takes what the cluster owns, even while its finalizer waits for an
+        # operator that is away.
+        if decision.dask.uid:
+            how = {"uid": decision.dask.uid, "propagation": "Foreground"}
+            await client.delete(Resource.DASK_CLUSTERS, namespace, decision.dask.name, **how)
+        for deployment in decision.dask.deployments:
+            await client.delete(Resource.DEPLOYMENTS, namespace, deployment, propagation="Foreground")
     for number in decision.forget:
         # The Job last: as long as it is there, an interrupted clean-up is taken up again.
         for resource in (*_companions(job), Resource.BATCH_JOBS):

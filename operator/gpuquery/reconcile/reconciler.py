@@ -20,10 +20,12 @@ from gpuquery.kube.client import KubeClient, Resource
 from gpuquery.kube.progress import ProgressReader
 from gpuquery.plan.defaults import Defaults
 from gpuquery.reconcile.apply import create, remove, tell, write_status
+from gpuquery.reconcile.case import LOOK_FOR_PROGRESS
 from gpuquery.reconcile.decide import decide
 from gpuquery.reconcile.facts import Observed
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.observe import namespace_annotations, observe
+from gpuquery.reconcile.observe_dask import sweep
 from gpuquery.reconcile.outcome import Fault
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.status import Account, derive
@@ -55,8 +57,10 @@ class Reconciler:
         namespace, name = key
         raw = await self.client.get(Resource.JOBS, namespace, name)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
-            # The garbage collector removes the children by their owner; there is nothing else to do.
+            # The garbage collector removes the children by their owner; what it leaves alone is a DaskCluster's.
             self.metrics.gone(key)
+            if self.defaults.dask_operator and await sweep(self.client, namespace, name):
+                return LOOK_FOR_PROGRESS
             return None
         job = await self._read(raw)
         if job is None:
