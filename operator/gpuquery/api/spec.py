@@ -282,8 +282,8 @@ class GpuQueryJobSpec(Model):
     `cluster: distributed`."""
     dask: DaskSpec | None = None
     """Runs the query on a Dask cluster, this operator's, dask-kubernetes' or a running one, in place of a set of ranks.
-    Means `cluster: distributed`. Left out: a native one where the engine knows no other way (RAPIDS 25.08 to 26.04), else
-    none."""
+    Means `cluster: distributed`. Left out: a native one where the engine knows no other way (RAPIDS 25.08 to 26.04),
+    else none."""
     executor_options: Annotated[Mapping[str, Any], Field(max_length=64)] = {}
     """Options of the engine, by the name that the release gives them: `{target_partition_size: 1.5GB}`. Checked against
     the release when the job is accepted."""

@@ -1,7 +1,7 @@
 """Dask: what becomes of an attempt whose Dask workers are not its Job's own pods.
 
-A DaskCluster made for an attempt is judged by its pods: its own status says "Running" of one whose image cannot
-be pulled. dask-kubernetes starts ended containers again and again; to a query a worker that was started again is a lost one.
+A DaskCluster made for an attempt is judged by its pods: its own status says "Running" of one whose image cannot be
+pulled. dask-kubernetes starts ended containers again and again; to a query a worker that was started again is lost.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Observe: read what exists of a job. The only truth; nothing is remembered between two looks.
 
 Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt is slow to start (with
-ranks three, and a pod's events), one with a DaskCluster, events only while a Job has no pods, the query's ConfigMap only
-before an attempt begins. Their number does not depend on that of the pods.
+ranks three, and a pod's events), a GET of its DaskCluster if it has one, events only while a Job has no pods, the
+query's ConfigMap only before an attempt begins. Their number does not depend on that of the pods.
 """
 
 from __future__ import annotations
