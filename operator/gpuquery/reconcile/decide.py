@@ -99,7 +99,7 @@ def _begin(case: Case, number: int, asked: datetime) -> Decision:
         apply=attempt_objects(plan, job, case.defaults),
         # The last one's batch Job may be gone already, and its ConfigMap and Service still be there.
         forget=tuple(sorted({*case.earlier(number), *range(max(1, number - 1), number)})),
-        status=case.derive(Account(plan=told, attempt=record, pods=startup.count(0, plan.replicas))),
+        status=case.derive(Account(plan=told, attempt=record, pods=startup.asked(plan))),
         requeue_after=LOOK_FOR_PODS,
     )
 

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass, replace
 
 from gpuquery.api.reasons import Failure, Reason
-from gpuquery.reconcile.facts import Attempt, Pod, Refusal, Waiting
+from gpuquery.plan.plan import DaskWay, Plan
+from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Refusal, Waiting
 
 IMAGE_REASONS = {
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable",
@@ -64,15 +65,25 @@ def count(ready: int, wanted: int, what: str = "pods ready") -> str:
 
 def ready(attempt: Attempt, *, slow: bool) -> str:
     """Tell how many pods are ready and, if the attempt is slow to start, which few hold up the others."""
-    text = count(sum(pod.ready for pod in attempt.pods), attempt.wanted)
-    if (cluster := attempt.dask) is not None:
-        there = "ready" if cluster.at_work("scheduler") else "not ready"
-        running = count(len(cluster.at_work("worker")), cluster.workers, "Dask workers running")
-        text += f"; the Dask scheduler is {there}, {running}"
+    text = count(sum(pod.ready for pod in attempt.pods), attempt.wanted) + _of_cluster(attempt.dask)
     late = [pod for pod in attempt.all_pods if pod.phase == "Pending"]
     if slow and late and len(late) < len(attempt.all_pods) and len(late) <= NAMED:
         text += f"; not running yet: {', '.join(_where(pod) for pod in late)}"
     return text
+
+
+def _of_cluster(cluster: DaskCluster | None) -> str:
+    if cluster is None:
+        return ""
+    there = "ready" if cluster.at_work("scheduler") else "not ready"
+    running = count(len(cluster.at_work("worker")), cluster.workers, "Dask workers running")
+    return f"; the Dask scheduler is {there}, {running}"
+
+
+def asked(plan: Plan) -> str:
+    """Tell how many pods are ready of an attempt that was asked for just now."""
+    made = plan.dask is not None and plan.dask.way is DaskWay.OPERATOR
+    return count(0, plan.replicas) + _of_cluster(DaskCluster(name="", workers=plan.workers) if made else None)
 
 
 def laggards(attempt: Attempt) -> str:
