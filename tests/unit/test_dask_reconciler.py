@@ -17,7 +17,6 @@ from gpuquery.app.watch import Sightings, operator_settings, registry
 from gpuquery.kube.client import ApiError, Resource
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
-from gpuquery.reconcile.case import LOOK_FOR_PROGRESS
 from gpuquery.reconcile.observe_dask import scheduler as look
 from gpuquery.reconcile.queue import WorkQueue
 from tests.support.kube_objects import COMMITTED, UID, condition, failed_report, job, told
@@ -159,25 +158,41 @@ async def test_an_operator_of_dask_that_is_away_keeps_no_worker() -> None:
     assert client.names(Resource.DASK_CLUSTERS) == [NAME], "the object waits for its finalizer, and holds nothing"
 
 
-async def test_a_job_that_is_deleted_leaves_no_worker_though_the_operator_of_dask_is_away() -> None:
+@pytest.mark.parametrize("seen", [False, True], ids=["before the garbage collector", "after it"])
+async def test_a_job_that_is_deleted_leaves_no_worker_though_the_operator_of_dask_is_away(seen: bool) -> None:
     client = begun()
     await look_once(client)
-    joined(client)
     del client.objects[Resource.JOBS, "revenue"]
-    deployed(client, "s", "w")
-    assert await look_once(client) == LOOK_FOR_PROGRESS, "the garbage collector is still to come"
-    assert "delete DEPLOYMENTS Foreground" not in client.writes
-    client.objects[Resource.DASK_CLUSTERS, NAME]["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
-    assert await look_once(client) == LOOK_FOR_PROGRESS
-    assert client.names(Resource.DEPLOYMENTS) == []
+    cluster = client.objects[Resource.DASK_CLUSTERS, NAME]["metadata"]
+    if seen:
+        cluster |= {"deletionTimestamp": "2026-11-21T12:00:00Z", "finalizers": ["kopf.zalando.org/KopfFinalizerMarker"]}
     assert await look_once(client) is None
+    assert client.writes.count("delete DASK_CLUSTERS Foreground") == 1
+    cluster["finalizers"] = ["foregroundDeletion"]
+    await look_once(client)
+    assert client.writes.count("delete DASK_CLUSTERS Foreground") == 1, "once is enough"
 
 
-async def test_a_job_that_is_deleted_asks_for_no_daskcluster_where_there_can_be_none() -> None:
+async def test_a_new_job_of_an_old_name_sees_the_workers_of_the_old_one_off_and_leaves_its_own_alone() -> None:
+    client = begun()
+    old = {"name": "revenue-99999-1", "labels": {LABEL_JOB: "revenue", LABEL_JOB_UID: "99999"}}
+    client.put(Resource.DASK_CLUSTERS, {"metadata": old})
+    await look_once(client)
+    assert client.writes[0] == "delete DASK_CLUSTERS Foreground"
+    del client.objects[Resource.DASK_CLUSTERS, "revenue-99999-1"]
+    client.writes = []
+    del client.objects[Resource.JOBS, "revenue"]["status"]["attempt"]
+    await look_once(client)
+    assert "delete DASK_CLUSTERS Foreground" not in client.writes
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_a_job_that_is_deleted_where_dask_kubernetes_was_never_installed_is_no_trouble(enabled: bool) -> None:
     client = begun()
     client.unknown = {Resource.DASK_CLUSTERS}
     del client.objects[Resource.JOBS, "revenue"]
-    assert await look_once(client, DASK.model_copy(update={"dask_operator": False})) is None
+    assert await look_once(client, DASK.model_copy(update={"dask_operator": enabled})) is None
+    assert client.writes == []
 
 
 async def test_a_job_whose_batch_job_somebody_deletes_lets_its_daskcluster_go_too() -> None:

@@ -83,7 +83,7 @@ def registry(
             queue.add_after((namespace or "", job), DEBOUNCE_SECONDS)
 
     if dask:
-        # On top of its pods: one that is left behind by a job that was deleted shows in no other way.
+        # Their pods tell the rest; one that a deleted job left behind while no operator ran shows in no other way.
         kopf.on.event(DASK_GROUP, DASK_VERSION, DASK_PLURAL, labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)(
             on_child
         )

@@ -12,7 +12,15 @@ import secrets
 from datetime import datetime
 
 from gpuquery.api.choices import ClusterChoice
-from gpuquery.api.labels import API_VERSION, DASK_KIND, KIND, attempt_name, preflight_name
+from gpuquery.api.labels import (
+    API_VERSION,
+    DASK_KIND,
+    KIND,
+    LABEL_JOB,
+    LABEL_JOB_UID,
+    attempt_name,
+    preflight_name,
+)
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
@@ -25,6 +33,9 @@ from gpuquery.reconcile.facts import Refusal
 from gpuquery.reconcile.startup import refusal_of
 
 log = logging.getLogger(__name__)
+
+FOREGROUND = "foregroundDeletion"
+"""Finalizer of an object that the garbage collector takes only after all that it owns."""
 
 
 async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal | None:
@@ -161,6 +172,21 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
             await client.delete(resource, namespace, name)
     if decision.delete_job:
         await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=job.metadata.uid)
+
+
+async def sweep(client: KubeClient, namespace: str, name: str, uid: str = "") -> None:
+    """See that the Dask workers of jobs of a name that were deleted go; `uid` is that of the job that has it now.
+
+    Their DaskClusters are deleted with them, by the garbage collector, but in the background: it takes what such an
+    object owns only once it is gone, and its finalizer waits for the operator of dask-kubernetes. Deleted once more in
+    the foreground, what it owns goes first.
+    """
+    for cluster in await client.list(Resource.DASK_CLUSTERS, namespace, labels=f"{LABEL_JOB}={name}"):
+        metadata = cluster["metadata"]
+        own = uid and metadata["labels"].get(LABEL_JOB_UID) == uid
+        if not own and FOREGROUND not in (metadata.get("finalizers") or ()):
+            how = {"uid": metadata["uid"], "propagation": "Foreground"}
+            await client.delete(Resource.DASK_CLUSTERS, namespace, metadata["name"], **how)
 
 
 def _companions(job: GpuQueryJob) -> tuple[Resource, ...]:

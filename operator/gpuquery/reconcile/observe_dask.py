@@ -17,7 +17,6 @@ from gpuquery.api.labels import (
     DASK_PORT,
     LABEL_ATTEMPT,
     LABEL_DASK,
-    LABEL_JOB,
     LABEL_JOB_UID,
     attempt_name,
     scheduler_name,
@@ -159,22 +158,3 @@ def _protocol(manifest: Json) -> str:
     words = [str(word) for each in containers for word in (*(each.get("command") or ()), *(each.get("args") or ()))]
     found = PROTOCOL.search(" ".join(words))
     return found[1] if found else "tcp"
-
-
-async def sweep(client: KubeClient, namespace: str, name: str) -> bool:
-    """See that the workers of a job that was deleted go; True while something of them is there.
-
-    Its DaskClusters are deleted with it, by the garbage collector, which takes what they own only once they are gone;
-    and their finalizer waits for the operator of dask-kubernetes.
-    """
-    clusters = await client.list(Resource.DASK_CLUSTERS, namespace, labels=f"{LABEL_JOB}={name}")
-    left = False
-    for cluster in clusters:
-        labels = cluster["metadata"].get("labels") or {}
-        if not cluster["metadata"].get("deletionTimestamp"):
-            left = True  # the garbage collector has not come by yet
-            continue
-        for deployment in await deployments(client, namespace, f"{LABEL_JOB_UID}={labels.get(LABEL_JOB_UID, '')}"):
-            left = True
-            await client.delete(Resource.DEPLOYMENTS, namespace, deployment, propagation="Foreground")
-    return left
