@@ -94,9 +94,9 @@ def test_a_set_of_ranks_knows_nothing_of_dask() -> None:
 # --- By dask-kubernetes.
 
 
-def test_a_daskcluster_comes_before_the_job_and_needs_neither_token_nor_policy() -> None:
+def test_a_daskcluster_comes_before_the_job_and_needs_no_token() -> None:
     objects = build(dask={"backend": "operator"})
-    assert list(objects) == ["ConfigMap", "Service", "DaskCluster", "Job"]
+    assert list(objects) == ["ConfigMap", "Service", "NetworkPolicy", "DaskCluster", "Job"]
     job_spec = objects["Job"]["spec"]
     assert (job_spec["completions"], job_spec["template"]["spec"]["containers"][0]["resources"]["limits"]) == (
         1,
@@ -116,6 +116,18 @@ def test_a_daskcluster_belongs_to_the_job_and_carries_its_labels_and_none_of_das
         labels = cluster["spec"][name]["metadata"]["labels"]
         assert labels == {"team": "lake", "app.kubernetes.io/component": f"dask-{name}", LABEL_DASK: name}
     assert "dask.org/" not in str(cluster).replace("kubernetes.dask.org/", "")
+
+
+def test_strangers_do_not_reach_its_scheduler_which_runs_whatever_it_is_sent() -> None:
+    objects = build(dask={"backend": "operator"})
+    policy, cluster = objects["NetworkPolicy"]["spec"], objects["DaskCluster"]
+    wanted = policy["podSelector"]["matchLabels"]
+    for name in ("scheduler", "worker"):
+        labels = {**cluster["metadata"]["labels"], **cluster["spec"][name]["metadata"]["labels"]}
+        assert wanted.items() <= labels.items(), "dask-kubernetes gives its pods the labels of both"
+    own, others = policy["ingress"]
+    assert own == {"from": [{"podSelector": {"matchLabels": wanted}}]}
+    assert [port["port"] for port in others["ports"]] == [8080]
 
 
 def test_its_scheduler_is_reached_by_a_headless_service_of_its_own_pods() -> None:

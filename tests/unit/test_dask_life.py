@@ -266,7 +266,7 @@ def test_no_attempt_begins_while_a_worker_of_the_last_one_lives() -> None:
     straggler = with_cluster(failed, dask=DaskCluster(name="", pods=(WORKERS[0],)))
     assert step(subject, straggler, seconds=60)[1].apply == ()
     kinds = [o["kind"] for o in step(subject, with_cluster(failed, dask=cluster()), seconds=60)[1].apply]
-    assert kinds == ["ConfigMap", "Service", "DaskCluster", "Job"]
+    assert kinds == ["ConfigMap", "Service", "NetworkPolicy", "DaskCluster", "Job"]
 
 
 def test_a_cluster_without_dask_kubernetes_refuses_the_job_for_good() -> None:

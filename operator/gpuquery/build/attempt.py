@@ -1,5 +1,6 @@
 """One attempt as Kubernetes objects: a ConfigMap with the plan, a headless Service and one Indexed Job; with ranks, or
-a native Dask cluster, also a Secret with their token and a NetworkPolicy; with dask-kubernetes a DaskCluster.
+a native Dask cluster, also a Secret with their token and a NetworkPolicy; with dask-kubernetes a NetworkPolicy and a
+DaskCluster.
 
 The same for any size. Pure: the same plan gives the same objects, so applying them twice changes nothing; the token is
 drawn by whoever creates the Secret.
@@ -61,11 +62,13 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
         },
     }
     companions = [plan_config_map(plan, metadata), service]
+    by_others = plan.dask is not None and plan.dask.way is DaskWay.OPERATOR
     if several:
         companions.append(ranks.secret(metadata))
-        if defaults.network_policies:
-            companions.append(ranks.network_policy(plan, job, defaults, metadata))
-    if plan.dask is not None and plan.dask.way is DaskWay.OPERATOR:
+    if (several or by_others) and defaults.network_policies:
+        # The pods of a DaskCluster carry the labels that it goes by. Whoever reaches a Dask scheduler runs code there.
+        companions.append(ranks.network_policy(plan, job, defaults, metadata))
+    if by_others:
         companions.append(dask_cluster(plan, job, defaults, metadata))
     return (*companions, _job(plan, job, defaults, metadata))
 

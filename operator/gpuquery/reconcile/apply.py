@@ -197,7 +197,7 @@ def _companions(job: GpuQueryJob) -> tuple[Resource, ...]:
     way = told.dask.way if told.dask else DaskWay.NATIVE
     if way == DaskWay.NATIVE:
         return (Resource.SERVICES, Resource.CONFIG_MAPS, Resource.SECRETS, Resource.NETWORK_POLICIES)
-    more = (Resource.DASK_CLUSTERS,) if way == DaskWay.OPERATOR else ()
+    more = (Resource.NETWORK_POLICIES, Resource.DASK_CLUSTERS) if way == DaskWay.OPERATOR else ()
     return (Resource.SERVICES, Resource.CONFIG_MAPS, *more)
 
 
