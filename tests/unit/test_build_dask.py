@@ -177,6 +177,22 @@ def test_a_worker_has_one_gpu_and_the_flags_of_the_plan() -> None:
     assert "shm" in {volume["name"] for volume in worker["spec"]["volumes"]}
 
 
+@pytest.mark.parametrize("name", ["scheduler", "worker"])
+def test_a_worker_that_ends_ends_its_container_whatever_the_job_sets(name: str) -> None:
+    """Else its nanny starts another one, and nobody outside sees that the first is gone."""
+    own = [
+        {"name": "DASK_DISTRIBUTED__NANNY__PRELOAD", "value": "[]"},
+        {"name": "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "value": "90s"},
+    ]
+    container = only(part(name, template={"spec": {"env": own}}))
+    names = [variable["name"] for variable in container["env"]]
+    assert len(names) == len(set(names))
+    found = environment(container)
+    assert found["DASK_DISTRIBUTED__NANNY__PRELOAD"] == "['gpuquery.runner.dask.nanny']"
+    assert found["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] == "0"
+    assert found["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] == "90s"
+
+
 def test_the_protocol_is_what_the_release_calls_it() -> None:
     spec = part("worker", engine="tasks", runtime={"release": "25.08"})
     words = " ".join(only(spec)["command"])

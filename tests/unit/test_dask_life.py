@@ -205,6 +205,18 @@ def test_one_of_another_job_is_not_touched() -> None:
     over, decision = step(started(), sight, seconds=1)
     assert over.status.attempts[-1].reason == F.CLUSTER_UNAVAILABLE and decision.dask is None
     assert "not this job's" in (over.status.attempts[-1].message or "")
+    gone = with_cluster(dask=cluster(ours=False), batch_job=None)
+    assert step(over, gone, seconds=5)[0].status.failure == F.CLUSTER_UNAVAILABLE, "and nobody waits for it to go"
+    assert is_true(step(over, gone, seconds=5)[0].status.conditions, "Failed")
+
+
+def test_a_large_cluster_that_grows_costs_few_writes() -> None:
+    def seen_with(workers: int) -> str:
+        pods = (part("worker", index) for index in range(workers))
+        sight = with_cluster(kube.running(), dask=cluster(SCHEDULER, *pods, workers=100))
+        return condition(step(started(), sight, seconds=60)[0], "ClusterReady").message
+
+    assert len({seen_with(workers) for workers in range(100)}) <= 5
 
 
 def test_what_a_client_only_misses_is_explained_by_the_pod_that_had_it() -> None:

@@ -11,6 +11,7 @@ Sources of what is not ours: `operator/controller/controller.py` and `daskcluste
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gpuquery.api.labels import (
@@ -39,6 +40,17 @@ WORKER_PORT = 8788
 """Where a worker answers over HTTP."""
 DEATH_TIMEOUT_SECONDS = 60
 """After so long without a scheduler a worker ends, and is started again by its Deployment."""
+
+VARIABLES = {
+    # A worker that is gone takes what it held with it: no task is tried elsewhere.
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    # The pod's memory limit is the kernel's to enforce; a paused worker would make all the others wait.
+    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+    # A nanny would start another worker in the container, unseen: with this preload the container ends, and says why.
+    "DASK_DISTRIBUTED__NANNY__PRELOAD": "['gpuquery.runner.dask.nanny']",
+}
+"""Variables of scheduler and workers that a job cannot set."""
 
 
 def dask_cluster(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
@@ -106,7 +118,7 @@ def _scheduler(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> 
     }
     container["volumeMounts"].append({"name": "scratch", "mountPath": "/tmp", "subPath": "tmp"})  # noqa: S108
     # No job may name this variable. Without a driver, release 26.04 cannot import what its shuffle needs here.
-    container["env"].append({"name": "LD_LIBRARY_PATH", "value": NO_DRIVER_DIRECTORY})
+    _set(container, {"LD_LIBRARY_PATH": NO_DRIVER_DIRECTORY})
     return spec
 
 
@@ -120,7 +132,7 @@ def _worker(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> Man
         "--death-timeout", str(DEATH_TIMEOUT_SECONDS), *dask_flags.arguments(dask.options),
     ]  # fmt: skip
     # DASK_WORKER_NAME is the one that dask-kubernetes adds; it leaves alone an address that is there.
-    container["env"].append({"name": "DASK_SCHEDULER_ADDRESS", "value": dask.scheduler})
+    _set(container, {"DASK_SCHEDULER_ADDRESS": dask.scheduler})
     return spec
 
 
@@ -137,4 +149,11 @@ def _pod(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
     container["volumeMounts"] = [mount for mount in container["volumeMounts"] if mount["name"] != "plan"]
     # Nothing of ours runs there that could write a report: the log's last lines are what is left of a container.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    _set(container, VARIABLES)
     return spec
+
+
+def _set(container: Manifest, values: Mapping[str, str]) -> None:
+    """Set variables of a container, whatever they were."""
+    others = [variable for variable in container["env"] if variable["name"] not in values]
+    container["env"] = [*others, *({"name": name, "value": value} for name, value in values.items())]

@@ -16,7 +16,7 @@ from gpuquery.plan.rejected import Rejected
 from gpuquery.reconcile.case import COMMIT_SECONDS, Case, Removal
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler
 from gpuquery.reconcile.outcome import Committed, Fault, firm, of_pod
-from gpuquery.reconcile.startup import SLOW_SECONDS, Blocker, last_line
+from gpuquery.reconcile.startup import SLOW_SECONDS, Blocker, count, last_line
 
 REMOVAL_SECONDS = 30
 """How long a DaskCluster may take to go: the garbage collector takes what it owns within seconds. What is left then is
@@ -57,7 +57,7 @@ def blocker(attempt: Attempt, record: AttemptStatus, now: datetime) -> Blocker |
     made = {part: sum(pod.part == part for pod in cluster.pods) for part in ("scheduler", "worker")}
     if made["scheduler"] and made["worker"] >= cluster.workers:
         return None
-    what = f"pods of {made['worker']} of {cluster.workers} workers" if made["scheduler"] else "no scheduler"
+    what = f"pods of {count(made['worker'], cluster.workers, 'workers')}" if made["scheduler"] else "no scheduler"
     look = (
         "see the events of its ReplicaSets, and the log of the operator"
         if made["scheduler"]

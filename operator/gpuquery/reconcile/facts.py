@@ -116,7 +116,8 @@ class DaskCluster:
     @property
     def released(self) -> bool:
         """Whether nothing of it runs and nothing can start any more."""
-        return (not self.there or self.deleting is not None) and not self.alive and not self.deployments
+        over = not self.there or not self.ours or self.deleting is not None
+        return over and not self.alive and not self.deployments
 
     def at_work(self, part: str) -> tuple[Pod, ...]:
         """Return the pods of a part that run; of the scheduler, if it answers."""
