@@ -155,8 +155,8 @@ def test_the_number_of_workers_goes_by_the_size_of_the_data_and_then_stays() -> 
 
 
 def test_partitions_are_sized_for_the_workers_and_not_for_the_client() -> None:
-    one = planned(status=checked(100 * GB), engine="rapidsmpf", workers={"replicas": 8}).executor_options
-    assert one and planned(status=checked(100 * GB), dask=OPERATOR, workers={"replicas": 8}).executor_options == one
+    one = planned(status=checked(5 * GB), engine="rapidsmpf", workers={"replicas": 8}).executor_options
+    assert one and planned(status=checked(5 * GB), dask=OPERATOR, workers={"replicas": 8}).executor_options == one
 
 
 @pytest.mark.parametrize(
