@@ -23,6 +23,7 @@ CHANGES: list[Any] = [
     pytest.param({"cluster": "single"}, "cluster", id="cluster"),
     pytest.param({"scheduler": "synchronous"}, "scheduler", id="scheduler"),
     pytest.param({"runtime": {"release": "26.04"}}, "runtime", id="release"),
+    pytest.param({"dask": {"backend": "native"}}, "dask", id="dask"),
     pytest.param({"executorOptions": {"fallback_mode": "raise"}}, "executorOptions", id="executorOptions"),
     pytest.param({"workers": {"gpus": 2}}, "workers", id="gpus"),
     pytest.param({"workers": {"resources": {"limits": {"memory": "8Gi"}}}}, "workers", id="workers"),

@@ -63,6 +63,13 @@ def labelled(**metadata: Any) -> dict[str, Any]:
     return job(template={"metadata": metadata})
 
 
+def on_dask(name: str = "table-job", spec: Mapping[str, Any] | None = None, **dask: Any) -> dict[str, Any]:
+    """Return a job with a Dask section; `spec` holds its other fields."""
+    return job(name, dask=dask, **(spec or {}))
+
+
+WARM = {"name": "warm"}
+ADDRESS = "tcp://warm-scheduler.lake.svc:8786"
 REFUSED: list[Any] = [
     pytest.param(job(query={}), "spec.query", "exactly one of sql, python", id="no query"),
     pytest.param(job(query={"sql": "SELECT 1", "python": "x"}), "spec.query", "exactly one of", id="two queries"),
@@ -141,6 +148,53 @@ REFUSED: list[Any] = [
     pytest.param(working(replicas=2, gpus=0), "spec.workers.gpus", "need GPUs", id="several pods without GPUs"),
     pytest.param(working(gpus=17), "spec.workers.gpus", "16", id="more GPUs than a node has"),
     pytest.param(working(replicas="some"), "spec.workers.replicas", "", id="a number of pods that is none"),
+    pytest.param(on_dask(backend="native", clusterRef=WARM), "spec.dask", "keep one", id="made and named"),
+    pytest.param(on_dask(clusterRef=WARM, schedulerAddress=ADDRESS), "spec.dask", "keep one", id="named in two ways"),
+    pytest.param(on_dask(backend="cloud"), "spec.dask.backend", "native", id="an unknown backend"),
+    pytest.param(on_dask(clusterRef={}), "spec.dask.clusterRef", "name", id="a reference without a name"),
+    pytest.param(on_dask(clusterRef={"name": "Warm_1"}), "clusterRef.name", "", id="a reference to no name"),
+    pytest.param(
+        on_dask(schedulerAddress="http://warm:8787"),
+        "spec.dask.schedulerAddress",
+        'schedulerAddress is "http://warm:8787", and an address of a Dask scheduler is tcp://',
+        id="an address of another protocol",
+    ),
+    pytest.param(on_dask(schedulerAddress="tcp://warm"), "schedulerAddress", "host and port", id="no port"),
+    pytest.param(on_dask(schedulerAddress="warm:8786"), "schedulerAddress", "host and port", id="no protocol"),
+    pytest.param(on_dask(schedulerAddress="tcp://warm:8786/x"), "schedulerAddress", "host and port", id="a path"),
+    pytest.param(
+        on_dask(clusterRef=WARM, dashboard=True), "spec.dask.dashboard", "remove dashboard", id="another's dashboard"
+    ),
+    pytest.param(
+        on_dask(schedulerAddress=ADDRESS, workerOptions={"rmm-async": True}),
+        "spec.dask.workerOptions",
+        "remove workerOptions",
+        id="flags of workers that run already",
+    ),
+    pytest.param(on_dask(spec={"engine": "cpu"}), "spec.dask", "remove dask", id="Dask on the CPU"),
+    pytest.param(on_dask(spec={"cluster": "single"}), "spec.dask", "remove dask", id="Dask in one process"),
+    pytest.param(on_dask(spec={"scheduler": "synchronous"}), "spec.dask", "remove dask", id="Dask, synchronous"),
+    pytest.param(on_dask(spec={"workers": {"gpus": 0}}), "spec.workers.gpus", "Dask cluster need", id="Dask, no GPU"),
+    pytest.param(
+        on_dask(backend="operator", spec={"workers": {"replicas": 2, "gpus": 8}}),
+        "spec.workers.gpus",
+        "workers.gpus is 8: use 1",
+        id="a DaskCluster of many GPUs in each pod",
+    ),
+    pytest.param(
+        on_dask(
+            backend="operator",
+            spec={"template": {"spec": {"resourceClaims": [{"name": "g", "resourceClaimTemplateName": "one"}]}}},
+        ),
+        "spec.template.spec.resourceClaims",
+        "DaskCluster knows no",
+        id="claims that a DaskCluster would drop",
+    ),
+    pytest.param(
+        on_dask(clusterRef=WARM, spec={"network": "tcp"}), "spec.network", "remove network", id="another's network"
+    ),
+    pytest.param(on_dask("x" * 43, backend="operator"), "metadata.name", "42", id="too long for a DaskCluster"),
+    pytest.param(with_env("DASK_SCHEDULER_ADDRESS"), "spec.template.spec.env", "DASK_CONFIG", id="Dask's own variable"),
     pytest.param(
         job(engine="tasks", runtime={"release": "26.10"}),
         "spec.runtime.release",
@@ -212,6 +266,21 @@ TYPOS: list[Any] = [
 """Object, the unknown field, and what was meant."""
 
 TAKEN: list[Any] = [
+    pytest.param(on_dask(), id="a Dask cluster, all left open"),
+    pytest.param(
+        on_dask(
+            backend="native",
+            dashboard=True,
+            workerOptions={"rmm-pool-size": "0.8", "enable-nvlink": True},
+            spec={"engine": "tasks", "cluster": "distributed", "workers": {"replicas": 2, "gpus": 8}, "network": "tcp"},
+        ),
+        id="a Dask cluster of its own",
+    ),
+    pytest.param(on_dask("x" * 42, backend="operator", spec={"workers": {"replicas": 8, "gpus": 1}}), id="by another"),
+    pytest.param(on_dask(clusterRef=WARM, spec={"scheduler": "distributed"}), id="a warm cluster"),
+    pytest.param(on_dask(schedulerAddress="tls://10.0.0.7:8786"), id="a scheduler by its address"),
+    pytest.param(on_dask(schedulerAddress="ucx://[fd00::7]:8786"), id="and by one of IPv6"),
+    pytest.param(with_env("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"), id="a setting of Dask"),
     pytest.param(job(engine="tasks", runtime={"release": "26.04"}, cluster="distributed"), id="tasks on many"),
     pytest.param(job(engine="rapidsmpf", runtime={"release": "26.04"}, scheduler="distributed"), id="an old name"),
     pytest.param(job(engine="cpu", runtime={"release": "26.10"}, scheduler="synchronous"), id="cpu in a release"),

@@ -61,8 +61,7 @@ def policy(defaults: Defaults = GPUS, **spec: Any) -> Json:
 ONE_PROCESS: list[Any] = [
     pytest.param({"engine": "cpu", "cluster": "single", "workers": {}}, id="cpu"),
     pytest.param({"cluster": "single", "workers": {"gpus": 1}}, id="rapidsmpf on one GPU"),
-    pytest.param({"engine": "tasks", "runtime": {"release": "26.04"}}, id="tasks on a Dask cluster"),
-    pytest.param({"runtime": {"release": "26.04"}}, id="rapidsmpf on a Dask cluster"),
+    pytest.param({"dask": {"schedulerAddress": "tcp://warm:8786"}}, id="the client of a Dask cluster"),
 ]
 
 

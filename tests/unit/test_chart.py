@@ -93,6 +93,45 @@ def test_the_rules_are_those_that_the_client_documents() -> None:
     assert granted == documented
 
 
+def rules(*settings: str) -> dict[tuple[str, str], set[str]]:
+    """What the operator may do, by group and resource."""
+    granted: dict[tuple[str, str], set[str]] = {}
+    for rule in (r for kind in ("ClusterRole", "Role") for role in of_kind(kind, *settings) for r in role["rules"]):
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                granted.setdefault((group, resource), set()).update(rule["verbs"])
+    return granted
+
+
+@pytest.mark.parametrize("namespaced", [(), ('watchNamespaces=["a"]',)], ids=["cluster-wide", "namespaced"])
+@pytest.mark.parametrize("value", ["operator", "attach"])
+def test_rights_on_daskclusters_come_with_their_value_and_are_those_that_the_client_documents(
+    value: str, namespaced: tuple[str, ...]
+) -> None:
+    from gpuquery.kube import client
+
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in (client.__doc__ or "").splitlines()]
+    documented = {(r[0], r[1]): set(r[2].split(", ")) for r in rows if len(r) == 5 and r[4] == value}
+    before, after = rules(*namespaced), rules(f'dask={{"{value}":{{"enabled":true}}}}', *namespaced)
+    assert {key: verbs for key, verbs in after.items() if key not in before} == documented != {}
+    assert {key: after[key] for key in before} == before
+
+
+def test_rights_to_make_daskclusters_take_in_those_to_read_them() -> None:
+    both = 'dask={"operator":{"enabled":true},"attach":{"enabled":true}}'
+    assert rules(both) == rules('dask={"operator":{"enabled":true}}')
+
+
+def test_dask_kubernetes_is_off_until_it_is_switched_on() -> None:
+    for settings, want in (
+        ((), (False, False)),
+        (('dask={"operator":{"enabled":true}}',), (True, False)),
+        (('dask={"attach":{"enabled":true}}',), (False, True)),
+    ):
+        found = Settings.from_environment(environment(*settings)).defaults
+        assert (found.dask_operator, found.dask_attach) == want
+
+
 def test_namespaced_mode_has_a_role_in_each_namespace_and_no_cluster_role() -> None:
     settings = ('watchNamespaces=["analytics","finance"]',)
     assert of_kind("ClusterRole", *settings) == []
@@ -268,6 +307,8 @@ REFUSED: list[Any] = [
     pytest.param('rdma={"count":0}', id="no RDMA device"),
     pytest.param('networkPolicy={"enabled":false}', id="a policy switch at the wrong place"),
     pytest.param('networkPolicy={"attempts":{"storagePorts":[70000]}}', id="a port that is none"),
+    pytest.param('dask={"enabled":true}', id="dask-kubernetes without a word what for"),
+    pytest.param('dask={"operator":{"enabled":"yes"}}', id="a text in place of a switch of Dask"),
     pytest.param("watchNamespace=[]", id="a typo"),
     pytest.param('image={"repo":"x"}', id="a typo inside"),
     pytest.param('image={"pullPolicy":"Sometimes"}', id="an unknown policy"),

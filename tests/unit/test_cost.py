@@ -25,7 +25,7 @@ def found(**sizes: object) -> PreflightStatus:
     ],
 )
 def test_time_follows_from_bytes_and_gpus(sizes: dict[str, object], replicas: int, gpus: int, seconds: int) -> None:
-    made = cost(found(**sizes), replicas=replicas, gpus=gpus)
+    made = cost(found(**sizes), workers=replicas * gpus)
     assert made is not None
     assert (made.seconds, made.gpus) == (seconds, replicas * gpus)
     assert made.gpu_hours == pytest.approx(seconds * replicas * gpus / 3600)
@@ -34,4 +34,4 @@ def test_time_follows_from_bytes_and_gpus(sizes: dict[str, object], replicas: in
 
 @pytest.mark.parametrize(("sizes", "gpus"), [({}, 0), ({"inputBytes": 0}, 1)])
 def test_nothing_is_said_without_a_gpu_or_without_sizes(sizes: dict[str, object], gpus: int) -> None:
-    assert cost(found(**sizes), replicas=1, gpus=gpus) is None
+    assert cost(found(**sizes), workers=gpus) is None

@@ -83,6 +83,7 @@ def test_the_defaults_that_matter_show_in_a_stored_object() -> None:
         ".spec.engine": "auto",
         ".spec.cluster": "auto",
         ".spec.network": "auto",
+        ".spec.dask.dashboard": False,
         ".spec.preflight": "auto",
         ".spec.dryRun": False,
         ".spec.workers.replicas": "auto",

@@ -74,6 +74,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- if .Values.dask.operator.enabled }}
+- apiGroups: [kubernetes.dask.org]
+  resources: [daskclusters]
+  verbs: [get, list, watch, create, delete]  # dask.backend: operator
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [list, delete]  # what is left of a DaskCluster whose own operator is away
+{{- else if .Values.dask.attach.enabled }}
+- apiGroups: [kubernetes.dask.org]
+  resources: [daskclusters]
+  verbs: [get, list]  # dask.clusterRef
+{{- end }}
 {{- end -}}
 
 {{/* Quantities may be written without quotes in values; the operator reads them as texts. */}}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import RUN_BY, ClusterChoice, EngineChoice, NetworkChoice
+from gpuquery.api.dask import DaskBackend
 from gpuquery.api.schema import Rule
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ _MANY_PODS = "has(self.workers) && has(self.workers.replicas) && !(string(self.w
 _NETWORK = "self.network != 'auto'"
 _CLAIMS = "has(self.template) && has(self.template.spec) && has(self.template.spec.resourceClaims)"
 _CPU = "self.engine == 'cpu'"
+_DASK = "has(self.dask)"
+_DASK_OPERATOR = f"({_DASK} && has(self.dask.backend) && self.dask.backend == 'operator')"
+_DASK_ATTACH = f"({_DASK} && (has(self.dask.clusterRef) || has(self.dask.schedulerAddress)))"
 _SINGLE = "(self.cluster == 'single' || (has(self.scheduler) && self.scheduler == 'synchronous'))"
 _DISTRIBUTED = "(self.cluster == 'distributed' || (has(self.scheduler) && self.scheduler == 'distributed'))"
 
@@ -38,6 +42,10 @@ def _cel(words: Iterable[str]) -> str:
 def many_pods(spec: GpuQueryJobSpec) -> bool:
     """Whether more than one pod is asked for by number."""
     return spec.workers.replicas not in ("auto", "1")
+
+
+def _by_dask_operator(spec: GpuQueryJobSpec) -> bool:
+    return spec.dask is not None and spec.dask.backend is DaskBackend.OPERATOR
 
 
 def _never(expression: str, check: Callable[[GpuQueryJobSpec], bool], message: str, field_path: str) -> Rule:
@@ -130,15 +138,54 @@ COMBINATIONS: tuple[Rule, ...] = (
         ".workers.replicas",
     ),
     _never(
-        f"(self.engine in {_cel(GPU_ENGINES)} || {_DISTRIBUTED} || ({_MANY_PODS})) && {_HAS_GPUS} && "
+        f"(self.engine in {_cel(GPU_ENGINES)} || {_DISTRIBUTED} || ({_MANY_PODS}) || {_DASK}) && {_HAS_GPUS} && "
         "self.workers.gpus == 0",
         lambda self: (
-            (self.engine in GPU_ENGINES or self.shape is ClusterChoice.DISTRIBUTED or many_pods(self))
+            (
+                self.engine in GPU_ENGINES
+                or self.shape is ClusterChoice.DISTRIBUTED
+                or many_pods(self)
+                or self.dask is not None
+            )
             and self.workers.gpus == 0
         ),
-        'workers.gpus is 0, and a GPU engine, cluster "distributed" or several pods need GPUs: remove workers.gpus, or '
-        'use engine "cpu" with cluster "single" and one pod',
+        'workers.gpus is 0, and a GPU engine, cluster "distributed", several pods or a Dask cluster need GPUs: remove '
+        'workers.gpus, or use engine "cpu" with cluster "single" and one pod',
         ".workers.gpus",
+    ),
+    _never(
+        f"{_DASK} && {_CPU}",
+        lambda self: self.dask is not None and self.engine is EngineChoice.CPU,
+        'dask is set, and engine "cpu" is one process without a cluster: remove dask, or use engine "tasks" or '
+        '"rapidsmpf" with cluster "distributed"',
+        ".dask",
+    ),
+    _never(
+        f"{_DASK} && {_SINGLE}",
+        lambda self: self.dask is not None and self.shape is ClusterChoice.SINGLE,
+        'dask is set, and cluster "single" is one process: remove dask, or use cluster "distributed"',
+        ".dask",
+    ),
+    _never(
+        f"{_DASK_OPERATOR} && {_HAS_GPUS} && self.workers.gpus > 1",
+        lambda self: _by_dask_operator(self) and (self.workers.gpus or 0) > 1,
+        'dask.backend is "operator", whose workers have one GPU in each pod, and workers.gpus is {workers.gpus!16}: '
+        'use 1 and as many workers.replicas as there are to be GPUs, or dask.backend "native"',
+        ".workers.gpus",
+    ),
+    _never(
+        f"{_DASK_OPERATOR} && {_CLAIMS} && self.template.spec.resourceClaims.size() > 0",
+        lambda self: _by_dask_operator(self) and bool(self.template.spec.resource_claims),
+        'dask.backend is "operator", and a DaskCluster knows no template.spec.resourceClaims, which its pods would '
+        'silently lack: remove them, or use dask.backend "native"',
+        ".template.spec.resourceClaims",
+    ),
+    _never(
+        f"{_NETWORK} && {_DASK_ATTACH}",
+        lambda self: self.network is not NetworkChoice.AUTO and self.dask is not None and self.dask.attaches,
+        'network is "{network}", and the Dask workers run already and have their network: remove network, or use '
+        'dask.backend "native" or "operator"',
+        ".network",
     ),
     *map(_release, GPU_ENGINES),
 )

@@ -17,6 +17,8 @@ LABEL_JOB_UID = f"{GROUP}/job-uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_PREFLIGHT = f"{GROUP}/preflight"
 """Number of a run of the preflight; what carries it belongs to no attempt."""
+LABEL_DASK = f"{GROUP}/dask"
+"""On pods that dask-kubernetes makes for an attempt: `scheduler` or `worker`."""
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
@@ -39,15 +41,31 @@ NO_DRIVER_DIRECTORY = "/opt/gpuquery/no-driver"
 """Where a RAPIDS runtime image has a stand-in for the driver's libnvidia-ml.so.1, which release 26.04 cannot be
 imported without. For LD_LIBRARY_PATH of preflight pods alone: with a GPU it would hide the real one."""
 PROGRESS_PORT = 8080
+DASK_PORT = 8786
+DASHBOARD_PORT = 8787
+"""Where a Dask scheduler answers, and where its dashboard."""
+DASK_GROUP = "kubernetes.dask.org"
+DASK_VERSION = "v1"
+DASK_KIND = "DaskCluster"
+DASK_PLURAL = "daskclusters"
+"""The objects of dask-kubernetes."""
 RENDEZVOUS_PORT = 8081
 """Where index 0 of an attempt with ranks answers the other pods, and every pod its peers."""
 TOKEN_DIRECTORY = "/var/run/gpuquery"  # noqa: S105
 TOKEN_KEY = "token"  # noqa: S105
 """Key of the attempt's Secret, and name of the file in TOKEN_DIRECTORY: what pods of one attempt know each other by."""
 
+
+def scheduler_name(cluster: str) -> str:
+    """Name of the Service by which dask-kubernetes makes the scheduler of a DaskCluster known."""
+    return f"{cluster}-scheduler"
+
+
 # A pod's hostname is `<attempt name>-<index>` and must fit into one DNS label of 63 characters:
 # 44 (job) + "-" + 5 (uid) + "-" + 4 (attempt) + "-" + 4 (index), and the Job controller needs room for its own suffix.
 MAX_NAME_LENGTH = 44
+# dask-kubernetes takes names of at most 53 characters: 42 (job) + "-" + 5 (uid) + "-" + 4 (attempt).
+MAX_DASK_NAME_LENGTH = 42
 
 
 def attempt_name(job_name: str, uid: str, attempt: int) -> str:

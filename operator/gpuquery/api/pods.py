@@ -130,6 +130,7 @@ class LocalObjectReference(Model):
 
 RESERVED_VARIABLES = (
     "AWS_.*", "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
+    "DASK_CONFIG", "DASK_SCHEDULER_ADDRESS", "DASK_WORKER_NAME", "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL",
     "HOME", "JOB_COMPLETION_INDEX", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "POLARS_MAX_THREADS", "PYTHON.*", "TMPDIR",
 )  # fmt: skip
 """Environment variables that the operator, the image, the kubelet or the device plugin sets; expressions for a whole

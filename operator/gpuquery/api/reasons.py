@@ -156,6 +156,11 @@ class Failure(StrEnum):
 
     Use the runtime image of the operator's own version.
     """
+    CLUSTER_UNAVAILABLE = "ClusterUnavailable"
+    """The Dask cluster that the job asks for cannot be had: it is not there, or dask-kubernetes is not installed.
+
+    The message says what is missing. `dask.backend: native` needs neither.
+    """
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
     """The pods were not ready within `startDeadlineSeconds`.
 
@@ -235,6 +240,8 @@ class Reason(StrEnum):
     """`storage.secretName`, or a key of it, is not there. The pods start as soon as it is."""
     CONTAINER_CANNOT_START = "ContainerCannotStart"
     """The kubelet cannot start the container; the message is the kubelet's."""
+    DASK_CLUSTER_NOT_HANDLED = "DaskClusterNotHandled"
+    """dask-kubernetes makes no pods for the DaskCluster of the attempt. It is waited for until the start deadline."""
     ALL_RANKS_JOINED = "AllRanksJoined"
     """All pods are ready."""
     NOT_STARTED = "NotStarted"

@@ -16,6 +16,7 @@ from pydantic import Field
 from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice, PreflightChoice, SchedulerChoice
 from gpuquery.api.combinations import COMBINATIONS
 from gpuquery.api.contract import Contract
+from gpuquery.api.dask import DaskSpec
 from gpuquery.api.names import ResourceName
 from gpuquery.api.pods import Runtime, Storage, Template, Workers
 from gpuquery.api.schema import Model, Rule
@@ -279,6 +280,10 @@ class GpuQueryJobSpec(Model):
     """How the pods of a distributed query exchange rows: `tcp`, `rdma` (InfiniBand or RoCE; the operator must know the
     nodes' RDMA resource), or with `auto` what UCX finds. Within a pod GPUs use NVLink whatever it says. Only with
     `cluster: distributed`."""
+    dask: DaskSpec | None = None
+    """Runs the query on a Dask cluster, this operator's, dask-kubernetes' or a running one, in place of a set of ranks.
+    Means `cluster: distributed`. Left out: a native one where the engine knows no other way (RAPIDS 25.08 to 26.04),
+    else none."""
     executor_options: Annotated[Mapping[str, Any], Field(max_length=64)] = {}
     """Options of the engine, by the name that the release gives them: `{target_partition_size: 1.5GB}`. Checked against
     the release when the job is accepted."""
@@ -358,7 +363,8 @@ class GpuQueryJobSpec(Model):
     """Rules of one version of the object."""
     immutable: ClassVar[tuple[str, ...]] = (
         "query", "inputs", "parameters", "output", "engine", "cluster", "workers", "runtime", "storage", "template",
-        "backoffLimit", "startDeadlineSeconds", "scheduler", "network", "executorOptions", "preflight", "dryRun",
+        "backoffLimit", "startDeadlineSeconds", "scheduler", "network", "dask", "executorOptions", "preflight",
+        "dryRun",
     )  # fmt: skip
     """Fields that cannot change after the object was created (a transition rule of the CRD)."""
 

@@ -32,6 +32,15 @@ class Condition(Lenient):
     """Generation of the spec that it speaks about."""
 
 
+class DaskStatus(Lenient):
+    """The Dask cluster that runs the query."""
+
+    way: str
+    """Whose it is: native (the job's own pods), operator (made by dask-kubernetes) or attach (somebody else's)."""
+    workers: int
+    """Its workers, one for each GPU; with attach the least number of them."""
+
+
 class PlanStatus(Lenient):
     """What the spec was resolved to."""
 
@@ -47,6 +56,8 @@ class PlanStatus(Lenient):
     """Pods."""
     gpus: int
     """GPUs in each pod."""
+    dask: DaskStatus | None = None
+    """The Dask cluster, where the query runs on one; its workers are in these pods only if it is native."""
     sizing: str | None = None
     """What the number of pods and the sizes rest on, in one sentence."""
     why: str
@@ -57,6 +68,11 @@ class PlanStatus(Lenient):
     """What a coming release chooses otherwise, where the engine was left open."""
     query_digest: str
     """SHA-256 of the query's text: all attempts run the same."""
+
+    @property
+    def workers(self) -> int:
+        """GPUs that run the query, wherever they are."""
+        return self.dask.workers if self.dask else self.replicas * self.gpus
 
     @property
     def told(self) -> str:

@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from gpuquery.api.labels import API_VERSION, KIND, MAX_NAME_LENGTH
+from gpuquery.api.dask import DaskBackend
+from gpuquery.api.labels import API_VERSION, KIND, MAX_DASK_NAME_LENGTH, MAX_NAME_LENGTH
 from gpuquery.api.schema import Lenient, Model, Rule
 from gpuquery.api.spec import HOST_NAME, GpuQueryJobSpec
 from gpuquery.api.status import GpuQueryJobStatus
@@ -53,5 +54,16 @@ class GpuQueryJob(Model):
             f"self.metadata.name.matches('{HOST_NAME}')",
             lambda self: bool(re.search(HOST_NAME, self.metadata.name)),
             "metadata.name must be lower-case letters, digits and '-', and begin with a letter: it becomes a host name",
+        ),
+        Rule(
+            "!(has(self.spec.dask) && has(self.spec.dask.backend) && self.spec.dask.backend == 'operator') || "
+            f"self.metadata.name.size() <= {MAX_DASK_NAME_LENGTH}",
+            lambda self: (
+                self.spec.dask is None
+                or self.spec.dask.backend is not DaskBackend.OPERATOR
+                or len(self.metadata.name) <= MAX_DASK_NAME_LENGTH
+            ),
+            f'metadata.name may have at most {MAX_DASK_NAME_LENGTH} characters with dask.backend "operator": a '
+            "DaskCluster gets a longer name from it, and may have 53",
         ),
     )

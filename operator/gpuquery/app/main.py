@@ -164,7 +164,7 @@ class Operator:
         waiting = asyncio.create_task(begun())
         try:
             await kopf.operator(
-                registry=registry(self.queue, self.health.sightings, self.connection),
+                registry=registry(self.queue, self.health.sightings, self.connection, dask=settings.dask_operator),
                 settings=operator_settings(),
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,

@@ -75,6 +75,10 @@ class Settings(BaseModel):
     """TCP ports on which its pods reach other hosts, beside 80, 443 and that of the job's endpoint."""
     scrape_namespaces: tuple[str, ...] = ()
     """Namespaces whose pods may read its metrics."""
+    dask_operator: bool = False
+    """Whether jobs may say dask.backend: operator, for which dask-kubernetes has to be installed."""
+    dask_attach: bool = False
+    """Whether jobs may name a DaskCluster in dask.clusterRef."""
     namespaces: tuple[str, ...] = ()
     """Namespaces that are watched; none means all."""
     workers: int = Field(default=16, ge=1, le=256)
@@ -145,5 +149,7 @@ class Settings(BaseModel):
             network_policies=self.network_policies,
             storage_ports=self.storage_ports,
             scrape_namespaces=self.scrape_namespaces,
+            dask_operator=self.dask_operator,
+            dask_attach=self.dask_attach,
             operator_namespace=self.lease_namespace,
         )

@@ -16,7 +16,16 @@ import kopf
 from kubernetes.aio.client import Configuration
 
 from gpuquery.api.conditions import State
-from gpuquery.api.labels import GROUP, LABEL_JOB, LABEL_JOB_UID, PLURAL, VERSION
+from gpuquery.api.labels import (
+    DASK_GROUP,
+    DASK_PLURAL,
+    DASK_VERSION,
+    GROUP,
+    LABEL_JOB,
+    LABEL_JOB_UID,
+    PLURAL,
+    VERSION,
+)
 from gpuquery.kube.client import KubeClient, Resource
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.queue import WorkQueue
@@ -50,8 +59,10 @@ class Sightings:
             del self.seen[key]
 
 
-def registry(queue: WorkQueue[Key], sightings: Sightings, configuration: Configuration) -> kopf.OperatorRegistry:
-    """Return kopf's handlers: a key into the queue for every event."""
+def registry(
+    queue: WorkQueue[Key], sightings: Sightings, configuration: Configuration, *, dask: bool = False
+) -> kopf.OperatorRegistry:
+    """Return kopf's handlers: a key into the queue for every event. `dask`: DaskClusters are watched too."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -71,6 +82,11 @@ def registry(queue: WorkQueue[Key], sightings: Sightings, configuration: Configu
         if job := labels.get(LABEL_JOB):
             queue.add_after((namespace or "", job), DEBOUNCE_SECONDS)
 
+    if dask:
+        # Their pods tell the rest; one that a deleted job left behind while no operator ran shows in no other way.
+        kopf.on.event(DASK_GROUP, DASK_VERSION, DASK_PLURAL, labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)(
+            on_child
+        )
     return handlers
 
 
@@ -115,6 +131,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.watching.label_selectors["v1/pods"] = LABEL_JOB_UID
     settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_JOB_UID
+    settings.watching.label_selectors[DASK_GROUP, DASK_VERSION, DASK_PLURAL] = LABEL_JOB_UID
     # Whole numbers: a fraction would be refused as timeoutSeconds.
     settings.watching.server_timeout, settings.watching.client_timeout = 300, 330
     settings.watching.connect_timeout = 10

@@ -1,5 +1,6 @@
-"""One attempt as Kubernetes objects: a ConfigMap with the plan, a headless Service and one Indexed Job; with ranks also
-a Secret with their token and a NetworkPolicy.
+"""One attempt as Kubernetes objects: a ConfigMap with the plan, a headless Service and one Indexed Job; with ranks, or
+a native Dask cluster, also a Secret with their token and a NetworkPolicy; with dask-kubernetes a NetworkPolicy and a
+DaskCluster.
 
 The same for any size. Pure: the same plan gives the same objects, so applying them twice changes nothing; the token is
 drawn by whoever creates the Secret.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from gpuquery.api.labels import (
     API_VERSION,
+    DASHBOARD_PORT,
     KIND,
     LABEL_ATTEMPT,
     LABEL_COMPONENT,
@@ -25,9 +27,10 @@ from gpuquery.api.labels import (
 )
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.build import ranks
-from gpuquery.build.pod import Manifest, pod_spec
+from gpuquery.build.daskcluster import dask_cluster
+from gpuquery.build.pod import Manifest, pod_spec, serves_dashboard
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan, Processes
+from gpuquery.plan.plan import DaskWay, Plan, Processes
 from gpuquery.plan.resolve import plan_json
 
 DEADLINE_SLACK_SECONDS = 60
@@ -38,9 +41,12 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
     """Build the objects of an attempt, in the order in which they are needed: the Job last."""
     name = attempt_name(job.metadata.name, job.metadata.uid, plan.attempt)
     metadata = child_metadata(job, name, attempt_labels(job, plan.attempt))
+    several = plan.processes is not Processes.ONE
     ports = {"progress": PROGRESS_PORT}
-    if plan.processes is Processes.RANKS:
+    if several:
         ports["rendezvous"] = RENDEZVOUS_PORT
+    if serves_dashboard(plan):
+        ports["dashboard"] = DASHBOARD_PORT
     service: Manifest = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -56,10 +62,14 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
         },
     }
     companions = [plan_config_map(plan, metadata), service]
-    if plan.processes is Processes.RANKS:
+    by_others = plan.dask is not None and plan.dask.way is DaskWay.OPERATOR
+    if several:
         companions.append(ranks.secret(metadata))
-        if defaults.network_policies:
-            companions.append(ranks.network_policy(plan, job, defaults, metadata))
+    if (several or by_others) and defaults.network_policies:
+        # The pods of a DaskCluster carry the labels that it goes by. Whoever reaches a Dask scheduler runs code there.
+        companions.append(ranks.network_policy(plan, job, defaults, metadata))
+    if by_others:
+        companions.append(dask_cluster(plan, job, defaults, metadata))
     return (*companions, _job(plan, job, defaults, metadata))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import (
     CONTAINER,
+    DASHBOARD_PORT,
     PLAN_DIRECTORY,
     PROGRESS_PORT,
     RENDEZVOUS_PORT,
@@ -30,6 +31,9 @@ USER_ID = 65532
 GRACE_SECONDS = 30
 SECRET_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
 """Keys of a credentials Secret that reach the pods, and whether each may be missing."""
+DASK_VARIABLES = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None"}
+"""Variables of every process of Dask. A query holds the event loop of its workers, so that no heartbeat comes through,
+and after five minutes the scheduler would restart them (distributed#8538)."""
 
 
 def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) -> Manifest:
@@ -86,8 +90,13 @@ def distributed(plan: Plan) -> bool:
 
 
 def has_ranks(plan: Plan) -> bool:
-    """Whether the pods run ranks that have to find each other."""
-    return plan.purpose is Purpose.QUERY and plan.processes is Processes.RANKS
+    """Whether the pods run ranks, or the parts of a Dask cluster, that have to find each other."""
+    return plan.purpose is Purpose.QUERY and plan.processes is not Processes.ONE
+
+
+def serves_dashboard(plan: Plan) -> bool:
+    """Whether one of the pods serves the dashboard of a Dask scheduler."""
+    return has_ranks(plan) and plan.dask is not None and plan.dask.dashboard
 
 
 def _devices(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> None:
@@ -120,6 +129,10 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         ports.append({"name": "rendezvous", "containerPort": RENDEZVOUS_PORT, "protocol": "TCP"})
         env += ranks.addresses(attempt)
         shared.append(ranks.token_mount())
+    if serves_dashboard(plan):
+        ports.append({"name": "dashboard", "containerPort": DASHBOARD_PORT, "protocol": "TCP"})
+    if plan.dask is not None and plan.purpose is Purpose.QUERY:
+        env += [{"name": name, "value": value} for name, value in DASK_VARIABLES.items()]
     if distributed(plan):
         env += [{"name": name, "value": value} for name, value in ranks.presets(plan.network).items()]
     # What the job sets goes over presets, and under what is reserved: the object's rules refuse such names, and should

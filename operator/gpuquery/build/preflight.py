@@ -19,7 +19,7 @@ from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.attempt import attempt_labels, batch_job, child_metadata, plan_config_map
 from gpuquery.build.pod import Manifest, pod_spec
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan, Processes, Purpose
+from gpuquery.plan.plan import DaskWay, Plan, Processes, Purpose
 
 COMPONENT = "preflight"
 GPU_NODES = ("nodeSelector", "affinity", "topologySpreadConstraints", "runtimeClassName")
@@ -37,6 +37,8 @@ def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int
     metadata = child_metadata(job, name, preflight_labels(job, run))
     # Whatever the attempt is made of, one process checks it.
     asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT, "processes": Processes.ONE})
+    if plan.dask is not None and plan.dask.way is not DaskWay.NATIVE:
+        asking = asking.model_copy(update={"replicas": plan.workers, "gpus": 1})
     pod = _pod_spec(asking, job, defaults, config_map=name)
     return plan_config_map(asking, metadata), batch_job(job, metadata, pod, pods=1)
 

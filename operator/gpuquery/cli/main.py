@@ -224,7 +224,8 @@ def _defaults(job: GpuQueryJob) -> Defaults:
 
     wishes = wishes_of(job, Defaults())
     needed = isinstance(wishes, Wishes) and wishes.gpu
-    return Defaults(runtime_image_pattern=IMAGE_PATTERN if needed or job.spec.runtime.release else "")
+    pattern = IMAGE_PATTERN if needed or job.spec.runtime.release else ""
+    return Defaults(runtime_image_pattern=pattern, dask_operator=True, dask_attach=True)
 
 
 def _plan(file: JobFile, job: GpuQueryJob, *, local: bool = True) -> Plan:

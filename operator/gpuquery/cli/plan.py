@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gpuquery.api.status import PlanStatus, PreflightStatus
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.defaults import Defaults
-    from gpuquery.plan.plan import Plan
+    from gpuquery.plan.plan import DaskWay, Plan
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def outlook(job: GpuQueryJob, defaults: Defaults, resolved: Callable[[GpuQueryJo
         return Outlook(name, report, plan_status(first, job, defaults))
     known = job.model_copy(update={"status": job.status.model_copy(update={"preflight": report.preflight})})
     final = resolved(known)
-    spent = cost(report.preflight, replicas=final.replicas, gpus=final.gpus)
+    client = final.dask is not None and final.dask.way is not DaskWay.NATIVE
+    spent = cost(report.preflight, workers=final.workers, idle=1 if client else 0)
     return Outlook(name, report, plan_status(final, known, defaults), spent)
 
 

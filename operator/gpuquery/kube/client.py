@@ -22,6 +22,14 @@ What the operator needs to be allowed, by resource:
 | events.k8s.io       | events                  | create                                  | what a user reads      |
 | coordination.k8s.io | leases                  | get, create, update, patch              | leader; own namespace  |
 
+And for the Helm values `dask.operator.enabled` and `dask.attach.enabled`:
+
+| API group           | resource     | verbs                           | for                         | value    |
+|---------------------|--------------|---------------------------------|-----------------------------|----------|
+| kubernetes.dask.org | daskclusters | get, list, watch, create, delete | a Dask cluster of an attempt | operator |
+| apps                | deployments  | list, delete                    | what is left of it          | operator |
+| kubernetes.dask.org | daskclusters | get, list                       | dask.clusterRef             | attach   |
+
 It reads no Secret, not even those that it makes: credentials go to the pods of jobs alone. With a list of namespaces,
 Roles with the same rules in each of them; leases only in the operator's own.
 """
@@ -39,7 +47,16 @@ from typing import Any
 import aiohttp
 from kubernetes.aio.client import ApiClient
 
-from gpuquery.api.labels import FIELD_MANAGER, GROUP, PLURAL, VERSION
+from gpuquery.api.labels import (
+    DASK_GROUP,
+    DASK_KIND,
+    DASK_PLURAL,
+    DASK_VERSION,
+    FIELD_MANAGER,
+    GROUP,
+    PLURAL,
+    VERSION,
+)
 
 Manifest = dict[str, Any]
 
@@ -65,6 +82,8 @@ class Resource(Enum):
     CORE_EVENTS = ("api/v1", "events")
     EVENTS = ("apis/events.k8s.io/v1", "events")
     NAMESPACES = ("api/v1", "namespaces")
+    DASK_CLUSTERS = (f"apis/{DASK_GROUP}/{DASK_VERSION}", DASK_PLURAL)
+    DEPLOYMENTS = ("apis/apps/v1", "deployments")
     LEASES = ("apis/coordination.k8s.io/v1", "leases")
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
@@ -80,6 +99,7 @@ BY_KIND = {
     "Secret": Resource.SECRETS,
     "NetworkPolicy": Resource.NETWORK_POLICIES,
     "Job": Resource.BATCH_JOBS,
+    DASK_KIND: Resource.DASK_CLUSTERS,
 }
 
 

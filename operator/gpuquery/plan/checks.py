@@ -32,7 +32,8 @@ def place(spec: GpuQueryJobSpec, plan: Plan | PlanStatus) -> Place:
         return Place.NOWHERE
     if plan.engine == EngineChoice.CPU:
         return Place.QUERY_POD
-    many = plan.replicas * plan.gpus > 1
+    # Somebody else's Dask cluster holds its GPUs anyway.
+    many = plan.workers > 1 and not (spec.dask and spec.dask.attaches)
     return Place.OWN_POD if many or sizes_decide(spec) else Place.QUERY_POD
 
 
@@ -40,9 +41,11 @@ def sizes_decide(spec: GpuQueryJobSpec) -> bool:
     """Whether the size of the data decides how many GPUs a job gets, or whether it gets any.
 
     `cluster: single` is at most one GPU, so `replicas: auto` leaves nothing open there; with a number of pods nothing
-    is open in `cluster: auto` either, because `gpus` left out is one.
+    is open in `cluster: auto` either, because `gpus` left out is one. A Dask cluster that runs has the GPUs it has.
     """
+    if spec.dask and spec.dask.attaches:
+        return False
     single = spec.cluster is ClusterChoice.SINGLE or spec.scheduler is SchedulerChoice.SYNCHRONOUS
     how_many = spec.workers.replicas == "auto" and not single
-    any_at_all = spec.engine is EngineChoice.AUTO and spec.workers.gpus is None
+    any_at_all = spec.engine is EngineChoice.AUTO and spec.workers.gpus is None and spec.dask is None
     return how_many or any_at_all

@@ -27,10 +27,11 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.combinations import GPU_ENGINES
 from gpuquery.api.reasons import Failure
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan import combination, numbers, releases
+from gpuquery.plan import combination, dask, numbers, releases
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import is_text
 from gpuquery.plan.guide import advise, amount
+from gpuquery.plan.plan import DaskWay
 from gpuquery.plan.rejected import Rejected
 from gpuquery.plan.wishes import Wish, Wishes, wishes_of
 
@@ -48,6 +49,8 @@ class Choice:
     """RAPIDS release; empty where the engine `cpu` needs none."""
     replicas: int = 1
     gpus: int = 0
+    workers: int = 0
+    """Dask workers, one for each GPU, where they are not in these pods."""
     why: str
     sizing: str | None = None
     default_changes: str | None = None
@@ -63,6 +66,7 @@ def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choi
             release=told.release or "",
             replicas=told.replicas,
             gpus=told.gpus,
+            workers=told.dask.workers if told.dask and told.dask.way != DaskWay.NATIVE else 0,
             why=told.why,
             sizing=told.sizing,
             default_changes=told.default_changes,
@@ -201,12 +205,21 @@ def lot(job: GpuQueryJob) -> int:
 def _numbered(asked: Wishes, defaults: Defaults, choice: Choice, release: releases.Release) -> Choice:
     """Fill in pods and GPUs, and write the sentence."""
     replicas, gpus, sizing = numbers.pods(asked, defaults, choice.cluster)
+    workers = 0
+    if asked.dask is not None and (way := dask.way_of(asked.dask)) is not DaskWay.NATIVE:
+        # The client is a pod of its own: in every release the process that asks for a result needs a GPU.
+        workers, replicas, gpus = replicas * gpus, 1, 1
+        if way is DaskWay.ATTACH:
+            workers, sizing = (asked.replicas or 1) * (asked.gpus or 1), None
     pods = "1 pod" if replicas == 1 else f"{replicas} pods"
     head = f"{choice.engine} x {choice.cluster} on {choice.release}, {pods} x {gpus} GPU{'s' if gpus > 1 else ''}"
+    if dask.on_dask(release, choice, asked.dask):
+        head += dask.told(asked.dask, workers)
     return replace(
         choice,
         replicas=replicas,
         gpus=gpus,
+        workers=workers,
         sizing=sizing,
         why=f"{head}: {choice.why}",
         default_changes=_changes(asked, choice, release),

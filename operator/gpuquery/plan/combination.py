@@ -56,6 +56,8 @@ def without_gpu(asked: Wishes) -> Rejected | None:
             f'network is "{asked.network}", and {why}: without a GPU a query runs in one process: remove network, or '
             f'use {WITH_GPU} with cluster "distributed"'
         )
+    if asked.dask is not None:
+        return invalid(f"dask asks for a Dask cluster of GPU workers, and {why}: remove dask, or use {WITH_GPU}")
     if asked.claims:
         return invalid(f"template.spec.resourceClaims asks for devices, and {why}: remove it, or use {WITH_GPU}")
     return None

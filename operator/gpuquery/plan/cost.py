@@ -35,9 +35,12 @@ class Cost:
         return self.gpus * self.seconds / 3600
 
 
-def cost(found: PreflightStatus, *, replicas: int, gpus: int) -> Cost | None:
-    """Estimate the cost of a query; None for one that uses no GPU or of which no sizes are known."""
-    total = replicas * gpus
+def cost(found: PreflightStatus, *, workers: int, idle: int = 0) -> Cost | None:
+    """Estimate the cost of a query on so many GPUs; None for one that uses no GPU or of which no sizes are known.
+
+    `idle` GPUs are held beside them and do not work: that of the client of a Dask cluster.
+    """
+    total = workers
     if not total or not (found.input_bytes or found.files == 0):
         return None
     held = 0 if found.io_bound else found.peak_bytes
@@ -47,4 +50,4 @@ def cost(found: PreflightStatus, *, replicas: int, gpus: int) -> Cost | None:
         f"a coarse estimate for one attempt: {START_SECONDS} s to start, then {moved} at "
         f"{READ_BYTES_PER_SECOND / 1e9:g} GB/s and GPU, which are assumptions and no measurements"
     )
-    return Cost(total, round(seconds), basis)
+    return Cost(total + idle, round(seconds), basis)

@@ -76,6 +76,10 @@ class Defaults(BaseModel):
     """TCP ports, beside 80, 443 and that of the job's endpoint, on which pods of a set reach other hosts."""
     scrape_namespaces: tuple[str, ...] = ()
     """Namespaces whose pods may read the metrics of a set, beside the operator itself."""
+    dask_operator: bool = False
+    """Whether jobs may have a DaskCluster made for them, by dask-kubernetes."""
+    dask_attach: bool = False
+    """Whether jobs may name a DaskCluster of their namespace."""
     operator_namespace: str = "default"
     """Namespace of the operator's pods; empty: they are wherever their labels are found."""
     max_replicas: int = Field(default=16, ge=1, le=9999)

@@ -66,8 +66,8 @@ def pieces(job: GpuQueryJob, choice: Choice, defaults: Defaults, found: Prefligh
         engine=choice.engine,
         cluster=choice.cluster,
         gpu_memory=defaults.gpu_memory,
-        replicas=choice.replicas,
-        gpus=choice.gpus,
+        replicas=choice.workers or choice.replicas,
+        gpus=1 if choice.workers else choice.gpus,
         out_of_memory=failed,
     )
     return sizing.options(sizing.size(found, limits), choice.release)

@@ -150,6 +150,11 @@ class Plan(Model):
     """The Dask cluster that runs the query; none, where no Dask is."""
 
     @property
+    def workers(self) -> int:
+        """GPUs that run the query, wherever they are."""
+        return self.dask.workers if self.dask else self.replicas * self.gpus
+
+    @property
     def ranks(self) -> int:
         """Processes that run the query, in all pods together."""
         if self.processes is Processes.PODS:

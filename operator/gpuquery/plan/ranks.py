@@ -1,26 +1,30 @@
 """Ranks: which plans run as a set of ranks, and what only a distributed query can have.
 
 A set of ranks is one process for each GPU, all of which run the same query (`Way.SPMD` of the release table on a
-distributed cluster). Everything else is one process as far as pods and their objects are concerned.
+distributed cluster, where no Dask cluster is asked for). A native Dask cluster has one process in each pod. Everything
+else is one process as far as pods and their objects are concerned.
 """
 
 from __future__ import annotations
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice
+from gpuquery.api.choices import ClusterChoice, NetworkChoice
+from gpuquery.api.dask import DaskSpec
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan import releases
+from gpuquery.plan import dask, releases
 from gpuquery.plan.choose import Choice
 from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Processes
+from gpuquery.plan.plan import DaskWay, Processes
 from gpuquery.plan.rejected import Rejected, invalid
 
 
-def processes(engine: str, cluster: str, release: str) -> Processes:
-    """Return of which processes an attempt is made; `release` may be empty with the engine cpu."""
-    known = releases.find(release) if release else None
-    if known is None or cluster != ClusterChoice.DISTRIBUTED:
+def processes(choice: Choice, asked: DaskSpec | None) -> Processes:
+    """Return of which processes an attempt is made; `asked` is the spec's Dask cluster."""
+    known = releases.find(choice.release) if choice.release else None
+    if known is None or choice.cluster is not ClusterChoice.DISTRIBUTED:
         return Processes.ONE
-    cell = known.cells.get((EngineChoice(engine), ClusterChoice(cluster)))
+    if dask.on_dask(known, choice, asked):
+        return Processes.PODS if dask.way_of(asked) is DaskWay.NATIVE else Processes.ONE
+    cell = known.cells.get((choice.engine, choice.cluster))
     return Processes.RANKS if cell is not None and cell.way is releases.Way.SPMD else Processes.ONE
 
 
@@ -33,7 +37,7 @@ def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | 
             'exchanges no rows: remove network, or use cluster "distributed"'
         )
     stall = job.spec.workers.stall_seconds
-    if stall is not None and processes(choice.engine, choice.cluster, choice.release) is not Processes.RANKS:
+    if stall is not None and processes(choice, job.spec.dask) is not Processes.RANKS:
         return invalid(
             f"workers.stallSeconds is {stall}, and the query runs as {choice.engine} x {choice.cluster}, which is no "
             "set of ranks that could wait for each other: remove it, or bound the job with activeDeadlineSeconds"

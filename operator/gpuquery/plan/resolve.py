@@ -16,14 +16,14 @@ from gpuquery.api.spec import (
     Input,
     InputFormat,
 )
-from gpuquery.api.status import PlanStatus
+from gpuquery.api.status import DaskStatus, PlanStatus
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan import ranks
+from gpuquery.plan import dask, ranks
 from gpuquery.plan.choose import Choice, choose
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import format_of
 from gpuquery.plan.options import executor_options
-from gpuquery.plan.plan import DEFAULT_REGION, JobRef, Language, Plan, Processes, StoreAccess
+from gpuquery.plan.plan import DEFAULT_REGION, DaskWay, JobRef, Language, Plan, Processes, StoreAccess
 from gpuquery.plan.rejected import Rejected
 
 __all__ = [
@@ -35,12 +35,19 @@ MAX_PLAN_BYTES = 1_040_000
 
 
 def resolve(
-    job: GpuQueryJob, defaults: Defaults, query_text: str | None = None, *, attempt: int = 1, local: bool = False
+    job: GpuQueryJob,
+    defaults: Defaults,
+    query_text: str | None = None,
+    *,
+    attempt: int = 1,
+    scheduler: str = "",
+    local: bool = False,
 ) -> Plan | Rejected:
     """Resolve a job to the plan of an attempt.
 
-    `query_text` is the text behind `query.configMapKeyRef`, and only needed there. `local` allows `file://`, which
-    means nothing in a pod, and needs no image. `job.status` counts: what was decided before, what a preflight found.
+    `query_text` is the text behind `query.configMapKeyRef`, and only needed there; `scheduler` is the address behind
+    `dask.clusterRef`, by default the one that dask-kubernetes gives. `local` allows `file://`, which means nothing in a
+    pod, and needs no image. `job.status` counts: what was decided before, what a preflight found.
     """
     spec = job.spec
     query = query_of(job, query_text)
@@ -53,9 +60,12 @@ def resolve(
     choice = choose(job, defaults, local=local)
     if isinstance(choice, Rejected):
         return choice
-    unfit = None if local else ranks.refused(job, choice, defaults)
+    unfit = (None if local else ranks.refused(job, choice, defaults)) or dask.refused(job, choice, defaults)
     if unfit is not None:
         return unfit
+    cluster = dask.cluster_of(job, choice, attempt=attempt, scheduler=scheduler)
+    if isinstance(cluster, Rejected):
+        return cluster
     options = executor_options(job, choice, defaults)
     if isinstance(options, Rejected):
         return options
@@ -67,7 +77,7 @@ def resolve(
         cluster=str(choice.cluster),
         replicas=choice.replicas,
         gpus=choice.gpus,
-        processes=ranks.processes(choice.engine, choice.cluster, choice.release),
+        processes=ranks.processes(choice, spec.dask),
         network=spec.network,
         stall_seconds=_stall_seconds(job, choice, defaults),
         release=choice.release,
@@ -79,12 +89,13 @@ def resolve(
         parameters=spec.parameters,
         output=spec.output,
         store=store_access(spec.storage),
+        dask=cluster,
     )
     return plan if local else _too_large(plan) or plan
 
 
 def _stall_seconds(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> float:
-    if ranks.processes(choice.engine, choice.cluster, choice.release) is not Processes.RANKS:
+    if ranks.processes(choice, job.spec.dask) is not Processes.RANKS:
         return 0
     asked = job.spec.workers.stall_seconds
     return defaults.stall_seconds if asked is None else asked
@@ -134,6 +145,7 @@ def plan_status(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> PlanStatus:
         image=image_of(job, defaults, plan),
         replicas=plan.replicas,
         gpus=plan.gpus,
+        dask=DaskStatus(way=plan.dask.way, workers=plan.dask.workers) if plan.dask else None,
         sizing=choice.sizing if choice else None,
         why=choice.why if choice else known,
         deprecated=deprecated(job),
@@ -155,8 +167,9 @@ def _chosen(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> Choice | None:
     choice = choose(job, defaults)
     if isinstance(choice, Rejected):
         return None
-    same = (choice.engine, choice.cluster, choice.release, choice.replicas, choice.gpus)
-    return choice if same == (plan.engine, plan.cluster, plan.release, plan.replicas, plan.gpus) else None
+    elsewhere = plan.dask.workers if plan.dask and plan.dask.way is not DaskWay.NATIVE else 0
+    same = (choice.engine, choice.cluster, choice.release, choice.replicas, choice.gpus, choice.workers)
+    return choice if same == (plan.engine, plan.cluster, plan.release, plan.replicas, plan.gpus, elsewhere) else None
 
 
 def store_access(storage: Storage) -> StoreAccess:

@@ -20,6 +20,7 @@ from enum import StrEnum
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice, ReleaseChoice
 from gpuquery.api.combinations import GPU_ENGINES, listed
+from gpuquery.api.dask import DaskSpec
 from gpuquery.api.labels import ANNOTATION_CLUSTER, ANNOTATION_ENGINE, ANNOTATION_RELEASE
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import PreflightStatus
@@ -60,6 +61,8 @@ class Wishes:
     """How ranks are to exchange rows; `auto` asks for nothing."""
     claims: bool
     """Whether the pods claim devices."""
+    dask: DaskSpec | None = None
+    """What is asked of a Dask cluster."""
     image: str | None
     found: PreflightStatus | None
     """What the query reads and holds; None while that is not known."""
@@ -80,6 +83,7 @@ class Wishes:
             or self.options
             or self.network != NetworkChoice.AUTO
             or self.claims
+            or self.dask is not None
             or (self.named_release and self.engine.value != EngineChoice.CPU)
         )
 
@@ -116,6 +120,13 @@ def wishes_of(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
         if isinstance(found, Rejected):
             return found
         first[name] = found
+    cluster = first["cluster"]
+    if spec.dask is not None and cluster.value != ClusterChoice.DISTRIBUTED:
+        if cluster.firm and cluster.value is not None:
+            return invalid(
+                f'dask is set, and {cluster.source} is "{cluster.value}", which is one process: remove one of them'
+            )
+        first["cluster"] = Wish(ClusterChoice.DISTRIBUTED, "spec.dask", firm=True)
     return Wishes(
         engine=first["engine"],
         cluster=first["cluster"],
@@ -125,6 +136,7 @@ def wishes_of(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
         options=bool(spec.executor_options),
         network=spec.network,
         claims=bool(spec.template.spec.resource_claims),
+        dask=spec.dask,
         image=spec.runtime.image,
         found=sizes_of(job),
     )

@@ -11,19 +11,31 @@ import logging
 import secrets
 from datetime import datetime
 
-from gpuquery.api.labels import API_VERSION, KIND, attempt_name, preflight_name
+from gpuquery.api.choices import ClusterChoice
+from gpuquery.api.labels import (
+    API_VERSION,
+    DASK_KIND,
+    KIND,
+    LABEL_JOB,
+    LABEL_JOB_UID,
+    attempt_name,
+    preflight_name,
+)
+from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.ranks import TO_COME
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
-from gpuquery.plan.plan import Processes
-from gpuquery.plan.ranks import processes
+from gpuquery.plan.plan import DaskWay
 from gpuquery.reconcile.case import Decision
 from gpuquery.reconcile.events import manifest, notes
 from gpuquery.reconcile.facts import Refusal
 from gpuquery.reconcile.startup import refusal_of
 
 log = logging.getLogger(__name__)
+
+FOREGROUND = "foregroundDeletion"
+"""Finalizer of an object that the garbage collector takes only after all that it owns."""
 
 
 async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal | None:
@@ -32,9 +44,13 @@ async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal |
     The Job comes last: a pod whose ConfigMap is not there yet waits for the kubelet's next try.
     """
     jobs = [o for o in objects if o["kind"] == "Job"]
-    companions = [o for o in objects if o["kind"] != "Job"]
+    clusters = [o for o in objects if o["kind"] == DASK_KIND]
+    companions = [o for o in objects if o["kind"] not in ("Job", DASK_KIND)]
     try:
         await asyncio.gather(*(_companion(client, o) for o in companions))
+        for cluster in clusters:
+            if (refusal := await _dask_cluster(client, cluster)) is not None:
+                return refusal
         for job in jobs:
             await client.apply(job)
     except ApiError as error:
@@ -66,6 +82,25 @@ async def _companion(client: KubeClient, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
         await client.delete(Resource.CONFIG_MAPS, metadata["namespace"], metadata["name"])
         await client.apply(manifest)
+
+
+async def _dask_cluster(client: KubeClient, manifest: Manifest) -> Refusal | None:
+    """Make a DaskCluster; one of that name is left as it is, and looked at later. Without its kind there is no GPU to
+    ask for, so this comes before the Job.
+    """
+    try:
+        await client.create(manifest)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return Refusal(
+            reason=Reason.CREATION_REFUSED,
+            message='dask.backend is "operator", and this cluster has no DaskClusters (kubernetes.dask.org/v1): '
+            'install dask-kubernetes, or use dask.backend "native"',
+            permanent=True,
+            failure=Failure.CLUSTER_UNAVAILABLE,
+        )
+    return None
 
 
 def _drawn(manifest: Manifest) -> Manifest:
@@ -119,6 +154,14 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
         await client.merge(Resource.BATCH_JOBS, namespace, name, {"spec": {"activeDeadlineSeconds": deadline}})
     if decision.release is not None:
         await client.delete(Resource.BATCH_JOBS, namespace, _name(job, decision.release))
+    if decision.dask is not None:
+        # In the foreground: the garbage collector takes what the cluster owns, even while its finalizer waits for an
+        # operator that is away.
+        if decision.dask.uid:
+            how = {"uid": decision.dask.uid, "propagation": "Foreground"}
+            await client.delete(Resource.DASK_CLUSTERS, namespace, decision.dask.name, **how)
+        for deployment in decision.dask.deployments:
+            await client.delete(Resource.DEPLOYMENTS, namespace, deployment, propagation="Foreground")
     for number in decision.forget:
         # The Job last: as long as it is there, an interrupted clean-up is taken up again.
         for resource in (*_companions(job), Resource.BATCH_JOBS):
@@ -131,12 +174,31 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
         await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=job.metadata.uid)
 
 
+async def sweep(client: KubeClient, namespace: str, name: str, uid: str = "") -> None:
+    """See that the Dask workers of jobs of a name that were deleted go; `uid` is that of the job that has it now.
+
+    Their DaskClusters are deleted with them, by the garbage collector, but in the background: it takes what such an
+    object owns only once it is gone, and its finalizer waits for the operator of dask-kubernetes. Deleted once more in
+    the foreground, what it owns goes first.
+    """
+    for cluster in await client.list(Resource.DASK_CLUSTERS, namespace, labels=f"{LABEL_JOB}={name}"):
+        metadata = cluster["metadata"]
+        own = uid and metadata["labels"].get(LABEL_JOB_UID) == uid
+        if not own and FOREGROUND not in (metadata.get("finalizers") or ()):
+            how = {"uid": metadata["uid"], "propagation": "Foreground"}
+            await client.delete(Resource.DASK_CLUSTERS, namespace, metadata["name"], **how)
+
+
 def _companions(job: GpuQueryJob) -> tuple[Resource, ...]:
     """Return of which kinds an attempt has objects beside its Job; its plan is told before there is any to delete."""
     told = job.status.plan
-    ranks = told is not None and processes(told.engine, told.cluster, told.release or "") is Processes.RANKS
-    of_ranks = (Resource.SECRETS, Resource.NETWORK_POLICIES) if ranks else ()
-    return (Resource.SERVICES, Resource.CONFIG_MAPS, *of_ranks)
+    if told is None or told.cluster != ClusterChoice.DISTRIBUTED:
+        return (Resource.SERVICES, Resource.CONFIG_MAPS)
+    way = told.dask.way if told.dask else DaskWay.NATIVE
+    if way == DaskWay.NATIVE:
+        return (Resource.SERVICES, Resource.CONFIG_MAPS, Resource.SECRETS, Resource.NETWORK_POLICIES)
+    more = (Resource.NETWORK_POLICIES, Resource.DASK_CLUSTERS) if way == DaskWay.OPERATOR else ()
+    return (Resource.SERVICES, Resource.CONFIG_MAPS, *more)
 
 
 def _name(job: GpuQueryJob, attempt: int) -> str:

@@ -33,6 +33,27 @@ PHASE_SECONDS = 10.0
 several on a node whose CPU is taken. Who is less patient deletes pods whose log somebody wants to read."""
 
 
+@dataclass(frozen=True)
+class Removal:
+    """What of a DaskCluster has to be deleted."""
+
+    name: str = ""
+    uid: str = ""
+    """Of the DaskCluster itself; empty: it is gone, or on its way."""
+    deployments: tuple[str, ...] = ()
+    """What it has left behind."""
+
+    @property
+    def told(self) -> str:
+        """Say that others did not do their part; empty where they do."""
+        if not self.deployments:
+            return ""
+        return (
+            f"DaskCluster {self.name} was deleted, and {len(self.deployments)} of its Deployments were still there: "
+            "they are deleted one by one (is the operator of dask-kubernetes running?)"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """What has to be done, in this order: creations, one status write, deletions; and when to look again.
@@ -49,6 +70,8 @@ class Decision:
     """Earlier attempts of which nothing has to stay."""
     drop: tuple[int, ...] = ()
     """Runs of the preflight of which nothing has to stay."""
+    dask: Removal | None = None
+    """What of the attempt's DaskCluster has to go."""
     net: tuple[str, int | None] | None = None
     """Name and new deadline of a batch Job, after `activeDeadlineSeconds` was changed."""
     delete_job: bool = False
@@ -67,7 +90,8 @@ class Case:
     def plan(self, attempt: int) -> Plan | Rejected:
         """Resolve the job; all attempts run the query's text that was accepted, or checked."""
         text = self.observed.query.text if self.observed.query else None
-        plan = resolve(self.job, self.defaults, text, attempt=attempt)
+        address = self.observed.scheduler.address if self.observed.scheduler else ""
+        plan = resolve(self.job, self.defaults, text, attempt=attempt, scheduler=address)
         accepted, checked = self.job.status.plan, self.job.status.preflight_run
         known = accepted.query_digest if accepted else checked.query_digest if checked else None
         if isinstance(plan, Plan) and known and digest(plan) != known:

@@ -21,7 +21,7 @@ from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.options import halved_partitions
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, plan_status
-from gpuquery.reconcile import deadline, preflight, startup, ttl
+from gpuquery.reconcile import dask, deadline, preflight, startup, ttl
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
     LOOK_FOR_PROGRESS,
@@ -81,6 +81,8 @@ def _begin(case: Case, number: int, asked: datetime) -> Decision:
         if late or number > 1:
             return _reject(case, Rejected(Failure.INVALID_QUERY, missing))
         return Decision(status=case.derive(Account(pending=missing)), requeue_after=LOOK_FOR_QUERY)
+    if (unusable := dask.unusable(case)) is not None:
+        return _await_cluster(case, number, asked, unusable)
     plan = case.plan(number)
     if isinstance(plan, Rejected):
         return _reject(case, plan)
@@ -97,9 +99,22 @@ def _begin(case: Case, number: int, asked: datetime) -> Decision:
         apply=attempt_objects(plan, job, case.defaults),
         # The last one's batch Job may be gone already, and its ConfigMap and Service still be there.
         forget=tuple(sorted({*case.earlier(number), *range(max(1, number - 1), number)})),
-        status=case.derive(Account(plan=told, attempt=record, pods=startup.count(0, plan.replicas))),
+        status=case.derive(Account(plan=told, attempt=record, pods=startup.asked(plan))),
         requeue_after=LOOK_FOR_PODS,
     )
+
+
+def _await_cluster(case: Case, number: int, asked: datetime, unusable: Rejected | str) -> Decision:
+    """The Dask cluster that the job names cannot be used, or not yet: somebody else brings it up."""
+    if isinstance(unusable, Rejected):
+        return _reject(case, unusable)
+    seconds = case.job.spec.start_deadline_seconds
+    if deadline.start(asked, seconds, case.now, because=unusable):
+        words = f"{unusable}; so it was for startDeadlineSeconds ({seconds} s)"
+        return _reject(case, Rejected(Failure.CLUSTER_UNAVAILABLE, words))
+    # Between two attempts the status tells why there is to be another one.
+    status = case.derive(Account(pending=unusable)) if number == 1 and case.job.status.plan is None else None
+    return Decision(status=status, requeue_after=LOOK_FOR_QUERY)
 
 
 def _reject(case: Case, rejected: Rejected) -> Decision:
@@ -118,8 +133,8 @@ def _record(attempt: Attempt, known: AttemptStatus | None, now: datetime) -> Att
         return record
     joined = [pod.exit.report.joined for pod in attempt.pods if pod.exit and pod.exit.report and pod.exit.report.joined]
     if attempt.ready:
-        ready = max((pod.ready_since or now for pod in attempt.pods), default=now)
-    elif joined:
+        ready = max((pod.ready_since or now for pod in attempt.all_pods if pod.alive), default=now)
+    elif joined and attempt.dask is None:
         # They were ready for so short a time that nobody saw it.
         ready = max(joined).replace(microsecond=0)
     else:
@@ -131,8 +146,11 @@ def _record(attempt: Attempt, known: AttemptStatus | None, now: datetime) -> Att
 def _follow(case: Case, record: AttemptStatus) -> Decision:
     """An attempt is under way: how does it stand, and has it ended?"""
     attempt = case.observed.attempt(record.id)
-    blocker = startup.blocker(attempt, case.observed.refusal) if record.ready is None else None
-    end = judge(attempt, record) or _overdue(case, record, blocker)
+    blocker = None
+    if record.ready is None:
+        blocker = startup.blocker(attempt, case.observed.refusal) or dask.blocker(attempt, record, case.now)
+    end = judge(attempt, record) or dask.lost(attempt, record, case.now) or _overdue(case, record, blocker)
+    end = dask.explained(attempt, record, end)
     if end is not None:
         return _released(case, record, end) if attempt.released else _release(case, record, end)
     slow = record.started + timedelta(seconds=startup.SLOW_SECONDS)
@@ -152,7 +170,7 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
         moments.append(case.now + timedelta(seconds=LOOK_FOR_PROGRESS if told else LOOK_FOR_PODS))
     elif not attempt.pods:
         moments.append(case.now + timedelta(seconds=LOOK_FOR_PODS))
-    elif attempt.wanted > 1 and case.now < slow:
+    elif (attempt.wanted > 1 or attempt.dask is not None) and case.now < slow:
         moments.append(slow)
     return Decision(
         status=status,
@@ -205,16 +223,21 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
         # Whoever deletes the other pods meanwhile takes their reports with them.
         account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end)
         return Decision(status=case.derive(account), requeue_after=PHASE_SECONDS)
+    gone = dask.removal(attempt, case.now)
+    removing = gone.told if gone else ""
     if isinstance(end, Committed):
         # The last rank is about to leave. Its Job stays: with it the report would go.
-        account = Account(plan=case.job.status.plan, attempt=record, committed=end)
-        return Decision(status=case.derive(account), requeue_after=LOOK_FOR_PODS)
+        account = Account(plan=case.job.status.plan, attempt=record, committed=end, removing=removing)
+        return Decision(status=case.derive(account), dask=gone, requeue_after=LOOK_FOR_PODS)
     # A pod that Kubernetes takes away goes by itself, and may still commit within its grace period.
     lingering = not attempt.pods or any(pod.disruption is None for pod in attempt.alive)
     release = job is not None and not job.deleting and lingering
-    account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end)
+    account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end, removing=removing)
     return Decision(
-        status=case.derive(account), release=record.id if release else None, requeue_after=LOOK_FOR_PROGRESS
+        status=case.derive(account),
+        release=record.id if release else None,
+        dask=gone,
+        requeue_after=LOOK_FOR_PROGRESS,
     )
 
 
@@ -236,7 +259,7 @@ def _released(case: Case, record: AttemptStatus, end: Committed | Fault) -> Deci
 
 def _between(case: Case, record: AttemptStatus) -> Decision:
     """An attempt has failed and ended; the next one may be due."""
-    if any(attempt.alive for attempt in case.observed.attempts):
+    if any(pod.alive for attempt in case.observed.attempts for pod in attempt.all_pods):
         # A straggler: the Job controller made it just before it saw its Job go. The garbage collector takes it.
         return Decision(requeue_after=LOOK_FOR_PODS)
     status = case.job.status

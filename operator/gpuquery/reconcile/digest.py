@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from gpuquery.api.labels import CONTAINER
+from gpuquery.api.labels import CONTAINER, LABEL_DASK
 from gpuquery.api.report import Report
 from gpuquery.build.ranks import TOKEN_VOLUME
 from gpuquery.reconcile.facts import BatchJob, Exit, Pod, Waiting
@@ -46,6 +46,9 @@ def pod(manifest: Json) -> Pod:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         memory_limit=_memory_limit(spec),
+        part=metadata.get("labels", {}).get(LABEL_DASK, ""),
+        created=moment(metadata.get("creationTimestamp")),
+        last=_exit({"state": container.get("lastState", {})}),
     )
 
 
@@ -101,6 +104,7 @@ def _exit(container: Json) -> Exit | None:
     return Exit(
         code=ended.get("exitCode", 0),
         reason=ended.get("reason", ""),
+        words=ended.get("message", ""),
         finished=moment(ended.get("finishedAt")),
         report=Report.from_line(ended.get("message", "")),
     )

@@ -21,7 +21,7 @@ from gpuquery.api.types import GpuQueryJob
 MAX_NOTE_BYTES = 1024
 BLOCKED = {
     Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.QUOTA_EXCEEDED, Reason.CREATION_REFUSED,
-    Reason.SECRET_NOT_FOUND, Reason.CONTAINER_CANNOT_START,
+    Reason.SECRET_NOT_FOUND, Reason.CONTAINER_CANNOT_START, Reason.DASK_CLUSTER_NOT_HANDLED,
 }  # fmt: skip
 
 

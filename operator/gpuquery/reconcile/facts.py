@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gpuquery.api.reasons import Reason
+from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Report
 from gpuquery.kube.progress import Reading
 
@@ -26,6 +26,8 @@ class Exit:
     reason: str = ""
     finished: datetime | None = None
     report: Report | None = None
+    words: str = ""
+    """The last words of a container, as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,11 @@ class Pod:
     """Reason of the pod's own status: Evicted, NodeLost, OutOfcpu ..."""
     message: str = ""
     memory_limit: str | None = None
+    part: str = ""
+    """Of a Dask cluster: scheduler or worker."""
+    created: datetime | None = None
+    last: Exit | None = None
+    """How the container before this one ended, where it was started again."""
 
     @property
     def alive(self) -> bool:
@@ -82,6 +89,48 @@ class BatchJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DaskCluster:
+    """The DaskCluster of an attempt, and what dask-kubernetes has made of it."""
+
+    name: str
+    uid: str = ""
+    workers: int = 0
+    """How many it is to have."""
+    there: bool = True
+    """Whether the object exists."""
+    ours: bool = True
+    """Whether it was made for this job."""
+    created: datetime | None = None
+    deleting: datetime | None = None
+    """Since when it is being deleted."""
+    pods: tuple[Pod, ...] = ()
+    """Scheduler and workers."""
+    deployments: tuple[str, ...] = ()
+    """What makes its pods; looked for only once the object is being deleted or gone."""
+
+    @property
+    def alive(self) -> tuple[Pod, ...]:
+        """The pods that may still run."""
+        return tuple(pod for pod in self.pods if pod.alive)
+
+    @property
+    def released(self) -> bool:
+        """Whether nothing of it runs and nothing can start any more."""
+        over = not self.there or not self.ours or self.deleting is not None
+        return over and not self.alive and not self.deployments
+
+    def at_work(self, part: str) -> tuple[Pod, ...]:
+        """Return the pods of a part that run; of the scheduler, if it answers."""
+        running = (pod for pod in self.pods if pod.part == part and pod.phase == "Running" and pod.waiting is None)
+        return tuple(pod for pod in running if pod.ready or part == "worker")
+
+    @property
+    def ready(self) -> bool:
+        """Whether its scheduler answers and all of its workers run."""
+        return bool(self.at_work("scheduler")) and len(self.at_work("worker")) >= self.workers
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attempt:
     """What exists of one attempt."""
 
@@ -93,6 +142,8 @@ class Attempt:
     secret: bool = True
     """False if a kubelet says that it is missing: the operator cannot look itself."""
     network_policy: bool = True
+    dask: DaskCluster | None = None
+    """Its DaskCluster, if it has one."""
 
     @property
     def missing(self) -> frozenset[str]:
@@ -100,6 +151,7 @@ class Attempt:
         there = {
             "Service": self.service, "ConfigMap": self.config_map,
             "Secret": self.secret, "NetworkPolicy": self.network_policy,
+            "DaskCluster": self.dask is None or self.dask.there,
         }  # fmt: skip
         return frozenset(kind for kind, found in there.items() if not found)
 
@@ -110,13 +162,18 @@ class Attempt:
 
     @property
     def alive(self) -> tuple[Pod, ...]:
-        """The pods that may still run."""
+        """The pods of its Job that may still run."""
         return tuple(pod for pod in self.pods if pod.alive)
+
+    @property
+    def all_pods(self) -> tuple[Pod, ...]:
+        """Its pods, those of its DaskCluster too."""
+        return (*self.pods, *self.dask.pods) if self.dask else self.pods
 
     @property
     def released(self) -> bool:
         """Whether nothing of it runs and nothing can start any more."""
-        if self.alive:
+        if self.alive or (self.dask is not None and not self.dask.released):
             return False
         job = self.batch_job
         # With backoffLimit 0 an ended pod is never replaced, so once each index had its pod none can come.
@@ -124,8 +181,8 @@ class Attempt:
 
     @property
     def ready(self) -> bool:
-        """Whether all its pods are ready."""
-        return sum(pod.ready for pod in self.pods) >= self.wanted
+        """Whether all its pods are ready, and its DaskCluster is."""
+        return sum(pod.ready for pod in self.pods) >= self.wanted and (self.dask is None or self.dask.ready)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +193,8 @@ class Refusal:
     message: str
     permanent: bool = False
     """Whether asking again cannot help: the object itself is invalid."""
+    failure: Failure = Failure.TEMPLATE_REJECTED
+    """The class of a permanent one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +206,19 @@ class QueryText:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scheduler:
+    """Where the scheduler of `dask.clusterRef` is, or why the cluster cannot be used."""
+
+    address: str = ""
+    missing: str = ""
+    """What is not there yet."""
+    unfit: str = ""
+    """Why it will never do."""
+    workers: tuple[frozenset[str], ...] = ()
+    """Of each of its workers' pods the resources that are limited."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """Everything that was observed of a job's children."""
 
@@ -154,6 +226,8 @@ class Observed:
     runs: tuple[Attempt, ...] = ()
     """Runs of the preflight's own pod, by number: made of the same things as an attempt."""
     query: QueryText | None = None
+    scheduler: Scheduler | None = None
+    """Of `dask.clusterRef`, before an attempt begins."""
     refusal: Refusal | None = None
     reading: Reading | None = None
 

@@ -1,8 +1,8 @@
 """Observe: read what exists of a job. The only truth; nothing is remembered between two looks.
 
 Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt is slow to start (with
-ranks three, and a pod's events), events only while a Job has no pods, the query's ConfigMap only before an attempt
-begins. Their number does not depend on that of the pods.
+ranks three, and a pod's events), a GET of its DaskCluster if it has one, events only while a Job has no pods, the
+query's ConfigMap only before an attempt begins. Their number does not depend on that of the pods.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gpuquery.api.spec import ConfigMapKeyRef
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, KubeClient, Resource
 from gpuquery.kube.progress import ProgressReader, Reading
-from gpuquery.reconcile import digest, startup
+from gpuquery.reconcile import digest, observe_dask, startup
 from gpuquery.reconcile.facts import Attempt, Observed, Pod, QueryText, Refusal
 
 log = logging.getLogger(__name__)
@@ -36,16 +36,23 @@ async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob) 
         client.list(Resource.PODS, namespace, labels=labels),
     )
     attempts, runs = _numbered(LABEL_ATTEMPT, jobs, pods), _numbered(LABEL_PREFLIGHT, jobs, pods)
+    attempts = observe_dask.begun(job, attempts)
     current = attempts[-1] if attempts else None
     reader.forget({pod.uid for attempt in attempts for pod in attempt.pods if not pod.alive})
     if current is None or current.number < (job.status.attempt or 0) or _ended(job, current):
-        query, checked = await asyncio.gather(_query(client, job), _preflight(client, job, runs))
-        return replace(checked, attempts=attempts, query=query)
+        query, scheduler, checked = await asyncio.gather(
+            _query(client, job), observe_dask.scheduler(client, job), _preflight(client, job, runs)
+        )
+        return replace(checked, attempts=attempts, query=query, scheduler=scheduler)
+    current = await observe_dask.with_cluster(client, job, current)
     latest, refusal, reading = await asyncio.gather(
         _with_companions(client, job, current), _refusal(client, job, current), _reading(reader, current)
     )
-    query = None if job.status.plan and not latest.missing else await _query(client, job)
-    return Observed(attempts=(*attempts[:-1], latest), runs=runs, query=query, refusal=refusal, reading=reading)
+    found = Observed(attempts=(*attempts[:-1], latest), runs=runs, refusal=refusal, reading=reading)
+    if job.status.plan and not latest.missing:
+        return found
+    query, scheduler = await asyncio.gather(_query(client, job), observe_dask.scheduler(client, job))
+    return replace(found, query=query, scheduler=scheduler)
 
 
 def _numbered(label: str, jobs: Sequence[Any], pods: Sequence[Any]) -> tuple[Attempt, ...]:
@@ -59,7 +66,9 @@ def _numbered(label: str, jobs: Sequence[Any], pods: Sequence[Any]) -> tuple[Att
         known = found.get(number, Attempt(number=number))
         found[number] = Attempt(number=number, batch_job=known.batch_job, pods=(*known.pods, digest.pod(manifest)))
     return tuple(
-        replace(found[number], pods=tuple(sorted(found[number].pods, key=lambda pod: (pod.index, pod.name))))
+        observe_dask.split(
+            replace(found[number], pods=tuple(sorted(found[number].pods, key=lambda pod: (pod.index, pod.name))))
+        )
         for number in sorted(found)
         if number > 0
     )

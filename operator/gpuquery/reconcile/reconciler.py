@@ -16,10 +16,10 @@ from gpuquery.api.conditions import is_terminal
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.kube.client import KubeClient, Resource
+from gpuquery.kube.client import ApiError, KubeClient, Resource
 from gpuquery.kube.progress import ProgressReader
 from gpuquery.plan.defaults import Defaults
-from gpuquery.reconcile.apply import create, remove, tell, write_status
+from gpuquery.reconcile.apply import create, remove, sweep, tell, write_status
 from gpuquery.reconcile.decide import decide
 from gpuquery.reconcile.facts import Observed
 from gpuquery.reconcile.metrics import Metrics
@@ -55,12 +55,15 @@ class Reconciler:
         namespace, name = key
         raw = await self.client.get(Resource.JOBS, namespace, name)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
-            # The garbage collector removes the children by their owner; there is nothing else to do.
+            # The garbage collector removes the children by their owner; what it leaves alone is a DaskCluster's.
             self.metrics.gone(key)
+            await self._sweep(key)
             return None
         job = await self._read(raw)
         if job is None:
             return None
+        if job.status.attempt is None:
+            await self._sweep(key, job.metadata.uid)
         now = self.clock()
         observed, defaults = await self._look(job)
         decision = decide(job, observed, defaults, now)
@@ -73,6 +76,16 @@ class Reconciler:
         await remove(self.client, job, decision)
         self.metrics.seen(key, job.status, decision.status or job.status)
         return decision.requeue_after
+
+    async def _sweep(self, key: Key, uid: str = "") -> None:
+        """Take away the Dask workers of a job that is gone, and of the last one of this name."""
+        if not self.defaults.dask_operator:
+            return
+        try:
+            await sweep(self.client, *key, uid)
+        except ApiError as error:
+            if error.status != 404:
+                raise  # without the kind there is none
 
     async def _look(self, job: GpuQueryJob) -> tuple[Observed, Defaults]:
         """Observe a job and what holds in its namespace; nothing of a job that has ended."""

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass, replace
 
 from gpuquery.api.reasons import Failure, Reason
-from gpuquery.reconcile.facts import Attempt, Pod, Refusal, Waiting
+from gpuquery.plan.plan import DaskWay, Plan
+from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Refusal, Waiting
 
 IMAGE_REASONS = {
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable",
@@ -22,6 +23,9 @@ NAMED = 3
 """Most pods that a message names."""
 STEPS = 4
 """In how many steps the readiness of a large set is told."""
+CRASH_LOOP = "CrashLoopBackOff"
+NO_GPU = ("NVMLError", "cudaErrorNoDevice", "cudaErrorInsufficientDriver")
+"""Words of a Dask worker that finds no GPU, or no driver: pynvml's and CUDA's own."""
 CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
 
@@ -40,35 +44,52 @@ class Blocker:
 def blocker(attempt: Attempt, refusal: Refusal | None) -> Blocker | None:
     """Return what holds the attempt up; None if it is simply on its way."""
     if refusal is not None:
-        return Blocker(refusal.reason, refusal.message, Failure.TEMPLATE_REJECTED if refusal.permanent else None)
-    found = [(pod, held) for pod in attempt.pods if pod.alive and (held := _of_pod(pod))]
+        return Blocker(refusal.reason, refusal.message, refusal.failure if refusal.permanent else None)
+    found = [(pod, held) for pod in attempt.all_pods if pod.alive and (held := _of_pod(pod))]
     if not found:
         return None
     # What cannot get better is told first, whichever pod it holds up.
     pod, held = min(found, key=lambda pair: pair[1].failure is None)
-    return held if attempt.wanted == 1 else replace(held, message=f"pod {pod.name}: {held.message}")
+    alone = attempt.wanted == 1 and attempt.dask is None
+    return held if alone else replace(held, message=f"pod {pod.name}: {held.message}")
 
 
-def count(ready: int, wanted: int) -> str:
+def count(ready: int, wanted: int, what: str = "pods ready") -> str:
     """Tell how many pods are ready; of many only about, lest each one that joins cost a write of the status."""
     step = -(-wanted // STEPS)
     if wanted <= STEPS or ready >= wanted:
-        return f"{ready} of {wanted} pods ready"
+        return f"{ready} of {wanted} {what}"
     least = ready // step * step
-    return f"at least {least} of {wanted} pods ready" if least else f"less than {step} of {wanted} pods ready"
+    return f"at least {least} of {wanted} {what}" if least else f"less than {step} of {wanted} {what}"
 
 
 def ready(attempt: Attempt, *, slow: bool) -> str:
     """Tell how many pods are ready and, if the attempt is slow to start, which few hold up the others."""
-    text = count(sum(pod.ready for pod in attempt.pods), attempt.wanted)
-    late = [pod for pod in attempt.pods if pod.phase == "Pending"]
-    if slow and late and len(late) < attempt.wanted and len(late) <= NAMED:
+    text = count(sum(pod.ready for pod in attempt.pods), attempt.wanted) + _of_cluster(attempt.dask)
+    late = [pod for pod in attempt.all_pods if pod.phase == "Pending"]
+    if slow and late and len(late) < len(attempt.all_pods) and len(late) <= NAMED:
         text += f"; not running yet: {', '.join(_where(pod) for pod in late)}"
     return text
 
 
+def _of_cluster(cluster: DaskCluster | None) -> str:
+    if cluster is None:
+        return ""
+    there = "ready" if cluster.at_work("scheduler") else "not ready"
+    running = count(len(cluster.at_work("worker")), cluster.workers, "Dask workers running")
+    return f"; the Dask scheduler is {there}, {running}"
+
+
+def asked(plan: Plan) -> str:
+    """Tell how many pods are ready of an attempt that was asked for just now."""
+    made = plan.dask is not None and plan.dask.way is DaskWay.OPERATOR
+    return count(0, plan.replicas) + _of_cluster(DaskCluster(name="", workers=plan.workers) if made else None)
+
+
 def laggards(attempt: Attempt) -> str:
     """Tell which pods of a set were not ready, for a deadline that has passed."""
+    if attempt.dask is not None:
+        return ready(attempt, slow=True)
     late = [pod for pod in attempt.pods if not pod.ready]
     if attempt.wanted == 1 or not late:
         return "they were still starting"
@@ -84,6 +105,8 @@ def _where(pod: Pod) -> str:
 def _of_pod(pod: Pod) -> Blocker | None:
     if pod.unschedulable is not None:
         return Blocker(Reason.UNSCHEDULABLE, pod.unschedulable)
+    if pod.part and (held := _crashed(pod)):
+        return held
     if pod.waiting is None:
         return None
     waiting = pod.waiting
@@ -95,6 +118,18 @@ def _of_pod(pod: Pod) -> Blocker | None:
         secret = re.search(r"\bsecret\b", waiting.message, re.IGNORECASE)
         return Blocker(Reason.SECRET_NOT_FOUND if secret else Reason.CONTAINER_CANNOT_START, _words(waiting))
     return None
+
+
+def _crashed(pod: Pod) -> Blocker | None:
+    """Return what a pod of a DaskCluster ended of: dask-kubernetes has it started again for ever."""
+    end = pod.exit or pod.last
+    if end is None:
+        return None
+    message = f"the container of the Dask {pod.part} ended with exit code {end.code}{last_line(end.words)}"
+    if any(word in end.words for word in NO_GPU):
+        return Blocker(Reason.CONTAINER_CANNOT_START, message, Failure.NO_GPU)
+    again = pod.exit is not None or (pod.waiting is not None and pod.waiting.reason == CRASH_LOOP)
+    return Blocker(Reason.CONTAINER_CANNOT_START, message) if again else None
 
 
 def _words(waiting: Waiting) -> str:
@@ -109,3 +144,9 @@ def refusal_of(message: str, *, permanent: bool = False) -> Refusal:
     message = re.sub(r"^Error creating: ", "", re.sub(r'pods "[^"]*"', "a pod of the attempt", message))
     reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in message else Reason.CREATION_REFUSED
     return Refusal(reason=reason, message=message, permanent=permanent)
+
+
+def last_line(words: str) -> str:
+    """Return the last line that a container wrote, to be put behind a sentence."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    return f": {lines[-1][:300]}" if lines else ""

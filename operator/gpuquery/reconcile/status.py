@@ -62,6 +62,8 @@ class Account:
     reading: Reading | None = None
     fault: Fault | None = None
     committed: Committed | None = None
+    removing: str = ""
+    """While pods are still alive: why they are slow to go, where somebody knows."""
     ended: bool = False
     """Whether no pod of the attempt is alive any more."""
     retry_at: datetime | None = None
@@ -230,15 +232,20 @@ def _not_under_way(account: Account) -> Told | None:
     if account.committed or account.failed or account.dry_run:
         if account.ended:
             return "False", Reason.ENDED, "the job has ended"
-        return "False", Reason.RELEASING, "the outcome is known; pods are still being removed"
+        return "False", Reason.RELEASING, _removing(account, "the outcome is known; pods are still being removed")
     if account.checking:
         return "False", Reason.NOT_STARTED, "the preflight comes first"
     if account.fault and not account.ended:
-        return "False", Reason.RELEASING, f"the attempt failed ({account.fault.failure}); its pods are being removed"
+        failed = f"the attempt failed ({account.fault.failure}); its pods are being removed"
+        return "False", Reason.RELEASING, _removing(account, failed)
     if account.fault:
         number = account.attempt.id if account.attempt else 0
         return "False", Reason.RETRYING, f"attempt {number} failed ({account.fault.failure}); another will follow"
     return None
+
+
+def _removing(account: Account, told: str) -> str:
+    return f"{told}; {account.removing}" if account.removing else told
 
 
 def _output_committed(account: Account, before: GpuQueryJobStatus) -> Told:

@@ -1,0 +1,88 @@
+"""What a user may say about the Dask cluster that runs the query: whose it is, and how its workers are started."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from gpuquery.api.names import ResourceName
+from gpuquery.api.schema import Model, Rule
+
+SCHEDULER_ADDRESS = r"^(tcp|tls|ucx|ucxx)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+
+
+class DaskBackend(StrEnum):
+    """Who makes the Dask cluster."""
+
+    NATIVE = "native"
+    """This operator: scheduler and workers are the job's own pods."""
+    OPERATOR = "operator"
+    """dask-kubernetes, from a DaskCluster that the job has for itself."""
+
+
+class DaskClusterRef(Model):
+    """A DaskCluster of dask-kubernetes in the job's namespace."""
+
+    name: ResourceName
+    """Its name. The job only uses it: it is never changed, scaled or deleted by it."""
+
+
+class DaskSpec(Model):
+    """The Dask cluster that runs the query. At most one of `backend`, `clusterRef` and `schedulerAddress`."""
+
+    backend: DaskBackend | None = None
+    """Who makes a cluster for this job: `native` is this operator, in the job's own pods; `operator` is
+    dask-kubernetes, which must be installed and switched on in this operator. Left out: `native`, or the cluster that
+    is named."""
+    cluster_ref: DaskClusterRef | None = None
+    """A running DaskCluster, whose workers are warm. `workers.replicas` times `workers.gpus` is the least number of its
+    workers; left out, one is enough."""
+    scheduler_address: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    """Scheduler of any running Dask cluster of GPU workers: `tcp://warm-scheduler.lake.svc:8786`. The protocol is tcp,
+    tls, ucx or ucxx. What is said of `clusterRef` holds here too."""
+    dashboard: bool = False
+    """Whether the scheduler's dashboard can be reached at port 8787 of the job's Service. Only where the job has a
+    cluster of its own."""
+    worker_options: Annotated[Mapping[str, Any], Field(max_length=32)] = {}
+    """Flags of `dask cuda worker` by their names: `{rmm-pool-size: "0.8", device-memory-limit: 60GiB}`. Checked against
+    the release when the job is accepted. Only where the job has a cluster of its own."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(has(self.backend) ? 1 : 0) + (has(self.clusterRef) ? 1 : 0) + (has(self.schedulerAddress) ? 1 : 0) <= 1",
+            lambda self: [self.backend, self.cluster_ref, self.scheduler_address].count(None) >= 2,
+            "backend makes a Dask cluster, clusterRef and schedulerAddress each name one: keep one of the three",
+        ),
+        Rule(
+            f"!has(self.schedulerAddress) || self.schedulerAddress.matches('{SCHEDULER_ADDRESS}')".replace(
+                "\\", "\\\\"
+            ),
+            lambda self: self.scheduler_address is None or bool(re.match(SCHEDULER_ADDRESS, self.scheduler_address)),
+            'schedulerAddress is "{schedulerAddress}", and an address of a Dask scheduler is tcp://, tls://, ucx:// or '
+            "ucxx:// with host and port: write it like tcp://warm-scheduler.lake.svc:8786",
+            field_path=".schedulerAddress",
+        ),
+        Rule(
+            "!(self.dashboard && (has(self.clusterRef) || has(self.schedulerAddress)))",
+            lambda self: not (self.dashboard and self.attaches),
+            "dashboard is true, and the cluster is somebody else's, who decides on its dashboard: remove dashboard, or "
+            'use backend "native" or "operator"',
+            field_path=".dashboard",
+        ),
+        Rule(
+            "!(has(self.workerOptions) && (has(self.clusterRef) || has(self.schedulerAddress)))",
+            lambda self: not (self.worker_options and self.attaches),
+            "workerOptions are flags of workers that the job starts, and those of clusterRef and schedulerAddress run "
+            'already: remove workerOptions, or use backend "native" or "operator"',
+            field_path=".workerOptions",
+        ),
+    )
+
+    @property
+    def attaches(self) -> bool:
+        """Whether the cluster is somebody else's."""
+        return self.cluster_ref is not None or self.scheduler_address is not None

@@ -1,0 +1,159 @@
+"""Dask: which plans run on a Dask cluster, whose it is, and what such a plan cannot have. Pure.
+
+A query runs on Dask where the release drives several GPUs by nothing else (`Way.DASK` of the release table), and where
+a release that has ranks is asked to by `spec.dask`. The client needs a GPU in every release, for Polars' callback asks
+for the device: natively it has those of index 0, else it is a pod with one GPU of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpuquery.api.choices import ClusterChoice
+from gpuquery.api.dask import DaskBackend, DaskSpec
+from gpuquery.api.labels import DASK_PORT, attempt_name, scheduler_name
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.plan import dask_flags, releases
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Dask, DaskWay
+from gpuquery.plan.rejected import Rejected, invalid
+
+if TYPE_CHECKING:
+    from gpuquery.plan.choose import Choice
+
+OLD_UCXX = "25.08"
+"""The release whose distributed-ucxx registers ucxx:// alone; from 25.10 on it is ucx://, and ucxx:// the old name."""
+ANY: Any = None
+_TERM: Mapping[str, Any] = {"labelSelector": ANY, "namespaceSelector": ANY, "namespaces": ANY, "topologyKey": ANY}
+_NEAR = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [_TERM],
+    "preferredDuringSchedulingIgnoredDuringExecution": [{"podAffinityTerm": _TERM, "weight": ANY}],
+}
+KEPT: Mapping[str, Any] = {
+    "topologySpreadConstraints": [
+        {"labelSelector": ANY, "maxSkew": ANY, "topologyKey": ANY, "whenUnsatisfiable": ANY}
+    ],
+    "tolerations": [{"effect": ANY, "key": ANY, "operator": ANY, "tolerationSeconds": ANY, "value": ANY}],
+    "affinity": {"nodeAffinity": ANY, "podAffinity": _NEAR, "podAntiAffinity": _NEAR},
+}  # fmt: skip
+"""What of a pod template the API server keeps in a DaskCluster: its schema is that of pods of Kubernetes 1.21
+(daskcluster.yaml of dask-kubernetes 2026.3.0), and what it does not know is dropped without a word."""
+
+
+def way_of(asked: DaskSpec | None) -> DaskWay:
+    """Return whose Dask cluster is asked for; without a word the job's own."""
+    if asked is None:
+        return DaskWay.NATIVE
+    if asked.attaches:
+        return DaskWay.ATTACH
+    return DaskWay.OPERATOR if asked.backend is DaskBackend.OPERATOR else DaskWay.NATIVE
+
+
+def on_dask(release: releases.Release, choice: Choice, asked: DaskSpec | None) -> bool:
+    """Whether a query runs on a Dask cluster."""
+    if choice.cluster is not ClusterChoice.DISTRIBUTED:
+        return False
+    cell = release.cells.get((choice.engine, choice.cluster))
+    if cell is None or cell.way is None:
+        return False
+    return cell.way is releases.Way.DASK or asked is not None
+
+
+def told(asked: DaskSpec | None, workers: int) -> str:
+    """Say whose Dask cluster it is, for the sentence of a plan."""
+    several = f"{workers} GPU worker{'s' if workers != 1 else ''}"
+    match way_of(asked):
+        case DaskWay.NATIVE:
+            return " as a Dask cluster"
+        case DaskWay.OPERATOR:
+            return f" for the client, and a DaskCluster of {several}"
+        case DaskWay.ATTACH if asked and asked.cluster_ref:
+            return f" for the client of DaskCluster {asked.cluster_ref.name}, with at least {several}"
+        case _:
+            where = asked.scheduler_address if asked else ""
+            return f" for the client of {where}, with at least {several}"
+
+
+def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str) -> Dask | Rejected | None:
+    """Return the Dask cluster of an attempt; None where no Dask is. `scheduler`: where that of `clusterRef` is."""
+    release = releases.find(choice.release) if choice.release else None
+    if release is None or not on_dask(release, choice, job.spec.dask):
+        return None
+    asked = job.spec.dask or DaskSpec()
+    way = way_of(asked)
+    protocol = "ucxx" if choice.release == OLD_UCXX else "ucx"
+    if way is DaskWay.ATTACH:
+        address = asked.scheduler_address or scheduler or _by_default(job, asked)
+        return Dask(way=way, workers=choice.workers, protocol=address.partition("://")[0], scheduler=address)
+    options, problems = dask_flags.checked(asked.worker_options, choice.release)
+    # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
+    if problems and job.status.plan is None:
+        return invalid("; ".join(problems))
+    name = attempt_name(job.metadata.name, job.metadata.uid, attempt)
+    made = way is DaskWay.OPERATOR
+    return Dask(
+        way=way,
+        workers=choice.workers if made else choice.replicas * choice.gpus,
+        protocol=protocol,
+        scheduler=address_of(name, job.metadata.namespace, protocol) if made else "",
+        dashboard=asked.dashboard,
+        options=dask_flags.complete(options, choice.release),
+    )
+
+
+def address_of(cluster: str, namespace: str, protocol: str, port: int = DASK_PORT) -> str:
+    """Return the address of a DaskCluster's scheduler, relative to the cluster's own domain."""
+    return f"{protocol}://{scheduler_name(cluster)}.{namespace}.svc:{port}"
+
+
+def _by_default(job: GpuQueryJob, asked: DaskSpec) -> str:
+    name = asked.cluster_ref.name if asked.cluster_ref else ""
+    return address_of(name, job.metadata.namespace, "tcp")
+
+
+def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
+    """Refuse a Dask cluster that the chosen plan or this operator cannot have; never of a job that was accepted."""
+    asked = job.spec.dask
+    if asked is None or job.status.plan is not None:
+        return None
+    if asked.backend is DaskBackend.OPERATOR:
+        if not defaults.dask_operator:
+            return invalid(
+                'dask.backend is "operator", and this operator makes no DaskClusters: use backend "native", or ask the '
+                "administrator to install dask-kubernetes and to set the Helm value dask.operator.enabled"
+            )
+        if dropped := next(_dropped(job.spec.template.spec.model_dump(mode="json", by_alias=True)), None):
+            return invalid(
+                f'template.spec.{dropped} is set, and dask.backend is "operator": a DaskCluster knows pods of '
+                f'Kubernetes 1.21, and its pods would silently lack it: remove it, or use dask.backend "native"'
+            )
+    if asked.cluster_ref is not None and not defaults.dask_attach:
+        return invalid(
+            f'dask.clusterRef.name is "{asked.cluster_ref.name}", and this operator looks at no DaskCluster: name its '
+            "scheduler in dask.schedulerAddress, or ask the administrator to set the Helm value dask.attach.enabled"
+        )
+    if choice.release == OLD_UCXX and (asked.scheduler_address or "").startswith("ucx:"):
+        return invalid(
+            f'dask.schedulerAddress is "{asked.scheduler_address}", and RAPIDS {OLD_UCXX} knows UCXX as ucxx:// alone: '
+            "write ucxx://, or use a later runtime.release"
+        )
+    return None
+
+
+def _dropped(template: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what of a pod template a DaskCluster does not keep."""
+    for name, known in KEPT.items():
+        yield from (f"{name}{path}" for path in _unknown(template.get(name), known))
+
+
+def _unknown(value: Any, known: Any) -> Iterator[str]:
+    if isinstance(known, Sequence) and isinstance(value, Sequence) and not isinstance(value, str):
+        for index, item in enumerate(value):
+            yield from (f"[{index}]{path}" for path in _unknown(item, known[0]))
+    elif isinstance(known, Mapping) and isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in known:
+                yield f".{key}"
+            elif known[key] is not ANY:
+                yield from (f".{key}{path}" for path in _unknown(inner, known[key]))

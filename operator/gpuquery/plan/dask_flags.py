@@ -1,0 +1,183 @@
+"""Flags of `dask cuda worker`: which a job may set, with which values, in which release; and how they are written.
+
+Names and types are those of `dask_cuda/cli.py` of dask-cuda 25.8 to 26.10, which all releases share but for
+`enable-jit-unspill`, gone in 26.06; what cannot be together is what `dask_cuda/plugins.py` (RMMSetup) and
+`dask_cuda/cuda_worker.py` refuse or pass over.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from gpuquery.plan.releases.values import OptionError, shown, size
+
+WHERE = "dask.workerOptions"
+_MOST_DIGITS = 20
+_NOT_NEGATIVE = re.compile(r"[0-9]+([.][0-9]+)?")
+
+
+class Kind(Enum):
+    """Type of a flag's value."""
+
+    SIZE = auto()
+    """Bytes, a text such as 40GB, or a fraction of the memory."""
+    SPILL = auto()
+    """The same, or auto."""
+    SWITCH = auto()
+    """A flag and its opposite."""
+    COUNT = auto()
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of `dask cuda worker`."""
+
+    kind: Kind
+    until: str = ""
+    """The last release that has it; empty: all."""
+    allocator: bool = False
+    """Whether it is about the memory resource of RMM, which a DaskEngine replaces by its own."""
+
+
+FLAGS: Mapping[str, Flag] = {
+    "device-memory-limit": Flag(Kind.SPILL),
+    "memory-limit": Flag(Kind.SPILL),
+    "rmm-pool-size": Flag(Kind.SIZE, allocator=True),
+    "rmm-maximum-pool-size": Flag(Kind.SIZE, allocator=True),
+    "rmm-release-threshold": Flag(Kind.SIZE, allocator=True),
+    "rmm-async": Flag(Kind.SWITCH, allocator=True),
+    "rmm-managed-memory": Flag(Kind.SWITCH, allocator=True),
+    "rmm-track-allocations": Flag(Kind.SWITCH, allocator=True),
+    "enable-cudf-spill": Flag(Kind.SWITCH),
+    "cudf-spill-stats": Flag(Kind.COUNT),
+    "enable-jit-unspill": Flag(Kind.SWITCH, until="26.04"),
+    "enable-tcp-over-ucx": Flag(Kind.SWITCH),
+    "enable-infiniband": Flag(Kind.SWITCH),
+    "enable-nvlink": Flag(Kind.SWITCH),
+    "enable-rdmacm": Flag(Kind.SWITCH),
+}
+"""Flags that a job may set."""
+OURS = frozenset(
+    {
+        "protocol", "interface", "host", "worker-port", "listen-address", "contact-address", "nthreads", "name",
+        "resources", "pid-file", "local-directory", "shared-filesystem", "scheduler-file", "preload", "death-timeout",
+        "dashboard", "dashboard-address", "dashboard-prefix", "tls-ca-file", "tls-cert", "tls-key", "worker-class",
+        "pre-import", "multiprocessing-method", "rmm-log-directory", "set-rmm-allocator-for-libs",
+    }
+)  # fmt: skip
+"""Flags that whoever starts the workers sets, or that mean nothing to a query."""
+OWN_RESOURCE_FROM = "26.06"
+"""From here on a query on Dask runs by DaskEngine, which gives each worker its own memory resource
+(`cudf_polars/engine/dask.py`, rmm.mr.set_current_device_resource): a pool would be reserved beside it."""
+ALLOCATORS = ("rmm-pool-size", "rmm-async", "rmm-managed-memory")
+
+
+def checked(options: Mapping[str, Any], release: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return the flags as they are, sizes as texts, and what is wrong with the others."""
+    good: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in options.items():
+        try:
+            good[name] = _read(_known(name, release), value)
+        except OptionError as wrong:
+            problems.append(f"{WHERE}.{name}: {shown(value)} {wrong}")
+    return good, (*problems, *_together(good))
+
+
+def complete(options: Mapping[str, Any], release: str) -> Mapping[str, Any]:
+    """Return checked flags with what a release needs where nobody has said otherwise.
+
+    Up to 26.04 the query allocates by the worker's memory resource, and without one each allocation goes to the driver.
+    """
+    if release >= OWN_RESOURCE_FROM or any(options.get(name) not in (None, False) for name in ALLOCATORS):
+        return dict(options)
+    return {**options, "rmm-async": options.get("rmm-async", True)}
+
+
+def arguments(options: Mapping[str, Any]) -> list[str]:
+    """Return the words of the command line for flags of a plan."""
+    words: list[str] = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--{_opposite(name)}")
+        else:
+            words += [f"--{name}", str(value)]
+    return words
+
+
+def _opposite(name: str) -> str:
+    return f"disable-{name.removeprefix('enable-')}" if name.startswith("enable-") else f"no-{name}"
+
+
+def _known(name: str, release: str) -> Flag:
+    flag = FLAGS.get(name)
+    if flag is None:
+        if name in OURS:
+            raise OptionError("is set, but this flag belongs to the operator: leave it out")
+        bare = name.lstrip("-").replace("_", "-")
+        near = difflib.get_close_matches(bare, FLAGS, n=1)
+        way = f"did you mean {near[0]}?" if near else f"use {', '.join(FLAGS)}"
+        raise OptionError(f"is set, but `dask cuda worker` has no flag --{name} that a job may set: {way}")
+    if flag.until and release > flag.until:
+        raise OptionError(
+            f"is set, but RAPIDS {release} has no flag --{name}: leave it out, or use release {flag.until} or older"
+        )
+    if flag.allocator and release >= OWN_RESOURCE_FROM:
+        raise OptionError(
+            f"is set, but from RAPIDS {OWN_RESOURCE_FROM} on the engine gives each worker its own memory resource, and "
+            "one beside it would take the same memory twice: leave it out, or set "
+            "CUDF_POLARS__MEMORY_RESOURCE_CONFIG__QUALNAME and __OPTIONS in template.spec.env"
+        )
+    return flag
+
+
+def _read(flag: Flag, value: Any) -> Any:
+    match flag.kind:
+        case Kind.SWITCH:
+            if not isinstance(value, bool):
+                raise OptionError("is neither true nor false: write true or false without quotes")
+            return value
+        case Kind.COUNT:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise OptionError("is no whole number from 0 on: write digits without quotes")
+            return value
+        case Kind.SPILL if value == "auto":
+            return value
+        case _:
+            return _size(value)
+
+
+def _size(value: Any) -> str:
+    """Read bytes, or a fraction of the memory: up to 1 it is a fraction, as dask-cuda has it."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or len(text) > _MOST_DIGITS:
+        raise OptionError("is no size: write a fraction such as 0.8, or bytes such as 40GB or 40GiB")
+    if _NOT_NEGATIVE.fullmatch(text):
+        if float(text) > 1 and not float(text).is_integer():
+            raise OptionError("is no whole number of bytes: write a fraction up to 1, or bytes such as 40GB")
+        return text
+    try:
+        return str(size(text))
+    except OptionError:
+        raise OptionError("is no size: write a fraction such as 0.8, or bytes such as 40GB or 40GiB") from None
+
+
+def _together(good: Mapping[str, Any]) -> list[str]:
+    """Say which flags cannot be together."""
+    found = []
+    if good.get("rmm-async") and good.get("rmm-managed-memory"):
+        found.append(f"{WHERE}.rmm-async: true and rmm-managed-memory exclude each other: keep one of them")
+    if good.get("enable-nvlink") and good.get("rmm-managed-memory"):
+        found.append(f"{WHERE}.enable-nvlink: true and rmm-managed-memory exclude each other: keep one of them")
+    if "rmm-release-threshold" in good and not good.get("rmm-async"):
+        found.append(f"{WHERE}.rmm-release-threshold: needs the asynchronous allocator: set rmm-async: true")
+    if "rmm-maximum-pool-size" in good and not (good.get("rmm-async") or "rmm-pool-size" in good):
+        found.append(f"{WHERE}.rmm-maximum-pool-size: bounds a pool: set rmm-pool-size or rmm-async: true")
+    if "cudf-spill-stats" in good and not good.get("enable-cudf-spill"):
+        found.append(f"{WHERE}.cudf-spill-stats: counts what cuDF spills: set enable-cudf-spill: true")
+    return found

@@ -1,0 +1,147 @@
+"""Dask: what becomes of an attempt whose Dask workers are not its Job's own pods.
+
+A DaskCluster made for an attempt is judged by its pods: its own status says "Running" of one whose image cannot be
+pulled. dask-kubernetes starts ended containers again and again; to a query a worker that was started again is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from gpuquery.api.reasons import Failure, Reason
+from gpuquery.api.status import AttemptStatus
+from gpuquery.plan.rejected import Rejected
+from gpuquery.reconcile.case import COMMIT_SECONDS, Case, Removal
+from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler
+from gpuquery.reconcile.outcome import Committed, Fault, firm, of_pod
+from gpuquery.reconcile.startup import SLOW_SECONDS, Blocker, count, last_line
+
+REMOVAL_SECONDS = 30
+"""How long a DaskCluster may take to go: the garbage collector takes what it owns within seconds. What is left then is
+deleted piece by piece."""
+
+
+def unusable(case: Case) -> Rejected | str | None:
+    """Return why the cluster of `dask.clusterRef` will never do, or what it still lacks; None if it will do."""
+    asked, found = case.job.spec.dask, case.observed.scheduler
+    if asked is None or asked.cluster_ref is None or found is None or not case.defaults.dask_attach:
+        return None  # refused elsewhere
+    if found.missing or found.unfit:
+        return Rejected(Failure.CLUSTER_UNAVAILABLE, found.unfit) if found.unfit else found.missing
+    return _without_gpus(found, asked.cluster_ref.name, case.defaults.gpu_resource)
+
+
+def _without_gpus(found: Scheduler, name: str, resource: str) -> Rejected | str | None:
+    where = f'dask.clusterRef.name is "{name}", and this DaskCluster'
+    if not found.workers:
+        return f"{where} has no worker yet: scale it up"
+    vendor = resource.partition("/")[0] + "/"
+    # A share of a GPU (MIG) has a resource of its own.
+    if any(limit.startswith(vendor) for limits in found.workers for limit in limits):
+        return None
+    many = len(found.workers)
+    return Rejected(
+        Failure.CLUSTER_UNAVAILABLE,
+        f"{where} has {many} worker{'s' if many > 1 else ''}, none with a GPU ({resource}): name a cluster of GPU "
+        'workers, or use dask.backend "native"',
+    )
+
+
+def blocker(attempt: Attempt, record: AttemptStatus, now: datetime) -> Blocker | None:
+    """Return what holds a DaskCluster up of which no pod says anything."""
+    cluster = attempt.dask
+    if cluster is None or not cluster.there or now < record.started + timedelta(seconds=SLOW_SECONDS):
+        return None
+    made = {part: sum(pod.part == part for pod in cluster.pods) for part in ("scheduler", "worker")}
+    if made["scheduler"] and made["worker"] >= cluster.workers:
+        return None
+    what = f"pods of {count(made['worker'], cluster.workers, 'workers')}" if made["scheduler"] else "no scheduler"
+    look = (
+        "see the events of its ReplicaSets, and the log of the operator"
+        if made["scheduler"]
+        else "is its operator running, and does it serve this namespace?"
+    )
+    return Blocker(
+        Reason.DASK_CLUSTER_NOT_HANDLED, f"dask-kubernetes has made {what} for DaskCluster {cluster.name}: {look}"
+    )
+
+
+def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None:
+    """Return what ended an attempt though its own pod goes on.
+
+    The client is given the time to say so itself, or to finish: it may be committing what the workers have done.
+    """
+    cluster = attempt.dask
+    if cluster is None or record.reason is not None:
+        return None
+    if cluster.there and not cluster.ours:
+        return Fault(
+            Failure.CLUSTER_UNAVAILABLE,
+            f"there is a DaskCluster {cluster.name} that is not this job's: delete it, or give the job another name",
+        )
+    patience = timedelta(seconds=COMMIT_SECONDS if record.ready else 0)
+    gone = record.ready is not None and not cluster.there
+    if gone or (cluster.deleting is not None and now >= cluster.deleting + patience):
+        return Fault(Failure.WORKER_LOST, f"DaskCluster {cluster.name} was deleted by someone else")
+    late = [(when, fault) for when, fault in _losses(cluster, record) if now >= when + patience]
+    return min(late, key=lambda pair: pair[0])[1] if late else None
+
+
+def explained(attempt: Attempt, record: AttemptStatus, end: Committed | Fault | None) -> Committed | Fault | None:
+    """Return the end of an attempt, by what its DaskCluster's pods know of it where the client only misses a worker."""
+    if attempt.dask is None or not isinstance(end, Fault) or firm(end) or record.reason is not None:
+        return end
+    # A client that misses a worker before all have joined says so within its own time.
+    known = sorted(_losses(attempt.dask, record), key=lambda pair: (not firm(pair[1]), pair[0]))
+    better = next((fault for _, fault in known if fault.failure is not Failure.WORKER_LOST), None)
+    return replace(better, exit_code=end.exit_code) if better else end
+
+
+def removal(attempt: Attempt, now: datetime) -> Removal | None:
+    """Return what of an attempt's DaskCluster has to be deleted, now that the attempt is over."""
+    cluster = attempt.dask
+    if cluster is None or not cluster.ours:
+        return None
+    if cluster.there and cluster.deleting is None:
+        return Removal(cluster.name, cluster.uid)
+    late = cluster.deleting is None or now >= cluster.deleting + timedelta(seconds=REMOVAL_SECONDS)
+    return Removal(cluster.name, deployments=cluster.deployments) if late and cluster.deployments else None
+
+
+def _losses(cluster: DaskCluster, record: AttemptStatus) -> Iterator[tuple[datetime, Fault]]:
+    """Yield what became of pods after all were there, and when."""
+    if record.ready is None:
+        return
+    for pod in cluster.pods:
+        if (when := _ended(pod, record.ready)) is not None:
+            yield when, _fault(pod)
+
+
+def _ended(pod: Pod, ready: datetime) -> datetime | None:
+    end = pod.exit or pod.last
+    if end is not None and end.finished is not None and end.finished > ready:
+        return end.finished
+    # It stands for one that is gone.
+    return pod.created if pod.created is not None and pod.created > ready else None
+
+
+def _fault(pod: Pod) -> Fault:
+    end = pod.exit or pod.last
+    what = f"Dask {pod.part} {pod.name}"
+    if end is not None and end.reason == "OOMKilled":
+        return Fault(
+            Failure.HOST_OUT_OF_MEMORY,
+            f"{what} used more than its memory limit ({pod.memory_limit or 'that of its node'}): raise memory in "
+            "workers.resources, or read less",
+            node=pod.node,
+        )
+    if (taken := of_pod(pod)) is not None and taken.failure in (Failure.EVICTED, Failure.SCRATCH_FULL):
+        return replace(taken, exit_code=None, finding=False)
+    if end is None:
+        return Fault(Failure.WORKER_LOST, f"{what} takes the place of a pod that is gone", node=pod.node)
+    return Fault(
+        Failure.WORKER_LOST, f"{what} ended with exit code {end.code} while the query ran{last_line(end.words)}",
+        node=pod.node,
+    )  # fmt: skip

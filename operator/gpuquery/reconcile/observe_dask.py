@@ -1,0 +1,160 @@
+"""Observe, as far as Dask clusters go: the DaskCluster of an attempt, and the one that a job names.
+
+Nothing here is asked for a job without such a cluster. With one it is a GET at each look, and a LIST of Deployments
+while the DaskCluster goes; its pods come with those of the job, for they carry its labels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gpuquery.api.dask import DaskBackend
+from gpuquery.api.labels import (
+    DASK_PORT,
+    LABEL_ATTEMPT,
+    LABEL_DASK,
+    LABEL_JOB_UID,
+    attempt_name,
+    scheduler_name,
+)
+from gpuquery.api.types import GpuQueryJob
+from gpuquery.kube.client import ApiError, KubeClient, Resource
+from gpuquery.plan.dask import address_of
+from gpuquery.reconcile import digest
+from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler
+
+Json = Mapping[str, Any]
+
+OWN_LABEL = "dask.org/cluster-name"
+"""dask-kubernetes' label on everything that it makes for a DaskCluster."""
+OWN_PART = "dask.org/component"
+PROTOCOL = re.compile(r"--protocol[= ]([a-z]+)")
+
+
+def wanted(job: GpuQueryJob) -> bool:
+    """Whether each attempt of a job has a DaskCluster."""
+    return job.spec.dask is not None and job.spec.dask.backend is DaskBackend.OPERATOR
+
+
+def split(attempt: Attempt) -> Attempt:
+    """Tell the pods that dask-kubernetes has made for an attempt from those of its Job."""
+    made = tuple(pod for pod in attempt.pods if pod.part)
+    if not made:
+        return attempt
+    own = tuple(pod for pod in attempt.pods if not pod.part)
+    return replace(attempt, pods=own, dask=DaskCluster(name="", pods=made))
+
+
+def begun(job: GpuQueryJob, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """Return the attempts that have begun, those of which nothing is left but a DaskCluster too.
+
+    A DaskCluster is made before its Job: if the operator died in between, the attempt has not begun, and begins anew.
+    """
+    if not wanted(job):
+        return attempts
+    told = job.status.attempt or 0
+    found = tuple(a for a in attempts if a.batch_job or a.pods or a.number <= told)
+    if told and all(a.number != told for a in found):
+        found = (*found, Attempt(number=told, service=False, config_map=False))
+    return tuple(sorted(found, key=lambda attempt: attempt.number))
+
+
+async def with_cluster(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
+    """Look at the DaskCluster of an attempt."""
+    if not wanted(job):
+        return attempt
+    name = attempt_name(job.metadata.name, job.metadata.uid, attempt.number)
+    manifest = await client.get(Resource.DASK_CLUSTERS, job.metadata.namespace, name)
+    pods = attempt.dask.pods if attempt.dask else ()
+    if manifest is None:
+        told = job.status.plan.workers if job.status.plan else 0
+        found = DaskCluster(name=name, there=False, workers=told, pods=pods)
+    else:
+        found = _cluster(manifest, job, pods)
+    if not found.there or found.deleting:
+        labels = f"{LABEL_JOB_UID}={job.metadata.uid},{LABEL_ATTEMPT}={attempt.number}"
+        found = replace(found, deployments=await deployments(client, job.metadata.namespace, labels))
+    return replace(attempt, dask=found)
+
+
+async def deployments(client: KubeClient, namespace: str, labels: str) -> tuple[str, ...]:
+    """Return the names of the Deployments that dask-kubernetes has made, by labels of ours, which it copied."""
+    found = await client.list(Resource.DEPLOYMENTS, namespace, labels=f"{labels},{LABEL_DASK}")
+    return tuple(sorted(each["metadata"]["name"] for each in found))
+
+
+def _cluster(manifest: Json, job: GpuQueryJob, pods: tuple[Pod, ...]) -> DaskCluster:
+    metadata = manifest["metadata"]
+    owners = metadata.get("ownerReferences") or ()
+    return DaskCluster(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        workers=manifest.get("spec", {}).get("worker", {}).get("replicas", 1),
+        ours=any(owner.get("uid") == job.metadata.uid for owner in owners),
+        created=digest.moment(metadata.get("creationTimestamp")),
+        deleting=digest.moment(metadata.get("deletionTimestamp")),
+        pods=pods,
+    )
+
+
+async def scheduler(client: KubeClient, job: GpuQueryJob) -> Scheduler | None:
+    """Look where the scheduler of `dask.clusterRef` is, and whether it has workers; None where none is named."""
+    if job.spec.dask is None or job.spec.dask.cluster_ref is None:
+        return None
+    namespace, name = job.metadata.namespace, job.spec.dask.cluster_ref.name
+    where = f'dask.clusterRef.name is "{name}", and'
+    try:
+        manifest = await client.get(Resource.DASK_CLUSTERS, namespace, name)
+        if manifest is None:
+            # Where its kind is not known either, nothing will come of waiting.
+            await client.list_metadata(Resource.DASK_CLUSTERS, namespace)
+            return Scheduler(missing=f'{where} namespace "{namespace}" has no such DaskCluster: create it')
+    except ApiError as error:
+        if error.status == 403:
+            return None  # it was not switched on, which is told elsewhere
+        if error.status != 404:
+            raise
+        return Scheduler(
+            unfit=f"{where} this cluster has no DaskClusters (kubernetes.dask.org/v1): install dask-kubernetes, or "
+            "name a scheduler in dask.schedulerAddress"
+        )
+    if manifest["metadata"].get("deletionTimestamp"):
+        return Scheduler(missing=f"{where} this DaskCluster is being deleted: create it anew, or name another")
+    if LABEL_JOB_UID in (manifest["metadata"].get("labels") or {}):
+        return Scheduler(unfit=f"{where} this DaskCluster belongs to a job's attempt and goes with it: name another")
+    service, pods = await asyncio.gather(
+        client.get(Resource.SERVICES, namespace, scheduler_name(name)),
+        client.list(Resource.PODS, namespace, labels=f"{OWN_LABEL}={name}"),
+    )
+    if service is None or not any(_part(pod) == "scheduler" and digest.pod(pod).ready for pod in pods):
+        return Scheduler(missing=f"{where} its scheduler is not ready: see the pods with the label {OWN_LABEL}={name}")
+    address = address_of(name, namespace, _protocol(manifest), _port(service))
+    working = (pod for pod in pods if _part(pod) == "worker" and digest.pod(pod).alive)
+    return Scheduler(address=address, workers=tuple(_limits(pod) for pod in working))
+
+
+def _part(pod: Json) -> str:
+    part: str = (pod["metadata"].get("labels") or {}).get(OWN_PART, "")
+    return part
+
+
+def _limits(pod: Json) -> frozenset[str]:
+    containers: Sequence[Json] = pod.get("spec", {}).get("containers") or ()
+    return frozenset(name for each in containers for name in (each.get("resources", {}).get("limits") or {}))
+
+
+def _port(service: Json) -> int:
+    ports = {port.get("name", ""): port["port"] for port in service.get("spec", {}).get("ports") or ()}
+    return int(ports.get("tcp-comm", DASK_PORT))
+
+
+def _protocol(manifest: Json) -> str:
+    """Return what a DaskCluster's scheduler speaks: the object has no field for it, but its command has."""
+    containers = manifest.get("spec", {}).get("scheduler", {}).get("spec", {}).get("containers") or ()
+    words = [str(word) for each in containers for word in (*(each.get("command") or ()), *(each.get("args") or ()))]
+    found = PROTOCOL.search(" ".join(words))
+    return found[1] if found else "tcp"
