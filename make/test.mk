@@ -2,6 +2,8 @@
 test e2e test-faults: export RELEASES ?= 26.04 26.10
 # The release whose runtime also gets the engine for tests, which computes on the CPU.
 test e2e test-faults: export TEST_ENGINES ?= 26.10
+# And the operator of dask-kubernetes, which makes the DaskClusters of the tests.
+test e2e test-faults: export TEST_DASK_KUBERNETES ?= 1
 
 .PHONY: test
 test: venv cluster-for-use ## Every test, on the one-node cluster (or CONTEXT=... REGISTRY=...)
@@ -29,6 +31,7 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.footers
 	$(PY) -m tests.bench.estimates
 	$(PY) -m tests.bench.rendezvous
+	$(PY) -m tests.bench.daskjob
 
 .PHONY: test-releases
 test-releases: venv ## Compare the table of RAPIDS releases with their packages: RELEASES="26.04 26.10" CUDA=12

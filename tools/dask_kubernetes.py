@@ -1,9 +1,9 @@
 """The operator of dask-kubernetes on the chosen cluster, for tests and comparisons: its own chart, from its own wheel.
 
-    python -m tools.dask_kubernetes install      # the image first: make images-load TEST_DASK_KUBERNETES=1
-    python -m tools.dask_kubernetes down|up      # no operator, and an operator again
-    python -m tools.dask_kubernetes pause|resume # one that is there and does nothing
-    python -m tools.dask_kubernetes uninstall    # with every object of its kinds, in all namespaces
+python -m tools.dask_kubernetes install      # the image first: make images-load TEST_DASK_KUBERNETES=1
+python -m tools.dask_kubernetes down|up      # no operator, and an operator again
+python -m tools.dask_kubernetes pause|resume # one that is there and does nothing
+python -m tools.dask_kubernetes uninstall    # with every object of its kinds, in all namespaces
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def values(cluster: Cluster) -> dict[str, Any]:
         "resources": {"requests": {"cpu": "50m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}},
         "livenessProbe": {"timeoutSeconds": 3600},
         "volumes": [{"name": "tmp", "emptyDir": {}}],
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
     }
 
 

@@ -1,9 +1,9 @@
 """Our job against a DaskJob of the same shape: API requests, objects, time until all pods exist, what operators use.
 
-The control plane is the real one with an audit log (tests/bench/plane.py), kubelets are played by KWOK, so that a hundred
-pods cost nothing; both operators are processes of this machine, each alone while its jobs are measured, in turns. A
-DaskJob of N workers is N pods with one GPU, a scheduler and a runner; ours is N pods with one GPU. The clock runs from the
-API server's receipt of the job until its answer to the creation of the last pod.
+The control plane is the real one with an audit log (tests/bench/plane.py), kubelets are played by KWOK, so that a
+hundred pods cost nothing; both operators are processes of this machine, each alone while its jobs are measured, in
+turns. A DaskJob of N workers is N pods with one GPU, a scheduler and a runner; ours is N pods with one GPU. The clock
+runs from the API server's receipt of the job until its answer to the creation of the last pod. Leases are not counted.
 
 Workers that really connect need pods that really run: tests/bench/connected.py.
 """
@@ -283,7 +283,7 @@ def result(runs: list[dict[str, Any]], limits: Limits) -> dict[str, Any]:
         "our_job": "dask native" if has_dask() else "set of ranks",
         "kcm_qps": limits.qps,
         **{key: compared(runs, key) for key in keys},
-        "objects_by_kind": {name: next(r for r in runs if r["operator"] == name)["objects_by_kind"] for name in (OURS, THEIRS)},
+        "objects_by_kind": {run["operator"]: run["objects_by_kind"] for run in runs},
         **conditions(),
     }
 

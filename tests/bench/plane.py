@@ -48,7 +48,12 @@ def kwok() -> Path:
     folder = layout.cache.parent / "kwok" / hashlib.sha256(sources).hexdigest()[:12]
     if not (folder / "kwok").exists():
         go = toolchain.find(layout, toolchain.required([KWOK / "go.mod"]))
-        env = {"GOBIN": str(folder), "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+        env = {
+            "GOBIN": str(folder),
+            "GOFLAGS": "-mod=readonly -buildvcs=false",
+            "GOTOOLCHAIN": "local",
+            "GOWORK": "off",
+        }
         env |= {"CGO_ENABLED": "0", "PATH": f"{go.parent}:{os.environ['PATH']}"}
         command = [str(go), "install", "-trimpath", "-ldflags", "-s -w", "tool"]
         subprocess.run(command, cwd=KWOK, env={**os.environ, **env}, check=True)
@@ -115,9 +120,9 @@ class Plane:
         for process in self.started:
             if process.poll() is not None:
                 raise RuntimeError(f"{process.args!r} ended with {process.returncode}: see {self.folder}")
-        return (self.folder / "pki" / "apiserver.crt").exists() and "ok" == self.cluster.run(
+        return (self.folder / "pki" / "apiserver.crt").exists() and self.cluster.run(
             "get", "--raw", "/readyz", check=False
-        )
+        ) == "ok"
 
     def fake_nodes(self, count: int, *, gpus: int) -> None:
         """Make nodes that take a thousand pods each, and wait until they are Ready."""
@@ -144,7 +149,7 @@ def control_plane(folder: Path, *, users: Sequence[str], limits: Limits, nodes: 
     """Bring a control plane up with clients of these names, who may do everything, and take it down."""
     layout = Layout.from_env()
     (folder / "pki").mkdir(parents=True)
-    groups = {name: MASTERS for name in (ADMIN, KUBELET, *users)} | {CONTROLLERS: "", SCHEDULER: ""}
+    groups = dict.fromkeys((ADMIN, KUBELET, *users), MASTERS) | {CONTROLLERS: "", SCHEDULER: ""}
     tokens = {name: secrets.token_hex(16) for name in groups}
     lines = [f'{token},{name},{name},"{groups[name]}"' for name, token in tokens.items()]
     (folder / "tokens.csv").write_text("\n".join(lines) + "\n")
