@@ -110,7 +110,7 @@ def document(name: str, image: str, *, workers: int, protocol: str, gpus: int = 
             "command": command,
             "env": [
                 # Longer than any test; a query holds the loop that would send the worker's heartbeat.
-                {"name": "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "value": "null"},
+                {"name": "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "value": "None"},
                 {"name": "UCX_TLS", "value": "tcp,self"},
                 {"name": "DASK_SCHEDULER_ADDRESS", "value": f"{protocol}://{name}-scheduler:{PORT}"},
             ],
