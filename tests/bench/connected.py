@@ -73,7 +73,7 @@ def theirs(cluster: Cluster, workers: int, protocol: str) -> float:
 
 def ours(bench: Bench, workers: int) -> float:
     """Run our job; returns seconds."""
-    dask = {"dask": {"backend": "native"}} if has_dask() else {}
+    dask: dict[str, Any] = {"dask": {"backend": "native"}} if has_dask() else {}
     began = time.time()
     one = sets.started(bench, pods=workers, env=sets.SLOW, **dask)
     wait = ["wait", f"gqj/{one.name}", "--for=condition=ClusterReady", "-n", bench.namespace, "--timeout=600s"]

@@ -280,7 +280,7 @@ def result(runs: list[dict[str, Any]], limits: Limits) -> dict[str, Any]:
         "jobs": runs[0]["jobs"],
         "workers": runs[0]["workers"],
         "rounds": len(runs) // 2,
-        "our_job": "dask native" if has_dask() else "set of ranks",
+        "our_job": "one process" if runs[0]["workers"] == 1 else "dask native" if has_dask() else "set of ranks",
         "kcm_qps": limits.qps,
         **{key: compared(runs, key) for key in keys},
         "objects_by_kind": {run["operator"]: run["objects_by_kind"] for run in runs},

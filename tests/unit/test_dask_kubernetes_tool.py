@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tools import dask_kubernetes
-from tools.kubectl import Cluster
+from tools.kubectl import ROOT, Cluster
 
 
 class Recorded(Cluster):
@@ -42,7 +42,7 @@ def test_the_lock_pins_the_release_and_its_hashes() -> None:
 
 
 def test_a_lock_without_it_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dask_kubernetes, "LOCK", dask_kubernetes.ROOT / "requirements" / "operator.txt")
+    monkeypatch.setattr(dask_kubernetes, "LOCK", ROOT / "requirements" / "operator.txt")
     with pytest.raises(SystemExit, match=r"requirements/operator\.txt does not pin dask-kubernetes: run `make lock`"):
         dask_kubernetes.locked()
 
