@@ -54,8 +54,8 @@ def environment() -> Path:
     home = folder() / "venv"
     if not (home / ".installed").exists():
         uv = str(Path(sys.executable).parent / "uv")
-        subprocess.run([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, home], check=True)
-        install = [uv, "pip", "install", "--quiet", "--require-hashes", "-r", LOCK]
+        subprocess.run([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(home)], check=True)
+        install = [uv, "pip", "install", "--quiet", "--require-hashes", "-r", str(LOCK)]
         subprocess.run(install, check=True, env={**os.environ, "VIRTUAL_ENV": str(home)})
         (home / ".installed").touch()
     return home / "bin"
