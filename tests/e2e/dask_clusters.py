@@ -54,29 +54,35 @@ class WarmCluster:
         found.sort(key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
-    def workers(self) -> int:
-        """Return how many workers are connected, by the scheduler's own word; -1 if it does not answer."""
+    def workers(self) -> frozenset[str] | None:
+        """Return the addresses of the workers that are connected, by the scheduler's own word; None without one."""
         try:
             (pod,) = self.pods("scheduler")
-            path = f"pods/{pod['metadata']['name']}:{HTTP_PORT}/proxy/json/counts.json"
+            path = f"pods/{pod['metadata']['name']}:{HTTP_PORT}/proxy/json/identity.json"
             said = self.cluster.run("get", "--raw", f"/api/v1/namespaces/{self.namespace}/{path}")
-            return int(json.loads(said)["workers"])
+            return frozenset(json.loads(said)["workers"])
         except (KubectlError, ValueError, LookupError):
-            return -1
+            return None
 
-    def wait(self, workers: int, *, timeout: float = 180) -> None:
-        """Wait until so many workers are connected, no more and no fewer."""
-        wait_until(
-            lambda: self.workers() == workers, timeout=timeout, what=f"{workers} workers of {self.name}", every=0.5
-        )
+    def wait(self, workers: int, *, without: frozenset[str] = frozenset(), timeout: float = 180) -> frozenset[str]:
+        """Wait until so many workers are connected, no more and no fewer, and none of `without`; returns them."""
+
+        def there() -> frozenset[str] | None:
+            found = self.workers()
+            return found if found is not None and len(found) == workers and not found & without else None
+
+        what = f"{workers} workers of {self.name}"
+        return frozenset(wait_until(there, timeout=timeout, what=what, every=0.5))
 
     def kill(self, component: str) -> str:
-        """Take a pod of a component away at once, as a node that dies does; its Deployment makes another."""
-        name = str(self.pods(component)[0]["metadata"]["name"])
-        self.cluster.run(
-            "delete", "pod", "-n", self.namespace, name, "--force", "--grace-period=0", "--wait=false"
-        )  # fmt: skip
-        return name
+        """Take a pod of a component away at once, as a node that dies does, and return its address.
+
+        Its Deployment makes another.
+        """
+        pod = self.pods(component)[0]
+        target = ["pod", "-n", self.namespace, pod["metadata"]["name"]]
+        self.cluster.run("delete", *target, "--force", "--grace-period=0", "--wait=false")
+        return str(pod["status"]["podIP"])
 
     def signal_worker(self, name: str) -> None:
         """Send a signal such as SIGSTOP to the first worker: to its process, and not to the nanny that started it."""

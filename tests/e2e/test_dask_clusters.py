@@ -32,9 +32,9 @@ def made(cluster: Cluster, name: str) -> list[str]:
 
 
 def replaced(one: WarmCluster, component: str, killed: str) -> bool:
-    """Whether there are as many pods as before, and that one is not among them."""
-    names = [pod["metadata"]["name"] for pod in one.pods(component)]
-    return killed not in names and len(names) == (2 if component == "worker" else 1)
+    """Whether there are as many pods as before, and none has the address of the one that was killed."""
+    addresses = [pod["status"].get("podIP") for pod in one.pods(component)]
+    return None not in addresses and killed not in addresses and len(addresses) == (2 if component == "worker" else 1)
 
 
 def applied(cluster: Cluster) -> str:
@@ -57,11 +57,13 @@ def as_long_as_a_deployment_takes(cluster: Cluster) -> None:
 @pytest.mark.parametrize("protocol", ["tcp", "ucx"])
 def test_a_lost_worker_and_a_lost_scheduler_are_replaced(there: Cluster, protocol: str) -> None:
     with warm(there, NAMESPACE, workers=2, protocol=protocol) as one:
-        assert one.address.startswith(f"{protocol}://")
+        before = one.wait(2)
+        assert all(each.startswith(f"{protocol}://") for each in before), before
         for component in ("worker", "scheduler"):
-            killed = one.kill(component)
-            wait_until(partial(replaced, one, component, killed), timeout=90, what=f"another {component} for {killed}")
-            one.wait(2)
+            address = one.kill(component)
+            lost = frozenset(each for each in before if f"//{address}:" in each)
+            wait_until(partial(replaced, one, component, address), timeout=90, what=f"another {component}")
+            before = one.wait(2, without=lost)
     assert made(there, one.name) == []
 
 
