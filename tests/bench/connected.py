@@ -25,8 +25,14 @@ from tools.kubectl import Cluster, chosen_cluster, wait_until
 
 NAMESPACE = "dask-bench"
 CLIENT = """
-import json, sys, time
+import json, socket, sys, time
 from distributed import Client
+while True:
+    try:
+        socket.getaddrinfo(sys.argv[1].split("/")[-1].split(":")[0], None)
+        break
+    except OSError:  # a UCXX process that once asked for a name that is not known yet never connects (seen with 0.52)
+        time.sleep(0.2)
 client = Client(sys.argv[1], timeout=300)
 client.wait_for_workers(int(sys.argv[2]), timeout=600)
 print(json.dumps({"connected": time.time()}), flush=True)
