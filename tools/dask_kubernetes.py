@@ -126,6 +126,9 @@ def install(cluster: Cluster) -> None:
         file.flush()
         flags = ["-n", SYSTEM, "--skip-crds", "--wait", "-f", file.name]
         cluster.helm("upgrade", "--install", RELEASE, str(chart()), *flags)
+    # An interrupted test may have left none, or one that sleeps; Helm does not see either.
+    scale(cluster, 1)
+    signal(cluster, "CONT")
 
 
 def uninstall(cluster: Cluster) -> None:

@@ -48,7 +48,12 @@ def applied(cluster: Cluster) -> str:
 def as_long_as_a_deployment_takes(cluster: Cluster) -> None:
     """Wait until a Deployment of one's own has its pod: by then an operator would have begun."""
     name = fresh("clock")
-    cluster.run("create", "deployment", name, "-n", NAMESPACE, "--image=none.invalid/none", "--replicas=1")
+    pod = document(name, "none.invalid/none", workers=1, protocol="tcp")["spec"]["worker"]["spec"]
+    labels = {"app": name}
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    cluster.apply(
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}, namespace=NAMESPACE
+    )
     selector = ("-n", NAMESPACE, "-l", f"app={name}")
     wait_until(lambda: cluster.get("pods", *selector)["items"], timeout=60, what="the pod of a Deployment")
     cluster.run("delete", "deployment", name, "-n", NAMESPACE)
