@@ -36,6 +36,9 @@ lock: venv ## Write requirements/*.txt anew from pyproject.toml
 	  $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
 	    -c requirements/dev.txt --custom-compile-command "make lock" --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
 	done
+	$(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  -c requirements/dev.txt --custom-compile-command "make lock" requirements/dask-kubernetes.in \
+	  -o requirements/dask-kubernetes.txt
 
 .PHONY: lock-releases
 lock-releases: venv ## Write requirements/releases/* anew from tools/lock_releases.py; RELEASES="26.04 26.10" for some

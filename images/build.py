@@ -7,6 +7,7 @@
 
 RELEASES="26.04 26.10" adds the runtimes of these RAPIDS releases to the default, for CUDA 12 or what CUDA=… says;
 runtime-26.10-cu12 names one of them, and test-engine-26.10-cu12 the same with the engine for tests in it.
+TEST_DASK_KUBERNETES=1 adds dask-kubernetes, the operator of that project, which tests and comparisons run.
 
 The Containerfiles are ordinary ones. What this machine alone has (pip's settings, certificates, a base image where
 none can be pulled) is handed in while building, so that neither the images nor the repository hold any of it.
@@ -29,16 +30,18 @@ import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("operator", "runtime", "seaweedfs")
-WITHOUT_WHEEL = ("seaweedfs",)
+ON_DEMAND = ("dask-kubernetes",)
+WITHOUT_WHEEL = ("seaweedfs", *ON_DEMAND)
 LABEL = "gpuquery.inputs"
 
 
 def defaults(env: Mapping[str, str] = os.environ) -> list[str]:
     """What is built when nothing is named: the CPU's images, the runtimes of the releases that RELEASES lists, and the
-    test engine on those of TEST_ENGINES."""
+    test engine on those of TEST_ENGINES, and with TEST_DASK_KUBERNETES that operator."""
     cuda = env.get("CUDA") or 12
     releases = [f"runtime-{release}-cu{cuda}" for release in env.get("RELEASES", "").split()]
-    return [*NAMES, *releases, *(f"test-engine-{release}-cu{cuda}" for release in env.get("TEST_ENGINES", "").split())]
+    engines = [f"test-engine-{release}-cu{cuda}" for release in env.get("TEST_ENGINES", "").split()]
+    return [*NAMES, *releases, *engines, *(ON_DEMAND if env.get("TEST_DASK_KUBERNETES") else ())]
 
 
 def release_of(name: str) -> tuple[str, str] | None:
@@ -65,6 +68,7 @@ def lock_of(name: str) -> str:
     return {
         "operator": "requirements/operator.txt",
         "runtime": "requirements/runner.txt",
+        "dask-kubernetes": "requirements/dask-kubernetes.txt",
         "seaweedfs": "images/seaweedfs/requirements.txt",
     }[name]
 
@@ -211,8 +215,9 @@ def main() -> int:
     arguments = parser.parse_args()
     names = arguments.names or defaults()
     try:
-        if unknown := [name for name in names if not release_of(name) and name not in NAMES]:
-            parser.error(f"unknown image: {', '.join(unknown)}; there are {', '.join(NAMES)}, runtime-26.10-cu12 …")
+        if unknown := [name for name in names if not release_of(name) and name not in (*NAMES, *ON_DEMAND)]:
+            known = ", ".join((*NAMES, *ON_DEMAND))
+            parser.error(f"unknown image: {', '.join(unknown)}; there are {known}, runtime-26.10-cu12 …")
         if arguments.command == "names":
             print(*(tag_of(name) for name in names), sep="\n")
             return 0

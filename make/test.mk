@@ -1,7 +1,9 @@
 # The releases whose runtime images the end-to-end tests run: the last of each of the two worlds of cudf-polars.
 test e2e test-faults bench: export RELEASES ?= 26.04 26.10
-# The release whose runtime also gets the engine for tests, which computes on the CPU.
-test e2e test-faults bench: export TEST_ENGINES ?= 26.10
+# The releases whose runtimes also get the engine for tests, which computes on the CPU; sets of ranks take the last.
+test e2e test-faults bench: export TEST_ENGINES ?= 26.04 26.10
+# And the operator of dask-kubernetes, which makes the DaskClusters of the tests.
+test e2e test-faults bench: export TEST_DASK_KUBERNETES ?= 1
 
 .PHONY: test
 test: venv cluster-for-use ## Every test, on the one-node cluster (or CONTEXT=... REGISTRY=...)
@@ -30,6 +32,7 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.estimates
 	$(PY) -m tests.bench.rendezvous
 	$(PY) -m tests.bench.readiness
+	$(PY) -m tests.bench.daskjob
 
 .PHONY: test-releases
 test-releases: venv ## Compare the table of RAPIDS releases with their packages: RELEASES="26.04 26.10" CUDA=12

@@ -26,6 +26,12 @@ def test_releases_add_their_runtimes_to_what_is_built() -> None:
     assert images.defaults({"RELEASES": "26.10", "CUDA": "13"})[-1] == "runtime-26.10-cu13"
 
 
+def test_the_operator_of_dask_kubernetes_is_built_on_demand_only() -> None:
+    assert "dask-kubernetes" not in images.defaults({})
+    assert images.defaults({"TEST_DASK_KUBERNETES": "1"})[-1] == "dask-kubernetes"
+    assert (images.ROOT / images.lock_of("dask-kubernetes")).exists()
+
+
 def test_a_rapids_release_is_two_build_arguments_of_the_runtime() -> None:
     assert images.build_arguments("runtime-26.10-cu13").items() >= {"RELEASE": "26.10", "CUDA": "13"}.items()
     assert "RELEASE" not in images.build_arguments("runtime")

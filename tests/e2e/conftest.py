@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.jobs import Bench
 from tests.support.faultproxy import FaultProxy
-from tools import demo
+from tools import dask_kubernetes, demo
 from tools import lake as lakes
 from tools.kubectl import Cluster, chosen_cluster, wait_until
 from tools.lake import PORT
@@ -40,6 +40,12 @@ def cluster() -> Cluster:
 def operator(cluster: Cluster) -> None:
     """The operator of this checkout, installed by Helm for all namespaces."""
     demo.install(cluster)
+
+
+@pytest.fixture(scope="session")
+def dask_operator(cluster: Cluster) -> None:
+    """The real operator of dask-kubernetes, for all namespaces."""
+    dask_kubernetes.install(cluster)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.e2e.jobs import Bench, true
-from tools.kubectl import ROOT
+from tools.kubectl import ROOT, Cluster
 
 ORDER = [
     "revenue-by-region.yaml",
@@ -23,10 +23,20 @@ ORDER = [
     "nations-csv.yaml",
     "orders-append.yaml",
 ]
+NEED_GPUS = ["warm-cluster.yaml"]
 
 
 def test_every_example_is_listed_here() -> None:
-    assert sorted(p.name for p in (ROOT / "examples").glob("*.yaml")) == sorted(ORDER)
+    assert sorted(p.name for p in (ROOT / "examples").glob("*.yaml")) == sorted([*ORDER, *NEED_GPUS])
+
+
+@pytest.mark.parametrize("file", NEED_GPUS)
+def test_an_example_that_needs_gpus_is_accepted_as_it_stands(
+    cluster: Cluster, operator: None, dask_operator: None, file: str
+) -> None:
+    """By the API server's own schemas, which would drop what they do not know without the flag."""
+    said = cluster.run("apply", "--dry-run=server", "--validate=strict", "-f", str(ROOT / "examples" / file))
+    assert said.count("(server dry run)") == 2
 
 
 @pytest.fixture(scope="module")
