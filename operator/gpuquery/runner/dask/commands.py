@@ -88,7 +88,9 @@ def scheduler(dask: Dask, host: str, file: str) -> list[str]:
 
 def cuda_workers(workers: Workers) -> list[str]:
     """Return the words of the workers, one for each GPU that the process sees."""
-    return ["cuda", "worker", *_common(workers), *_flags(_options(workers.plan, workers.dask))]
+    # Imports hold the interpreter for long, so they are over before the cluster is complete.
+    imports = [] if "pre-import" in workers.dask.options else ["--pre-import", "cudf_polars"]
+    return ["cuda", "worker", *_common(workers), *imports, *_flags(_options(workers.plan, workers.dask))]
 
 
 def cpu_workers(workers: Workers) -> list[str]:

@@ -86,8 +86,10 @@ class NativeCluster:
     def run(self, execute: Execute, sink: Writes, *, streaming: bool) -> None:
         """Run the query; index 0 executes it, every pod hands its files to its sink: with `streaming` meanwhile, else
         once it is known that no rows come out twice."""
-        folder = self._folder / RESULT
-        folder.mkdir()  # a worker makes it for its own pod alone
+        folder = sink.scratch()
+        (self._folder / RESULT).symlink_to(
+            folder
+        )  # the library makes it on one pod, or on each, or takes what is there
         handing = parts.Handing(folder, sink, self.watch, streaming=streaming)
         with telemetry.watching(self._ranks, pids=lambda: self._beats.pids("worker")):
             if self._ranks.index == 0:

@@ -22,11 +22,6 @@ def register() -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-def members(dask_scheduler: Any) -> dict[str, str]:
-    """Return the names of the workers, by address."""
-    return {address: str(state.name) for address, state in dask_scheduler.workers.items()}
-
-
 def folders(dask_scheduler: Any) -> dict[str, str]:
     """Return the folders of the workers, by address."""
     return {address: str(state.local_directory) for address, state in dask_scheduler.workers.items()}
