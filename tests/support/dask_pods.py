@@ -20,7 +20,7 @@ from tests.support.engine_ranks import ROOT, TEST_ENGINE, environment
 from tests.support.ranks import TOKEN, until
 from tests.support.seaweed import free_ports
 
-SECONDS = 240.0
+SECONDS = 400.0
 """Imports of a release take tens of seconds on a busy machine."""
 TCP = {"UCX_TLS": "tcp,self"}
 """What there is between pods."""

@@ -18,6 +18,7 @@ DEATH_SECONDS = 300
 """How long a worker looks for its scheduler before it gives up. The supervisors are sooner whenever one is left."""
 CONNECT_SECONDS = 60
 """For one connection between processes of Dask; a pod's name may take a while until it is known."""
+NANNY = "gpuquery.runner.dask.nanny"
 _FIRST_WITH_ENGINES = (26, 6)
 """Release from which on cudf-polars makes the workers' memory resource itself."""
 _MEMORY = ("rmm-pool-size", "rmm-managed-memory", "rmm-async")
@@ -32,7 +33,7 @@ FORCED: Mapping[str, str] = {
     "DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION": "None",
     # What a dead worker held is gone, and it is not started again: no task is tried elsewhere.
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-    "DASK_DISTRIBUTED__NANNY__PRELOAD": "['gpuquery.runner.dask.nanny']",
+    "DASK_DISTRIBUTED__NANNY__PRELOAD": f"['{NANNY}']",
     # The memory limit is the pod's, and its kernel sees to it. A paused worker would make all the others wait.
     "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
     "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
@@ -96,7 +97,9 @@ def cuda_workers(workers: Workers) -> list[str]:
 def cpu_workers(workers: Workers) -> list[str]:
     """Return the words of as many workers without a GPU, for tests of everything else."""
     kept = {name: value for name, value in workers.dask.options.items() if name in ("memory-limit", "resources")}
-    return ["worker", *_common(workers), "--nworkers", str(workers.count), *_flags(kept)]
+    # `dask worker` gives its nannies this list even if it is empty, and so does not look at the variable.
+    preload = ["--preload-nanny", NANNY]
+    return ["worker", *_common(workers), *preload, "--nworkers", str(workers.count), *_flags(kept)]
 
 
 def _common(workers: Workers) -> list[str]:

@@ -91,7 +91,7 @@ class NativeCluster:
             folder
         )  # the library makes it on one pod, or on each, or takes what is there
         handing = parts.Handing(folder, sink, self.watch, streaming=streaming)
-        with telemetry.watching(self._ranks, pids=lambda: self._beats.pids("worker")):
+        with telemetry.watching(self._ranks, pids=lambda: self._beats.pids("worker"), every=True):
             if self._ranks.index == 0:
                 self.watch.call("the query", lambda: execute(self.cluster.client, RESULT))
             self._gate("dask-done", None, seconds=DONE_SECONDS)

@@ -31,13 +31,14 @@ MOST_STATISTICS = 200
 
 
 class Gpu:
-    """The GPUs of this process, one in most cases, by NVML. Raises what pynvml raises."""
+    """The GPU of this process, or all that it sees, by NVML. Raises what pynvml raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, every: bool = False) -> None:
+        """The first one, unless it has work on every GPU that it sees."""
         self._nvml = importlib.import_module("pynvml")
         self._nvml.nvmlInit()
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        self._handles = [self._found(one.strip()) for one in visible]
+        self._handles = [self._found(one.strip()) for one in (visible if every else visible[:1])]
         uuids = [self._nvml.nvmlDeviceGetUUID(handle) for handle in self._handles]
         self.uuid = ",".join(uuid.decode() if isinstance(uuid, bytes) else str(uuid) for uuid in uuids)
 
@@ -158,12 +159,12 @@ def _disk(proc: Path) -> int:
 
 
 @contextlib.contextmanager
-def watching(ranks: Ranks, *, pids: Callable[[], Iterable[int]] = tuple) -> Iterator[None]:
-    """Sample the GPU and look for work meanwhile, also of the processes `pids`; without NVML nothing is told, and there
-    is always work."""
+def watching(ranks: Ranks, *, pids: Callable[[], Iterable[int]] = tuple, every: bool = False) -> Iterator[None]:
+    """Sample the GPU, or `every` one, and look for work meanwhile, also of the processes `pids`; without NVML nothing is
+    told, and there is always work."""
     gpu = None
     with contextlib.suppress(Exception):
-        gpu = Gpu()
+        gpu = Gpu(every=every)
         ranks.note(gpu=gpu.uuid)
     sampler = Sampler(ranks, gpu, work=Work(pids=pids))
     sampler.start()
