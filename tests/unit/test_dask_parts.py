@@ -402,3 +402,22 @@ def test_which_releases_write_such_rows_once() -> None:
     assert not parts.each_once(dask_plan("rapidsmpf", "26.04"))
     assert not parts.each_once(dask_plan("rapidsmpf", "26.08"))
     assert parts.each_once(dask_plan("rapidsmpf", "26.10"))
+
+
+# --- One process in each pod
+
+
+def settings(tmp_path: Path, **environment: str) -> Any:
+    from gpuquery.runner.ranks import settings
+
+    (tmp_path / "token").write_text("7c" * 32)
+    given = {"JOB_COMPLETION_INDEX": "1", "GPUQUERY_HUB": "x-0.x", "GPUQUERY_TOKEN_FILE": str(tmp_path / "token")}
+    document = {"replicas": 3, "gpus": 2, "processes": "pods"}
+    return settings.read(document, tmp_path / "plan", {**given, **environment}, program="p", port=1)
+
+
+def test_a_pod_of_a_dask_cluster_has_one_process_with_all_gpus(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    assert (found.per_pod, found.size, list(found.own)) == (1, 3, [1])
+    assert found.place(1, {1: "job-1-1"}) == "pod job-1-1", "no GPU is to blame in particular"
+    assert found.device(1) is None

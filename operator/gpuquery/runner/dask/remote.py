@@ -54,6 +54,8 @@ def take(dask_scheduler: Any, client: str, job: str) -> str:
 
     While it is taken no worker is restarted because it does not beat: a query may hold its event loop for hours.
     """
+    import time
+
     from distributed.diagnostics.plugin import SchedulerPlugin  # type: ignore[import-not-found,unused-ignore]
 
     holder = getattr(dask_scheduler, "_gpuquery_holder", None)
@@ -70,6 +72,8 @@ def take(dask_scheduler: Any, client: str, job: str) -> str:
             held = getattr(scheduler, "_gpuquery_holder", None)
             if held is not None and held["client"] == client:
                 scheduler._gpuquery_holder = None
+                for state in scheduler.workers.values():
+                    state.last_seen = max(state.last_seen, time.time())
                 scheduler.worker_ttl = held["ttl"]
 
     dask_scheduler._gpuquery_holder = {"client": client, "job": job, "ttl": usual}

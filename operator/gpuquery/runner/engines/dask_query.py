@@ -14,6 +14,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.plan.releases import RELEASES, Cell
 from gpuquery.runner.dask import commands, parts, remote
+from gpuquery.runner.dask.faults import lost
 from gpuquery.runner.dask.guest import GuestCluster
 from gpuquery.runner.dask.native import NativeCluster, Words
 from gpuquery.runner.engines import Ranks, Writes
@@ -48,8 +49,15 @@ class DaskQuery:
         streaming = parts.each_once(self._plan)
 
         def execute(client: Any, folder: str) -> None:
-            with faults():
+            try:
                 run(client, frame, folder)
+            except JobError:
+                raise
+            except BaseException as exc:  # a panic of Polars is no Exception
+                # A connection that broke says next to nothing: who was lost is found out by those who wait for this.
+                if lost(exc) is None and (error := classify_engine(exc)):
+                    raise error from exc
+                raise
 
         if self.native is not None:
             self.native.run(execute, sink, streaming=streaming)

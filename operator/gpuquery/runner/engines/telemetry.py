@@ -160,8 +160,8 @@ def _disk(proc: Path) -> int:
 
 @contextlib.contextmanager
 def watching(ranks: Ranks, *, pids: Callable[[], Iterable[int]] = tuple, every: bool = False) -> Iterator[None]:
-    """Sample the GPU, or `every` one, and look for work meanwhile, also of the processes `pids`; without NVML nothing is
-    told, and there is always work."""
+    """Sample the GPU, or `every` one, and look for work meanwhile, also of the processes `pids`; without NVML nothing
+    is told, and there is always work."""
     gpu = None
     with contextlib.suppress(Exception):
         gpu = Gpu(every=every)
