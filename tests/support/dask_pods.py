@@ -97,7 +97,14 @@ class Pods:
     def wait_for(self, text: str, index: int = 0) -> None:
         """Wait until a pod has logged a text."""
         log = self.folder / f"pod-{index}" / "log"
-        until(lambda: text in log.read_text(errors="replace"), SECONDS, f"{text!r} is not in:\n{self.logs()}")
+
+        def logged() -> bool:
+            ended = self.processes[index].poll() is not None
+            found = text in log.read_text(errors="replace")
+            assert found or not ended, f"{text!r} is not in:\n{self.logs()}"
+            return found
+
+        until(logged, SECONDS, f"{text!r} is not in the log of pod {index}")
 
     def log(self, index: int) -> str:
         """What a pod has logged."""

@@ -22,7 +22,7 @@ def register() -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-def folders(dask_scheduler: Any) -> dict[str, str]:
+def folders(*, dask_scheduler: Any) -> dict[str, str]:
     """Return the folders of the workers, by address."""
     return {address: str(state.local_directory) for address, state in dask_scheduler.workers.items()}
 
@@ -49,7 +49,7 @@ def connected(dask_worker: Any = None) -> bool:
     return getattr(context, "comm", None) is not None
 
 
-def take(dask_scheduler: Any, client: str, job: str) -> str:
+def take(client: str, job: str, *, dask_scheduler: Any) -> str:
     """Take the cluster for a job, for as long as its client is connected; returns the job that has it, if any.
 
     While it is taken no worker is restarted because it does not beat: a query may hold its event loop for hours.
@@ -83,7 +83,7 @@ def take(dask_scheduler: Any, client: str, job: str) -> str:
     return ""
 
 
-def give(dask_scheduler: Any, client: str) -> None:
+def give(client: str, *, dask_scheduler: Any) -> None:
     """Give the cluster back."""
     import time
 
