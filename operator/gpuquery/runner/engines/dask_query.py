@@ -56,7 +56,8 @@ class DaskQuery:
             except BaseException as exc:  # a panic of Polars is no Exception
                 # A connection that broke says next to nothing: who was lost is found out by those who wait for this.
                 if lost(exc) is None and (error := classify_engine(exc)):
-                    raise error from exc
+                    # Not from its cause, whose words would be taken for this pod's: it may have been in any.
+                    raise JobError(error.failure, f"on the Dask cluster: {error.message}") from None
                 raise
 
         if self.native is not None:
