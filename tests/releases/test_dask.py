@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
 ROWS = 1000
 SQL = "SELECT k, v FROM t WHERE v >= 10"
 WANTED = [(n % 7, n) for n in range(10, ROWS)]
-BEAT = 4.0
+BEAT = 8.0
 
 
 def stub(release: str) -> dict[str, str]:
