@@ -26,7 +26,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import OutputStatus, PreflightStatus
-from gpuquery.plan.plan import Plan, Purpose
+from gpuquery.plan.plan import Plan, Processes, Purpose
 from gpuquery.runner import agreement, engines, fingerprint, inputs, python_query, queries, reader_rules
 from gpuquery.runner.agreement import Word
 from gpuquery.runner.errors import JobError, first_paragraph
@@ -214,8 +214,7 @@ class Attempt:
         ready = None
         try:
             ready = prepare()
-            plan = fingerprint.fingerprint(ready.frame) if ready.frame is not None else None
-            word = Word(plan=plan, committed=ready.committed)
+            word = Word(plan=self._fingerprint(ready.frame), committed=ready.committed)
         except BaseException as exc:
             # What another rank has found counts only if index 0 does not find that nothing needs to run.
             word = Word(failure=self._classified(exc))
@@ -223,6 +222,14 @@ class Attempt:
         if committed is not None or ready is None:
             return _Ready(PreflightStatus(polars=pl.__version__), committed=committed)
         return ready
+
+    def _fingerprint(self, frame: pl.LazyFrame | None) -> fingerprint.Fingerprint | None:
+        """What all ranks must have alike; with a Dask cluster only index 0's plan runs."""
+        if frame is None:
+            return None
+        if self._plan.processes is Processes.PODS:
+            return fingerprint.Fingerprint("", ())
+        return fingerprint.fingerprint(frame)
 
     def _commit(self, sink: Sink, preflight: PreflightStatus | None) -> Report:
         ranks = self._ranks

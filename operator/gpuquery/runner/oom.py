@@ -23,11 +23,17 @@ def kills(root: Path = ROOT, self_cgroup: Path = Path("/proc/self/cgroup")) -> i
 
 def limit(root: Path = ROOT, self_cgroup: Path = Path("/proc/self/cgroup")) -> str:
     """Return the memory limit in words, or an empty string."""
+    found = limit_bytes(root, self_cgroup)
+    return f"{found / 2**20:.0f} MiB" if found else ""
+
+
+def limit_bytes(root: Path = ROOT, self_cgroup: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the memory limit in bytes; 0 if there is none."""
     for file in _candidates(root, self_cgroup, v2="memory.max", v1="memory.limit_in_bytes"):
         for line in _lines(file):
             if line.isdigit() and int(line) < 2**60:
-                return f"{int(line) / 2**20:.0f} MiB"
-    return ""
+                return int(line)
+    return 0
 
 
 def _candidates(root: Path, self_cgroup: Path, *, v2: str, v1: str) -> list[Path]:

@@ -77,7 +77,7 @@ def _run(
     try:
         signal.signal(signal.SIGTERM, _stop)
         plan = plans.load(path)
-        if plan.processes is Processes.RANKS and plan.purpose is Purpose.QUERY:
+        if plan.processes is not Processes.ONE and plan.purpose is Purpose.QUERY:
             client = _client(plan)
             if ends is not None:
                 ends.callback(client.close)

@@ -2,8 +2,8 @@
 
 It imports next to nothing (no Polars, no pydantic until there is something to say), so that it starts in a blink,
 takes little of the query's memory, and survives what the query process does not: a crash in native code, the OOM
-killer. In a set of ranks it starts one process for each GPU instead, and keeps in touch with the other pods
-(`gpuquery.runner.ranks`).
+killer. In a set of ranks it starts one process for each GPU instead, or one for all of them where they are part of
+a Dask cluster, and keeps in touch with the other pods (`gpuquery.runner.ranks`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the plan in a child; exit code 0 if it was committed or its preflight passed, else 1."""
     args = _arguments(argv)
     plan = _document(args.plan)
-    if plan.get("processes") == "ranks" and plan.get("version") == 1 and plan.get("purpose", "query") == "query":
+    several = plan.get("processes") in ("ranks", "pods")
+    if several and plan.get("version") == 1 and plan.get("purpose", "query") == "query":
         return _supervise(plan, args)
     kills = oom.kills()
     child = Child.start(args.plan)

@@ -2,7 +2,8 @@
 
 From 26.06 on every rank makes an `SPMDEngine` of its own communicator and runs the whole query; the library gives each
 rank its share of the files, and what every rank holds in full is written by one of them. In 26.04 there is one process
-with one GPU and Polars' `GPUEngine`. Nothing ever falls back to the CPU (`raise_on_fail`).
+with one GPU and Polars' `GPUEngine`. Where the plan has a Dask cluster, its workers are the ranks: by `DaskEngine`, in
+26.04 by `GPUEngine`. Nothing ever falls back to the CPU (`raise_on_fail`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any
 
 import polars as pl
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import Plan
-from gpuquery.plan.releases import RELEASES, Cell, Way
+from gpuquery.plan.plan import DaskWay, Plan
+from gpuquery.plan.releases import Way
+from gpuquery.runner.dask import commands
+from gpuquery.runner.dask.native import Words
 from gpuquery.runner.engines import Ranks, Writes, communicator, replicated, telemetry
-from gpuquery.runner.engines.faults import classify_engine
+from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults
 from gpuquery.runner.engines.rapidsmpf_options import Settings, executor, settings
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.parts import Parts
@@ -36,6 +38,8 @@ class RapidsmpfEngine:
     """One rank. `join` and `run` belong on one thread, for the library's engine does."""
 
     name = "rapidsmpf"
+    words: Words = staticmethod(commands.cuda_workers)
+    """Words of `dask` for workers of its own."""
 
     def __init__(self) -> None:
         """Raises JobError(InvalidPlan) where the packages are not installed."""
@@ -51,11 +55,17 @@ class RapidsmpfEngine:
         self._settings: Settings | None = None
         self._comm: Any = None
         self._running: Any = None
+        self._query: DaskQuery | None = None
 
     def join(self, plan: Plan, ranks: Ranks) -> None:
-        """Make the communicator; needs no GPU. Raises JobError."""
+        """Make the communicator, or meet the Dask cluster; needs no GPU. Raises JobError."""
         self._plan, self._ranks = plan, ranks
-        way = _way(plan)
+        way = cell(plan).way
+        if plan.dask is not None and way in (Way.DASK, Way.SPMD):
+            self._query = DaskQuery(plan, ranks, words=self.words)
+            with faults():
+                self._query.join()
+            return
         if way is Way.GPU_ENGINE and ranks.size == 1:
             return
         if way is not Way.SPMD:
@@ -74,6 +84,9 @@ class RapidsmpfEngine:
         of GPU, transport and scratch, else what Polars raises."""
         assert self._plan is not None, "join comes first"
         assert self._ranks is not None
+        if self._query is not None:
+            self._query.run(frame, sink, self._execute)
+            return
         with faults(), telemetry.watching(self._ranks):
             if self._settings is None:
                 self._run_alone(self._plan, frame, sink)
@@ -97,12 +110,30 @@ class RapidsmpfEngine:
         handover.finish()
         engine.shutdown()
 
+    def _execute(self, client: Any, frame: pl.LazyFrame, folder: str) -> None:
+        """Run it on the cluster of the client; the engine is made and shut down on one thread."""
+        plan = self._plan
+        assert plan is not None
+        if cell(plan).way is Way.DASK:  # 26.04
+            bootstrap(client)
+            _write(plan, frame, Path(folder), _gpu_engine(plan))
+            return
+        engine = self._running = _dask_engine(plan, client)
+        try:
+            _write(plan, frame, Path(folder), engine)
+        except BaseException:
+            if plan.dask is not None and plan.dask.way is DaskWay.ATTACH:  # its workers go on without us
+                with contextlib.suppress(Exception):
+                    engine.shutdown()
+            raise
+        with contextlib.suppress(Exception):  # the result counts, not what is told of it
+            telemetry.note_gathered(self._ranks, engine.gather_statistics())
+        engine.shutdown()
+
     def _run_alone(self, plan: Plan, frame: pl.LazyFrame, sink: Writes) -> None:
         """26.04: nothing is handed over before all is written, in one process with one GPU."""
-        options = {**(_cell(plan).options or {}), **executor(plan.executor_options), "sink_to_directory": True}
         folder = _folder(sink)
-        engine = pl.GPUEngine(executor="streaming", raise_on_fail=True, executor_options=options)
-        _write(plan, frame, folder, engine)
+        _write(plan, frame, folder, _gpu_engine(plan))
         for file in sorted(folder.glob("*.parquet")):
             sink.add(file)
 
@@ -164,31 +195,22 @@ class Handover:
         return sorted(self.folder.glob("*.parquet"))
 
 
-@contextlib.contextmanager
-def faults() -> Iterator[None]:
-    """Give faults of GPU, transport and scratch their class; what is of another kind passes."""
-    try:
-        yield
-    except JobError:
-        raise
-    except BaseException as exc:  # a panic of Polars is no Exception
-        if error := classify_engine(exc):
-            raise error from exc
-        raise
+def _gpu_engine(plan: Plan) -> Any:
+    """26.04: the options say whether it is one GPU, or the workers of the process's default Dask client."""
+    options = {**(cell(plan).options or {}), **executor(plan.executor_options), "sink_to_directory": True}
+    return pl.GPUEngine(executor="streaming", raise_on_fail=True, executor_options=options)
 
 
-def _cell(plan: Plan) -> Cell:
-    release = RELEASES.get(plan.release)
-    if release is None:
-        raise JobError(
-            Failure.INVALID_PLAN,
-            f'release "{plan.release}" is not known to this image: it knows {", ".join(RELEASES)}',
-        )
-    return release.cells[EngineChoice.RAPIDSMPF, ClusterChoice(plan.cluster)]
-
-
-def _way(plan: Plan) -> Way | None:
-    return _cell(plan).way
+def _dask_engine(plan: Plan, client: Any) -> Any:
+    """26.06 and later. dask-cuda has bound each worker to its GPU, its cores and its memory already."""
+    given = settings(plan.executor_options)
+    policy = importlib.import_module("cudf_polars.engine.hardware_binding").HardwareBindingPolicy
+    return importlib.import_module("cudf_polars.engine.dask").DaskEngine(
+        dask_client=client,
+        rapidsmpf_options=given.rapidsmpf,
+        executor_options=dict(given.executor),
+        engine_options={**given.engine, "hardware_binding": policy(enabled=False)},
+    )
 
 
 def _folder(sink: Writes) -> Path:

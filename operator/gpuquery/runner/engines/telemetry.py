@@ -14,7 +14,7 @@ import importlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +31,31 @@ MOST_STATISTICS = 200
 
 
 class Gpu:
-    """One GPU, by NVML. Raises what pynvml raises."""
+    """The GPU of this process, or all that it sees, by NVML. Raises what pynvml raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, every: bool = False) -> None:
+        """The first one, unless it has work on every GPU that it sees."""
         self._nvml = importlib.import_module("pynvml")
         self._nvml.nvmlInit()
-        self._handle = self._found(os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip())
-        uuid = self._nvml.nvmlDeviceGetUUID(self._handle)
-        self.uuid = uuid.decode() if isinstance(uuid, bytes) else str(uuid)
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        self._handles = [self._found(one.strip()) for one in (visible if every else visible[:1])]
+        uuids = [self._nvml.nvmlDeviceGetUUID(handle) for handle in self._handles]
+        self.uuid = ",".join(uuid.decode() if isinstance(uuid, bytes) else str(uuid) for uuid in uuids)
 
     def _found(self, visible: str) -> Any:
-        """The first device that CUDA sees: an index, a UUID (GPU-..., MIG-...), or all are seen."""
+        """A device that CUDA sees: an index, a UUID (GPU-..., MIG-...); the first one if all are seen."""
         if visible and not visible.isdigit():
             return self._nvml.nvmlDeviceGetHandleByUUID(visible)
         return self._nvml.nvmlDeviceGetHandleByIndex(int(visible or 0))
 
     def memory(self) -> int:
-        """Bytes in use, by whomever."""
-        return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
+        """Bytes in use, by whomever; on the fullest of several."""
+        return max(int(self._nvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in self._handles)
 
     def utilization(self) -> int:
-        """Percent of the last moments in which a kernel ran."""
-        return int(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+        """Percent of the last moments in which a kernel ran; the mean of several."""
+        used = [int(self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu) for handle in self._handles]
+        return -(-sum(used) // len(used))
 
 
 class Work:
@@ -62,8 +65,9 @@ class Work:
     forever. Where a sign cannot be seen, there is always taken to be work.
     """
 
-    def __init__(self, proc: Path = Path("/proc/self")) -> None:
-        self._proc = proc
+    def __init__(self, proc: Path = Path("/proc/self"), *, pids: Callable[[], Iterable[int]] = tuple) -> None:
+        """`pids` are further processes of this pod that work for this one."""
+        self._proc, self._pids = proc, pids
         self._before = self._moved()
 
     def seen(self, utilization: int | None, memory_moved: bool, seconds: float) -> bool:
@@ -78,8 +82,7 @@ class Work:
     def _moved(self) -> tuple[int, int] | None:
         """Bytes on disks (of this process) and on the network (of its pod) so far."""
         try:
-            counts = dict(line.split(": ") for line in (self._proc / "io").read_text().splitlines())
-            disk = int(counts["read_bytes"]) + int(counts["write_bytes"])
+            disk = _disk(self._proc) + sum(_disk(self._proc.parent / str(pid)) for pid in self._pids())
             network = 0
             for line in (self._proc / "net" / "dev").read_text().splitlines()[2:]:
                 name, _, fields = line.partition(":")
@@ -94,10 +97,10 @@ class Sampler:
     """Samples one GPU, notes `gpu_memory_peak` (bytes) and `gpu_utilization` (mean percent) now and then, and tells
     that this process has come further whenever there was work."""
 
-    def __init__(self, ranks: Ranks, gpu: Gpu | None, *, seconds: float = SAMPLE_SECONDS) -> None:
+    def __init__(self, ranks: Ranks, gpu: Gpu | None, *, seconds: float = SAMPLE_SECONDS, work: Work | None = None) -> None:  # fmt: skip # noqa: E501
         """Without a GPU that tells of itself, nobody is told of it."""
         self._ranks, self._gpu, self._seconds = ranks, gpu, seconds
-        self._work_seen = Work()
+        self._work_seen = work or Work()
         self._memory = 0
         self._peak = 0
         self._used: list[int] = []
@@ -149,14 +152,21 @@ class Sampler:
             self._ranks.note(**facts)
 
 
+def _disk(proc: Path) -> int:
+    """Bytes that a process has read from disks and written to them."""
+    counts = dict(line.split(": ") for line in (proc / "io").read_text().splitlines())
+    return int(counts["read_bytes"]) + int(counts["write_bytes"])
+
+
 @contextlib.contextmanager
-def watching(ranks: Ranks) -> Iterator[None]:
-    """Sample the GPU and look for work meanwhile; without NVML nothing is told, and there is always work."""
+def watching(ranks: Ranks, *, pids: Callable[[], Iterable[int]] = tuple, every: bool = False) -> Iterator[None]:
+    """Sample the GPU, or `every` one, and look for work meanwhile, also of the processes `pids`; without NVML nothing
+    is told, and there is always work."""
     gpu = None
     with contextlib.suppress(Exception):
-        gpu = Gpu()
+        gpu = Gpu(every=every)
         ranks.note(gpu=gpu.uuid)
-    sampler = Sampler(ranks, gpu)
+    sampler = Sampler(ranks, gpu, work=Work(pids=pids))
     sampler.start()
     try:
         yield
@@ -170,6 +180,16 @@ def note_statistics(ranks: Ranks, context: Any) -> None:
         statistics = context.statistics()
         found = {name: float(statistics.get_stat(name)["value"]) for name in statistics.list_stat_names()}
         ranks.note(spilled_bytes=spilled(found), statistics=dict(sorted(found.items())[:MOST_STATISTICS]))
+
+
+def note_gathered(ranks: Ranks | None, gathered: Iterable[Any]) -> None:
+    """Note counters of several ranks (`rapidsmpf.statistics.Statistics`), summed up."""
+    sums: dict[str, float] = {}
+    for statistics in gathered:
+        for name in statistics.list_stat_names():
+            sums[name] = sums.get(name, 0.0) + float(statistics.get_stat(name)["value"])
+    if ranks is not None and sums:
+        ranks.note(spilled_bytes=spilled(sums), statistics=dict(sorted(sums.items())[:MOST_STATISTICS]))
 
 
 def spilled(statistics: Mapping[str, float]) -> int:

@@ -83,13 +83,19 @@ def check(plan: Plan) -> Installed:
             f'({here.described}): set runtime.release to "{here.release}", or runtime.image to one of {plan.release}',
         )
     _check_polars(here)
-    if missing := [name for name in _NEEDED.get((plan.engine, plan.cluster), ()) if not _find(name)]:
+    if missing := [name for name in _needed(plan) if not _find(name)]:
         raise JobError(
             Failure.INVALID_PLAN,
             f'engine "{plan.engine}" with cluster "{plan.cluster}" needs {" and ".join(missing)}, which this image '
             f"({here.described}) does not hold: install {' '.join(_install(name, plan) for name in missing)}",
         )
     return here
+
+
+def _needed(plan: Plan) -> tuple[str, ...]:
+    needed = _NEEDED.get((plan.engine, plan.cluster), ())
+    by_dask = _NEEDED[EngineChoice.TASKS, ClusterChoice.DISTRIBUTED] if plan.dask is not None else ()
+    return tuple(dict.fromkeys((*needed, *by_dask)))
 
 
 def _check_polars(here: Installed) -> None:

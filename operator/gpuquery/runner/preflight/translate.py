@@ -134,14 +134,21 @@ def options(plan: Plan) -> dict[str, Any]:
     """Executor options of the plan, and those by which its release is told to run its engine and cluster."""
     cell = _cell(plan)
     told: dict[str, Any] = dict(cell.options or {}) if cell else {}
-    if cell and cell.options is None and cell.way in _WAYS:
-        told["cluster"] = _WAYS[cell.way]
+    way = _way(plan)
+    if cell and cell.options is None and way in _WAYS:
+        told["cluster"] = _WAYS[way]
     return {**told, **plan.executor_options}
 
 
 def _cell(plan: Plan) -> Cell | None:
     release = RELEASES.get(plan.release)
     return release.cells.get((EngineChoice(plan.engine), ClusterChoice(plan.cluster))) if release else None
+
+
+def _way(plan: Plan) -> Way | None:
+    """How it is driven: a Dask cluster in the plan stands in the place of a set of ranks."""
+    cell = _cell(plan)
+    return Way.DASK if plan.dask is not None and cell and cell.way is Way.SPMD else cell.way if cell else None
 
 
 def _starts(inputs: Sequence[Input]) -> dict[str, str]:
@@ -173,8 +180,8 @@ def _lowered(plan: Plan, ir: Any, config: Any, sizes: Sizes) -> Translation:
 def _refuse_own_tables(plan: Plan, frame: pl.LazyFrame) -> None:
     """Refuse tables that the query makes itself: cudf-polars has every rank read the whole of them (`cluster != "spmd"`
     in streaming/actor_graph/io.py, 26.06 to 26.10), so that their rows would come out once for each GPU."""
-    cell, gpus = _cell(plan), plan.replicas * plan.gpus
-    if cell is None or cell.way is not Way.SPMD or gpus < 2:
+    gpus = plan.replicas * plan.gpus
+    if _way(plan) is not Way.SPMD or gpus < 2:
         return
     if tables := own_tables(frame):
         raise JobError(

@@ -38,7 +38,7 @@ class DevicesError(Exception):
 
 
 def device(number: int, environment: Mapping[str, str]) -> str:
-    """Return what CUDA_VISIBLE_DEVICES of the process of that number is; raises DevicesError.
+    """Return the pod's GPU of that number as CUDA_VISIBLE_DEVICES has it; raises DevicesError.
 
     Without the variable a container sees exactly the GPUs that the device plugin gave it, numbered from 0; with it (set
     by another plugin, or in the pod's template) only those that it lists, by number or UUID.
@@ -82,7 +82,8 @@ class Rank:
         output, pipe = os.pipe()
         environment = {**settings.environment, FD_VARIABLE: str(theirs.fileno())}
         if settings.gpus:
-            environment[DEVICES_VARIABLE] = device(number, settings.environment)
+            seen = range(settings.gpus) if settings.whole else [number]
+            environment[DEVICES_VARIABLE] = ",".join(device(one, settings.environment) for one in seen)
         command = [sys.executable, "-m", settings.program, "--plan", str(settings.plan)]
         with theirs:
             self._process = subprocess.Popen(

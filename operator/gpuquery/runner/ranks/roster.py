@@ -66,7 +66,8 @@ class Roster:
     def labels(self, process: int) -> Mapping[str, str]:
         """Return what tells a process from the others."""
         pod, number = divmod(process, self._settings.per_pod)
-        return {"process": str(process), "pod": self.names.get(pod, ""), "gpu": str(number)}
+        gpu = "all" if self._settings.whole and self._settings.gpus else str(number)
+        return {"process": str(process), "pod": self.names.get(pod, ""), "gpu": gpu}
 
     def total(self) -> Mapping[str, Any]:
         """Return the progress of all together, as `/v1/progress` tells it."""
@@ -93,7 +94,7 @@ class Roster:
                 {
                     "process": index,
                     "pod": self.names.get(pod),
-                    "gpu": index % self._settings.per_pod if self._settings.gpus else None,
+                    "gpu": self._settings.device(index),
                     "joined": process.joined,
                     "phase": process.progress.get("phase"),
                     "notes": process.notes,

@@ -12,6 +12,8 @@ from gpuquery.api.labels import RENDEZVOUS_PORT, TOKEN_DIRECTORY, TOKEN_KEY
 from gpuquery.runner.ranks.proof import MIN_TOKEN
 
 PROGRAM = "gpuquery.runner.query"
+WHOLE = "pods"
+"""What `processes` of the plan is where each pod has one process (`plan.Processes.PODS`)."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 POD_VARIABLE = "GPUQUERY_POD_NAME"
 HUB_VARIABLE = "GPUQUERY_HUB"
@@ -59,11 +61,13 @@ class Settings:
     """Module that each process runs."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of each process, but for what tells one from the other."""
+    whole: bool = False
+    """Whether each pod has one process, which sees all of the pod's GPUs."""
 
     @property
     def per_pod(self) -> int:
         """Processes in each pod."""
-        return max(1, self.gpus)
+        return 1 if self.whole else max(1, self.gpus)
 
     @property
     def size(self) -> int:
@@ -76,10 +80,14 @@ class Settings:
         return range(self.index * self.per_pod, (self.index + 1) * self.per_pod)
 
     def place(self, process: int, names: Mapping[int, str]) -> str:
-        """Name a process for people: its pod and its GPU."""
+        """Name a process for people: its pod, and its GPU if it has one to itself."""
         pod, number = divmod(process, self.per_pod)
         where = f"pod {names[pod]}" if pod in names else f"the pod of index {pod}, which has not come"
-        return f"{where}, GPU {number}" if self.gpus else where
+        return f"{where}, GPU {number}" if self.gpus and not self.whole else where
+
+    def device(self, process: int) -> int | None:
+        """Return the number of the pod's GPU that a process has to itself; None if it has none, or all."""
+        return process % self.per_pod if self.gpus and not self.whole else None
 
 
 def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *, program: str, port: int) -> Settings:
@@ -104,6 +112,7 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
         stall=float(plan.get("stallSeconds") or 0),
         program=program,
         environment=environment,
+        whole=plan.get("processes") == WHOLE,
     )
 
 

@@ -1,0 +1,164 @@
+"""The client: the connection of this process to a Dask cluster, whose workers are counted once and then stay.
+
+Every call here has a time limit. A watcher asks the scheduler each second who is there: a worker that leaves, or one
+that comes, or a scheduler that is gone, ends the query. Where other processes of the attempt see the same, and sooner
+or better, their word counts (`watch.Watch.suspect`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.dask import commands, remote
+from gpuquery.runner.dask.watch import Watch
+from gpuquery.runner.errors import JobError
+
+CALL_SECONDS = 60.0
+"""For a question that is answered in milliseconds: imports on the other side may keep it from answering."""
+LOOK_SECONDS = 1.0
+SILENT_SECONDS = 60.0
+"""After which a scheduler that does not answer is taken for lost."""
+PROTOCOLS = ("ucx", "ucxx", "tcp", "tls")
+
+
+class Cluster:
+    """The cluster, once `connect` has returned."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.address = ""
+        self.client: Any = None
+        """The `distributed.Client`, which is the default one of this process."""
+        self.workers: Mapping[str, str] = {}
+        """Names of the workers by address, once they are complete."""
+        self._over = threading.Event()
+
+    def connect(self, address: str, *, seconds: float) -> None:
+        """Connect; raises JobError(WorkerLost) that names the address when nobody has answered in time."""
+        protocol = address.partition("://")[0]
+        if protocol not in PROTOCOLS:
+            raise JobError(
+                Failure.INVALID_PLAN,
+                f'the Dask scheduler\'s address is "{address}": it begins with one of {", ".join(PROTOCOLS)} and "://"',
+            )
+        self.address = address
+        distributed = importlib.import_module("distributed")
+        importlib.import_module("dask").config.set(commands.CLIENT)
+        remote.register()
+        deadline = time.monotonic() + seconds
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                limit = max(1.0, min(left, commands.CONNECT_SECONDS))
+                self.client = self.watch.call(
+                    f"connecting to the Dask scheduler at {address}",
+                    lambda limit=limit: distributed.Client(address, timeout=limit, set_as_default=True),  # type: ignore[misc]
+                    seconds=limit + 10,
+                )
+                return
+            except (OSError, TimeoutError, JobError) as exc:
+                self.watch.check()
+                if deadline - time.monotonic() <= 0:
+                    raise JobError(
+                        Failure.WORKER_LOST,
+                        f"the Dask scheduler at {address} does not answer within {seconds:g} s: {_words(exc)}: see "
+                        "whether its pod runs, whether it speaks this protocol, and whether a NetworkPolicy is between",
+                    ) from exc
+                time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
+
+    def scheduler(self, function: Callable[..., Any], *args: Any, seconds: float = CALL_SECONDS) -> Any:
+        """Run a function of `remote` in the scheduler."""
+        return self._within(f"asking the Dask scheduler for {function.__name__}", seconds, lambda: (
+            self.client.run_on_scheduler(function, *args)
+        ))  # fmt: skip
+
+    def run(self, function: Callable[..., Any], *args: Any, workers: list[str] | None = None, seconds: float | None = CALL_SECONDS) -> dict[str, Any]:  # fmt: skip # noqa: E501
+        """Run a function of `remote` in workers; returns what each has returned, by address."""
+        found: dict[str, Any] = self._within(f"asking Dask workers for {function.__name__}", seconds, lambda: (
+            self.client.run(function, *args, workers=workers if workers is not None else list(self.workers))
+        ))  # fmt: skip
+        return found
+
+    def complete(self, wanted: int, *, seconds: float, more: bool = False) -> None:
+        """Wait for the workers, which are counted from then on; `more` allows for more of them.
+
+        Raises JobError(WorkerLost) that names who is there when there are too few of them in time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self._within("asking the Dask scheduler for its workers", CALL_SECONDS, self._members_now)
+            if len(found) == wanted or (more and len(found) > wanted):
+                self.workers = found
+                return
+            if time.monotonic() > deadline:
+                there = ", ".join(sorted(found.values())[:8]) or "none"
+                raise JobError(
+                    Failure.WORKER_LOST,
+                    f"the Dask cluster at {self.address} has {len(found)} workers after {seconds:g} s ({there}), and "
+                    f"the job runs on {wanted}: look at the pods of the others",
+                )
+            self.watch.check()
+            time.sleep(0.2)
+
+    def _members_now(self) -> dict[str, str]:
+        found: dict[str, str] = self.client.sync(self._members)
+        return found
+
+    def guard(self) -> None:
+        """Look after the workers from now on, in a thread."""
+        threading.Thread(target=self._look, name="dask watcher", daemon=True).start()
+
+    def leave(self) -> None:
+        """Look after nobody any more; the connection ends with the process."""
+        self._over.set()
+
+    def _within(self, what: str, seconds: float | None, call: Callable[[], Any]) -> Any:
+        return self.watch.call(what, call, seconds=seconds)
+
+    def _look(self) -> None:
+        heard = time.monotonic()
+        while not self._over.wait(LOOK_SECONDS):
+            try:
+                found = self.client.sync(self._members, callback_timeout=SILENT_SECONDS / 3)
+            except Exception as exc:  # of many kinds
+                status = getattr(self.client, "status", "")
+                if self._over.is_set():
+                    return
+                if status not in ("running", "newly-created") or time.monotonic() - heard > SILENT_SECONDS:
+                    self._lost(f"the Dask scheduler at {self.address} is gone: {_words(exc)}")
+                    return
+                continue
+            heard = time.monotonic()
+            if gone := [name for address, name in self.workers.items() if address not in found]:
+                self._lost(f"{_named(gone)} left the cluster at {self.address}")
+                return
+            if came := [name for address, name in found.items() if address not in self.workers]:
+                self._lost(
+                    f"{_named(came)} joined the cluster at {self.address} while the query ran, which needs the workers "
+                    "that it began with: no autoscaler, and nobody who scales it"
+                )
+                return
+
+    async def _members(self) -> dict[str, str]:
+        """Names of the workers by address, by a question of Dask's own, which leaves no line in the scheduler's log."""
+        told = await self.client.scheduler.identity(n_workers=-1)
+        return {address: str(state["name"]) for address, state in told["workers"].items()}
+
+    def _lost(self, why: str) -> None:
+        self.watch.suspect(JobError(Failure.WORKER_LOST, why))
+
+
+def _named(names: list[str]) -> str:
+    shown = ", ".join(sorted(names)[:4]) + (" and others" if len(names) > 4 else "")
+    return f"Dask worker{'s' if len(names) > 1 else ''} {shown}"
+
+
+def _words(exc: BaseException) -> str:
+    if isinstance(exc, JobError):
+        return exc.message
+    return (str(exc).strip().splitlines() or [""])[0][:300] or type(exc).__name__

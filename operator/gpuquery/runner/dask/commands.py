@@ -1,0 +1,146 @@
+"""Command lines and variables of Dask's programs, for a release and an engine. Pure.
+
+Sources: `dask scheduler --help` and `dask worker --help` of distributed 2025.7 to 2026.7, `dask cuda worker --help` of
+dask-cuda 25.8 to 26.10; variables `DASK_*` from Dask's documentation of its configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpuquery.api.choices import EngineChoice
+from gpuquery.plan.plan import Dask, Plan
+
+DASHBOARD_PORT = 8787
+DEATH_SECONDS = 300
+"""How long a worker looks for its scheduler before it gives up. The supervisors are sooner whenever one is left."""
+CONNECT_SECONDS = 60
+"""For one connection between processes of Dask; a pod's name may take a while until it is known."""
+NANNY = "gpuquery.runner.dask.nanny"
+_FIRST_WITH_ENGINES = (26, 6)
+"""Release from which on cudf-polars makes the workers' memory resource itself."""
+_MEMORY = ("rmm-pool-size", "rmm-managed-memory", "rmm-async")
+"""Flags that choose how workers take GPU memory; one is enough."""
+
+FORCED: Mapping[str, str] = {
+    # A query may hold a worker's event loop for hours, and the scheduler restarts those that do not beat (distributed
+    # #8538).
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None",
+    "DASK_DISTRIBUTED__SCHEDULER__IDLE_TIMEOUT": "None",
+    "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": "None",
+    "DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION": "None",
+    # What a dead worker held is gone, and it is not started again: no task is tried elsewhere.
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    "DASK_DISTRIBUTED__NANNY__PRELOAD": f"['{NANNY}']",
+    # The memory limit is the pod's, and its kernel sees to it. A paused worker would make all the others wait.
+    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+}
+"""Variables of Dask's processes that a job cannot set."""
+PRESETS: Mapping[str, str] = {
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": f"{CONNECT_SECONDS}s",
+    "UCX_WARN_UNUSED_ENV_VARS": "n",
+}
+"""Variables that a job's own win over."""
+CLIENT: Mapping[str, Any] = {
+    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
+    "distributed.client.heartbeat": "5s",
+}
+"""Dask's configuration in the process of the client."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers of one pod."""
+
+    plan: Plan
+    dask: Dask
+    scheduler: str
+    """Address of the scheduler."""
+    name: str
+    """Name of the pod."""
+    folder: str
+    """Where they keep their files."""
+    memory_limit: int = 0
+    """Bytes of memory of the pod; 0: as much as the machine has."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return max(1, self.dask.workers // max(1, self.plan.replicas))
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of Dask's processes, from those of this one."""
+    return {**PRESETS, **given, **FORCED}
+
+
+def scheduler(dask: Dask, host: str, file: str) -> list[str]:
+    """Return the words of the scheduler, which writes its address into a file."""
+    board = ["--dashboard", "--dashboard-address", f":{DASHBOARD_PORT}"]
+    hidden = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    return [
+        "scheduler", "--protocol", dask.protocol, "--host", host, "--port", "0", "--scheduler-file", file,
+        *(board if dask.dashboard else hidden),
+    ]  # fmt: skip
+
+
+def cuda_workers(workers: Workers) -> list[str]:
+    """Return the words of the workers, one for each GPU that the process sees."""
+    # Imports hold the interpreter for long, so they are over before the cluster is complete.
+    imports = [] if "pre-import" in workers.dask.options else ["--pre-import", "cudf_polars"]
+    return ["cuda", "worker", *_common(workers), *imports, *_flags(_options(workers.plan, workers.dask))]
+
+
+def cpu_workers(workers: Workers) -> list[str]:
+    """Return the words of as many workers without a GPU, for tests of everything else."""
+    kept = {name: value for name, value in workers.dask.options.items() if name in ("memory-limit", "resources")}
+    # `dask worker` gives its nannies this list even if it is empty, and so does not look at the variable.
+    preload = ["--preload-nanny", NANNY]
+    return ["worker", *_common(workers), *preload, "--nworkers", str(workers.count), *_flags(kept)]
+
+
+def _common(workers: Workers) -> list[str]:
+    limit = str(workers.memory_limit // workers.count) if workers.memory_limit else "auto"
+    return [
+        workers.scheduler, "--protocol", workers.dask.protocol, "--name", workers.name, "--nthreads", "1",
+        "--local-directory", workers.folder, "--death-timeout", str(DEATH_SECONDS),
+        "--preload", "gpuquery.runner.dask.worker", "--no-dashboard",
+        *([] if "memory-limit" in workers.dask.options else ["--memory-limit", limit]),
+    ]  # fmt: skip
+
+
+def _options(plan: Plan, dask: Dask) -> dict[str, Any]:
+    """The plan's flags, and what a worker needs beside: a fast allocator, where the engine does not bring one."""
+    given = dict(dask.options)
+    return given if brings_memory(plan) or any(given.get(name) for name in _MEMORY) else {"rmm-async": True, **given}
+
+
+def brings_memory(plan: Plan) -> bool:
+    """Whether the engine itself makes the workers' memory resource, so that a pool would take memory from it."""
+    return plan.engine == EngineChoice.RAPIDSMPF and _number(plan.release) >= _FIRST_WITH_ENGINES
+
+
+def _number(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split(".") if part.isdigit())
+
+
+def _flags(options: Mapping[str, Any]) -> Sequence[str]:
+    words: list[str] = []
+    for name, value in sorted(options.items()):
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            words.append(_switch(name, on=value))
+        else:
+            words += [f"--{name}", str(value)]
+    return words
+
+
+def _switch(name: str, *, on: bool) -> str:
+    """A switch of dask-cuda: `--rmm-async/--no-rmm-async`, `--enable-nvlink/--disable-nvlink`."""
+    if name.startswith("enable-"):
+        return f"--{name}" if on else f"--disable-{name.removeprefix('enable-')}"
+    return f"--{name}" if on else f"--no-{name}"

@@ -1,0 +1,129 @@
+"""A Dask cluster that is not ours to start: one of the attempt made by dask-kubernetes, or anybody's that runs.
+
+Nothing of this project need be on its workers, and no credentials go there: they write part files into a folder of
+their own, from where this process fetches them in pieces over Dask's connections. One job at a time uses a cluster: it
+holds a lease in the scheduler, which ends with its connection, and others wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import DaskWay, Plan
+from gpuquery.runner.dask import parts, remote, versions
+from gpuquery.runner.dask.client import Cluster
+from gpuquery.runner.dask.fetch import Fetch
+from gpuquery.runner.dask.watch import Watch
+from gpuquery.runner.engines import Ranks, Writes, telemetry
+from gpuquery.runner.errors import JobError
+
+FORM_SECONDS = 86_400.0
+"""Time for the workers of a DaskCluster that is being made; the operator's startDeadlineSeconds ends it sooner."""
+CONNECT_SECONDS = 120.0
+WORKERS_SECONDS = 60.0
+"""Time for the workers of a cluster that runs already."""
+QUEUE_SECONDS = 86_400.0
+"""Time for jobs that use the cluster before this one; startDeadlineSeconds ends it sooner."""
+ASK_SECONDS = 1.0
+TIDY_SECONDS = 5.0
+"""For removing what is left after a failure; the next job removes it otherwise."""
+
+
+class GuestCluster:
+    """This process as the cluster's client."""
+
+    def __init__(self, plan: Plan, ranks: Ranks) -> None:
+        assert plan.dask is not None
+        self._plan, self._ranks, self._dask = plan, ranks, plan.dask
+        self._made = plan.dask.way is DaskWay.OPERATOR
+        self._name = f"{remote.PREFIX}{plan.job.uid[:8]}-{plan.attempt}"
+        self._folder = ""
+        self.watch = Watch(hold=0.0)
+        self.cluster = Cluster(self.watch)
+
+    def join(self, *, graphs: bool) -> None:
+        """Connect, wait for the workers and for other jobs, and compare versions; raises JobError."""
+        cluster = self.cluster
+        cluster.connect(self._dask.scheduler, seconds=FORM_SECONDS if self._made else CONNECT_SECONDS)
+        self._queue()
+        cluster.complete(
+            self._dask.workers, seconds=FORM_SECONDS if self._made else WORKERS_SECONDS, more=not self._made
+        )
+        versions.check(cluster, graphs=graphs)
+        cluster.guard()
+        self._ranks.note(workers=len(cluster.workers), dask=cluster.address)
+
+    def run(self, execute: Callable[[Any, str], None], sink: Writes, *, streaming: bool) -> None:
+        """Run the query and fetch what the workers have written: with `streaming` meanwhile, else afterwards."""
+        self._folder = self._prepared()
+        here = sink.scratch()
+        fetch = Fetch(self.cluster, self._folder, here, sink)
+        try:
+            with telemetry.watching(self._ranks):
+                if streaming:
+                    fetch.start()
+                self.watch.call("the query", lambda: execute(self.cluster.client, self._folder))
+                if parts.each_once(self._plan):
+                    fetch.finish()
+                else:
+                    fetch.all()
+                    parts.refuse_doubled(parts.written(here), self._plan.release)
+                    parts.Handing(here, sink, self.watch, streaming=False).finish()
+        finally:
+            self._tidy()
+
+    def _queue(self) -> None:
+        """Wait until no other job uses the cluster."""
+        job = f"{self._plan.job.namespace}/{self._plan.job.name}"
+        deadline, told = time.monotonic() + QUEUE_SECONDS, ""
+        while holder := self.cluster.scheduler(remote.take, self.cluster.client.id, job):
+            if holder != told:
+                told = holder
+                print(f"the Dask cluster at {self.cluster.address} is used by the job {holder}: waiting for it", file=sys.stderr, flush=True)  # noqa: E501  # fmt: skip
+                self._ranks.note(waits_for=holder)
+            if time.monotonic() > deadline:
+                raise JobError(
+                    Failure.WORKER_LOST,
+                    f"the Dask cluster at {self.cluster.address} was used by the job {holder} for {QUEUE_SECONDS:g} s: "
+                    "use another cluster, or run the jobs after each other",
+                )
+            time.sleep(ASK_SECONDS)
+        if told:
+            self._ranks.note(waits_for=None)
+
+    def _prepared(self) -> str:
+        """Make the folder for part files on every worker; returns its path, the same on all."""
+        folders = self.cluster.scheduler(remote.folders)
+        # A worker's own is <local-directory>/dask-scratch-space/<its name>.
+        parents = {os.path.dirname(folders[address]): address for address in self.cluster.workers}
+        if len(parents) > 1:
+            one, other, *_ = parents
+            raise JobError(
+                Failure.INVALID_COMBINATION,
+                f"the Dask workers keep their files in different places, {one} and {other}, and the engine writes to "
+                "one path on all of them: start them with the same --local-directory",
+            )
+        parent = next(iter(parents))
+        self.cluster.run(remote.prepare, parent, self._name)
+        return str(Path(parent, self._name))
+
+    def _tidy(self) -> None:
+        """Remove the folder from the workers and let the next job in, if that does not take long."""
+        self.cluster.leave()
+        self.watch.close()
+        tidy = Watch(hold=0.0)
+        with contextlib.suppress(Exception):
+            tidy.call("tidying up", self._left, seconds=TIDY_SECONDS)
+
+    def _left(self) -> None:
+        client = self.cluster.client
+        with contextlib.suppress(Exception):
+            client.run(remote.removed, self._folder, workers=list(self.cluster.workers), on_error="ignore")
+        client.run_on_scheduler(remote.give, client.id)

@@ -1,0 +1,145 @@
+"""What runs inside a Dask cluster that need not know this project: it goes there by value.
+
+Only the standard library and what every Dask has; each function stands for itself. `register` makes Dask send them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+PREFIX = "gpuquery-"
+"""How folders of part files are called; whoever has the lease may remove all of them."""
+
+
+def register() -> None:
+    """Have Dask send the functions of this module, not their names."""
+    import sys
+
+    import cloudpickle  # type: ignore[import-not-found,unused-ignore]
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def folders(*, dask_scheduler: Any) -> dict[str, str]:
+    """Return the folders of the workers, by address."""
+    return {address: str(state.local_directory) for address, state in dask_scheduler.workers.items()}
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of what both sides must have alike; what is not installed is left out."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in ("dask", "distributed", "cudf-polars", "polars"):
+        for ending in ("-cu12", "-cu13", ""):
+            try:
+                found[name] = version(name + ending)
+                break
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+def connected(dask_worker: Any = None) -> bool:
+    """Whether rapidsmpf (up to 26.04) has connected this worker with the others."""
+    context = getattr(dask_worker, "_rapidsmpf_worker_context", None)
+    return getattr(context, "comm", None) is not None
+
+
+def take(client: str, job: str, *, dask_scheduler: Any) -> str:
+    """Take the cluster for a job, for as long as its client is connected; returns the job that has it, if any.
+
+    While it is taken no worker is restarted because it does not beat: a query may hold its event loop for hours.
+    """
+    import time
+
+    from distributed.diagnostics.plugin import SchedulerPlugin  # type: ignore[import-not-found,unused-ignore]
+
+    holder = getattr(dask_scheduler, "_gpuquery_holder", None)
+    if holder is not None and holder["client"] != client and holder["client"] in dask_scheduler.clients:
+        return str(holder["job"])
+    if holder is not None and holder["client"] == client:
+        return ""
+    usual = dask_scheduler.worker_ttl if holder is None else holder["ttl"]
+
+    class Lease(SchedulerPlugin):  # type: ignore[misc,unused-ignore]
+        name = f"gpuquery-{client}"
+
+        def remove_client(self, scheduler: Any, client: str) -> None:
+            held = getattr(scheduler, "_gpuquery_holder", None)
+            if held is not None and held["client"] == client:
+                scheduler._gpuquery_holder = None
+                for state in scheduler.workers.values():
+                    state.last_seen = max(state.last_seen, time.time())
+                scheduler.worker_ttl = held["ttl"]
+
+    dask_scheduler._gpuquery_holder = {"client": client, "job": job, "ttl": usual}
+    if dask_scheduler.worker_ttl:
+        dask_scheduler.worker_ttl = 1e9
+    dask_scheduler.add_plugin(Lease(), idempotent=True)
+    return ""
+
+
+def give(client: str, *, dask_scheduler: Any) -> None:
+    """Give the cluster back."""
+    import time
+
+    held = getattr(dask_scheduler, "_gpuquery_holder", None)
+    if held is not None and held["client"] == client:
+        dask_scheduler._gpuquery_holder = None
+        for state in dask_scheduler.workers.values():
+            state.last_seen = max(state.last_seen, time.time())
+        dask_scheduler.worker_ttl = held["ttl"]
+        dask_scheduler.remove_plugin(name=f"gpuquery-{client}")
+
+
+def prepare(parent: str, name: str) -> int:
+    """Make a folder for part files, and remove those of attempts that died; returns the bytes that are free."""
+    for entry in os.scandir(parent):
+        if entry.name.startswith("gpuquery-") and entry.name != name and entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+    os.makedirs(os.path.join(parent, name), exist_ok=True)
+    return shutil.disk_usage(parent).free
+
+
+def listed(folder: str) -> dict[str, int]:
+    """Return the sizes of the parquet files of a folder, by name."""
+    try:
+        return {e.name: e.stat().st_size for e in os.scandir(folder) if e.name.endswith(".parquet")}
+    except FileNotFoundError:
+        return {}
+
+
+def whole(file: str) -> bool:
+    """Whether a file ends as a parquet file does, with a footer of the length that stands there."""
+    total = os.path.getsize(file)
+    with open(file, "rb") as opened:
+        if total < 12 or opened.read(4) != b"PAR1":
+            return False
+        opened.seek(total - 8)
+        end = opened.read(8)
+    return end[4:] == b"PAR1" and 0 < int.from_bytes(end[:4], "little") <= total - 12
+
+
+def size(file: str) -> int:
+    """Return how many bytes a file has."""
+    return os.path.getsize(file)
+
+
+def piece(file: str, start: int, most: int) -> bytes:
+    """Return some bytes of a file."""
+    with open(file, "rb") as opened:
+        opened.seek(start)
+        return opened.read(most)
+
+
+def removed(path: str) -> bool:
+    """Remove a file or a folder; returns whether it is gone."""
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        os.remove(path)
+    return not os.path.lexists(path)

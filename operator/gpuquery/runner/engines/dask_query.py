@@ -1,0 +1,111 @@
+"""Queries on a Dask cluster, for the engines that can run on one: the plan's cluster, and this process's part in it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import polars as pl
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import DaskWay, Plan
+from gpuquery.plan.releases import RELEASES, Cell
+from gpuquery.runner.dask import commands, parts, remote
+from gpuquery.runner.dask.faults import lost
+from gpuquery.runner.dask.guest import GuestCluster
+from gpuquery.runner.dask.native import NativeCluster, Words
+from gpuquery.runner.engines import Ranks, Writes
+from gpuquery.runner.engines.faults import classify_engine
+from gpuquery.runner.errors import JobError
+
+Run = Callable[[Any, pl.LazyFrame, str], None]
+"""Runs a frame by a `distributed.Client`; the workers write part files into the folder of that name."""
+
+
+class DaskQuery:
+    """One process of a query on a Dask cluster: of a pod that has workers, or the client of a cluster elsewhere."""
+
+    def __init__(self, plan: Plan, ranks: Ranks, *, words: Words = commands.cuda_workers) -> None:
+        """`words` are those of `dask` for workers of its own."""
+        assert plan.dask is not None
+        self._plan = plan
+        self.native = NativeCluster(plan, ranks, words=words) if plan.dask.way is DaskWay.NATIVE else None
+        """Set where the attempt's own pods are the cluster."""
+        self.guest = GuestCluster(plan, ranks) if self.native is None else None
+        """Set where it is elsewhere."""
+
+    def join(self) -> None:
+        """Meet the cluster; returns when all workers are there. Raises JobError."""
+        if self.native is not None:
+            self.native.join()
+        elif self.guest is not None:
+            self.guest.join(graphs=self._plan.engine == EngineChoice.TASKS)
+
+    def run(self, frame: pl.LazyFrame, sink: Writes, run: Run) -> None:
+        """Run the query, and hand its files to the sink; raises JobError, or what Polars raises."""
+        streaming = parts.each_once(self._plan)
+
+        def execute(client: Any, folder: str) -> None:
+            try:
+                run(client, frame, folder)
+            except JobError:
+                raise
+            except BaseException as exc:  # a panic of Polars is no Exception
+                # A connection that broke says next to nothing: who was lost is found out by those who wait for this.
+                if lost(exc) is None and (error := classify_engine(exc)):
+                    # Not from its cause, whose words would be taken for this pod's: it may have been in any.
+                    raise JobError(error.failure, f"on the Dask cluster: {error.message}") from None
+                raise
+
+        if self.native is not None:
+            self.native.run(execute, sink, streaming=streaming)
+        elif self.guest is not None:
+            # A worker's event loop answers nobody while rapidsmpf runs a query in it.
+            self.guest.run(execute, sink, streaming=streaming and self._plan.engine == EngineChoice.TASKS)
+
+
+@contextlib.contextmanager
+def faults() -> Iterator[None]:
+    """Give faults of GPU, transport and scratch their class; what is of another kind passes."""
+    try:
+        yield
+    except JobError:
+        raise
+    except BaseException as exc:  # a panic of Polars is no Exception
+        if error := classify_engine(exc):
+            raise error from exc
+        raise
+
+
+def cell(plan: Plan) -> Cell:
+    """Return what the release can do with the plan's engine and cluster; raises JobError(InvalidPlan)."""
+    release = RELEASES.get(plan.release)
+    if release is None:
+        raise JobError(
+            Failure.INVALID_PLAN,
+            f'release "{plan.release}" is not known to this image: it knows {", ".join(RELEASES)}',
+        )
+    return release.cells[EngineChoice(plan.engine), ClusterChoice(plan.cluster)]
+
+
+def bootstrap(client: Any) -> None:
+    """Connect the workers by rapidsmpf (25.08 to 26.04), with the RAPIDSMPF_* of this process.
+
+    The library would do so by itself, and would not notice that it failed: it waits for its futures and asks none of
+    them how it went.
+    """
+    config = importlib.import_module("rapidsmpf.config")
+    module = importlib.import_module("rapidsmpf.integrations.dask")
+    options = config.Options(config.get_environment_variables())
+    options.insert_if_absent({"dask_statistics": "true"})
+    module.bootstrap_dask_cluster(client, options=options)
+    missing = [address for address, there in client.run(remote.connected).items() if not there]
+    if missing:
+        raise JobError(
+            Failure.TRANSPORT_ERROR,
+            f"rapidsmpf could not connect the Dask workers: {', '.join(sorted(missing)[:4])} have no communicator: "
+            "look at their log, at the network between the nodes, and at spec.network",
+        )

@@ -1,0 +1,118 @@
+"""What the test engines do with a Dask cluster: the query's rows, shuffled between workers, on the CPU.
+
+The part that runs in workers finds this module in its image. Each worker takes its share of the rows and sends hash
+partitions of them straight to the other workers, over the protocol of the cluster; then each writes what it got.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import gpuquery_test_faults as faults
+import polars as pl
+
+from gpuquery.plan.plan import Plan
+from gpuquery.runner.dask import commands
+from gpuquery.runner.engines import Ranks, Writes
+from gpuquery.runner.engines.tasks import TasksEngine
+
+
+def compute(client: Any, frame: pl.LazyFrame, folder: str, *, numbered: bool) -> None:
+    """Compute and write `part.<number>.parquet`, or with `numbered` ranks `part.<rank>.<number>.parquet`."""
+    faults.reached("write", 0)
+    workers = sorted(client.run(os.getpid))
+    if hold := float(os.environ.get("TEST_ENGINE_HOLD") or 0):
+        client.run(time.sleep, hold)  # as cudf-polars does: the event loop of every worker stands still
+    plan, size = frame.serialize(), len(workers)
+    shares = [
+        client.submit(share, plan, number, size, workers=[worker], pure=False, key=f"share-{number}")
+        for number, worker in enumerate(workers)
+    ]
+    sent = [
+        [client.submit(partition, shares[n], to, size, workers=[worker], pure=False) for to in range(size)]
+        for n, worker in enumerate(workers)
+    ]
+    written = [
+        client.submit(
+            write, folder, number if numbered else None, number, *[one[number] for one in sent], workers=[worker],
+            pure=False,
+        )
+        for number, worker in enumerate(workers)
+    ]  # fmt: skip
+    client.gather(written)
+    faults.reached("end", 0)
+
+
+def share(plan: bytes, number: int, size: int) -> pl.DataFrame:
+    """Every n-th row."""
+    rows = pl.LazyFrame.deserialize(io.BytesIO(plan)).collect()
+    return rows.gather_every(size, number)
+
+
+def partition(rows: pl.DataFrame, to: int, size: int) -> bytes:
+    """The rows whose hash falls to a worker, on their way to it."""
+    out = io.BytesIO()
+    rows.filter(rows.hash_rows(seed=0) % size == to).write_ipc(out)
+    return out.getvalue()
+
+
+def write(folder: str, rank: int | None, number: int, *parts: bytes) -> int:
+    """Write them in several files; returns how many rows they have."""
+    rows = pl.concat([pl.read_ipc(io.BytesIO(part)) for part in parts])
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    count = int(os.environ.get("TEST_ENGINE_PARTS") or 3)
+    length = -(-max(rows.height, 1) // count)
+    for part in range(count):
+        time.sleep(float(os.environ.get("TEST_ENGINE_PAUSE") or 0))
+        name = f"part.{number * count + part}" if rank is None else f"part.{rank}.{part:06d}"
+        rows.slice(part * length, length).write_parquet(f"{folder}/{name}.parquet")
+        if part == 0 and (index := os.environ.get("JOB_COMPLETION_INDEX")):
+            faults.reached("task", int(index))
+    return rows.height
+
+
+def reached(engine: Any, phase: str, index: int) -> None:
+    """Do what TEST_ENGINE_FAULT asks of this process, which may be to its scheduler or its workers."""
+    native = getattr(getattr(engine, "_query", None), "native", None)
+    pids = {"scheduler": [], "nanny": []} if native is None else {
+        "scheduler": native._beats.pids("scheduler"), "nanny": [child.pid for child in native.children[-1:]],
+    }  # fmt: skip
+    faults.reached(
+        phase,
+        index,
+        more={
+            "kill-scheduler": lambda: [os.kill(pid, signal.SIGKILL) for pid in pids["scheduler"]],
+            "stop-scheduler": lambda: [os.kill(pid, signal.SIGSTOP) for pid in pids["scheduler"]],
+            "kill-nanny": lambda: [os.kill(pid, signal.SIGKILL) for pid in pids["nanny"]],
+        },
+    )
+
+
+class TestTasks(TasksEngine):
+    """The engine tasks, without a GPU."""
+
+    __test__ = False  # no class of tests
+    words = staticmethod(commands.cpu_workers)
+
+    def join(self, plan: Plan, ranks: Ranks) -> None:
+        """Join as the real engine does."""
+        self._index = ranks.index
+        reached(self, "join", self._index)
+        super().join(plan, ranks)
+        reached(self, "joined", self._index)
+
+    def run(self, frame: pl.LazyFrame, sink: Writes) -> None:
+        """Run as the real engine does on a cluster; on one GPU, by Polars."""
+        reached(self, "run", self._index)
+        if self._query is None:
+            sink.write(frame)
+        else:
+            super().run(frame, sink)
+
+    def _execute(self, client: Any, frame: pl.LazyFrame, folder: str) -> None:
+        compute(client, frame, folder, numbered=False)

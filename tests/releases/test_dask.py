@@ -1,0 +1,210 @@
+"""Dask clusters with the packages of a release: schedulers, workers and connections are real, rows are on the CPU.
+
+A run takes a dozen processes that import for seconds each, so every test here is slow on a small machine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import pytest
+
+from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import Plan
+from tests.releases import environments
+from tests.releases.test_rapidsmpf import python_of
+from tests.support.dask_cluster import Warm
+from tests.support.dask_pods import Pods, dask
+from tests.support.engine_ranks import TEST_ENGINE, environment
+from tests.support.runner import plan, result
+
+pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROWS = 1000
+SQL = "SELECT k, v FROM t WHERE v >= 10"
+WANTED = [(n % 7, n) for n in range(10, ROWS)]
+BEAT = 8.0
+
+
+def stub(release: str) -> dict[str, str]:
+    """What 26.04 needs on a machine without a driver."""
+    if release != "26.04":
+        return {}
+    return {"LD_LIBRARY_PATH": str(environments.nvml_stub(python_of(release).parents[1]))}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with a table."""
+    rows = pl.DataFrame({"k": [n % 7 for n in range(ROWS)], "v": list(range(ROWS))})
+    rows.write_parquet(tmp_path / "t.parquet")
+    return tmp_path
+
+
+def planned(data: Path, release: str, engine: str, **changes: Any) -> Plan:
+    document = {
+        "inputs": {"t": f"file://{data}/t.parquet"}, "engine": engine, "cluster": "distributed", "replicas": 3,
+        "processes": "pods", "release": release, "heartbeatSeconds": BEAT, "dask": dask(), **changes,
+    }  # fmt: skip
+    return plan(data, SQL, **document)
+
+
+@pytest.fixture
+def start(data: Path) -> Iterator[Callable[..., Pods]]:
+    """Start the pods of an attempt."""
+    made: list[Pods] = []
+
+    def begin(release: str, engine: str, *, name: str = "job", own: bool = False, env: Any = None, **changes: Any) -> Pods:  # fmt: skip # noqa: E501
+        folder = data / name
+        folder.mkdir()
+        wanted = planned(data, release, engine, output={"uri": f"file://{folder}/out"}, **changes)
+        made.append(Pods(python_of(release), folder, wanted, own=own, **{**stub(release), **(env or {})}))
+        return made[-1]
+
+    yield begin
+    for pods in made:
+        pods.close()
+
+
+def rows(pods: Pods) -> list[tuple[int, int]]:
+    return sorted(result(pods.folder).select("k", "v").rows(), key=lambda row: row[1])
+
+
+@pytest.mark.parametrize(("release", "engine"), [("26.04", "tasks"), ("26.04", "rapidsmpf"), ("26.10", "rapidsmpf")])
+def test_three_pods_shuffle_over_ucx_and_commit(start: Callable[..., Pods], release: str, engine: str) -> None:
+    """The time limit that a job sets for workers that do not beat is not the one that counts."""
+    env = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s", "TEST_ENGINE_HOLD": "15"}
+    pods = start(release, engine, env=env)
+    ends = pods.ends()
+    assert [code for code, _ in ends] == [0, 0, 0], pods.logs()
+    assert ends[0][1].committed is not None
+    assert rows(pods) == WANTED
+    assert ends[0][1].committed.files == 9, "each of three workers wrote three files"
+    assert "ucx://" in pods.log(0)
+    assert pods.left() == []
+
+
+class Fault(NamedTuple):
+    """What is asked of the test engine, and what is to be told of it."""
+
+    asked: str
+    failure: Failure
+    words: str
+    pod: str = ""
+
+
+LOST, STALLED = Failure.WORKER_LOST, Failure.RANK_STALLED
+FAULTS = {
+    "worker killed": Fault("1:task:kill", LOST, "the Dask worker pod-1 died of signal 9", "pod-1"),
+    "worker frozen": Fault("1:task:stop", STALLED, "the Dask worker with process id", "pod-1"),
+    "worker in native code": Fault("1:task:spin-in-native", STALLED, "the Dask worker with", "pod-1"),
+    "disk full on a worker": Fault("2:task:disk-full", Failure.SCRATCH_FULL, "No space left"),
+    "scheduler killed": Fault("0:run:kill-scheduler", LOST, "Dask scheduler died of signal 9", "pod-0"),
+    "scheduler frozen": Fault("0:run:stop-scheduler", STALLED, "the Dask scheduler with", "pod-0"),
+    "nanny killed": Fault("2:run:kill-nanny", LOST, "the Dask workers of this pod died of", "pod-2"),
+    "client killed": Fault("0:run:kill", LOST, "died of signal 9", "pod-0"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize(("release", "engine"), [("26.04", "tasks"), ("26.10", "rapidsmpf")])
+def test_the_first_cause_is_told_and_nothing_is_left(
+    start: Callable[..., Pods], release: str, engine: str, fault: Fault
+) -> None:
+    pods = start(release, engine, env={"TEST_ENGINE_FAULT": fault.asked})
+    ends = pods.ends()
+    assert [code for code, _ in ends] == [1, 1, 1], pods.logs()
+    for _, report in ends:
+        assert report.failure is fault.failure, f"{report}\n{pods.logs()}"
+        assert fault.words in report.message, report.message
+        assert not fault.pod or report.pod == fault.pod, report
+    assert not (pods.folder / "out" / "data").exists() or not list((pods.folder / "out" / "data").rglob("*.parquet"))
+    assert pods.left() == []
+
+
+@pytest.mark.parametrize(("release", "engine"), [("26.04", "tasks"), ("26.10", "rapidsmpf")])
+def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods], release: str, engine: str) -> None:
+    pods = start(release, engine, own=True, gpus=1)
+    for code, report in pods.ends():
+        assert code == 1
+        assert report.failure is Failure.NO_GPU, pods.logs()
+        assert "the Dask workers of this pod ended with exit code 1" in report.message
+    assert pods.left() == []
+
+
+# --- A cluster that is there already
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> Iterator[Callable[..., Warm]]:
+    """Start one."""
+    made: list[Warm] = []
+
+    def begin(release: str, **given: Any) -> Warm:
+        made.append(Warm(python_of(release), tmp_path / "warm", **given))
+        return made[-1]
+
+    yield begin
+    for cluster in made:
+        cluster.close()
+
+
+def attached(cluster: Warm, workers: int = 2) -> dict[str, Any]:
+    """What a plan has for a query on it."""
+    asked = dask(way="attach", workers=workers, scheduler=cluster.address, protocol=cluster.address.partition(":")[0])
+    return {"replicas": 1, "processes": "one", "gpus": 0, "dask": asked}
+
+
+@pytest.mark.parametrize(("release", "engine"), [("26.04", "tasks"), ("26.10", "rapidsmpf")])
+def test_two_jobs_use_a_warm_cluster_after_each_other(
+    start: Callable[..., Pods], warm: Callable[..., Warm], release: str, engine: str
+) -> None:
+    """And for as long as one has it, workers that do not beat are left alone, which they are not else."""
+    cluster = warm(release, protocol="ucx", DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="5s", **stub(release))
+    first = start(release, engine, name="first", env={"TEST_ENGINE_HOLD": "20"}, **attached(cluster))
+    first.wait_for("running: engine")
+    second = start(release, engine, name="second", job=named("second"), **attached(cluster))
+    second.wait_for("is used by the job default/job: waiting for it")
+    for pods in (first, second):
+        code, report = pods.end(0)
+        assert code == 0, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
+        assert rows(pods) == WANTED
+    ended = [pods.end(0)[1].finished for pods in (first, second)]
+    assert ended[0] < ended[1]
+    assert cluster.files() == []
+    hold = f"import distributed, time; distributed.Client({cluster.address!r}).run(time.sleep, 20)"
+    bare = subprocess.run(
+        [python_of(release), "-c", hold], capture_output=True, text=True, timeout=300, check=False,
+        env=environment(TEST_ENGINE, UCX_TLS="tcp,self", **stub(release)),
+    )  # fmt: skip
+    assert bare.returncode != 0, "the limit does nothing, so this test shows nothing"
+
+
+def named(name: str) -> dict[str, str]:
+    return {"namespace": "default", "name": name, "uid": "0b5e1f6a-0000-4000-8000-000000000002"}
+
+
+def test_a_worker_that_is_lost_ends_the_query_and_not_the_cluster(
+    start: Callable[..., Pods], warm: Callable[..., Warm]
+) -> None:
+    cluster = warm("26.10")
+    pods = start("26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "600"}, **attached(cluster))
+    pods.wait_for("running: engine")
+    cluster.kill_worker(1)
+    code, report = pods.end(0)
+    assert code == 1
+    assert report.failure is Failure.WORKER_LOST
+    assert "Dask worker warm-1 left the cluster" in report.message or "lost" in report.message
+
+
+def test_another_version_on_the_workers_is_refused(start: Callable[..., Pods], warm: Callable[..., Warm]) -> None:
+    python_of("26.10")
+    cluster = warm("26.04", **stub("26.04"))
+    code, report = start("26.10", "rapidsmpf", **attached(cluster)).end(0)
+    assert code == 1
+    assert report.failure is Failure.RELEASE_MISMATCH
+    assert "has dask 2026.1.1, and the job's image has dask 2026.7.1" in report.message

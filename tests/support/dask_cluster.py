@@ -1,0 +1,60 @@
+"""A Dask cluster that runs already, as somebody else would have it: plain `dask scheduler` and `dask worker`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from tests.support.dask_pods import SECONDS, TCP
+from tests.support.engine_ranks import TEST_ENGINE, environment
+from tests.support.ranks import until
+
+
+class Warm:
+    """The cluster; its workers keep their files in `folder/local`. With `known` they have the test engine's module."""
+
+    def __init__(self, python: Path, folder: Path, *, workers: int = 2, protocol: str = "tcp", **env: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        (folder / "local").mkdir()
+        self._env = environment(TEST_ENGINE, **{**TCP, **env})
+        file = folder / "scheduler.json"
+        host = ["--protocol", protocol, "--host", "127.0.0.1"]
+        self._processes = [
+            self._start(python, "scheduler", *host, "--port", "0", "--scheduler-file", str(file), "--no-dashboard",
+                        "--dashboard-address", "127.0.0.1:0")
+        ]  # fmt: skip
+        self.address = json.loads(until(lambda: file.exists() and file.read_text(), SECONDS, "no scheduler"))["address"]
+        for number in range(workers):
+            self._processes.append(
+                self._start(python, "worker", self.address, *host, "--name", f"warm-{number}", "--nthreads", "1",
+                            "--no-dashboard", "--local-directory", str(folder / "local"))
+            )  # fmt: skip
+
+    def _start(self, python: Path, *words: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("a") as log:
+            return subprocess.Popen(
+                [python, "-m", "dask", *words], env=self._env, cwd=self.folder, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def log(self) -> str:
+        """What all have logged."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def kill_worker(self, number: int) -> None:
+        """Kill a worker with its nanny."""
+        os.killpg(self._processes[1 + number].pid, 9)
+
+    def files(self) -> list[str]:
+        """Part files that jobs have left on the workers."""
+        return [str(file) for file in (self.folder / "local").rglob("gpuquery-*")]
+
+    def close(self) -> None:
+        """End it."""
+        for process in self._processes:
+            if process.poll() is None:
+                os.killpg(process.pid, 9)
+            process.wait(SECONDS)

@@ -1,0 +1,423 @@
+"""The parts of a Dask cluster that need no Dask: words, ends, watches, signs of life, versions, files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import Dask, Plan
+from gpuquery.runner.dask import beats, commands, faults, nanny, parts, remote, versions
+from gpuquery.runner.dask.client import Cluster
+from gpuquery.runner.dask.fetch import Fetch
+from gpuquery.runner.dask.watch import Watch
+from gpuquery.runner.errors import JobError
+from tests.support.ranks import until
+from tests.support.runner import plan
+
+
+def dask_plan(engine: str = "tasks", release: str = "26.04", replicas: int = 2, **dask: Any) -> Plan:
+    document = {"way": "native", "workers": 4, "protocol": "ucx", **dask}
+    return plan(
+        "file:///nowhere", "SELECT 1", engine=engine, cluster="distributed", release=release, replicas=replicas, gpus=2,
+        processes="pods", dask=document,
+    )  # fmt: skip
+
+
+def workers(of: Plan, memory: int = 0) -> commands.Workers:
+    assert of.dask is not None
+    return commands.Workers(of, of.dask, "ucx://10.0.0.1:8786", "job-1-0", "/scratch/x", memory)
+
+
+def has(words: list[str], *wanted: str) -> bool:
+    return any(tuple(words[n : n + len(wanted)]) == wanted for n in range(len(words)))
+
+
+# --- Words
+
+
+@pytest.mark.parametrize(
+    ("engine", "release", "options", "wanted", "unwanted"),
+    [
+        pytest.param("tasks", "25.08", {}, ["--rmm-async"], ["--rmm-pool-size"], id="tasks takes memory by the driver"),
+        pytest.param("rapidsmpf", "26.04", {}, ["--rmm-async"], [], id="and so does rapidsmpf while it brings none"),
+        pytest.param("rapidsmpf", "26.06", {}, [], ["--rmm-async"], id="an engine class brings its own"),
+        pytest.param("rapidsmpf", "26.10", {}, [], ["--rmm-async"], id="and in later releases too"),
+        pytest.param(
+            "tasks",
+            "26.04",
+            {"rmm-pool-size": "0.8"},
+            ["--rmm-pool-size", "0.8"],
+            ["--rmm-async"],
+            id="a pool is enough",
+        ),
+        pytest.param("tasks", "26.04", {"rmm-async": False}, ["--no-rmm-async"], [], id="no may be said"),
+        pytest.param("tasks", "26.04", {"enable-nvlink": False}, ["--disable-nvlink"], [], id="in dask-cuda's words"),
+    ],
+)
+def test_how_workers_take_gpu_memory(
+    engine: str, release: str, options: dict[str, Any], wanted: list[str], unwanted: list[str]
+) -> None:
+    words = commands.cuda_workers(workers(dask_plan(engine, release, options=options)))
+    assert words[:2] == ["cuda", "worker"]
+    assert not wanted or has(words, *wanted)
+    assert not [word for word in unwanted if word in words]
+
+
+def test_a_pod_s_memory_is_shared_by_its_workers() -> None:
+    assert has(commands.cuda_workers(workers(dask_plan(), 64 << 30)), "--memory-limit", str(32 << 30))
+    assert has(commands.cuda_workers(workers(dask_plan())), "--memory-limit", "auto")
+    given = commands.cuda_workers(workers(dask_plan(options={"memory-limit": "10GB"}), 64 << 30))
+    assert has(given, "--memory-limit", "10GB")
+    assert given.count("--memory-limit") == 1
+
+
+def test_the_dashboard_is_hidden_unless_it_is_asked_for() -> None:
+    assert has(commands.scheduler(Dask(workers=1), "10.0.0.1", "f"), "--dashboard-address", "127.0.0.1:0")
+    assert has(commands.scheduler(Dask(workers=1, dashboard=True), "10.0.0.1", "f"), "--dashboard-address", ":8787")
+
+
+def test_no_variable_of_a_job_makes_dask_restart_workers() -> None:
+    given = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "1s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "7s"}
+    environment = commands.environment(given)
+    assert environment["DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"] == "None"
+    assert environment["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] == "7s", "others may be set"
+
+
+# --- Ends
+
+
+NVML = "pynvml.NVMLError_LibraryNotFound: NVML Shared Library Not Found"
+
+
+@pytest.mark.parametrize(
+    ("status", "tail", "oom", "failure", "words"),
+    [
+        pytest.param(1, [NVML], False, Failure.NO_GPU, "NVML Shared Library", id="no driver"),
+        pytest.param(-9, ["fine"], False, Failure.WORKER_LOST, "died of signal 9 (SIGKILL)", id="killed"),
+        pytest.param(-9, ["fine"], True, Failure.HOST_OUT_OF_MEMORY, "more memory", id="killed by the kernel"),
+        pytest.param(
+            70, [f"{nanny.ENDED}pod-1-0: signal 9 (SIGKILL)"], False, Failure.WORKER_LOST,
+            "the Dask worker pod-1-0 died of signal 9", id="a worker killed",
+        ),
+        pytest.param(
+            70, [f"{nanny.ENDED}pod-1-0: signal 9 (SIGKILL)"], True, Failure.HOST_OUT_OF_MEMORY,
+            "the Dask worker pod-1-0", id="a worker killed by the kernel",
+        ),
+        pytest.param(
+            70, ["MemoryError: std::bad_alloc: out_of_memory: CUDA error", f"{nanny.ENDED}pod-1: exit code 1"], False,
+            Failure.GPU_OUT_OF_MEMORY, "the Dask worker pod-1 ended with exit code 1", id="a pool that does not fit",
+        ),
+        pytest.param(
+            70, ["what(): ucxx::Error", "CommClosedError: Connection reset by remote peer",
+                 f"{nanny.ENDED}pod-1: exit code 1"], False,
+            Failure.WORKER_LOST, "its last lines", id="what it says of another's end is no cause",
+        ),
+        pytest.param(
+            70, ["terminate called after throwing an instance of 'ucxx::UnreachableError'",
+                 f"{nanny.ENDED}pod-1: signal 6 (SIGABRT)"], False,
+            Failure.TRANSPORT_ERROR, "by its own native code", id="unless it ends itself for that",
+        ),
+        pytest.param(1, ["OSError: No space left on device"], False, Failure.SCRATCH_FULL, "space", id="disk"),
+    ],
+)  # fmt: skip
+def test_why_a_process_of_dask_ended(status: int, tail: list[str], oom: bool, failure: Failure, words: str) -> None:
+    found = faults.ended("the Dask workers of this pod", status, tail, oom_killed=oom)
+    assert found.failure is failure
+    assert words in found.message
+
+
+@pytest.mark.parametrize("code", [-9, -6, 1, 0, -64])
+def test_a_nanny_s_line_is_read_as_it_is_written(code: int) -> None:
+    found = faults.ended("x", 70, [f"{nanny.ENDED}a: b: {nanny.told(code)}"], oom_killed=False)
+    assert "the Dask worker a: b" in found.message
+    assert nanny.told(code) in found.message
+
+
+class CommClosedError(OSError):
+    """As distributed has one."""
+
+
+def test_what_tells_of_a_lost_process() -> None:
+    try:
+        try:
+            raise CommClosedError("in <UCX> connection closed")
+        except OSError as exc:
+            raise RuntimeError("the query failed") from exc
+    except RuntimeError as exc:
+        found = faults.lost(exc)
+    assert found is not None
+    assert found.failure is Failure.WORKER_LOST
+    assert faults.lost(ValueError("no")) is None
+
+
+# --- Watches
+
+
+def test_a_call_returns_or_raises_what_it_does() -> None:
+    watch = Watch()
+    assert watch.call("it", lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        watch.call("it", lambda: 1 // 0)
+
+
+def test_a_fault_ends_a_call_that_never_ends() -> None:
+    watch = Watch()
+    threading.Timer(0.1, watch.fail, [JobError(Failure.WORKER_LOST, "gone")]).start()
+    with pytest.raises(JobError, match="gone"):
+        watch.call("it", threading.Event().wait)
+
+
+def test_a_call_that_takes_too_long_says_what_it_was() -> None:
+    with pytest.raises(JobError, match=r"the thing took longer than 0\.1 s"):
+        Watch().call("the thing", threading.Event().wait, seconds=0.1)
+
+
+def test_a_consequence_gives_way_to_a_cause_that_is_told_later() -> None:
+    watch = Watch(hold=60)
+
+    def broken() -> None:
+        threading.Timer(0.2, watch.fail, [JobError(Failure.HOST_OUT_OF_MEMORY, "the cause")]).start()
+        raise CommClosedError
+
+    with pytest.raises(JobError, match="the cause"):
+        watch.call("it", broken)
+
+
+def test_a_consequence_that_nobody_explains_is_told_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuquery.runner.dask.watch.NAMED_SECONDS", 0.1)
+
+    def broken() -> None:
+        raise CommClosedError("closed")
+
+    with pytest.raises(JobError, match="CommClosedError: closed") as told:
+        Watch(hold=0).call("it", broken)
+    assert isinstance(told.value.__cause__, CommClosedError)
+
+
+def test_a_suspicion_becomes_a_fault_when_nobody_knows_better() -> None:
+    watch = Watch(hold=0.1)
+    watch.suspect(JobError(Failure.WORKER_LOST, "it left"))
+    with pytest.raises(JobError, match="it left"):
+        watch.call("it", threading.Event().wait)
+
+
+def test_nothing_is_a_fault_once_the_end_is_expected() -> None:
+    watch = Watch()
+    watch.close()
+    watch.fail(JobError(Failure.WORKER_LOST, "gone"))
+    assert watch.call("it", lambda: 7) == 7
+
+
+# --- Signs of life
+
+
+BEATING = "import sys, time; from gpuquery.runner.dask import beats; beats.start('worker'); print(1, flush=True); {}"
+
+
+def beating(folder: Path, then: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEATING.format(then)], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {beats.FOLDER_VARIABLE: str(folder)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process
+
+
+def test_a_process_that_beats_is_alive_and_one_that_ended_is_not_missed(tmp_path: Path) -> None:
+    process = beating(tmp_path, "time.sleep(600)")
+    listener = beats.Listener(tmp_path)
+    try:
+        assert listener.pids("worker") == [process.pid]
+        first = (tmp_path / f"worker.{process.pid}").stat().st_mtime
+        until(lambda: (tmp_path / f"worker.{process.pid}").stat().st_mtime > first, what="it does not beat")
+        assert listener.silent(30, time.monotonic()) == ""
+    finally:
+        process.kill()
+        process.wait()
+    assert listener.silent(0, time.monotonic() + 1000) == ""
+    assert listener.pids("worker") == []
+
+
+def test_native_code_that_holds_the_interpreter_is_heard_as_silence(tmp_path: Path) -> None:
+    process = beating(tmp_path, "__import__('ctypes').PyDLL(None).pause()")
+    listener = beats.Listener(tmp_path)
+    try:
+        found = until(lambda: listener.silent(4, time.monotonic()), what="it was not missed")
+        assert found == f"the Dask worker with process id {process.pid}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+# --- Versions
+
+
+MINE = {"python": "3.11", "dask": "2026.7.1", "distributed": "2026.7.1", "cudf-polars": "26.10.2", "polars": "1.44.2"}
+
+
+def test_the_same_versions_pass() -> None:
+    versions.refuse(MINE, {"the scheduler": MINE, "the worker a": dict(MINE)}, versions.ALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "words"),
+    [
+        (
+            "polars",
+            "1.38.1",
+            "the worker a of the Dask cluster has polars 1.38.1, and the job's image has polars 1.44.2",
+        ),
+        ("cudf-polars", None, "the worker a of the Dask cluster has no cudf-polars"),
+    ],
+)
+def test_another_version_is_refused_with_both_sides_named(name: str, theirs: str | None, words: str) -> None:
+    other = {key: value for key, value in (MINE | {name: theirs}).items() if value}
+    with pytest.raises(JobError) as told:
+        versions.refuse(MINE, {"the worker a": other, "the worker b": MINE}, versions.ALL)
+    assert told.value.failure is Failure.RELEASE_MISMATCH
+    assert words in told.value.message
+
+
+# --- Files
+
+
+def test_only_a_whole_file_counts_as_whole(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pl.DataFrame({"x": range(1000)}).write_parquet(file)
+    assert remote.whole(str(file))
+    for cut in (1, 8, 100):
+        half = tmp_path / "half.parquet"
+        half.write_bytes(file.read_bytes()[:-cut])
+        assert not remote.whole(str(half))
+
+
+def test_what_dead_attempts_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("gpuquery-old-1", "mine", "gpuquery-new-1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    remote.prepare(str(tmp_path), "gpuquery-new-1")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["gpuquery-new-1", "mine"]
+
+
+class Local(Cluster):
+    """Workers that are this process: `a` and `b` see the same folder."""
+
+    def __init__(self, folders: dict[str, str]) -> None:
+        super().__init__(Watch(hold=0))
+        self.workers = dict.fromkeys(folders, "worker")
+        self._folders = folders
+
+    def run(self, function: Any, *args: Any, workers: Any = None, seconds: Any = None) -> dict[str, Any]:
+        found = {}
+        for address in workers or self.workers:
+            here = [str(arg).replace("@", self._folders[address]) if isinstance(arg, str) else arg for arg in args]
+            found[address] = function(*here)
+        return found
+
+
+class Keeps:
+    """A sink."""
+
+    def __init__(self) -> None:
+        self.added: dict[str, bytes] = {}
+
+    def write(self, lf: pl.LazyFrame, /) -> None:
+        raise AssertionError
+
+    def scratch(self) -> Path:
+        raise AssertionError
+
+    def add(self, file: Path, /) -> None:
+        assert file.name not in self.added
+        self.added[file.name] = file.read_bytes()
+        file.unlink()
+
+
+def written(folder: Path, *names: str) -> dict[str, bytes]:
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        pl.DataFrame({"x": range(number * 1000 + 5)}).write_parquet(folder / name)
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_files_are_fetched_once_each_in_pieces_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuquery.runner.dask.fetch.PIECE", 100)
+    one, two, here = tmp_path / "one", tmp_path / "two", tmp_path / "here"
+    here.mkdir()
+    wanted = written(one, "part.0.000000.parquet", "part.0.000001.parquet") | written(two, "part.1.000000.parquet")
+    sink = Keeps()
+    Fetch(Local({"a": str(one), "b": str(one), "c": str(two)}), "@", here, sink).finish()
+    assert sink.added == wanted
+    assert not list(one.iterdir())
+    assert not list(two.iterdir())
+
+
+def test_files_are_fetched_while_others_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuquery.runner.dask.fetch.POLL_SECONDS", 0.02)
+    one, here = tmp_path / "one", tmp_path / "here"
+    here.mkdir()
+    wanted = written(one, "part.0.parquet", "part.1.parquet")
+    (one / "part.1.parquet").write_bytes(wanted["part.1.parquet"][:-3])
+    sink = Keeps()
+    fetch = Fetch(Local({"a": str(one)}), "@", here, sink)
+    fetch.start()
+    until(lambda: "part.0.parquet" in sink.added)
+    assert "part.1.parquet" not in sink.added
+    (one / "part.1.parquet").write_bytes(wanted["part.1.parquet"])
+    fetch.finish()
+    assert sink.added == wanted
+
+
+def test_a_file_that_shrinks_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, here = tmp_path / "one", tmp_path / "here"
+    here.mkdir()
+    written(one, "part.0.parquet")
+    monkeypatch.setattr(remote, "piece", lambda *_: b"")
+    with pytest.raises(JobError, match=r"part\.0\.parquet of the Dask worker worker had \d+ bytes and gave 0"):
+        Fetch(Local({"a": str(one)}), "@", here, Keeps()).finish()
+
+
+def test_rows_that_all_ranks_wrote_are_refused(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"x": [1, 2, 3]})
+    for rank in (0, 1):
+        rows.write_parquet(tmp_path / f"part.{rank}.000000.parquet")
+    with pytest.raises(JobError, match="all 2 ranks wrote the same 3 rows"):
+        parts.refuse_doubled(parts.written(tmp_path), "26.06")
+    pl.DataFrame({"x": [7]}).write_parquet(tmp_path / "part.1.000001.parquet")
+    parts.refuse_doubled(parts.written(tmp_path), "26.06")
+
+
+def test_which_releases_write_such_rows_once() -> None:
+    assert parts.each_once(dask_plan("tasks", "25.08"))
+    assert not parts.each_once(dask_plan("rapidsmpf", "26.04"))
+    assert not parts.each_once(dask_plan("rapidsmpf", "26.08"))
+    assert parts.each_once(dask_plan("rapidsmpf", "26.10"))
+
+
+# --- One process in each pod
+
+
+def settings(tmp_path: Path, **environment: str) -> Any:
+    from gpuquery.runner.ranks import settings
+
+    (tmp_path / "token").write_text("7c" * 32)
+    given = {"JOB_COMPLETION_INDEX": "1", "GPUQUERY_HUB": "x-0.x", "GPUQUERY_TOKEN_FILE": str(tmp_path / "token")}
+    document = {"replicas": 3, "gpus": 2, "processes": "pods"}
+    return settings.read(document, tmp_path / "plan", {**given, **environment}, program="p", port=1)
+
+
+def test_a_pod_of_a_dask_cluster_has_one_process_with_all_gpus(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    assert (found.per_pod, found.size, list(found.own)) == (1, 3, [1])
+    assert found.place(1, {1: "job-1-1"}) == "pod job-1-1", "no GPU is to blame in particular"
+    assert found.device(1) is None
