@@ -357,6 +357,7 @@ def test_a_query_is_checked_in_its_own_pod_before_the_engine_starts(pod: Pod, sa
         "import sys; from pathlib import Path; from gpuquery.runner import attempt, query\n"
         "class Engine:\n"
         "    name = 'recorded'\n"
+        "    def join(self, plan, ranks): pass\n"
         "    def run(self, frame, sink): raise SystemExit('the engine started')\n"
         "attempt.engines.find = lambda name: Engine()\n"
         "for path in sys.argv[1:]: print(query._run(Path(path), None).to_line())"
