@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.report import Phase
 from gpuquery.plan.plan import Dask, Plan
+from gpuquery.runner.board import Board
 from gpuquery.runner.dask import beats, commands, faults, nanny, parts, remote, versions
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.progress import Tracker
 from tests.support.ranks import until
 from tests.support.runner import plan
 
@@ -421,3 +425,54 @@ def test_a_pod_of_a_dask_cluster_has_one_process_with_all_gpus(tmp_path: Path) -
     assert (found.per_pod, found.size, list(found.own)) == (1, 3, [1])
     assert found.place(1, {1: "job-1-1"}) == "pod job-1-1", "no GPU is to blame in particular"
     assert found.device(1) is None
+
+
+# --- The way to a cluster elsewhere
+
+
+def test_nobody_connects_before_the_schedulers_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UCXX that has once met a name without an address hangs in every later try."""
+    asked: list[str] = []
+
+    def known(host: str, port: int, **_: Any) -> list[Any]:
+        asked.append(f"{host}:{port}")
+        if len(asked) < 2:
+            raise OSError("Name or service not known")
+        return [()]
+
+    def client(address: str, **_: Any) -> str:
+        assert len(asked) == 2, "the name was not known yet"
+        return f"client of {address}"
+
+    distributed, config = types.ModuleType("distributed"), types.SimpleNamespace(set=lambda _: None)
+    monkeypatch.setattr(distributed, "Client", client, raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=config))
+    monkeypatch.setattr(remote, "register", lambda: None)
+    monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", known)
+    cluster = Cluster(Watch(hold=0.0))
+    cluster.connect("ucx://warm-scheduler.data.svc:8786", seconds=30)
+    assert asked == ["warm-scheduler.data.svc:8786"] * 2
+    assert cluster.client == "client of ucx://warm-scheduler.data.svc:8786"
+
+
+def test_a_name_that_is_never_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", types.ModuleType("distributed"))
+    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=types.SimpleNamespace(set=lambda _: None)))
+    monkeypatch.setattr(remote, "register", lambda: None)
+    with pytest.raises(
+        JobError, match=r"tcp://nowhere\.invalid:8786 does not answer within 1 s: .*not known"
+    ) as raised:
+        Cluster(Watch(hold=0.0)).connect("tcp://nowhere.invalid:8786", seconds=1)
+    assert raised.value.failure is Failure.WORKER_LOST
+
+
+def test_the_client_of_a_cluster_elsewhere_is_ready_once_that_is_complete() -> None:
+    board = Board(guest=True)
+    tracker = Tracker(lambda progress: board.put(progress.model_dump_json(by_alias=True).encode()), quiet=True)
+    assert board.answer("/readyz")[0] == 503
+    tracker.enter(Phase.PLANNING)
+    assert board.answer("/readyz")[0] == 503
+    assert b"Dask cluster" in board.answer("/readyz")[2]
+    tracker.joined()
+    assert board.answer("/readyz")[0] == 200

@@ -35,13 +35,17 @@ class Board:
     waiting = "the query process is starting"
     """What keeps it from being ready."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, guest: bool = False) -> None:
+        """`guest`: the query runs on a cluster elsewhere, so that being up is not being ready."""
         self._line: bytes | None = None
+        self._guest = guest
+        if guest:
+            self.waiting = "the Dask cluster is not complete, or is used by another job"
 
     @property
     def ready(self) -> bool:
-        """Whether the query process has come up."""
-        return self._line is not None
+        """Whether the query process has come up, and its cluster if that is elsewhere."""
+        return self._line is not None and (not self._guest or json.loads(self._line).get("joined", 0) > 0)
 
     def put(self, line: bytes) -> None:
         """Take a progress line (JSON)."""

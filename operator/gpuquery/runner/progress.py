@@ -38,6 +38,12 @@ class Tracker:
             self._tell(time.monotonic())
         self.log(f"{phase.value}{': ' if detail else ''}{detail}")
 
+    def joined(self) -> None:
+        """The cluster is complete that runs the query."""
+        with self._lock:
+            self._progress = self._progress.model_copy(update={"joined": self._progress.ranks})
+            self._tell(time.monotonic())
+
     def wrote(self, files: int, rows: int, size: int) -> None:
         """Take the sink's counters: files, rows and bytes since the attempt began."""
         with self._lock:

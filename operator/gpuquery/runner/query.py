@@ -83,7 +83,8 @@ def _run(
                 ends.callback(client.close)
             attempt = Attempt(plan, Tracker(_teller(client)), ranks=client, on_joined=client.joined, on_fault=on_fault)
         else:
-            attempt = Attempt(plan, Tracker(tell), on_fault=on_fault)
+            tracker = Tracker(tell)
+            attempt = Attempt(plan, tracker, on_joined=tracker.joined, on_fault=on_fault)
         report = attempt.run()
         # Now that it has ended, an order to stop must not cost its report.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The kernel may hand a signal to a thread that is just being made, and nothing would wake this one to handle it. So
     # the threads that answer, and those that they make, take none.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    _answer(child, args.port)
+    guest = isinstance(plan.get("dask"), dict) and plan.get("purpose", "query") == "query"
+    _answer(child, args.port, guest=guest)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     status = child.wait()
     line = child.report()
@@ -169,10 +170,10 @@ class Child:
         return lines[-1] if lines else ""
 
 
-def _answer(child: Child, port: int) -> None:
+def _answer(child: Child, port: int, *, guest: bool) -> None:
     from gpuquery.runner.board import Board, serve  # after the start: the query process need not wait for it
 
-    board = Board()
+    board = Board(guest=guest)
 
     def listen() -> None:
         with os.fdopen(child.progress_fd, "rb") as lines:

@@ -8,10 +8,12 @@ or better, their word counts (`watch.Watch.suspect`).
 from __future__ import annotations
 
 import importlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import commands, remote
@@ -52,9 +54,10 @@ class Cluster:
         remote.register()
         deadline = time.monotonic() + seconds
         while True:
-            left = deadline - time.monotonic()
             try:
-                limit = max(1.0, min(left, commands.CONNECT_SECONDS))
+                # UCXX that has once met a name that is not known yet hangs in every later try.
+                _resolve(address)
+                limit = max(1.0, min(deadline - time.monotonic(), commands.CONNECT_SECONDS))
                 self.client = self.watch.call(
                     f"connecting to the Dask scheduler at {address}",
                     lambda limit=limit: distributed.Client(address, timeout=limit, set_as_default=True),  # type: ignore[misc]
@@ -151,6 +154,12 @@ class Cluster:
 
     def _lost(self, why: str) -> None:
         self.watch.suspect(JobError(Failure.WORKER_LOST, why))
+
+
+def _resolve(address: str) -> None:
+    """Raise OSError while the host of an address has none of its own: a Service may come after who looks for it."""
+    parts = urlsplit(address)
+    socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
 
 
 def _named(names: list[str]) -> str:
