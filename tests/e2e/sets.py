@@ -118,6 +118,7 @@ def started(
     env: dict[str, str] | None = None,
     gpus: int = 1,
     stall: int | None = None,
+    release: str = RELEASE,
     **spec: Any,
 ) -> Set:
     """Apply a job of so many pods; `image` is `test-engine` or `runtime`, `stall` its `stallSeconds`."""
@@ -140,7 +141,7 @@ def started(
                     "limits": {"cpu": "2", "memory": "2Gi"},
                 },
             },
-            "runtime": {"release": RELEASE, "image": bench.cluster.image(f"{image}-{RELEASE}-cu{CUDA}")},
+            "runtime": {"release": release, "image": bench.cluster.image(f"{image}-{release}-cu{CUDA}")},
             "template": {"spec": {"env": [{"name": k, "value": v} for k, v in (env or {}).items()]}},
             **spec,
         },

@@ -1,0 +1,216 @@
+"""Queries on Dask clusters in real pods: the attempt's own, one that dask-kubernetes makes of it, one that is warm.
+
+The clusters talk by UCX over TCP. With the real engine they end at the first look for a GPU; with the test engine the
+workers are on the CPU and shuffle rows among themselves, and everything goes all the way to the commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e import sets
+from tests.e2e.dask_clusters import WarmCluster, warm
+from tests.e2e.jobs import Bench, condition, true
+from tests.e2e.test_worker_set import LONG, cause, now, rows_of, rows_wanted
+from tools import dask_kubernetes, demo
+from tools.kubectl import Cluster, wait_until
+
+ENGINES = [
+    pytest.param("26.04", "tasks", id="tasks of 26.04"),
+    LONG("26.04", "rapidsmpf", id="rapidsmpf of 26.04"),
+    pytest.param("26.10", "rapidsmpf", id="rapidsmpf of 26.10"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def enabled(cluster: Cluster, operator: None, dask_operator: None) -> Iterator[None]:
+    """An operator that may make DaskClusters, and look at those of others."""
+    demo.install(cluster, "dask.operator.enabled=true", "dask.attach.enabled=true")
+    yield
+    demo.install(cluster)
+
+
+def native(bench: Bench, release: str, engine: str, **given: Any) -> sets.Set:
+    """Apply a job whose own pods are a Dask cluster."""
+    return sets.started(bench, release=release, engine=engine, dask={"backend": "native"}, **given)
+
+
+def committed(ranks: sets.Set, tables: Any) -> dict[str, Any]:
+    """Wait for the commit of a job, and compare its rows; returns the job."""
+    job = ranks.bench.ended(ranks.name)
+    assert true(job, "Complete"), condition(job, "Failed")
+    assert rows_of(ranks.bench, ranks.name).equals(rows_wanted(tables)), "no row lost, none doubled"
+    assert len(ranks.bench.commits(f"out/{ranks.name}")) == 1
+    assert ranks.bench.uploads(f"out/{ranks.name}") == []
+    return job
+
+
+# --- The attempt's own pods
+
+
+@pytest.mark.parametrize(("release", "engine"), ENGINES)
+def test_four_pods_shuffle_over_ucx_and_commit_once(bench: Bench, tables: Any, release: str, engine: str) -> None:
+    ranks = native(bench, release, engine, pods=4)
+    job = committed(ranks, tables)
+    assert job["status"]["output"]["files"] == 12, "three files of each worker"
+    (attempt,) = job["status"]["attempts"]
+    assert attempt.get("ready"), "all workers had joined"
+
+
+@pytest.mark.parametrize(("release", "engine"), ENGINES)
+def test_the_real_workers_say_that_there_is_no_gpu(bench: Bench, release: str, engine: str) -> None:
+    ranks = native(bench, release, engine, pods=2, image="runtime")
+    failed = condition(bench.ended(ranks.name), "Failed")
+    assert failed and failed["reason"] == "NoGpu", failed
+    assert bench.commits(f"out/{ranks.name}") == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "words"),
+    [
+        pytest.param("1:task:kill", "WorkerLost", "Dask worker", id="a worker killed"),
+        LONG("1:task:stop", "RankStalled", "Dask worker", id="a worker frozen"),
+        LONG("2:task:disk-full", "ScratchFull", "No space left", id="disk full on a worker"),
+        LONG("0:run:kill-scheduler", "WorkerLost", "Dask scheduler", id="the scheduler killed"),
+        LONG("0:run:stop-scheduler", "RankStalled", "Dask scheduler", id="the scheduler frozen"),
+        LONG("2:run:kill-nanny", "WorkerLost", "Dask workers of this pod", id="a nanny killed"),
+        LONG("0:run:kill", "WorkerLost", "SIGKILL", id="the client killed"),
+    ],
+)
+def test_the_first_cause_is_the_jobs(bench: Bench, fault: str, reason: str, words: str) -> None:
+    ranks = native(bench, "26.10", "rapidsmpf", env={"TEST_ENGINE_FAULT": fault})
+    job = bench.ended(ranks.name)
+    failed = condition(job, "Failed")
+    assert failed and failed["reason"] == reason, failed
+    assert words in failed["message"]
+    assert bench.commits(f"out/{ranks.name}") == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_pod_that_is_gone_ends_the_cluster(bench: Bench, index: int) -> None:
+    ranks = native(bench, "26.04", "tasks", env={"TEST_ENGINE_HOLD": "60"})
+    ranks.reaches("running")
+    since = now()
+    ranks.kill_pod(index)
+    assert cause(ranks, since)["reason"] in ("WorkerLost", "Evicted")
+
+
+@pytest.mark.faults
+def test_a_lost_connection_between_two_pods_ends_the_cluster(bench: Bench) -> None:
+    if not bench.cluster.is_one_node:
+        pytest.skip("the network of another cluster is not this machine's to cut")
+    ranks = native(bench, "26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "60"})
+    ranks.reaches("running")
+    since = now()
+    with ranks.cut(1, 2):
+        failed = cause(ranks, since)
+    assert failed["reason"] == "TransportError", failed
+
+
+# --- A DaskCluster of the attempt
+
+
+def by_operator(bench: Bench, release: str, engine: str, **given: Any) -> sets.Set:
+    """Apply a job whose cluster dask-kubernetes makes."""
+    return sets.started(bench, release=release, engine=engine, dask={"backend": "operator"}, **given)
+
+
+def daskclusters(bench: Bench, name: str) -> list[str]:
+    """Return the DaskClusters and their Deployments that there are of a job."""
+    kinds = "daskclusters,deployments,daskworkergroups"
+    found = bench.cluster.get(kinds, "-n", bench.namespace, "-l", f"gpuquery.io/job={name}")["items"]
+    return [f"{each['kind']}/{each['metadata']['name']}" for each in found]
+
+
+@pytest.mark.parametrize(("release", "engine"), [ENGINES[0], LONG("26.10", "rapidsmpf", id="rapidsmpf of 26.10")])
+def test_workers_of_a_daskcluster_give_their_rows_and_go_with_the_attempt(
+    bench: Bench, tables: Any, release: str, engine: str
+) -> None:
+    ranks = by_operator(bench, release, engine, pods=2)
+    committed(ranks, tables)
+    assert daskclusters(bench, ranks.name) == [], "terminal means that nothing of it holds a GPU"
+
+
+def test_real_workers_of_a_daskcluster_say_that_there_is_no_gpu(bench: Bench) -> None:
+    ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, image="runtime")
+    failed = condition(bench.ended(ranks.name), "Failed")
+    assert failed and failed["reason"] == "NoGpu", failed
+    assert daskclusters(bench, ranks.name) == []
+
+
+@pytest.mark.faults
+def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_says_so(bench: Bench) -> None:
+    with without_operator(bench.cluster):
+        ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, startDeadlineSeconds=30)
+
+        def told() -> bool:
+            found = condition(bench.get(ranks.name), "ClusterReady")
+            return found is not None and found["reason"] == "DaskClusterNotHandled"
+
+        wait_until(told, timeout=60, what="ClusterReady to name the operator")
+        failed = condition(bench.ended(ranks.name), "Failed")
+        assert failed and failed["reason"] == "StartDeadlineExceeded", failed
+        assert "dask-kubernetes" in failed["message"]
+
+
+@contextlib.contextmanager
+def without_operator(cluster: Cluster) -> Iterator[None]:
+    """No operator of dask-kubernetes meanwhile."""
+    dask_kubernetes.down(cluster)
+    try:
+        yield
+    finally:
+        dask_kubernetes.up(cluster)
+
+
+# --- A cluster that is warm
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: Cluster, enabled: None, lake: Any) -> Iterator[WarmCluster]:
+    """A warm cluster of two workers in the namespace of the jobs."""
+    with warm(cluster, "gpuquery-e2e", workers=2, protocol="ucx", gpus=1) as made:
+        yield made
+
+
+def attached(bench: Bench, dask: dict[str, Any], **given: Any) -> sets.Set:
+    """Apply a job that runs on a cluster of somebody else's."""
+    return sets.started(bench, pods=2, release="26.10", engine="rapidsmpf", dask=dask, **given)
+
+
+def test_two_jobs_run_on_a_warm_cluster_after_each_other_and_leave_it_as_it_was(
+    bench: Bench, tables: Any, shared: WarmCluster
+) -> None:
+    before = shared.workers()
+    first = attached(bench, {"clusterRef": {"name": shared.name}}, env={"TEST_ENGINE_HOLD": "15"})
+    first.reaches("running")
+    second = attached(bench, {"schedulerAddress": shared.address})
+    wait_until(second.pods, timeout=60, what="the pod of the second job")
+    for ranks in (first, second):
+        committed(ranks, tables)
+    ends = [bench.get(ranks.name)["status"]["completionTime"] for ranks in (first, second)]
+    assert ends[0] <= ends[1]
+    assert shared.workers() == before
+    assert daskclusters(bench, first.name) == []
+
+
+@pytest.mark.faults
+def test_a_worker_of_a_warm_cluster_that_is_lost_ends_the_job(bench: Bench, cluster: Cluster) -> None:
+    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1) as made:
+        ranks = attached(bench, {"clusterRef": {"name": made.name}}, env={"TEST_ENGINE_HOLD": "60"})
+        ranks.reaches("running")
+        since = now()
+        made.kill("worker")
+        assert cause(ranks, since)["reason"] == "WorkerLost"
+
+
+def test_a_cluster_that_is_not_there_is_named(bench: Bench) -> None:
+    ranks = attached(bench, {"clusterRef": {"name": "nowhere"}}, startDeadlineSeconds=20)
+    failed = condition(bench.ended(ranks.name), "Failed")
+    assert failed and failed["reason"] in ("ClusterUnavailable", "StartDeadlineExceeded"), failed
+    assert "nowhere" in failed["message"]
