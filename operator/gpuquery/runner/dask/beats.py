@@ -9,6 +9,7 @@ processes share.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import threading
 import time
@@ -28,6 +29,16 @@ def start(role: str) -> None:
             file.touch()
             _beat(file)
             threading.Thread(target=_work, args=(file,), name="beats", daemon=True).start()
+
+
+def load() -> None:
+    """Import what queries bring along, before anything else is at work in this process.
+
+    It holds the interpreter for seconds. And later it is not safe everywhere: processes of 26.04 with connections over
+    UCX were seen to crash in the garbage collector (SIGSEGV) while they imported Polars for the first task.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("polars")
 
 
 def _work(file: Path) -> None:

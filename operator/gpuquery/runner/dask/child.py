@@ -25,6 +25,7 @@ def main() -> None:
     if os.getppid() != int(parent):  # it was gone before the kernel was asked
         os._exit(1)
     beats.start(role)
+    beats.load()
     sys.argv = ["dask", *words]
     importlib.import_module("dask.cli").run_cli()
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from gpuquery.runner.dask import beats
 
+beats.load()
+
 
 def dask_setup(worker: Any) -> None:
     """Called by Dask before the worker connects to the scheduler."""
