@@ -121,6 +121,8 @@ class RecordingClient(KubeClient):
         if resource is Resource.DASK_CLUSTERS and found:
             # Its finalizer is that of another operator, which may be away.
             found["metadata"].setdefault("deletionTimestamp", self.deleted_at)
+            if propagation == "Foreground":
+                found["metadata"]["finalizers"] = ["foregroundDeletion"]
             return True
         self.objects.pop((resource, name), None)
         if resource is Resource.BATCH_JOBS and found:

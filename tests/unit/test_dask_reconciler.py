@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import kopf
@@ -19,7 +20,7 @@ from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.reconcile.observe_dask import scheduler as look
 from gpuquery.reconcile.queue import WorkQueue
-from tests.support.kube_objects import COMMITTED, UID, condition, failed_report, job, told
+from tests.support.kube_objects import COMMITTED, NOW, UID, condition, failed_report, job, told
 from tests.support.recording import READY, RecordingClient, busy, ended
 from tests.unit.test_reconciler import KEY, READING, current, operator, store
 
@@ -119,6 +120,59 @@ async def test_without_dask_kubernetes_the_job_fails_before_a_gpu_is_asked_for()
     assert status.failure == Failure.CLUSTER_UNAVAILABLE and status.attempt is None
     assert "install dask-kubernetes" in condition(current(client), "Failed").message
     assert client.names(Resource.BATCH_JOBS) == []
+
+
+@pytest.mark.parametrize("status", [403, 422])
+async def test_a_job_that_is_refused_leaves_no_worker_that_waits_for_it(status: int) -> None:
+    """A quota of Jobs, or a policy that refuses this one: its DaskCluster was made a moment before."""
+    client = begun()
+    refused = ApiError(status, "Forbidden", "exceeded quota: jobs")
+    client.fault = lambda what: refused if what == "apply Job" else None
+    await look_once(client)
+    assert "deletionTimestamp" in client.objects[Resource.DASK_CLUSTERS, NAME]["metadata"]
+    assert is_true(current(client).status.conditions, "Failed") == (status == 422)
+
+
+async def test_no_attempt_begins_on_a_daskcluster_that_is_about_to_go() -> None:
+    client = begun()
+    refused = ApiError(403, "Forbidden", "exceeded quota: jobs")
+    client.fault = lambda what: refused if what == "apply Job" else None
+    await look_once(client)
+    client.fault = lambda _: None
+    assert await look_once(client)
+    assert "still being deleted" in condition(current(client), "ClusterReady").message
+    assert client.names(Resource.BATCH_JOBS) == []
+    del client.objects[Resource.DASK_CLUSTERS, NAME]
+    await look_once(client)
+    assert client.names(Resource.DASK_CLUSTERS) == [NAME] == client.names(Resource.BATCH_JOBS)
+
+
+async def test_a_job_that_ends_before_its_attempt_began_leaves_no_worker() -> None:
+    """The operator died after it had made the DaskCluster, and then the job's time was over."""
+    client = begun(query={"configMapKeyRef": {"name": "sql", "key": "q.sql"}})
+    client.put(Resource.CONFIG_MAPS, {"metadata": {"name": "sql"}, "data": {"q.sql": "SELECT 1 AS one"}})
+    client.fault = lambda what: busy() if what == "apply Job" else None
+    with pytest.raises(ApiError):
+        await look_once(client)
+    client.fault = lambda _: None
+    del client.objects[Resource.CONFIG_MAPS, "sql"]
+    later = operator(client, READING, defaults=DASK)
+    await replace(later, clock=lambda: NOW + timedelta(days=1)).reconcile(KEY)
+    assert is_true(current(client).status.conditions, "Failed")
+    assert "deletionTimestamp" in client.objects[Resource.DASK_CLUSTERS, NAME]["metadata"]
+
+
+async def test_a_role_without_daskclusters_holds_up_no_job_that_needs_none() -> None:
+    client = begun(dask=None, workers={"replicas": 1})
+
+    async def refused(resource: Resource, *args: Any, **more: Any) -> Any:
+        if resource is Resource.DASK_CLUSTERS:
+            raise ApiError(403, "Forbidden", "daskclusters.kubernetes.dask.org is forbidden")
+        return await RecordingClient.list(client, resource, *args, **more)
+
+    client.list = refused  # type: ignore[method-assign]
+    await look_once(client)
+    assert current(client).status.attempt == 1
 
 
 async def test_without_the_right_to_make_one_the_reason_is_told() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 
 from gpuquery.api.choices import ClusterChoice
@@ -51,14 +52,34 @@ async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal |
         for cluster in clusters:
             if (refusal := await _dask_cluster(client, cluster)) is not None:
                 return refusal
+        return await _jobs(client, jobs, clusters)
+    except ApiError as error:
+        if (refusal := _refusal(error)) is None:
+            raise
+        return refusal
+
+
+async def _jobs(client: KubeClient, jobs: Sequence[Manifest], clusters: Sequence[Manifest]) -> Refusal | None:
+    """Make the Job. Where it is refused its DaskCluster goes again: workers would hold GPUs without an attempt."""
+    try:
         for job in jobs:
             await client.apply(job)
     except ApiError as error:
-        if error.status == 403:
-            return refusal_of(error.message)
-        if error.status in (400, 422):
-            return refusal_of(error.message, permanent=True)
-        raise
+        if (refusal := _refusal(error)) is None:
+            raise
+        for cluster in clusters:
+            metadata = cluster["metadata"]
+            await client.delete(
+                Resource.DASK_CLUSTERS, metadata["namespace"], metadata["name"], propagation="Foreground"
+            )
+        return refusal
+    return None
+
+
+def _refusal(error: ApiError) -> Refusal | None:
+    """Return why the API server refuses an object; None where it failed in another way."""
+    if error.status in (400, 403, 422):
+        return refusal_of(error.message, permanent=error.status != 403)
     return None
 
 
@@ -85,11 +106,20 @@ async def _companion(client: KubeClient, manifest: Manifest) -> None:
 
 
 async def _dask_cluster(client: KubeClient, manifest: Manifest) -> Refusal | None:
-    """Make a DaskCluster; one of that name is left as it is, and looked at later. Without its kind there is no GPU to
-    ask for, so this comes before the Job.
+    """Make a DaskCluster; one of that name is left as it is, and looked at later, unless it is about to go. Without
+    its kind there is no GPU to ask for, so this comes before the Job.
     """
+    metadata = manifest["metadata"]
     try:
-        await client.create(manifest)
+        if await client.create(manifest):
+            return None
+        found = await client.get(Resource.DASK_CLUSTERS, metadata["namespace"], metadata["name"])
+        if found is not None and found["metadata"].get("deletionTimestamp"):
+            return Refusal(
+                reason=Reason.CREATION_REFUSED,
+                message=f"the DaskCluster {metadata['name']} of an earlier try is still being deleted: is the operator "
+                "of dask-kubernetes running?",
+            )
     except ApiError as error:
         if error.status != 404:
             raise

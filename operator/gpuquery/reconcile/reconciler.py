@@ -19,6 +19,7 @@ from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, KubeClient, Resource
 from gpuquery.kube.progress import ProgressReader
 from gpuquery.plan.defaults import Defaults
+from gpuquery.reconcile import observe_dask
 from gpuquery.reconcile.apply import create, remove, sweep, tell, write_status
 from gpuquery.reconcile.decide import decide
 from gpuquery.reconcile.facts import Observed
@@ -74,17 +75,23 @@ class Reconciler:
             log.info("%s/%s: %s", namespace, name, decision.status.state)
             await tell(self.client, job, decision.status, instance=self.instance, now=now)
         await remove(self.client, job, decision)
+        if decision.status is not None and is_terminal(decision.status.conditions) and observe_dask.wanted(job):
+            # An operator may have died between a DaskCluster and its Job, of which the decision knows nothing.
+            await self._sweep(key)
         self.metrics.seen(key, job.status, decision.status or job.status)
         return decision.requeue_after
 
     async def _sweep(self, key: Key, uid: str = "") -> None:
-        """Take away the Dask workers of a job that is gone, and of the last one of this name."""
+        """Take away the Dask workers of a job that is gone or has ended, and of the last one of this name."""
         if not self.defaults.dask_operator:
             return
         try:
             await sweep(self.client, *key, uid)
         except ApiError as error:
-            if error.status != 404:
+            if error.status == 403:
+                # Most jobs have no DaskCluster, and none of those must wait for a right that is not needed.
+                log.warning("%s/%s: DaskClusters cannot be looked for: %s", *key, error)
+            elif error.status != 404:
                 raise  # without the kind there is none
 
     async def _look(self, job: GpuQueryJob) -> tuple[Observed, Defaults]:
