@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase
 from gpuquery.plan.plan import Dask, Plan
 from gpuquery.runner.board import Board
-from gpuquery.runner.dask import beats, commands, faults, nanny, parts, remote, versions
+from gpuquery.runner.dask import beats, commands, faults, nanny, native, parts, remote, versions
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
 from gpuquery.runner.dask.watch import Watch
@@ -425,6 +426,51 @@ def test_a_pod_of_a_dask_cluster_has_one_process_with_all_gpus(tmp_path: Path) -
     assert (found.per_pod, found.size, list(found.own)) == (1, 3, [1])
     assert found.place(1, {1: "job-1-1"}) == "pod job-1-1", "no GPU is to blame in particular"
     assert found.device(1) is None
+
+
+def names(monkeypatch: pytest.MonkeyPatch, known: dict[str, str], *, later: dict[str, str] | None = None) -> list[str]:
+    """Have a DNS that knows some names, and after three questions some more; returns the questions."""
+    asked: list[str] = []
+
+    def answer(host: str, _: object, **__: Any) -> list[Any]:
+        asked.append(host)
+        found = known | ((later or {}) if len(asked) > 3 else {})
+        if host not in found:
+            raise socket.gaierror("Name or service not known")
+        return [(0, 0, 0, "", (found[host], 0))]
+
+    monkeypatch.setattr("gpuquery.runner.dask.native.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("gpuquery.runner.dask.native.socket.getaddrinfo", answer)
+    monkeypatch.setattr("gpuquery.runner.dask.native.socket.gethostname", lambda: "job-1-0")
+    monkeypatch.setenv("GPUQUERY_HUB", "job-1-0.job-1")
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("known", "want"),
+    [
+        pytest.param({"job-1-0.job-1": "10.0.0.7"}, "10.0.0.7", id="as the other pods find it"),
+        pytest.param({"job-1-0": "10.0.0.7"}, "10.0.0.7", id="as the kubelet has written it, before DNS knows it"),
+    ],
+)
+def test_the_scheduler_is_where_other_pods_reach_it(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, str], want: str
+) -> None:
+    names(monkeypatch, known)
+    assert native.own_address(seconds=5) == want
+
+
+def test_a_name_that_dns_does_not_know_yet_is_waited_for_and_no_loopback_stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the loopback address the workers of the other pods would look for it in their own pods, for minutes."""
+    asked = names(monkeypatch, {"job-1-0": "127.0.1.1"}, later={"job-1-0.job-1": "10.0.0.7"})
+    assert native.own_address(seconds=60) == "10.0.0.7"
+    assert len(asked) > 3
+    names(monkeypatch, {"job-1-0": "127.0.1.1"})
+    with pytest.raises(JobError, match=r"own name job-1-0\.job-1 has no address within 0\.05 s") as raised:
+        native.own_address(seconds=0.05)
+    assert raised.value.failure is Failure.TRANSPORT_ERROR
 
 
 # --- The way to a cluster elsewhere

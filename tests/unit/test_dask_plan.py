@@ -90,7 +90,9 @@ def test_what_an_attempt_is_made_of(spec: dict[str, Any], want: tuple[Any, ...])
     plan = planned(**spec)
     assert plan.dask is not None and plan.cluster == "distributed"
     assert (plan.processes, plan.replicas, plan.gpus, plan.dask.way, plan.dask.workers, plan.dask.protocol) == want
-    assert (plan.workers, plan.stall_seconds) == (plan.dask.workers, 0)
+    assert plan.workers == plan.dask.workers
+    limit = ALL.stall_seconds if plan.processes is Processes.PODS else 0
+    assert plan.stall_seconds == limit, "pods tell whether they do anything, a cluster elsewhere does not"
 
 
 def test_ranks_and_a_single_process_have_no_dask_cluster() -> None:
@@ -211,9 +213,9 @@ REFUSED: list[Any] = [
     ),
     pytest.param(
         ALL,
-        {"dask": {}, "workers": {"stallSeconds": 60}},
-        ("workers.stallSeconds is 60", "activeDeadlineSeconds"),
-        id="a limit for ranks",
+        {"dask": OPERATOR, "workers": {"stallSeconds": 60}},
+        ("workers.stallSeconds is 60", "not in its own pods", "activeDeadlineSeconds"),
+        id="a limit for processes that nobody hears",
     ),
 ]
 

@@ -125,7 +125,8 @@ class Plan(Model):
     heartbeat_seconds: float = 6
     """Seconds after which a rank, or a pod of ranks, that gives no sign of life is taken for dead."""
     stall_seconds: float = 0
-    """Seconds after which ranks of which none makes progress are taken for hung; 0: never."""
+    """Seconds after which ranks, or pods of a native Dask cluster, of which none makes progress are taken for hung; 0:
+    never."""
     release: str = ""
     """RAPIDS release that the image must hold, such as 26.10; empty with the engine cpu, unless the job names one."""
     purpose: Purpose = Purpose.QUERY

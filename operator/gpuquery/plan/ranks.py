@@ -37,10 +37,12 @@ def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | 
             'exchanges no rows: remove network, or use cluster "distributed"'
         )
     stall = job.spec.workers.stall_seconds
-    if stall is not None and processes(choice, job.spec.dask) is not Processes.RANKS:
+    if stall is not None and processes(choice, job.spec.dask) is Processes.ONE:
+        elsewhere = " on a Dask cluster that is not in its own pods" if job.spec.dask is not None else ""
         return invalid(
-            f"workers.stallSeconds is {stall}, and the query runs as {choice.engine} x {choice.cluster}, which is no "
-            "set of ranks that could wait for each other: remove it, or bound the job with activeDeadlineSeconds"
+            f"workers.stallSeconds is {stall}, and the query runs as {choice.engine} x {choice.cluster}{elsewhere}, "
+            "which is no set of processes that could be seen to wait for each other: remove it, or bound the job with "
+            "activeDeadlineSeconds"
         )
     if network is NetworkChoice.RDMA and not defaults.rdma_resource:
         return invalid(

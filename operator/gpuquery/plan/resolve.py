@@ -95,7 +95,7 @@ def resolve(
 
 
 def _stall_seconds(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> float:
-    if ranks.processes(choice, job.spec.dask) is not Processes.RANKS:
+    if ranks.processes(choice, job.spec.dask) is Processes.ONE:
         return 0
     asked = job.spec.workers.stall_seconds
     return defaults.stall_seconds if asked is None else asked

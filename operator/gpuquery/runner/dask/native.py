@@ -7,6 +7,7 @@ volume, so each pod has the files of its own workers, and hands them to its own 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import socket
@@ -39,6 +40,9 @@ SILENCE = 5
 runs meanwhile."""
 IMPORT_SECONDS = 120.0
 """The same until the cluster is complete."""
+NAME_SECONDS = 60.0
+"""Time for the name of this pod to be known."""
+LOOPBACK = "127.0.0.1"
 RESULT = "result"
 """Name of the folder of part files, from where the workers are."""
 Words = Callable[[commands.Workers], Sequence[str]]
@@ -95,13 +99,13 @@ class NativeCluster:
             if self._ranks.index == 0:
                 self.watch.call("the query", lambda: execute(self.cluster.client, RESULT))
             self._gate("dask-done", None, seconds=DONE_SECONDS)
-        # The workers have written everything; what becomes of them now is of no matter.
-        self.cluster.leave()
-        self.watch.close()
-        if not streaming:
-            told = self._ranks.gate("dask-written", parts.written(folder), seconds=DONE_SECONDS)
-            parts.refuse_doubled([rank for pod in told for rank in pod], self._plan.release)
-        handing.finish()
+            # The workers have written everything; what becomes of them now is of no matter.
+            self.cluster.leave()
+            self.watch.close()
+            if not streaming:
+                told = self._ranks.gate("dask-written", parts.written(folder), seconds=DONE_SECONDS)
+                parts.refuse_doubled([rank for pod in told for rank in pod], self._plan.release)
+            handing.finish()  # a long upload is work too
         self._scratch.remove()
 
     def _gate(self, name: str, value: Any, *, seconds: float) -> Sequence[Any]:
@@ -140,11 +144,32 @@ class NativeCluster:
             time.sleep(LOOK_SECONDS)
 
 
-def own_address() -> str:
-    """Return the address by which the other pods reach this one, which is index 0: where the hub is."""
+def own_address(*, seconds: float = NAME_SECONDS) -> str:
+    """Return the address by which the other pods reach this one, which is index 0: where the hub is.
+
+    The name of a pod may be known in DNS only seconds after the pod runs; by its bare host name the kubelet has it in
+    /etc/hosts. Raises JobError(TransportError) where neither leads to an address that others reach.
+    """
     hub = os.environ.get("GPUQUERY_HUB", "")
     host = hub.rpartition(":")[0] if hub.rpartition(":")[2].isdigit() and hub.count(":") == 1 else hub.strip("[]")
-    if host:
-        with contextlib.suppress(OSError):
-            return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
-    return "127.0.0.1"
+    if not host:
+        return LOOPBACK  # there is one pod
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := _address_of(host):
+            return found
+        if (found := _address_of(socket.gethostname())) and not ipaddress.ip_address(found).is_loopback:
+            return found
+        if time.monotonic() >= deadline:
+            raise JobError(
+                Failure.TRANSPORT_ERROR,
+                f"this pod's own name {host} has no address within {seconds:g} s, and the Dask workers of the other pods "
+                "would not find the scheduler: look at the DNS of the cluster and at the attempt's Service",
+            )
+        time.sleep(min(LOOK_SECONDS, seconds))
+
+
+def _address_of(host: str) -> str:
+    with contextlib.suppress(OSError):
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    return ""
