@@ -20,6 +20,7 @@ from tests.releases.test_rapidsmpf import python_of
 from tests.support.dask_cluster import Warm
 from tests.support.dask_pods import Pods, dask
 from tests.support.engine_ranks import TEST_ENGINE, environment
+from tests.support.ranks import until
 from tests.support.runner import plan, result
 
 pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -182,6 +183,39 @@ def test_two_jobs_use_a_warm_cluster_after_each_other(
         env=environment(TEST_ENGINE, UCX_TLS="tcp,self", **stub(release)),
     )  # fmt: skip
     assert bare.returncode != 0, "the limit does nothing, so this test shows nothing"
+
+
+HOLD = """
+import sys, time, distributed
+
+def hold(file):
+    open(file, "w").close()
+    time.sleep(60)
+
+distributed.Client(sys.argv[1]).run(hold, sys.argv[2])
+"""
+
+
+def test_a_query_that_outlives_its_client_does_not_fail_the_next_job(
+    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path
+) -> None:
+    """Whoever kills the client leaves the workers at its work, in which they answer nobody."""
+    cluster = warm("26.10", protocol="ucx")
+    at_work = tmp_path / "at-work"
+    client = subprocess.Popen(
+        [python_of("26.10"), "-c", HOLD, cluster.address, str(at_work)],
+        env=environment(TEST_ENGINE, UCX_TLS="tcp,self"),
+    )
+    try:
+        until(at_work.exists, 300, "no worker began")
+    finally:
+        client.kill()
+        client.wait()
+    pods = start("26.10", "rapidsmpf", **attached(cluster))
+    pods.wait_for("still ran the query of a job that is gone: waiting for them")
+    code, report = pods.end(0)
+    assert code == 0, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
+    assert rows(pods) == WANTED
 
 
 def named(name: str) -> dict[str, str]:

@@ -9,7 +9,9 @@ import pytest
 
 from gpuquery.api.conditions import is_true
 from gpuquery.api.reasons import Failure, Reason
+from gpuquery.api.report import Phase, Progress
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.kube.progress import Reading
 from gpuquery.plan.defaults import Defaults
 from gpuquery.reconcile.case import COMMIT_SECONDS, Removal
 from gpuquery.reconcile.dask import REMOVAL_SECONDS
@@ -319,6 +321,26 @@ def test_one_that_is_not_there_yet_is_waited_for_until_the_start_deadline() -> N
     over, _ = kube.step(subject, kube.seen(scheduler=missing), seconds=600, defaults=DASK)
     assert over.status.failure == F.CLUSTER_UNAVAILABLE
     assert "startDeadlineSeconds (600 s)" in condition(over, "Failed").message
+
+
+def test_a_job_that_waits_for_another_one_says_so_and_so_does_its_end() -> None:
+    subject, _ = warm(Scheduler(address=HERE, workers=(GPU,)))
+    waits = "the Dask cluster at tcp://x is used by the job marts/other: waiting for it"
+    said = Reading(at=at(3), progress=Progress(phase=Phase.PLANNING, waits_for=waits))
+    client = kube.attempt(kube.running(ready=False, ready_since=None))
+    subject, decision = step(subject, client, reading=said, seconds=3)
+    assert told(subject, "ClusterReady") == ("False", "DaskClusterInUse")
+    assert condition(subject, "ClusterReady").message == waits and told(subject, "Running")[0] == "False"
+    assert decision.requeue_after == 5, "nobody else tells when it is over"
+    same, decision = step(subject, client, seconds=4)
+    assert same.status == subject.status, "it is asked every few seconds only, and each change is a write"
+    over, _ = step(same, client, seconds=600)
+    ended, _ = step(over, kube.attempt(kube.ended(1), batch_job=None), seconds=640)
+    assert ended.status.failure == F.START_DEADLINE_EXCEEDED
+    assert "marts/other" in condition(ended, "Failed").message
+    free = Reading(at=at(8), progress=Progress(phase=Phase.PLANNING))
+    on, _ = step(same, client, reading=free, seconds=8)
+    assert told(on, "ClusterReady") == ("False", "Starting")
 
 
 NEVER: list[Any] = [

@@ -307,11 +307,24 @@ def test_only_a_whole_file_counts_as_whole(tmp_path: Path) -> None:
 
 
 def test_what_dead_attempts_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("gpuquery-old-1", "mine", "gpuquery-new-1"):
+    """Another cluster may keep its files in the same place: on a volume that both use, or on one machine."""
+    for name in (
+        "gpuquery-5ch3d-old-1",
+        "mine",
+        "gpuquery-5ch3d-new-1",
+        "gpuquery-0ther-job-1",
+        "gpuquery-0ther-dead-1",
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").touch()
-    remote.prepare(str(tmp_path), "gpuquery-new-1")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["gpuquery-new-1", "mine"]
+    days_ago = time.time() - 8 * 86_400
+    os.utime(tmp_path / "gpuquery-0ther-dead-1", (days_ago, days_ago))
+    remote.prepare(str(tmp_path), "gpuquery-5ch3d-new-1")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "gpuquery-0ther-job-1",
+        "gpuquery-5ch3d-new-1",
+        "mine",
+    ]
 
 
 class Local(Cluster):

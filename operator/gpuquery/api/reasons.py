@@ -242,6 +242,8 @@ class Reason(StrEnum):
     """The kubelet cannot start the container; the message is the kubelet's."""
     DASK_CLUSTER_NOT_HANDLED = "DaskClusterNotHandled"
     """dask-kubernetes makes no pods for the DaskCluster of the attempt. It is waited for until the start deadline."""
+    DASK_CLUSTER_IN_USE = "DaskClusterInUse"
+    """The Dask cluster that the job names runs the query of another job. It is waited for until the start deadline."""
     ALL_RANKS_JOINED = "AllRanksJoined"
     """All pods are ready."""
     NOT_STARTED = "NotStarted"

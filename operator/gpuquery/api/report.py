@@ -17,6 +17,8 @@ from gpuquery.api.schema import Lenient
 from gpuquery.api.status import OutputStatus, PreflightStatus
 
 MAX_REPORT_BYTES = 4096
+MAX_WAITS_FOR = 600
+"""Characters of what keeps a query from beginning."""
 _CUT = " ..."
 _MORE = "..."
 
@@ -54,6 +56,8 @@ class Progress(Lenient):
     """Most bytes that any one GPU had in use."""
     gpu_utilization: Annotated[int, Field(ge=0, le=100)] | None = None
     """Mean of all GPUs in percent, where the driver tells."""
+    waits_for: Annotated[str, Field(max_length=MAX_WAITS_FOR)] = ""
+    """Before the query begins: what keeps it, in words; with a Dask cluster of somebody else's, who uses it."""
 
 
 class Report(Lenient):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.status import AttemptStatus
 from gpuquery.plan.rejected import Rejected
@@ -66,6 +67,20 @@ def blocker(attempt: Attempt, record: AttemptStatus, now: datetime) -> Blocker |
     return Blocker(
         Reason.DASK_CLUSTER_NOT_HANDLED, f"dask-kubernetes has made {what} for DaskCluster {cluster.name}: {look}"
     )
+
+
+def in_use(case: Case, attempt: Attempt) -> Blocker | None:
+    """Return what the client of a cluster of somebody else's waits for, in its own words."""
+    asked, reading = case.job.spec.dask, case.observed.reading
+    if asked is None or not asked.attaches or attempt.ready:
+        return None
+    if reading is not None and reading.progress is not None:
+        words = reading.progress.waits_for
+        return Blocker(Reason.DASK_CLUSTER_IN_USE, words) if words else None
+    # It is asked every few seconds only, and what it said then still holds.
+    known = find(case.job.status.conditions, ConditionType.CLUSTER_READY)
+    same = known is not None and known.reason == Reason.DASK_CLUSTER_IN_USE and bool(attempt.alive)
+    return Blocker(Reason.DASK_CLUSTER_IN_USE, known.message) if known and same else None
 
 
 def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None:

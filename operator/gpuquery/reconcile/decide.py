@@ -149,6 +149,7 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
     blocker = None
     if record.ready is None:
         blocker = startup.blocker(attempt, case.observed.refusal) or dask.blocker(attempt, record, case.now)
+        blocker = blocker or dask.in_use(case, attempt)
     end = judge(attempt, record) or dask.lost(attempt, record, case.now) or _overdue(case, record, blocker)
     end = dask.explained(attempt, record, end)
     if end is not None:
@@ -160,7 +161,7 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
         pods=startup.ready(attempt, slow=record.ready is None and case.now >= slow),
         ready=attempt.ready,
         blocker=blocker,
-        reading=case.observed.reading,
+        reading=case.observed.reading if record.ready is not None else None,
     )
     status = case.derive(account)
     start_due = None if record.ready else deadline.due_at(record.started, case.job.spec.start_deadline_seconds)
@@ -170,6 +171,8 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
         moments.append(case.now + timedelta(seconds=LOOK_FOR_PROGRESS if told else LOOK_FOR_PODS))
     elif not attempt.pods:
         moments.append(case.now + timedelta(seconds=LOOK_FOR_PODS))
+    elif case.job.spec.dask is not None and case.job.spec.dask.attaches:
+        moments.append(case.now + timedelta(seconds=LOOK_FOR_PROGRESS))  # it may begin to wait for another job
     elif (attempt.wanted > 1 or attempt.dask is not None) and case.now < slow:
         moments.append(slow)
     return Decision(

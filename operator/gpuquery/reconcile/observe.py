@@ -46,7 +46,7 @@ async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob) 
         return replace(checked, attempts=attempts, query=query, scheduler=scheduler)
     current = await observe_dask.with_cluster(client, job, current)
     latest, refusal, reading = await asyncio.gather(
-        _with_companions(client, job, current), _refusal(client, job, current), _reading(reader, current)
+        _with_companions(client, job, current), _refusal(client, job, current), _reading(reader, job, current)
     )
     found = Observed(attempts=(*attempts[:-1], latest), runs=runs, refusal=refusal, reading=reading)
     if job.status.plan and not latest.missing:
@@ -156,9 +156,13 @@ async def _refusal(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Re
     return startup.refusal_of(latest.get("message", ""))
 
 
-async def _reading(reader: ProgressReader, attempt: Attempt) -> Reading | None:
+async def _reading(reader: ProgressReader, job: GpuQueryJob, attempt: Attempt) -> Reading | None:
+    """Ask index 0 how far it is; the client of a cluster of somebody else's also what it waits for."""
     first = _first_rank(attempt.pods)
-    if first is None or not attempt.ready or first.address is None:
+    if first is None or first.address is None:
+        return None
+    waits = job.spec.dask is not None and job.spec.dask.attaches and first.phase == "Running"
+    if not attempt.ready and not waits:
         return None
     return await reader.read(first.uid, first.address)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from gpuquery.api.report import Phase, Progress
+from gpuquery.api.report import MAX_WAITS_FOR, Phase, Progress
 
 Listener = Callable[[Progress], None]
 INTERVAL = 0.5
@@ -42,6 +42,12 @@ class Tracker:
         """The cluster is complete that runs the query."""
         with self._lock:
             self._progress = self._progress.model_copy(update={"joined": self._progress.ranks})
+            self._tell(time.monotonic())
+
+    def waits(self, why: str) -> None:
+        """Something keeps the query from beginning; nothing does any more where it is empty."""
+        with self._lock:
+            self._progress = self._progress.model_copy(update={"waits_for": why[:MAX_WAITS_FOR]})
             self._tell(time.monotonic())
 
     def wrote(self, files: int, rows: int, size: int) -> None:

@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress, Report
 from gpuquery.plan.plan import Plan, Processes, Purpose
-from gpuquery.runner import plans
+from gpuquery.runner import engines, plans
 from gpuquery.runner.attempt import Attempt
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.progress import Tracker
@@ -84,7 +84,8 @@ def _run(
             attempt = Attempt(plan, Tracker(_teller(client)), ranks=client, on_joined=client.joined, on_fault=on_fault)
         else:
             tracker = Tracker(tell)
-            attempt = Attempt(plan, tracker, on_joined=tracker.joined, on_fault=on_fault)
+            alone = Alone(tracker)
+            attempt = Attempt(plan, tracker, ranks=alone, on_joined=tracker.joined, on_fault=on_fault)
         report = attempt.run()
         # Now that it has ended, an order to stop must not cost its report.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -95,6 +96,18 @@ def _run(
             return _failure(JobError(Failure.WORKER_LOST, "stopped by SIGTERM before the query began"))
         return attempt.stop("stopped by SIGTERM")
     return report
+
+
+class Alone(engines.Alone):
+    """The only process; what keeps its query from beginning goes to who listens."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    def note(self, **facts: Any) -> None:
+        """Tell what it waits for, and nothing else."""
+        if "waits_for" in facts:
+            self._tracker.waits(str(facts["waits_for"] or ""))
 
 
 def _client(plan: Plan) -> Client:

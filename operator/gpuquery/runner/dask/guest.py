@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,8 @@ WORKERS_SECONDS = 60.0
 QUEUE_SECONDS = 86_400.0
 """Time for jobs that use the cluster before this one; startDeadlineSeconds ends it sooner."""
 ASK_SECONDS = 1.0
+BUSY_SECONDS = 5.0
+"""After which workers that do not answer are said to be busy."""
 TIDY_SECONDS = 5.0
 """For removing what is left after a failure; the next job removes it otherwise."""
 
@@ -43,7 +46,6 @@ class GuestCluster:
         assert plan.dask is not None
         self._plan, self._ranks, self._dask = plan, ranks, plan.dask
         self._made = plan.dask.way is DaskWay.OPERATOR
-        self._name = f"{remote.PREFIX}{plan.job.uid[:8]}-{plan.attempt}"
         self._folder = ""
         self.watch = Watch(hold=0.0)
         self.cluster = Cluster(self.watch)
@@ -56,8 +58,9 @@ class GuestCluster:
         cluster.complete(
             self._dask.workers, seconds=FORM_SECONDS if self._made else WORKERS_SECONDS, more=not self._made
         )
-        versions.check(cluster, graphs=graphs)
         cluster.guard()
+        self._freed()
+        versions.check(cluster, graphs=graphs)
         self._ranks.note(workers=len(cluster.workers), dask=cluster.address)
 
     def run(self, execute: Callable[[Any, str], None], sink: Writes, *, streaming: bool) -> None:
@@ -86,8 +89,7 @@ class GuestCluster:
         while holder := self.cluster.scheduler(remote.take, self.cluster.client.id, job):
             if holder != told:
                 told = holder
-                print(f"the Dask cluster at {self.cluster.address} is used by the job {holder}: waiting for it", file=sys.stderr, flush=True)  # noqa: E501  # fmt: skip
-                self._ranks.note(waits_for=holder)
+                self._waits(f"the Dask cluster at {self.cluster.address} is used by the job {holder}: waiting for it")
             if time.monotonic() > deadline:
                 raise JobError(
                     Failure.WORKER_LOST,
@@ -96,7 +98,34 @@ class GuestCluster:
                 )
             time.sleep(ASK_SECONDS)
         if told:
-            self._ranks.note(waits_for=None)
+            self._waits("")
+
+    def _freed(self) -> None:
+        """Wait until every worker answers, and take down what jobs that died have left there.
+
+        A query on workers goes on when its client dies, and holds their event loops; nobody can end it but who restarts
+        them, and that is not for us to do.
+        """
+        busy = threading.Timer(BUSY_SECONDS, self._waits, [
+            f"workers of the Dask cluster at {self.cluster.address} do not answer, as if they still ran the query of a "
+            "job that is gone: waiting for them; whoever has the cluster may restart them",
+        ])  # fmt: skip
+        busy.daemon = True
+        busy.start()
+        try:
+            found = self.cluster.scheduler(remote.left, [])
+            self.cluster.run(remote.dissolve, found, seconds=QUEUE_SECONDS)
+            if found:
+                self.cluster.scheduler(remote.left, found)
+        finally:
+            busy.cancel()
+            self._waits("")
+
+    def _waits(self, why: str) -> None:
+        """Tell what keeps the query from beginning; nothing does where it is empty."""
+        if why:
+            print(why, file=sys.stderr, flush=True)
+        self._ranks.note(waits_for=why)
 
     def _prepared(self) -> str:
         """Make the folder for part files on every worker; returns its path, the same on all."""
@@ -111,8 +140,10 @@ class GuestCluster:
                 "one path on all of them: start them with the same --local-directory",
             )
         parent = next(iter(parents))
-        self.cluster.run(remote.prepare, parent, self._name)
-        return str(Path(parent, self._name))
+        mark = self.cluster.scheduler(remote.mark)
+        name = f"{remote.PREFIX}{mark}-{self._plan.job.uid[:8]}-{self._plan.attempt}"
+        self.cluster.run(remote.prepare, parent, name)
+        return str(Path(parent, name))
 
     def _tidy(self) -> None:
         """Remove the folder from the workers and let the next job in, if that does not take long."""

@@ -10,7 +10,9 @@ import shutil
 from typing import Any
 
 PREFIX = "gpuquery-"
-"""How folders of part files are called; whoever has the lease may remove all of them."""
+"""How folders of part files begin. The scheduler's mark comes next: several clusters may keep files in one place."""
+STALE_SECONDS = 7 * 86_400.0
+"""Age from which on a folder of another scheduler is taken for left behind: no query writes nothing for so long."""
 
 
 def register() -> None:
@@ -25,6 +27,11 @@ def register() -> None:
 def folders(*, dask_scheduler: Any) -> dict[str, str]:
     """Return the folders of the workers, by address."""
     return {address: str(state.local_directory) for address, state in dask_scheduler.workers.items()}
+
+
+def mark(*, dask_scheduler: Any) -> str:
+    """Return what tells this scheduler from others, in a few characters."""
+    return str(dask_scheduler.id).rpartition("Scheduler-")[2][:8]
 
 
 def packages() -> dict[str, str]:
@@ -75,8 +82,11 @@ def take(client: str, job: str, *, dask_scheduler: Any) -> str:
                 for state in scheduler.workers.values():
                     state.last_seen = max(state.last_seen, time.time())
                 scheduler.worker_ttl = held["ttl"]
+                scheduler.plugins.pop(self.name, None)
 
     dask_scheduler._gpuquery_holder = {"client": client, "job": job, "ttl": usual}
+    if not hasattr(dask_scheduler, "_gpuquery_left"):
+        dask_scheduler._gpuquery_left = []
     if dask_scheduler.worker_ttl:
         dask_scheduler.worker_ttl = 1e9
     dask_scheduler.add_plugin(Lease(), idempotent=True)
@@ -96,10 +106,49 @@ def give(client: str, *, dask_scheduler: Any) -> None:
         dask_scheduler.remove_plugin(name=f"gpuquery-{client}")
 
 
+def engaged(client: str, engine: str, *, dask_scheduler: Any) -> None:
+    """Remember that the holder of the cluster has made an engine on its workers, should it not live to take it down."""
+    held = getattr(dask_scheduler, "_gpuquery_holder", None)
+    if held is not None and held["client"] == client and engine not in dask_scheduler._gpuquery_left:
+        dask_scheduler._gpuquery_left.append(engine)
+
+
+def left(gone: list[str], *, dask_scheduler: Any) -> list[str]:
+    """Return the engines that earlier holders may have left on the workers; forget those that are gone."""
+    known: list[str] = getattr(dask_scheduler, "_gpuquery_left", [])
+    dask_scheduler._gpuquery_left = [engine for engine in known if engine not in gone]
+    return list(dask_scheduler._gpuquery_left)
+
+
+def dissolve(engines: list[str], dask_worker: Any = None) -> int:
+    """Take down what engines of holders that died have left on this worker: memory of its GPU, a communicator.
+
+    `DaskEngine` of 26.06 to 26.10 keeps it as an attribute of the worker (cudf_polars/engine/dask.py). A worker that
+    still runs a query of theirs answers when that is over.
+    """
+    import importlib
+
+    found = [
+        engine for engine in engines if getattr(dask_worker, f"_cudf_polars_mp_context_{engine}", None) is not None
+    ]
+    for engine in found:
+        importlib.import_module("cudf_polars.engine.dask")._teardown_worker(uid=engine, dask_worker=dask_worker)
+    return len(found)
+
+
 def prepare(parent: str, name: str) -> int:
-    """Make a folder for part files, and remove those of attempts that died; returns the bytes that are free."""
+    """Make a folder for part files, and remove those of attempts that died; returns the bytes that are free.
+
+    `name` is `gpuquery-<mark>-...`. Who has the lease removes all of this scheduler's; in a folder that other clusters
+    use too (a shared volume) theirs only if nobody has touched them for days.
+    """
+    import time
+
+    ours = name[: name.index("-", len(PREFIX)) + 1]
     for entry in os.scandir(parent):
-        if entry.name.startswith("gpuquery-") and entry.name != name and entry.is_dir(follow_symlinks=False):
+        if not entry.name.startswith(PREFIX) or entry.name == name or not entry.is_dir(follow_symlinks=False):
+            continue
+        if entry.name.startswith(ours) or time.time() - entry.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(entry.path, ignore_errors=True)
     os.makedirs(os.path.join(parent, name), exist_ok=True)
     return shutil.disk_usage(parent).free

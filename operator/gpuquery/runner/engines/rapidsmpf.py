@@ -20,7 +20,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.plan.releases import Way
-from gpuquery.runner.dask import commands
+from gpuquery.runner.dask import commands, remote
 from gpuquery.runner.dask.native import Words
 from gpuquery.runner.engines import Ranks, Writes, communicator, replicated, telemetry
 from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults
@@ -119,6 +119,11 @@ class RapidsmpfEngine:
             _write(plan, frame, Path(folder), _gpu_engine(plan))
             return
         engine = self._running = _dask_engine(plan, client)
+        if (
+            plan.dask is not None and plan.dask.way is DaskWay.ATTACH
+        ):  # should this process die, who comes next tidies up
+            with contextlib.suppress(Exception):
+                client.run_on_scheduler(remote.engaged, client.id, engine._dask_context.rapidsmpf_id)
         try:
             _write(plan, frame, Path(folder), engine)
         except BaseException:
