@@ -162,6 +162,7 @@ REFUSED: list[Any] = [
     pytest.param(on_dask(schedulerAddress="tcp://warm"), "schedulerAddress", "host and port", id="no port"),
     pytest.param(on_dask(schedulerAddress="warm:8786"), "schedulerAddress", "host and port", id="no protocol"),
     pytest.param(on_dask(schedulerAddress="tcp://warm:8786/x"), "schedulerAddress", "host and port", id="a path"),
+    pytest.param(on_dask(schedulerAddress="tcp://warm:87860"), "schedulerAddress", "up to 65535", id="no such port"),
     pytest.param(
         on_dask(clusterRef=WARM, dashboard=True), "spec.dask.dashboard", "remove dashboard", id="another's dashboard"
     ),
@@ -280,6 +281,7 @@ TAKEN: list[Any] = [
     pytest.param(on_dask(clusterRef=WARM, spec={"scheduler": "distributed"}), id="a warm cluster"),
     pytest.param(on_dask(schedulerAddress="tls://10.0.0.7:8786"), id="a scheduler by its address"),
     pytest.param(on_dask(schedulerAddress="ucx://[fd00::7]:8786"), id="and by one of IPv6"),
+    pytest.param(on_dask(schedulerAddress="tcp://warm:65535"), id="the last port"),
     pytest.param(with_env("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"), id="a setting of Dask"),
     pytest.param(job(engine="tasks", runtime={"release": "26.04"}, cluster="distributed"), id="tasks on many"),
     pytest.param(job(engine="rapidsmpf", runtime={"release": "26.04"}, scheduler="distributed"), id="an old name"),

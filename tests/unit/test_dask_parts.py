@@ -526,6 +526,32 @@ def test_a_name_that_is_never_known_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert raised.value.failure is Failure.WORKER_LOST
 
 
+@pytest.mark.parametrize(
+    ("address", "raised", "words"),
+    [
+        pytest.param("tls://h:8786", TypeError("TLS expects a `ssl_context`"), "DASK_DISTRIBUTED__COMM__TLS__CA_FILE",
+                     id="no certificates"),
+        pytest.param("ucx://h:8786", ValueError("unknown address scheme 'ucx'"), "tcp, ucx or ucxx as the release does",
+                     id="a protocol under another name"),
+    ],
+)  # fmt: skip
+def test_what_no_try_can_mend_is_refused_for_good(
+    monkeypatch: pytest.MonkeyPatch, address: str, raised: Exception, words: str
+) -> None:
+    def client(*_: Any, **__: Any) -> None:
+        raise raised
+
+    distributed = types.ModuleType("distributed")
+    monkeypatch.setattr(distributed, "Client", client, raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=types.SimpleNamespace(set=lambda _: None)))
+    monkeypatch.setattr(remote, "register", lambda: None)
+    monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", lambda *_, **__: [()])
+    with pytest.raises(JobError, match=words) as found:
+        Cluster(Watch(hold=0.0)).connect(address, seconds=30)
+    assert found.value.failure is Failure.INVALID_COMBINATION, "which is not tried again"
+
+
 def test_the_client_of_a_cluster_elsewhere_is_ready_once_that_is_complete() -> None:
     board = Board(guest=True)
     tracker = Tracker(lambda progress: board.put(progress.model_dump_json(by_alias=True).encode()), quiet=True)

@@ -12,7 +12,8 @@ from pydantic import Field
 from gpuquery.api.names import ResourceName
 from gpuquery.api.schema import Model, Rule
 
-SCHEDULER_ADDRESS = r"^(tcp|tls|ucx|ucxx)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+SCHEDULER_ADDRESS = rf"^(tcp|tls|ucx|ucxx)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):{_PORT}$"
 
 
 class DaskBackend(StrEnum):
@@ -63,7 +64,7 @@ class DaskSpec(Model):
             ),
             lambda self: self.scheduler_address is None or bool(re.match(SCHEDULER_ADDRESS, self.scheduler_address)),
             'schedulerAddress is "{schedulerAddress}", and an address of a Dask scheduler is tcp://, tls://, ucx:// or '
-            "ucxx:// with host and port: write it like tcp://warm-scheduler.lake.svc:8786",
+            "ucxx:// with host and port (up to 65535): write it like tcp://warm-scheduler.lake.svc:8786",
             field_path=".schedulerAddress",
         ),
         Rule(

@@ -64,6 +64,11 @@ class Cluster:
                     seconds=limit + 10,
                 )
                 return
+            except (TypeError, ValueError) as exc:  # a protocol that needs more than there is, or that Dask lacks
+                raise JobError(
+                    Failure.INVALID_COMBINATION,
+                    f"cannot connect to the Dask scheduler at {address}: {_words(exc)}: {_way_out(protocol)}",
+                ) from exc
             except (OSError, TimeoutError, JobError) as exc:
                 self.watch.check()
                 if deadline - time.monotonic() <= 0:
@@ -154,6 +159,15 @@ class Cluster:
 
     def _lost(self, why: str) -> None:
         self.watch.suspect(JobError(Failure.WORKER_LOST, why))
+
+
+def _way_out(protocol: str) -> str:
+    if protocol == "tls":
+        return (
+            "TLS needs certificates in the job's image (runtime.image), and DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+            "..._CLIENT__CERT and ..._CLIENT__KEY in template.spec.env that say where they are"
+        )
+    return "name a scheduler that speaks tcp, ucx or ucxx as the release does"
 
 
 def _resolve(address: str) -> None:

@@ -163,8 +163,8 @@ def own_address(*, seconds: float = NAME_SECONDS) -> str:
         if time.monotonic() >= deadline:
             raise JobError(
                 Failure.TRANSPORT_ERROR,
-                f"this pod's own name {host} has no address within {seconds:g} s, and the Dask workers of other pods would "
-                "not find the scheduler: look at the DNS of the cluster and at the attempt's Service",
+                f"this pod's own name {host} has no address within {seconds:g} s, and the Dask workers of other pods "
+                "would not find the scheduler: look at the DNS of the cluster and at the attempt's Service",
             )
         time.sleep(min(LOOK_SECONDS, seconds))
 
