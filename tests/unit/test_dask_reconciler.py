@@ -371,6 +371,17 @@ async def test_one_that_can_never_be_used_is_refused() -> None:
         assert words in condition(current(client), "Failed").message
 
 
+async def test_an_operator_that_may_not_look_says_so_and_starts_nothing_blindly() -> None:
+    client = begun(**WARM)
+
+    async def refused(*_: Any, **__: Any) -> Any:
+        raise ApiError(403, "Forbidden", "daskclusters.kubernetes.dask.org is forbidden")
+
+    client.get = refused  # type: ignore[method-assign]
+    found = await look(client, job(**WARM))
+    assert found is not None and "dask.attach.enabled" in found.missing
+
+
 async def test_a_worker_that_has_ended_is_none() -> None:
     client = begun(**WARM)
     warm_cluster(client)

@@ -46,8 +46,8 @@ class DaskSpec(Model):
     """Scheduler of any running Dask cluster of GPU workers: `tcp://warm-scheduler.lake.svc:8786`. The protocol is tcp,
     tls, ucx or ucxx. What is said of `clusterRef` holds here too."""
     dashboard: bool = False
-    """Whether the scheduler's dashboard can be reached at port 8787 of the job's Service. Only where the job has a
-    cluster of its own."""
+    """Whether the scheduler serves its pages at port 8787 of its pod, and the Service has that port. Graphs need Bokeh,
+    which GpuQuery's images leave out. Only where the job has a cluster of its own."""
     worker_options: Annotated[Mapping[str, Any], Field(max_length=32)] = {}
     """Flags of `dask cuda worker` by their names: `{rmm-pool-size: "0.8", device-memory-limit: 60GiB}`. Checked against
     the release when the job is accepted. Only where the job has a cluster of its own."""

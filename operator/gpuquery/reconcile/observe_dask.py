@@ -115,7 +115,11 @@ async def scheduler(client: KubeClient, job: GpuQueryJob) -> Scheduler | None:
             return Scheduler(missing=f'{where} namespace "{namespace}" has no such DaskCluster: create it')
     except ApiError as error:
         if error.status == 403:
-            return None  # it was not switched on, which is told elsewhere
+            # Where it was not switched on, the job is refused for that instead.
+            return Scheduler(
+                missing=f"{where} this operator may not read DaskClusters here: its role lacks what the Helm value "
+                "dask.attach.enabled gives, as after an upgrade of half a release"
+            )
         if error.status != 404:
             raise
         return Scheduler(
