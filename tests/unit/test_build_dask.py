@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from gpuquery.api.labels import LABEL_DASK, LABEL_JOB_UID, NO_DRIVER_DIRECTORY, TOKEN_KEY
+from gpuquery.api.labels import LABEL_DASK, LABEL_JOB_UID, NO_DRIVER_DIRECTORY, SCRATCH_DIRECTORY, TOKEN_KEY
 from gpuquery.build.attempt import attempt_labels, attempt_objects
 from gpuquery.build.preflight import preflight_objects
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
+from gpuquery.runner.dask import beats, nanny
 from tests.support.kube_objects import UID, job
 
 GPUS = Defaults(runtime_image="rt:cpu", runtime_image_pattern="rt:{release}", dask_operator=True)
@@ -152,7 +153,7 @@ def test_the_scheduler_takes_no_gpu_and_the_operators_default_resources() -> Non
     spec = part("scheduler", workers={"replicas": 4, "resources": {"limits": {"memory": "400Gi"}}})
     container = only(spec)
     words = "dask scheduler --protocol ucx --port 8786 --dashboard-address :8787"
-    assert container["command"] == words.split()
+    assert container["command"] == [*words.split(), "--preload", "gpuquery.runner.dask.scheduler"]
     assert container["resources"]["limits"] == {"memory": "4Gi"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": "http-dashboard"}
     found = environment(container)
@@ -170,6 +171,10 @@ def test_a_worker_has_one_gpu_and_the_flags_of_the_plan() -> None:
     container = only(worker["spec"])
     start = f"dask cuda worker {SCHEDULER} --protocol ucx --name $(DASK_WORKER_NAME) --local-directory /scratch"
     assert " ".join(container["command"]).startswith(start)
+    early = "--preload gpuquery.runner.dask.worker --pre-import cudf_polars"
+    assert early in " ".join(container["command"]), "26.04 crashed where it imported Polars with connections open"
+    assert environment(container)[beats.FOLDER_VARIABLE] == f"{SCRATCH_DIRECTORY}/.beats"
+    assert float(environment(container)[nanny.LIMIT_VARIABLE]) == 120, "else nobody would see that it hangs"
     assert " ".join(container["command"]).endswith("--device-memory-limit 0.9 --disable-nvlink")
     assert container["resources"]["limits"] == {"memory": "64Gi", "nvidia.com/gpu": "1"}
     assert environment(container)["DASK_SCHEDULER_ADDRESS"] == SCHEDULER, "dask-kubernetes would say tcp://"

@@ -170,6 +170,12 @@ LOSSES: list[Any] = [
         F.HOST_OUT_OF_MEMORY, "raise memory in workers.resources", id="the OOM killer took one",
     ),
     pytest.param(
+        cluster(SCHEDULER, WORKERS[0], part("worker", 1, last=Exit(
+            code=70, finished=at(20), words="gpuquery: the Dask worker with process id 7 hangs\n  warnings.warn('leaked')"
+        ))),
+        F.WORKER_LOST, "exit code 70 while the query ran: the Dask worker with process id 7 hangs", id="a worker hung",
+    ),
+    pytest.param(
         cluster(part("scheduler", last=Exit(code=1, finished=at(20))), *WORKERS), F.WORKER_LOST,
         "Dask scheduler", id="the scheduler ended",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -145,6 +146,42 @@ def test_a_nanny_s_line_is_read_as_it_is_written(code: int) -> None:
     found = faults.ended("x", 70, [f"{nanny.ENDED}a: b: {nanny.told(code)}"], oom_killed=False)
     assert "the Dask worker a: b" in found.message
     assert nanny.told(code) in found.message
+
+
+NANNY = """
+import os, signal, subprocess, sys, time, types
+from gpuquery.runner.dask import beats, nanny
+
+old = os.path.join(os.environ[beats.FOLDER_VARIABLE], f"worker.{os.getpid()}")
+os.makedirs(os.path.dirname(old))
+open(old, "w").close()
+os.utime(old, (1, 1))  # of a container before this one
+status = types.SimpleNamespace(name="running")
+nanny.dask_setup(types.SimpleNamespace(_on_worker_exit_sync=print, status=status, name="w"))
+code = "import time; from gpuquery.runner.dask import beats; beats.start('worker'); time.sleep(60)"
+worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+file, beaten = os.path.join(os.environ[beats.FOLDER_VARIABLE], f"worker.{worker.pid}"), set()
+while len(beaten) < 5:  # longer than the limit
+    if os.path.exists(file):
+        beaten.add(os.stat(file).st_mtime)
+    time.sleep(0.1)
+print("alive", flush=True)
+os.kill(worker.pid, signal.SIGSTOP)
+print(worker.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_nanny_that_nobody_watches_ends_with_a_worker_that_hangs(tmp_path: Path) -> None:
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), nanny.LIMIT_VARIABLE: "2.5"}
+    given[beats.FOLDER_VARIABLE] = str(tmp_path / "beats")
+    done = subprocess.run(
+        [sys.executable, "-c", NANNY], env=given, capture_output=True, text=True, timeout=50, check=False
+    )
+    alive, pid = done.stdout.split()
+    os.kill(int(pid), signal.SIGKILL)
+    assert (alive, done.returncode) == ("alive", nanny.STATUS), done.stderr
+    assert f"the Dask worker with process id {pid} hangs: it gave no sign of life within 2.5 s" in done.stderr
 
 
 class CommClosedError(OSError):

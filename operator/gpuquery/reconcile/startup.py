@@ -23,6 +23,8 @@ NAMED = 3
 """Most pods that a message names."""
 STEPS = 4
 """In how many steps the readiness of a large set is told."""
+OURS = "gpuquery: "
+"""How lines begin that the nanny's preload writes into the log of a Dask worker (runner/dask/nanny.py)."""
 CRASH_LOOP = "CrashLoopBackOff"
 NO_GPU = ("NVMLError", "cudaErrorNoDevice", "cudaErrorInsufficientDriver")
 """Words of a Dask worker that finds no GPU, or no driver: pynvml's and CUDA's own."""
@@ -147,6 +149,7 @@ def refusal_of(message: str, *, permanent: bool = False) -> Refusal:
 
 
 def last_line(words: str) -> str:
-    """Return the last line that a container wrote, to be put behind a sentence."""
+    """Return the last line that a container wrote, to be put behind a sentence; one of ours tells more than another."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return f": {lines[-1][:300]}" if lines else ""
+    ours = [line.removeprefix(OURS) for line in lines if line.startswith(OURS)]
+    return f": {(ours or lines)[-1][:300]}" if lines else ""
