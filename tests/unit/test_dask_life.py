@@ -171,7 +171,7 @@ LOSSES: list[Any] = [
     ),
     pytest.param(
         cluster(SCHEDULER, WORKERS[0], part("worker", 1, last=Exit(
-            code=70, finished=at(20), words="gpuquery: the Dask worker with process id 7 hangs\n  warnings.warn('leaked')"
+            code=70, finished=at(20), words="gpuquery: the Dask worker with process id 7 hangs\n warnings.warn('leak')"
         ))),
         F.WORKER_LOST, "exit code 70 while the query ran: the Dask worker with process id 7 hangs", id="a worker hung",
     ),
