@@ -6,7 +6,6 @@ workers are on the CPU and shuffle rows among themselves, and everything goes al
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,7 +144,7 @@ def test_real_workers_of_a_daskcluster_say_that_there_is_no_gpu(bench: Bench) ->
 
 @pytest.mark.faults
 def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_says_so(bench: Bench) -> None:
-    with without_operator(bench.cluster):
+    with dask_kubernetes.without_operator(bench.cluster):
         ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, startDeadlineSeconds=30)
 
         def told() -> bool:
@@ -156,16 +155,6 @@ def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_s
         failed = condition(bench.ended(ranks.name), "Failed")
         assert failed and failed["reason"] == "StartDeadlineExceeded", failed
         assert "dask-kubernetes" in failed["message"]
-
-
-@contextlib.contextmanager
-def without_operator(cluster: Cluster) -> Iterator[None]:
-    """No operator of dask-kubernetes meanwhile."""
-    dask_kubernetes.down(cluster)
-    try:
-        yield
-    finally:
-        dask_kubernetes.up(cluster)
 
 
 # --- A cluster that is warm
