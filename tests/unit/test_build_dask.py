@@ -247,7 +247,7 @@ FROZEN_CONTAINER = {
 
 @pytest.mark.parametrize("name", ["scheduler", "worker"])
 def test_nothing_is_said_that_a_daskcluster_does_not_keep(name: str) -> None:
-    spec = part(name, storage={"serviceAccountName": "lake"}, network="tcp")
+    spec = part(name, storage={"secretName": "lake"}, network="tcp")
     assert set(spec) <= FROZEN_POD and set(only(spec)) <= FROZEN_CONTAINER
     assert set(only(spec)["resources"]) <= {"limits", "requests"}
 

@@ -24,6 +24,7 @@ from gpuquery.runner.dask import beats, commands, faults, nanny, native, parts, 
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
 from gpuquery.runner.dask.watch import Watch
+from gpuquery.runner.engines import Alone
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.progress import Tracker
 from tests.support.ranks import until
@@ -521,6 +522,33 @@ def test_a_name_that_dns_does_not_know_yet_is_waited_for_and_no_loopback_stands_
     with pytest.raises(JobError, match=r"own name job-1-0\.job-1 has no address within 0\.05 s") as raised:
         native.own_address(seconds=0.05)
     assert raised.value.failure is Failure.TRANSPORT_ERROR
+
+
+class Ranks(Alone):
+    """The second pod of two."""
+
+    index, size = 1, 2
+
+    def gate(self, name: str, value: Any = None, *, seconds: float) -> Any:
+        return ["ucx://10.0.0.1:8786", None]
+
+
+def test_workers_get_the_credentials_of_a_cloud_identity_as_the_gpu_reader_needs_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They start before the query is checked and this process's own environment is filled."""
+    started: list[dict[str, str]] = []
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(native, "Child", lambda *_, environment, **__: started.append(dict(environment)))
+    keys = {"AWS_ACCESS_KEY_ID": "AKIA1234", "AWS_SESSION_TOKEN": "t0ken"}
+    monkeypatch.setattr("gpuquery.runner.reader_rules.variables", lambda _: (keys, ()))
+    reads = dask_plan().model_copy(update={"inputs": plan("s3://lake", "-", inputs={"t": "s3://lake/t.parquet"}).inputs})
+    pod = native.NativeCluster(reads, Ranks())
+    pod.join()
+    pod.watch.close()
+    (environment,) = started
+    assert {name: environment.get(name) for name in keys} == keys
+    assert "AWS_SESSION_TOKEN" not in os.environ
 
 
 # --- The way to a cluster elsewhere

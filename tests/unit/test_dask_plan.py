@@ -213,6 +213,12 @@ REFUSED: list[Any] = [
     ),
     pytest.param(
         ALL,
+        {"dask": OPERATOR, "storage": {"serviceAccountName": "reader"}},
+        ('storage.serviceAccountName is "reader"', "storage.secretName", '"native"'),
+        id="an identity that no worker can use",
+    ),
+    pytest.param(
+        ALL,
         {"dask": OPERATOR, "workers": {"stallSeconds": 60}},
         ("workers.stallSeconds is 60", "not in its own pods", "activeDeadlineSeconds"),
         id="a limit for processes that nobody hears",

@@ -123,6 +123,12 @@ def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | 
                 'dask.backend is "operator", and this operator makes no DaskClusters: use backend "native", or ask the '
                 "administrator to install dask-kubernetes and to set the Helm value dask.operator.enabled"
             )
+        if (account := job.spec.storage.service_account_name) is not None:
+            return invalid(
+                f'storage.serviceAccountName is "{account}", and dask.backend is "operator": the GPU reader in the '
+                "workers of a DaskCluster takes credentials from variables only, and nobody there turns an identity "
+                'into them: use storage.secretName, or dask.backend "native"'
+            )
         if dropped := next(_dropped(job.spec.template.spec.model_dump(mode="json", by_alias=True)), None):
             return invalid(
                 f'template.spec.{dropped} is set, and dask.backend is "operator": a DaskCluster knows pods of '

@@ -47,10 +47,14 @@ def export(plan: Plan) -> None:
 
     Not before the sink has its own clients: those can renew credentials, and what stands in the environment cannot.
     """
+    os.environ.update(for_workers(plan))
+
+
+def for_workers(plan: Plan) -> Mapping[str, str]:
+    """Return what KvikIO needs in the environment of another process of this pod; raises StorageAuth."""
     if not any(storage.locate(item.uri).is_s3 for item in plan.inputs):
-        return
-    found, _ = variables(plan.store)
-    os.environ.update(found)
+        return {}
+    return variables(plan.store)[0]
 
 
 def variables(store: StoreAccess) -> tuple[Mapping[str, str], tuple[str, ...]]:

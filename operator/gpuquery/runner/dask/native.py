@@ -18,7 +18,7 @@ from typing import Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Plan
-from gpuquery.runner import oom
+from gpuquery.runner import oom, reader_rules
 from gpuquery.runner.dask import beats, commands, parts, versions
 from gpuquery.runner.dask.children import Child
 from gpuquery.runner.dask.client import Cluster
@@ -76,6 +76,8 @@ class NativeCluster:
         threading.Thread(target=self._listen, name="dask beats", daemon=True).start()
         mine = self._scheduler() if ranks.index == 0 else None
         address = self._gate("dask-scheduler", mine, seconds=ARRIVAL_SECONDS)[0]
+        with contextlib.suppress(JobError):  # the checks before the query say what is wrong with it
+            self._environment |= reader_rules.for_workers(self._plan)
         self._start("worker", "the Dask workers of this pod", self._words(self._workers(address)))
         if ranks.index == 0:
             self.cluster.connect(address, seconds=START_SECONDS)
