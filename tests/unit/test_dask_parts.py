@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,11 +19,10 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase
 from gpuquery.plan.plan import Dask, Plan
 from gpuquery.runner.board import Board
-from gpuquery.runner.dask import beats, commands, faults, nanny, native, parts, remote, versions
+from gpuquery.runner.dask import beats, commands, faults, nanny, parts, remote, versions
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
 from gpuquery.runner.dask.watch import Watch
-from gpuquery.runner.engines import Alone
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.progress import Tracker
 from tests.support.ranks import until
@@ -477,78 +475,6 @@ def test_a_pod_of_a_dask_cluster_has_one_process_with_all_gpus(tmp_path: Path) -
     assert (found.per_pod, found.size, list(found.own)) == (1, 3, [1])
     assert found.place(1, {1: "job-1-1"}) == "pod job-1-1", "no GPU is to blame in particular"
     assert found.device(1) is None
-
-
-def names(monkeypatch: pytest.MonkeyPatch, known: dict[str, str], *, later: dict[str, str] | None = None) -> list[str]:
-    """Have a DNS that knows some names, and after three questions some more; returns the questions."""
-    asked: list[str] = []
-
-    def answer(host: str, _: object, **__: Any) -> list[Any]:
-        asked.append(host)
-        found = known | ((later or {}) if len(asked) > 3 else {})
-        if host not in found:
-            raise socket.gaierror("Name or service not known")
-        return [(0, 0, 0, "", (found[host], 0))]
-
-    monkeypatch.setattr("gpuquery.runner.dask.native.LOOK_SECONDS", 0.01)
-    monkeypatch.setattr("gpuquery.runner.dask.native.socket.getaddrinfo", answer)
-    monkeypatch.setattr("gpuquery.runner.dask.native.socket.gethostname", lambda: "job-1-0")
-    monkeypatch.setenv("GPUQUERY_HUB", "job-1-0.job-1")
-    return asked
-
-
-@pytest.mark.parametrize(
-    ("known", "want"),
-    [
-        pytest.param({"job-1-0.job-1": "10.0.0.7"}, "10.0.0.7", id="as the other pods find it"),
-        pytest.param({"job-1-0": "10.0.0.7"}, "10.0.0.7", id="as the kubelet has written it, before DNS knows it"),
-    ],
-)
-def test_the_scheduler_is_where_other_pods_reach_it(
-    monkeypatch: pytest.MonkeyPatch, known: dict[str, str], want: str
-) -> None:
-    names(monkeypatch, known)
-    assert native.own_address(seconds=5) == want
-
-
-def test_a_name_that_dns_does_not_know_yet_is_waited_for_and_no_loopback_stands_in(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """At the loopback address the workers of the other pods would look for it in their own pods, for minutes."""
-    asked = names(monkeypatch, {"job-1-0": "127.0.1.1"}, later={"job-1-0.job-1": "10.0.0.7"})
-    assert native.own_address(seconds=60) == "10.0.0.7"
-    assert len(asked) > 3
-    names(monkeypatch, {"job-1-0": "127.0.1.1"})
-    with pytest.raises(JobError, match=r"own name job-1-0\.job-1 has no address within 0\.05 s") as raised:
-        native.own_address(seconds=0.05)
-    assert raised.value.failure is Failure.TRANSPORT_ERROR
-
-
-class Ranks(Alone):
-    """The second pod of two."""
-
-    index, size = 1, 2
-
-    def gate(self, name: str, value: Any = None, *, seconds: float) -> Any:
-        return ["ucx://10.0.0.1:8786", None]
-
-
-def test_workers_get_the_credentials_of_a_cloud_identity_as_the_gpu_reader_needs_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """They start before the query is checked and this process's own environment is filled."""
-    started: list[dict[str, str]] = []
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(native, "Child", lambda *_, environment, **__: started.append(dict(environment)))
-    keys = {"AWS_ACCESS_KEY_ID": "AKIA1234", "AWS_SESSION_TOKEN": "t0ken"}
-    monkeypatch.setattr("gpuquery.runner.reader_rules.variables", lambda _: (keys, ()))
-    reads = dask_plan().model_copy(update={"inputs": plan("s3://lake", "-", inputs={"t": "s3://lake/t.parquet"}).inputs})
-    pod = native.NativeCluster(reads, Ranks())
-    pod.join()
-    pod.watch.close()
-    (environment,) = started
-    assert {name: environment.get(name) for name in keys} == keys
-    assert "AWS_SESSION_TOKEN" not in os.environ
 
 
 # --- The way to a cluster elsewhere

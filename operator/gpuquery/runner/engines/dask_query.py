@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,10 +18,13 @@ from gpuquery.runner.dask import commands, parts, remote
 from gpuquery.runner.dask.faults import lost
 from gpuquery.runner.dask.guest import GuestCluster
 from gpuquery.runner.dask.native import NativeCluster, Words
+from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines import Ranks, Writes
 from gpuquery.runner.engines.faults import classify_engine
 from gpuquery.runner.errors import JobError
 
+CONNECT_SECONDS = 300.0
+"""Time for the workers to connect among each other, which on others' clusters includes their first imports and CUDA."""
 Run = Callable[[Any, pl.LazyFrame, str], None]
 """Runs a frame by a `distributed.Client`; the workers write part files into the folder of that name."""
 
@@ -36,6 +40,29 @@ class DaskQuery:
         """Set where the attempt's own pods are the cluster."""
         self.guest = GuestCluster(plan, ranks) if self.native is None else None
         """Set where it is elsewhere."""
+
+    @property
+    def watch(self) -> Watch:
+        """What ends the query when something of its cluster fails."""
+        cluster = self.native or self.guest
+        assert cluster is not None
+        return cluster.watch
+
+    @contextlib.contextmanager
+    def connecting(self, *, seconds: float = CONNECT_SECONDS) -> Iterator[None]:
+        """End the query if the library takes longer for this: to connect the workers has no time limit of its own."""
+        late = JobError(
+            Failure.TRANSPORT_ERROR,
+            f"the Dask workers did not connect among each other within {seconds:g} s: look at the network between "
+            "their nodes, at NetworkPolicies of their pods, and at spec.network",
+        )
+        timer = threading.Timer(seconds, self.watch.fail, [late])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def join(self) -> None:
         """Meet the cluster; returns when all workers are there. Raises JobError."""

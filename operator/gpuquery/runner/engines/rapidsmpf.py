@@ -114,20 +114,22 @@ class RapidsmpfEngine:
         """Run it on the cluster of the client; the engine is made and shut down on one thread."""
         plan = self._plan
         assert plan is not None
+        assert self._query is not None
         if cell(plan).way is Way.DASK:  # 26.04
-            bootstrap(client)
+            with self._query.connecting():
+                bootstrap(client)
             _write(plan, frame, Path(folder), _gpu_engine(plan))
             return
-        engine = self._running = _dask_engine(plan, client)
-        if (
-            plan.dask is not None and plan.dask.way is DaskWay.ATTACH
-        ):  # should this process die, who comes next tidies up
+        with self._query.connecting():
+            engine = self._running = _dask_engine(plan, client)
+        attached = plan.dask is not None and plan.dask.way is DaskWay.ATTACH
+        if attached:  # should this process die, who comes next tidies up
             with contextlib.suppress(Exception):
                 client.run_on_scheduler(remote.engaged, client.id, engine._dask_context.rapidsmpf_id)
         try:
             _write(plan, frame, Path(folder), engine)
         except BaseException:
-            if plan.dask is not None and plan.dask.way is DaskWay.ATTACH:  # its workers go on without us
+            if attached:  # its workers go on without us
                 with contextlib.suppress(Exception):
                     engine.shutdown()
             raise

@@ -77,9 +77,11 @@ class TasksEngine:
     def _execute(self, client: Any, frame: pl.LazyFrame, folder: str) -> None:
         """Run it on the cluster of the client, which is the process's default one: cudf-polars looks for that."""
         assert self._plan is not None
+        assert self._query is not None
         method = self._plan.executor_options.get("shuffle_method")
         if method == "rapidsmpf" or (method is None and importlib.util.find_spec("rapidsmpf") is not None):
-            bootstrap(client)
+            with self._query.connecting():
+                bootstrap(client)
         self._write(frame, folder)
 
     def _write(self, frame: pl.LazyFrame, folder: str) -> None:
