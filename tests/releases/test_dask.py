@@ -192,7 +192,9 @@ def hold(file):
     open(file, "w").close()
     time.sleep(60)
 
-distributed.Client(sys.argv[1]).run(hold, sys.argv[2])
+client = distributed.Client(sys.argv[1])
+client.wait_for_workers(2)
+client.run(hold, sys.argv[2])
 """
 
 
@@ -207,7 +209,8 @@ def test_a_query_that_outlives_its_client_does_not_fail_the_next_job(
         env=environment(TEST_ENGINE, UCX_TLS="tcp,self"),
     )
     try:
-        until(at_work.exists, 300, "no worker began")
+        until(lambda: at_work.exists() or client.poll() is not None, 300, "no worker began")
+        assert client.poll() is None, cluster.log()[-4000:]
     finally:
         client.kill()
         client.wait()

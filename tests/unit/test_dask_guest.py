@@ -91,12 +91,16 @@ class Busy:
     def __init__(self, told: list[str]) -> None:
         self.address, self.asked = "tcp://warm:8786", [""]
         self._told = told
+        self._asked = 0
 
     def scheduler(self, function: Any, *args: Any) -> Any:
         return ["engine-1"]
 
     def run(self, function: Any, *args: Any, seconds: float) -> None:
         until(lambda: bool(self._told))
+        self._asked += 1
+        if self._asked == 1:
+            raise OSError("Timed out trying to connect to tcp://worker:1 after 30 s")
 
 
 def test_a_query_that_outlives_its_job_is_waited_for_and_told(monkeypatch: pytest.MonkeyPatch) -> None:

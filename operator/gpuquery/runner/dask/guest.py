@@ -114,12 +114,26 @@ class GuestCluster:
         busy.start()
         try:
             found = self.cluster.scheduler(remote.left, [])
-            self.cluster.run(remote.dissolve, found, seconds=QUEUE_SECONDS)
+            self._dissolve(found)
             if found:
                 self.cluster.scheduler(remote.left, found)
         finally:
             busy.cancel()
             self._waits("")
+
+    def _dissolve(self, engines: list[str]) -> None:
+        """Ask until all answer: a scheduler that reaches a busy worker by a new connection gives up after 30 s."""
+        deadline = time.monotonic() + QUEUE_SECONDS
+        while True:
+            try:
+                self.cluster.run(remote.dissolve, engines, seconds=QUEUE_SECONDS)
+            except (OSError, JobError):
+                self.watch.check()  # one that has left is lost, and this says so
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(ASK_SECONDS)
+            else:
+                return
 
     def _waits(self, why: str) -> None:
         """Tell what keeps the query from beginning; nothing does where it is empty."""
