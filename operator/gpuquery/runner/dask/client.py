@@ -8,6 +8,7 @@ or better, their word counts (`watch.Watch.suspect`).
 from __future__ import annotations
 
 import importlib
+import os
 import socket
 import threading
 import time
@@ -116,6 +117,21 @@ class Cluster:
     def _members_now(self) -> dict[str, str]:
         found: dict[str, str] = self.client.sync(self._members)
         return found
+
+    def free(self, *, seconds: float) -> None:
+        """Wait until every worker has done a small task.
+
+        It goes over the connection that each worker has with its scheduler. A question would need a new one: a worker
+        whose event loop is held takes none, the scheduler gives up after 30 s, and one that has done so over UCXX was
+        seen to crash soon after (distributed-ucxx of 26.10).
+        """
+
+        def ask() -> None:
+            submit = self.client.submit
+            tasks = [submit(os.getpid, pure=False, workers=[each]) for each in self.workers]
+            importlib.import_module("distributed").wait(tasks)
+
+        self._within("waiting for the Dask workers to be free", seconds, ask)
 
     def guard(self) -> None:
         """Look after the workers from now on, in a thread."""

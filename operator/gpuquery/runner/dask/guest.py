@@ -113,27 +113,14 @@ class GuestCluster:
         busy.daemon = True
         busy.start()
         try:
+            self.cluster.free(seconds=QUEUE_SECONDS)
             found = self.cluster.scheduler(remote.left, [])
-            self._dissolve(found)
             if found:
+                self.cluster.run(remote.dissolve, found)
                 self.cluster.scheduler(remote.left, found)
         finally:
             busy.cancel()
             self._waits("")
-
-    def _dissolve(self, engines: list[str]) -> None:
-        """Ask until all answer: a scheduler that reaches a busy worker by a new connection gives up after 30 s."""
-        deadline = time.monotonic() + QUEUE_SECONDS
-        while True:
-            try:
-                self.cluster.run(remote.dissolve, engines, seconds=QUEUE_SECONDS)
-            except (OSError, JobError):
-                self.watch.check()  # one that has left is lost, and this says so
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(ASK_SECONDS)
-            else:
-                return
 
     def _waits(self, why: str) -> None:
         """Tell what keeps the query from beginning; nothing does where it is empty."""
