@@ -158,6 +158,21 @@ def test_ranks_that_wait_for_each_other_are_ended_with_their_heartbeats_going_on
     assert "no process has made progress for 15 s: 3 of 3 processes" in failed["message"]
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_supervisor_that_is_frozen_ends_the_set(bench: Bench, index: int) -> None:
+    """Its ranks run on, and Kubernetes sees nothing: as on a node that is cut off."""
+    if not bench.cluster.is_one_node:
+        pytest.skip("the processes of another cluster are not this machine's")
+    ranks = sets.started(bench, env=sets.SLOW)
+    ranks.reaches("running", files=1)
+    pod, since = ranks.pod(index), now()
+    ranks.freeze_supervisor(index)
+    failed = cause(ranks, since)
+    assert failed["reason"] == "WorkerLost", failed
+    assert pod in failed["message"] or (index == 0 and "index 0" in failed["message"]), failed
+
+
 @pytest.mark.parametrize("index", [0, LONG(1)])
 def test_a_pod_that_is_gone_ends_the_set(bench: Bench, index: int) -> None:
     ranks = sets.started(bench, env=sets.SLOW)
