@@ -14,6 +14,10 @@ from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Processes
 from gpuquery.plan.rejected import Rejected, invalid
 
+LEAST_STALL_SECONDS = 10
+"""A word of progress goes from a rank over its supervisor to index 0, each of which speaks once a second, and may come
+after a pause of six."""
+
 
 def processes(engine: str, cluster: str, release: str) -> Processes:
     """Return of which processes an attempt is made; `release` may be empty with the engine cpu."""
@@ -37,6 +41,11 @@ def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | 
         return invalid(
             f"workers.stallSeconds is {stall}, and the query runs as {choice.engine} x {choice.cluster}, which is no "
             "set of ranks that could wait for each other: remove it, or bound the job with activeDeadlineSeconds"
+        )
+    if stall and stall < LEAST_STALL_SECONDS:
+        return invalid(
+            f"workers.stallSeconds is {stall}, which is too short to hear of progress: use {LEAST_STALL_SECONDS} or "
+            "more, or 0 for no limit"
         )
     if network is NetworkChoice.RDMA and not defaults.rdma_resource:
         return invalid(
