@@ -14,7 +14,7 @@ e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to 
 	$(PY) -m pytest -m "e2e and not faults" tests $(ARGS)
 
 .PHONY: test-faults
-test-faults: venv cluster-for-use ## The long schedule of faults of a set of ranks, of which make test runs a part
+test-faults: venv cluster-for-use ## The long schedule: all faults of a set of ranks at all phases, and a hundred jobs at once
 	$(PY) -m pytest -m faults tests $(ARGS)
 
 .PHONY: test-gpu

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.jobs import Bench, fresh, tpch, true
 from tools.kubectl import wait_until
 
-JOBS = 100
 
-
-def test_a_hundred_jobs_applied_at_once_all_commit(bench: Bench) -> None:
+@pytest.mark.parametrize("count", [40, pytest.param(100, marks=pytest.mark.faults)])
+def test_many_jobs_applied_at_once_all_commit(bench: Bench, count: int) -> None:
     prefix = fresh("burst")
     # Ten or so fit on the node at a time; the others wait for their turn in the scheduler, as on a real cluster.
     resources = {"requests": {"cpu": "150m", "memory": "200Mi"}}
@@ -21,7 +22,7 @@ def test_a_hundred_jobs_applied_at_once_all_commit(bench: Bench) -> None:
             workers={"resources": resources},
             startDeadlineSeconds=1200,
         )
-        for n in range(JOBS)
+        for n in range(count)
     ]
     bench.apply(*documents)
 
@@ -32,11 +33,11 @@ def test_a_hundred_jobs_applied_at_once_all_commit(bench: Bench) -> None:
             if j["metadata"]["name"].startswith(prefix)
         ]
         done = [j for j in jobs if true(j, "Complete") or true(j, "Failed")]
-        return done if len(done) == JOBS else []
+        return done if len(done) == count else []
 
     jobs = wait_until(ended, timeout=900, what="all jobs to end", every=2)
     failed = [j["status"]["conditions"] for j in jobs if not true(j, "Complete")]
     assert not failed, failed[0]
     assert {j["status"]["output"]["rows"] for j in jobs} <= {24, 25}
-    assert len([k for k in bench.keys(f"out/{prefix}-") if "/_commits/" in k and k.endswith(".json")]) == JOBS
+    assert len([k for k in bench.keys(f"out/{prefix}-") if "/_commits/" in k and k.endswith(".json")]) == count
     assert bench.uploads(f"out/{prefix}-") == []

@@ -22,8 +22,12 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PROGRAMS = ("kubectl", "helm", "gpuquery", "make", "test ", "docker", "<uri>")
 RUN_HERE = ("README.md", "docs/write-a-job.md", "docs/install.md", "docs/preflight.md")
 BY_CI = ("make demo", "make test", "make venv", "make lint", "make unit", 'make test-releases RELEASES="26.04 26.10"')
-ELSEWHERE = {"make images-push": "registry push", "make wheel": "`docker build`", "docker build": "`docker build`"}
-"""Commands that need a registry or Docker, and what docs/limitations.md calls them where it says that none was run."""
+ELSEWHERE = {
+    "make images-push": "registry push", "make wheel": "`docker build`", "docker build": "`docker build`",
+    "make test-faults": "`make test-faults`",
+}  # fmt: skip
+"""Commands that need a registry or Docker, or take long, and what docs/limitations.md calls them where it says which
+were run, and when."""
 
 
 def commands(file: str) -> list[str]:

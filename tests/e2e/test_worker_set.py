@@ -40,10 +40,10 @@ def rows_of(bench: Bench, name: str) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(body) for body in bodies]).sort("l_orderkey", "l_linenumber")
 
 
-def cause(ranks: sets.Set, since: datetime) -> dict[str, str]:
+def cause(ranks: sets.Set, since: datetime, seconds: float = END_SECONDS) -> dict[str, str]:
     """Wait for the end of a set that something was done to; returns its Failed condition."""
-    job = ranks.bench.ended(ranks.name, timeout=END_SECONDS + 30)
-    assert datetime.now(UTC) - since < timedelta(seconds=END_SECONDS), "the set ended in bounded time"
+    job = ranks.bench.ended(ranks.name, timeout=seconds + 30)
+    assert datetime.now(UTC) - since < timedelta(seconds=seconds), "the set ended in bounded time"
     failed = condition(job, "Failed")
     assert failed and failed["status"] == "True", job["status"]
     assert ranks.bench.commits(f"out/{ranks.name}") == []
@@ -156,6 +156,24 @@ def test_ranks_that_wait_for_each_other_are_ended_with_their_heartbeats_going_on
     failed = cause(ranks, since)
     assert failed["reason"] == "RankStalled", failed
     assert "no process has made progress for 15 s: 3 of 3 processes" in failed["message"]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_supervisor_that_is_frozen_ends_the_set(bench: Bench, index: int) -> None:
+    """Its ranks run on, and Kubernetes sees nothing: as on a node that is cut off.
+
+    Index 0 is given the time of a commit that it may be at, and Kubernetes' own until a pod is killed.
+    """
+    if not bench.cluster.is_one_node:
+        pytest.skip("the processes of another cluster are not this machine's")
+    ranks = sets.started(bench, env=sets.SLOW)
+    ranks.reaches("running", files=1)
+    pod, since = ranks.pod(index), now()
+    ranks.freeze_supervisor(index)
+    failed = cause(ranks, since, END_SECONDS if index else 2 * END_SECONDS)
+    assert failed["reason"] == "WorkerLost", failed
+    assert pod in failed["message"] or (index == 0 and "index 0" in failed["message"]), failed
 
 
 @pytest.mark.parametrize("index", [0, LONG(1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from gpuquery.runner.errors import JobError
 from gpuquery.runner.fingerprint import fingerprint
 from gpuquery.runner.sink.commit import Committer
 from gpuquery.runner.sink.sink import Sink
-from tests.support.rank_threads import Set, Shares, leftovers, run
+from tests.support.rank_threads import Member, Set, Shares, leftovers, run
 from tests.support.runner import plan, result
 
 QUERY = "SELECT k, v FROM t WHERE v >= 10"
@@ -180,6 +181,28 @@ def test_a_rank_that_fails_while_it_runs_withdraws_what_it_staged_and_nothing_is
     assert not (tmp_path / "out/_commits").exists() and not (tmp_path / "out/data").exists()
     engine.before = lambda index: None
     assert all(report and report.committed for report in run(table(), 3))
+
+
+def test_a_rank_works_while_it_waits_for_its_last_bytes_and_not_while_it_waits_for_the_others(
+    engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, float]] = []
+    ends: list[float] = []
+    seal = Sink.seal
+
+    def slow(self: Sink) -> Any:
+        if self._identity.rank == 1:
+            time.sleep(0.5)
+            ends.append(time.monotonic())
+        return seal(self)
+
+    monkeypatch.setattr(agreement, "ADVANCE_SECONDS", 0.05)
+    monkeypatch.setattr(Member, "advance", lambda self: told.append((self.index, time.monotonic())))
+    monkeypatch.setattr(Sink, "seal", slow)
+    reports = run(table(), 3)
+    assert [report and report.failure for report in reports] == [None] * 3
+    assert len([index for index, _ in told if index == 1]) >= 3
+    assert not [index for index, at in told if index != 1 and ends[0] - 0.2 < at < ends[0]], "these wait at a gate"
 
 
 def test_ranks_whose_pending_set_does_not_add_up_are_named_and_nothing_is_committed(

@@ -269,6 +269,10 @@ REFUSED: list[Any] = [
         ["workers.stallSeconds is 60", "rapidsmpf x single", "activeDeadlineSeconds"], id="a limit for one process",
     ),
     pytest.param(
+        GPUS, {"workers": {"replicas": 2, "gpus": 4, "stallSeconds": 9}},
+        ["workers.stallSeconds is 9", "use 10 or more"], id="a limit within which nobody hears of progress",
+    ),
+    pytest.param(
         GPUS, {"template": {"spec": {"resourceClaims": [{"name": "g", "resourceClaimName": "shared"}]}}},
         ['resourceClaims["g"].resourceClaimName is "shared"', "2 pods", "resourceClaimTemplateName"],
         id="one claim for the GPUs of several nodes",

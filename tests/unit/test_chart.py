@@ -317,6 +317,7 @@ REFUSED: list[Any] = [
     pytest.param('watchNamespaces=["a","a"]', id="a namespace twice"),
     pytest.param('watchNamespaces=["A"]', id="a namespace that is none"),
     pytest.param("workers=0", id="no workers"),
+    pytest.param('gpu={"stallSeconds":5}', id="a limit within which nobody hears of progress"),
     pytest.param('log={"level":"loud"}', id="an unknown level"),
     pytest.param('runtime={"resources":{"request":{}}}', id="a typo in resources"),
     pytest.param('runtime={"scratchSize":"much"}', id="a size that is none"),

@@ -422,8 +422,8 @@ class Nobody:
         pass
 
 
-def hub_of(tmp_path, pods=2):
-    settings, local = Settings(tmp_path, 0, pods, 1, "pod-0", ("", 0), b""), Nobody()
+def hub_of(tmp_path, pods=2, **changes):
+    settings, local = Settings(tmp_path, 0, pods, 1, "pod-0", ("", 0), b"", **changes), Nobody()
     return Hub(settings, Roster(settings), local), local
 
 
@@ -462,6 +462,37 @@ def test_a_member_speaks_for_its_own_processes_only(tmp_path):
     for process in (0, 2, -1, "1", None, True):
         with pytest.raises(wire.WireError):
             link.on_message({"kind": "joined", "process": process})
+
+
+def test_a_set_is_not_taken_for_hung_while_the_pod_that_works_cannot_say_so(tmp_path, monkeypatch):
+    hub, local = hub_of(tmp_path, stall=10, silence=60)
+    link, again, began = Played(), Played(), time.monotonic()
+    hub.admit(HELLO, link, "10.0.0.2")
+    hub.joined(0)
+    link.on_message({"kind": "joined", "process": 1})
+    hub.progress(0, {"phase": "running"})
+    link.on_close("reset")
+    hub.tick(began + 12)
+    assert local.cause is None, "it is not connected"
+    monkeypatch.setattr(time, "monotonic", lambda: began + 13)
+    hub.admit(HELLO, again, "10.0.0.2")
+    hub.tick(began + 13.1)
+    assert local.cause is None, "it has just come back"
+
+
+def test_a_set_whose_pods_all_live_and_none_moves_is_taken_for_hung(tmp_path, monkeypatch):
+    hub, local = hub_of(tmp_path, stall=10)
+    link, began = Played(), time.monotonic()
+    hub.admit(HELLO, link, "10.0.0.2")
+    hub.joined(0)
+    link.on_message({"kind": "joined", "process": 1})
+    hub.progress(0, {"phase": "running"})
+    for seconds, moved in [(9, True), (18, False), (20, False)]:
+        monkeypatch.setattr(time, "monotonic", lambda at=began + seconds: at)
+        link.on_message({"kind": "beat", "moved": moved})
+        hub.tick(began + seconds)
+        assert local.cause is None or seconds == 20
+    assert local.cause is not None and local.cause.failure is Failure.RANK_STALLED
 
 
 def test_a_consequence_waits_while_a_pod_is_disconnected(tmp_path):

@@ -142,8 +142,8 @@ class Proc:
         ((0, True), {}, True),
         ((None, False), {}, True),
         ((0, False), {"disk": 1}, True),
-        ((0, False), {"network": 2 * 64 * 1024}, False),
-        ((0, False), {"network": 2 * 64 * 1024 + 1}, True),
+        ((0, False), {"network": 2 * 68 * 1024}, False),
+        ((0, False), {"network": 2 * 68 * 1024 + 1}, True),
         ((0, False), {"loopback": 10**9}, False),
     ],
 )
@@ -151,14 +151,22 @@ def test_a_process_works_if_its_gpu_its_disk_or_its_network_does(
     tmp_path: Path, sample: tuple[int | None, bool], counters: dict[str, int], work: bool
 ) -> None:
     proc = Proc(tmp_path)
-    looking = telemetry.Work(tmp_path)
+    looking = telemetry.Work(4, tmp_path)
     proc.put(**counters)
     assert looking.seen(*sample, seconds=2) is work
     assert looking.seen(0, False, seconds=2) is False, "counters that stand still are no work"
 
 
+@pytest.mark.parametrize(("size", "work"), [(2, True), (1000, False)])
+def test_the_signs_of_life_of_a_large_set_are_no_work(tmp_path: Path, size: int, work: bool) -> None:
+    proc = Proc(tmp_path)
+    looking = telemetry.Work(size, tmp_path)
+    proc.put(network=1000 * 300)
+    assert looking.seen(0, False, seconds=1) is work
+
+
 def test_where_the_counters_cannot_be_read_there_is_work(tmp_path: Path) -> None:
-    assert telemetry.Work(tmp_path / "none").seen(0, False, seconds=1)
+    assert telemetry.Work(1, tmp_path / "none").seen(0, False, seconds=1)
 
 
 def test_a_busy_gpu_and_one_that_nobody_can_ask_tell_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,8 +185,8 @@ def test_an_idle_process_does_not_come_further(monkeypatch: pytest.MonkeyPatch, 
     nvml(monkeypatch, [5])
     monkeypatch.setattr(Rates, "gpu", 0)
     Proc(tmp_path)
-    idle = telemetry.Work(tmp_path)
-    monkeypatch.setattr(telemetry, "Work", lambda: idle)
+    idle = telemetry.Work(1, tmp_path)
+    monkeypatch.setattr(telemetry, "Work", lambda size: idle)
     ranks = Ranks()
     sampler = telemetry.Sampler(ranks, telemetry.Gpu(), seconds=0.01)
     sampler.start()

@@ -65,7 +65,7 @@ class Workers(Model):
     """CPU and memory of each pod. Left out: the operator's default."""
     stall_seconds: Annotated[int, Field(ge=0, le=604_800)] | None = None
     """Seconds after which a set of ranks, or a Dask cluster of the job's own pods, is ended of which none makes
-    progress: no row written, no bytes moved, no GPU used. 0: never. Left out: the operator's default."""
+    progress: no row written, no bytes moved, no GPU used. At least 10; 0: never. Left out: the operator's default."""
 
 
 class Runtime(Model):

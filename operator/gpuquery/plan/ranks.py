@@ -16,6 +16,10 @@ from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import DaskWay, Processes
 from gpuquery.plan.rejected import Rejected, invalid
 
+LEAST_STALL_SECONDS = 10
+"""A word of progress goes from a rank over its supervisor to index 0, each of which speaks once a second, and may come
+after a pause of six."""
+
 
 def processes(choice: Choice, asked: DaskSpec | None) -> Processes:
     """Return of which processes an attempt is made; `asked` is the spec's Dask cluster."""
@@ -43,6 +47,11 @@ def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | 
             f"workers.stallSeconds is {stall}, and the query runs as {choice.engine} x {choice.cluster}{elsewhere}, "
             "which is no set of processes that could be seen to wait for each other: remove it, or bound the job with "
             "activeDeadlineSeconds"
+        )
+    if stall and stall < LEAST_STALL_SECONDS:
+        return invalid(
+            f"workers.stallSeconds is {stall}, which is too short to hear of progress: use {LEAST_STALL_SECONDS} or "
+            "more, or 0 for no limit"
         )
     if network is NetworkChoice.RDMA and not defaults.rdma_resource:
         return invalid(

@@ -6,9 +6,11 @@ the plans are compared before any of them runs. Index 0 alone asks the output, a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +29,8 @@ STAGED_SECONDS = 7 * 86_400.0
 this only bounds what nothing else does."""
 DONE_SECONDS = 6 * 3600.0
 """For index 0 to commit and publish: each file takes a request, and there may be hundreds of thousands."""
+ADVANCE_SECONDS = 1.0
+"""Between two words of a process that it works."""
 MAX_MESSAGE = 2000
 MAX_FACTS = 16_384
 """Bytes of one process's facts; 32 KiB fit through a gate."""
@@ -93,6 +97,21 @@ class Noted:
     def advance(self) -> None:
         """Tell that this process has come further."""
         self._ranks.advance()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Take what is done meanwhile for progress: it waits for no other process, and its own limits bound it."""
+        over = threading.Event()
+
+        def tell() -> None:
+            while not over.wait(ADVANCE_SECONDS):
+                self.advance()
+
+        threading.Thread(target=tell, name="working", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def bounded(self) -> dict[str, Any]:
         """Return the facts, as far as they go through a gate: the longest are left out first."""

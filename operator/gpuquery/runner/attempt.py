@@ -233,7 +233,9 @@ class Attempt:
 
     def _commit(self, sink: Sink, preflight: PreflightStatus | None) -> Report:
         ranks = self._ranks
-        shares = agreement.before_commit(ranks, sink.seal())
+        with ranks.working():  # the last piece of a file may be large, and tells of itself once it is in the store
+            totals = sink.seal()
+        shares = agreement.before_commit(ranks, totals)
         self._enter(Phase.COMMITTING, self._plan.output.uri)
         if ranks.index != 0:
             return self._succeeded(agreement.after_commit(ranks, None))

@@ -24,7 +24,10 @@ SAMPLE_SECONDS = 1.0
 NOTE_EVERY = 5
 """Samples from one note to the next."""
 ENOUGH = 64 * 1024
-"""Bytes per second over the network that tell of work: signs of life, and UCX's own, are a few hundred."""
+"""Bytes per second over the network that tell of work."""
+SIGNS = 1024
+"""Bytes per second, for each process of the set, that do not: signs of life, notes, and who asks how far it is. A pod
+has them from all others, so in a large set they are more than any fixed number."""
 _SPILLED = re.compile(r"(?:copy|spill-bytes)-device-to-(?:pinned_)?host(?:-bytes)?")
 """Bytes moved out of the GPU: `copy-device-to-host-bytes` and `copy-device-to-pinned_host-bytes` in 26.06 to 26.10."""
 MOST_STATISTICS = 200
@@ -65,9 +68,12 @@ class Work:
     forever. Where a sign cannot be seen, there is always taken to be work.
     """
 
-    def __init__(self, proc: Path = Path("/proc/self"), *, pids: Callable[[], Iterable[int]] = tuple) -> None:
-        """`pids` are further processes of this pod that work for this one."""
+    def __init__(
+        self, size: int, proc: Path = Path("/proc/self"), *, pids: Callable[[], Iterable[int]] = tuple
+    ) -> None:
+        """`size` is the number of processes of the set; `pids` are others of this pod that work for it."""
         self._proc, self._pids = proc, pids
+        self._enough = ENOUGH + SIGNS * size
         self._before = self._moved()
 
     def seen(self, utilization: int | None, memory_moved: bool, seconds: float) -> bool:
@@ -77,7 +83,7 @@ class Work:
         if utilization is None or utilization > 0 or memory_moved or before is None or self._before is None:
             return True
         disk, network = (now - then for now, then in zip(self._before, before, strict=True))
-        return disk > 0 or network > ENOUGH * seconds
+        return disk > 0 or network > self._enough * seconds
 
     def _moved(self) -> tuple[int, int] | None:
         """Bytes on disks (of this process) and on the network (of its pod) so far."""
@@ -100,7 +106,7 @@ class Sampler:
     def __init__(self, ranks: Ranks, gpu: Gpu | None, *, seconds: float = SAMPLE_SECONDS, work: Work | None = None) -> None:  # fmt: skip # noqa: E501
         """Without a GPU that tells of itself, nobody is told of it."""
         self._ranks, self._gpu, self._seconds = ranks, gpu, seconds
-        self._work_seen = work or Work()
+        self._work_seen = work or Work(ranks.size)
         self._memory = 0
         self._peak = 0
         self._used: list[int] = []
@@ -166,7 +172,7 @@ def watching(ranks: Ranks, *, pids: Callable[[], Iterable[int]] = tuple, every: 
     with contextlib.suppress(Exception):
         gpu = Gpu(every=every)
         ranks.note(gpu=gpu.uuid)
-    sampler = Sampler(ranks, gpu, work=Work(pids=pids))
+    sampler = Sampler(ranks, gpu, work=Work(ranks.size, pids=pids))
     sampler.start()
     try:
         yield

@@ -145,6 +145,7 @@ class Hub:
             member = known
             member.link, member.heard, member.broken = link, time.monotonic(), ""
             self._local.log(f"pod {hello.pod} is back")
+            self.moved()  # what it did meanwhile, nobody heard
         else:
             member = self._members[hello.caller] = _Member(hello, link, address)
             self._roster.names[hello.caller] = hello.pod
@@ -219,8 +220,9 @@ class Hub:
         """Return the fault of a set whose processes live, but of which none comes any further: they wait for each other
         inside the library. One that merely waits for a slower one is fine, for that one moves."""
         limit = self._settings.stall
-        running = self._roster.processes[0].progress.get("phase") == Phase.RUNNING
-        if not limit or not running or not self._roster.complete or now - self._moved <= limit:
+        if not limit or now - self._moved <= limit or self._doubt(now):
+            return None
+        if self._roster.processes[0].progress.get("phase") != Phase.RUNNING or not self._roster.complete:
             return None
         waiting = self._gates.pending
         behind = waiting.missing if waiting is not None else range(self._settings.size)
@@ -264,12 +266,15 @@ class Hub:
     def _decide(self, now: float) -> None:
         if self._cause is None and self._causes.told:
             # Something may be the consequence of a death that is not certain yet.
-            doubt = any(not m.done and (m.broken or now - m.heard > 2.5 * BEAT_SECONDS) for m in self._members.values())
-            self._cause = self._causes.due(now, doubt=doubt)
+            self._cause = self._causes.due(now, doubt=self._doubt(now))
             if self._cause is not None:
                 for member in self._members.values():
                     self._tell(member)
                 self._local.end(self._cause)
+
+    def _doubt(self, now: float) -> bool:
+        """Whether there is a pod of which it is not certain that it lives, nor what it does."""
+        return any(not m.done and (m.broken or now - m.heard > 2.5 * BEAT_SECONDS) for m in self._members.values())
 
     def _tell(self, member: _Member) -> None:
         assert self._cause is not None  # the caller checked
