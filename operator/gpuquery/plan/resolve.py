@@ -23,7 +23,7 @@ from gpuquery.plan.choose import Choice, choose
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import format_of
 from gpuquery.plan.options import executor_options
-from gpuquery.plan.plan import DEFAULT_REGION, JobRef, Language, Plan, Processes, StoreAccess
+from gpuquery.plan.plan import DEFAULT_REGION, JobRef, Language, Plan, StoreAccess
 from gpuquery.plan.rejected import Rejected
 
 __all__ = [
@@ -59,6 +59,7 @@ def resolve(
     options = executor_options(job, choice, defaults)
     if isinstance(options, Rejected):
         return options
+    processes = ranks.processes(choice.engine, choice.cluster, choice.release)
     # Its parts are valid already, as parts of the job: to validate a plan of 64 inputs anew takes longer than all else.
     plan = Plan.model_construct(
         job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
@@ -67,9 +68,9 @@ def resolve(
         cluster=str(choice.cluster),
         replicas=choice.replicas,
         gpus=choice.gpus,
-        processes=ranks.processes(choice.engine, choice.cluster, choice.release),
+        processes=processes,
         network=spec.network,
-        stall_seconds=_stall_seconds(job, choice, defaults),
+        stall_seconds=ranks.stall_seconds(job, processes, defaults),
         release=choice.release,
         executor_options=options,
         gpu_memory=defaults.gpu_memory if choice.gpus else 0,
@@ -81,13 +82,6 @@ def resolve(
         store=store_access(spec.storage),
     )
     return plan if local else _too_large(plan) or plan
-
-
-def _stall_seconds(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> float:
-    if ranks.processes(choice.engine, choice.cluster, choice.release) is not Processes.RANKS:
-        return 0
-    asked = job.spec.workers.stall_seconds
-    return defaults.stall_seconds if asked is None else asked
 
 
 def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejected:
