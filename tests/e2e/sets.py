@@ -145,7 +145,7 @@ def started(
             "cluster": "distributed",
             "preflight": "never",
             # So small a table is one partition else, which releases before 26.10 refuse on several GPUs.
-            **({} if RELEASE == "26.10" else {"executorOptions": {"target_partition_size": 1_000_000}}),
+            "executorOptions": {"target_partition_size": 1_000_000},
             "backoffLimit": 0,
             "workers": {
                 "replicas": pods,

@@ -32,6 +32,14 @@ def processes(choice: Choice, asked: DaskSpec | None) -> Processes:
     return Processes.RANKS if cell is not None and cell.way is releases.Way.SPMD else Processes.ONE
 
 
+def stall_seconds(job: GpuQueryJob, processes: Processes, defaults: Defaults) -> float:
+    """Return after how many seconds without progress a set is ended, by the job or else the operator; 0: never."""
+    if processes is Processes.ONE:
+        return 0
+    asked = job.spec.workers.stall_seconds
+    return defaults.stall_seconds if asked is None else asked
+
+
 def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
     """Refuse a network, a limit or devices that the chosen shape or this operator cannot have."""
     network = job.spec.network

@@ -23,7 +23,7 @@ from gpuquery.plan.choose import Choice, choose
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import format_of
 from gpuquery.plan.options import executor_options
-from gpuquery.plan.plan import DEFAULT_REGION, DaskWay, JobRef, Language, Plan, Processes, StoreAccess
+from gpuquery.plan.plan import DEFAULT_REGION, DaskWay, JobRef, Language, Plan, StoreAccess
 from gpuquery.plan.rejected import Rejected
 
 __all__ = [
@@ -69,6 +69,7 @@ def resolve(
     options = executor_options(job, choice, defaults)
     if isinstance(options, Rejected):
         return options
+    processes = ranks.processes(choice, spec.dask)
     # Its parts are valid already, as parts of the job: to validate a plan of 64 inputs anew takes longer than all else.
     plan = Plan.model_construct(
         job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
@@ -77,9 +78,9 @@ def resolve(
         cluster=str(choice.cluster),
         replicas=choice.replicas,
         gpus=choice.gpus,
-        processes=ranks.processes(choice, spec.dask),
+        processes=processes,
         network=spec.network,
-        stall_seconds=_stall_seconds(job, choice, defaults),
+        stall_seconds=ranks.stall_seconds(job, processes, defaults),
         release=choice.release,
         executor_options=options,
         gpu_memory=defaults.gpu_memory if choice.gpus else 0,
@@ -92,13 +93,6 @@ def resolve(
         dask=cluster,
     )
     return plan if local else _too_large(plan) or plan
-
-
-def _stall_seconds(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> float:
-    if ranks.processes(choice, job.spec.dask) is Processes.ONE:
-        return 0
-    asked = job.spec.workers.stall_seconds
-    return defaults.stall_seconds if asked is None else asked
 
 
 def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejected:

@@ -207,7 +207,7 @@ class Hub:
                 member.link.send({"kind": "beat"})
         for gate in self._gates.expire(now):
             self._answer(gate)
-            self.fault(Fault(Failure.RANK_STALLED, self._stalled(gate), *self._blamed(gate)))
+            self.fault(Fault(Failure.RANK_STALLED, self._stalled(gate), *self._blamed(gate.missing)))
         for member in self._members.values():
             if now - member.heard > self._settings.silence and not member.done:
                 self.fault(_lost(member, now - member.heard))
@@ -224,17 +224,13 @@ class Hub:
             return None
         if self._roster.processes[0].progress.get("phase") != Phase.RUNNING or not self._roster.complete:
             return None
-        waiting = self._gates.pending
-        behind = waiting.missing if waiting is not None else range(self._settings.size)
-        where = f"{len(behind)} of {self._settings.size} processes run the query"
-        return Fault(
-            Failure.RANK_STALLED,
-            f"no process has made progress for {limit:g} s: {where}, and none of them wrote a row, moved bytes or used "
-            f"its GPU: {self._named(behind)}",
-            self._roster.names.get(behind[0] // self._settings.per_pod, ""),
-            "",
-            behind[0],
+        gate = self._gates.pending
+        behind = gate.missing if gate is not None else range(self._settings.size)
+        said = (
+            f"no process has made progress for {limit:g} s: {len(behind)} of {self._settings.size} processes run the "
+            f"query, and none of them wrote a row, moved bytes or used its GPU: {self._named(behind)}"
         )
+        return Fault(Failure.RANK_STALLED, said, *self._blamed(behind))
 
     def forgive(self, seconds: float) -> None:
         """Nobody was at work here for so long: what was not heard may have been said."""
@@ -321,8 +317,8 @@ class Hub:
         named = "; ".join(self._roster.place(index) for index in processes[:MOST_NAMED])
         return named + (f"; and {len(processes) - MOST_NAMED} more" if len(processes) > MOST_NAMED else "")
 
-    def _blamed(self, gate: Gate) -> tuple[str, str, int]:
-        first = gate.missing[0]
+    def _blamed(self, processes: Sequence[int]) -> tuple[str, str, int]:
+        first = processes[0]
         return self._roster.names.get(first // self._settings.per_pod, ""), "", first
 
 
