@@ -464,13 +464,20 @@ def test_a_member_speaks_for_its_own_processes_only(tmp_path):
             link.on_message({"kind": "joined", "process": process})
 
 
-def test_a_set_is_not_taken_for_hung_while_the_pod_that_works_cannot_say_so(tmp_path, monkeypatch):
+def running_since(tmp_path):
+    """A hub whose set has joined and runs the query, and the moment before that."""
     hub, local = hub_of(tmp_path, stall=10, silence=60)
-    link, again, began = Played(), Played(), time.monotonic()
+    link, began = Played(), time.monotonic()
     hub.admit(HELLO, link, "10.0.0.2")
     hub.joined(0)
     link.on_message({"kind": "joined", "process": 1})
     hub.progress(0, {"phase": "running"})
+    return hub, local, link, began
+
+
+def test_a_set_is_not_taken_for_hung_while_the_pod_that_works_cannot_say_so(tmp_path, monkeypatch):
+    hub, local, link, began = running_since(tmp_path)
+    again = Played()
     link.on_close("reset")
     hub.tick(began + 12)
     assert local.cause is None, "it is not connected"
@@ -481,18 +488,34 @@ def test_a_set_is_not_taken_for_hung_while_the_pod_that_works_cannot_say_so(tmp_
 
 
 def test_a_set_whose_pods_all_live_and_none_moves_is_taken_for_hung(tmp_path, monkeypatch):
-    hub, local = hub_of(tmp_path, stall=10)
-    link, began = Played(), time.monotonic()
-    hub.admit(HELLO, link, "10.0.0.2")
-    hub.joined(0)
-    link.on_message({"kind": "joined", "process": 1})
-    hub.progress(0, {"phase": "running"})
+    hub, local, link, began = running_since(tmp_path)
     for seconds, moved in [(9, True), (18, False), (20, False)]:
         monkeypatch.setattr(time, "monotonic", lambda at=began + seconds: at)
         link.on_message({"kind": "beat", "moved": moved})
         hub.tick(began + seconds)
         assert local.cause is None or seconds == 20
     assert local.cause is not None and local.cause.failure is Failure.RANK_STALLED
+
+
+def test_who_comes_to_a_gate_has_come_further(tmp_path, monkeypatch):
+    hub, local, link, began = running_since(tmp_path)
+    monkeypatch.setattr(time, "monotonic", lambda: began + 12)
+    link.on_message({"kind": "gate", "process": 1, "name": "staged", "value": None, "seconds": 60})
+    hub.tick(began + 12.1)
+    assert local.cause is None
+
+
+def test_a_set_is_not_taken_for_hung_because_its_hub_was_asleep(tmp_path, monkeypatch):
+    hub, local, link, began = running_since(tmp_path)
+    hub.forgive(12)
+    monkeypatch.setattr(time, "monotonic", lambda: began + 15)
+    link.on_message({"kind": "beat"})
+    hub.tick(began + 15)
+    assert local.cause is None
+    monkeypatch.setattr(time, "monotonic", lambda: began + 23)
+    link.on_message({"kind": "beat"})
+    hub.tick(began + 23)
+    assert local.cause is not None
 
 
 def test_a_consequence_waits_while_a_pod_is_disconnected(tmp_path):

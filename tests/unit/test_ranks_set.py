@@ -225,6 +225,7 @@ def test_a_commit_may_take_longer_than_progress_is_waited_for(make):
     time.sleep(3)
     one.go()
     assert [code for code, _ in one.ends()] == [0, 0], one.logs()
+    assert "no process has made progress" not in one.logs(), "a commit that stands hides what was told of it"
 
 
 def test_a_process_that_tells_a_failure_is_the_cause_in_its_own_words(make):
