@@ -18,11 +18,16 @@ from tests.e2e.test_worker_set import LONG, cause, now, rows_of, rows_wanted
 from tools import dask_kubernetes, demo
 from tools.kubectl import Cluster, wait_until
 
+pytestmark = pytest.mark.timeout(900)
+
 ENGINES = [
     pytest.param("26.04", "tasks", id="tasks of 26.04"),
     LONG("26.04", "rapidsmpf", id="rapidsmpf of 26.04"),
     pytest.param("26.10", "rapidsmpf", id="rapidsmpf of 26.10"),
 ]
+
+PATIENCE = 400.0
+"""Seconds for a job: a cluster is some twenty processes that import for seconds each."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +45,7 @@ def native(bench: Bench, release: str, engine: str, **given: Any) -> sets.Set:
 
 def committed(ranks: sets.Set, tables: Any) -> dict[str, Any]:
     """Wait for the commit of a job, and compare its rows; returns the job."""
-    job = ranks.bench.ended(ranks.name)
+    job = ranks.bench.ended(ranks.name, timeout=PATIENCE)
     assert true(job, "Complete"), condition(job, "Failed")
     assert rows_of(ranks.bench, ranks.name).equals(rows_wanted(tables)), "no row lost, none doubled"
     assert len(ranks.bench.commits(f"out/{ranks.name}")) == 1
@@ -63,7 +68,7 @@ def test_four_pods_shuffle_over_ucx_and_commit_once(bench: Bench, tables: Any, r
 @pytest.mark.parametrize(("release", "engine"), ENGINES)
 def test_the_real_workers_say_that_there_is_no_gpu(bench: Bench, release: str, engine: str) -> None:
     ranks = native(bench, release, engine, pods=2, image="runtime")
-    failed = condition(bench.ended(ranks.name), "Failed")
+    failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] == "NoGpu", failed
     assert bench.commits(f"out/{ranks.name}") == []
 
@@ -82,7 +87,7 @@ def test_the_real_workers_say_that_there_is_no_gpu(bench: Bench, release: str, e
 )
 def test_the_first_cause_is_the_jobs(bench: Bench, fault: str, reason: str, words: str) -> None:
     ranks = native(bench, "26.10", "rapidsmpf", env={"TEST_ENGINE_FAULT": fault})
-    job = bench.ended(ranks.name)
+    job = bench.ended(ranks.name, timeout=PATIENCE)
     failed = condition(job, "Failed")
     assert failed and failed["reason"] == reason, failed
     assert words in failed["message"]
@@ -137,7 +142,7 @@ def test_workers_of_a_daskcluster_give_their_rows_and_go_with_the_attempt(
 
 def test_real_workers_of_a_daskcluster_say_that_there_is_no_gpu(bench: Bench) -> None:
     ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, image="runtime")
-    failed = condition(bench.ended(ranks.name), "Failed")
+    failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] == "NoGpu", failed
     assert daskclusters(bench, ranks.name) == []
 
@@ -152,7 +157,7 @@ def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_s
             return found is not None and found["reason"] == "DaskClusterNotHandled"
 
         wait_until(told, timeout=60, what="ClusterReady to name the operator")
-        failed = condition(bench.ended(ranks.name), "Failed")
+        failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
         assert failed and failed["reason"] == "StartDeadlineExceeded", failed
         assert "dask-kubernetes" in failed["message"]
 
@@ -200,6 +205,6 @@ def test_a_worker_of_a_warm_cluster_that_is_lost_ends_the_job(bench: Bench, clus
 
 def test_a_cluster_that_is_not_there_is_named(bench: Bench) -> None:
     ranks = attached(bench, {"clusterRef": {"name": "nowhere"}}, startDeadlineSeconds=20)
-    failed = condition(bench.ended(ranks.name), "Failed")
+    failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] in ("ClusterUnavailable", "StartDeadlineExceeded"), failed
     assert "nowhere" in failed["message"]
