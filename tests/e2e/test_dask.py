@@ -26,6 +26,9 @@ ENGINES = [
     pytest.param("26.10", "rapidsmpf", id="rapidsmpf of 26.10"),
 ]
 
+HEARTBEAT = 12
+BOUND = 4.0 * HEARTBEAT + 60
+"""Seconds until a job has ended of which something was lost that cannot tell."""
 PATIENCE = 400.0
 """Seconds for a job: a cluster is some twenty processes that import for seconds each."""
 
@@ -33,7 +36,9 @@ PATIENCE = 400.0
 @pytest.fixture(scope="module", autouse=True)
 def enabled(cluster: Cluster, operator: None, dask_operator: None) -> Iterator[None]:
     """An operator that may make DaskClusters, and look at those of others."""
-    demo.install(cluster, "dask.operator.enabled=true", "dask.attach.enabled=true")
+    # Twenty processes that import on two cores keep each other waiting for seconds.
+    values = ("dask.operator.enabled=true", "dask.attach.enabled=true", f"gpu.heartbeatSeconds={HEARTBEAT}")
+    demo.install(cluster, *values)
     yield
     demo.install(cluster)
 
@@ -101,7 +106,7 @@ def test_a_pod_that_is_gone_ends_the_cluster(bench: Bench, index: int) -> None:
     ranks.reaches("running")
     since = now()
     ranks.kill_pod(index)
-    assert cause(ranks, since)["reason"] in ("WorkerLost", "Evicted")
+    assert cause(ranks, since, BOUND)["reason"] in ("WorkerLost", "Evicted")
 
 
 @pytest.mark.faults
@@ -112,7 +117,7 @@ def test_a_lost_connection_between_two_pods_ends_the_cluster(bench: Bench) -> No
     ranks.reaches("running")
     since = now()
     with ranks.cut(1, 2):
-        failed = cause(ranks, since)
+        failed = cause(ranks, since, BOUND)
     assert failed["reason"] == "TransportError", failed
 
 
@@ -168,7 +173,7 @@ def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_s
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster, enabled: None, lake: Any) -> Iterator[WarmCluster]:
     """A warm cluster of two workers in the namespace of the jobs."""
-    with warm(cluster, "gpuquery-e2e", workers=2, protocol="ucx", gpus=1) as made:
+    with warm(cluster, "gpuquery-e2e", workers=2, protocol="ucx", gpus=1, lake=lake) as made:
         yield made
 
 
@@ -195,12 +200,12 @@ def test_two_jobs_run_on_a_warm_cluster_after_each_other_and_leave_it_as_it_was(
 
 @pytest.mark.faults
 def test_a_worker_of_a_warm_cluster_that_is_lost_ends_the_job(bench: Bench, cluster: Cluster) -> None:
-    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1) as made:
+    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1, lake=bench.lake) as made:
         ranks = attached(bench, {"clusterRef": {"name": made.name}}, env={"TEST_ENGINE_HOLD": "60"})
         ranks.reaches("running")
         since = now()
         made.kill("worker")
-        assert cause(ranks, since)["reason"] == "WorkerLost"
+        assert cause(ranks, since, BOUND)["reason"] == "WorkerLost"
 
 
 def test_a_cluster_that_is_not_there_is_named(bench: Bench) -> None:

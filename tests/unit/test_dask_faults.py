@@ -9,13 +9,19 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import beats, faults, nanny
 from gpuquery.runner.dask.watch import Watch
+from gpuquery.runner.engines.dask_query import DaskQuery
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.progress import Tracker
+from gpuquery.runner.query import Alone
+from tests.support.dask_plans import dask_plan
 from tests.support.ranks import until
 
 # --- Ends
@@ -219,3 +225,23 @@ def test_native_code_that_holds_the_interpreter_is_heard_as_silence(tmp_path: Pa
     finally:
         process.kill()
         process.wait()
+
+
+def test_who_is_refused_by_the_store_on_a_cluster_of_others_is_told_whose_credentials_count() -> None:
+    class Elsewhere:
+        def run(self, execute: Any, _sink: Any, *, streaming: bool) -> None:
+            execute(None, "folder")
+
+    def refused(*_: Any) -> None:
+        raise OSError("Generic S3 error: 403 Forbidden: InvalidAccessKeyId: AKIA0123456789ABCDEF")
+
+    def run(way: str) -> None:
+        query = DaskQuery(dask_plan(way=way, scheduler="tcp://warm:8786"), Alone(Tracker(lambda _: None)))
+        query.native, query.guest = None, Elsewhere()  # type: ignore[assignment]
+        query.run(pl.LazyFrame(), None, refused)  # type: ignore[arg-type]
+
+    with pytest.raises(JobError, match=r"of their own pods \(AWS_\*\), not with the job's") as raised:
+        run("attach")
+    assert raised.value.failure is Failure.STORAGE_AUTH
+    with pytest.raises(OSError, match="InvalidAccessKeyId"):
+        run("operator")  # whose pods have the job's
