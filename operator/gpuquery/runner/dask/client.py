@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import commands, remote
+from gpuquery.runner.dask.pulse import Pulse
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.errors import JobError
 
@@ -40,6 +41,7 @@ class Cluster:
         self.workers: Mapping[str, str] = {}
         """Names of the workers by address, once they are complete."""
         self._over = threading.Event()
+        self._pulse: Pulse | None = None
 
     def connect(self, address: str, *, seconds: float) -> None:
         """Connect; raises JobError(WorkerLost) that names the address when nobody has answered in time."""
@@ -137,6 +139,29 @@ class Cluster:
         """Look after the workers from now on, in a thread."""
         threading.Thread(target=self._look, name="dask watcher", daemon=True).start()
 
+    def listen(self, folder: str, *, limit: float, say: Callable[[str], None]) -> None:
+        """Have every worker give signs of life by a file in a folder, and its nanny tell of them, from now on.
+
+        A silence of `limit` seconds ends the query. `say` takes a line for the pod's log, of workers that nobody hears.
+        Workers must answer, and `guard` must have been called.
+        """
+        pickled = importlib.import_module("distributed.protocol.pickle").dumps(remote.attend)
+        told = self.run(remote.beat, folder)
+        without = self.scheduler(remote.listen, {address: each["file"] for address, each in told.items()}, pickled)
+        heard = {address: name for address, name in self.workers.items() if address not in without}
+        imported = [address for address, each in told.items() if each["imported"]]
+        if without:
+            names = _named([self.workers[address] for address in without])
+            say(
+                f"{names} of the cluster at {self.address} have no nanny, so nobody will notice that they hang: start "
+                "workers without --no-nanny, or bound the job by activeDeadlineSeconds"
+            )
+        self._pulse = Pulse(heard, limit=limit, silent=SILENT_SECONDS, imported=imported, say=say)
+
+    def attended(self) -> list[str]:
+        """Return the addresses of the workers whose nannies answer."""
+        return [] if self._pulse is None else self._pulse.attended()
+
     def leave(self) -> None:
         """Look after nobody any more; the connection ends with the process."""
         self._over.set()
@@ -148,7 +173,7 @@ class Cluster:
         heard = time.monotonic()
         while not self._over.wait(LOOK_SECONDS):
             try:
-                found = self.client.sync(self._members, callback_timeout=SILENT_SECONDS / 3)
+                found, told = self.client.sync(self._news, callback_timeout=SILENT_SECONDS / 3)
             except Exception as exc:  # of many kinds
                 status = getattr(self.client, "status", "")
                 if self._over.is_set():
@@ -167,6 +192,14 @@ class Cluster:
                     "that it began with: no autoscaler, and nobody who scales it"
                 )
                 return
+            if self._pulse is not None and told and (fault := self._pulse.told(told, time.monotonic())):
+                self.watch.suspect(fault)
+                return
+
+    async def _news(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """Names of the workers, and what their nannies tell of them."""
+        told = {} if self._pulse is None else await self.client.scheduler.gpuquery_heard()
+        return await self._members(), told
 
     async def _members(self) -> dict[str, str]:
         """Names of the workers by address, by a question of Dask's own, which leaves no line in the scheduler's log."""
