@@ -247,8 +247,9 @@ AT_WORK = "Run out-of-band function 'sleep'"
 def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     start: Callable[..., Pods], warm: Callable[..., Warm], protocol: str
 ) -> None:
+    """And once it goes on the cluster serves the next job."""
     cluster = warm("26.10", protocol=protocol, preload="cudf_polars")
-    pods = start("26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "600"}, **attached(cluster))
+    pods = start("26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "90"}, **attached(cluster))
     cluster.wait_for(AT_WORK, times=2)
     cluster.signal_worker(1, signal.SIGSTOP)
     code, report = pods.end(0)
@@ -256,6 +257,26 @@ def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     assert report.failure is Failure.RANK_STALLED, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
     assert "the Dask worker warm-1 hangs: it gave no sign of life within 40 s; its cluster is not" in report.message
     assert cluster.files() == []
+    assert cluster.runs()
+    cluster.signal_worker(1, signal.SIGCONT)
+    after = start("26.10", "rapidsmpf", name="after", job=named("after"), **attached(cluster))
+    code, report = after.end(0)
+    assert code == 0, f"{report}\n{after.logs()}\n{cluster.log()[-4000:]}"
+    assert rows(after) == WANTED
+
+
+def test_a_nanny_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
+    start: Callable[..., Pods], warm: Callable[..., Warm]
+) -> None:
+    cluster = warm("26.10", protocol="ucx", preload="cudf_polars")
+    pods = start("26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "600"}, **attached(cluster))
+    cluster.wait_for(AT_WORK, times=2)
+    cluster.wait_for("'attend'", times=2)
+    cluster.stop_nanny(1)
+    code, report = pods.end(0)
+    assert code == 1
+    assert report.failure is Failure.RANK_STALLED, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
+    assert "the nanny of the Dask worker warm-1 has not answered for 60 s, though the scheduler" in report.message
     assert cluster.runs()
 
 

@@ -55,6 +55,10 @@ class Warm:
         """Send a signal to a worker, and not to its nanny."""
         os.kill(self._spawned(self._processes[1 + number].pid), which)
 
+    def stop_nanny(self, number: int) -> None:
+        """Freeze the nanny of a worker, and not the worker."""
+        os.kill(self._processes[1 + number].pid, signal.SIGSTOP)
+
     def _spawned(self, nanny: int) -> int:
         """Return the process that a nanny has made; it has one more, which looks after what processes share."""
         for entry in Path("/proc").glob("[0-9]*"):

@@ -56,9 +56,9 @@ class Given:
 
 
 class Fetch:
-    """Files of one folder on all workers: `start` to fetch while they are written, then `finish`; or `all`. `check` last.
+    """Files of one folder on all workers: `start` to fetch while they are written, then `finish`; or `all`.
 
-    All that goes to the sink goes through `sink`.
+    `check` comes last. All that goes to the sink goes through `sink`.
     """
 
     def __init__(self, cluster: Cluster, folder: str, here: Path, sink: Writes) -> None:
