@@ -271,7 +271,7 @@ def test_a_nanny_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     cluster = warm("26.10", protocol="ucx", preload="cudf_polars")
     pods = start("26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "600"}, **attached(cluster))
     cluster.wait_for(AT_WORK, times=2)
-    cluster.wait_for("'attend'", times=2)
+    pods.wait_for("signs of life of 2 Dask workers are heard")
     cluster.stop_nanny(1)
     code, report = pods.end(0)
     assert code == 1

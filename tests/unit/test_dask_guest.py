@@ -139,6 +139,9 @@ class Busy:
     def free(self, *, seconds: float) -> None:
         until(lambda: bool(self._told))
 
+    def settle(self) -> None:
+        assert self._told, "workers that are busy do not beat"
+
     def run(self, function: Any, *args: Any) -> None:
         assert self._told, "they answer no question while they are busy, and it would be one too many"
         self.taken += args[0]
@@ -207,6 +210,7 @@ class Ward:
 def test_a_worker_that_gives_no_sign_of_life_is_named() -> None:
     ward = Ward()
     assert ward.after(1000) is None
+    assert ward.said == ["signs of life of 2 Dask workers are heard"]
     found = ward.after(60, frozen="b")
     assert found is not None
     fault, when = found
@@ -434,3 +438,18 @@ def test_what_nannies_tell_ends_the_query(monkeypatch: pytest.MonkeyPatch) -> No
             cluster.watch.call("the query", threading.Event().wait, seconds=30)
     finally:
         cluster.leave()
+
+
+def test_a_query_waits_for_one_more_heartbeat_of_each_worker() -> None:
+    """Else a worker may be held while it connects for its first, which crashes schedulers over UCX."""
+    cluster = Cluster(Watch(hold=0))
+    cluster.workers = {"a": "warm-a", "b": "warm-b"}
+    told = [{"a": 1.0, "b": 1.0, "gone": 1.0}, {"a": 2.0, "b": 1.0}, {"a": 2.0, "b": 1.5}, {}]
+
+    async def identity(n_workers: int) -> Any:
+        return {"workers": {address: {"last_seen": when} for address, when in told.pop(0).items()}}
+
+    scheduler = types.SimpleNamespace(identity=identity)
+    cluster.client = types.SimpleNamespace(scheduler=scheduler, sync=lambda call: asyncio.run(call()))
+    cluster.settle(seconds=30)
+    assert told == [{}], "one did not beat, or was asked after it had"

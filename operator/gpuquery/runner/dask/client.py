@@ -135,6 +135,31 @@ class Cluster:
 
         self._within("waiting for the Dask workers to be free", seconds, ask)
 
+    def settle(self, *, seconds: float = CALL_SECONDS) -> None:
+        """Wait until every worker, which must be free, has beaten once more, or for so many seconds.
+
+        Its first heartbeat makes the connection to the scheduler that later ones use. A query that begins while it is
+        being made holds the worker's event loop, the scheduler gives the connection up after 5 s, and was then seen to
+        crash over UCX as soon as the worker went on (distributed-ucxx of 26.10).
+        """
+        deadline = time.monotonic() + seconds
+        first: Mapping[str, float] = {}
+        while time.monotonic() < deadline:
+            told = self._within("asking the Dask scheduler for its workers", CALL_SECONDS, self._seen_now)
+            first = first or told
+            if all(told.get(address, 0.0) > when for address, when in first.items() if address in self.workers):
+                return
+            time.sleep(0.2)
+
+    def _seen_now(self) -> dict[str, float]:
+        found: dict[str, float] = self.client.sync(self._seen)
+        return found
+
+    async def _seen(self) -> dict[str, float]:
+        """When the scheduler heard of each worker last, by its own clock."""
+        told = await self.client.scheduler.identity(n_workers=-1)
+        return {address: float(state["last_seen"]) for address, state in told["workers"].items()}
+
     def guard(self) -> None:
         """Look after the workers from now on, in a thread."""
         threading.Thread(target=self._look, name="dask watcher", daemon=True).start()

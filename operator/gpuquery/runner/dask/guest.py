@@ -130,6 +130,7 @@ class GuestCluster:
             if found:
                 self.cluster.run(remote.dissolve, found)
                 self.cluster.scheduler(remote.left, found)
+            self.cluster.settle()
         finally:
             busy.cancel()
             self._waits("")

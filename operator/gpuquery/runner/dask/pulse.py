@@ -47,6 +47,7 @@ class Pulse:
         done = set(imported)
         self._workers = {address: _Worker(imports=address not in done) for address in names}
         self._began: float | None = None
+        self._complete = False
 
     def told(self, told: Mapping[str, Mapping[str, Any]], now: float) -> JobError | None:
         """Take what the scheduler knows (`remote.listen`) at this time; returns the fault that it shows."""
@@ -56,6 +57,13 @@ class Pulse:
             worker, state = self._workers[address], told.get(address, {})
             if fault := self._nanny(name, worker, state, now) or self._worker(name, worker, state, now - self._began):
                 return fault
+        if (
+            self._workers
+            and not self._complete
+            and all(worker.touched is not None for worker in self._workers.values())
+        ):
+            self._complete = True
+            self._say(f"signs of life of {len(self._workers)} Dask workers are heard")
         return None
 
     def attended(self) -> list[str]:
