@@ -453,3 +453,32 @@ def test_a_query_waits_for_one_more_heartbeat_of_each_worker() -> None:
     cluster.client = types.SimpleNamespace(scheduler=scheduler, sync=lambda call: asyncio.run(call()))
     cluster.settle(seconds=30)
     assert told == [{}], "one did not beat, or was asked after it had"
+
+
+class Told(Cluster):
+    """A cluster of which one worker has no nanny."""
+
+    def run(self, function: Any, *args: Any, workers: Any = None, seconds: Any = None) -> dict[str, Any]:
+        return {address: {"file": f"/f/{address}", "imported": True} for address in self.workers}
+
+    def scheduler(self, function: Any, *args: Any, seconds: Any = None) -> Any:
+        assert args == ({"a": "/f/a", "b": "/f/b"}, b"attend")
+        return ["b"]
+
+
+def test_workers_without_a_nanny_are_told_and_the_others_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    pickled = types.ModuleType("distributed.protocol.pickle")
+    monkeypatch.setattr(pickled, "dumps", lambda function: function.__name__.encode(), raising=False)
+    for name in ("distributed", "distributed.protocol"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "distributed.protocol.pickle", pickled)
+    cluster = Told(Watch(hold=0))
+    cluster.workers = {"a": "warm-a", "b": "warm-b"}
+    said: list[str] = []
+    cluster.listen("/f", limit=LIMIT, say=said.append)
+    (line,) = said
+    assert "Dask worker warm-b of the cluster at" in line and "no nanny" in line
+    assert cluster._pulse is not None
+    states = {"a": {"answers": 1, "error": "", "touched": 1.0, "now": 1.0}}
+    assert cluster._pulse.told(states, 1.0) is None
+    assert cluster.attended() == ["a"]
