@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import Plan
 from gpuquery.runner.dask import remote
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.guest import GuestCluster
@@ -376,9 +377,25 @@ def test_nannies_of_the_attempt_s_own_cluster_see_to_it_themselves(monkeypatch: 
     limits: list[float] = []
     monkeypatch.setattr(Cluster, "listen", lambda self, folder, *, limit, say: limits.append(limit))
     for way in ("operator", "attach"):
-        plan = dask_plan(way=way, scheduler="tcp://warm:8786")
-        GuestCluster(plan, Alone(Tracker(lambda progress: None, quiet=True)))._listen()
+        guest(dask_plan(way=way, scheduler="tcp://warm:8786"))._listen()
     assert limits == [30.0]
+
+
+@pytest.mark.parametrize(
+    ("release", "protocol", "heard"), [("26.04", "ucx", False), ("26.04", "tcp", True), ("26.10", "ucx", True)]
+)
+def test_a_scheduler_that_would_crash_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], release: str, protocol: str, heard: bool
+) -> None:
+    limits: list[float] = []
+    monkeypatch.setattr(Cluster, "listen", lambda self, folder, *, limit, say: limits.append(limit))
+    guest(dask_plan("rapidsmpf", release, way="attach", scheduler=f"{protocol}://warm:8786"))._listen()
+    assert bool(limits) is heard
+    assert ("nobody will notice" in capsys.readouterr().err) is not heard
+
+
+def guest(plan: Plan) -> GuestCluster:
+    return GuestCluster(plan, Alone(Tracker(lambda progress: None, quiet=True)))
 
 
 class Client:
@@ -399,15 +416,13 @@ class Client:
 @pytest.mark.parametrize(("idle", "asked"), [(True, ("removed", ["a", "b"], False)), (False, ("removed", ["b"], True))])
 def test_workers_that_may_hang_are_asked_nothing(idle: bool, asked: tuple[str, list[str], bool]) -> None:
     """A scheduler that gave up a question over UCX was seen to crash."""
-    guest = GuestCluster(
-        dask_plan(way="attach", scheduler="tcp://warm:8786"), Alone(Tracker(lambda progress: None, quiet=True))
-    )
+    ours = guest(dask_plan(way="attach", scheduler="tcp://warm:8786"))
     client, ward = Client(), Ward()
     ward.after(5)
     ward.after(10, mute="a")
-    guest.cluster.client, guest.cluster.workers = client, {"a": "warm-a", "b": "warm-b"}
-    guest.cluster._pulse = ward.pulse
-    guest._tidy(idle=idle)
+    ours.cluster.client, ours.cluster.workers = client, {"a": "warm-a", "b": "warm-b"}
+    ours.cluster._pulse = ward.pulse
+    ours._tidy(idle=idle)
     assert client.ran == [asked, ("give", [], False)]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
-from gpuquery.runner.dask import parts, remote, versions
+from gpuquery.runner.dask import commands, parts, remote, versions
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
 from gpuquery.runner.dask.native import SILENCE
@@ -36,6 +36,9 @@ QUEUE_SECONDS = 86_400.0
 ASK_SECONDS = 1.0
 BUSY_SECONDS = 5.0
 """After which workers that do not answer are said to be busy."""
+FIRST_HEARD_OVER_UCX = (26, 6)
+"""Release from which on a scheduler bears to have connections with nannies over UCX while it imports what a query
+brings along: that of 26.04 was seen to crash in the garbage collector (SIGSEGV)."""
 TIDY_SECONDS = 5.0
 """For removing what is left after a failure; the next job removes it otherwise."""
 
@@ -91,8 +94,13 @@ class GuestCluster:
         """Notice workers that hang. Nannies of a cluster of the attempt's own do so themselves, and end them."""
         if self._made:
             return
-        limit = SILENCE * self._plan.heartbeat_seconds
-        self.cluster.listen(self._folder, limit=limit, say=lambda line: print(line, file=sys.stderr, flush=True))
+        if self._dask.scheduler.startswith("ucx") and commands.number(self._plan.release) < FIRST_HEARD_OVER_UCX:
+            _say(
+                f"nobody will notice a Dask worker that hangs: with release {self._plan.release} that takes a cluster "
+                "that speaks tcp; bound the job by activeDeadlineSeconds"
+            )
+            return
+        self.cluster.listen(self._folder, limit=SILENCE * self._plan.heartbeat_seconds, say=_say)
 
     def _queue(self) -> None:
         """Wait until no other job uses the cluster."""
@@ -178,3 +186,7 @@ class GuestCluster:
             if whom:
                 cluster.client.run(remote.removed, self._folder, workers=whom, nanny=not idle, on_error="ignore")
         cluster.client.run_on_scheduler(remote.give, cluster.client.id)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
