@@ -37,8 +37,9 @@ ASK_SECONDS = 1.0
 BUSY_SECONDS = 5.0
 """After which workers that do not answer are said to be busy."""
 FIRST_HEARD_OVER_UCX = (26, 6)
-"""Release from which on a scheduler bears to have connections with nannies over UCX while it imports what a query
-brings along: that of 26.04 was seen to crash in the garbage collector (SIGSEGV)."""
+"""Release from which on nannies are asked over UCX too. Processes of 26.04 with connections over UCX, schedulers among
+them, were seen to crash in the garbage collector (SIGSEGV) while they import what a query brings along: with such
+questions and without, but nobody knows that more connections do no harm."""
 TIDY_SECONDS = 5.0
 """For removing what is left after a failure; the next job removes it otherwise."""
 
