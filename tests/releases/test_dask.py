@@ -5,6 +5,7 @@ A run takes a dozen processes that import for seconds each, so every test here i
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -236,6 +237,61 @@ def test_a_worker_that_is_lost_ends_the_query_and_not_the_cluster(
     assert code == 1
     assert report.failure is Failure.WORKER_LOST
     assert "Dask worker warm-1 left the cluster" in report.message or "lost" in report.message
+
+
+AT_WORK = "Run out-of-band function 'sleep'"
+"""What a worker logs when the test engine begins to hold it."""
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "ucx"])
+def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
+    start: Callable[..., Pods], warm: Callable[..., Warm], protocol: str
+) -> None:
+    """And once it goes on the cluster serves the next job."""
+    cluster = warm("26.10", protocol=protocol, preload="cudf_polars")
+    pods = start("26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "90"}, **attached(cluster))
+    cluster.wait_for(AT_WORK, times=2)
+    cluster.signal_worker(1, signal.SIGSTOP)
+    code, report = pods.end(0)
+    assert code == 1
+    assert report.failure is Failure.RANK_STALLED, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
+    assert "the Dask worker warm-1 hangs: it gave no sign of life within 40 s; its cluster is not" in report.message
+    assert cluster.files() == []
+    assert cluster.runs()
+    cluster.signal_worker(1, signal.SIGCONT)
+    after = start("26.10", "rapidsmpf", name="after", job=named("after"), **attached(cluster))
+    code, report = after.end(0)
+    assert code == 0, f"{report}\n{after.logs()}\n{cluster.log()[-4000:]}"
+    assert rows(after) == WANTED
+
+
+def test_a_nanny_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
+    start: Callable[..., Pods], warm: Callable[..., Warm]
+) -> None:
+    cluster = warm("26.10", protocol="ucx", preload="cudf_polars")
+    pods = start("26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "600"}, **attached(cluster))
+    cluster.wait_for(AT_WORK, times=2)
+    pods.wait_for("signs of life of 2 Dask workers are heard")
+    cluster.stop_nanny(1)
+    code, report = pods.end(0)
+    assert code == 1
+    assert report.failure is Failure.RANK_STALLED, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
+    assert "the nanny of the Dask worker warm-1 has not answered for 60 s, though the scheduler" in report.message
+    assert cluster.runs()
+
+
+def test_a_long_query_that_holds_every_event_loop_is_not_ended(
+    start: Callable[..., Pods], warm: Callable[..., Warm]
+) -> None:
+    """Its workers answer no question for several times the limit; and nobody's log fills up meanwhile."""
+    cluster = warm("26.10", protocol="ucx", preload="cudf_polars")
+    pods = start("26.10", "rapidsmpf", heartbeatSeconds=4.0, env={"TEST_ENGINE_HOLD": "70"}, **attached(cluster))
+    code, report = pods.end(0)
+    assert code == 0, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
+    assert rows(pods) == WANTED
+    assert cluster.log().count("'attend'") == 2, "each nanny was to be asked by one function that was sent"
+    assert cluster.log().count("out-of-band") < 100
+    assert cluster.files() == []
 
 
 def test_another_version_on_the_workers_is_refused(start: Callable[..., Pods], warm: Callable[..., Warm]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,9 +15,9 @@ from tests.support.ranks import until
 
 
 class Warm:
-    """The cluster; its workers keep their files in `folder/local`. With `known` they have the test engine's module."""
+    """The cluster; its workers keep their files in `folder/local`, and import `preload` when they start."""
 
-    def __init__(self, python: Path, folder: Path, *, workers: int = 2, protocol: str = "tcp", **env: str) -> None:
+    def __init__(self, python: Path, folder: Path, *, workers: int = 2, protocol: str = "tcp", preload: str = "", **env: str) -> None:  # fmt: skip # noqa: E501
         self.folder = folder
         folder.mkdir(parents=True)
         (folder / "local").mkdir()
@@ -30,7 +32,8 @@ class Warm:
         for number in range(workers):
             self._processes.append(
                 self._start(python, "worker", self.address, *host, "--name", f"warm-{number}", "--nthreads", "1",
-                            "--no-dashboard", "--local-directory", str(folder / "local"))
+                            "--no-dashboard", "--local-directory", str(folder / "local"),
+                            *(["--preload", preload] if preload else []))
             )  # fmt: skip
 
     def _start(self, python: Path, *words: str) -> subprocess.Popen[bytes]:
@@ -47,6 +50,31 @@ class Warm:
     def kill_worker(self, number: int) -> None:
         """Kill a worker with its nanny."""
         os.killpg(self._processes[1 + number].pid, 9)
+
+    def signal_worker(self, number: int, which: signal.Signals) -> None:
+        """Send a signal to a worker, and not to its nanny."""
+        os.kill(self._spawned(self._processes[1 + number].pid), which)
+
+    def stop_nanny(self, number: int) -> None:
+        """Freeze the nanny of a worker, and not the worker."""
+        os.kill(self._processes[1 + number].pid, signal.SIGSTOP)
+
+    def _spawned(self, nanny: int) -> int:
+        """Return the process that a nanny has made; it has one more, which looks after what processes share."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == nanny and b"spawn_main" in (entry / "cmdline").read_bytes():
+                    return int(entry.name)
+        raise AssertionError(f"process {nanny} has no worker:\n{self.log()[-4000:]}")
+
+    def wait_for(self, text: str, times: int = 1) -> None:
+        """Wait until all together have logged a text so often."""
+        until(lambda: self.log().count(text) >= times, SECONDS, f"{text!r} is not {times} times in the log")
+
+    def runs(self) -> bool:
+        """Whether all that was started runs yet."""
+        return all(process.poll() is None for process in self._processes)
 
     def files(self) -> list[str]:
         """Part files that jobs have left on the workers."""

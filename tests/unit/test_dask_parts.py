@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import parts, remote
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
@@ -97,10 +100,11 @@ def test_files_are_fetched_once_each_in_pieces_and_removed(tmp_path: Path, monke
     here.mkdir()
     wanted = written(one, "part.0.000000.parquet", "part.0.000001.parquet") | written(two, "part.1.000000.parquet")
     sink = Keeps()
-    Fetch(Local({"a": str(one), "b": str(one), "c": str(two)}), "@", here, sink).finish()
+    fetch = Fetch(Local({"a": str(one), "b": str(one), "c": str(two)}), "@", here, sink)
+    fetch.finish()
+    fetch.check()
     assert sink.added == wanted
-    assert not list(one.iterdir())
-    assert not list(two.iterdir())
+    assert not sum(file.stat().st_size for folder in (one, two) for file in folder.iterdir())
 
 
 def test_files_are_fetched_while_others_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +120,80 @@ def test_files_are_fetched_while_others_are_written(tmp_path: Path, monkeypatch:
     assert "part.1.parquet" not in sink.added
     (one / "part.1.parquet").write_bytes(wanted["part.1.parquet"])
     fetch.finish()
+    fetch.check()
     assert sink.added == wanted
+
+
+def lose(file: str) -> None:
+    (left,) = Path(file).parent.glob(f"{Path(file).name}.*.fetched")
+    left.unlink()
+
+
+def lengthen(file: str) -> None:
+    (left,) = Path(file).parent.glob(f"{Path(file).name}.*.fetched")
+    left.rename(f"{file}.7.fetched")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(lambda f: Path(f).write_bytes(b"x"), "was written more than once", id="written again"),
+        pytest.param(lambda f: Path(f.replace("1.p", "2.p")).touch(), "1 of 4 did not come whole (part.0.000002.par",
+                     id="written after all were fetched"),
+        pytest.param(lengthen, "did not come whole (part.0.000001.parquet)", id="of another size"),
+        pytest.param(lose, "part.0.000001.parquet came, and no worker knows of it", id="not known any more"),
+        pytest.param(lambda f: shutil.rmtree(Path(f).parent), "the folder of the worker worker is gone", id="all gone"),
+    ],
+)  # fmt: skip
+def test_nothing_is_committed_of_files_that_are_not_those_that_were_written(
+    tmp_path: Path, change: Callable[[str], Any], words: str
+) -> None:
+    one, two, here = tmp_path / "one", tmp_path / "two", tmp_path / "here"
+    here.mkdir()
+    written(one, "part.0.000000.parquet", "part.0.000001.parquet")
+    written(two, "part.1.000000.parquet")
+    fetch = Fetch(Local({"a": str(one), "b": str(two)}), "@", here, Keeps())
+    fetch.finish()
+    fetch.check()
+    change(str(one / "part.0.000001.parquet"))
+    with pytest.raises(JobError) as told:
+        fetch.check()
+    assert told.value.failure is Failure.WORKER_LOST
+    assert words in told.value.message
+
+
+def test_files_that_went_elsewhere_than_to_the_sink_are_missed(tmp_path: Path) -> None:
+    one, here = tmp_path / "one", tmp_path / "here"
+    here.mkdir()
+    wanted = written(one, "part.0.000000.parquet", "part.0.000001.parquet")
+    sink = Keeps()
+    fetch = Fetch(Local({"a": str(one)}), "@", here, sink)
+    fetch.all()
+    parts.Handing(here, fetch.sink, Watch(hold=0), streaming=False).finish()
+    fetch.check()
+    assert sink.added == wanted
+    other = Fetch(Local({"a": str(one)}), "@", here, sink)
+    with pytest.raises(JobError, match="2 of 2 did not come whole"):
+        other.check()
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["part.0.000001.parquet", "part.1.000000.parquet"], "later ones than part.0.000000.parquet, which no worker"),
+        (["part.0.parquet", "part.2.parquet"], "later ones than part.1.parquet"),
+        (["part.00.parquet", "part.09.parquet", "part.10.parquet"], "part.01.parquet, part.02.parquet, part.03"),
+    ],
+)
+def test_a_file_that_vanished_before_it_was_seen_is_missed(tmp_path: Path, names: list[str], words: str) -> None:
+    one, here = tmp_path / "one", tmp_path / "here"
+    here.mkdir()
+    written(one, *names)
+    fetch = Fetch(Local({"a": str(one)}), "@", here, Keeps())
+    fetch.finish()
+    with pytest.raises(JobError) as told:
+        fetch.check()
+    assert words in told.value.message
 
 
 def test_a_file_that_shrinks_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

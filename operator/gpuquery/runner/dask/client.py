@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import commands, remote
+from gpuquery.runner.dask.pulse import Pulse
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.errors import JobError
 
@@ -40,6 +41,7 @@ class Cluster:
         self.workers: Mapping[str, str] = {}
         """Names of the workers by address, once they are complete."""
         self._over = threading.Event()
+        self._pulse: Pulse | None = None
 
     def connect(self, address: str, *, seconds: float) -> None:
         """Connect; raises JobError(WorkerLost) that names the address when nobody has answered in time."""
@@ -133,9 +135,57 @@ class Cluster:
 
         self._within("waiting for the Dask workers to be free", seconds, ask)
 
+    def settle(self, *, seconds: float = CALL_SECONDS) -> None:
+        """Wait until every worker, which must be free, has beaten once more, or for so many seconds.
+
+        Its first heartbeat makes the connection to the scheduler that later ones use. A query that begins while it is
+        being made holds the worker's event loop, the scheduler gives the connection up after 5 s, and was then seen to
+        crash over UCX as soon as the worker went on (distributed-ucxx of 26.10).
+        """
+        deadline = time.monotonic() + seconds
+        first: Mapping[str, float] = {}
+        while time.monotonic() < deadline:
+            told = self._within("asking the Dask scheduler for its workers", CALL_SECONDS, self._seen_now)
+            first = first or told
+            if all(told.get(address, 0.0) > when for address, when in first.items() if address in self.workers):
+                return
+            time.sleep(0.2)
+
+    def _seen_now(self) -> dict[str, float]:
+        found: dict[str, float] = self.client.sync(self._seen)
+        return found
+
+    async def _seen(self) -> dict[str, float]:
+        """When the scheduler heard of each worker last, by its own clock."""
+        told = await self.client.scheduler.identity(n_workers=-1)
+        return {address: float(state["last_seen"]) for address, state in told["workers"].items()}
+
     def guard(self) -> None:
         """Look after the workers from now on, in a thread."""
         threading.Thread(target=self._look, name="dask watcher", daemon=True).start()
+
+    def listen(self, folder: str, *, limit: float, say: Callable[[str], None]) -> None:
+        """Have every worker give signs of life by a file in a folder, and its nanny tell of them, from now on.
+
+        A silence of `limit` seconds ends the query. `say` takes a line for the pod's log, of workers that nobody hears.
+        Workers must answer, and `guard` must have been called.
+        """
+        pickled = importlib.import_module("distributed.protocol.pickle").dumps(remote.attend)
+        told = self.run(remote.beat, folder)
+        without = self.scheduler(remote.listen, {address: each["file"] for address, each in told.items()}, pickled)
+        heard = {address: name for address, name in self.workers.items() if address not in without}
+        imported = [address for address, each in told.items() if each["imported"]]
+        if without:
+            names = _named([self.workers[address] for address in without])
+            say(
+                f"{names} of the cluster at {self.address} have no nanny, so nobody will notice that they hang: start "
+                "workers without --no-nanny, or bound the job by activeDeadlineSeconds"
+            )
+        self._pulse = Pulse(heard, limit=limit, silent=SILENT_SECONDS, imported=imported, say=say)
+
+    def attended(self) -> list[str]:
+        """Return the addresses of the workers whose nannies answer."""
+        return [] if self._pulse is None else self._pulse.attended()
 
     def leave(self) -> None:
         """Look after nobody any more; the connection ends with the process."""
@@ -148,7 +198,7 @@ class Cluster:
         heard = time.monotonic()
         while not self._over.wait(LOOK_SECONDS):
             try:
-                found = self.client.sync(self._members, callback_timeout=SILENT_SECONDS / 3)
+                found, told = self.client.sync(self._news, callback_timeout=SILENT_SECONDS / 3)
             except Exception as exc:  # of many kinds
                 status = getattr(self.client, "status", "")
                 if self._over.is_set():
@@ -167,6 +217,14 @@ class Cluster:
                     "that it began with: no autoscaler, and nobody who scales it"
                 )
                 return
+            if self._pulse is not None and told and (fault := self._pulse.told(told, time.monotonic())):
+                self.watch.suspect(fault)
+                return
+
+    async def _news(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """Names of the workers, and what their nannies tell of them."""
+        told = {} if self._pulse is None else await self.client.scheduler.gpuquery_heard()
+        return await self._members(), told
 
     async def _members(self) -> dict[str, str]:
         """Names of the workers by address, by a question of Dask's own, which leaves no line in the scheduler's log."""

@@ -120,10 +120,11 @@ def _options(plan: Plan, dask: Dask) -> dict[str, Any]:
 
 def brings_memory(plan: Plan) -> bool:
     """Whether the engine itself makes the workers' memory resource, so that a pool would take memory from it."""
-    return plan.engine == EngineChoice.RAPIDSMPF and _number(plan.release) >= _FIRST_WITH_ENGINES
+    return plan.engine == EngineChoice.RAPIDSMPF and number(plan.release) >= _FIRST_WITH_ENGINES
 
 
-def _number(release: str) -> tuple[int, ...]:
+def number(release: str) -> tuple[int, ...]:
+    """Return a release as numbers that can be compared."""
     return tuple(int(part) for part in release.split(".") if part.isdigit())
 
 

@@ -18,9 +18,10 @@ from typing import Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
-from gpuquery.runner.dask import parts, remote, versions
+from gpuquery.runner.dask import commands, parts, remote, versions
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
+from gpuquery.runner.dask.native import SILENCE
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines import Ranks, Writes, telemetry
 from gpuquery.runner.errors import JobError
@@ -35,6 +36,10 @@ QUEUE_SECONDS = 86_400.0
 ASK_SECONDS = 1.0
 BUSY_SECONDS = 5.0
 """After which workers that do not answer are said to be busy."""
+FIRST_HEARD_OVER_UCX = (26, 6)
+"""Release from which on nannies are asked over UCX too. Processes of 26.04 with connections over UCX, schedulers among
+them, were seen to crash in the garbage collector (SIGSEGV) while they import what a query brings along: with such
+questions and without, but nobody knows that more connections do no harm."""
 TIDY_SECONDS = 5.0
 """For removing what is left after a failure; the next job removes it otherwise."""
 
@@ -68,7 +73,9 @@ class GuestCluster:
         self._folder = self._prepared()
         here = sink.scratch()
         fetch = Fetch(self.cluster, self._folder, here, sink)
+        done = False
         try:
+            self._listen()
             with telemetry.watching(self._ranks):
                 if streaming:
                     fetch.start()
@@ -78,9 +85,23 @@ class GuestCluster:
                 else:
                     fetch.all()
                     parts.refuse_doubled(parts.written(here), self._plan.release)
-                    parts.Handing(here, sink, self.watch, streaming=False).finish()
+                    parts.Handing(here, fetch.sink, self.watch, streaming=False).finish()
+                fetch.check()
+            done = True
         finally:
-            self._tidy()
+            self._tidy(idle=done)
+
+    def _listen(self) -> None:
+        """Notice workers that hang. Nannies of a cluster of the attempt's own do so themselves, and end them."""
+        if self._made:
+            return
+        if self._dask.scheduler.startswith("ucx") and commands.number(self._plan.release) < FIRST_HEARD_OVER_UCX:
+            _say(
+                f"nobody will notice a Dask worker that hangs: with release {self._plan.release} that takes a cluster "
+                "that speaks tcp; bound the job by activeDeadlineSeconds"
+            )
+            return
+        self.cluster.listen(self._folder, limit=SILENCE * self._plan.heartbeat_seconds, say=_say)
 
     def _queue(self) -> None:
         """Wait until no other job uses the cluster."""
@@ -118,6 +139,7 @@ class GuestCluster:
             if found:
                 self.cluster.run(remote.dissolve, found)
                 self.cluster.scheduler(remote.left, found)
+            self.cluster.settle()
         finally:
             busy.cancel()
             self._waits("")
@@ -146,16 +168,26 @@ class GuestCluster:
         self.cluster.run(remote.prepare, parent, name)
         return str(Path(parent, name))
 
-    def _tidy(self) -> None:
-        """Remove the folder from the workers and let the next job in, if that does not take long."""
+    def _tidy(self, *, idle: bool) -> None:
+        """Remove the folder from the workers and let the next job in, if that does not take long.
+
+        Workers that are not known to be `idle` are asked nothing, for a question that is never answered does harm
+        (`Cluster.free`): their nannies remove it, if they answer; else the next job does.
+        """
         self.cluster.leave()
         self.watch.close()
         tidy = Watch(hold=0.0)
         with contextlib.suppress(Exception):
-            tidy.call("tidying up", self._left, seconds=TIDY_SECONDS)
+            tidy.call("tidying up", lambda: self._left(idle=idle), seconds=TIDY_SECONDS)
 
-    def _left(self) -> None:
-        client = self.cluster.client
+    def _left(self, *, idle: bool) -> None:
+        cluster = self.cluster
         with contextlib.suppress(Exception):
-            client.run(remote.removed, self._folder, workers=list(self.cluster.workers), on_error="ignore")
-        client.run_on_scheduler(remote.give, client.id)
+            whom = list(cluster.workers) if idle else cluster.attended()
+            if whom:
+                cluster.client.run(remote.removed, self._folder, workers=whom, nanny=not idle, on_error="ignore")
+        cluster.client.run_on_scheduler(remote.give, cluster.client.id)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -11,6 +11,12 @@ from typing import Any
 
 PREFIX = "gpuquery-"
 """How folders of part files begin. The scheduler's mark comes next: several clusters may keep files in one place."""
+PLACE_SECONDS = 30.0
+"""A job that waits asks each second; who has not for so long is not waited for."""
+BEAT_SECONDS = 1.0
+"""How often a worker gives a sign of life."""
+FETCHED = ".fetched"
+"""How the name ends of what is left of a part file; before it stands how many bytes it had."""
 STALE_SECONDS = 7 * 86_400.0
 """Age from which on a folder of another scheduler is taken for left behind: no query writes nothing for so long."""
 
@@ -57,19 +63,32 @@ def connected(dask_worker: Any = None) -> bool:
 
 
 def take(client: str, job: str, *, dask_scheduler: Any) -> str:
-    """Take the cluster for a job, for as long as its client is connected; returns the job that has it, if any.
+    """Take the cluster for a job, for as long as its client is connected; returns the job that comes before it, if any.
 
-    While it is taken no worker is restarted because it does not beat: a query may hold its event loop for hours.
+    Clients get it in the order in which they first asked; one that is gone, or has long not asked again, loses its
+    place. While it is taken no worker is restarted because it does not beat: a query may hold its event loop for hours.
     """
     import time
 
     from distributed.diagnostics.plugin import SchedulerPlugin  # type: ignore[import-not-found,unused-ignore]
 
     holder = getattr(dask_scheduler, "_gpuquery_holder", None)
-    if holder is not None and holder["client"] != client and holder["client"] in dask_scheduler.clients:
-        return str(holder["job"])
     if holder is not None and holder["client"] == client:
         return ""
+    now = time.monotonic()
+    known = getattr(dask_scheduler, "_gpuquery_queue", [])
+    queue = [one for one in known if one["client"] in dask_scheduler.clients and now - one["asked"] <= PLACE_SECONDS]
+    mine = next((one for one in queue if one["client"] == client), None)
+    if mine is None:
+        mine = {"client": client, "job": job}
+        queue.append(mine)
+    mine["asked"] = now
+    dask_scheduler._gpuquery_queue = queue
+    if holder is not None and holder["client"] in dask_scheduler.clients:
+        return str(holder["job"])
+    if queue[0] is not mine:
+        return str(queue[0]["job"])
+    queue.remove(mine)
     usual = dask_scheduler.worker_ttl if holder is None else holder["ttl"]
 
     class Lease(SchedulerPlugin):  # type: ignore[misc,unused-ignore]
@@ -154,12 +173,33 @@ def prepare(parent: str, name: str) -> int:
     return shutil.disk_usage(parent).free
 
 
-def listed(folder: str) -> dict[str, int]:
-    """Return the sizes of the parquet files of a folder, by name."""
+def listed(folder: str) -> dict[str, int] | None:
+    """Return the sizes of the parquet files of a folder, by name; None if there is no such folder."""
     try:
         return {e.name: e.stat().st_size for e in os.scandir(folder) if e.name.endswith(".parquet")}
     except FileNotFoundError:
-        return {}
+        return None
+
+
+def fetched(file: str) -> None:
+    """Leave of a file no more than its name and its size: it takes no room, and it is known that it was there."""
+    left = f"{file}.{os.path.getsize(file)}{FETCHED}"
+    os.replace(file, left)
+    os.truncate(left, 0)
+
+
+def kept(folder: str) -> list[tuple[str, int]] | None:
+    """Return names and sizes of all parquet files that ever were in a folder, those fetched too; None if it is gone."""
+    if not os.path.isdir(folder):
+        return None
+    found = []
+    for entry in os.scandir(folder):
+        if entry.name.endswith(FETCHED):
+            name, _, size = entry.name.removesuffix(FETCHED).rpartition(".")
+            found.append((name, int(size)))
+        elif entry.name.endswith(".parquet"):
+            found.append((entry.name, entry.stat().st_size))
+    return sorted(found)
 
 
 def whole(file: str) -> bool:
@@ -192,3 +232,96 @@ def removed(path: str) -> bool:
     elif os.path.lexists(path):
         os.remove(path)
     return not os.path.lexists(path)
+
+
+def beat(folder: str, dask_worker: Any = None) -> dict[str, Any]:
+    """Give signs of life from now on, by the times of a file: a thread does, until the folder is gone.
+
+    Returns the file, and whether this worker has imported what queries bring along.
+    """
+    import contextlib
+    import sys
+    import threading
+    import time
+
+    file = os.path.join(folder, "beat." + "".join(c if c.isalnum() else "-" for c in dask_worker.address))
+
+    def touch() -> None:
+        now = time.monotonic()
+        os.utime(file, (now, now))
+
+    def work() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            while True:
+                time.sleep(BEAT_SECONDS)
+                try:
+                    touch()
+                except FileNotFoundError:
+                    raise
+                except OSError:  # of a disk that is elsewhere, perhaps for a moment
+                    continue
+
+    with open(file, "w"):
+        touch()
+    threading.Thread(target=work, name="gpuquery beats", daemon=True).start()
+    return {"file": file, "imported": "cudf_polars" in sys.modules}
+
+
+def attend(dask_worker: Any = None) -> None:
+    """Have this nanny (which Dask gives under that name) tell when a file was last touched.
+
+    By a question of its own: each function that is sent to it leaves a line in its log.
+    """
+    import time
+
+    def touched(file: str) -> dict[str, Any]:
+        try:
+            return {"touched": os.stat(file).st_mtime, "now": time.monotonic()}
+        except OSError as exc:
+            return {"touched": None, "now": time.monotonic(), "why": str(exc)}
+
+    dask_worker.handlers["gpuquery_touched"] = touched
+
+
+def listen(files: dict[str, str], sent: bytes, *, dask_scheduler: Any) -> list[str]:
+    """Hear workers by their nannies whenever `gpuquery_heard` is asked; returns the workers that have none.
+
+    `files` are those that they touch, by address; `sent` is `attend`, as Dask sends it. The scheduler answers at once,
+    with what it knows: each nanny is asked the next time when it has answered, over the one connection that stays open.
+    No question is ever given up, and over UCX none is asked anew after a connection broke: a scheduler that has given
+    one up was seen to hang or to crash later.
+    """
+    import asyncio
+
+    nannies = {address: state.nanny for address, state in dask_scheduler.workers.items() if address in files}
+    heard: dict[str, dict[str, Any]] = {a: {"answers": 0, "error": ""} for a, nanny in nannies.items() if nanny}
+    attending: set[str] = set()
+    asked: dict[str, Any] = {}
+
+    async def ask(address: str) -> bool:
+        """Returns whether it may be asked again."""
+        nanny, state = dask_scheduler.rpc(nannies[address]), heard[address]
+        try:
+            if address not in attending:
+                done = await nanny.run(function=sent)
+                if done["status"] != "OK":
+                    raise RuntimeError(str(done.get("exception_text", done["status"])))
+                attending.add(address)
+            state.update(await nanny.gpuquery_touched(file=files[address]), answers=state["answers"] + 1, error="")
+        except OSError as exc:
+            state["error"] = f"{type(exc).__name__}: {exc}"
+            return not nannies[address].startswith("ucx")
+        except Exception as exc:
+            attending.discard(address)
+            state["error"] = f"{type(exc).__name__}: {exc}"
+        return True
+
+    def gpuquery_heard() -> dict[str, dict[str, Any]]:
+        for address in heard:
+            task = asked.get(address)
+            if task is None or (task.done() and not task.cancelled() and task.result()):
+                asked[address] = asyncio.ensure_future(ask(address))  # kept here, for asyncio would forget it
+        return {address: dict(state) for address, state in heard.items()}
+
+    dask_scheduler.handlers["gpuquery_heard"] = gpuquery_heard
+    return [address for address in files if not nannies.get(address)]
