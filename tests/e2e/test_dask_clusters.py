@@ -108,12 +108,18 @@ def test_without_an_operator_nothing_is_made_and_what_is_there_does_not_go(there
 # --- A job's DaskCluster
 
 
+@pytest.fixture(scope="module")
+def allowed(cluster: Cluster, operator: None, dask_operator: None) -> Iterator[None]:
+    """An operator that may make DaskClusters."""
+    demo.install(cluster, "dask.operator.enabled=true")
+    yield
+    demo.install(cluster)
+
+
 @pytest.fixture
-def making(bench: Bench, dask_operator: None) -> Iterator[Bench]:
-    """A bench whose operator may make DaskClusters."""
-    demo.install(bench.cluster, "dask.operator.enabled=true")
-    yield bench
-    demo.install(bench.cluster)
+def making(allowed: None, bench: Bench) -> Bench:
+    """A bench with such an operator."""
+    return bench
 
 
 def at_work(bench: Bench, name: str) -> list[str]:
