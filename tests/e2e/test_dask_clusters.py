@@ -211,7 +211,7 @@ def test_workers_that_dask_kubernetes_did_not_tie_to_their_cluster_go_with_the_j
     making.cluster.apply(*never_adopted(policy))
     try:
         wait_until(lambda: refused(making, policy), timeout=60, what="the policy to be in force")
-        ranks = started(making, hold=10 if end == "the job ends" else 300)
+        ranks = started(making, hold=30 if end == "the job ends" else 300)
         groups = making.cluster.get("daskworkergroups", "-n", making.namespace, "-l", f"gpuquery.io/job={ranks.name}")
         assert [each["metadata"].get("ownerReferences") for each in groups["items"]] == [None]
         if end == "the job ends":
