@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.e2e.jobs import fresh
 from tools.kubectl import Cluster, KubectlError, wait_until
+from tools.lake import SECRET, Lake
 
 RELEASE = "26.10"
 CUDA = int(os.environ.get("CUDA", "12"))
@@ -174,16 +175,21 @@ def document(
 
 @contextlib.contextmanager
 def warm(
-    cluster: Cluster, namespace: str, *, workers: int = 2, protocol: str = "tcp", gpus: int = 0, wait: bool = True,
-    env: Mapping[str, str] | None = None,
+    cluster: Cluster, namespace: str, *, workers: int = 2, protocol: str = "tcp", release: str = RELEASE, gpus: int = 0,
+    lake: Lake | None = None, env: Mapping[str, str] | None = None, wait: bool = True,
 ) -> Iterator[WarmCluster]:  # fmt: skip
     """Yield a DaskCluster whose workers are all connected, or with `wait` off one of which nothing is known yet.
 
-    Afterwards nothing of it may be left.
+    Afterwards nothing of it may be left. Its workers may read from `lake`.
     """
-    image = cluster.image(f"test-engine-{RELEASE}-cu{CUDA}")
+    image = cluster.image(f"test-engine-{release}-cu{CUDA}")
     made = WarmCluster(cluster, namespace, fresh("warm"), protocol)
     wanted = document(made.name, image, workers=workers, protocol=protocol, gpus=gpus, env=env)
+    if lake is not None:
+        (worker,) = wanted["spec"]["worker"]["spec"]["containers"]
+        worker["envFrom"] = [{"secretRef": {"name": SECRET}}]
+        given = {"AWS_ENDPOINT_URL": lake.endpoint, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true"}
+        worker["env"] += [{"name": name, "value": value} for name, value in given.items()]
     cluster.apply(wanted, namespace=namespace)
     try:
         if wait:

@@ -77,7 +77,7 @@ class Set:
                 return False
             return found.get("phase") == phase and found.get("files", 0) >= files
 
-        wait_until(there, timeout=120, what=f"{self.name} to be {phase} with {files} files", every=0.3)
+        wait_until(there, timeout=240, what=f"{self.name} to be {phase} with {files} files", every=0.3)
 
     def signal_ranks(self, index: int, name: str) -> None:
         """Send a signal to the processes of the query in a pod; its supervisor gets none."""

@@ -18,17 +18,27 @@ from tests.e2e.test_worker_set import LONG, cause, now, rows_of, rows_wanted
 from tools import dask_kubernetes, demo
 from tools.kubectl import Cluster, wait_until
 
+pytestmark = pytest.mark.timeout(900)
+
 ENGINES = [
     pytest.param("26.04", "tasks", id="tasks of 26.04"),
     LONG("26.04", "rapidsmpf", id="rapidsmpf of 26.04"),
     pytest.param("26.10", "rapidsmpf", id="rapidsmpf of 26.10"),
 ]
 
+HEARTBEAT = 12
+BOUND = 4.0 * HEARTBEAT + 60
+"""Seconds until a job has ended of which something was lost that cannot tell."""
+PATIENCE = 400.0
+"""Seconds for a job: a cluster is some twenty processes that import for seconds each."""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def enabled(cluster: Cluster, operator: None, dask_operator: None) -> Iterator[None]:
     """An operator that may make DaskClusters, and look at those of others."""
-    demo.install(cluster, "dask.operator.enabled=true", "dask.attach.enabled=true")
+    # Twenty processes that import on two cores keep each other waiting for seconds.
+    values = ("dask.operator.enabled=true", "dask.attach.enabled=true", f"gpu.heartbeatSeconds={HEARTBEAT}")
+    demo.install(cluster, *values)
     yield
     demo.install(cluster)
 
@@ -40,7 +50,7 @@ def native(bench: Bench, release: str, engine: str, **given: Any) -> sets.Set:
 
 def committed(ranks: sets.Set, tables: Any) -> dict[str, Any]:
     """Wait for the commit of a job, and compare its rows; returns the job."""
-    job = ranks.bench.ended(ranks.name)
+    job = ranks.bench.ended(ranks.name, timeout=PATIENCE)
     assert true(job, "Complete"), condition(job, "Failed")
     assert rows_of(ranks.bench, ranks.name).equals(rows_wanted(tables)), "no row lost, none doubled"
     assert len(ranks.bench.commits(f"out/{ranks.name}")) == 1
@@ -63,7 +73,7 @@ def test_four_pods_shuffle_over_ucx_and_commit_once(bench: Bench, tables: Any, r
 @pytest.mark.parametrize(("release", "engine"), ENGINES)
 def test_the_real_workers_say_that_there_is_no_gpu(bench: Bench, release: str, engine: str) -> None:
     ranks = native(bench, release, engine, pods=2, image="runtime")
-    failed = condition(bench.ended(ranks.name), "Failed")
+    failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] == "NoGpu", failed
     assert bench.commits(f"out/{ranks.name}") == []
 
@@ -82,7 +92,7 @@ def test_the_real_workers_say_that_there_is_no_gpu(bench: Bench, release: str, e
 )
 def test_the_first_cause_is_the_jobs(bench: Bench, fault: str, reason: str, words: str) -> None:
     ranks = native(bench, "26.10", "rapidsmpf", env={"TEST_ENGINE_FAULT": fault})
-    job = bench.ended(ranks.name)
+    job = bench.ended(ranks.name, timeout=PATIENCE)
     failed = condition(job, "Failed")
     assert failed and failed["reason"] == reason, failed
     assert words in failed["message"]
@@ -96,7 +106,7 @@ def test_a_pod_that_is_gone_ends_the_cluster(bench: Bench, index: int) -> None:
     ranks.reaches("running")
     since = now()
     ranks.kill_pod(index)
-    assert cause(ranks, since)["reason"] in ("WorkerLost", "Evicted")
+    assert cause(ranks, since, BOUND)["reason"] in ("WorkerLost", "Evicted")
 
 
 @pytest.mark.faults
@@ -107,7 +117,7 @@ def test_a_lost_connection_between_two_pods_ends_the_cluster(bench: Bench) -> No
     ranks.reaches("running")
     since = now()
     with ranks.cut(1, 2):
-        failed = cause(ranks, since)
+        failed = cause(ranks, since, BOUND)
     assert failed["reason"] == "TransportError", failed
 
 
@@ -137,7 +147,7 @@ def test_workers_of_a_daskcluster_give_their_rows_and_go_with_the_attempt(
 
 def test_real_workers_of_a_daskcluster_say_that_there_is_no_gpu(bench: Bench) -> None:
     ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, image="runtime")
-    failed = condition(bench.ended(ranks.name), "Failed")
+    failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] == "NoGpu", failed
     assert daskclusters(bench, ranks.name) == []
 
@@ -152,7 +162,7 @@ def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_s
             return found is not None and found["reason"] == "DaskClusterNotHandled"
 
         wait_until(told, timeout=60, what="ClusterReady to name the operator")
-        failed = condition(bench.ended(ranks.name), "Failed")
+        failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
         assert failed and failed["reason"] == "StartDeadlineExceeded", failed
         assert "dask-kubernetes" in failed["message"]
 
@@ -163,7 +173,7 @@ def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_s
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster, enabled: None, lake: Any) -> Iterator[WarmCluster]:
     """A warm cluster of two workers in the namespace of the jobs."""
-    with warm(cluster, "gpuquery-e2e", workers=2, protocol="ucx", gpus=1) as made:
+    with warm(cluster, "gpuquery-e2e", workers=2, protocol="ucx", gpus=1, lake=lake) as made:
         yield made
 
 
@@ -190,16 +200,16 @@ def test_two_jobs_run_on_a_warm_cluster_after_each_other_and_leave_it_as_it_was(
 
 @pytest.mark.faults
 def test_a_worker_of_a_warm_cluster_that_is_lost_ends_the_job(bench: Bench, cluster: Cluster) -> None:
-    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1) as made:
+    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1, lake=bench.lake) as made:
         ranks = attached(bench, {"clusterRef": {"name": made.name}}, env={"TEST_ENGINE_HOLD": "60"})
         ranks.reaches("running")
         since = now()
         made.kill("worker")
-        assert cause(ranks, since)["reason"] == "WorkerLost"
+        assert cause(ranks, since, BOUND)["reason"] == "WorkerLost"
 
 
 def test_a_cluster_that_is_not_there_is_named(bench: Bench) -> None:
     ranks = attached(bench, {"clusterRef": {"name": "nowhere"}}, startDeadlineSeconds=20)
-    failed = condition(bench.ended(ranks.name), "Failed")
+    failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] in ("ClusterUnavailable", "StartDeadlineExceeded"), failed
     assert "nowhere" in failed["message"]

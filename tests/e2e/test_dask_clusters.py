@@ -14,9 +14,11 @@ import pytest
 from tests.e2e import sets
 from tests.e2e.dask_clusters import CUDA, RELEASE, WarmCluster, document, warm
 from tests.e2e.jobs import Bench, condition, fresh, true
-from tests.e2e.test_dask import by_operator, daskclusters
+from tests.e2e.test_dask import PATIENCE, by_operator, daskclusters
 from tools import dask_kubernetes, demo
 from tools.kubectl import Cluster, KubectlError, wait_until
+
+pytestmark = pytest.mark.timeout(900)
 
 NAMESPACE = "dask-e2e"
 GONE_SECONDS = 60
@@ -149,7 +151,7 @@ def test_a_job_that_is_deleted_takes_its_workers_with_it_though_the_operator_of_
 def test_a_job_ends_with_all_its_workers_though_the_operator_of_dask_is_away(making: Bench) -> None:
     ranks = started(making, hold=60)
     with dask_kubernetes.without_operator(making.cluster):
-        ended = making.ended(ranks.name)
+        ended = making.ended(ranks.name, timeout=PATIENCE)
         assert true(ended, "Complete"), condition(ended, "Failed")
         kept = [each for each in at_work(making, ranks.name) if "Pod/" not in each]
         assert kept == [], "terminal means that nothing of it can start any more"
@@ -215,7 +217,7 @@ def test_workers_that_dask_kubernetes_did_not_tie_to_their_cluster_go_with_the_j
         groups = making.cluster.get("daskworkergroups", "-n", making.namespace, "-l", f"gpuquery.io/job={ranks.name}")
         assert [each["metadata"].get("ownerReferences") for each in groups["items"]] == [None]
         if end == "the job ends":
-            ended = making.ended(ranks.name)
+            ended = making.ended(ranks.name, timeout=PATIENCE)
             assert true(ended, "Complete"), condition(ended, "Failed")
         else:
             making.cluster.run("delete", "gqj", ranks.name, "-n", making.namespace)

@@ -14,12 +14,12 @@ from gpuquery.api.labels import CONTAINER, LABEL_DASK, SCRATCH_DIRECTORY
 from tests.e2e import sets
 from tests.e2e.dask_clusters import SIGNAL_CHILDREN, warm
 from tests.e2e.jobs import Bench, condition
-from tests.e2e.test_dask import attached, by_operator, committed, daskclusters
+from tests.e2e.test_dask import HEARTBEAT, PATIENCE, attached, by_operator, committed, daskclusters
 from tests.e2e.test_worker_set import cause, now
 from tools import demo
 from tools.kubectl import Cluster, wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 HOLD = {"TEST_ENGINE_HOLD": "300"}
 """For so many seconds the workers answer nobody, as in a query of rapidsmpf: longer than any fault here takes."""
@@ -38,7 +38,8 @@ NO_INTERPRETER = {"DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON": "{'PYTHONHOME': 
 @pytest.fixture(scope="module", autouse=True)
 def enabled(cluster: Cluster, operator: None, dask_operator: None) -> Iterator[None]:
     """An operator that may make DaskClusters, and look at those of others."""
-    demo.install(cluster, "dask.operator.enabled=true", "dask.attach.enabled=true")
+    values = ("dask.operator.enabled=true", "dask.attach.enabled=true", f"gpu.heartbeatSeconds={HEARTBEAT}")
+    demo.install(cluster, *values)
     yield
     demo.install(cluster)
 
@@ -110,14 +111,14 @@ def test_a_worker_of_its_daskcluster_whose_disk_is_full_is_named_though_its_pod_
 
 
 def test_workers_of_its_daskcluster_that_end_at_once_each_time_are_told_of_and_given_up_in_time(bench: Bench) -> None:
-    ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, env=NO_INTERPRETER, startDeadlineSeconds=90)
+    ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, env=NO_INTERPRETER, startDeadlineSeconds=180)
 
     def told() -> bool:
         found = condition(bench.get(ranks.name), "ClusterReady")
         return found is not None and found["reason"] == "ContainerCannotStart" and "Dask worker" in found["message"]
 
-    wait_until(told, timeout=85, what="ClusterReady to say what the workers end of")
-    failed = condition(bench.ended(ranks.name), "Failed")
+    wait_until(told, timeout=175, what="ClusterReady to say what the workers end of")
+    failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] == "StartDeadlineExceeded", failed
     assert bench.commits(f"out/{ranks.name}") == []
     assert daskclusters(bench, ranks.name) == []
@@ -127,7 +128,7 @@ def test_workers_of_its_daskcluster_that_end_at_once_each_time_are_told_of_and_g
 
 
 def test_the_scheduler_of_a_warm_cluster_that_is_killed_ends_the_job(bench: Bench, cluster: Cluster) -> None:
-    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1) as made:
+    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1, lake=bench.lake) as made:
         ranks = attached(bench, {"clusterRef": {"name": made.name}}, env=HOLD)
         ranks.reaches("running")
         since = now()
@@ -138,7 +139,7 @@ def test_the_scheduler_of_a_warm_cluster_that_is_killed_ends_the_job(bench: Benc
 def test_a_warm_cluster_whose_client_was_killed_serves_the_next_job(
     bench: Bench, cluster: Cluster, tables: Any
 ) -> None:
-    with warm(cluster, bench.namespace, workers=2, protocol="ucx", gpus=1) as made:
+    with warm(cluster, bench.namespace, workers=2, protocol="ucx", gpus=1, lake=bench.lake) as made:
         before = made.workers()
         ranks = attached(bench, {"clusterRef": {"name": made.name}}, env={"TEST_ENGINE_HOLD": "45"})
         ranks.reaches("running")
@@ -154,10 +155,10 @@ def test_a_full_disk_on_a_worker_of_a_warm_cluster_is_told_and_leaves_the_worker
     bench: Bench, cluster: Cluster
 ) -> None:
     broken = {"TEST_ENGINE_FAULT": "0:task:disk-full", "JOB_COMPLETION_INDEX": "0"}
-    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1, env=broken) as made:
+    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1, lake=bench.lake, env=broken) as made:
         before = made.workers()
         ranks = attached(bench, {"clusterRef": {"name": made.name}})
-        failed = condition(bench.ended(ranks.name), "Failed")
+        failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
         assert failed and failed["reason"] == "ScratchFull", failed
         assert "No space left" in failed["message"]
         assert bench.commits(f"out/{ranks.name}") == []
@@ -167,9 +168,11 @@ def test_a_full_disk_on_a_worker_of_a_warm_cluster_is_told_and_leaves_the_worker
 def test_workers_of_a_warm_cluster_that_end_at_once_each_time_are_missed_by_name_of_the_cluster(
     bench: Bench, cluster: Cluster
 ) -> None:
-    with warm(cluster, bench.namespace, workers=2, protocol="tcp", gpus=1, env=NO_INTERPRETER, wait=False) as made:
+    with warm(
+        cluster, bench.namespace, workers=2, protocol="tcp", gpus=1, lake=bench.lake, env=NO_INTERPRETER, wait=False
+    ) as made:
         wait_until(lambda: made.workers() == frozenset(), timeout=120, what=f"the scheduler of {made.name}")
         ranks = attached(bench, {"clusterRef": {"name": made.name}}, startDeadlineSeconds=180)
-        failed = condition(bench.ended(ranks.name, timeout=240), "Failed")
+        failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
         assert failed and failed["reason"] == "WorkerLost", failed
         assert made.name in failed["message"] and "0 workers" in failed["message"]

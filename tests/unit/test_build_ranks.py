@@ -244,9 +244,9 @@ def test_the_limit_for_a_set_that_hangs_is_the_jobs_own_or_the_operators(
     asked: int | None, default: int, want: int
 ) -> None:
     workers = {"replicas": 2, "gpus": 4} | ({} if asked is None else {"stallSeconds": asked})
-    defaults = GPUS.model_copy(update={"stall_seconds": default})
+    defaults = GPUS.model_copy(update={"stall_seconds": default, "heartbeat_seconds": 9})
     found = resolve(job(**{**SET, "workers": workers}), defaults)
-    assert isinstance(found, Plan) and found.stall_seconds == want
+    assert isinstance(found, Plan) and (found.stall_seconds, found.heartbeat_seconds) == (want, 9)
     alone = resolve(job(**{**SET, "cluster": "single", "workers": {}}), defaults)
     assert isinstance(alone, Plan) and alone.stall_seconds == 0
 

@@ -212,7 +212,7 @@ def test_values_reach_the_operator() -> None:
             'runtime.images={"26.04":"rt:old"}',
             'runtime.imagePattern="rt:{release}"',
             'defaults={"engine":"tasks","cluster":"single","release":"26.04","rapidsmpfPercentage":25}',
-            'gpu={"resource":"amd.com/gpu","memory":"40Gi","perPod":8,"maxReplicas":2,"sharedMemory":"2Gi","stallSeconds":60}',
+            'gpu={"resource":"amd.com/gpu","memory":"40Gi","perPod":8,"maxReplicas":2,"sharedMemory":"2Gi","heartbeatSeconds":9,"stallSeconds":60}',
             'rdma={"resource":"rdma/hca_a","count":2}',
             'networkPolicy={"attempts":{"enabled":false,"storagePorts":[9000,9001],"scrapeNamespaces":["monitoring"]}}',
         )
@@ -226,7 +226,7 @@ def test_values_reach_the_operator() -> None:
         40 * 2**30,
     )
     assert (defaults.gpus, defaults.max_replicas) == (8, 2)
-    assert defaults.stall_seconds == 60
+    assert (defaults.heartbeat_seconds, defaults.stall_seconds) == (9, 60)
     assert (defaults.shared_memory, defaults.rdma_resource, defaults.rdma_count) == ("2Gi", "rdma/hca_a", 2)
     assert (defaults.network_policies, defaults.storage_ports) == (False, (9000, 9001))
     assert defaults.scrape_namespaces == ("monitoring",)

@@ -12,8 +12,8 @@ from gpuquery.runner.dask import remote
 from gpuquery.runner.dask.guest import GuestCluster
 from gpuquery.runner.progress import Tracker
 from gpuquery.runner.query import Alone
+from tests.support.dask_plans import dask_plan
 from tests.support.ranks import until
-from tests.unit.test_dask_parts import dask_plan
 
 
 class Scheduler:

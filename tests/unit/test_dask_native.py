@@ -15,8 +15,8 @@ from gpuquery.runner.dask import native
 from gpuquery.runner.engines import Alone
 from gpuquery.runner.engines.dask_query import DaskQuery
 from gpuquery.runner.errors import JobError
+from tests.support.dask_plans import dask_plan
 from tests.support.runner import plan
-from tests.unit.test_dask_parts import dask_plan
 
 
 def names(monkeypatch: pytest.MonkeyPatch, known: dict[str, str], *, later: dict[str, str] | None = None) -> list[str]:

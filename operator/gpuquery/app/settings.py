@@ -63,6 +63,8 @@ class Settings(BaseModel):
     """Most pods that are chosen for a job with workers.replicas: auto."""
     shared_memory: str = Field(default=Defaults().shared_memory, pattern=quantity.PATTERN)
     """Size of /dev/shm for each GPU of a distributed job's pod; at most half of the memory limit is used."""
+    heartbeat_seconds: float = Field(default=Defaults().heartbeat_seconds, ge=6, le=120)
+    """Seconds of silence after which a process or a pod of a set is taken for dead."""
     stall_seconds: float = Field(default=Defaults().stall_seconds, ge=0)
     """Seconds after which a set of ranks is taken for hung if none of them makes progress; 0: never."""
     rdma_resource: str = Field(default="", pattern=r"^([a-z0-9.-]+/[A-Za-z0-9._-]+)?$")
@@ -143,6 +145,7 @@ class Settings(BaseModel):
             gpus=self.default_gpus,
             max_replicas=self.max_replicas,
             shared_memory=self.shared_memory,
+            heartbeat_seconds=self.heartbeat_seconds,
             stall_seconds=self.stall_seconds,
             rdma_resource=self.rdma_resource,
             rdma_count=self.rdma_count,

@@ -64,6 +64,8 @@ class Defaults(BaseModel):
     """GPUs in each pod of a distributed job that does not say how many."""
     shared_memory: str = "1Gi"
     """Size of /dev/shm for each GPU of a distributed job's pod."""
+    heartbeat_seconds: float = Field(default=6, ge=6, le=120)
+    """Seconds of silence after which a process or a pod of a set is taken for dead."""
     stall_seconds: float = Field(default=900, ge=0)
     """Seconds after which a set of ranks is taken for hung if none of them makes progress; 0: never."""
     rdma_resource: str = ""

@@ -80,6 +80,7 @@ def resolve(
         gpus=choice.gpus,
         processes=processes,
         network=spec.network,
+        heartbeat_seconds=defaults.heartbeat_seconds,
         stall_seconds=ranks.stall_seconds(job, processes, defaults),
         release=choice.release,
         executor_options=options,

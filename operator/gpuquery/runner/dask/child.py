@@ -2,7 +2,7 @@
 
     python -m gpuquery.runner.dask.child PARENT ROLE WORD...
 
-PARENT is the id of the process that starts it, WORDs are those after `dask`.
+PARENT is the id of the process that starts it, ROLE is scheduler or nanny, WORDs are those after `dask`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def main() -> None:
     if os.getppid() != int(parent):  # it was gone before the kernel was asked
         os._exit(1)
     beats.start(role)
-    beats.load()
+    if role == "scheduler":  # a nanny gets to see no query
+        beats.load()
     sys.argv = ["dask", *words]
     importlib.import_module("dask.cli").run_cli()
 

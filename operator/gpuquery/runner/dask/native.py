@@ -78,7 +78,7 @@ class NativeCluster:
         address = self._gate("dask-scheduler", mine, seconds=ARRIVAL_SECONDS)[0]
         with contextlib.suppress(JobError):  # the checks before the query say what is wrong with it
             self._environment |= reader_rules.for_workers(self._plan)
-        self._start("worker", "the Dask workers of this pod", self._words(self._workers(address)))
+        self._start("nanny", "the Dask workers of this pod", self._words(self._workers(address)))
         if ranks.index == 0:
             self.cluster.connect(address, seconds=START_SECONDS)
             self.cluster.complete(self._dask.workers, seconds=START_SECONDS)

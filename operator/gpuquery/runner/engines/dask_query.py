@@ -22,6 +22,7 @@ from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines import Ranks, Writes
 from gpuquery.runner.engines.faults import classify_engine
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.sink.faults import classify, redact
 
 CONNECT_SECONDS = 300.0
 """Time for the workers to connect among each other, which on others' clusters includes their first imports and CUDA."""
@@ -82,6 +83,8 @@ class DaskQuery:
                 raise
             except BaseException as exc:  # a panic of Polars is no Exception
                 # A connection that broke says next to nothing: who was lost is found out by those who wait for this.
+                if lost(exc) is None and self._plan.dask and self._plan.dask.way is DaskWay.ATTACH:
+                    _refuse_workers_credentials(exc)
                 if lost(exc) is None and (error := classify_engine(exc)):
                     # Not from its cause, whose words would be taken for this pod's: it may have been in any.
                     raise JobError(error.failure, f"on the Dask cluster: {error.message}") from None
@@ -105,6 +108,17 @@ def faults() -> Iterator[None]:
         if error := classify_engine(exc):
             raise error from exc
         raise
+
+
+def _refuse_workers_credentials(exc: BaseException) -> None:
+    """Raise JobError(StorageAuth) if the store has refused the workers of a cluster that is not ours."""
+    error = classify(exc)
+    if error.failure is Failure.STORAGE_AUTH:
+        raise JobError(
+            Failure.STORAGE_AUTH,
+            f"{redact(str(exc))}: the workers of the Dask cluster read the inputs with credentials and endpoint of "
+            "their own pods (AWS_*), not with the job's: look at the environment of those pods",
+        ) from None
 
 
 def cell(plan: Plan) -> Cell:

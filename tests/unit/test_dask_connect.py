@@ -1,0 +1,123 @@
+"""Meeting a Dask cluster that is elsewhere: its scheduler's name and protocol, versions, when the client is ready."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.report import Phase
+from gpuquery.runner.board import Board
+from gpuquery.runner.dask import remote, versions
+from gpuquery.runner.dask.client import Cluster
+from gpuquery.runner.dask.watch import Watch
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.progress import Tracker
+
+# --- Versions
+
+
+MINE = {"python": "3.11", "dask": "2026.7.1", "distributed": "2026.7.1", "cudf-polars": "26.10.2", "polars": "1.44.2"}
+
+
+def test_the_same_versions_pass() -> None:
+    versions.refuse(MINE, {"the scheduler": MINE, "the worker a": dict(MINE)}, versions.ALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "words"),
+    [
+        (
+            "polars",
+            "1.38.1",
+            "the worker a of the Dask cluster has polars 1.38.1, and the job's image has polars 1.44.2",
+        ),
+        ("cudf-polars", None, "the worker a of the Dask cluster has no cudf-polars"),
+    ],
+)
+def test_another_version_is_refused_with_both_sides_named(name: str, theirs: str | None, words: str) -> None:
+    other = {key: value for key, value in (MINE | {name: theirs}).items() if value}
+    with pytest.raises(JobError) as told:
+        versions.refuse(MINE, {"the worker a": other, "the worker b": MINE}, versions.ALL)
+    assert told.value.failure is Failure.RELEASE_MISMATCH
+    assert words in told.value.message
+
+
+# --- The way to a cluster elsewhere
+
+
+def test_nobody_connects_before_the_schedulers_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UCXX that has once met a name without an address hangs in every later try."""
+    asked: list[str] = []
+
+    def known(host: str, port: int, **_: Any) -> list[Any]:
+        asked.append(f"{host}:{port}")
+        if len(asked) < 2:
+            raise OSError("Name or service not known")
+        return [()]
+
+    def client(address: str, **_: Any) -> str:
+        assert len(asked) == 2, "the name was not known yet"
+        return f"client of {address}"
+
+    distributed, config = types.ModuleType("distributed"), types.SimpleNamespace(set=lambda _: None)
+    monkeypatch.setattr(distributed, "Client", client, raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=config))
+    monkeypatch.setattr(remote, "register", lambda: None)
+    monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", known)
+    cluster = Cluster(Watch(hold=0.0))
+    cluster.connect("ucx://warm-scheduler.data.svc:8786", seconds=30)
+    assert asked == ["warm-scheduler.data.svc:8786"] * 2
+    assert cluster.client == "client of ucx://warm-scheduler.data.svc:8786"
+
+
+def test_a_name_that_is_never_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", types.ModuleType("distributed"))
+    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=types.SimpleNamespace(set=lambda _: None)))
+    monkeypatch.setattr(remote, "register", lambda: None)
+    with pytest.raises(
+        JobError, match=r"tcp://nowhere\.invalid:8786 does not answer within 1 s: .*not known"
+    ) as raised:
+        Cluster(Watch(hold=0.0)).connect("tcp://nowhere.invalid:8786", seconds=1)
+    assert raised.value.failure is Failure.WORKER_LOST
+
+
+@pytest.mark.parametrize(
+    ("address", "raised", "words"),
+    [
+        pytest.param("tls://h:8786", TypeError("TLS expects a `ssl_context`"), "DASK_DISTRIBUTED__COMM__TLS__CA_FILE",
+                     id="no certificates"),
+        pytest.param("ucx://h:8786", ValueError("unknown address scheme 'ucx'"), "tcp, ucx or ucxx as the release does",
+                     id="a protocol under another name"),
+    ],
+)  # fmt: skip
+def test_what_no_try_can_mend_is_refused_for_good(
+    monkeypatch: pytest.MonkeyPatch, address: str, raised: Exception, words: str
+) -> None:
+    def client(*_: Any, **__: Any) -> None:
+        raise raised
+
+    distributed = types.ModuleType("distributed")
+    monkeypatch.setattr(distributed, "Client", client, raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=types.SimpleNamespace(set=lambda _: None)))
+    monkeypatch.setattr(remote, "register", lambda: None)
+    monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", lambda *_, **__: [()])
+    with pytest.raises(JobError, match=words) as found:
+        Cluster(Watch(hold=0.0)).connect(address, seconds=30)
+    assert found.value.failure is Failure.INVALID_COMBINATION, "which is not tried again"
+
+
+def test_the_client_of_a_cluster_elsewhere_is_ready_once_that_is_complete() -> None:
+    board = Board(guest=True)
+    tracker = Tracker(lambda progress: board.put(progress.model_dump_json(by_alias=True).encode()), quiet=True)
+    assert board.answer("/readyz")[0] == 503
+    tracker.enter(Phase.PLANNING)
+    assert board.answer("/readyz")[0] == 503
+    assert b"Dask cluster" in board.answer("/readyz")[2]
+    tracker.joined()
+    assert board.answer("/readyz")[0] == 200
