@@ -1,5 +1,5 @@
 # The releases whose runtime images the end-to-end tests run: the last of each of the two worlds of cudf-polars.
-test e2e test-faults bench: export RELEASES ?= 26.04 26.10
+test e2e test-faults test-dask-faults bench: export RELEASES ?= 26.04 26.10
 # The releases whose runtimes also get the engine for tests, which computes on the CPU; sets of ranks take the last.
 test e2e test-faults bench: export TEST_ENGINES ?= 26.04 26.10
 # And the operator of dask-kubernetes, which makes the DaskClusters of the tests.
@@ -14,8 +14,8 @@ e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to 
 	$(PY) -m pytest -m "e2e and not faults" tests $(ARGS)
 
 .PHONY: test-faults
-test-faults: venv cluster-for-use ## The long schedule: all faults of a set of ranks at all phases, and a hundred jobs at once
-	$(PY) -m pytest -m faults tests $(ARGS)
+test-faults: venv cluster-for-use ## The long schedule: all faults of ranks and of Dask clusters, and a hundred jobs at once
+	$(PY) -m pytest -m "faults and not releases" tests $(ARGS)
 
 .PHONY: test-gpu
 test-gpu: venv ## Tests that need an NVIDIA GPU, of the releases that are installed; report in dist/gpu-report.json
@@ -34,7 +34,14 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.readiness
 	$(PY) -m tests.bench.daskjob
 
+ON_RELEASES = GPUQUERY_TEST_RELEASES="$(RELEASES)" GPUQUERY_TEST_CUDA=$(CUDA) $(PY) -m pytest
+
 .PHONY: test-releases
 test-releases: venv ## Compare the table of RAPIDS releases with their packages: RELEASES="26.04 26.10" CUDA=12
 	$(PY) -m tests.releases.environments --cuda $(or $(CUDA),12) $(RELEASES)
-	GPUQUERY_TEST_RELEASES="$(RELEASES)" GPUQUERY_TEST_CUDA=$(CUDA) $(PY) -m pytest -m releases tests/releases $(ARGS)
+	$(ON_RELEASES) -m "releases and not faults" tests/releases $(ARGS)
+
+.PHONY: test-dask-faults
+test-dask-faults: venv ## The long schedule of Dask clusters on this machine, with the packages of RELEASES
+	$(PY) -m tests.releases.environments --cuda $(or $(CUDA),12) $(RELEASES)
+	$(ON_RELEASES) -m "releases and faults" tests/releases $(ARGS)

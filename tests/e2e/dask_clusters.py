@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ RELEASE = "26.10"
 CUDA = int(os.environ.get("CUDA", "12"))
 PORT = 8786
 HTTP_PORT = 8787
-_SIGNAL_CHILDREN = r"""
+SIGNAL_CHILDREN = r"""
 import os, pathlib, signal, sys
 for entry in pathlib.Path("/proc").iterdir():
     if entry.name.isdigit() and int(entry.name) not in (1, os.getpid()) and (entry / "cmdline").read_bytes():
@@ -88,9 +88,7 @@ class WarmCluster:
     def signal_worker(self, name: str) -> None:
         """Send a signal such as SIGSTOP to the first worker: to its process, and not to the nanny that started it."""
         pod = self.pods("worker")[0]["metadata"]["name"]
-        self.cluster.run(
-            "exec", "-n", self.namespace, pod, "-c", "worker", "--", "python", "-c", _SIGNAL_CHILDREN, name
-        )
+        self.cluster.run("exec", "-n", self.namespace, pod, "-c", "worker", "--", "python", "-c", SIGNAL_CHILDREN, name)
 
     def delete(self) -> None:
         """Delete it and wait until nothing of it is left."""
@@ -103,8 +101,13 @@ class WarmCluster:
         )  # fmt: skip
 
 
-def document(name: str, image: str, *, workers: int, protocol: str, gpus: int = 0) -> dict[str, Any]:
-    """Return a DaskCluster of CPU workers; `gpus` is what each asks Kubernetes for, whether it uses it or not."""
+def document(
+    name: str, image: str, *, workers: int, protocol: str, gpus: int = 0, env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return a DaskCluster of CPU workers; `gpus` is what each asks Kubernetes for, whether it uses it or not.
+
+    `env` are more variables of scheduler and workers.
+    """
 
     def pod(component: str, command: list[str], **more: Any) -> dict[str, Any]:
         limits = {"cpu": "2", "memory": "1Gi"}
@@ -120,6 +123,7 @@ def document(name: str, image: str, *, workers: int, protocol: str, gpus: int = 
                 {"name": "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "value": "None"},
                 {"name": "UCX_TLS", "value": "tcp,self"},
                 {"name": "DASK_SCHEDULER_ADDRESS", "value": f"{protocol}://{name}-scheduler:{PORT}"},
+                *({"name": key, "value": value} for key, value in (env or {}).items()),
             ],
             "resources": {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": limits},
             "securityContext": _SECURITY,
@@ -172,15 +176,15 @@ def document(name: str, image: str, *, workers: int, protocol: str, gpus: int = 
 @contextlib.contextmanager
 def warm(
     cluster: Cluster, namespace: str, *, workers: int = 2, protocol: str = "tcp", release: str = RELEASE, gpus: int = 0,
-    lake: Lake | None = None,
+    lake: Lake | None = None, env: Mapping[str, str] | None = None, wait: bool = True,
 ) -> Iterator[WarmCluster]:  # fmt: skip
-    """Yield a DaskCluster whose workers are all connected; afterwards nothing of it may be left.
+    """Yield a DaskCluster whose workers are all connected, or with `wait` off one of which nothing is known yet.
 
-    Its workers may read from `lake`.
+    Afterwards nothing of it may be left. Its workers may read from `lake`.
     """
     image = cluster.image(f"test-engine-{release}-cu{CUDA}")
     made = WarmCluster(cluster, namespace, fresh("warm"), protocol)
-    wanted = document(made.name, image, workers=workers, protocol=protocol, gpus=gpus)
+    wanted = document(made.name, image, workers=workers, protocol=protocol, gpus=gpus, env=env)
     if lake is not None:
         (worker,) = wanted["spec"]["worker"]["spec"]["containers"]
         worker["envFrom"] = [{"secretRef": {"name": SECRET}}]
@@ -188,7 +192,8 @@ def warm(
         worker["env"] += [{"name": name, "value": value} for name, value in given.items()]
     cluster.apply(wanted, namespace=namespace)
     try:
-        made.wait(workers)
+        if wait:
+            made.wait(workers)
         yield made
     finally:
         made.delete()

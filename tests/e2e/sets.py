@@ -31,6 +31,7 @@ for entry in pathlib.Path("/proc").iterdir():
         os.kill(int(entry.name), signal.Signals[sys.argv[1]])
 """
 _TABLE = "gpuquery-cut"
+INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class Set:
 
     def pods(self) -> list[dict[str, Any]]:
         """Return the pods of its latest attempt, by index."""
-        found = self.bench.pods(self.name)
+        # dask-kubernetes copies the job's labels to the pods that it makes.
+        found = [p for p in self.bench.pods(self.name) if INDEX in p["metadata"]["labels"]]
         latest = max((int(p["metadata"]["labels"]["gpuquery.io/attempt"]) for p in found), default=0)
         mine = [p for p in found if p["metadata"]["labels"]["gpuquery.io/attempt"] == str(latest)]
-        return sorted(mine, key=lambda p: int(p["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]))
+        return sorted(mine, key=lambda p: int(p["metadata"]["labels"][INDEX]))
 
     def pod(self, index: int) -> str:
         """Return the name of a pod."""

@@ -1,18 +1,28 @@
-"""The real operator of dask-kubernetes, as the other tests use it: warm, bereft, paused, and away."""
+"""The real operator of dask-kubernetes, as the other tests use it: warm, bereft, paused, and away.
+
+And what becomes of a job's DaskCluster, whose workers would hold GPUs, when that operator is away or fails.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
+from tests.e2e import sets
 from tests.e2e.dask_clusters import CUDA, RELEASE, WarmCluster, document, warm
-from tests.e2e.jobs import fresh
+from tests.e2e.jobs import Bench, condition, fresh, true
+from tests.e2e.test_dask import PATIENCE, by_operator, daskclusters
 from tools import dask_kubernetes, demo
-from tools.kubectl import Cluster, wait_until
+from tools.kubectl import Cluster, KubectlError, wait_until
+
+pytestmark = pytest.mark.timeout(900)
 
 NAMESPACE = "dask-e2e"
+GONE_SECONDS = 60
+"""A pod has half a minute to end, and workers at a query take it."""
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +105,124 @@ def test_without_an_operator_nothing_is_made_and_what_is_there_does_not_go(there
         dask_kubernetes.release_finalizers(there)
         wait_until(lambda: not made(there, kept), timeout=90, what="the garbage collector")
     wait_until(lambda: len(made(there, late)) == 3, timeout=90, what="what was applied meanwhile")
+
+
+# --- A job's DaskCluster
+
+
+@pytest.fixture(scope="module")
+def allowed(cluster: Cluster, operator: None, dask_operator: None) -> Iterator[None]:
+    """An operator that may make DaskClusters."""
+    demo.install(cluster, "dask.operator.enabled=true")
+    yield
+    demo.install(cluster)
+
+
+@pytest.fixture
+def making(allowed: None, bench: Bench) -> Bench:
+    """A bench with such an operator."""
+    return bench
+
+
+def at_work(bench: Bench, name: str) -> list[str]:
+    """Return what of a job's DaskCluster has pods, or makes some; and the pods."""
+    kinds = "daskworkergroups,deployments,replicasets,pods"
+    found = bench.cluster.get(kinds, "-n", bench.namespace, "-l", f"gpuquery.io/job={name}")["items"]
+    return [f"{each['kind']}/{each['metadata']['name']}" for each in found]
+
+
+def started(bench: Bench, hold: int) -> sets.Set:
+    """Return a job on a DaskCluster of its own whose query runs."""
+    ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, env={"TEST_ENGINE_HOLD": str(hold)})
+    ranks.reaches("running")
+    return ranks
+
+
+def test_a_job_that_is_deleted_takes_its_workers_with_it_though_the_operator_of_dask_is_away(making: Bench) -> None:
+    ranks = started(making, hold=300)
+    (name,) = (each for each in daskclusters(making, ranks.name) if each.startswith("DaskCluster/"))
+    with dask_kubernetes.without_operator(making.cluster):
+        making.cluster.run("delete", "gqj", ranks.name, "-n", making.namespace)
+        wait_until(lambda: not at_work(making, ranks.name), timeout=GONE_SECONDS, what=f"what {name} has made to go")
+        assert daskclusters(making, ranks.name) == [name], "its finalizer keeps it, and it keeps nothing"
+    wait_until(lambda: not daskclusters(making, ranks.name), timeout=90, what=f"{name} to go")
+
+
+def test_a_job_ends_with_all_its_workers_though_the_operator_of_dask_is_away(making: Bench) -> None:
+    ranks = started(making, hold=60)
+    with dask_kubernetes.without_operator(making.cluster):
+        ended = making.ended(ranks.name, timeout=PATIENCE)
+        assert true(ended, "Complete"), condition(ended, "Failed")
+        kept = [each for each in at_work(making, ranks.name) if "Pod/" not in each]
+        assert kept == [], "terminal means that nothing of it can start any more"
+
+
+def never_adopted(group: str) -> list[dict[str, object]]:
+    """Return objects by which the API server refuses to give any DaskWorkerGroup of a job an owner."""
+    rule = {
+        "apiGroups": ["kubernetes.dask.org"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+        "resources": ["daskworkergroups"],
+    }  # fmt: skip
+    of_jobs = {"matchExpressions": [{"key": "gpuquery.io/job", "operator": "Exists"}]}
+    about = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": group}}
+    return [
+        {
+            **about,
+            "kind": "ValidatingAdmissionPolicy",
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"resourceRules": [rule], "objectSelector": of_jobs},
+                "validations": [{"expression": "!has(object.metadata.ownerReferences)", "message": group}],
+            },
+        },
+        {
+            **about,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "spec": {"policyName": group, "validationActions": ["Deny"]},
+        },
+    ]
+
+
+def refused(bench: Bench, why: str) -> bool:
+    """Whether a DaskWorkerGroup with an owner is refused by now; none is made to find out."""
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "0b5e1f6a-0000-4000-8000-000000000001"}
+    worker = document("none", "none.invalid/none", workers=1, protocol="tcp")["spec"]["worker"]
+    group = {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskWorkerGroup",
+        "metadata": {
+            "name": fresh("never"), "namespace": bench.namespace, "labels": {"gpuquery.io/job": "none"},
+            "ownerReferences": [owner],
+        },
+        "spec": {"cluster": "none", "worker": worker},
+    }  # fmt: skip
+    try:
+        bench.cluster.run("create", "--dry-run=server", "-f", "-", stdin=json.dumps(group))
+    except KubectlError as error:
+        if why in str(error):
+            return True
+        raise
+    return False
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("end", ["the job ends", "the job is deleted"])
+def test_workers_that_dask_kubernetes_did_not_tie_to_their_cluster_go_with_the_job(making: Bench, end: str) -> None:
+    """One refusal of the API server is enough: their group has no owner from then on, and nobody takes it away."""
+    policy = fresh("never-adopted")
+    making.cluster.apply(*never_adopted(policy))
+    try:
+        wait_until(lambda: refused(making, policy), timeout=60, what="the policy to be in force")
+        ranks = started(making, hold=30 if end == "the job ends" else 300)
+        groups = making.cluster.get("daskworkergroups", "-n", making.namespace, "-l", f"gpuquery.io/job={ranks.name}")
+        assert [each["metadata"].get("ownerReferences") for each in groups["items"]] == [None]
+        if end == "the job ends":
+            ended = making.ended(ranks.name, timeout=PATIENCE)
+            assert true(ended, "Complete"), condition(ended, "Failed")
+        else:
+            making.cluster.run("delete", "gqj", ranks.name, "-n", making.namespace)
+        wait_until(lambda: not daskclusters(making, ranks.name), timeout=GONE_SECONDS, what="the workers to go")
+    finally:
+        kinds = ["validatingadmissionpolicybinding", "validatingadmissionpolicy"]
+        for kind in kinds:
+            making.cluster.run("delete", kind, policy, "--ignore-not-found")

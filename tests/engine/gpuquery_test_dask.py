@@ -27,7 +27,10 @@ def compute(client: Any, frame: pl.LazyFrame, folder: str, *, numbered: bool) ->
     faults.reached("write", 0)
     workers = sorted(client.run(os.getpid))
     if hold := float(os.environ.get("TEST_ENGINE_HOLD") or 0):
-        client.run(time.sleep, hold)  # as cudf-polars does: the event loop of every worker stands still
+        if numbered:
+            client.run(time.sleep, hold)  # as rapidsmpf does: the event loop of every worker stands still
+        else:
+            client.gather([client.submit(time.sleep, hold, workers=[each], pure=False) for each in workers])
     plan, size = frame.serialize(), len(workers)
     shares = [
         client.submit(share, plan, number, size, workers=[worker], pure=False, key=f"share-{number}")

@@ -1,6 +1,7 @@
 """Dask clusters with the packages of a release: schedulers, workers and connections are real, rows are on the CPU.
 
-A run takes a dozen processes that import for seconds each, so every test here is slow on a small machine.
+A run takes a dozen processes that import for seconds each, so every test here is slow on a small machine: `make
+test-releases` runs one of each kind, `make test-dask-faults` the others.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +28,9 @@ from tests.support.runner import plan, result
 
 pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
 
+LONG = partial(pytest.param, marks=pytest.mark.faults)
+"""What `make test-dask-faults` runs and `make test-releases` does not."""
+TASKS, RAPIDSMPF = ("26.04", "tasks"), ("26.10", "rapidsmpf")
 ROWS = 1000
 SQL = "SELECT k, v FROM t WHERE v >= 10"
 WANTED = [(n % 7, n) for n in range(10, ROWS)]
@@ -76,7 +81,7 @@ def rows(pods: Pods) -> list[tuple[int, int]]:
     return sorted(result(pods.folder).select("k", "v").rows(), key=lambda row: row[1])
 
 
-@pytest.mark.parametrize(("release", "engine"), [("26.04", "tasks"), ("26.04", "rapidsmpf"), ("26.10", "rapidsmpf")])
+@pytest.mark.parametrize(("release", "engine"), [TASKS, ("26.04", "rapidsmpf"), RAPIDSMPF])
 def test_three_pods_shuffle_over_ucx_and_commit(start: Callable[..., Pods], release: str, engine: str) -> None:
     """The time limit that a job sets for workers that do not beat is not the one that counts."""
     env = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s", "TEST_ENGINE_HOLD": "15"}
@@ -106,14 +111,24 @@ FAULTS = {
     "worker in native code": Fault("1:task:spin-in-native", STALLED, "the Dask worker with", "pod-1"),
     "disk full on a worker": Fault("2:task:disk-full", Failure.SCRATCH_FULL, "No space left"),
     "scheduler killed": Fault("0:run:kill-scheduler", LOST, "Dask scheduler died of signal 9", "pod-0"),
-    "scheduler frozen": Fault("0:run:stop-scheduler", STALLED, "the Dask scheduler with", "pod-0"),
+    "scheduler frozen": Fault("0:run:stop-scheduler", STALLED, "the Dask scheduler", "pod-0"),
     "nanny killed": Fault("2:run:kill-nanny", LOST, "the Dask workers of this pod died of", "pod-2"),
     "client killed": Fault("0:run:kill", LOST, "died of signal 9", "pod-0"),
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-@pytest.mark.parametrize(("release", "engine"), [("26.04", "tasks"), ("26.10", "rapidsmpf")])
+SHORT = {(*TASKS, "worker killed"), (*RAPIDSMPF, "worker frozen")}
+
+
+def faults() -> Iterator[Any]:
+    """Every fault with both engines."""
+    for name, fault in FAULTS.items():
+        for kind in (TASKS, RAPIDSMPF):
+            made = pytest.param if (*kind, name) in SHORT else LONG
+            yield made(*kind, fault, id=f"{'-'.join(kind)}-{name}")
+
+
+@pytest.mark.parametrize(("release", "engine", "fault"), list(faults()))
 def test_the_first_cause_is_told_and_nothing_is_left(
     start: Callable[..., Pods], release: str, engine: str, fault: Fault
 ) -> None:
@@ -128,7 +143,7 @@ def test_the_first_cause_is_told_and_nothing_is_left(
     assert pods.left() == []
 
 
-@pytest.mark.parametrize(("release", "engine"), [("26.04", "tasks"), ("26.10", "rapidsmpf")])
+@pytest.mark.parametrize(("release", "engine"), [LONG(*TASKS), LONG(*RAPIDSMPF)])
 def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods], release: str, engine: str) -> None:
     pods = start(release, engine, own=True, gpus=1)
     for code, report in pods.ends():
@@ -161,7 +176,7 @@ def attached(cluster: Warm, workers: int = 2) -> dict[str, Any]:
     return {"replicas": 1, "processes": "one", "gpus": 0, "dask": asked}
 
 
-@pytest.mark.parametrize(("release", "engine"), [("26.04", "tasks"), ("26.10", "rapidsmpf")])
+@pytest.mark.parametrize(("release", "engine"), [LONG(*TASKS), RAPIDSMPF])
 def test_two_jobs_use_a_warm_cluster_after_each_other(
     start: Callable[..., Pods], warm: Callable[..., Warm], release: str, engine: str
 ) -> None:
@@ -199,6 +214,7 @@ client.run(hold, sys.argv[2])
 """
 
 
+@pytest.mark.faults
 def test_a_query_that_outlives_its_client_does_not_fail_the_next_job(
     start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path
 ) -> None:
@@ -226,6 +242,7 @@ def named(name: str) -> dict[str, str]:
     return {"namespace": "default", "name": name, "uid": "0b5e1f6a-0000-4000-8000-000000000002"}
 
 
+@pytest.mark.faults
 def test_a_worker_that_is_lost_ends_the_query_and_not_the_cluster(
     start: Callable[..., Pods], warm: Callable[..., Warm]
 ) -> None:
@@ -243,6 +260,7 @@ AT_WORK = "Run out-of-band function 'sleep'"
 """What a worker logs when the test engine begins to hold it."""
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("protocol", ["tcp", "ucx"])
 def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     start: Callable[..., Pods], warm: Callable[..., Warm], protocol: str
@@ -265,6 +283,7 @@ def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     assert rows(after) == WANTED
 
 
+@pytest.mark.faults
 def test_a_nanny_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     start: Callable[..., Pods], warm: Callable[..., Warm]
 ) -> None:
@@ -280,6 +299,7 @@ def test_a_nanny_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     assert cluster.runs()
 
 
+@pytest.mark.faults
 def test_a_long_query_that_holds_every_event_loop_is_not_ended(
     start: Callable[..., Pods], warm: Callable[..., Warm]
 ) -> None:
@@ -294,6 +314,7 @@ def test_a_long_query_that_holds_every_event_loop_is_not_ended(
     assert cluster.files() == []
 
 
+@pytest.mark.faults
 def test_another_version_on_the_workers_is_refused(start: Callable[..., Pods], warm: Callable[..., Warm]) -> None:
     python_of("26.10")
     cluster = warm("26.04", **stub("26.04"))

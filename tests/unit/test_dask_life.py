@@ -14,7 +14,6 @@ from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import Reading
 from gpuquery.plan.defaults import Defaults
 from gpuquery.reconcile.case import COMMIT_SECONDS, Removal
-from gpuquery.reconcile.dask import REMOVAL_SECONDS
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Exit, Pod, Refusal, Scheduler, Waiting
 from gpuquery.reconcile.startup import SLOW_SECONDS
 from tests.support import kube_objects as kube
@@ -200,7 +199,7 @@ def test_a_loss_ends_the_attempt_after_the_client_had_its_time(dask: DaskCluster
     over, decision = step(subject, sight, seconds=20 + COMMIT_SECONDS)
     last = over.status.attempts[-1]
     assert last.reason == want and words in (last.message or "") and decision.release == 1
-    assert decision.dask == (None if dask.deleting else Removal(NAME, "d1"))
+    assert decision.dask == (Removal(NAME, "d1") if dask.there else None)
 
 
 def test_a_daskcluster_that_is_gone_ends_the_attempt() -> None:
@@ -248,28 +247,41 @@ def done(**dask: Any) -> Attempt:
     return with_cluster(own, dask=cluster(*pods, **dask), batch_job=kube.batch(finished="Complete"))
 
 
+def replace_dask(attempt: Attempt, **dask: Any) -> Attempt:
+    assert attempt.dask is not None
+    return replace(attempt, dask=replace(attempt.dask, **dask))
+
+
 def test_a_commit_lets_the_workers_go_and_only_then_is_the_job_complete() -> None:
     subject, decision = step(ready(), done(), seconds=10)
     assert decision.dask == Removal(NAME, "d1") and decision.release is None, "the report lies with the Job's pod"
     assert not is_true(subject.status.conditions, "Complete") and subject.status.state == "Finishing"
-    leaving, decision = step(subject, done(deleting=at(10), deployments=("s", "w")), seconds=12)
+    leaving, decision = step(subject, done(deleting=at(10), collecting=True, groups=("w",)), seconds=12)
     assert decision.dask is None and not is_true(leaving.status.conditions, "Complete")
-    quick, _ = step(leaving, done(deleting=at(10), pods=(), deployments=("w",)), seconds=13)
-    assert not is_true(quick.status.conditions, "Complete"), "a Deployment would make another pod"
+    for kept in ({"collecting": True}, {"groups": ("w",)}):
+        quick, _ = step(leaving, done(deleting=at(10), pods=(), **kept), seconds=13)
+        assert not is_true(quick.status.conditions, "Complete"), "a Deployment would make another pod"
     over, _ = step(quick, done(deleting=at(10), pods=()), seconds=14)
     assert is_true(over.status.conditions, "Complete"), "the object itself may wait for its finalizer"
 
 
-def test_an_operator_that_is_away_keeps_no_gpu() -> None:
+def test_a_worker_group_that_was_not_tied_to_its_cluster_keeps_no_gpu() -> None:
     subject, _ = step(ready(), done(), seconds=10)
-    stuck = done(deleting=at(10), deployments=("s", "w1"))
-    _, patient = step(subject, stuck, seconds=10 + REMOVAL_SECONDS - 1)
-    assert patient.dask is None
-    told_, decision = step(subject, stuck, seconds=10 + REMOVAL_SECONDS)
-    assert decision.dask == Removal(NAME, deployments=("s", "w1"))
-    assert "2 of its Deployments were still there" in condition(told_, "ClusterReady").message
-    orphans = done(there=False, deployments=("w1",))
-    assert step(subject, orphans, seconds=11)[1].dask == Removal(NAME, deployments=("w1",)), "nobody else will"
+    tied = done(deleting=at(10), collecting=True, groups=("g",))
+    assert step(subject, tied, seconds=99)[1].dask is None, "the garbage collector takes it"
+    told_, decision = step(subject, replace_dask(tied, untied=("g",)), seconds=11)
+    assert decision.dask == Removal(NAME, groups=("g",))
+    assert "DaskWorkerGroup g would stay" in condition(told_, "ClusterReady").message
+    orphans = done(there=False, groups=("g",), untied=("g",))
+    assert step(subject, orphans, seconds=11)[1].dask == Removal(NAME, groups=("g",)), "nobody else will"
+
+
+def test_a_cluster_that_somebody_deleted_in_the_background_is_deleted_in_the_foreground() -> None:
+    subject, _ = step(ready(), done(), seconds=10)
+    assert step(subject, done(deleting=at(10)), seconds=11)[1].dask == Removal(NAME, "d1")
+    assert step(subject, done(deleting=at(10), pods=(), groups=("g",)), seconds=11)[1].dask == Removal(NAME, "d1")
+    assert step(subject, done(deleting=at(10), collecting=True), seconds=99)[1].dask is None, "once is enough"
+    assert step(subject, done(deleting=at(10), pods=()), seconds=99)[1].dask is None
 
 
 def test_a_failed_attempt_is_over_when_its_workers_are() -> None:

@@ -15,7 +15,7 @@ from gpuquery.api.labels import LABEL_DASK, LABEL_JOB, LABEL_JOB_UID
 from gpuquery.api.reasons import Failure
 from gpuquery.app.settings import Settings
 from gpuquery.app.watch import Sightings, operator_settings, registry
-from gpuquery.kube.client import ApiError, Resource
+from gpuquery.kube.client import FOREGROUND, ApiError, Resource
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.reconcile.observe_dask import scheduler as look
@@ -31,6 +31,8 @@ SPEC: dict[str, Any] = {
     "engine": "rapidsmpf", "dask": {"backend": "operator"}, "workers": {"replicas": 1}, "preflight": "never",
 }  # fmt: skip
 NAME = f"revenue-{UID[:5]}-1"
+MARKER = "kopf.zalando.org/KopfFinalizerMarker"
+"""The finalizer of the operator of dask-kubernetes."""
 
 
 def begun(**spec: Any) -> RecordingClient:
@@ -48,17 +50,24 @@ def joined(client: RecordingClient) -> None:
     client.dask_pod("worker", READY)
 
 
-def gone(client: RecordingClient, *resources: Resource) -> None:
-    """The garbage collector has taken what dask-kubernetes has made."""
+def gone(client: RecordingClient, *resources: Resource, finalizer: str = "") -> None:
+    """The garbage collector has taken what dask-kubernetes has made; `finalizer` is what still holds its object."""
     for key, found in list(client.objects.items()):
         if key[0] in resources and LABEL_DASK in found["metadata"].get("labels", {}):
             del client.objects[key]
+        elif key[0] is Resource.DASK_CLUSTERS and "deletionTimestamp" in found["metadata"]:
+            found["metadata"]["finalizers"] = [finalizer]
+            if not finalizer:
+                del client.objects[key]
 
 
-def deployed(client: RecordingClient, *names: str) -> None:
+def grouped(client: RecordingClient, name: str, **more: Any) -> None:
+    """dask-kubernetes has made a DaskWorkerGroup."""
     labels = {LABEL_JOB_UID: UID, LABEL_JOB: "revenue", "gpuquery.io/attempt": "1", LABEL_DASK: "worker"}
-    for name in names:
-        client.put(Resource.DEPLOYMENTS, {"metadata": {"name": name, "labels": labels}})
+    client.put(Resource.DASK_WORKER_GROUPS, {"metadata": {"name": name, "labels": labels, **more}})
+
+
+TIED = [{"kind": "DaskCluster", "name": NAME, "uid": "d1"}]
 
 
 async def test_an_attempt_with_a_daskcluster_costs_few_writes_more_than_one_without() -> None:
@@ -202,11 +211,15 @@ async def test_an_operator_of_dask_that_is_away_keeps_no_worker() -> None:
     client.deleted_at = "2026-11-21T11:59:00Z"  # a minute before the time that the operator's clock shows
     client.pod(1, ended(COMMITTED, 0))
     await look_once(client)
-    deployed(client, "s", "w")
+    grouped(client, "not-tied")
+    grouped(client, "tied", ownerReferences=TIED)
     await look_once(client)
-    assert client.writes.count("delete DEPLOYMENTS Foreground") == 2
-    assert "Deployments were still there" in condition(current(client), "ClusterReady").message
-    gone(client, Resource.PODS, Resource.DEPLOYMENTS)
+    assert client.names(Resource.DASK_WORKER_GROUPS) == ["tied"], "the garbage collector takes this one"
+    assert "DaskWorkerGroup not-tied would stay" in condition(current(client), "ClusterReady").message
+    gone(client, Resource.PODS, Resource.DASK_WORKER_GROUPS, finalizer=FOREGROUND)
+    await look_once(client)
+    assert not is_true(current(client).status.conditions, "Complete"), "the garbage collector is not done"
+    gone(client, finalizer=MARKER)
     await look_once(client)
     assert is_true(current(client).status.conditions, "Complete")
     assert client.names(Resource.DASK_CLUSTERS) == [NAME], "the object waits for its finalizer, and holds nothing"
@@ -219,12 +232,34 @@ async def test_a_job_that_is_deleted_leaves_no_worker_though_the_operator_of_das
     del client.objects[Resource.JOBS, "revenue"]
     cluster = client.objects[Resource.DASK_CLUSTERS, NAME]["metadata"]
     if seen:
-        cluster |= {"deletionTimestamp": "2026-11-21T12:00:00Z", "finalizers": ["kopf.zalando.org/KopfFinalizerMarker"]}
+        cluster |= {"deletionTimestamp": "2026-11-21T12:00:00Z", "finalizers": [MARKER]}
     assert await look_once(client) is None
     assert client.writes.count("delete DASK_CLUSTERS Foreground") == 1
     cluster["finalizers"] = ["foregroundDeletion"]
     await look_once(client)
     assert client.writes.count("delete DASK_CLUSTERS Foreground") == 1, "once is enough"
+
+
+async def test_a_job_that_is_deleted_leaves_no_worker_group_that_was_not_tied_to_its_cluster() -> None:
+    client = begun()
+    await look_once(client)
+    grouped(client, "not-tied")
+    grouped(client, "tied", ownerReferences=TIED)
+    await look_once(client)
+    assert client.names(Resource.DASK_WORKER_GROUPS) == ["not-tied", "tied"], "it may still be tied"
+    del client.objects[Resource.JOBS, "revenue"]
+    await look_once(client)
+    assert client.names(Resource.DASK_WORKER_GROUPS) == ["tied"], "the garbage collector takes this one"
+
+
+async def test_dask_kubernetes_that_was_removed_with_its_kinds_holds_up_no_end() -> None:
+    client = begun()
+    await look_once(client)
+    client.pod(1, ended(failed_report(Failure.USER_ERROR), 1))
+    del client.objects[Resource.DASK_CLUSTERS, NAME]
+    client.unknown |= {Resource.DASK_CLUSTERS, Resource.DASK_WORKER_GROUPS}
+    await look_once(client)
+    assert is_true(current(client).status.conditions, "Failed")
 
 
 async def test_a_new_job_of_an_old_name_sees_the_workers_of_the_old_one_off_and_leaves_its_own_alone() -> None:

@@ -78,9 +78,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters]
   verbs: [get, list, watch, create, delete]  # dask.backend: operator
-- apiGroups: [apps]
-  resources: [deployments]
-  verbs: [list, delete]  # what is left of a DaskCluster whose own operator is away
+- apiGroups: [kubernetes.dask.org]
+  resources: [daskworkergroups]
+  verbs: [list, delete]  # those of its jobs that outlive their DaskCluster, which dask-kubernetes had not tied them to
 {{- else if .Values.dask.attach.enabled }}
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters]

@@ -48,6 +48,7 @@ DASK_GROUP = "kubernetes.dask.org"
 DASK_VERSION = "v1"
 DASK_KIND = "DaskCluster"
 DASK_PLURAL = "daskclusters"
+DASK_GROUPS_PLURAL = "daskworkergroups"
 """The objects of dask-kubernetes."""
 RENDEZVOUS_PORT = 8081
 """Where index 0 of an attempt with ranks answers the other pods, and every pod its peers."""

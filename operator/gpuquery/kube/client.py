@@ -27,7 +27,7 @@ And for the Helm values `dask.operator.enabled` and `dask.attach.enabled`:
 | API group           | resource     | verbs                           | for                         | value    |
 |---------------------|--------------|---------------------------------|-----------------------------|----------|
 | kubernetes.dask.org | daskclusters | get, list, watch, create, delete | a Dask cluster of an attempt | operator |
-| apps                | deployments  | list, delete                    | what is left of it          | operator |
+| kubernetes.dask.org | daskworkergroups | list, delete                 | what is left of it          | operator |
 | kubernetes.dask.org | daskclusters | get, list                       | dask.clusterRef             | attach   |
 
 It reads no Secret, not even those that it makes: credentials go to the pods of jobs alone. With a list of namespaces,
@@ -49,6 +49,7 @@ from kubernetes.aio.client import ApiClient
 
 from gpuquery.api.labels import (
     DASK_GROUP,
+    DASK_GROUPS_PLURAL,
     DASK_KIND,
     DASK_PLURAL,
     DASK_VERSION,
@@ -62,6 +63,9 @@ Manifest = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+FOREGROUND = "foregroundDeletion"
+"""Kubernetes' finalizer of an object whose dependents go first. The garbage collector takes it off when none is left
+that blocks its owner: all that dask-kubernetes makes does, and so do their ReplicaSets and pods."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
@@ -83,7 +87,7 @@ class Resource(Enum):
     EVENTS = ("apis/events.k8s.io/v1", "events")
     NAMESPACES = ("api/v1", "namespaces")
     DASK_CLUSTERS = (f"apis/{DASK_GROUP}/{DASK_VERSION}", DASK_PLURAL)
-    DEPLOYMENTS = ("apis/apps/v1", "deployments")
+    DASK_WORKER_GROUPS = (f"apis/{DASK_GROUP}/{DASK_VERSION}", DASK_GROUPS_PLURAL)
     LEASES = ("apis/coordination.k8s.io/v1", "leases")
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:

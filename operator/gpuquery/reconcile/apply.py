@@ -26,7 +26,7 @@ from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.ranks import TO_COME
-from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
+from gpuquery.kube.client import FOREGROUND, ApiError, KubeClient, Manifest, Resource, UnreachableError
 from gpuquery.plan.plan import DaskWay
 from gpuquery.reconcile.case import Decision
 from gpuquery.reconcile.events import manifest, notes
@@ -34,9 +34,6 @@ from gpuquery.reconcile.facts import Refusal
 from gpuquery.reconcile.startup import refusal_of
 
 log = logging.getLogger(__name__)
-
-FOREGROUND = "foregroundDeletion"
-"""Finalizer of an object that the garbage collector takes only after all that it owns."""
 
 
 async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal | None:
@@ -190,8 +187,8 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
         if decision.dask.uid:
             how = {"uid": decision.dask.uid, "propagation": "Foreground"}
             await client.delete(Resource.DASK_CLUSTERS, namespace, decision.dask.name, **how)
-        for deployment in decision.dask.deployments:
-            await client.delete(Resource.DEPLOYMENTS, namespace, deployment, propagation="Foreground")
+        for group in decision.dask.groups:
+            await client.delete(Resource.DASK_WORKER_GROUPS, namespace, group, propagation="Foreground")
     for number in decision.forget:
         # The Job last: as long as it is there, an interrupted clean-up is taken up again.
         for resource in (*_companions(job), Resource.BATCH_JOBS):
@@ -209,7 +206,8 @@ async def sweep(client: KubeClient, namespace: str, name: str, uid: str = "") ->
 
     Their DaskClusters are deleted with them, by the garbage collector, but in the background: it takes what such an
     object owns only once it is gone, and its finalizer waits for the operator of dask-kubernetes. Deleted once more in
-    the foreground, what it owns goes first.
+    the foreground, what it owns goes first. A DaskWorkerGroup that was never tied to its DaskCluster (see
+    reconcile/dask.py) would stay for ever.
     """
     for cluster in await client.list(Resource.DASK_CLUSTERS, namespace, labels=f"{LABEL_JOB}={name}"):
         metadata = cluster["metadata"]
@@ -217,6 +215,12 @@ async def sweep(client: KubeClient, namespace: str, name: str, uid: str = "") ->
         if not own and FOREGROUND not in (metadata.get("finalizers") or ()):
             how = {"uid": metadata["uid"], "propagation": "Foreground"}
             await client.delete(Resource.DASK_CLUSTERS, namespace, metadata["name"], **how)
+    for group in await client.list(Resource.DASK_WORKER_GROUPS, namespace, labels=f"{LABEL_JOB}={name}"):
+        metadata = group["metadata"]
+        own = uid and metadata["labels"].get(LABEL_JOB_UID) == uid
+        if not own and not metadata.get("ownerReferences") and not metadata.get("deletionTimestamp"):
+            how = {"uid": metadata["uid"], "propagation": "Foreground"}
+            await client.delete(Resource.DASK_WORKER_GROUPS, namespace, metadata["name"], **how)
 
 
 def _companions(job: GpuQueryJob) -> tuple[Resource, ...]:

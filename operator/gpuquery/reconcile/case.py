@@ -40,17 +40,17 @@ class Removal:
     name: str = ""
     uid: str = ""
     """Of the DaskCluster itself; empty: it is gone, or on its way."""
-    deployments: tuple[str, ...] = ()
-    """What it has left behind."""
+    groups: tuple[str, ...] = ()
+    """The DaskWorkerGroups that it would leave behind."""
 
     @property
     def told(self) -> str:
         """Say that others did not do their part; empty where they do."""
-        if not self.deployments:
+        if not self.groups:
             return ""
         return (
-            f"DaskCluster {self.name} was deleted, and {len(self.deployments)} of its Deployments were still there: "
-            "they are deleted one by one (is the operator of dask-kubernetes running?)"
+            f"DaskCluster {self.name} was deleted, and its DaskWorkerGroup {', '.join(self.groups)} would stay: it is "
+            "deleted too (dask-kubernetes had not made it the DaskCluster's: see the log of its operator)"
         )
 
 

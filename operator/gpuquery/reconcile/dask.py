@@ -2,6 +2,12 @@
 
 A DaskCluster made for an attempt is judged by its pods: its own status says "Running" of one whose image cannot be
 pulled. dask-kubernetes starts ended containers again and again; to a query a worker that was started again is lost.
+
+A DaskCluster that is deleted in the foreground takes all with it that it owns, by Kubernetes' garbage collector alone:
+its finalizer holds up nobody but itself. Not so its DaskWorkerGroup where dask-kubernetes has not tied it to it:
+`daskworkergroup_create` of 2026.3.0 makes the group its cluster's only after it was created, and if the API server
+refuses that once, makes its Deployments all the same; when it comes to it again, a minute later, the cluster may be
+gone, and the workers stay for ever.
 """
 
 from __future__ import annotations
@@ -18,10 +24,6 @@ from gpuquery.reconcile.case import COMMIT_SECONDS, Case, Removal
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler
 from gpuquery.reconcile.outcome import Committed, Fault, firm, of_pod
 from gpuquery.reconcile.startup import SLOW_SECONDS, Blocker, count, last_line
-
-REMOVAL_SECONDS = 30
-"""How long a DaskCluster may take to go: the garbage collector takes what it owns within seconds. What is left then is
-deleted piece by piece."""
 
 
 def unusable(case: Case) -> Rejected | str | None:
@@ -114,15 +116,18 @@ def explained(attempt: Attempt, record: AttemptStatus, end: Committed | Fault | 
     return replace(better, exit_code=end.exit_code) if better else end
 
 
-def removal(attempt: Attempt, now: datetime) -> Removal | None:
+def removal(attempt: Attempt) -> Removal | None:
     """Return what of an attempt's DaskCluster has to be deleted, now that the attempt is over."""
     cluster = attempt.dask
     if cluster is None or not cluster.ours:
         return None
     if cluster.there and cluster.deleting is None:
         return Removal(cluster.name, cluster.uid)
-    late = cluster.deleting is None or now >= cluster.deleting + timedelta(seconds=REMOVAL_SECONDS)
-    return Removal(cluster.name, deployments=cluster.deployments) if late and cluster.deployments else None
+    if cluster.untied:
+        return Removal(cluster.name, groups=cluster.untied)
+    # Somebody else may have deleted it in the background, which takes nothing as long as its finalizer waits.
+    again = cluster.there and not cluster.collecting and (cluster.alive or cluster.groups)
+    return Removal(cluster.name, cluster.uid) if again else None
 
 
 def _losses(cluster: DaskCluster, record: AttemptStatus) -> Iterator[tuple[datetime, Fault]]:

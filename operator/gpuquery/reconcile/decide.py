@@ -226,7 +226,7 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
         # Whoever deletes the other pods meanwhile takes their reports with them.
         account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end)
         return Decision(status=case.derive(account), requeue_after=PHASE_SECONDS)
-    gone = dask.removal(attempt, case.now)
+    gone = dask.removal(attempt)
     removing = gone.told if gone else ""
     if isinstance(end, Committed):
         # The last rank is about to leave. Its Job stays: with it the report would go.

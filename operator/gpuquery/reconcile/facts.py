@@ -103,10 +103,14 @@ class DaskCluster:
     created: datetime | None = None
     deleting: datetime | None = None
     """Since when it is being deleted."""
+    collecting: bool = False
+    """Whether the garbage collector has still to take what it owns, down to the pods."""
     pods: tuple[Pod, ...] = ()
     """Scheduler and workers."""
-    deployments: tuple[str, ...] = ()
-    """What makes its pods; looked for only once the object is being deleted or gone."""
+    groups: tuple[str, ...] = ()
+    """The DaskWorkerGroups, of which come its workers; looked for only once the object is being deleted or gone."""
+    untied: tuple[str, ...] = ()
+    """Those among them that have no owner, so that nobody takes them away with it."""
 
     @property
     def alive(self) -> tuple[Pod, ...]:
@@ -117,7 +121,7 @@ class DaskCluster:
     def released(self) -> bool:
         """Whether nothing of it runs and nothing can start any more."""
         over = not self.there or not self.ours or self.deleting is not None
-        return over and not self.alive and not self.deployments
+        return over and not self.collecting and not self.alive and not self.groups
 
     def at_work(self, part: str) -> tuple[Pod, ...]:
         """Return the pods of a part that run; of the scheduler, if it answers."""

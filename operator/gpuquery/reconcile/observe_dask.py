@@ -1,7 +1,7 @@
 """Observe, as far as Dask clusters go: the DaskCluster of an attempt, and the one that a job names.
 
-Nothing here is asked for a job without such a cluster. With one it is a GET at each look, and a LIST of Deployments
-while the DaskCluster goes; its pods come with those of the job, for they carry its labels.
+Nothing here is asked for a job without such a cluster. With one it is a GET at each look, and a LIST of its
+DaskWorkerGroups while it goes; its pods come with those of the job, for they carry its labels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gpuquery.api.labels import (
     scheduler_name,
 )
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.kube.client import ApiError, KubeClient, Resource
+from gpuquery.kube.client import FOREGROUND, ApiError, KubeClient, Resource
 from gpuquery.plan.dask import address_of
 from gpuquery.reconcile import digest
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler
@@ -77,14 +77,25 @@ async def with_cluster(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -
         found = _cluster(manifest, job, pods)
     if not found.there or found.deleting:
         labels = f"{LABEL_JOB_UID}={job.metadata.uid},{LABEL_ATTEMPT}={attempt.number}"
-        found = replace(found, deployments=await deployments(client, job.metadata.namespace, labels))
+        groups = await _worker_groups(client, job.metadata.namespace, labels)
+        untied = tuple(name for name, owned in groups.items() if not owned)
+        found = replace(found, groups=tuple(groups), untied=untied)
     return replace(attempt, dask=found)
 
 
-async def deployments(client: KubeClient, namespace: str, labels: str) -> tuple[str, ...]:
-    """Return the names of the Deployments that dask-kubernetes has made, by labels of ours, which it copied."""
-    found = await client.list(Resource.DEPLOYMENTS, namespace, labels=f"{labels},{LABEL_DASK}")
-    return tuple(sorted(each["metadata"]["name"] for each in found))
+async def _worker_groups(client: KubeClient, namespace: str, labels: str) -> dict[str, bool]:
+    """Return the names of the DaskWorkerGroups that dask-kubernetes has made, and whether they go without more ado.
+
+    They are found by labels of ours, which it copied.
+    """
+    try:
+        found = await client.list(Resource.DASK_WORKER_GROUPS, namespace, labels=f"{labels},{LABEL_DASK}")
+    except ApiError as error:
+        if error.status == 404:  # dask-kubernetes was removed, and all objects of its kinds with it
+            return {}
+        raise
+    about = sorted((each["metadata"] for each in found), key=lambda metadata: str(metadata["name"]))
+    return {meta["name"]: bool(meta.get("ownerReferences") or meta.get("deletionTimestamp")) for meta in about}
 
 
 def _cluster(manifest: Json, job: GpuQueryJob, pods: tuple[Pod, ...]) -> DaskCluster:
@@ -97,6 +108,7 @@ def _cluster(manifest: Json, job: GpuQueryJob, pods: tuple[Pod, ...]) -> DaskClu
         ours=any(owner.get("uid") == job.metadata.uid for owner in owners),
         created=digest.moment(metadata.get("creationTimestamp")),
         deleting=digest.moment(metadata.get("deletionTimestamp")),
+        collecting=bool(metadata.get("deletionTimestamp")) and FOREGROUND in (metadata.get("finalizers") or ()),
         pods=pods,
     )
 

@@ -26,7 +26,7 @@ CALL_SECONDS = 60.0
 """For a question that is answered in milliseconds: imports on the other side may keep it from answering."""
 LOOK_SECONDS = 1.0
 SILENT_SECONDS = 60.0
-"""After which a scheduler that does not answer is taken for lost."""
+"""After which a scheduler that does not answer is taken to hang."""
 PROTOCOLS = ("ucx", "ucxx", "tcp", "tls")
 
 
@@ -203,8 +203,13 @@ class Cluster:
                 status = getattr(self.client, "status", "")
                 if self._over.is_set():
                     return
-                if status not in ("running", "newly-created") or time.monotonic() - heard > SILENT_SECONDS:
+                if status not in ("running", "newly-created"):
                     self._lost(f"the Dask scheduler at {self.address} is gone: {_words(exc)}")
+                    return
+                if (silent := time.monotonic() - heard) > SILENT_SECONDS:
+                    # Its connection stands, and nobody has told of its end: it hangs, or this machine does.
+                    why = f"the Dask scheduler at {self.address} hangs: it has not answered for {silent:.0f} s"
+                    self._lost(why, Failure.RANK_STALLED)
                     return
                 continue
             heard = time.monotonic()
@@ -231,8 +236,8 @@ class Cluster:
         told = await self.client.scheduler.identity(n_workers=-1)
         return {address: str(state["name"]) for address, state in told["workers"].items()}
 
-    def _lost(self, why: str) -> None:
-        self.watch.suspect(JobError(Failure.WORKER_LOST, why))
+    def _lost(self, why: str, failure: Failure = Failure.WORKER_LOST) -> None:
+        self.watch.suspect(JobError(failure, why))
 
 
 def _way_out(protocol: str) -> str:

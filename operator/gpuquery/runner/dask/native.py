@@ -83,6 +83,7 @@ class NativeCluster:
             self.cluster.connect(address, seconds=START_SECONDS)
             self.cluster.complete(self._dask.workers, seconds=START_SECONDS)
             versions.check(self.cluster, graphs=True)
+            self.cluster.settle()
             self.cluster.guard()
         self._gate("dask-formed", None, seconds=2 * START_SECONDS)
         # From now on nothing is imported any more that takes long.
