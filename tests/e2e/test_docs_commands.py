@@ -24,7 +24,7 @@ RUN_HERE = ("README.md", "docs/write-a-job.md", "docs/install.md", "docs/preflig
 BY_CI = ("make demo", "make test", "make venv", "make lint", "make unit", 'make test-releases RELEASES="26.04 26.10"')
 ELSEWHERE = {
     "make images-push": "registry push", "make wheel": "`docker build`", "docker build": "`docker build`",
-    "make test-faults": "`make test-faults`",
+    "make test-faults": "`make test-faults`", "make test-dask-faults": "`make test-dask-faults`",
 }  # fmt: skip
 """Commands that need a registry or Docker, or take long, and what docs/limitations.md calls them where it says which
 were run, and when."""
