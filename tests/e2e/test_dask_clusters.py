@@ -69,6 +69,7 @@ def as_long_as_a_deployment_takes(cluster: Cluster) -> None:
     cluster.run("delete", "deployment", name, "-n", NAMESPACE)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("protocol", ["tcp", "ucx"])
 def test_a_lost_worker_and_a_lost_scheduler_are_replaced(there: Cluster, protocol: str) -> None:
     with warm(there, NAMESPACE, workers=2, protocol=protocol) as one:
@@ -82,6 +83,7 @@ def test_a_lost_worker_and_a_lost_scheduler_are_replaced(there: Cluster, protoco
     assert made(there, one.name) == []
 
 
+@pytest.mark.faults
 def test_a_paused_operator_makes_nothing_until_it_goes_on_and_is_not_restarted(there: Cluster) -> None:
     with dask_kubernetes.paused(there):
         name = applied(there)
@@ -93,6 +95,7 @@ def test_a_paused_operator_makes_nothing_until_it_goes_on_and_is_not_restarted(t
     assert status["restartCount"] == 0
 
 
+@pytest.mark.faults
 def test_without_an_operator_nothing_is_made_and_what_is_there_does_not_go(there: Cluster) -> None:
     kept = applied(there)
     wait_until(lambda: len(made(there, kept)) == 3, timeout=90, what="scheduler, Service and worker")
@@ -148,6 +151,7 @@ def test_a_job_that_is_deleted_takes_its_workers_with_it_though_the_operator_of_
     wait_until(lambda: not daskclusters(making, ranks.name), timeout=90, what=f"{name} to go")
 
 
+@pytest.mark.faults
 def test_a_job_ends_with_all_its_workers_though_the_operator_of_dask_is_away(making: Bench) -> None:
     ranks = started(making, hold=60)
     with dask_kubernetes.without_operator(making.cluster):
