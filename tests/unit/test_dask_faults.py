@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -227,21 +228,37 @@ def test_native_code_that_holds_the_interpreter_is_heard_as_silence(tmp_path: Pa
         process.wait()
 
 
-def test_who_is_refused_by_the_store_on_a_cluster_of_others_is_told_whose_credentials_count() -> None:
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        pytest.param(
+            OSError("Generic S3 error: 403 Forbidden: InvalidAccessKeyId: AKIA0123456789ABCDEF"),
+            r"of their own pods \(AWS_\*\), not with the job's",
+            id="by the store",
+        ),
+        pytest.param(
+            PermissionError(errno.EACCES, "Permission denied", "/scratch/part.000000.parquet"),
+            r"part.000000.parquet'.* as the user of their own pods, .* --local-directory",
+            id="by a file system",
+        ),
+    ],
+)
+def test_who_is_refused_on_a_cluster_of_others_is_told_whose_rights_count(refusal: OSError, words: str) -> None:
     class Elsewhere:
         def run(self, execute: Any, _sink: Any, *, streaming: bool) -> None:
             execute(None, "folder")
 
     def refused(*_: Any) -> None:
-        raise OSError("Generic S3 error: 403 Forbidden: InvalidAccessKeyId: AKIA0123456789ABCDEF")
+        raise refusal
 
     def run(way: str) -> None:
         query = DaskQuery(dask_plan(way=way, scheduler="tcp://warm:8786"), Alone(Tracker(lambda _: None)))
         query.native, query.guest = None, Elsewhere()  # type: ignore[assignment]
         query.run(pl.LazyFrame(), None, refused)  # type: ignore[arg-type]
 
-    with pytest.raises(JobError, match=r"of their own pods \(AWS_\*\), not with the job's") as raised:
+    with pytest.raises(JobError, match=words) as raised:
         run("attach")
     assert raised.value.failure is Failure.STORAGE_AUTH
-    with pytest.raises(OSError, match="InvalidAccessKeyId"):
+    assert ("AWS_" in raised.value.message) == (refusal.errno is None)
+    with pytest.raises(type(refusal)):
         run("operator")  # whose pods have the job's

@@ -32,6 +32,18 @@ def test_only_a_whole_file_counts_as_whole(tmp_path: Path) -> None:
         assert not remote.whole(str(half))
 
 
+def test_a_list_that_is_a_little_old_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a worker has it of a volume that it shares, when a file was fetched from a worker on another machine."""
+    for name in ("part.0.parquet", "part.1.parquet"):
+        (tmp_path / name).write_bytes(b"12345")
+    old = list(os.scandir(tmp_path))
+    remote.fetched(str(tmp_path / "part.0.parquet"))
+    assert remote.kept(str(tmp_path)) == [("part.0.parquet", 5), ("part.1.parquet", 5)]
+    monkeypatch.setattr(os, "scandir", lambda _: iter(old))
+    assert remote.listed(str(tmp_path)) == {"part.1.parquet": 5}
+    assert remote.kept(str(tmp_path)) == [("part.1.parquet", 5)]
+
+
 def test_what_dead_attempts_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     """Another cluster may keep its files in the same place: on a volume that both use, or on one machine."""
     for name in (

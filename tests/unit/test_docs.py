@@ -144,6 +144,21 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_to_headings_lead_to_one(page: Path) -> None:
+    prose = re.sub(r"`[^`]*`", "", FENCE.sub("", page.read_text()))
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", prose):
+        there = page.parent / target if target else page
+        if there.suffix == ".md":
+            assert anchor in _anchors(there), f"{page.name} links to {target}#{anchor}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub links to them."""
+    headings = re.findall(r"^#+ +(.*?) *$", FENCE.sub("", page.read_text()), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_failure_class_is_in_the_troubleshooting_table_or_is_explained_there() -> None:
     page = (ROOT / "docs" / "write-a-job.md").read_text()
     # Seldom, or not a matter of the job's author: these stand in the reference only.

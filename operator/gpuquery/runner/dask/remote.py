@@ -174,11 +174,21 @@ def prepare(parent: str, name: str) -> int:
 
 
 def listed(folder: str) -> dict[str, int] | None:
-    """Return the sizes of the parquet files of a folder, by name; None if there is no such folder."""
+    """Return the sizes of the parquet files of a folder, by name; None if there is no such folder.
+
+    A file that goes under our eyes was fetched: on a volume that several machines share a list may be a little old.
+    """
+    import contextlib
+
+    found = {}
     try:
-        return {e.name: e.stat().st_size for e in os.scandir(folder) if e.name.endswith(".parquet")}
+        for entry in os.scandir(folder):
+            if entry.name.endswith(".parquet"):
+                with contextlib.suppress(FileNotFoundError):
+                    found[entry.name] = entry.stat().st_size
     except FileNotFoundError:
         return None
+    return found
 
 
 def fetched(file: str) -> None:
@@ -189,7 +199,12 @@ def fetched(file: str) -> None:
 
 
 def kept(folder: str) -> list[tuple[str, int]] | None:
-    """Return names and sizes of all parquet files that ever were in a folder, those fetched too; None if it is gone."""
+    """Return names and sizes of all parquet files that ever were in a folder, those fetched too; None if it is gone.
+
+    One that goes under our eyes is left out, as in `listed`: the worker that it was fetched from knows of it.
+    """
+    import contextlib
+
     if not os.path.isdir(folder):
         return None
     found = []
@@ -198,7 +213,8 @@ def kept(folder: str) -> list[tuple[str, int]] | None:
             name, _, size = entry.name.removesuffix(FETCHED).rpartition(".")
             found.append((name, int(size)))
         elif entry.name.endswith(".parquet"):
-            found.append((entry.name, entry.stat().st_size))
+            with contextlib.suppress(FileNotFoundError):
+                found.append((entry.name, entry.stat().st_size))
     return sorted(found)
 
 

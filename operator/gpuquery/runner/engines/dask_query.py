@@ -84,7 +84,7 @@ class DaskQuery:
             except BaseException as exc:  # a panic of Polars is no Exception
                 # A connection that broke says next to nothing: who was lost is found out by those who wait for this.
                 if lost(exc) is None and self._plan.dask and self._plan.dask.way is DaskWay.ATTACH:
-                    _refuse_workers_credentials(exc)
+                    _refuse_workers_rights(exc)
                 if lost(exc) is None and (error := classify_engine(exc)):
                     # Not from its cause, whose words would be taken for this pod's: it may have been in any.
                     raise JobError(error.failure, f"on the Dask cluster: {error.message}") from None
@@ -110,15 +110,22 @@ def faults() -> Iterator[None]:
         raise
 
 
-def _refuse_workers_credentials(exc: BaseException) -> None:
-    """Raise JobError(StorageAuth) if the store has refused the workers of a cluster that is not ours."""
+def _refuse_workers_rights(exc: BaseException) -> None:
+    """Raise JobError(StorageAuth) if the store, or a file system, has refused workers of a cluster that is not ours."""
     error = classify(exc)
-    if error.failure is Failure.STORAGE_AUTH:
-        raise JobError(
-            Failure.STORAGE_AUTH,
-            f"{redact(str(exc))}: the workers of the Dask cluster read the inputs with credentials and endpoint of "
-            "their own pods (AWS_*), not with the job's: look at the environment of those pods",
-        ) from None
+    if error.failure is not Failure.STORAGE_AUTH:
+        return
+    if isinstance(exc, OSError) and exc.errno is not None:  # a store's answer has no number
+        way_out = (
+            "the workers of the Dask cluster read and write files as the user of their own pods, not as the job's: "
+            "look at the rights of that user, on their --local-directory too"
+        )
+    else:
+        way_out = (
+            "the workers of the Dask cluster read the inputs with credentials and endpoint of their own pods (AWS_*), "
+            "not with the job's: look at the environment of those pods"
+        )
+    raise JobError(Failure.STORAGE_AUTH, f"{redact(str(exc))}: {way_out}") from None
 
 
 def cell(plan: Plan) -> Cell:
