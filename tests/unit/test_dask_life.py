@@ -156,6 +156,13 @@ def test_a_daskcluster_that_somebody_removes_while_it_starts_is_made_again() -> 
     assert [o["kind"] for o in decision.apply] == ["DaskCluster"]
 
 
+FULL = part(
+    "worker", 1, phase="Failed", ready=False, reason="Evicted", over_since=at(20),
+    message='Usage of EmptyDir volume "scratch" exceeds the limit "256Mi".',
+    exit=Exit(code=137, reason="ContainerStatusUnknown"),
+)  # fmt: skip
+"""As the kubelet leaves it: the container's end has no time."""
+
 LOSSES: list[Any] = [
     pytest.param(
         cluster(SCHEDULER, *WORKERS, deleting=at(20)), F.WORKER_LOST, "was deleted by someone else", id="deleted"
@@ -186,6 +193,10 @@ LOSSES: list[Any] = [
         cluster(SCHEDULER, WORKERS[0], part("worker", 1, phase="Failed", ready=False, disruption="EvictionByEviction",
                 exit=Exit(code=143, finished=at(20)))),
         F.EVICTED, "was taken away", id="a node was drained",
+    ),
+    pytest.param(
+        cluster(SCHEDULER, part("worker", 2, created=at(20)), WORKERS[0], FULL), F.SCRATCH_FULL,
+        "exceeds the limit", id="the kubelet has taken a worker away whose disk is full",
     ),
 ]  # fmt: skip
 
@@ -224,6 +235,13 @@ def test_a_large_cluster_that_grows_costs_few_writes() -> None:
         return condition(step(started(), sight, seconds=60)[0], "ClusterReady").message
 
     assert len({seen_with(workers) for workers in range(100)}) <= 5
+
+
+def test_a_client_that_misses_a_worker_is_told_of_its_full_disk() -> None:
+    lost = kube.ended(1, failed_report(F.WORKER_LOST, "worker 1 left"), finished=at(21))
+    sight = with_cluster(lost, dask=cluster(SCHEDULER, WORKERS[0], part("worker", 2, created=at(20)), FULL))
+    over, _ = step(ready(), sight, seconds=30)
+    assert over.status.attempts[-1].reason == F.SCRATCH_FULL
 
 
 def test_what_a_client_only_misses_is_explained_by_the_pod_that_had_it() -> None:

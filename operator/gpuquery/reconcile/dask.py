@@ -103,7 +103,8 @@ def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None
     if gone or (cluster.deleting is not None and now >= cluster.deleting + patience):
         return Fault(Failure.WORKER_LOST, f"DaskCluster {cluster.name} was deleted by someone else")
     late = [(when, fault) for when, fault in _losses(cluster, record) if now >= when + patience]
-    return min(late, key=lambda pair: pair[0])[1] if late else None
+    # Kubernetes may put another in its place within the same second.
+    return min(late, key=lambda pair: (pair[0], pair[1].failure is Failure.WORKER_LOST))[1] if late else None
 
 
 def explained(attempt: Attempt, record: AttemptStatus, end: Committed | Fault | None) -> Committed | Fault | None:
@@ -143,6 +144,8 @@ def _ended(pod: Pod, ready: datetime) -> datetime | None:
     end = pod.exit or pod.last
     if end is not None and end.finished is not None and end.finished > ready:
         return end.finished
+    if pod.over_since is not None and pod.over_since > ready:
+        return pod.over_since
     # It stands for one that is gone.
     return pod.created if pod.created is not None and pod.created > ready else None
 

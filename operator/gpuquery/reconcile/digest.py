@@ -37,6 +37,7 @@ def pod(manifest: Json) -> Pod:
         phase=phase,
         ready=is_ready,
         ready_since=moment(ready.get("lastTransitionTime")) if is_ready else None,
+        over_since=moment(ready.get("lastTransitionTime")) if phase in ("Failed", "Succeeded") else None,
         node=spec.get("nodeName"),
         address=status.get("podIP"),
         unschedulable=scheduled.get("message", "") if scheduled.get("status") == "False" else None,

@@ -41,6 +41,8 @@ class Pod:
     phase: str = "Pending"
     ready: bool = False
     ready_since: datetime | None = None
+    over_since: datetime | None = None
+    """Since when its phase says that it is over; the kubelet knows no end of a container that it evicted."""
     node: str | None = None
     address: str | None = None
     unschedulable: str | None = None
