@@ -33,9 +33,8 @@ def test_a_silent_scheduler_hangs_as_long_as_its_connection_stands(
     monkeypatch: pytest.MonkeyPatch, status: str, want: Failure, words: str
 ) -> None:
     monkeypatch.setattr(client, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(client, "SILENT_SECONDS", 0.1)
     watch = Watch(hold=0.0)
-    cluster = client.Cluster(watch)
+    cluster = client.Cluster(watch, heartbeat=0.01)
     cluster.client, cluster.address = Silent(status), "ucx://s:8786"
     cluster.guard()
     ended = cluster._over.wait

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,16 +26,18 @@ from gpuquery.runner.errors import JobError
 CALL_SECONDS = 60.0
 """For a question that is answered in milliseconds: imports on the other side may keep it from answering."""
 LOOK_SECONDS = 1.0
-SILENT_SECONDS = 60.0
-"""After which a scheduler that does not answer is taken to hang."""
+SILENT = 10
+"""So many times the plan's heartbeat may a scheduler, or a nanny, owe an answer before it is taken to hang."""
 PROTOCOLS = ("ucx", "ucxx", "tcp", "tls")
 
 
 class Cluster:
     """The cluster, once `connect` has returned."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, *, heartbeat: float = 6.0) -> None:
+        """`heartbeat` is that of the plan, in seconds."""
         self.watch = watch
+        self._silent = SILENT * heartbeat
         self.address = ""
         self.client: Any = None
         """The `distributed.Client`, which is the default one of this process."""
@@ -150,6 +153,7 @@ class Cluster:
             if all(told.get(address, 0.0) > when for address, when in first.items() if address in self.workers):
                 return
             time.sleep(0.2)
+        print(f"not all Dask workers have beaten once more within {seconds:g} s", file=sys.stderr, flush=True)
 
     def _seen_now(self) -> dict[str, float]:
         found: dict[str, float] = self.client.sync(self._seen)
@@ -181,7 +185,7 @@ class Cluster:
                 f"{names} of the cluster at {self.address} have no nanny, so nobody will notice that they hang: start "
                 "workers without --no-nanny, or bound the job by activeDeadlineSeconds"
             )
-        self._pulse = Pulse(heard, limit=limit, silent=SILENT_SECONDS, imported=imported, say=say)
+        self._pulse = Pulse(heard, limit=limit, silent=self._silent, imported=imported, say=say)
 
     def attended(self) -> list[str]:
         """Return the addresses of the workers whose nannies answer."""
@@ -198,7 +202,7 @@ class Cluster:
         heard = time.monotonic()
         while not self._over.wait(LOOK_SECONDS):
             try:
-                found, told = self.client.sync(self._news, callback_timeout=SILENT_SECONDS / 3)
+                found, told = self.client.sync(self._news, callback_timeout=self._silent / 3)
             except Exception as exc:  # of many kinds
                 status = getattr(self.client, "status", "")
                 if self._over.is_set():
@@ -206,7 +210,7 @@ class Cluster:
                 if status not in ("running", "newly-created"):
                     self._lost(f"the Dask scheduler at {self.address} is gone: {_words(exc)}")
                     return
-                if (silent := time.monotonic() - heard) > SILENT_SECONDS:
+                if (silent := time.monotonic() - heard) > self._silent:
                     # Its connection stands, and nobody has told of its end: it hangs, or this machine does.
                     why = f"the Dask scheduler at {self.address} hangs: it has not answered for {silent:.0f} s"
                     self._lost(why, Failure.RANK_STALLED)

@@ -53,7 +53,7 @@ class GuestCluster:
         self._made = plan.dask.way is DaskWay.OPERATOR
         self._folder = ""
         self.watch = Watch(hold=0.0)
-        self.cluster = Cluster(self.watch)
+        self.cluster = Cluster(self.watch, heartbeat=plan.heartbeat_seconds)
 
     def join(self, *, graphs: bool) -> None:
         """Connect, wait for the workers and for other jobs, and compare versions; raises JobError."""

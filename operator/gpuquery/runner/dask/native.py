@@ -65,7 +65,7 @@ class NativeCluster:
         self._environment = commands.environment(given)
         self._limit = max(IMPORT_SECONDS, SILENCE * plan.heartbeat_seconds)
         self.watch = Watch()
-        self.cluster = Cluster(self.watch)
+        self.cluster = Cluster(self.watch, heartbeat=plan.heartbeat_seconds)
         """Of use in index 0 only."""
         self.children: list[Child] = []
         self._name = os.environ.get("GPUQUERY_POD_NAME") or f"pod-{ranks.index}"
