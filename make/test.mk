@@ -14,7 +14,7 @@ e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to 
 	$(PY) -m pytest -m "e2e and not faults" tests $(ARGS)
 
 .PHONY: test-faults
-test-faults: venv cluster-for-use ## The long schedule: all faults of ranks and of Dask clusters, and a hundred jobs at once
+test-faults: venv cluster-for-use ## The long schedule: all faults of ranks and of Dask clusters, a hundred jobs, ten thousand partitions
 	$(PY) -m pytest -m "faults and not releases" tests $(ARGS)
 
 .PHONY: test-gpu

@@ -8,7 +8,7 @@ from tests.e2e.jobs import Bench, fresh, tpch, true
 from tools.kubectl import wait_until
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(100, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [25, pytest.param(100, marks=pytest.mark.faults)])
 def test_many_jobs_applied_at_once_all_commit(bench: Bench, count: int) -> None:
     prefix = fresh("burst")
     # Ten or so fit on the node at a time; the others wait for their turn in the scheduler, as on a real cluster.

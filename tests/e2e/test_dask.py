@@ -21,7 +21,7 @@ from tools.kubectl import Cluster, wait_until
 pytestmark = pytest.mark.timeout(900)
 
 ENGINES = [
-    pytest.param("26.04", "tasks", id="tasks of 26.04"),
+    LONG("26.04", "tasks", id="tasks of 26.04"),
     LONG("26.04", "rapidsmpf", id="rapidsmpf of 26.04"),
     pytest.param("26.10", "rapidsmpf", id="rapidsmpf of 26.10"),
 ]
@@ -136,7 +136,10 @@ def daskclusters(bench: Bench, name: str) -> list[str]:
     return [f"{each['kind']}/{each['metadata']['name']}" for each in found]
 
 
-@pytest.mark.parametrize(("release", "engine"), [ENGINES[0], LONG("26.10", "rapidsmpf", id="rapidsmpf of 26.10")])
+@pytest.mark.parametrize(
+    ("release", "engine"),
+    [pytest.param("26.04", "tasks", id="tasks of 26.04"), LONG("26.10", "rapidsmpf", id="rapidsmpf of 26.10")],
+)
 def test_workers_of_a_daskcluster_give_their_rows_and_go_with_the_attempt(
     bench: Bench, tables: Any, release: str, engine: str
 ) -> None:
@@ -209,7 +212,7 @@ def test_a_worker_of_a_warm_cluster_that_is_lost_ends_the_job(bench: Bench, clus
 
 
 def test_a_cluster_that_is_not_there_is_named(bench: Bench) -> None:
-    ranks = attached(bench, {"clusterRef": {"name": "nowhere"}}, startDeadlineSeconds=20)
+    ranks = attached(bench, {"clusterRef": {"name": "nowhere"}}, startDeadlineSeconds=8)
     failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] in ("ClusterUnavailable", "StartDeadlineExceeded"), failed
     assert "nowhere" in failed["message"]

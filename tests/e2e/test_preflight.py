@@ -130,7 +130,7 @@ def test_the_querys_own_pod_checks_small_jobs_and_says_so(bench: Bench) -> None:
     assert told(bench, broken) == ("False", "SchemaMismatch")
 
 
-@pytest.mark.parametrize("what", ["pod", "job"])
+@pytest.mark.parametrize("what", [pytest.param("pod", marks=pytest.mark.faults), "job"])
 def test_a_preflight_that_someone_deletes_is_made_again(bench: Bench, what: str) -> None:
     name = fresh("lost")
     bench.apply(slow(bench, name, 6))

@@ -103,7 +103,7 @@ def test_partitions_are_written_by_all_ranks(bench: Bench) -> None:
 KILLS = [
     pytest.param(1, "SIGKILL", "WorkerLost", id="a rank killed"),
     LONG(0, "SIGKILL", "WorkerLost", id="the rank of index 0 killed"),
-    pytest.param(2, "SIGSTOP", "RankStalled", id="a rank frozen"),
+    LONG(2, "SIGSTOP", "RankStalled", id="a rank frozen"),
 ]
 
 

@@ -79,6 +79,7 @@ def test_a_key_that_s3_cannot_hold_is_refused_with_the_limit_and_leaves_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_ten_thousand_partitions_are_committed_within_bounded_memory_and_files(seaweed, bucket):
     made = plan(f"s3://{bucket}/out", endpoint=seaweed.endpoint, partition_by=["k"])
     rows = 200_000
