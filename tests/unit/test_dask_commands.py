@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gpuquery.plan import dask_flags
 from gpuquery.plan.plan import Dask, Plan
 from gpuquery.runner.dask import commands
 from tests.support.dask_plans import dask_plan
@@ -43,7 +44,7 @@ def has(words: list[str], *wanted: str) -> bool:
 def test_how_workers_take_gpu_memory(
     engine: str, release: str, options: dict[str, Any], wanted: list[str], unwanted: list[str]
 ) -> None:
-    words = commands.cuda_workers(workers(dask_plan(engine, release, options=options)))
+    words = commands.cuda_workers(workers(dask_plan(engine, release, options=dask_flags.complete(options, release))))
     assert words[:2] == ["cuda", "worker"]
     assert not wanted or has(words, *wanted)
     assert not [word for word in unwanted if word in words]

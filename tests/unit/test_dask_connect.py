@@ -69,7 +69,7 @@ def test_nobody_connects_before_the_schedulers_name_is_known(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=config))
     monkeypatch.setattr(remote, "register", lambda: None)
     monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", known)
-    cluster = Cluster(Watch(hold=0.0))
+    cluster = Cluster(Watch(hold=0.0), heartbeat=6)
     cluster.connect("ucx://warm-scheduler.data.svc:8786", seconds=30)
     assert asked == ["warm-scheduler.data.svc:8786"] * 2
     assert cluster.client == "client of ucx://warm-scheduler.data.svc:8786"
@@ -82,7 +82,7 @@ def test_a_name_that_is_never_known_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(
         JobError, match=r"tcp://nowhere\.invalid:8786 does not answer within 1 s: .*not known"
     ) as raised:
-        Cluster(Watch(hold=0.0)).connect("tcp://nowhere.invalid:8786", seconds=1)
+        Cluster(Watch(hold=0.0), heartbeat=6).connect("tcp://nowhere.invalid:8786", seconds=1)
     assert raised.value.failure is Failure.WORKER_LOST
 
 
@@ -108,7 +108,7 @@ def test_what_no_try_can_mend_is_refused_for_good(
     monkeypatch.setattr(remote, "register", lambda: None)
     monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", lambda *_, **__: [()])
     with pytest.raises(JobError, match=words) as found:
-        Cluster(Watch(hold=0.0)).connect(address, seconds=30)
+        Cluster(Watch(hold=0.0), heartbeat=6).connect(address, seconds=30)
     assert found.value.failure is Failure.INVALID_COMBINATION, "which is not tried again"
 
 

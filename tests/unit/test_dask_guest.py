@@ -17,9 +17,10 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Plan
 from gpuquery.runner.dask import remote
+from gpuquery.runner.dask.beats import IMPORT_SECONDS
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.guest import GuestCluster
-from gpuquery.runner.dask.pulse import IMPORT_SECONDS, Pulse
+from gpuquery.runner.dask.pulse import Pulse
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.progress import Tracker
@@ -428,7 +429,7 @@ def test_workers_that_may_hang_are_asked_nothing(idle: bool, asked: tuple[str, l
 
 def test_what_nannies_tell_ends_the_query(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpuquery.runner.dask.client.LOOK_SECONDS", 0.01)
-    cluster = Cluster(Watch(hold=0))
+    cluster = Cluster(Watch(hold=0), heartbeat=6)
     cluster.workers = {"a": "warm-a", "b": "warm-b"}
     ward = Ward()
     told = {a: {"answers": n, "error": "", "touched": 1.0, "now": float(n)} for n, a in enumerate(("a", "b"), 1)}
@@ -457,7 +458,7 @@ def test_what_nannies_tell_ends_the_query(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_query_waits_for_one_more_heartbeat_of_each_worker() -> None:
     """Else a worker may be held while it connects for its first, which crashes schedulers over UCX."""
-    cluster = Cluster(Watch(hold=0))
+    cluster = Cluster(Watch(hold=0), heartbeat=6)
     cluster.workers = {"a": "warm-a", "b": "warm-b"}
     told = [{"a": 1.0, "b": 1.0, "gone": 1.0}, {"a": 2.0, "b": 1.0}, {"a": 2.0, "b": 1.5}, {}]
 

@@ -42,17 +42,6 @@ SILENCE_SECONDS = 120
 """After so long without a sign of life a worker is taken to hang. Imports may take as long while it starts."""
 DEATH_TIMEOUT_SECONDS = 60
 """After so long without a scheduler a worker ends, and is started again by its Deployment."""
-
-VARIABLES = {
-    # A worker that is gone takes what it held with it: no task is tried elsewhere.
-    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-    # The pod's memory limit is the kernel's to enforce; a paused worker would make all the others wait.
-    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
-    "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
-    # A nanny would start another worker in the container, unseen: with this preload the container ends, and says why.
-    "DASK_DISTRIBUTED__NANNY__PRELOAD": "['gpuquery.runner.dask.nanny']",
-}
-"""Variables of scheduler and workers that a job cannot set."""
 BEATS = {"GPUQUERY_DASK_BEATS": f"{SCRATCH_DIRECTORY}/.beats", "GPUQUERY_DASK_SILENCE": str(SILENCE_SECONDS)}
 """Variables by which a nanny hears its worker (runner/dask/nanny.py): nobody else would see that it hangs."""
 
@@ -154,7 +143,7 @@ def _pod(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
     container["volumeMounts"] = [mount for mount in container["volumeMounts"] if mount["name"] != "plan"]
     # Nothing of ours runs there that could write a report: the log's last lines are what is left of a container.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
-    _set(container, VARIABLES)
+    _set(container, dask_flags.VARIABLES)
     return spec
 
 

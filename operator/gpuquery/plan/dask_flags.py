@@ -75,6 +75,18 @@ OWN_RESOURCE_FROM = "26.06"
 """From here on a query on Dask runs by DaskEngine, which gives each worker its own memory resource
 (`cudf_polars/engine/dask.py`, rmm.mr.set_current_device_resource): a pool would be reserved beside it."""
 ALLOCATORS = ("rmm-pool-size", "rmm-async", "rmm-managed-memory")
+NANNY = "gpuquery.runner.dask.nanny"
+"""Module that nannies load first."""
+VARIABLES: Mapping[str, str] = {
+    # What a dead worker held is gone, and it is not started again: no task is tried elsewhere.
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    # The memory limit is the pod's, and its kernel sees to it. A paused worker would make all the others wait.
+    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+    # A nanny would start another worker, unseen: with this preload it ends, and says why.
+    "DASK_DISTRIBUTED__NANNY__PRELOAD": f"['{NANNY}']",
+}
+"""Variables of all of Dask's processes in a job's own cluster, whoever makes it; a job cannot set them."""
 
 
 def checked(options: Mapping[str, Any], release: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:

@@ -5,7 +5,7 @@ no cell of ours: the table says what gives right results, not what raises no err
 table with the packages themselves.
 """
 
-from gpuquery.plan.releases.check import check_options, find, names, runnable
+from gpuquery.plan.releases.check import cell_of, check_options, find, names, runnable
 from gpuquery.plan.releases.environment import environment_choice, environment_options
 from gpuquery.plan.releases.model import Cell, Option, OptionKind, Refusal, Release, Way
 from gpuquery.plan.releases.table import RELEASES
@@ -18,6 +18,7 @@ __all__ = [
     "Refusal",
     "Release",
     "Way",
+    "cell_of",
     "check_options",
     "environment_choice",
     "environment_options",

@@ -11,7 +11,7 @@ from typing import Any
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.releases.foreign import ELSEWHERE, RESERVED, SUCCESSORS
-from gpuquery.plan.releases.model import CLUSTERS, GPU_ENGINES, Option, Release
+from gpuquery.plan.releases.model import CLUSTERS, GPU_ENGINES, Cell, Option, Release
 from gpuquery.plan.releases.table import RELEASES
 from gpuquery.plan.releases.values import OptionError, read, shown
 
@@ -21,6 +21,12 @@ WHERE = "executorOptions"
 def find(name: str) -> Release | None:
     """Return a release by its name, such as 26.10."""
     return RELEASES.get(name)
+
+
+def cell_of(release: str, engine: str, cluster: str) -> Cell | None:
+    """Return what the table says of a combination; None where it knows nothing of the release, or of the cell."""
+    known = find(release)
+    return known.cells.get((EngineChoice(engine), ClusterChoice(cluster))) if known else None
 
 
 def names() -> tuple[str, ...]:

@@ -34,7 +34,7 @@ PROTOCOLS = ("ucx", "ucxx", "tcp", "tls")
 class Cluster:
     """The cluster, once `connect` has returned."""
 
-    def __init__(self, watch: Watch, *, heartbeat: float = 6.0) -> None:
+    def __init__(self, watch: Watch, *, heartbeat: float) -> None:
         """`heartbeat` is that of the plan, in seconds."""
         self.watch = watch
         self._silent = SILENT * heartbeat

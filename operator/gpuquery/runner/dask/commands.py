@@ -6,23 +6,18 @@ dask-cuda 25.8 to 26.10; variables `DASK_*` from Dask's documentation of its con
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gpuquery.api.choices import EngineChoice
+from gpuquery.api.labels import DASHBOARD_PORT
+from gpuquery.plan import dask_flags
 from gpuquery.plan.plan import Dask, Plan
 
-DASHBOARD_PORT = 8787
 DEATH_SECONDS = 300
 """How long a worker looks for its scheduler before it gives up. The supervisors are sooner whenever one is left."""
 CONNECT_SECONDS = 60
 """For one connection between processes of Dask; a pod's name may take a while until it is known."""
-NANNY = "gpuquery.runner.dask.nanny"
-_FIRST_WITH_ENGINES = (26, 6)
-"""Release from which on cudf-polars makes the workers' memory resource itself."""
-_MEMORY = ("rmm-pool-size", "rmm-managed-memory", "rmm-async")
-"""Flags that choose how workers take GPU memory; one is enough."""
 
 FORCED: Mapping[str, str] = {
     # A query may hold a worker's event loop for hours, and the scheduler restarts those that do not beat (distributed
@@ -31,12 +26,7 @@ FORCED: Mapping[str, str] = {
     "DASK_DISTRIBUTED__SCHEDULER__IDLE_TIMEOUT": "None",
     "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": "None",
     "DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION": "None",
-    # What a dead worker held is gone, and it is not started again: no task is tried elsewhere.
-    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-    "DASK_DISTRIBUTED__NANNY__PRELOAD": f"['{NANNY}']",
-    # The memory limit is the pod's, and its kernel sees to it. A paused worker would make all the others wait.
-    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
-    "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+    **dask_flags.VARIABLES,
 }
 """Variables of Dask's processes that a job cannot set."""
 PRESETS: Mapping[str, str] = {
@@ -90,16 +80,16 @@ def scheduler(dask: Dask, host: str, file: str) -> list[str]:
 def cuda_workers(workers: Workers) -> list[str]:
     """Return the words of the workers, one for each GPU that the process sees."""
     # Imports hold the interpreter for long, so they are over before the cluster is complete.
-    imports = [] if "pre-import" in workers.dask.options else ["--pre-import", "cudf_polars"]
-    return ["cuda", "worker", *_common(workers), *imports, *_flags(_options(workers.plan, workers.dask))]
+    imports = ["--pre-import", "cudf_polars"]
+    return ["cuda", "worker", *_common(workers), *imports, *dask_flags.arguments(workers.dask.options)]
 
 
 def cpu_workers(workers: Workers) -> list[str]:
     """Return the words of as many workers without a GPU, for tests of everything else."""
-    kept = {name: value for name, value in workers.dask.options.items() if name in ("memory-limit", "resources")}
+    kept = {name: value for name, value in workers.dask.options.items() if name == "memory-limit"}
     # `dask worker` gives its nannies this list even if it is empty, and so does not look at the variable.
-    preload = ["--preload-nanny", NANNY]
-    return ["worker", *_common(workers), *preload, "--nworkers", str(workers.count), *_flags(kept)]
+    preload = ["--preload-nanny", dask_flags.NANNY]
+    return ["worker", *_common(workers), *preload, "--nworkers", str(workers.count), *dask_flags.arguments(kept)]
 
 
 def _common(workers: Workers) -> list[str]:
@@ -110,38 +100,3 @@ def _common(workers: Workers) -> list[str]:
         "--preload", "gpuquery.runner.dask.worker", "--no-dashboard",
         *([] if "memory-limit" in workers.dask.options else ["--memory-limit", limit]),
     ]  # fmt: skip
-
-
-def _options(plan: Plan, dask: Dask) -> dict[str, Any]:
-    """The plan's flags, and what a worker needs beside: a fast allocator, where the engine does not bring one."""
-    given = dict(dask.options)
-    return given if brings_memory(plan) or any(given.get(name) for name in _MEMORY) else {"rmm-async": True, **given}
-
-
-def brings_memory(plan: Plan) -> bool:
-    """Whether the engine itself makes the workers' memory resource, so that a pool would take memory from it."""
-    return plan.engine == EngineChoice.RAPIDSMPF and number(plan.release) >= _FIRST_WITH_ENGINES
-
-
-def number(release: str) -> tuple[int, ...]:
-    """Return a release as numbers that can be compared."""
-    return tuple(int(part) for part in release.split(".") if part.isdigit())
-
-
-def _flags(options: Mapping[str, Any]) -> Sequence[str]:
-    words: list[str] = []
-    for name, value in sorted(options.items()):
-        if value is None:
-            continue
-        if isinstance(value, bool):
-            words.append(_switch(name, on=value))
-        else:
-            words += [f"--{name}", str(value)]
-    return words
-
-
-def _switch(name: str, *, on: bool) -> str:
-    """A switch of dask-cuda: `--rmm-async/--no-rmm-async`, `--enable-nvlink/--disable-nvlink`."""
-    if name.startswith("enable-"):
-        return f"--{name}" if on else f"--disable-{name.removeprefix('enable-')}"
-    return f"--{name}" if on else f"--no-{name}"

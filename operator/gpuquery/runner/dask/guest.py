@@ -18,10 +18,9 @@ from typing import Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
-from gpuquery.runner.dask import commands, parts, remote, versions
+from gpuquery.runner.dask import beats, parts, remote, versions
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
-from gpuquery.runner.dask.native import SILENCE
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines import Ranks, Writes, telemetry
 from gpuquery.runner.errors import JobError
@@ -36,7 +35,7 @@ QUEUE_SECONDS = 86_400.0
 ASK_SECONDS = 1.0
 BUSY_SECONDS = 5.0
 """After which workers that do not answer are said to be busy."""
-FIRST_HEARD_OVER_UCX = (26, 6)
+FIRST_HEARD_OVER_UCX = "26.06"
 """Release from which on nannies are asked over UCX too. Processes of 26.04 with connections over UCX, schedulers among
 them, were seen to crash in the garbage collector (SIGSEGV) while they import what a query brings along: with such
 questions and without, but nobody knows that more connections do no harm."""
@@ -95,13 +94,13 @@ class GuestCluster:
         """Notice workers that hang. Nannies of a cluster of the attempt's own do so themselves, and end them."""
         if self._made:
             return
-        if self._dask.scheduler.startswith("ucx") and commands.number(self._plan.release) < FIRST_HEARD_OVER_UCX:
+        if self._dask.scheduler.startswith("ucx") and self._plan.release < FIRST_HEARD_OVER_UCX:
             _say(
                 f"nobody will notice a Dask worker that hangs: with release {self._plan.release} that takes a cluster "
                 "that speaks tcp; bound the job by activeDeadlineSeconds"
             )
             return
-        self.cluster.listen(self._folder, limit=SILENCE * self._plan.heartbeat_seconds, say=_say)
+        self.cluster.listen(self._folder, limit=beats.SILENCE * self._plan.heartbeat_seconds, say=_say)
 
     def _queue(self) -> None:
         """Wait until no other job uses the cluster."""
@@ -147,7 +146,7 @@ class GuestCluster:
     def _waits(self, why: str) -> None:
         """Tell what keeps the query from beginning; nothing does where it is empty."""
         if why:
-            print(why, file=sys.stderr, flush=True)
+            _say(why)
         self._ranks.note(waits_for=why)
 
     def _prepared(self) -> str:

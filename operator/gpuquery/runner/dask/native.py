@@ -35,11 +35,6 @@ imports as slow as the network."""
 DONE_SECONDS = 7 * 86_400.0
 """Time for the query; whether its processes live is told by other means."""
 LOOK_SECONDS = 0.5
-SILENCE = 5
-"""So many times the heartbeat's limit may a process of Dask be silent: where many objects are pickled, no other thread
-runs meanwhile."""
-IMPORT_SECONDS = 120.0
-"""The same until the cluster is complete."""
 NAME_SECONDS = 60.0
 """Time for the name of this pod to be known."""
 LOOPBACK = "127.0.0.1"
@@ -63,7 +58,7 @@ class NativeCluster:
         self._beats = beats.Listener(self._scratch.folder())
         given = {**os.environ, **(environment or {}), beats.FOLDER_VARIABLE: str(self._beats.folder)}
         self._environment = commands.environment(given)
-        self._limit = max(IMPORT_SECONDS, SILENCE * plan.heartbeat_seconds)
+        self._limit = max(beats.IMPORT_SECONDS, beats.SILENCE * plan.heartbeat_seconds)
         self.watch = Watch()
         self.cluster = Cluster(self.watch, heartbeat=plan.heartbeat_seconds)
         """Of use in index 0 only."""
@@ -87,16 +82,15 @@ class NativeCluster:
             self.cluster.guard()
         self._gate("dask-formed", None, seconds=2 * START_SECONDS)
         # From now on nothing is imported any more that takes long.
-        self._limit = SILENCE * self._plan.heartbeat_seconds
+        self._limit = beats.SILENCE * self._plan.heartbeat_seconds
         ranks.note(workers=len(self._beats.pids("worker")), dask=address)
 
     def run(self, execute: Execute, sink: Writes, *, streaming: bool) -> None:
         """Run the query; index 0 executes it, every pod hands its files to its sink: with `streaming` meanwhile, else
         once it is known that no rows come out twice."""
         folder = sink.scratch()
-        (self._folder / RESULT).symlink_to(
-            folder
-        )  # the library makes it on one pod, or on each, or takes what is there
+        # The library makes it on one pod, or on each, or takes what is there.
+        (self._folder / RESULT).symlink_to(folder)
         handing = parts.Handing(folder, sink, self.watch, streaming=streaming)
         with telemetry.watching(self._ranks, pids=lambda: self._beats.pids("worker"), every=True):
             if self._ranks.index == 0:

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.plan import Plan
-from gpuquery.plan.releases import RELEASES
+from gpuquery.plan.releases import cell_of
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines import Writes, replicated
 from gpuquery.runner.sink.parts import Parts
@@ -25,8 +24,7 @@ _RANK = re.compile(r"part\.(\d+)\.\d+\.parquet")
 
 def each_once(plan: Plan) -> bool:
     """Whether the release writes a result once that every worker holds in full."""
-    known = RELEASES.get(plan.release)
-    cell = known.cells.get((EngineChoice(plan.engine), ClusterChoice(plan.cluster))) if known else None
+    cell = cell_of(plan.release, plan.engine, plan.cluster)
     return cell is not None and cell.replicated_safe
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpuquery.api.reasons import Failure
+from gpuquery.runner.dask import beats
 from gpuquery.runner.errors import JobError
 
 SEEN_SECONDS = 3.0
 """The most that counts of the time between two answers, which come each second or so."""
-IMPORT_SECONDS = 120.0
-"""Silence that a worker may keep while it does the first imports of a query, and for how long it may be doing them."""
 
 
 @dataclass
@@ -104,10 +103,10 @@ class Pulse:
             )
         if touched is None or touched != worker.touched:
             worker.touched, worker.silence = touched, 0.0
-            worker.imports = worker.imports and running < IMPORT_SECONDS
+            worker.imports = worker.imports and running < beats.IMPORT_SECONDS
             return None
         worker.silence += min(max(since, 0.0), SEEN_SECONDS)
-        limit = max(self._limit, IMPORT_SECONDS) if worker.imports else self._limit
+        limit = max(self._limit, beats.IMPORT_SECONDS) if worker.imports else self._limit
         if worker.silence <= limit:
             return None
         return JobError(

@@ -95,13 +95,7 @@ def take(client: str, job: str, *, dask_scheduler: Any) -> str:
         name = f"gpuquery-{client}"
 
         def remove_client(self, scheduler: Any, client: str) -> None:
-            held = getattr(scheduler, "_gpuquery_holder", None)
-            if held is not None and held["client"] == client:
-                scheduler._gpuquery_holder = None
-                for state in scheduler.workers.values():
-                    state.last_seen = max(state.last_seen, time.time())
-                scheduler.worker_ttl = held["ttl"]
-                scheduler.plugins.pop(self.name, None)
+            give(client, dask_scheduler=scheduler)
 
     dask_scheduler._gpuquery_holder = {"client": client, "job": job, "ttl": usual}
     if not hasattr(dask_scheduler, "_gpuquery_left"):

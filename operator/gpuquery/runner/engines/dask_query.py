@@ -21,6 +21,7 @@ from gpuquery.runner.dask.native import NativeCluster, Words
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines import Ranks, Writes
 from gpuquery.runner.engines.faults import classify_engine
+from gpuquery.runner.engines.rapidsmpf_options import executor
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.faults import classify, redact
 
@@ -137,6 +138,12 @@ def cell(plan: Plan) -> Cell:
             f'release "{plan.release}" is not known to this image: it knows {", ".join(RELEASES)}',
         )
     return release.cells[EngineChoice(plan.engine), ClusterChoice(plan.cluster)]
+
+
+def gpu_engine(plan: Plan) -> pl.GPUEngine:
+    """Up to 26.04 the options say whether it is one GPU, or the workers of the process's default Dask client."""
+    options = {**(cell(plan).options or {}), **executor(plan.executor_options), "sink_to_directory": True}
+    return pl.GPUEngine(executor="streaming", raise_on_fail=True, executor_options=options)
 
 
 def bootstrap(client: Any) -> None:

@@ -23,8 +23,8 @@ from gpuquery.plan.releases import Way
 from gpuquery.runner.dask import commands, remote
 from gpuquery.runner.dask.native import Words
 from gpuquery.runner.engines import Ranks, Writes, communicator, replicated, telemetry
-from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults
-from gpuquery.runner.engines.rapidsmpf_options import Settings, executor, settings
+from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults, gpu_engine
+from gpuquery.runner.engines.rapidsmpf_options import Settings, settings
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.parts import Parts
 
@@ -118,7 +118,7 @@ class RapidsmpfEngine:
         if cell(plan).way is Way.DASK:  # 26.04
             with self._query.connecting():
                 bootstrap(client)
-            _write(plan, frame, Path(folder), _gpu_engine(plan))
+            _write(plan, frame, Path(folder), gpu_engine(plan))
             return
         with self._query.connecting():
             engine = self._running = _dask_engine(plan, client)
@@ -140,7 +140,7 @@ class RapidsmpfEngine:
     def _run_alone(self, plan: Plan, frame: pl.LazyFrame, sink: Writes) -> None:
         """26.04: nothing is handed over before all is written, in one process with one GPU."""
         folder = _folder(sink)
-        _write(plan, frame, folder, _gpu_engine(plan))
+        _write(plan, frame, folder, gpu_engine(plan))
         for file in sorted(folder.glob("*.parquet")):
             sink.add(file)
 
@@ -200,12 +200,6 @@ class Handover:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))
-
-
-def _gpu_engine(plan: Plan) -> Any:
-    """26.04: the options say whether it is one GPU, or the workers of the process's default Dask client."""
-    options = {**(cell(plan).options or {}), **executor(plan.executor_options), "sink_to_directory": True}
-    return pl.GPUEngine(executor="streaming", raise_on_fail=True, executor_options=options)
 
 
 def _dask_engine(plan: Plan, client: Any) -> Any:

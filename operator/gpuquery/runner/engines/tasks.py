@@ -18,8 +18,7 @@ from gpuquery.plan.releases import Way
 from gpuquery.runner.dask import commands
 from gpuquery.runner.dask.native import Words
 from gpuquery.runner.engines import Ranks, Writes, telemetry
-from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults
-from gpuquery.runner.engines.rapidsmpf_options import executor
+from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults, gpu_engine
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.parts import Parts
 
@@ -86,7 +85,4 @@ class TasksEngine:
 
     def _write(self, frame: pl.LazyFrame, folder: str) -> None:
         assert self._plan is not None
-        plan = self._plan
-        options = {**(cell(plan).options or {}), **executor(plan.executor_options), "sink_to_directory": True}
-        engine = pl.GPUEngine(executor="streaming", raise_on_fail=True, executor_options=options)
-        frame.sink_parquet(folder, engine=engine, compression=plan.output.compression.value)
+        frame.sink_parquet(folder, engine=gpu_engine(self._plan), compression=self._plan.output.compression.value)

@@ -22,7 +22,7 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
 from gpuquery.plan.plan import Plan
-from gpuquery.plan.releases import RELEASES, Cell, Way
+from gpuquery.plan.releases import RELEASES, Way, cell_of
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.fingerprint import own_tables
 from gpuquery.runner.preflight import words
@@ -132,7 +132,7 @@ def _engine(plan: Plan) -> Any:
 
 def options(plan: Plan) -> dict[str, Any]:
     """Executor options of the plan, and those by which its release is told to run its engine and cluster."""
-    cell = _cell(plan)
+    cell = cell_of(plan.release, plan.engine, plan.cluster)
     told: dict[str, Any] = dict(cell.options or {}) if cell else {}
     way = _way(plan)
     if cell and cell.options is None and way in _WAYS:
@@ -140,14 +140,9 @@ def options(plan: Plan) -> dict[str, Any]:
     return {**told, **plan.executor_options}
 
 
-def _cell(plan: Plan) -> Cell | None:
-    release = RELEASES.get(plan.release)
-    return release.cells.get((EngineChoice(plan.engine), ClusterChoice(plan.cluster))) if release else None
-
-
 def _way(plan: Plan) -> Way | None:
     """How it is driven: a Dask cluster in the plan stands in the place of a set of ranks."""
-    cell = _cell(plan)
+    cell = cell_of(plan.release, plan.engine, plan.cluster)
     return Way.DASK if plan.dask is not None and cell and cell.way is Way.SPMD else cell.way if cell else None
 
 
@@ -194,7 +189,7 @@ def _refuse_own_tables(plan: Plan, frame: pl.LazyFrame) -> None:
 
 def _refuse_doubled(plan: Plan, found: Lowered) -> None:
     """Refuse rows that would come out once for each GPU: what is on one partition may be held in full by every rank."""
-    cell = _cell(plan)
+    cell = cell_of(plan.release, plan.engine, plan.cluster)
     several = plan.cluster == ClusterChoice.DISTRIBUTED and plan.replicas * plan.gpus > 1
     if cell is None or cell.replicated_safe or not several or found.partitions > 1:
         return
