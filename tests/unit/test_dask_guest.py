@@ -488,7 +488,7 @@ def test_workers_without_a_nanny_are_told_and_the_others_watched(monkeypatch: py
     for name in ("distributed", "distributed.protocol"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     monkeypatch.setitem(sys.modules, "distributed.protocol.pickle", pickled)
-    cluster = Told(Watch(hold=0))
+    cluster = Told(Watch(hold=0), heartbeat=6)
     cluster.workers = {"a": "warm-a", "b": "warm-b"}
     said: list[str] = []
     cluster.listen("/f", limit=LIMIT, say=said.append)

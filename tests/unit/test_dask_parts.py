@@ -69,7 +69,7 @@ class Local(Cluster):
     """Workers that are this process: `a` and `b` see the same folder."""
 
     def __init__(self, folders: dict[str, str]) -> None:
-        super().__init__(Watch(hold=0))
+        super().__init__(Watch(hold=0), heartbeat=6)
         self.workers = dict.fromkeys(folders, "worker")
         self._folders = folders
 
