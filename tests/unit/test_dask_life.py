@@ -68,8 +68,8 @@ def ready(seconds: float = 1) -> GpuQueryJob:
 
 STARTING: list[Any] = [
     pytest.param(with_cluster(kube.running(), dask=cluster()),
-                 "1 of 1 pods ready; the Dask scheduler is not ready, 0 of 2 Dask workers running", id="nothing yet"),
-    pytest.param(with_cluster(kube.running(), dask=cluster(SCHEDULER, WORKERS[0])), "1 of 2 Dask workers",
+                 "has made no scheduler", id="nothing yet"),
+    pytest.param(with_cluster(kube.running(), dask=cluster(SCHEDULER, WORKERS[0])), "pods of 1 of 2 workers",
                  id="a worker is missing"),
     pytest.param(with_cluster(kube.running(), dask=cluster(replace(SCHEDULER, ready=False), *WORKERS)),
                  "scheduler is not ready, 2 of 2", id="the scheduler does not answer"),
@@ -80,10 +80,15 @@ STARTING: list[Any] = [
 
 @pytest.mark.parametrize(("sight", "words"), STARTING)
 def test_a_cluster_is_ready_when_client_scheduler_and_all_workers_are(sight: Attempt, words: str) -> None:
-    subject, decision = step(started(), sight, seconds=1)
-    assert told(subject, "ClusterReady") == ("False", "Starting")
+    begun = started()
+    early, decision = step(begun, sight, seconds=1)
+    assert told(early, "ClusterReady") == ("False", "Starting")
+    assert condition(early, "ClusterReady").message == "waiting for 1 pod, the Dask scheduler and 2 Dask workers"
+    assert early.status == begun.status and decision.requeue_after <= SLOW_SECONDS
+    subject, _ = step(early, sight, seconds=SLOW_SECONDS)
+    assert told(subject, "ClusterReady")[0] == "False"
     assert words in condition(subject, "ClusterReady").message
-    assert subject.status.attempts[-1].ready is None and decision.requeue_after <= SLOW_SECONDS
+    assert subject.status.attempts[-1].ready is None
 
 
 def test_a_complete_cluster_is_ready_and_stays_so_while_a_query_holds_its_workers() -> None:

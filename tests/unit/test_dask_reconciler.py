@@ -89,7 +89,7 @@ async def test_an_attempt_with_a_daskcluster_costs_few_writes_more_than_one_with
     written = Counter(client.writes)
     assert (written["create DaskCluster"], written["delete DASK_CLUSTERS Foreground"]) == (1, 1)
     assert written["apply Job"] == 1 and written["delete BATCH_JOBS"] == 0, "the report lies with the Job's pod"
-    assert written["apply status"] == 5 and sum(written.values()) == 15
+    assert written["apply status"] == 4 and sum(written.values()) == 14
 
 
 async def test_a_restarted_operator_writes_nothing_and_deletes_once() -> None:

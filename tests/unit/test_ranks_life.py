@@ -179,10 +179,15 @@ def test_the_deadline_does_not_wait_for_anybody() -> None:
 
 
 def test_the_cluster_is_ready_when_all_pods_are() -> None:
-    subject, _ = step(started(), ranks(running(0), running(1), pod(2)), seconds=1)
+    begun = started()
+    early, _ = step(begun, ranks(running(0), running(1), pod(2)), seconds=SLOW_SECONDS - 1)
+    assert told(early, "ClusterReady") == ("False", "Starting")
+    assert condition(early, "ClusterReady").message == "waiting for 3 pods"
+    assert early.status == begun.status, "each count would be a write, and most sets are complete in a moment"
+    subject, _ = step(early, ranks(running(0), running(1), pod(2)), seconds=SLOW_SECONDS)
     assert told(subject, "ClusterReady") == ("False", "Starting")
-    assert condition(subject, "ClusterReady").message == "2 of 3 pods ready"
-    subject, _ = step(subject, ranks(running(0), running(1), running(2)), seconds=2)
+    assert condition(subject, "ClusterReady").message.startswith("2 of 3 pods ready")
+    subject, _ = step(subject, ranks(running(0), running(1), running(2)), seconds=SLOW_SECONDS + 1)
     assert told(subject, "ClusterReady") == ("True", "AllRanksJoined")
     assert condition(subject, "ClusterReady").message == "3 of 3 pods ready"
 

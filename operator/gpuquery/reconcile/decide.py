@@ -155,10 +155,12 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
     if end is not None:
         return _released(case, record, end) if attempt.released else _release(case, record, end)
     slow = record.started + timedelta(seconds=startup.SLOW_SECONDS)
+    starting = record.ready is None
+    young = starting and case.now < slow
     account = Account(
         plan=_plan_told(case, record.id),
         attempt=record,
-        pods=startup.ready(attempt, slow=record.ready is None and case.now >= slow),
+        pods=startup.awaited(attempt) if young else startup.ready(attempt, slow=starting),
         ready=attempt.ready,
         blocker=blocker,
         reading=case.observed.reading if record.ready is not None else None,

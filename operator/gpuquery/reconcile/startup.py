@@ -18,7 +18,8 @@ IMAGE_REASONS = {
     "InvalidImageName", "SignatureValidationFailed",
 }  # fmt: skip
 SLOW_SECONDS = 10
-"""Age of an attempt from which on pods that hold up the others of their set are named."""
+"""Age of an attempt from which on the pods of a set that are ready are counted, and those that hold up the others are
+named. Most sets are complete by then, and each count would be a write of the status."""
 NAMED = 3
 """Most pods that a message names."""
 STEPS = 4
@@ -83,9 +84,24 @@ def _of_cluster(cluster: DaskCluster | None) -> str:
 
 
 def asked(plan: Plan) -> str:
-    """Tell how many pods are ready of an attempt that was asked for just now."""
+    """Tell what an attempt waits for that was asked for just now."""
     made = plan.dask is not None and plan.dask.way is DaskWay.OPERATOR
-    return count(0, plan.replicas) + _of_cluster(DaskCluster(name="", workers=plan.workers) if made else None)
+    return _awaited(plan.replicas, plan.workers if made else 0)
+
+
+def awaited(attempt: Attempt) -> str:
+    """Tell what a young attempt waits for: what holds as long as it is not ready, however many of its pods are."""
+    return _awaited(attempt.wanted, attempt.dask.workers if attempt.dask else 0)
+
+
+def _awaited(pods: int, workers: int) -> str:
+    if workers:
+        return f"waiting for {_several(pods, 'pod')}, the Dask scheduler and {_several(workers, 'Dask worker')}"
+    return f"waiting for {pods} pods" if pods > 1 else count(0, pods)
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def laggards(attempt: Attempt) -> str:
