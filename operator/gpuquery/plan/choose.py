@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.combinations import GPU_ENGINES
 from gpuquery.api.reasons import Failure
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import combination, dask, numbers, releases
+from gpuquery.plan.choice import Choice
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import is_text
 from gpuquery.plan.guide import advise, amount
@@ -37,23 +38,6 @@ from gpuquery.plan.wishes import Wish, Wishes, wishes_of
 
 CPU, TASKS, RAPIDSMPF = EngineChoice.CPU, EngineChoice.TASKS, EngineChoice.RAPIDSMPF
 SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """What was chosen."""
-
-    engine: EngineChoice
-    cluster: ClusterChoice
-    release: str = ""
-    """RAPIDS release; empty where the engine `cpu` needs none."""
-    replicas: int = 1
-    gpus: int = 0
-    workers: int = 0
-    """Dask workers, one for each GPU, where they are not in these pods."""
-    why: str
-    sizing: str | None = None
-    default_changes: str | None = None
 
 
 def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choice | Rejected:

@@ -8,19 +8,17 @@ for the device: natively it has those of index 0, else it is a pod with one GPU 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.dask import DaskBackend, DaskSpec
 from gpuquery.api.labels import DASK_PORT, attempt_name, scheduler_name
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import dask_flags, releases
+from gpuquery.plan.choice import Choice
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Dask, DaskWay
 from gpuquery.plan.rejected import Rejected, invalid
-
-if TYPE_CHECKING:
-    from gpuquery.plan.choose import Choice
 
 OLD_UCXX = "25.08"
 """The release whose distributed-ucxx registers ucxx:// alone; from 25.10 on it is ucx://, and ucxx:// the old name."""

@@ -11,7 +11,7 @@ from typing import Any
 from gpuquery.api.choices import EngineChoice
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import numbers, releases, sizing, wishes
-from gpuquery.plan.choose import Choice
+from gpuquery.plan.choice import Choice
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.rejected import Rejected, invalid

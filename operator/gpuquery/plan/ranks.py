@@ -11,7 +11,7 @@ from gpuquery.api.choices import ClusterChoice, NetworkChoice
 from gpuquery.api.dask import DaskSpec
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import dask, releases
-from gpuquery.plan.choose import Choice
+from gpuquery.plan.choice import Choice
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import DaskWay, Processes
 from gpuquery.plan.rejected import Rejected, invalid

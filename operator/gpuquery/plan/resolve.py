@@ -19,7 +19,8 @@ from gpuquery.api.spec import (
 from gpuquery.api.status import DaskStatus, PlanStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import dask, ranks
-from gpuquery.plan.choose import Choice, choose
+from gpuquery.plan.choice import Choice
+from gpuquery.plan.choose import choose
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import format_of
 from gpuquery.plan.options import executor_options
