@@ -89,9 +89,9 @@ def test_a_name_that_is_never_known_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("address", "raised", "words"),
     [
-        pytest.param("tls://h:8786", TypeError("TLS expects a `ssl_context`"), "DASK_DISTRIBUTED__COMM__TLS__CA_FILE",
-                     id="no certificates"),
-        pytest.param("ucx://h:8786", ValueError("unknown address scheme 'ucx'"), "tcp, ucx or ucxx as the release does",
+        pytest.param("tcp://h:8786", RuntimeError("encryption required by Dask configuration, refusing communication"),
+                     "name a scheduler that speaks tls", id="a protocol that the client may not speak"),
+        pytest.param("ucx://h:8786", ValueError("unknown address scheme 'ucx'"), "ucx or ucxx as the release does",
                      id="a protocol under another name"),
     ],
 )  # fmt: skip
