@@ -359,60 +359,69 @@ def test_a_job_talks_tls_with_scheduler_and_workers(
     assert cluster.files() == [] and "tcp://" not in cluster.log()
 
 
-@pytest.mark.parametrize(
-    ("ca", "mine", "days", "words"),
-    [
-        LONG("other", "ca", 1, ("does not accept the certificate of the scheduler", "self-signed certificate", "ca.crt"),
-             id="a CA of another cluster"),
-        LONG("ca", "other", 1, ("does not accept the certificate of the client", "unknown ca", "tls.crt"),
-             id="a certificate by another CA"),
-        LONG("ca", "ca", -1, ("does not accept the certificate of the client", "certificate expired", "tls.crt"),
-             id="a certificate that has expired"),
-    ],
-)  # fmt: skip
+class Misfit(NamedTuple):
+    """Certificates of a client whose cluster goes by those of the CA "ca", and what is to be told of them."""
+
+    words: tuple[str, ...]
+    ca: str = "ca"
+    """Which CA it trusts."""
+    own: str = "ca"
+    """Which one has signed its own certificate."""
+    days: int = 1
+    """How long that is valid."""
+
+
+SCHEDULERS = "does not accept the certificate of the scheduler"
+CLIENTS = "does not accept the certificate of the client"
+MISFITS = [
+    LONG(Misfit((SCHEDULERS, "self-signed certificate", "ca.crt"), ca="other"), id="the CA of another cluster"),
+    LONG(Misfit((CLIENTS, "unknown ca", "tls.crt"), own="other"), id="a certificate by another CA"),
+    LONG(Misfit((CLIENTS, "certificate expired", "tls.crt"), days=-1), id="a certificate that has expired"),
+]
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
 def test_certificates_that_do_not_fit_are_told_at_once_and_for_good(
-    start: Callable[..., Pods],
-    warm: Callable[..., Warm],
-    tmp_path: Path,
-    ca: str,
-    mine: str,
-    days: int,
-    words: tuple[str, ...],  # fmt: skip # noqa: E501
+    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path, misfit: Misfit
 ) -> None:
     known = {name: Authority(tmp_path, name) for name in ("ca", "other")}
     cluster = warm("26.10", protocol="tls", workers=0, **servers(known["ca"].signed("dask")))
-    secret = known[mine].signed("client", days=days)
-    (secret / "ca.crt").write_bytes(known[ca].certificate.read_bytes())
+    secret = known[misfit.own].signed("client", days=misfit.days)
+    (secret / "ca.crt").write_bytes(known[misfit.ca].certificate.read_bytes())
     code, report = start("26.10", "rapidsmpf", env=client(secret), **attached(cluster, tlsSecret="client")).end(0)
     assert code == 1
     assert report.failure is Failure.CLUSTER_UNAVAILABLE, "which is not tried again"
-    assert all(each in report.message for each in (*words, cluster.address)), report.message
+    assert all(words in report.message for words in (*misfit.words, cluster.address)), report.message
     assert 'the Secret "client" (dask.tlsSecretName)' in report.message
 
 
-@pytest.mark.parametrize(
-    ("spoken", "named_as", "given", "words"),
-    [
-        LONG("tls", "tls", False, "its client knows no CA and has no certificate: name a Secret", id="no certificates"),
-        LONG("tls", "tcp", True, "encryption required", id="an address of tcp where TLS is asked for"),
-        LONG("tls", "tcp", False, "speaks TLS: write its address with tls://", id="an address of tcp"),
-        LONG("tcp", "tls", True, "does not speak TLS", id="a scheduler that speaks tcp"),
-    ],
-)
+class Mistaken(NamedTuple):
+    """A scheduler that speaks something else than its address says."""
+
+    speaks: str
+    named: str
+    certificates: bool
+    """Whether the client has them, and must talk TLS."""
+    words: str
+
+
+MISTAKEN = [
+    LONG(Mistaken("tls", "tls", False, "its client knows no CA and has no certificate: name"), id="no certificates"),
+    LONG(Mistaken("tls", "tcp", True, "encryption required"), id="an address of tcp where TLS is wanted"),
+    LONG(Mistaken("tls", "tcp", False, "speaks TLS: write its address with tls://"), id="an address of tcp"),
+    LONG(Mistaken("tcp", "tls", True, "does not speak TLS"), id="a scheduler that speaks tcp"),
+]
+
+
+@pytest.mark.parametrize("mistaken", MISTAKEN)
 def test_a_scheduler_under_another_protocol_is_told_at_once_and_for_good(
-    start: Callable[..., Pods],
-    warm: Callable[..., Warm],
-    tmp_path: Path,
-    spoken: str,
-    named_as: str,
-    given: bool,
-    words: str,  # fmt: skip # noqa: E501
+    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path, mistaken: Mistaken
 ) -> None:
     secret = Authority(tmp_path).signed("dask")
-    cluster = warm("26.10", protocol=spoken, workers=0, **servers(secret))
-    cluster.address = cluster.address.replace(f"{spoken}://", f"{named_as}://")
-    pods = start("26.10", "rapidsmpf", env=client(secret) if given else {}, **attached(cluster))
-    code, report = pods.end(0)
+    cluster = warm("26.10", protocol=mistaken.speaks, workers=0, **servers(secret))
+    cluster.address = cluster.address.replace(f"{mistaken.speaks}://", f"{mistaken.named}://")
+    env = client(secret) if mistaken.certificates else {}
+    code, report = start("26.10", "rapidsmpf", env=env, **attached(cluster)).end(0)
     assert code == 1
     assert report.failure is Failure.INVALID_COMBINATION
-    assert words in report.message, report.message
+    assert mistaken.words in report.message, report.message

@@ -80,7 +80,7 @@ class Cluster:
             except (OSError, TypeError, ValueError, RuntimeError, JobError) as exc:
                 self.watch.check()
                 if refused := certificates.refused(exc):
-                    raise refused from exc
+                    raise refused from None
                 if not isinstance(exc, OSError | JobError):
                     raise _impossible(address, exc) from exc
                 if deadline - time.monotonic() <= 0:
@@ -88,7 +88,7 @@ class Cluster:
                         Failure.WORKER_LOST,
                         f"the Dask scheduler at {address} does not answer within {seconds:g} s: {_words(exc)}: see "
                         "whether its pod runs, whether it speaks this protocol, and whether a NetworkPolicy is between",
-                    ) from exc
+                    ) from None  # what a JobError comes from counts more than itself
                 time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
 
     def scheduler(self, function: Callable[..., Any], *args: Any, seconds: float = CALL_SECONDS) -> Any:

@@ -86,7 +86,7 @@ class Certificates:
             raise JobError(
                 Failure.CLUSTER_UNAVAILABLE,
                 f"the client cannot use {file} for the Dask scheduler at {self._address}: {_words(exc)}: {out}",
-            ) from exc
+            ) from None
 
     def refused(self, exc: BaseException) -> JobError | None:
         """Return what ended an attempt to connect, if it is one that no other try can mend."""
