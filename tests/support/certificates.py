@@ -15,15 +15,19 @@ class Authority:
         self.certificate, self._key = self.folder / "ca.crt", self.folder / "ca.key"
         _openssl("req", "-x509", *_NEW, "-keyout", self._key, "-out", self.certificate, "-subj", f"/CN={name}")
 
-    def signed(self, name: str, *, days: int = 1) -> Path:
+    def signed(self, name: str, *, days: int = 1, usage: str = "serverAuth,clientAuth") -> Path:
         """Return a folder with ca.crt, tls.crt and tls.key, as a Secret has them; less than no days: expired."""
         folder = self.folder / name
         folder.mkdir()
         request = folder / "request"
         _openssl("req", *_NEW, "-keyout", folder / "tls.key", "-out", request, "-subj", f"/CN={name}")
         signer = ("-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial")
-        _openssl("x509", "-req", "-in", request, *signer, "-days", str(days), "-out", folder / "tls.crt")
+        extensions = folder / "extensions"
+        extensions.write_text(f"extendedKeyUsage={usage}\n")
+        valid = ("-days", str(days), "-extfile", extensions)
+        _openssl("x509", "-req", "-in", request, *signer, *valid, "-out", folder / "tls.crt")
         request.unlink()
+        extensions.unlink()
         (folder / "ca.crt").write_bytes(self.certificate.read_bytes())
         return folder
 

@@ -343,7 +343,8 @@ def warm_cluster(client: RecordingClient, *args: str, limits: dict[str, str] | N
         (("--protocol=ucxx",), 8786, "ucxx://warm-scheduler.marts.svc:8786"),
         (("--protocol", "tls"), 8786, "tls://warm-scheduler.marts.svc:8786"),
         (("--host", "tls://0.0.0.0:8786"), 8786, "tls://warm-scheduler.marts.svc:8786"),
-        (("--tls-ca-file=/tls/ca.crt", "--tls-cert=/tls/tls.crt"), 8786, "tls://warm-scheduler.marts.svc:8786"),
+        (("--tls-cert=/tls/tls.crt", "--host", "0.0.0.0"), 8786, "tls://warm-scheduler.marts.svc:8786"),
+        (("--host", "tls://0.0.0.0", "--protocol", "tcp"), 8786, "tcp://warm-scheduler.marts.svc:8786"),
     ],
 )
 async def test_a_warm_cluster_is_read_and_never_written(args: tuple[str, ...], port: int, want: str) -> None:
@@ -366,6 +367,7 @@ async def test_a_warm_cluster_is_read_and_never_written(args: tuple[str, ...], p
     ("part", "name", "value"),
     [
         ("scheduler", "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", "tls"),
+        ("scheduler", "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION", "True"),
         ("worker", "DASK_SCHEDULER_ADDRESS", "tls://warm-scheduler:8786"),
     ],
 )

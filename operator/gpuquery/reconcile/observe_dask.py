@@ -35,20 +35,19 @@ Json = Mapping[str, Any]
 OWN_LABEL = "dask.org/cluster-name"
 """dask-kubernetes' label on everything that it makes for a DaskCluster."""
 OWN_PART = "dask.org/component"
-SPOKEN = (
-    re.compile(r"--protocol[= ]([a-z]+)"),
-    re.compile(r"--host[= ]([a-z]+)://"),
-    re.compile(r"--(tls)-(?:ca-file|cert|key)\b"),
-)
-"""What in the command of a scheduler says its protocol; `dask scheduler` goes by them in this order
-(`distributed/cli/dask_scheduler.py` of distributed 2025.7 to 2026.7)."""
+PROTOCOL = re.compile(r"--protocol[= ]([a-z]+)")
+TLS_FLAG = re.compile(r"--tls-(ca-file|cert|key)\b")
+HOST = re.compile(r"--host[= ]([a-z]+)://")
+SCHEME = "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME"
+REQUIRED = "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"
+"""What says the protocol of a scheduler (`cli/dask_scheduler.py` and `address_from_user_args` of distributed 2025.7 to
+2026.7): the first counts, then what asks for TLS."""
 CREATING = "ContainerCreating"
 """What a kubelet says of a container whose volumes or image it has not got together yet."""
 UNMOUNTED = re.compile(rf'MountVolume\.SetUp failed for volume "{TLS_VOLUME}" : (.+)')
 MOUNTED = frozenset({"Pulling", "Pulled", "Created", "Started"})
 """Reasons of events that come once all volumes are mounted."""
 KEYS = " and ".join((", ".join(tuple(TLS_FILES)[:-1]), tuple(TLS_FILES)[-1]))
-SCHEME = "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME"
 
 
 def wanted(job: GpuQueryJob) -> bool:
@@ -213,8 +212,12 @@ def _protocol(manifest: Json) -> str:
     words = " ".join(
         str(word) for each in containers for word in (*(each.get("command") or ()), *(each.get("args") or ()))
     )
-    if found := next((match[1] for pattern in SPOKEN if (match := pattern.search(words))), None):
-        return found
+    if found := PROTOCOL.search(words):
+        return found[1]
+    if TLS_FLAG.search(words) or _variable(containers, REQUIRED).lower() in ("true", "1"):
+        return "tls"
+    if found := HOST.search(words):
+        return found[1]
     told = _variable(containers, SCHEME) or _variable(_containers(spec.get("worker", {})), "DASK_SCHEDULER_ADDRESS")
     return told.partition("://")[0] or "tcp"
 

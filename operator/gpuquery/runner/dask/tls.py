@@ -117,7 +117,9 @@ class Certificates:
             case "scheduler":
                 out = f"{self._named(_CA)} must hold the CA that has signed it"
             case "client":
-                out = f"{self._named(_CERTIFICATE)} must be valid now, and signed by the CA that the scheduler has"
+                out = (
+                    f"{self._named(_CERTIFICATE)} must be valid now, for clients, and by the CA that the scheduler has"
+                )
             case _:
                 out = "compare distributed.comm.tls.min-version, max-version and ciphers of both"
         return JobError(Failure.CLUSTER_UNAVAILABLE, f"no TLS with the Dask scheduler at {self._address}: {how}: {out}")
