@@ -11,9 +11,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.jobs import fresh
+from tests.support.certificates import variables
 from tools.kubectl import Cluster, KubectlError, wait_until
 from tools.lake import SECRET, Lake
 
@@ -21,6 +23,7 @@ RELEASE = "26.10"
 CUDA = int(os.environ.get("CUDA", "12"))
 PORT = 8786
 HTTP_PORT = 8787
+CERTIFICATES = "/etc/dask-tls"
 SIGNAL_CHILDREN = r"""
 import os, pathlib, signal, sys
 for entry in pathlib.Path("/proc").iterdir():
@@ -101,6 +104,18 @@ class WarmCluster:
         )  # fmt: skip
 
 
+def secured(document: dict[str, Any], secret: str) -> dict[str, Any]:
+    """Give scheduler and workers of a DaskCluster the certificates of a Secret."""
+    tls = variables(Path(CERTIFICATES), "SCHEDULER") | variables(Path(CERTIFICATES), "WORKER")
+    for part in ("scheduler", "worker"):
+        pod = document["spec"][part]["spec"]
+        pod["volumes"].append({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}})
+        (container,) = pod["containers"]
+        container["volumeMounts"].append({"name": "tls", "mountPath": CERTIFICATES, "readOnly": True})
+        container["env"] += [{"name": name, "value": value} for name, value in tls.items()]
+    return document
+
+
 def document(
     name: str, image: str, *, workers: int, protocol: str, gpus: int = 0, env: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
@@ -176,15 +191,17 @@ def document(
 @contextlib.contextmanager
 def warm(
     cluster: Cluster, namespace: str, *, workers: int = 2, protocol: str = "tcp", release: str = RELEASE, gpus: int = 0,
-    lake: Lake | None = None, env: Mapping[str, str] | None = None, wait: bool = True,
+    lake: Lake | None = None, env: Mapping[str, str] | None = None, secret: str = "", wait: bool = True,
 ) -> Iterator[WarmCluster]:  # fmt: skip
     """Yield a DaskCluster whose workers are all connected, or with `wait` off one of which nothing is known yet.
 
-    Afterwards nothing of it may be left. Its workers may read from `lake`.
+    Afterwards nothing of it may be left. Its workers may read from `lake`; `secret` names one with its certificates.
     """
     image = cluster.image(f"test-engine-{release}-cu{CUDA}")
     made = WarmCluster(cluster, namespace, fresh("warm"), protocol)
     wanted = document(made.name, image, workers=workers, protocol=protocol, gpus=gpus, env=env)
+    if secret:
+        secured(wanted, secret)
     if lake is not None:
         (worker,) = wanted["spec"]["worker"]["spec"]["containers"]
         worker["envFrom"] = [{"secretRef": {"name": SECRET}}]

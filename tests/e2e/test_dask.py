@@ -7,14 +7,16 @@ workers are on the CPU and shuffle rows among themselves, and everything goes al
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e import sets
 from tests.e2e.dask_clusters import WarmCluster, warm
-from tests.e2e.jobs import Bench, condition, true
+from tests.e2e.jobs import Bench, condition, fresh, true
 from tests.e2e.test_worker_set import LONG, cause, now, rows_of, rows_wanted
+from tests.support.certificates import Authority
 from tools import dask_kubernetes, demo
 from tools.kubectl import Cluster, wait_until
 
@@ -216,3 +218,41 @@ def test_a_cluster_that_is_not_there_is_named(bench: Bench) -> None:
     failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] in ("ClusterUnavailable", "StartDeadlineExceeded"), failed
     assert "nowhere" in failed["message"]
+
+
+def put_secret(bench: Bench, name: str, files: Path) -> None:
+    """Make a Secret of the files in a folder, or change it to them."""
+    data = {file.name: file.read_text() for file in files.iterdir()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+    bench.cluster.apply(secret, namespace=bench.namespace)
+
+
+def test_a_job_brings_its_certificates_to_a_warm_cluster_that_speaks_tls(
+    bench: Bench, cluster: Cluster, tables: Any, tmp_path: Path
+) -> None:
+    """That the cluster does so is read off its object; a Secret that comes late is waited for."""
+    authority, name = Authority(tmp_path), fresh("tls")
+    put_secret(bench, f"{name}-servers", authority.signed("servers"))
+    put_secret(bench, f"{name}-stranger", Authority(tmp_path, "stranger").signed("client"))
+    secrets = [f"{name}-servers", f"{name}-stranger", f"{name}-client"]
+    try:
+        with warm(
+            cluster, bench.namespace, workers=2, protocol="tls", gpus=1, lake=bench.lake, secret=secrets[0]
+        ) as made:
+            asked = {"clusterRef": {"name": made.name}}
+            late = attached(bench, {**asked, "tlsSecretName": secrets[2]})
+
+            def told() -> bool:
+                found = condition(bench.get(late.name), "ClusterReady")
+                return found is not None and found["reason"] == "SecretNotFound" and secrets[2] in found["message"]
+
+            wait_until(told, timeout=90, what="ClusterReady to name the Secret")
+            put_secret(bench, secrets[2], authority.signed("client"))
+            committed(late, tables)
+            stranger = attached(bench, {"schedulerAddress": made.address, "tlsSecretName": secrets[1]})
+            failed = condition(bench.ended(stranger.name, timeout=PATIENCE), "Failed")
+            assert failed and failed["reason"] == "ClusterUnavailable", failed
+            assert "does not accept the certificate of the scheduler" in failed["message"]
+            assert bench.commits(f"out/{stranger.name}") == []
+    finally:
+        cluster.run("delete", "secret", "-n", bench.namespace, "--ignore-not-found", *secrets)

@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gpuquery.plan import dask_flags
 from tests.e2e.jobs import Bench, fresh
+from tests.support.certificates import Authority
 from tools import demo
 from tools.kubectl import ROOT
 from tools.lake import PORT
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PROGRAMS = ("kubectl", "helm", "gpuquery", "make", "test ", "docker", "<uri>")
-RUN_HERE = ("README.md", "docs/write-a-job.md", "docs/install.md", "docs/preflight.md")
+RUN_HERE = ("README.md", "docs/write-a-job.md", "docs/install.md", "docs/preflight.md", "docs/dask.md")
 BY_CI = ("make demo", "make test", "make venv", "make lint", "make unit", 'make test-releases RELEASES="26.04 26.10"')
 ELSEWHERE = {
     "make images-push": "registry push", "make wheel": "`docker build`", "docker build": "`docker build`",
@@ -155,6 +157,14 @@ def test_the_command_of_the_preflight_page_works(reader: Reader) -> None:
     for command in commands("docs/preflight.md"):
         told = reader.run(f"{command} --endpoint http://127.0.0.1:8333")
         assert "26.10" in told
+
+
+def test_the_command_of_the_dask_page_makes_a_secret_with_certificates(reader: Reader) -> None:
+    for file in Authority(reader.folder).signed("client").iterdir():
+        (reader.folder / file.name).write_bytes(file.read_bytes())
+    reader.follow("docs/dask.md")
+    made = yaml.safe_load(reader.run("kubectl get secret dask-client -o yaml"))
+    assert sorted(made["data"]) == sorted(dask_flags.TLS_FILES), "what the volume of the client's pod asks for"
 
 
 @pytest.mark.skipif("CONTEXT" in os.environ, reason="it reinstalls the operator")

@@ -17,9 +17,11 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
+from gpuquery.plan import dask_flags
 from gpuquery.plan.plan import Plan
 from tests.releases import environments
 from tests.releases.test_rapidsmpf import python_of
+from tests.support.certificates import Authority, variables
 from tests.support.dask_cluster import Warm
 from tests.support.dask_pods import Pods, dask
 from tests.support.engine_ranks import TEST_ENGINE, environment
@@ -170,9 +172,10 @@ def warm(tmp_path: Path) -> Iterator[Callable[..., Warm]]:
         cluster.close()
 
 
-def attached(cluster: Warm, workers: int = 2) -> dict[str, Any]:
+def attached(cluster: Warm, workers: int = 2, **more: Any) -> dict[str, Any]:
     """What a plan has for a query on it."""
-    asked = dask(way="attach", workers=workers, scheduler=cluster.address, protocol=cluster.address.partition(":")[0])
+    protocol = cluster.address.partition(":")[0]
+    asked = dask(way="attach", workers=workers, scheduler=cluster.address, protocol=protocol, **more)
     return {"replicas": 1, "processes": "one", "gpus": 0, "dask": asked}
 
 
@@ -261,13 +264,15 @@ AT_WORK = "Run out-of-band function 'sleep'"
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("protocol", ["tcp", "ucx"])
+@pytest.mark.parametrize("protocol", ["tcp", "ucx", "tls"])
 def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
-    start: Callable[..., Pods], warm: Callable[..., Warm], protocol: str
+    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path, protocol: str
 ) -> None:
     """And once it goes on the cluster serves the next job."""
-    cluster = warm("26.10", protocol=protocol, preload="cudf_polars")
-    pods = start("26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "90"}, **attached(cluster))
+    secret = Authority(tmp_path).signed("dask") if protocol == "tls" else None
+    cluster = warm("26.10", protocol=protocol, preload="cudf_polars", **(servers(secret) if secret else {}))
+    certificates = client(secret) if secret else {}
+    pods = start("26.10", "rapidsmpf", env={"TEST_ENGINE_HOLD": "90", **certificates}, **attached(cluster))
     cluster.wait_for(AT_WORK, times=2)
     cluster.signal_worker(1, signal.SIGSTOP)
     code, report = pods.end(0)
@@ -277,7 +282,7 @@ def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     assert cluster.files() == []
     assert cluster.runs()
     cluster.signal_worker(1, signal.SIGCONT)
-    after = start("26.10", "rapidsmpf", name="after", job=named("after"), **attached(cluster))
+    after = start("26.10", "rapidsmpf", name="after", job=named("after"), env=certificates, **attached(cluster))
     code, report = after.end(0)
     assert code == 0, f"{report}\n{after.logs()}\n{cluster.log()[-4000:]}"
     assert rows(after) == WANTED
@@ -322,3 +327,101 @@ def test_another_version_on_the_workers_is_refused(start: Callable[..., Pods], w
     assert code == 1
     assert report.failure is Failure.RELEASE_MISMATCH
     assert "has dask 2026.1.1, and the job's image has dask 2026.7.1" in report.message
+
+
+# --- One that speaks TLS
+
+
+def servers(secret: Path) -> dict[str, str]:
+    """Variables of scheduler and workers with the certificates of a folder."""
+    return variables(secret, "SCHEDULER") | variables(secret, "WORKER")
+
+
+def client(secret: Path) -> dict[str, str]:
+    """Variables of a job's pod with a Secret of these files."""
+    return {name: str(secret / key) for key, name in dask_flags.TLS_FILES.items()} | dask_flags.TLS_ONLY
+
+
+@pytest.mark.parametrize(("release", "engine"), [LONG(*TASKS), RAPIDSMPF])
+def test_a_job_talks_tls_with_scheduler_and_workers(
+    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path, release: str, engine: str
+) -> None:
+    """Certificates are what this cluster goes by: another client of it gets no answer."""
+    authority = Authority(tmp_path)
+    cluster = warm(release, protocol="tls", **servers(authority.signed("dask")), **stub(release))
+    assert cluster.address.startswith("tls://")
+    job = client(authority.signed("client"))
+    pods = start(release, engine, env=job, **attached(cluster, tlsSecret="client"))
+    code, report = pods.end(0)
+    assert code == 0, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
+    assert rows(pods) == WANTED
+    assert "signs of life of 2 Dask workers are heard" in pods.log(0), "their nannies answer the scheduler by TLS too"
+    assert cluster.files() == [] and "tcp://" not in cluster.log()
+
+
+class Misfit(NamedTuple):
+    """Certificates of a client whose cluster goes by those of the CA "ca", and what is to be told of them."""
+
+    words: tuple[str, ...]
+    ca: str = "ca"
+    """Which CA it trusts."""
+    own: str = "ca"
+    """Which one has signed its own certificate."""
+    days: int = 1
+    """How long that is valid."""
+
+
+SCHEDULERS = "does not accept the certificate of the scheduler"
+CLIENTS = "does not accept the certificate of the client"
+MISFITS = [
+    LONG(Misfit((SCHEDULERS, "self-signed certificate", "ca.crt"), ca="other"), id="the CA of another cluster"),
+    LONG(Misfit((CLIENTS, "unknown ca", "tls.crt"), own="other"), id="a certificate by another CA"),
+    LONG(Misfit((CLIENTS, "certificate expired", "tls.crt"), days=-1), id="a certificate that has expired"),
+]
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_certificates_that_do_not_fit_are_told_at_once_and_for_good(
+    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path, misfit: Misfit
+) -> None:
+    known = {name: Authority(tmp_path, name) for name in ("ca", "other")}
+    cluster = warm("26.10", protocol="tls", workers=0, **servers(known["ca"].signed("dask")))
+    secret = known[misfit.own].signed("client", days=misfit.days)
+    (secret / "ca.crt").write_bytes(known[misfit.ca].certificate.read_bytes())
+    code, report = start("26.10", "rapidsmpf", env=client(secret), **attached(cluster, tlsSecret="client")).end(0)
+    assert code == 1
+    assert report.failure is Failure.CLUSTER_UNAVAILABLE, "which is not tried again"
+    assert all(words in report.message for words in (*misfit.words, cluster.address)), report.message
+    assert 'the Secret "client" (dask.tlsSecretName)' in report.message
+
+
+class Mistaken(NamedTuple):
+    """A scheduler that speaks something else than its address says."""
+
+    speaks: str
+    named: str
+    certificates: bool
+    """Whether the client has them, and must talk TLS."""
+    words: str
+
+
+MISTAKEN = [
+    LONG(Mistaken("tls", "tls", False, "its client knows no CA and has no certificate: name"), id="no certificates"),
+    LONG(Mistaken("tls", "tcp", True, "encryption required"), id="an address of tcp where TLS is wanted"),
+    LONG(Mistaken("tls", "tcp", False, "speaks TLS: write its address with tls://"), id="an address of tcp"),
+    LONG(Mistaken("tcp", "tls", True, "does not speak TLS"), id="a scheduler that speaks tcp"),
+]
+
+
+@pytest.mark.parametrize("mistaken", MISTAKEN)
+def test_a_scheduler_under_another_protocol_is_told_at_once_and_for_good(
+    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path, mistaken: Mistaken
+) -> None:
+    secret = Authority(tmp_path).signed("dask")
+    cluster = warm("26.10", protocol=mistaken.speaks, workers=0, **servers(secret))
+    cluster.address = cluster.address.replace(f"{mistaken.speaks}://", f"{mistaken.named}://")
+    env = client(secret) if mistaken.certificates else {}
+    code, report = start("26.10", "rapidsmpf", env=env, **attached(cluster)).end(0)
+    assert code == 1
+    assert report.failure is Failure.INVALID_COMBINATION
+    assert mistaken.words in report.message, report.message

@@ -172,6 +172,19 @@ REFUSED: list[Any] = [
         "remove workerOptions",
         id="flags of workers that run already",
     ),
+    pytest.param(
+        on_dask(tlsSecretName="client"), "spec.dask.tlsSecretName", 'tlsSecretName is "client"', id="TLS with its own"
+    ),
+    pytest.param(
+        on_dask(backend="native", tlsSecretName="client"), "spec.dask.tlsSecretName", "remove tlsSecretName", id="or so"
+    ),
+    pytest.param(
+        on_dask(schedulerAddress=ADDRESS, tlsSecretName="client"),
+        "spec.dask.tlsSecretName",
+        f'schedulerAddress is "{ADDRESS}", which is no address of TLS',
+        id="certificates for tcp",
+    ),
+    pytest.param(on_dask(clusterRef=WARM, tlsSecretName="My_Secret"), "dask.tlsSecretName", "", id="no Secret's name"),
     pytest.param(on_dask(spec={"engine": "cpu"}), "spec.dask", "remove dask", id="Dask on the CPU"),
     pytest.param(on_dask(spec={"cluster": "single"}), "spec.dask", "remove dask", id="Dask in one process"),
     pytest.param(on_dask(spec={"scheduler": "synchronous"}), "spec.dask", "remove dask", id="Dask, synchronous"),
@@ -280,6 +293,8 @@ TAKEN: list[Any] = [
     pytest.param(on_dask("x" * 42, backend="operator", spec={"workers": {"replicas": 8, "gpus": 1}}), id="by another"),
     pytest.param(on_dask(clusterRef=WARM, spec={"scheduler": "distributed"}), id="a warm cluster"),
     pytest.param(on_dask(schedulerAddress="tls://10.0.0.7:8786"), id="a scheduler by its address"),
+    pytest.param(on_dask(schedulerAddress="tls://10.0.0.7:8786", tlsSecretName="client"), id="with certificates"),
+    pytest.param(on_dask(clusterRef=WARM, tlsSecretName="client"), id="and for one whose protocol its object says"),
     pytest.param(on_dask(schedulerAddress="ucx://[fd00::7]:8786"), id="and by one of IPv6"),
     pytest.param(on_dask(schedulerAddress="tcp://warm:65535"), id="the last port"),
     pytest.param(with_env("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"), id="a setting of Dask"),

@@ -9,6 +9,7 @@ import pytest
 from gpuquery.api.labels import LABEL_DASK, LABEL_JOB_UID, NO_DRIVER_DIRECTORY, SCRATCH_DIRECTORY, TOKEN_KEY
 from gpuquery.build.attempt import attempt_labels, attempt_objects
 from gpuquery.build.preflight import preflight_objects
+from gpuquery.plan import dask_flags
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
@@ -269,3 +270,41 @@ def test_the_client_of_another_cluster_is_three_objects_and_gives_no_credentials
     assert list(objects) == ["ConfigMap", "Service", "Job"]
     plan = Plan.model_validate_json(objects["ConfigMap"]["data"]["plan.json"])
     assert plan.dask is not None and (plan.dask.scheduler, plan.dask.workers) == ("tcp://warm:8786", 1)
+
+
+TLS = {"schedulerAddress": "tls://warm:8786", "tlsSecretName": "client"}
+
+
+def test_certificates_of_the_client_are_files_that_its_user_reads_and_nobody_writes() -> None:
+    objects = build(dask=TLS, workers={}, **CREDENTIALS)
+    assert list(objects) == ["ConfigMap", "Service", "Job"]
+    pod = objects["Job"]["spec"]["template"]["spec"]
+    (volume,) = (volume for volume in pod["volumes"] if "secret" in volume)
+    keys = ["ca.crt", "tls.crt", "tls.key"]
+    assert volume["secret"] == {
+        "secretName": "client", "optional": False, "defaultMode": 0o440,
+        "items": [{"key": key, "path": key} for key in keys],
+    }, "keys by their names, so that the kubelet tells which one is missing"  # fmt: skip
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"], "the files are root's"
+    (mount,) = (mount for mount in only(pod)["volumeMounts"] if mount["name"] == volume["name"])
+    assert mount["readOnly"] is True and "subPath" not in mount
+    found = environment(only(pod))
+    assert [found[name] for name in dask_flags.TLS_FILES.values()] == [f"{mount['mountPath']}/{key}" for key in keys]
+    assert found["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] == "True", "what asks for TLS talks no other way"
+
+
+def test_what_must_be_ciphers_and_versions_of_tls_is_the_jobs_to_say() -> None:
+    own = {"name": "DASK_DISTRIBUTED__COMM__TLS__MIN_VERSION", "value": "1.3"}
+    pod = build(dask=TLS, workers={}, template={"spec": {"env": [own]}})["Job"]["spec"]["template"]["spec"]
+    assert environment(only(pod))[own["name"]] == "1.3"
+
+
+def test_without_a_secret_the_certificates_are_the_images() -> None:
+    pod = build(dask={"schedulerAddress": "tls://warm:8786"}, workers={})["Job"]["spec"]["template"]["spec"]
+    assert "TLS" not in str(pod) and not any("secret" in volume for volume in pod["volumes"])
+
+
+def test_a_preflight_talks_with_no_scheduler_and_has_no_certificates() -> None:
+    plan, subject = planned(dask=TLS)
+    _, batch = preflight_objects(plan, subject, GPUS, 1)
+    assert "client" not in str(batch["spec"]["template"]["spec"])

@@ -86,12 +86,35 @@ def test_a_name_that_is_never_known_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert raised.value.failure is Failure.WORKER_LOST
 
 
+class CommClosedError(OSError):
+    """What Dask raises of a connection that breaks."""
+
+
+def test_what_is_told_of_a_scheduler_that_hangs_up_is_the_address_and_not_what_was_seen_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The report of an attempt takes the words of a fault's cause, if it has one."""
+
+    def client(*_: Any, **__: Any) -> None:
+        raise CommClosedError("in <UCX (closed)>: reset")
+
+    distributed = types.ModuleType("distributed")
+    monkeypatch.setattr(distributed, "Client", client, raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=types.SimpleNamespace(set=lambda _: None)))
+    monkeypatch.setattr(remote, "register", lambda: None)
+    monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", lambda *_, **__: [()])
+    with pytest.raises(JobError, match=r"ucx://h:8786 does not answer within 0 s: .*reset: see whether its") as told:
+        Cluster(Watch(hold=0.0), heartbeat=6).connect("ucx://h:8786", seconds=0)
+    assert told.value.failure is Failure.WORKER_LOST and told.value.__cause__ is None
+
+
 @pytest.mark.parametrize(
     ("address", "raised", "words"),
     [
-        pytest.param("tls://h:8786", TypeError("TLS expects a `ssl_context`"), "DASK_DISTRIBUTED__COMM__TLS__CA_FILE",
-                     id="no certificates"),
-        pytest.param("ucx://h:8786", ValueError("unknown address scheme 'ucx'"), "tcp, ucx or ucxx as the release does",
+        pytest.param("tcp://h:8786", RuntimeError("encryption required by Dask configuration, refusing communication"),
+                     "name a scheduler that speaks tls", id="a protocol that the client may not speak"),
+        pytest.param("ucx://h:8786", ValueError("unknown address scheme 'ucx'"), "ucx or ucxx as the release does",
                      id="a protocol under another name"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from gpuquery.plan.checks import Place, place
 from gpuquery.plan.dask import KEPT
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import DaskWay, Plan, Processes
-from gpuquery.plan.resolve import Rejected, plan_status, resolve
+from gpuquery.plan.resolve import Rejected, plan_json, plan_status, resolve
 from tests.support.kube_objects import UID, job
 
 ALL = Defaults(
@@ -230,6 +230,44 @@ REFUSED: list[Any] = [
 def test_it_is_refused_with_field_and_way_out(defaults: Defaults, spec: dict[str, Any], words: tuple[str, ...]) -> None:
     message = refusal(defaults, **spec)
     assert all(word in message for word in words), message
+
+
+SECRET = {"tlsSecretName": "client"}
+
+
+@pytest.mark.parametrize(
+    ("dask", "seen", "want"),
+    [
+        ({"schedulerAddress": "tls://w:8786"}, "", ("tls", None)),
+        ({"schedulerAddress": "tls://w:8786", **SECRET}, "", ("tls", "client")),
+        ({**WARM, **SECRET}, "tls://warm-scheduler.marts.svc:8786", ("tls", "client")),
+        ({**WARM, **SECRET}, "", ("tls", "client")),
+    ],
+)
+def test_a_plan_names_the_secret_and_never_what_it_holds(dask: Any, seen: str, want: tuple[str, str | None]) -> None:
+    plan = resolve(job(dask=dask), ALL, scheduler=seen)
+    assert isinstance(plan, Plan) and plan.dask is not None
+    assert (plan.dask.protocol, plan.dask.tls_secret) == want
+    assert ("tlsSecret" in plan_json(plan)) is (want[1] is not None), "a runner that knows no such word has no trouble"
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_certificates_for_a_cluster_that_speaks_no_tls_are_refused(accepted: bool) -> None:
+    """However late: a job that was to talk TLS does not talk without, should its cluster have been made anew."""
+    spec = {"dask": {**WARM, **SECRET}}
+    status = GpuQueryJobStatus(plan=told(**spec)) if accepted else None
+    found = resolve(job(status=status, **spec), ALL, attempt=2, scheduler="ucx://warm-scheduler.marts.svc:8786")
+    assert isinstance(found, Rejected), found
+    wanted = ('dask.tlsSecretName is "client"', "DaskCluster warm speaks ucx, not tls", "--protocol tls", "or remove")
+    assert all(words in found.message for words in wanted), found.message
+
+
+@pytest.mark.parametrize("name", ["DASK_DISTRIBUTED__COMM__TLS__CA_FILE", "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"])
+def test_certificates_are_named_in_one_place(name: str) -> None:
+    env = {"template": {"spec": {"env": [{"name": name, "value": "x"}]}}}
+    message = refusal(dask={**WARM, **SECRET}, **env)
+    assert f'dask.tlsSecretName is "client", and sets {name}, as template.spec.env does' in message
+    assert planned(dask={"schedulerAddress": "tls://w:8786"}, **env).dask is not None, "they may be in the image"
 
 
 def test_what_a_daskcluster_keeps_is_taken() -> None:

@@ -341,6 +341,10 @@ def warm_cluster(client: RecordingClient, *args: str, limits: dict[str, str] | N
         ((), 8786, "tcp://warm-scheduler.marts.svc:8786"),
         (("--protocol", "ucx"), 9000, "ucx://warm-scheduler.marts.svc:9000"),
         (("--protocol=ucxx",), 8786, "ucxx://warm-scheduler.marts.svc:8786"),
+        (("--protocol", "tls"), 8786, "tls://warm-scheduler.marts.svc:8786"),
+        (("--host", "tls://0.0.0.0:8786"), 8786, "tls://warm-scheduler.marts.svc:8786"),
+        (("--tls-cert=/tls/tls.crt", "--host", "0.0.0.0"), 8786, "tls://warm-scheduler.marts.svc:8786"),
+        (("--host", "tls://0.0.0.0", "--protocol", "tcp"), 8786, "tcp://warm-scheduler.marts.svc:8786"),
     ],
 )
 async def test_a_warm_cluster_is_read_and_never_written(args: tuple[str, ...], port: int, want: str) -> None:
@@ -357,6 +361,72 @@ async def test_a_warm_cluster_is_read_and_never_written(args: tuple[str, ...], p
     assert is_true(current(client).status.conditions, "Complete")
     assert not any("Dask" in what or "DASK" in what for what in client.writes)
     assert client.names(Resource.DASK_CLUSTERS) == ["warm"]
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("scheduler", "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", "tls"),
+        ("scheduler", "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION", "True"),
+        ("worker", "DASK_SCHEDULER_ADDRESS", "tls://warm-scheduler:8786"),
+    ],
+)
+async def test_a_variable_may_say_that_a_warm_cluster_speaks_tls(part: str, name: str, value: str) -> None:
+    client = begun(**WARM)
+    warm_cluster(client)
+    spec = client.objects[Resource.DASK_CLUSTERS, "warm"]["spec"].setdefault(part, {"spec": {"containers": [{}]}})
+    spec["spec"]["containers"][0]["env"] = [{"name": "A", "valueFrom": {}}, {"name": name, "value": value}]
+    found = await look(client, job(**WARM))
+    assert found is not None and found.address == "tls://warm-scheduler.marts.svc:8786"
+
+
+SECURE = {**WARM, "dask": {"clusterRef": {"name": "warm"}, "tlsSecretName": "client"}}
+
+
+async def test_certificates_for_a_warm_cluster_without_tls_are_refused_before_a_pod_is_asked_for() -> None:
+    client = begun(**SECURE)
+    warm_cluster(client, "--protocol", "ucx")
+    await look_once(client)
+    assert current(client).status.failure == Failure.INVALID_COMBINATION
+    message = condition(current(client), "Accepted").message
+    assert 'dask.tlsSecretName is "client", and the scheduler of DaskCluster warm speaks ucx, not tls' in message
+    assert client.names(Resource.CONFIG_MAPS) == []
+
+
+NO_SECRET = 'MountVolume.SetUp failed for volume "dask-tls" : secret "client" not found'
+NO_KEY = 'MountVolume.SetUp failed for volume "dask-tls" : references non-existent secret key: ca.crt'
+EARLY, LATER = "2026-11-21T12:00:01Z", "2026-11-21T12:00:09Z"
+CREATING = {"phase": "Pending", "containerStatuses": [
+    {"name": "runner", "state": {"waiting": {"reason": "ContainerCreating"}}},
+]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("events", "want"),
+    [
+        pytest.param([(NO_SECRET, EARLY)], 'secret "client" not found', id="no Secret"),
+        pytest.param([(NO_KEY, LATER), (NO_SECRET, EARLY)], "references non-existent secret key: ca.crt", id="no key"),
+        pytest.param([(NO_SECRET, EARLY), ("Pulling image", LATER)], "", id="it has come, and the image has not yet"),
+        pytest.param([], "", id="nothing is said of it"),
+    ],
+)
+async def test_a_secret_with_certificates_that_is_not_there_is_named(events: list[tuple[str, str]], want: str) -> None:
+    client = begun(**SECURE)
+    warm_cluster(client, "--protocol", "tls")
+    await look_once(client)
+    client.pod(1, CREATING)
+    pod = next(found for (kind, name), found in client.objects.items() if kind is Resource.PODS and NAME in name)
+    pod["spec"] = {"nodeName": "node-1"}
+    for message, when in events:
+        reason = "Pulling" if message.startswith("Pulling") else "FailedMount"
+        about = {"metadata": {"name": f"e{when}{reason}"}, "involvedObject": {"uid": pod["metadata"]["uid"]}}
+        client.put(Resource.CORE_EVENTS, {**about, "reason": reason, "message": message, "lastTimestamp": when})
+    await look_once(client)
+    found = condition(current(client), "ClusterReady")
+    assert (found.reason == "SecretNotFound") is bool(want), found
+    assert not want or found.message == (
+        f'dask.tlsSecretName is "client", a Secret with ca.crt, tls.crt and tls.key: {want}'
+    )
 
 
 MISSING: list[Any] = [

@@ -45,6 +45,10 @@ class DaskSpec(Model):
     scheduler_address: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     """Scheduler of any running Dask cluster of GPU workers: `tcp://warm-scheduler.lake.svc:8786`. The protocol is tcp,
     tls, ucx or ucxx. What is said of `clusterRef` holds here too."""
+    tls_secret_name: ResourceName | None = None
+    """A Secret in the job's namespace with ca.crt, tls.crt and tls.key, by which the job's pod talks TLS with the
+    scheduler of `clusterRef` or `schedulerAddress`, which must speak tls. Left out: certificates in the image, which
+    DASK_DISTRIBUTED__COMM__TLS__* in `template.spec.env` say where to find."""
     dashboard: bool = False
     """Whether the scheduler serves its pages at port 8787 of its pod, and the Service has that port. Graphs need Bokeh,
     which GpuQuery's images leave out. Only where the job has a cluster of its own."""
@@ -66,6 +70,24 @@ class DaskSpec(Model):
             'schedulerAddress is "{schedulerAddress}", and an address of a Dask scheduler is tcp://, tls://, ucx:// or '
             "ucxx:// with host and port (up to 65535): write it like tcp://warm-scheduler.lake.svc:8786",
             field_path=".schedulerAddress",
+        ),
+        Rule(
+            "!has(self.tlsSecretName) || has(self.clusterRef) || has(self.schedulerAddress)",
+            lambda self: self.tls_secret_name is None or self.attaches,
+            'tlsSecretName is "{tlsSecretName}", and a cluster that the job has for itself speaks UCX, which knows no '
+            "TLS: remove tlsSecretName, or name a cluster that runs already in clusterRef or schedulerAddress",
+            field_path=".tlsSecretName",
+        ),
+        Rule(
+            "!has(self.tlsSecretName) || !has(self.schedulerAddress) || self.schedulerAddress.startsWith('tls:')",
+            lambda self: (
+                self.tls_secret_name is None
+                or self.scheduler_address is None
+                or self.scheduler_address.startswith("tls:")
+            ),
+            'tlsSecretName is "{tlsSecretName}", and schedulerAddress is "{schedulerAddress}", which is no address of '
+            "TLS: write tls:// if that scheduler speaks it, or remove tlsSecretName",
+            field_path=".tlsSecretName",
         ),
         Rule(
             "!(self.dashboard && (has(self.clusterRef) || has(self.schedulerAddress)))",

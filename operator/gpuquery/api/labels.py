@@ -53,6 +53,8 @@ DASK_GROUPS_PLURAL = "daskworkergroups"
 RENDEZVOUS_PORT = 8081
 """Where index 0 of an attempt with ranks answers the other pods, and every pod its peers."""
 TOKEN_DIRECTORY = "/var/run/gpuquery"  # noqa: S105
+TLS_DIRECTORY = "/var/run/gpuquery-tls"
+"""Where the client of a Dask cluster of somebody else's finds its certificates, if the job names a Secret."""
 TOKEN_KEY = "token"  # noqa: S105
 """Key of the attempt's Secret, and name of the file in TOKEN_DIRECTORY: what pods of one attempt know each other by."""
 

@@ -157,9 +157,10 @@ class Failure(StrEnum):
     Use the runtime image of the operator's own version.
     """
     CLUSTER_UNAVAILABLE = "ClusterUnavailable"
-    """The Dask cluster that the job asks for cannot be had: it is not there, or dask-kubernetes is not installed.
+    """The Dask cluster that the job asks for cannot be had: it is not there, dask-kubernetes is not installed, or
+    scheduler and client do not accept each other's certificates.
 
-    The message says what is missing. `dask.backend: native` needs neither.
+    The message says what is missing, or whose certificate is at fault. `dask.backend: native` needs none of these.
     """
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
     """The pods were not ready within `startDeadlineSeconds`.
@@ -237,7 +238,7 @@ class Reason(StrEnum):
     CREATION_REFUSED = "CreationRefused"
     """The API server refuses the attempt's pods for another reason than quota (pod security, an admission webhook)."""
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
-    """`storage.secretName`, or a key of it, is not there. The pods start as soon as it is."""
+    """`storage.secretName` or `dask.tlsSecretName`, or a key of it, is not there. The pods start as soon as it is."""
     CONTAINER_CANNOT_START = "ContainerCannotStart"
     """The kubelet cannot start the container; the message is the kubelet's."""
     DASK_CLUSTER_NOT_HANDLED = "DaskClusterNotHandled"

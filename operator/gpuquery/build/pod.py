@@ -1,4 +1,6 @@
-"""The pod of an attempt: restricted, without an API token, with credentials as environment variables only."""
+"""The pod of an attempt: restricted, without an API token, with credentials as environment variables only, but for the
+certificates of a Dask cluster.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,12 @@ from gpuquery.api.labels import (
     RENDEZVOUS_PORT,
     SCRATCH_DIRECTORY,
     TERMINATION_LOG,
+    TLS_DIRECTORY,
 )
 from gpuquery.api.pods import RESERVED_VARIABLE
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.build import ranks
+from gpuquery.plan import dask_flags
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Network, Plan, Processes, Purpose
 from gpuquery.plan.resolve import image_of
@@ -31,6 +35,8 @@ USER_ID = 65532
 GRACE_SECONDS = 30
 SECRET_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
 """Keys of a credentials Secret that reach the pods, and whether each may be missing."""
+TLS_VOLUME = "dask-tls"
+"""The volume with the certificates of a Dask cluster's client."""
 DASK_VARIABLES = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None"}
 """Variables of every process of Dask. A query holds the event loop of its workers, so that no heartbeat comes through,
 and after five minutes the scheduler would restart them (distributed#8538)."""
@@ -68,6 +74,8 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
         spec["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
     if has_ranks(plan):
         spec["volumes"].append(ranks.token_volume(service))
+    if secret := _tls_secret(plan):
+        spec["volumes"].append(_tls_volume(secret))
     if plan.gpus and plan.purpose is Purpose.QUERY and (claims := template.resource_claims):
         spec["resourceClaims"] = [
             c.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"gpus"}) for c in claims
@@ -99,6 +107,21 @@ def serves_dashboard(plan: Plan) -> bool:
     return has_ranks(plan) and plan.dask is not None and plan.dask.dashboard
 
 
+def _tls_secret(plan: Plan) -> str | None:
+    """Return the Secret by which the pod talks TLS with a Dask cluster; a preflight talks with none."""
+    return plan.dask.tls_secret if plan.dask is not None and plan.purpose is Purpose.QUERY else None
+
+
+def _tls_volume(secret: str) -> Manifest:
+    """Build the volume with the certificates: files that the pod's user reads by its group, `fsGroup`.
+
+    Each key is named, so that the kubelet tells which one is missing; what else the Secret holds stays out.
+    """
+    files = [{"key": key, "path": key} for key in dask_flags.TLS_FILES]
+    source = {"secretName": secret, "items": files, "defaultMode": ranks.OWNER_AND_GROUP_READ, "optional": False}
+    return {"name": TLS_VOLUME, "secret": source}
+
+
 def _devices(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> None:
     """Add GPUs and network devices to the resources of a container that runs the query.
 
@@ -124,7 +147,7 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
     _devices(plan, job, defaults, resources)
     ports = [{"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"}]
     env = _environment(plan, job, resources)
-    shared = [{"name": "shm", "mountPath": "/dev/shm"}] if distributed(plan) else []  # noqa: S108
+    shared: list[Manifest] = [{"name": "shm", "mountPath": "/dev/shm"}] if distributed(plan) else []  # noqa: S108
     if has_ranks(plan):
         ports.append({"name": "rendezvous", "containerPort": RENDEZVOUS_PORT, "protocol": "TCP"})
         env += ranks.addresses(attempt)
@@ -133,6 +156,10 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         ports.append({"name": "dashboard", "containerPort": DASHBOARD_PORT, "protocol": "TCP"})
     if plan.dask is not None and plan.purpose is Purpose.QUERY:
         env += [{"name": name, "value": value} for name, value in DASK_VARIABLES.items()]
+    if _tls_secret(plan):
+        shared.append({"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True})
+        files = {name: f"{TLS_DIRECTORY}/{key}" for key, name in dask_flags.TLS_FILES.items()}
+        env += [{"name": name, "value": value} for name, value in {**files, **dask_flags.TLS_ONLY}.items()]
     if distributed(plan):
         env += [{"name": name, "value": value} for name, value in ranks.presets(plan.network).items()]
     # What the job sets goes over presets, and under what is reserved: the object's rules refuse such names, and should

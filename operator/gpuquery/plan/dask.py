@@ -83,7 +83,14 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
     protocol = "ucxx" if choice.release == OLD_UCXX else "ucx"
     if way is DaskWay.ATTACH:
         address = asked.scheduler_address or scheduler or _by_default(job, asked)
-        return Dask(way=way, workers=choice.workers, protocol=address.partition("://")[0], scheduler=address)
+        spoken, secret = address.partition("://")[0], asked.tls_secret_name
+        if secret is not None and spoken != "tls":
+            # Of an accepted job too: it was to talk TLS, and shall not talk without.
+            return invalid(
+                f'dask.tlsSecretName is "{secret}", and the scheduler of {_named(asked)} speaks {spoken}, not tls: '
+                "start its scheduler and its workers with --protocol tls, or remove dask.tlsSecretName"
+            )
+        return Dask(way=way, workers=choice.workers, protocol=spoken, scheduler=address, tls_secret=secret)
     options, problems = dask_flags.checked(asked.worker_options, choice.release)
     # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
     if problems and job.status.plan is None:
@@ -107,7 +114,11 @@ def address_of(cluster: str, namespace: str, protocol: str, port: int = DASK_POR
 
 def _by_default(job: GpuQueryJob, asked: DaskSpec) -> str:
     name = asked.cluster_ref.name if asked.cluster_ref else ""
-    return address_of(name, job.metadata.namespace, "tcp")
+    return address_of(name, job.metadata.namespace, "tls" if asked.tls_secret_name else "tcp")
+
+
+def _named(asked: DaskSpec) -> str:
+    return f"DaskCluster {asked.cluster_ref.name}" if asked.cluster_ref else f"{asked.scheduler_address}"
 
 
 def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
@@ -137,6 +148,13 @@ def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | 
             f'dask.clusterRef.name is "{asked.cluster_ref.name}", and this operator looks at no DaskCluster: name its '
             "scheduler in dask.schedulerAddress, or ask the administrator to set the Helm value dask.attach.enabled"
         )
+    if asked.tls_secret_name is not None:
+        ours = {*dask_flags.TLS_FILES.values(), *dask_flags.TLS_ONLY}
+        if own := next((variable.name for variable in job.spec.template.spec.env if variable.name in ours), None):
+            return invalid(
+                f'dask.tlsSecretName is "{asked.tls_secret_name}", and sets {own}, as template.spec.env does: remove '
+                "one of the two"
+            )
     if choice.release == OLD_UCXX and (asked.scheduler_address or "").startswith("ucx:"):
         return invalid(
             f'dask.schedulerAddress is "{asked.scheduler_address}", and RAPIDS {OLD_UCXX} knows UCXX as ucxx:// alone: '

@@ -87,6 +87,15 @@ VARIABLES: Mapping[str, str] = {
     "DASK_DISTRIBUTED__NANNY__PRELOAD": f"['{NANNY}']",
 }
 """Variables of all of Dask's processes in a job's own cluster, whoever makes it; a job cannot set them."""
+TLS_FILES: Mapping[str, str] = {
+    "ca.crt": "DASK_DISTRIBUTED__COMM__TLS__CA_FILE",
+    "tls.crt": "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT",
+    "tls.key": "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY",
+}
+"""Keys of a Secret with certificates, and the variables by which a client of Dask finds them (`distributed.yaml` of
+distributed 2025.7 to 2026.7)."""
+TLS_ONLY: Mapping[str, str] = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
+"""Has a client of Dask refuse to talk by anything but TLS."""
 
 
 def checked(options: Mapping[str, Any], release: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:

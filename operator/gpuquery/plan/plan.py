@@ -1,7 +1,8 @@
 """The resolved plan: everything that a pod of an attempt has to know, in one versioned JSON document.
 
 The operator writes it once, into the attempt's ConfigMap; the runner decides nothing and refuses a version that it does
-not know. It never holds a secret: credentials reach the pods as environment variables from the job's Secret.
+not know. It never holds a secret: credentials reach the pods as variables, and certificates as files, of the job's
+Secrets.
 """
 
 from __future__ import annotations
@@ -65,9 +66,12 @@ class Dask(Model):
     workers: int
     """Dask workers that must have joined before the query begins, one for each GPU; with `attach` at least so many."""
     protocol: str = "ucx"
-    """How they talk with the scheduler and each other: ucx, ucxx (25.08 only) or tcp."""
+    """How they talk with the scheduler and each other: ucx, ucxx (25.08 only), tcp or tls."""
     scheduler: str = ""
     """Address of the scheduler, such as ucx://q1-scheduler.ns.svc:8786; empty with `native`."""
+    tls_secret: str | None = None
+    """Name of the Secret with the client's certificates, which lie in TLS_DIRECTORY; None: those of its image, if any.
+    With `attach` only."""
     dashboard: bool = False
     """Whether the scheduler serves its dashboard on port 8787; with `native` only."""
     options: Mapping[str, Any] = {}

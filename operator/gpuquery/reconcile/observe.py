@@ -1,8 +1,9 @@
 """Observe: read what exists of a job. The only truth; nothing is remembered between two looks.
 
 Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt is slow to start (with
-ranks three, and a pod's events), a GET of its DaskCluster if it has one, events only while a Job has no pods, the
-query's ConfigMap only before an attempt begins. Their number does not depend on that of the pods.
+ranks three, and a pod's events, as with certificates of a Dask cluster), a GET of its DaskCluster if it has one,
+events only while a Job has no pods, the query's ConfigMap only before an attempt begins. Their number does not depend
+on that of the pods.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ async def _with_companions(client: KubeClient, job: GpuQueryJob, attempt: Attemp
         _exists(client, job, Resource.SERVICES, name), _exists(client, job, Resource.CONFIG_MAPS, name)
     )
     found = replace(attempt, service=service, config_map=config_map)
+    if job.spec.dask is not None and job.spec.dask.tls_secret_name is not None:
+        return await observe_dask.with_certificates(client, job, found)
     if attempt.batch_job is None or not attempt.batch_job.ranks:
         return found
     policy, missed = await asyncio.gather(

@@ -22,10 +22,13 @@ from gpuquery.api.labels import (
     scheduler_name,
 )
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.build.pod import TLS_VOLUME
 from gpuquery.kube.client import FOREGROUND, ApiError, KubeClient, Resource
 from gpuquery.plan.dask import address_of
+from gpuquery.plan.dask_flags import TLS_FILES
 from gpuquery.reconcile import digest
-from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler
+from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler, Waiting
+from gpuquery.reconcile.startup import NOT_MOUNTED
 
 Json = Mapping[str, Any]
 
@@ -33,6 +36,18 @@ OWN_LABEL = "dask.org/cluster-name"
 """dask-kubernetes' label on everything that it makes for a DaskCluster."""
 OWN_PART = "dask.org/component"
 PROTOCOL = re.compile(r"--protocol[= ]([a-z]+)")
+TLS_FLAG = re.compile(r"--tls-(ca-file|cert|key)\b")
+HOST = re.compile(r"--host[= ]([a-z]+)://")
+SCHEME = "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME"
+REQUIRED = "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"
+"""What says the protocol of a scheduler (`cli/dask_scheduler.py` and `address_from_user_args` of distributed 2025.7 to
+2026.7): the first counts, then what asks for TLS."""
+CREATING = "ContainerCreating"
+"""What a kubelet says of a container whose volumes or image it has not got together yet."""
+UNMOUNTED = re.compile(rf'MountVolume\.SetUp failed for volume "{TLS_VOLUME}" : (.+)')
+MOUNTED = frozenset({"Pulling", "Pulled", "Created", "Started"})
+"""Reasons of events that come once all volumes are mounted."""
+KEYS = " and ".join((", ".join(tuple(TLS_FILES)[:-1]), tuple(TLS_FILES)[-1]))
 
 
 def wanted(job: GpuQueryJob) -> bool:
@@ -153,6 +168,24 @@ async def scheduler(client: KubeClient, job: GpuQueryJob) -> Scheduler | None:
     return Scheduler(address=address, workers=tuple(_limits(pod) for pod in working))
 
 
+async def with_certificates(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
+    """Ask the events of a pod that waits on its node whether it lacks the Secret of `dask.tlsSecretName`, or a key.
+
+    The kubelet says of a volume that cannot be mounted nowhere else. It pulls the image once all are.
+    """
+    (pod,) = attempt.pods if len(attempt.pods) == 1 else (None,)
+    waits = pod is not None and pod.node and pod.phase == "Pending" and pod.waiting and pod.waiting.reason == CREATING
+    if pod is None or not waits or job.spec.dask is None:
+        return attempt
+    events = await client.list(Resource.CORE_EVENTS, job.metadata.namespace, fields=f"involvedObject.uid={pod.uid}")
+    events = sorted(events, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    told = [found[1] for event in events if (found := UNMOUNTED.search(event.get("message") or ""))]
+    if not told or any(event.get("reason") in MOUNTED for event in events):
+        return attempt
+    message = f'dask.tlsSecretName is "{job.spec.dask.tls_secret_name}", a Secret with {KEYS}: {told[-1]}'
+    return replace(attempt, pods=(replace(pod, waiting=Waiting(reason=NOT_MOUNTED, message=message)),))
+
+
 def _part(pod: Json) -> str:
     part: str = (pod["metadata"].get("labels") or {}).get(OWN_PART, "")
     return part
@@ -169,8 +202,31 @@ def _port(service: Json) -> int:
 
 
 def _protocol(manifest: Json) -> str:
-    """Return what a DaskCluster's scheduler speaks: the object has no field for it, but its command has."""
-    containers = manifest.get("spec", {}).get("scheduler", {}).get("spec", {}).get("containers") or ()
-    words = [str(word) for each in containers for word in (*(each.get("command") or ()), *(each.get("args") or ()))]
-    found = PROTOCOL.search(" ".join(words))
-    return found[1] if found else "tcp"
+    """Return what a DaskCluster's scheduler speaks.
+
+    The object has no field for it: its command has, or a variable, or what its workers are told of it (the image may
+    say it too).
+    """
+    spec = manifest.get("spec", {})
+    containers = _containers(spec.get("scheduler", {}))
+    words = " ".join(
+        str(word) for each in containers for word in (*(each.get("command") or ()), *(each.get("args") or ()))
+    )
+    if found := PROTOCOL.search(words):
+        return found[1]
+    if TLS_FLAG.search(words) or _variable(containers, REQUIRED).lower() in ("true", "1"):
+        return "tls"
+    if found := HOST.search(words):
+        return found[1]
+    told = _variable(containers, SCHEME) or _variable(_containers(spec.get("worker", {})), "DASK_SCHEDULER_ADDRESS")
+    return told.partition("://")[0] or "tcp"
+
+
+def _containers(part: Json) -> Sequence[Json]:
+    found: Sequence[Json] = part.get("spec", {}).get("containers") or ()
+    return found
+
+
+def _variable(containers: Sequence[Json], name: str) -> str:
+    variables = (variable for each in containers for variable in each.get("env") or ())
+    return next((str(variable.get("value") or "") for variable in variables if variable.get("name") == name), "")

@@ -29,7 +29,9 @@ OURS = "gpuquery: "
 CRASH_LOOP = "CrashLoopBackOff"
 NO_GPU = ("NVMLError", "cudaErrorNoDevice", "cudaErrorInsufficientDriver")
 """Words of a Dask worker that finds no GPU, or no driver: pynvml's and CUDA's own."""
-CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+NOT_MOUNTED = "FailedMount"
+"""Reason of the kubelet's event about a volume; where it was asked for, it stands as that for which a pod waits."""
+CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", NOT_MOUNTED}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.dask import commands, remote
+from gpuquery.runner.dask import commands, remote, tls
 from gpuquery.runner.dask.pulse import Pulse
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.errors import JobError
@@ -46,8 +46,11 @@ class Cluster:
         self._over = threading.Event()
         self._pulse: Pulse | None = None
 
-    def connect(self, address: str, *, seconds: float) -> None:
-        """Connect; raises JobError(WorkerLost) that names the address when nobody has answered in time."""
+    def connect(self, address: str, *, seconds: float, tls_secret: str | None = None) -> None:
+        """Connect; raises JobError(WorkerLost) that names the address when nobody has answered in time.
+
+        `tls_secret` names the Secret with the certificates of this process, if they are of one.
+        """
         protocol = address.partition("://")[0]
         if protocol not in PROTOCOLS:
             raise JobError(
@@ -56,7 +59,11 @@ class Cluster:
             )
         self.address = address
         distributed = importlib.import_module("distributed")
-        importlib.import_module("dask").config.set(commands.CLIENT)
+        config = importlib.import_module("dask").config
+        config.set(commands.CLIENT)
+        certificates = tls.Certificates(address, secret=tls_secret)
+        if protocol == "tls":
+            certificates.check(config)
         remote.register()
         deadline = time.monotonic() + seconds
         while True:
@@ -70,19 +77,18 @@ class Cluster:
                     seconds=limit + 10,
                 )
                 return
-            except (TypeError, ValueError) as exc:  # a protocol that needs more than there is, or that Dask lacks
-                raise JobError(
-                    Failure.INVALID_COMBINATION,
-                    f"cannot connect to the Dask scheduler at {address}: {_words(exc)}: {_way_out(protocol)}",
-                ) from exc
-            except (OSError, TimeoutError, JobError) as exc:
+            except (OSError, TypeError, ValueError, RuntimeError, JobError) as exc:
                 self.watch.check()
+                if refused := certificates.refused(exc):
+                    raise refused from None
+                if not isinstance(exc, OSError | JobError):
+                    raise _impossible(address, exc) from exc
                 if deadline - time.monotonic() <= 0:
                     raise JobError(
                         Failure.WORKER_LOST,
                         f"the Dask scheduler at {address} does not answer within {seconds:g} s: {_words(exc)}: see "
                         "whether its pod runs, whether it speaks this protocol, and whether a NetworkPolicy is between",
-                    ) from exc
+                    ) from None  # what a JobError comes from counts more than itself
                 time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
 
     def scheduler(self, function: Callable[..., Any], *args: Any, seconds: float = CALL_SECONDS) -> Any:
@@ -244,13 +250,16 @@ class Cluster:
         self.watch.suspect(JobError(failure, why))
 
 
-def _way_out(protocol: str) -> str:
-    if protocol == "tls":
-        return (
-            "TLS needs certificates in the job's image (runtime.image), and DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
-            "..._CLIENT__CERT and ..._CLIENT__KEY in template.spec.env that say where they are"
-        )
-    return "name a scheduler that speaks tcp, ucx or ucxx as the release does"
+def _impossible(address: str, exc: Exception) -> Exception:
+    """Return what to say of a protocol that Dask lacks, or may not use."""
+    if not isinstance(exc, RuntimeError):
+        out = "name a scheduler that speaks tcp, tls, ucx or ucxx as the release does"
+    elif "encryption required" in str(exc):
+        out = "name a scheduler that speaks tls, or take DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION away"
+    else:
+        return exc
+    words = f"cannot connect to the Dask scheduler at {address}: {_words(exc)}: {out}"
+    return JobError(Failure.INVALID_COMBINATION, words)
 
 
 def _resolve(address: str) -> None:

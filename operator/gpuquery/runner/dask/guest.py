@@ -57,7 +57,8 @@ class GuestCluster:
     def join(self, *, graphs: bool) -> None:
         """Connect, wait for the workers and for other jobs, and compare versions; raises JobError."""
         cluster = self.cluster
-        cluster.connect(self._dask.scheduler, seconds=FORM_SECONDS if self._made else CONNECT_SECONDS)
+        seconds = FORM_SECONDS if self._made else CONNECT_SECONDS
+        cluster.connect(self._dask.scheduler, seconds=seconds, tls_secret=self._dask.tls_secret)
         self._queue()
         cluster.complete(
             self._dask.workers, seconds=FORM_SECONDS if self._made else WORKERS_SECONDS, more=not self._made

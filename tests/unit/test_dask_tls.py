@@ -1,0 +1,251 @@
+"""TLS with a Dask cluster of somebody else's: which certificates will do, and what is told of those that will not."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.dask.tls import SETTINGS, Certificates
+from gpuquery.runner.errors import JobError
+from tests.support.certificates import Authority
+
+ADDRESS = "tls://warm:8786"
+
+
+class Config:
+    """The configuration of Dask, with what lies in a folder."""
+
+    def __init__(self, **files: Any) -> None:
+        self._files = files
+
+    def get(self, name: str, default: Any) -> Any:
+        key = next(key for key, setting in SETTINGS.items() if setting == name)
+        return self._files.get(key, default)
+
+
+def config(folder: Path) -> Config:
+    return Config(**{key: str(folder / key) for key in SETTINGS})
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A CA."""
+    return Authority(tmp_path)
+
+
+def test_certificates_that_belong_together_will_do_and_so_will_a_key_in_the_file_of_its_certificate(
+    authority: Authority,
+) -> None:
+    folder = authority.signed("client")
+    Certificates(ADDRESS, secret="client").check(config(folder))
+    both = folder / "both.pem"
+    both.write_bytes((folder / "tls.key").read_bytes() + (folder / "tls.crt").read_bytes())
+    Certificates(ADDRESS, secret=None).check(Config(**{"ca.crt": str(folder / "ca.crt"), "tls.crt": str(both)}))
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (
+            {},
+            "its client knows no CA and has no certificate: name a Secret with ca.crt, tls.crt and tls.key in dask.tls",
+        ),
+        ({"ca.crt": "/ca"}, "its client has no certificate"),
+        ({"tls.crt": "/crt"}, "DASK_DISTRIBUTED__COMM__TLS__CA_FILE"),
+    ],
+)
+def test_without_certificates_nobody_is_asked(known: dict[str, str], words: str) -> None:
+    with pytest.raises(JobError, match=words) as told:
+        Certificates(ADDRESS, secret=None).check(Config(**known))
+    assert told.value.failure is Failure.INVALID_COMBINATION and ADDRESS in told.value.message
+
+
+def absent(folder: Path, _: Authority) -> None:
+    (folder / "ca.crt").unlink()
+
+
+def emptied(folder: Path, _: Authority) -> None:
+    (folder / "ca.crt").write_text("no certificate")
+
+
+def anothers_key(folder: Path, authority: Authority) -> None:
+    (folder / "tls.key").write_bytes((authority.signed("other") / "tls.key").read_bytes())
+
+
+def locked(folder: Path, _: Authority) -> None:
+    words = ["pkcs8", "-topk8", "-passout", "pass:secret", "-in", folder / "tls.key", "-out", folder / "locked"]
+    subprocess.run(["openssl", *words], check=True, capture_output=True)
+    (folder / "locked").replace(folder / "tls.key")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (absent, ("ca.crt", "No such file")),
+        (emptied, ("ca.crt", "no certificate or crl found")),
+        (anothers_key, ("tls.crt", "key values mismatch")),
+        (locked, ("tls.crt", "its key has a password")),
+    ],
+)
+@pytest.mark.parametrize("secret", ["client", None])
+def test_a_file_that_cannot_be_used_is_named_with_its_secret(
+    authority: Authority, spoil: Callable[[Path, Authority], None], words: tuple[str, str], secret: str | None
+) -> None:
+    folder = authority.signed("client")
+    spoil(folder, authority)
+    with pytest.raises(JobError) as told:
+        Certificates(ADDRESS, secret=secret).check(config(folder))
+    assert told.value.failure is Failure.CLUSTER_UNAVAILABLE
+    wanted = 'the Secret "client" (dask.tlsSecretName)' if secret else "DASK_DISTRIBUTED__COMM__TLS__CA_FILE"
+    assert all(each in told.value.message for each in (*words, ADDRESS, wanted)), told.value.message
+
+
+class CommClosedError(OSError):
+    """What Dask raises of a connection that breaks."""
+
+
+def broken(words: str, cause: Exception | None = None) -> Exception:
+    """What comes of a try to connect, as it reaches the client: the words of OpenSSL may be behind it only."""
+    try:
+        try:
+            raise CommClosedError(words) from cause
+        except CommClosedError as exc:
+            raise JobError(Failure.WORKER_LOST, "a process of the Dask cluster was lost") from exc
+    except JobError as exc:
+        return exc
+
+
+def verify(why: str) -> Exception:
+    return ssl.SSLCertVerificationError(f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {why} (_ssl.c:1)")
+
+
+UNFIT, WRONG = Failure.CLUSTER_UNAVAILABLE, Failure.INVALID_COMBINATION
+REFUSED: list[Any] = [
+    pytest.param(
+        broken("TLS certificate does not match.", verify("unable to get local issuer certificate")),
+        (UNFIT, "of the scheduler: unable to get local issuer certificate: ca.crt of the Secret \"client\""),
+        id="another CA",
+    ),
+    pytest.param(
+        broken("TLS certificate does not match.", verify("certificate has expired")),
+        (UNFIT, "of the scheduler: certificate has expired: renew it, or the CA in ca.crt of the Secret"),
+        id="an expired one",
+    ),
+    pytest.param(
+        broken("in <TLS (closed)>: SSLError: [SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert (_ssl.c:2580)"),
+        (UNFIT, "the certificate of the client: tlsv13 alert: tls.crt of the Secret \"client\""),
+        id="the scheduler wants another one",
+    ),
+    pytest.param(
+        broken("SSLError: [SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version (_ssl.c:1)"),
+        (UNFIT, "do not agree on TLS: tlsv1 alert protocol version: compare distributed.comm.tls.min-version"),
+        id="versions that do not meet",
+    ),
+    pytest.param(
+        broken("", ssl.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")),
+        (WRONG, "does not speak TLS (wrong version number)"),
+        id="it speaks something else",
+    ),
+    pytest.param(
+        ValueError("IOStream is not idle; cannot convert to SSL"), (WRONG, "does not speak TLS"), id="and does so first"
+    ),
+    pytest.param(broken("Timed out trying to connect"), None, id="nobody there"),
+    pytest.param(
+        broken("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred (_ssl.c:1)"), None, id="a scheduler on its way out"
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("raised", "want"), REFUSED)
+def test_what_a_handshake_failed_of_is_told_in_terms_of_the_job(raised: Exception, want: Any) -> None:
+    found = Certificates(ADDRESS, secret="client").refused(raised)
+    if want is None:
+        assert found is None, "the next try may succeed"
+        return
+    failure, words = want
+    assert found is not None and found.failure is failure and words in found.message, found
+    assert ADDRESS in found.message
+
+
+# --- What a server says when it is asked once more
+
+
+@contextlib.contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server on this machine; yields its host and port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def work() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection, contextlib.suppress(OSError):
+                        serve(connection)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+def speaking_tls(folder: Path) -> Callable[[socket.socket], None]:
+    """Serve as a scheduler does: clients show a certificate, and the server speaks first."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "ca.crt"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+
+    def serve(connection: socket.socket) -> None:
+        connection.settimeout(10)
+        with context.wrap_socket(connection, server_side=True) as greeted:
+            greeted.sendall(b"hello")
+            greeted.recv(1)
+
+    return serve
+
+
+EOF = broken("in <TLS (closed)>", ssl.SSLEOFError("EOF occurred in violation of protocol (_ssl.c:2427)"))
+"""What comes of a scheduler that hangs up on a client which is writing already."""
+
+
+@pytest.mark.parametrize(
+    ("days", "usage", "words"),
+    [
+        pytest.param(1, "clientAuth", "", id="one that will do"),
+        pytest.param(-1, "clientAuth", "certificate expired", id="an expired one"),
+        pytest.param(1, "serverAuth", "unsupported certificate", id="a server's"),
+    ],
+)
+def test_a_server_that_hung_up_without_a_word_is_asked_for_it(
+    authority: Authority, days: int, usage: str, words: str
+) -> None:
+    mine = authority.signed("client", days=days, usage=usage)
+    with listening(speaking_tls(authority.signed("dask"))) as server:
+        certificates = Certificates(f"tls://{server}", secret="client")
+        certificates.check(config(mine))
+        found = certificates.refused(EOF)
+    if not words:
+        assert found is None, "it has nothing against this client"
+        return
+    assert found is not None and "does not accept the certificate of the client" in found.message
+    assert words in found.message, "in the words of OpenSSL, which differ a little by its version"
+
+
+def test_a_scheduler_that_speaks_tls_is_known_by_its_greeting(authority: Authority) -> None:
+    reset = broken("in <TCP (closed)>", ConnectionResetError(104, "Connection reset by peer"))
+    with listening(speaking_tls(authority.signed("dask"))) as server:
+        found = Certificates(f"tcp://{server}", secret=None).refused(reset)
+        assert Certificates(f"ucx://{server}", secret=None).refused(reset) is None, "UCX is not probed"
+    assert found is not None and found.failure is WRONG
+    assert f"tcp://{server} speaks TLS: write its address with tls://" in found.message
+    with listening(lambda connection: connection.sendall(b"\0" * 64)) as server:
+        assert Certificates(f"tcp://{server}", secret=None).refused(reset) is None
