@@ -6,9 +6,10 @@ test-releases` runs one of each kind, `make test-dask-faults` the others.
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +17,15 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
+from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.reasons import Failure
+from gpuquery.plan import dask_flags, releases
+from gpuquery.plan.dask import protocol_of
 from gpuquery.plan.plan import Plan
+from gpuquery.plan.releases import Way
+from gpuquery.runner.dask import commands
 from tests.releases import environments
+from tests.releases.conftest import CHECKED
 from tests.releases.test_rapidsmpf import python_of
 from tests.support.dask_cluster import Warm
 from tests.support.dask_pods import Pods, dask
@@ -30,11 +37,27 @@ pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
 
 LONG = partial(pytest.param, marks=pytest.mark.faults)
 """What `make test-dask-faults` runs and `make test-releases` does not."""
+Kind = tuple[str, str]
+"""A release and an engine."""
 TASKS, RAPIDSMPF = ("26.04", "tasks"), ("26.10", "rapidsmpf")
+KINDS = [
+    (name, engine.value)
+    for name in CHECKED
+    if (release := releases.find(name))
+    for (engine, cluster), cell in release.cells.items()
+    if cluster is ClusterChoice.DISTRIBUTED and cell.way in (Way.DASK, Way.SPMD)
+]
+"""Every engine that can run on a Dask cluster, of each release that is asked for."""
 ROWS = 1000
 SQL = "SELECT k, v FROM t WHERE v >= 10"
 WANTED = [(n % 7, n) for n in range(10, ROWS)]
 BEAT = 8.0
+
+
+def each(short: Collection[Kind] = (), *, among: Collection[Kind] | None = None, of: str = "") -> list[Any]:
+    """Every kind, or those `among` some, or `of` one engine; what is not `short` is in the long schedule only."""
+    asked = [kind for kind in KINDS if of in ("", kind[1]) and (among is None or kind in among)]
+    return [(pytest.param if kind in short else LONG)(*kind, id="-".join(kind)) for kind in asked]
 
 
 def stub(release: str) -> dict[str, str]:
@@ -55,7 +78,8 @@ def data(tmp_path: Path) -> Path:
 def planned(data: Path, release: str, engine: str, **changes: Any) -> Plan:
     document = {
         "inputs": {"t": f"file://{data}/t.parquet"}, "engine": engine, "cluster": "distributed", "replicas": 3,
-        "processes": "pods", "release": release, "heartbeatSeconds": BEAT, "dask": dask(), **changes,
+        "processes": "pods", "release": release, "heartbeatSeconds": BEAT,
+        "dask": dask(protocol=protocol_of(release)), **changes,
     }  # fmt: skip
     return plan(data, SQL, **document)
 
@@ -81,7 +105,7 @@ def rows(pods: Pods) -> list[tuple[int, int]]:
     return sorted(result(pods.folder).select("k", "v").rows(), key=lambda row: row[1])
 
 
-@pytest.mark.parametrize(("release", "engine"), [TASKS, ("26.04", "rapidsmpf"), RAPIDSMPF])
+@pytest.mark.parametrize(("release", "engine"), each([TASKS, ("26.04", "rapidsmpf"), RAPIDSMPF]))
 def test_three_pods_shuffle_over_ucx_and_commit(start: Callable[..., Pods], release: str, engine: str) -> None:
     """The time limit that a job sets for workers that do not beat is not the one that counts."""
     env = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s", "TEST_ENGINE_HOLD": "15"}
@@ -91,7 +115,20 @@ def test_three_pods_shuffle_over_ucx_and_commit(start: Callable[..., Pods], rele
     assert ends[0][1].committed is not None
     assert rows(pods) == WANTED
     assert ends[0][1].committed.files == 9, "each of three workers wrote three files"
-    assert "ucx://" in pods.log(0)
+    assert f"{protocol_of(release)}://" in pods.log(0)
+    assert pods.left() == []
+
+
+@pytest.mark.parametrize(("method", "connected"), [("rapidsmpf", 3), ("tasks", 0)])
+@pytest.mark.parametrize(("release", "engine"), each(of="tasks"))
+def test_rapidsmpf_connects_the_workers_where_it_shuffles(
+    start: Callable[..., Pods], release: str, engine: str, method: str, connected: int
+) -> None:
+    """By a communicator of its own, which is real, its buffers of GPU memory are not; the rows go over Dask."""
+    pods = start(release, engine, executorOptions={"shuffle_method": method})
+    assert [code for code, _ in pods.ends()] == [0, 0, 0], pods.logs()
+    assert f"workers connected by rapidsmpf: {connected} of 3" in pods.log(0)
+    assert rows(pods) == WANTED
     assert pods.left() == []
 
 
@@ -121,9 +158,11 @@ SHORT = {(*TASKS, "worker killed"), (*RAPIDSMPF, "worker frozen")}
 
 
 def faults() -> Iterator[Any]:
-    """Every fault with both engines."""
+    """Every fault with both engines, and one with every other release."""
     for name, fault in FAULTS.items():
-        for kind in (TASKS, RAPIDSMPF):
+        for kind in KINDS:
+            if kind not in (TASKS, RAPIDSMPF) and name != "worker killed":
+                continue
             made = pytest.param if (*kind, name) in SHORT else LONG
             yield made(*kind, fault, id=f"{'-'.join(kind)}-{name}")
 
@@ -143,9 +182,10 @@ def test_the_first_cause_is_told_and_nothing_is_left(
     assert pods.left() == []
 
 
-@pytest.mark.parametrize(("release", "engine"), [LONG(*TASKS), LONG(*RAPIDSMPF)])
+@pytest.mark.parametrize(("release", "engine"), each())
 def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods], release: str, engine: str) -> None:
-    pods = start(release, engine, own=True, gpus=1)
+    asked = dask(protocol=protocol_of(release), options=dask_flags.complete({}, release))
+    pods = start(release, engine, own=True, gpus=1, dask=asked)
     for code, report in pods.ends():
         assert code == 1
         assert report.failure is Failure.NO_GPU, pods.logs()
@@ -153,7 +193,39 @@ def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods],
     assert pods.left() == []
 
 
+FLAGS = """
+import json
+from dask_cuda.cli import worker
+print(json.dumps([name for flag in worker.params for name in (*flag.opts, *flag.secondary_opts)]))
+"""
+VALUES = {
+    dask_flags.Kind.SWITCH: (True, False), dask_flags.Kind.COUNT: (1,), dask_flags.Kind.SIZE: ("1GB",),
+    dask_flags.Kind.SPILL: ("auto",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("release", "engine"), each())
+def test_dask_cuda_worker_has_the_flags_that_a_job_may_set_and_ours(release: str, engine: str) -> None:
+    told = subprocess.run(
+        [python_of(release), "-c", FLAGS], capture_output=True, text=True, check=True, env=environment(**stub(release))
+    )  # fmt: skip
+    known = set(json.loads(told.stdout.splitlines()[-1]))
+    for name, flag in dask_flags.FLAGS.items():
+        taken, _ = dask_flags.checked({name: VALUES[flag.kind][0]}, release)
+        if taken:
+            written = {dask_flags.arguments({name: value})[0] for value in VALUES[flag.kind]}
+            assert written <= known, f"{release} has no such flags"
+        elif not flag.allocator:
+            assert f"--{name}" not in known, f"{release} has this flag"
+    wanted = planned(Path("/nowhere"), release, engine)
+    assert wanted.dask is not None
+    words = commands.cuda_workers(commands.Workers(wanted, wanted.dask, "ucx://host:1", "pod-0", "/nowhere"))
+    assert {word for word in words if word.startswith("--")} <= known
+
+
 # --- A cluster that is there already
+
+LAST = pytest.mark.skipif("26.10" not in CHECKED, reason="26.10 was not asked for")
 
 
 @pytest.fixture
@@ -176,7 +248,7 @@ def attached(cluster: Warm, workers: int = 2) -> dict[str, Any]:
     return {"replicas": 1, "processes": "one", "gpus": 0, "dask": asked}
 
 
-@pytest.mark.parametrize(("release", "engine"), [LONG(*TASKS), RAPIDSMPF])
+@pytest.mark.parametrize(("release", "engine"), each([RAPIDSMPF], among=[TASKS, RAPIDSMPF]))
 def test_two_jobs_use_a_warm_cluster_after_each_other(
     start: Callable[..., Pods], warm: Callable[..., Warm], release: str, engine: str
 ) -> None:
@@ -214,6 +286,7 @@ client.run(hold, sys.argv[2])
 """
 
 
+@LAST
 @pytest.mark.faults
 def test_a_query_that_outlives_its_client_does_not_fail_the_next_job(
     start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path
@@ -242,6 +315,7 @@ def named(name: str) -> dict[str, str]:
     return {"namespace": "default", "name": name, "uid": "0b5e1f6a-0000-4000-8000-000000000002"}
 
 
+@LAST
 @pytest.mark.faults
 def test_a_worker_that_is_lost_ends_the_query_and_not_the_cluster(
     start: Callable[..., Pods], warm: Callable[..., Warm]
@@ -260,6 +334,7 @@ AT_WORK = "Run out-of-band function 'sleep'"
 """What a worker logs when the test engine begins to hold it."""
 
 
+@LAST
 @pytest.mark.faults
 @pytest.mark.parametrize("protocol", ["tcp", "ucx"])
 def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
@@ -283,6 +358,7 @@ def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     assert rows(after) == WANTED
 
 
+@LAST
 @pytest.mark.faults
 def test_a_nanny_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     start: Callable[..., Pods], warm: Callable[..., Warm]
@@ -299,6 +375,7 @@ def test_a_nanny_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     assert cluster.runs()
 
 
+@LAST
 @pytest.mark.faults
 def test_a_long_query_that_holds_every_event_loop_is_not_ended(
     start: Callable[..., Pods], warm: Callable[..., Warm]
@@ -314,6 +391,7 @@ def test_a_long_query_that_holds_every_event_loop_is_not_ended(
     assert cluster.files() == []
 
 
+@LAST
 @pytest.mark.faults
 def test_another_version_on_the_workers_is_refused(start: Callable[..., Pods], warm: Callable[..., Warm]) -> None:
     python_of("26.10")
