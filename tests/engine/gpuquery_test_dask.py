@@ -28,11 +28,13 @@ def compute(client: Any, frame: pl.LazyFrame, folder: str, *, numbered: bool) ->
     """Compute and write `part.<number>.parquet`, or with `numbered` ranks `part.<rank>.<number>.parquet`."""
     faults.reached("write", 0)
     workers = sorted(client.run(os.getpid))
-    if hold := float(os.environ.get("TEST_ENGINE_HOLD") or 0):
+    if seconds := float(os.environ.get("TEST_ENGINE_HOLD") or 0):
+        file = os.environ.get("TEST_ENGINE_UNTIL")
+        hold: Any = (until, seconds, file) if file else (time.sleep, seconds)
         if numbered:
-            client.run(time.sleep, hold)  # as rapidsmpf does: the event loop of every worker stands still
+            client.run(*hold)  # as rapidsmpf does: the event loop of every worker stands still
         else:
-            client.gather([client.submit(time.sleep, hold, workers=[each], pure=False) for each in workers])
+            client.gather([client.submit(*hold, workers=[each], pure=False) for each in workers])
     plan, size = frame.serialize(), len(workers)
     shares = [
         client.submit(share, plan, number, size, workers=[worker], pure=False, key=f"share-{number}")
@@ -51,6 +53,13 @@ def compute(client: Any, frame: pl.LazyFrame, folder: str, *, numbered: bool) ->
     ]  # fmt: skip
     client.gather(written)
     faults.reached("end", 0)
+
+
+def until(seconds: float, file: str) -> None:
+    """Sleep, and then wait for a file."""
+    time.sleep(seconds)
+    while not Path(file).exists():
+        time.sleep(0.1)
 
 
 def share(plan: bytes, number: int, size: int) -> pl.DataFrame:

@@ -6,7 +6,6 @@ test-releases` runs one of each kind, `make test-dask-faults` the others.
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 from collections.abc import Callable, Collection, Iterator
@@ -23,7 +22,6 @@ from gpuquery.plan import dask_flags, releases
 from gpuquery.plan.dask import protocol_of
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import Way
-from gpuquery.runner.dask import commands
 from tests.releases import environments
 from tests.releases.conftest import CHECKED
 from tests.releases.test_rapidsmpf import python_of
@@ -193,36 +191,6 @@ def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods],
     assert pods.left() == []
 
 
-FLAGS = """
-import json
-from dask_cuda.cli import worker
-print(json.dumps([name for flag in worker.params for name in (*flag.opts, *flag.secondary_opts)]))
-"""
-VALUES = {
-    dask_flags.Kind.SWITCH: (True, False), dask_flags.Kind.COUNT: (1,), dask_flags.Kind.SIZE: ("1GB",),
-    dask_flags.Kind.SPILL: ("auto",),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("release", "engine"), each())
-def test_dask_cuda_worker_has_the_flags_that_a_job_may_set_and_ours(release: str, engine: str) -> None:
-    told = subprocess.run(
-        [python_of(release), "-c", FLAGS], capture_output=True, text=True, check=True, env=environment(**stub(release))
-    )  # fmt: skip
-    known = set(json.loads(told.stdout.splitlines()[-1]))
-    for name, flag in dask_flags.FLAGS.items():
-        taken, _ = dask_flags.checked({name: VALUES[flag.kind][0]}, release)
-        if taken:
-            written = {dask_flags.arguments({name: value})[0] for value in VALUES[flag.kind]}
-            assert written <= known, f"{release} has no such flags"
-        elif not flag.allocator:
-            assert f"--{name}" not in known, f"{release} has this flag"
-    wanted = planned(Path("/nowhere"), release, engine)
-    assert wanted.dask is not None
-    words = commands.cuda_workers(commands.Workers(wanted, wanted.dask, "ucx://host:1", "pod-0", "/nowhere"))
-    assert {word for word in words if word.startswith("--")} <= known
-
-
 # --- A cluster that is there already
 
 LAST = pytest.mark.skipif("26.10" not in CHECKED, reason="26.10 was not asked for")
@@ -254,10 +222,13 @@ def test_two_jobs_use_a_warm_cluster_after_each_other(
 ) -> None:
     """And for as long as one has it, workers that do not beat are left alone, which they are not else."""
     cluster = warm(release, protocol="ucx", DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="5s", **stub(release))
-    first = start(release, engine, name="first", env={"TEST_ENGINE_HOLD": "20"}, **attached(cluster))
+    waits = cluster.folder / "the-second-waits"
+    held = {"TEST_ENGINE_HOLD": "20", "TEST_ENGINE_UNTIL": str(waits)}
+    first = start(release, engine, name="first", env=held, **attached(cluster))
     first.wait_for("running: engine")
     second = start(release, engine, name="second", job=named("second"), **attached(cluster))
     second.wait_for("is used by the job default/job: waiting for it")
+    waits.touch()
     for pods in (first, second):
         code, report = pods.end(0)
         assert code == 0, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
