@@ -6,18 +6,20 @@ partitions of them straight to the other workers, over the protocol of the clust
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gpuquery_test_faults as faults
 import polars as pl
 
 from gpuquery.plan.plan import Plan
-from gpuquery.runner.dask import commands
+from gpuquery.runner.dask import commands, remote
 from gpuquery.runner.engines import Ranks, Writes
 from gpuquery.runner.engines.tasks import TasksEngine
 
@@ -26,11 +28,13 @@ def compute(client: Any, frame: pl.LazyFrame, folder: str, *, numbered: bool) ->
     """Compute and write `part.<number>.parquet`, or with `numbered` ranks `part.<rank>.<number>.parquet`."""
     faults.reached("write", 0)
     workers = sorted(client.run(os.getpid))
-    if hold := float(os.environ.get("TEST_ENGINE_HOLD") or 0):
+    if seconds := float(os.environ.get("TEST_ENGINE_HOLD") or 0):
+        file = os.environ.get("TEST_ENGINE_UNTIL")
+        hold: Any = (until, seconds, file) if file else (time.sleep, seconds)
         if numbered:
-            client.run(time.sleep, hold)  # as rapidsmpf does: the event loop of every worker stands still
+            client.run(*hold)  # as rapidsmpf does: the event loop of every worker stands still
         else:
-            client.gather([client.submit(time.sleep, hold, workers=[each], pure=False) for each in workers])
+            client.gather([client.submit(*hold, workers=[each], pure=False) for each in workers])
     plan, size = frame.serialize(), len(workers)
     shares = [
         client.submit(share, plan, number, size, workers=[worker], pure=False, key=f"share-{number}")
@@ -49,6 +53,13 @@ def compute(client: Any, frame: pl.LazyFrame, folder: str, *, numbered: bool) ->
     ]  # fmt: skip
     client.gather(written)
     faults.reached("end", 0)
+
+
+def until(seconds: float, file: str) -> None:
+    """Sleep, and then wait for a file."""
+    time.sleep(seconds)
+    while not Path(file).exists():
+        time.sleep(0.1)
 
 
 def share(plan: bytes, number: int, size: int) -> pl.DataFrame:
@@ -77,6 +88,24 @@ def write(folder: str, rank: int | None, number: int, *parts: bytes) -> int:
         if part == 0 and (index := os.environ.get("JOB_COMPLETION_INDEX")):
             faults.reached("task", int(index))
     return rows.height
+
+
+SETUPS = ("dask_worker_local_setup", "dask_worker_setup", "rmpf_worker_setup")
+"""What rapidsmpf's module for Dask runs in each worker beside the communicator: in 26.04, before it, and in 25.08."""
+
+
+def set_up(dask_worker: Any, *, options: Any) -> None:
+    """In place of that: what the communicator needs, and none of the buffers, which are of a GPU."""
+    if not hasattr(dask_worker, "_rapidsmpf_worker_context"):  # in 25.08 it is there already
+        statistics = importlib.import_module("rapidsmpf.statistics").Statistics(enable=False)
+        comm = getattr(dask_worker, "_rapidsmpf_comm", None)  # in 26.04 it comes later
+        dask_worker._rapidsmpf_worker_context = SimpleNamespace(comm=comm, options=options, statistics=statistics)
+
+
+def without_buffers() -> None:
+    """Have rapidsmpf connect workers that have no GPU."""
+    module = importlib.import_module("rapidsmpf.integrations.dask.core")
+    setattr(module, next(name for name in SETUPS if hasattr(module, name)), set_up)
 
 
 def reached(engine: Any, phase: str, index: int) -> None:
@@ -118,4 +147,16 @@ class TestTasks(TasksEngine):
             super().run(frame, sink)
 
     def _execute(self, client: Any, frame: pl.LazyFrame, folder: str) -> None:
-        compute(client, frame, folder, numbered=False)
+        """As the real engine does where the plan names a shuffle: one is rapidsmpf's, whose communicator is real."""
+        self._client = client
+        assert self._plan is not None
+        if self._plan.executor_options.get("shuffle_method") is None:
+            self._write(frame, folder)
+            return
+        without_buffers()
+        super()._execute(client, frame, folder)
+        found = client.run(remote.connected).values()
+        print(f"workers connected by rapidsmpf: {sum(found)} of {len(found)}", flush=True)
+
+    def _write(self, frame: pl.LazyFrame, folder: str) -> None:
+        compute(self._client, frame, folder, numbered=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +16,14 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
+from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.reasons import Failure
-from gpuquery.plan import dask_flags
+from gpuquery.plan import dask_flags, releases
+from gpuquery.plan.dask import protocol_of
 from gpuquery.plan.plan import Plan
+from gpuquery.plan.releases import Way
 from tests.releases import environments
+from tests.releases.conftest import CHECKED
 from tests.releases.test_rapidsmpf import python_of
 from tests.support.certificates import Authority, variables
 from tests.support.dask_cluster import Warm
@@ -32,11 +36,27 @@ pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
 
 LONG = partial(pytest.param, marks=pytest.mark.faults)
 """What `make test-dask-faults` runs and `make test-releases` does not."""
+Kind = tuple[str, str]
+"""A release and an engine."""
 TASKS, RAPIDSMPF = ("26.04", "tasks"), ("26.10", "rapidsmpf")
+KINDS = [
+    (name, engine.value)
+    for name in CHECKED
+    if (release := releases.find(name))
+    for (engine, cluster), cell in release.cells.items()
+    if cluster is ClusterChoice.DISTRIBUTED and cell.way in (Way.DASK, Way.SPMD)
+]
+"""Every engine that can run on a Dask cluster, of each release that is asked for."""
 ROWS = 1000
 SQL = "SELECT k, v FROM t WHERE v >= 10"
 WANTED = [(n % 7, n) for n in range(10, ROWS)]
 BEAT = 8.0
+
+
+def each(short: Collection[Kind] = (), *, among: Collection[Kind] | None = None, of: str = "") -> list[Any]:
+    """Every kind, or those `among` some, or `of` one engine; what is not `short` is in the long schedule only."""
+    asked = [kind for kind in KINDS if of in ("", kind[1]) and (among is None or kind in among)]
+    return [(pytest.param if kind in short else LONG)(*kind, id="-".join(kind)) for kind in asked]
 
 
 def stub(release: str) -> dict[str, str]:
@@ -57,7 +77,8 @@ def data(tmp_path: Path) -> Path:
 def planned(data: Path, release: str, engine: str, **changes: Any) -> Plan:
     document = {
         "inputs": {"t": f"file://{data}/t.parquet"}, "engine": engine, "cluster": "distributed", "replicas": 3,
-        "processes": "pods", "release": release, "heartbeatSeconds": BEAT, "dask": dask(), **changes,
+        "processes": "pods", "release": release, "heartbeatSeconds": BEAT,
+        "dask": dask(protocol=protocol_of(release)), **changes,
     }  # fmt: skip
     return plan(data, SQL, **document)
 
@@ -83,7 +104,7 @@ def rows(pods: Pods) -> list[tuple[int, int]]:
     return sorted(result(pods.folder).select("k", "v").rows(), key=lambda row: row[1])
 
 
-@pytest.mark.parametrize(("release", "engine"), [TASKS, ("26.04", "rapidsmpf"), RAPIDSMPF])
+@pytest.mark.parametrize(("release", "engine"), each([TASKS, ("26.04", "rapidsmpf"), RAPIDSMPF]))
 def test_three_pods_shuffle_over_ucx_and_commit(start: Callable[..., Pods], release: str, engine: str) -> None:
     """The time limit that a job sets for workers that do not beat is not the one that counts."""
     env = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s", "TEST_ENGINE_HOLD": "15"}
@@ -93,7 +114,20 @@ def test_three_pods_shuffle_over_ucx_and_commit(start: Callable[..., Pods], rele
     assert ends[0][1].committed is not None
     assert rows(pods) == WANTED
     assert ends[0][1].committed.files == 9, "each of three workers wrote three files"
-    assert "ucx://" in pods.log(0)
+    assert f"{protocol_of(release)}://" in pods.log(0)
+    assert pods.left() == []
+
+
+@pytest.mark.parametrize(("method", "connected"), [("rapidsmpf", 3), ("tasks", 0)])
+@pytest.mark.parametrize(("release", "engine"), each(of="tasks"))
+def test_rapidsmpf_connects_the_workers_where_it_shuffles(
+    start: Callable[..., Pods], release: str, engine: str, method: str, connected: int
+) -> None:
+    """By a communicator of its own, which is real, its buffers of GPU memory are not; the rows go over Dask."""
+    pods = start(release, engine, executorOptions={"shuffle_method": method})
+    assert [code for code, _ in pods.ends()] == [0, 0, 0], pods.logs()
+    assert f"workers connected by rapidsmpf: {connected} of 3" in pods.log(0)
+    assert rows(pods) == WANTED
     assert pods.left() == []
 
 
@@ -123,9 +157,11 @@ SHORT = {(*TASKS, "worker killed"), (*RAPIDSMPF, "worker frozen")}
 
 
 def faults() -> Iterator[Any]:
-    """Every fault with both engines."""
+    """Every fault with both engines, and one with every other release."""
     for name, fault in FAULTS.items():
-        for kind in (TASKS, RAPIDSMPF):
+        for kind in KINDS:
+            if kind not in (TASKS, RAPIDSMPF) and name != "worker killed":
+                continue
             made = pytest.param if (*kind, name) in SHORT else LONG
             yield made(*kind, fault, id=f"{'-'.join(kind)}-{name}")
 
@@ -145,9 +181,10 @@ def test_the_first_cause_is_told_and_nothing_is_left(
     assert pods.left() == []
 
 
-@pytest.mark.parametrize(("release", "engine"), [LONG(*TASKS), LONG(*RAPIDSMPF)])
+@pytest.mark.parametrize(("release", "engine"), each())
 def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods], release: str, engine: str) -> None:
-    pods = start(release, engine, own=True, gpus=1)
+    asked = dask(protocol=protocol_of(release), options=dask_flags.complete({}, release))
+    pods = start(release, engine, own=True, gpus=1, dask=asked)
     for code, report in pods.ends():
         assert code == 1
         assert report.failure is Failure.NO_GPU, pods.logs()
@@ -156,6 +193,8 @@ def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods],
 
 
 # --- A cluster that is there already
+
+LAST = pytest.mark.skipif("26.10" not in CHECKED, reason="26.10 was not asked for")
 
 
 @pytest.fixture
@@ -179,16 +218,19 @@ def attached(cluster: Warm, workers: int = 2, **more: Any) -> dict[str, Any]:
     return {"replicas": 1, "processes": "one", "gpus": 0, "dask": asked}
 
 
-@pytest.mark.parametrize(("release", "engine"), [LONG(*TASKS), RAPIDSMPF])
+@pytest.mark.parametrize(("release", "engine"), each([RAPIDSMPF], among=[TASKS, RAPIDSMPF]))
 def test_two_jobs_use_a_warm_cluster_after_each_other(
     start: Callable[..., Pods], warm: Callable[..., Warm], release: str, engine: str
 ) -> None:
     """And for as long as one has it, workers that do not beat are left alone, which they are not else."""
     cluster = warm(release, protocol="ucx", DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="5s", **stub(release))
-    first = start(release, engine, name="first", env={"TEST_ENGINE_HOLD": "20"}, **attached(cluster))
+    waits = cluster.folder / "the-second-waits"
+    held = {"TEST_ENGINE_HOLD": "20", "TEST_ENGINE_UNTIL": str(waits)}
+    first = start(release, engine, name="first", env=held, **attached(cluster))
     first.wait_for("running: engine")
     second = start(release, engine, name="second", job=named("second"), **attached(cluster))
     second.wait_for("is used by the job default/job: waiting for it")
+    waits.touch()
     for pods in (first, second):
         code, report = pods.end(0)
         assert code == 0, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
@@ -217,6 +259,7 @@ client.run(hold, sys.argv[2])
 """
 
 
+@LAST
 @pytest.mark.faults
 def test_a_query_that_outlives_its_client_does_not_fail_the_next_job(
     start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path
@@ -245,6 +288,7 @@ def named(name: str) -> dict[str, str]:
     return {"namespace": "default", "name": name, "uid": "0b5e1f6a-0000-4000-8000-000000000002"}
 
 
+@LAST
 @pytest.mark.faults
 def test_a_worker_that_is_lost_ends_the_query_and_not_the_cluster(
     start: Callable[..., Pods], warm: Callable[..., Warm]
@@ -263,6 +307,7 @@ AT_WORK = "Run out-of-band function 'sleep'"
 """What a worker logs when the test engine begins to hold it."""
 
 
+@LAST
 @pytest.mark.faults
 @pytest.mark.parametrize("protocol", ["tcp", "ucx", "tls"])
 def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
@@ -288,6 +333,7 @@ def test_a_worker_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     assert rows(after) == WANTED
 
 
+@LAST
 @pytest.mark.faults
 def test_a_nanny_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     start: Callable[..., Pods], warm: Callable[..., Warm]
@@ -304,6 +350,7 @@ def test_a_nanny_of_somebody_else_s_that_hangs_ends_the_query_and_is_named(
     assert cluster.runs()
 
 
+@LAST
 @pytest.mark.faults
 def test_a_long_query_that_holds_every_event_loop_is_not_ended(
     start: Callable[..., Pods], warm: Callable[..., Warm]
@@ -319,6 +366,7 @@ def test_a_long_query_that_holds_every_event_loop_is_not_ended(
     assert cluster.files() == []
 
 
+@LAST
 @pytest.mark.faults
 def test_another_version_on_the_workers_is_refused(start: Callable[..., Pods], warm: Callable[..., Warm]) -> None:
     python_of("26.10")

@@ -15,7 +15,8 @@ from tests.support.ranks import until
 
 
 class Warm:
-    """The cluster; its workers keep their files in `folder/local`, and import `preload` when they start."""
+    """The cluster; its workers keep their files in `folder/local`. They and the scheduler import `preload` when they
+    start, before they connect."""
 
     def __init__(self, python: Path, folder: Path, *, workers: int = 2, protocol: str = "tcp", preload: str = "", **env: str) -> None:  # fmt: skip # noqa: E501
         self.folder = folder
@@ -23,7 +24,7 @@ class Warm:
         (folder / "local").mkdir()
         self._env = environment(TEST_ENGINE, **{**TCP, **env})
         file = folder / "scheduler.json"
-        host = ["--protocol", protocol, "--host", "127.0.0.1"]
+        host = ["--protocol", protocol, "--host", "127.0.0.1", *(["--preload", preload] if preload else [])]
         self._processes = [
             self._start(python, "scheduler", *host, "--port", "0", "--scheduler-file", str(file), "--no-dashboard",
                         "--dashboard-address", "127.0.0.1:0")
@@ -32,8 +33,7 @@ class Warm:
         for number in range(workers):
             self._processes.append(
                 self._start(python, "worker", self.address, *host, "--name", f"warm-{number}", "--nthreads", "1",
-                            "--no-dashboard", "--local-directory", str(folder / "local"),
-                            *(["--preload", preload] if preload else []))
+                            "--no-dashboard", "--local-directory", str(folder / "local"))
             )  # fmt: skip
 
     def _start(self, python: Path, *words: str) -> subprocess.Popen[bytes]:

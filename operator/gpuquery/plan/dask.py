@@ -39,6 +39,11 @@ KEPT: Mapping[str, Any] = {
 (daskcluster.yaml of dask-kubernetes 2026.3.0), and what it does not know is dropped without a word."""
 
 
+def protocol_of(release: str) -> str:
+    """Return how addresses begin that a release's Dask reaches by UCXX."""
+    return "ucxx" if release == OLD_UCXX else "ucx"
+
+
 def way_of(asked: DaskSpec | None) -> DaskWay:
     """Return whose Dask cluster is asked for; without a word the job's own."""
     if asked is None:
@@ -80,7 +85,7 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
         return None
     asked = job.spec.dask or DaskSpec()
     way = way_of(asked)
-    protocol = "ucxx" if choice.release == OLD_UCXX else "ucx"
+    protocol = protocol_of(choice.release)
     if way is DaskWay.ATTACH:
         address = asked.scheduler_address or scheduler or _by_default(job, asked)
         spoken, secret = address.partition("://")[0], asked.tls_secret_name

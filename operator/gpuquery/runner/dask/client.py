@@ -7,6 +7,7 @@ or better, their word counts (`watch.Watch.suspect`).
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import socket
@@ -45,6 +46,8 @@ class Cluster:
         """Names of the workers by address, once they are complete."""
         self._over = threading.Event()
         self._pulse: Pulse | None = None
+        self._question: asyncio.Future[tuple[dict[str, str], dict[str, Any]]] | None = None
+        """To the scheduler, on its way."""
 
     def connect(self, address: str, *, seconds: float, tls_secret: str | None = None) -> None:
         """Connect; raises JobError(WorkerLost) that names the address when nobody has answered in time.
@@ -208,7 +211,7 @@ class Cluster:
         heard = time.monotonic()
         while not self._over.wait(LOOK_SECONDS):
             try:
-                found, told = self.client.sync(self._news, callback_timeout=self._silent / 3)
+                found, told = self.client.sync(self._answer)
             except Exception as exc:  # of many kinds
                 status = getattr(self.client, "status", "")
                 if self._over.is_set():
@@ -235,6 +238,23 @@ class Cluster:
             if self._pulse is not None and told and (fault := self._pulse.told(told, time.monotonic())):
                 self.watch.suspect(fault)
                 return
+
+    async def _answer(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """News, as soon as there are some; raises TimeoutError if that takes long: called again, it waits for the same
+        answer.
+
+        No question is ever given up: over UCX its answer would still be received, into memory that has other uses by
+        then. A client of 25.12 was seen to crash in Python's allocator, half a minute after its scheduler had begun to
+        import for as long.
+        """
+        if self._question is None:
+            self._question = asyncio.ensure_future(self._news())
+        limit = self._silent / 3
+        done, _ = await asyncio.wait([self._question], timeout=limit)
+        if not done:
+            raise TimeoutError(f"no answer within {limit:.3g} s")
+        question, self._question = self._question, None
+        return question.result()
 
     async def _news(self) -> tuple[dict[str, str], dict[str, Any]]:
         """Names of the workers, and what their nannies tell of them."""
