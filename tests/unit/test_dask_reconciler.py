@@ -425,7 +425,7 @@ async def test_a_secret_with_certificates_that_is_not_there_is_named(events: lis
     found = condition(current(client), "ClusterReady")
     assert (found.reason == "SecretNotFound") is bool(want), found
     assert not want or found.message == (
-        f'dask.tlsSecretName is "client", a Secret with ca.crt, tls.crt and tls.key: {want}'
+        f'dask.tlsSecretName is "client", which must be a Secret with ca.crt, tls.crt and tls.key: {want}'
     )
 
 
