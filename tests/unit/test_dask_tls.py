@@ -141,6 +141,11 @@ REFUSED: list[Any] = [
         id="an expired one",
     ),
     pytest.param(
+        broken("TLS certificate does not match.", verify("unsuitable certificate purpose")),
+        (UNFIT, "of the scheduler: unsuitable certificate purpose: its extendedKeyUsage must allow for servers"),
+        id="one for clients only",
+    ),
+    pytest.param(
         broken("in <TLS (closed)>: SSLError: [SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert (_ssl.c:2580)"),
         (UNFIT, "the certificate of the client: tlsv13 alert: tls.crt of the Secret \"client\""),
         id="the scheduler wants another one",

@@ -114,6 +114,8 @@ class Certificates:
         match whose:
             case "scheduler" if "expired" in how or "not yet valid" in how:
                 out = f"renew it, or the CA in {self._named(_CA)}"
+            case "scheduler" if "purpose" in how:
+                out = "its extendedKeyUsage must allow for servers, and for clients"
             case "scheduler":
                 out = f"{self._named(_CA)} must hold the CA that has signed it"
             case "client":
