@@ -344,6 +344,7 @@ def warm_cluster(client: RecordingClient, *args: str, limits: dict[str, str] | N
         (("--protocol", "tls"), 8786, "tls://warm-scheduler.marts.svc:8786"),
         (("--host", "tls://0.0.0.0:8786"), 8786, "tls://warm-scheduler.marts.svc:8786"),
         (("--tls-cert=/tls/tls.crt", "--host", "0.0.0.0"), 8786, "tls://warm-scheduler.marts.svc:8786"),
+        (("--tls-cert-file=/of/another/program",), 8786, "tcp://warm-scheduler.marts.svc:8786"),
         (("--host", "tls://0.0.0.0", "--protocol", "tcp"), 8786, "tcp://warm-scheduler.marts.svc:8786"),
     ],
 )

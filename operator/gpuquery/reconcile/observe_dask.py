@@ -36,7 +36,7 @@ OWN_LABEL = "dask.org/cluster-name"
 """dask-kubernetes' label on everything that it makes for a DaskCluster."""
 OWN_PART = "dask.org/component"
 PROTOCOL = re.compile(r"--protocol[= ]([a-z]+)")
-TLS_FLAG = re.compile(r"--tls-(ca-file|cert|key)\b")
+TLS_FLAG = re.compile(r"--tls-(ca-file|cert|key)(?![-\w])")
 HOST = re.compile(r"--host[= ]([a-z]+)://")
 SCHEME = "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME"
 REQUIRED = "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"
