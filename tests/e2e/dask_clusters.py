@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.jobs import fresh
-from tests.support.certificates import variables
+from tests.support.certificates import servers
 from tools.kubectl import Cluster, KubectlError, wait_until
 from tools.lake import SECRET, Lake
 
@@ -106,7 +106,7 @@ class WarmCluster:
 
 def secured(document: dict[str, Any], secret: str) -> dict[str, Any]:
     """Give scheduler and workers of a DaskCluster the certificates of a Secret."""
-    tls = variables(Path(CERTIFICATES), "SCHEDULER") | variables(Path(CERTIFICATES), "WORKER")
+    tls = servers(Path(CERTIFICATES))
     for part in ("scheduler", "worker"):
         pod = document["spec"][part]["spec"]
         pod["volumes"].append({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}})

@@ -1,8 +1,4 @@
-"""The packages of each release, and how a row of the table is compared with them.
-
-`GPUQUERY_TEST_RELEASES` names the releases to check (`make test-releases` sets it): all of them if it is empty.
-Releases whose environment was not made are skipped, unless they are named there.
-"""
+"""The packages of each release, how a row of the table is compared with them, and Dask clusters of them."""
 
 from __future__ import annotations
 
@@ -17,12 +13,12 @@ import pytest
 
 from gpuquery.plan import releases
 from gpuquery.plan.releases import Release
-from tests.releases import environments
+from tests.releases import dask_jobs, environments
+from tests.releases.environments import CHECKED, CUDA, NAMED, python_of
+from tests.support.dask_cluster import Warm
+from tests.support.dask_pods import Pods
 
 PROBE = Path(__file__).with_name("probe.py")
-CUDA = int(os.environ.get("GPUQUERY_TEST_CUDA") or 12)
-NAMED = tuple(os.environ.get("GPUQUERY_TEST_RELEASES", "").split())
-CHECKED = NAMED or releases.names()
 
 
 class Package:
@@ -98,3 +94,41 @@ def package(request: pytest.FixtureRequest) -> Iterator[Package]:
     found = started(release)
     yield found
     found.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with a table."""
+    dask_jobs.write_table(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def start(data: Path) -> Iterator[Callable[..., Pods]]:
+    """Start the pods of an attempt on a Dask cluster."""
+    made: list[Pods] = []
+
+    def begin(release: str, engine: str, *, name: str = "job", own: bool = False, env: Any = None, **changes: Any) -> Pods:  # fmt: skip # noqa: E501
+        folder = data / name
+        folder.mkdir()
+        wanted = dask_jobs.planned(data, release, engine, output={"uri": f"file://{folder}/out"}, **changes)
+        made.append(Pods(python_of(release), folder, wanted, own=own, **{**dask_jobs.stub(release), **(env or {})}))
+        return made[-1]
+
+    yield begin
+    for pods in made:
+        pods.close()
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> Iterator[Callable[..., Warm]]:
+    """Start a Dask cluster that is there already."""
+    made: list[Warm] = []
+
+    def begin(release: str, **given: Any) -> Warm:
+        made.append(Warm(python_of(release), tmp_path / "warm", **given))
+        return made[-1]
+
+    yield begin
+    for cluster in made:
+        cluster.close()

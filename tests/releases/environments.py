@@ -2,6 +2,9 @@
 
 One lies below `~/.cache/gpuquery/releases/` under the release, the CUDA major version and the hash of its lock, so that
 a changed lock makes a new one. The packages are hard links into uv's cache.
+
+`GPUQUERY_TEST_RELEASES` names the releases to check (`make test-releases` sets it): all of them if it is empty.
+Releases whose environment was not made are skipped, unless they are named there.
 """
 
 from __future__ import annotations
@@ -19,10 +22,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from gpuquery.plan import releases
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ROOT / "requirements" / "releases"
+CUDA = int(os.environ.get("GPUQUERY_TEST_CUDA") or 12)
+NAMED = tuple(os.environ.get("GPUQUERY_TEST_RELEASES", "").split())
+CHECKED = NAMED or releases.names()
 NVML = "libnvidia-ml.so.1"
 NVML_SOURCE = "".join(
     f"int {name}(void) {{ return 12; }}  /* NVML_ERROR_LIBRARY_NOT_FOUND */\n"
@@ -46,6 +54,15 @@ def python(release: str, cuda: int) -> Path | None:
     """Return the Python of a release's environment; None if it was not made."""
     home = folder(release, cuda)
     return home / "bin" / "python" if (home / ".installed").exists() else None
+
+
+def python_of(release: str) -> Path:
+    """Return the Python of a release's environment, or skip the test."""
+    found = python(release, CUDA)
+    if found is None:
+        assert release not in NAMED, f"make test-releases should have installed {release}"
+        pytest.skip(f"the packages of {release} are not installed: make test-releases RELEASES={release}")
+    return found
 
 
 def make(release: str, cuda: int) -> Path:

@@ -8,100 +8,24 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable, Collection, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
 import pytest
 
-from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.reasons import Failure
-from gpuquery.plan import dask_flags, releases
+from gpuquery.plan import dask_flags
 from gpuquery.plan.dask import protocol_of
-from gpuquery.plan.plan import Plan
-from gpuquery.plan.releases import Way
-from tests.releases import environments
-from tests.releases.conftest import CHECKED
-from tests.releases.test_rapidsmpf import python_of
-from tests.support.certificates import Authority, variables
+from tests.releases.dask_jobs import KINDS, LAST, LONG, RAPIDSMPF, TASKS, WANTED, attached, each, rows, stub
+from tests.releases.environments import python_of
+from tests.support.certificates import Authority, client, servers
 from tests.support.dask_cluster import Warm
 from tests.support.dask_pods import Pods, dask
 from tests.support.engine_ranks import TEST_ENGINE, environment
 from tests.support.ranks import until
-from tests.support.runner import plan, result
 
 pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
-
-LONG = partial(pytest.param, marks=pytest.mark.faults)
-"""What `make test-dask-faults` runs and `make test-releases` does not."""
-Kind = tuple[str, str]
-"""A release and an engine."""
-TASKS, RAPIDSMPF = ("26.04", "tasks"), ("26.10", "rapidsmpf")
-KINDS = [
-    (name, engine.value)
-    for name in CHECKED
-    if (release := releases.find(name))
-    for (engine, cluster), cell in release.cells.items()
-    if cluster is ClusterChoice.DISTRIBUTED and cell.way in (Way.DASK, Way.SPMD)
-]
-"""Every engine that can run on a Dask cluster, of each release that is asked for."""
-ROWS = 1000
-SQL = "SELECT k, v FROM t WHERE v >= 10"
-WANTED = [(n % 7, n) for n in range(10, ROWS)]
-BEAT = 8.0
-
-
-def each(short: Collection[Kind] = (), *, among: Collection[Kind] | None = None, of: str = "") -> list[Any]:
-    """Every kind, or those `among` some, or `of` one engine; what is not `short` is in the long schedule only."""
-    asked = [kind for kind in KINDS if of in ("", kind[1]) and (among is None or kind in among)]
-    return [(pytest.param if kind in short else LONG)(*kind, id="-".join(kind)) for kind in asked]
-
-
-def stub(release: str) -> dict[str, str]:
-    """What 26.04 needs on a machine without a driver."""
-    if release != "26.04":
-        return {}
-    return {"LD_LIBRARY_PATH": str(environments.nvml_stub(python_of(release).parents[1]))}
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A folder with a table."""
-    rows = pl.DataFrame({"k": [n % 7 for n in range(ROWS)], "v": list(range(ROWS))})
-    rows.write_parquet(tmp_path / "t.parquet")
-    return tmp_path
-
-
-def planned(data: Path, release: str, engine: str, **changes: Any) -> Plan:
-    document = {
-        "inputs": {"t": f"file://{data}/t.parquet"}, "engine": engine, "cluster": "distributed", "replicas": 3,
-        "processes": "pods", "release": release, "heartbeatSeconds": BEAT,
-        "dask": dask(protocol=protocol_of(release)), **changes,
-    }  # fmt: skip
-    return plan(data, SQL, **document)
-
-
-@pytest.fixture
-def start(data: Path) -> Iterator[Callable[..., Pods]]:
-    """Start the pods of an attempt."""
-    made: list[Pods] = []
-
-    def begin(release: str, engine: str, *, name: str = "job", own: bool = False, env: Any = None, **changes: Any) -> Pods:  # fmt: skip # noqa: E501
-        folder = data / name
-        folder.mkdir()
-        wanted = planned(data, release, engine, output={"uri": f"file://{folder}/out"}, **changes)
-        made.append(Pods(python_of(release), folder, wanted, own=own, **{**stub(release), **(env or {})}))
-        return made[-1]
-
-    yield begin
-    for pods in made:
-        pods.close()
-
-
-def rows(pods: Pods) -> list[tuple[int, int]]:
-    return sorted(result(pods.folder).select("k", "v").rows(), key=lambda row: row[1])
 
 
 @pytest.mark.parametrize(("release", "engine"), each([TASKS, ("26.04", "rapidsmpf"), RAPIDSMPF]))
@@ -193,29 +117,6 @@ def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods],
 
 
 # --- A cluster that is there already
-
-LAST = pytest.mark.skipif("26.10" not in CHECKED, reason="26.10 was not asked for")
-
-
-@pytest.fixture
-def warm(tmp_path: Path) -> Iterator[Callable[..., Warm]]:
-    """Start one."""
-    made: list[Warm] = []
-
-    def begin(release: str, **given: Any) -> Warm:
-        made.append(Warm(python_of(release), tmp_path / "warm", **given))
-        return made[-1]
-
-    yield begin
-    for cluster in made:
-        cluster.close()
-
-
-def attached(cluster: Warm, workers: int = 2, **more: Any) -> dict[str, Any]:
-    """What a plan has for a query on it."""
-    protocol = cluster.address.partition(":")[0]
-    asked = dask(way="attach", workers=workers, scheduler=cluster.address, protocol=protocol, **more)
-    return {"replicas": 1, "processes": "one", "gpus": 0, "dask": asked}
 
 
 @pytest.mark.parametrize(("release", "engine"), each([RAPIDSMPF], among=[TASKS, RAPIDSMPF]))
@@ -375,101 +276,3 @@ def test_another_version_on_the_workers_is_refused(start: Callable[..., Pods], w
     assert code == 1
     assert report.failure is Failure.RELEASE_MISMATCH
     assert "has dask 2026.1.1, and the job's image has dask 2026.7.1" in report.message
-
-
-# --- One that speaks TLS
-
-
-def servers(secret: Path) -> dict[str, str]:
-    """Variables of scheduler and workers with the certificates of a folder."""
-    return variables(secret, "SCHEDULER") | variables(secret, "WORKER")
-
-
-def client(secret: Path) -> dict[str, str]:
-    """Variables of a job's pod with a Secret of these files."""
-    return {name: str(secret / key) for key, name in dask_flags.TLS_FILES.items()} | dask_flags.TLS_ONLY
-
-
-@pytest.mark.parametrize(("release", "engine"), [LONG(*TASKS), RAPIDSMPF])
-def test_a_job_talks_tls_with_scheduler_and_workers(
-    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path, release: str, engine: str
-) -> None:
-    """Certificates are what this cluster goes by: another client of it gets no answer."""
-    authority = Authority(tmp_path)
-    cluster = warm(release, protocol="tls", **servers(authority.signed("dask")), **stub(release))
-    assert cluster.address.startswith("tls://")
-    job = client(authority.signed("client"))
-    pods = start(release, engine, env=job, **attached(cluster, tlsSecret="client"))
-    code, report = pods.end(0)
-    assert code == 0, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
-    assert rows(pods) == WANTED
-    assert "signs of life of 2 Dask workers are heard" in pods.log(0), "their nannies answer the scheduler by TLS too"
-    assert cluster.files() == [] and "tcp://" not in cluster.log()
-
-
-class Misfit(NamedTuple):
-    """Certificates of a client whose cluster goes by those of the CA "ca", and what is to be told of them."""
-
-    words: tuple[str, ...]
-    ca: str = "ca"
-    """Which CA it trusts."""
-    own: str = "ca"
-    """Which one has signed its own certificate."""
-    days: int = 1
-    """How long that is valid."""
-
-
-SCHEDULERS = "does not accept the certificate of the scheduler"
-CLIENTS = "does not accept the certificate of the client"
-MISFITS = [
-    LONG(Misfit((SCHEDULERS, "self-signed certificate", "ca.crt"), ca="other"), id="the CA of another cluster"),
-    LONG(Misfit((CLIENTS, "unknown ca", "tls.crt"), own="other"), id="a certificate by another CA"),
-    LONG(Misfit((CLIENTS, "certificate expired", "tls.crt"), days=-1), id="a certificate that has expired"),
-]
-
-
-@pytest.mark.parametrize("misfit", MISFITS)
-def test_certificates_that_do_not_fit_are_told_at_once_and_for_good(
-    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path, misfit: Misfit
-) -> None:
-    known = {name: Authority(tmp_path, name) for name in ("ca", "other")}
-    cluster = warm("26.10", protocol="tls", workers=0, **servers(known["ca"].signed("dask")))
-    secret = known[misfit.own].signed("client", days=misfit.days)
-    (secret / "ca.crt").write_bytes(known[misfit.ca].certificate.read_bytes())
-    code, report = start("26.10", "rapidsmpf", env=client(secret), **attached(cluster, tlsSecret="client")).end(0)
-    assert code == 1
-    assert report.failure is Failure.CLUSTER_UNAVAILABLE, "which is not tried again"
-    assert all(words in report.message for words in (*misfit.words, cluster.address)), report.message
-    assert 'the Secret "client" (dask.tlsSecretName)' in report.message
-
-
-class Mistaken(NamedTuple):
-    """A scheduler that speaks something else than its address says."""
-
-    speaks: str
-    named: str
-    certificates: bool
-    """Whether the client has them, and must talk TLS."""
-    words: str
-
-
-MISTAKEN = [
-    LONG(Mistaken("tls", "tls", False, "its client knows no CA and has no certificate: name"), id="no certificates"),
-    LONG(Mistaken("tls", "tcp", True, "encryption required"), id="an address of tcp where TLS is wanted"),
-    LONG(Mistaken("tls", "tcp", False, "speaks TLS: write its address with tls://"), id="an address of tcp"),
-    LONG(Mistaken("tcp", "tls", True, "does not speak TLS"), id="a scheduler that speaks tcp"),
-]
-
-
-@pytest.mark.parametrize("mistaken", MISTAKEN)
-def test_a_scheduler_under_another_protocol_is_told_at_once_and_for_good(
-    start: Callable[..., Pods], warm: Callable[..., Warm], tmp_path: Path, mistaken: Mistaken
-) -> None:
-    secret = Authority(tmp_path).signed("dask")
-    cluster = warm("26.10", protocol=mistaken.speaks, workers=0, **servers(secret))
-    cluster.address = cluster.address.replace(f"{mistaken.speaks}://", f"{mistaken.named}://")
-    env = client(secret) if mistaken.certificates else {}
-    code, report = start("26.10", "rapidsmpf", env=env, **attached(cluster)).end(0)
-    assert code == 1
-    assert report.failure is Failure.INVALID_COMBINATION
-    assert mistaken.words in report.message, report.message

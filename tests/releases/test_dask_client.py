@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gpuquery.plan.dask import protocol_of
-from tests.releases.test_dask import RAPIDSMPF, TASKS, each, stub
-from tests.releases.test_rapidsmpf import python_of
+from tests.releases.dask_jobs import RAPIDSMPF, TASKS, each, stub
+from tests.releases.environments import python_of
 from tests.support.dask_cluster import Warm
 from tests.support.dask_pods import TCP
 from tests.support.engine_ranks import environment

@@ -10,8 +10,8 @@ import pytest
 
 from gpuquery.plan import dask_flags
 from gpuquery.runner.dask import commands
-from tests.releases.test_dask import each, planned, stub
-from tests.releases.test_rapidsmpf import python_of
+from tests.releases.dask_jobs import each, planned, stub
+from tests.releases.environments import python_of
 from tests.support.engine_ranks import environment
 
 pytestmark = [pytest.mark.releases, pytest.mark.slow]

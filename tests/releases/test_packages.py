@@ -7,7 +7,8 @@ import re
 import pytest
 
 from tests.releases import environments
-from tests.releases.conftest import CUDA, Package, about, agree, started
+from tests.releases.conftest import Package, about, agree, started
+from tests.releases.environments import CUDA
 
 pytestmark = pytest.mark.releases
 SPMD = ("cudf_polars.experimental.rapidsmpf.spmd.spmd_execution", "cudf_polars.engine.spmd.SPMDEngine")

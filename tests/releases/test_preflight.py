@@ -19,7 +19,7 @@ from gpuquery.plan import releases
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import Release, Way
 from tests.releases import environments
-from tests.releases.conftest import CUDA, NAMED
+from tests.releases.environments import CUDA, NAMED
 from tests.support.runner import plan
 from tests.support.seaweed import Seaweed
 

@@ -25,7 +25,7 @@ from tests.bench import tpch
 from tests.gpu import test_cells as cells
 from tests.gpu.same import same
 from tests.releases import environments
-from tests.releases.conftest import CUDA, NAMED
+from tests.releases.environments import NAMED, python_of
 from tests.releases.test_options import match, samples, seen
 from tests.support.engine_ranks import Ranks, environment
 from tests.support.runner import plan
@@ -40,15 +40,6 @@ RANKED = tuple(
 TCP = {"UCX_TLS": "tcp,self"}
 """What there is between pods."""
 LIMIT = 120.0
-
-
-def python_of(name: str) -> Path:
-    """The Python of a release's environment, or skip."""
-    found = environments.python(name, CUDA)
-    if found is None:
-        assert name not in NAMED, f"make test-releases should have installed {name}"
-        pytest.skip(f"the packages of {name} are not installed: make test-releases RELEASES={name}")
-    return found
 
 
 class Probe:

@@ -11,7 +11,8 @@ import yaml
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.releases import find
 from tests.releases import environments
-from tests.releases.conftest import CUDA, Package
+from tests.releases.conftest import Package
+from tests.releases.environments import CUDA
 from tools.kubectl import ROOT
 
 pytestmark = pytest.mark.releases

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from gpuquery.plan import dask_flags
+
 
 class Authority:
     """A CA, with its files in a folder of its own."""
@@ -48,3 +50,13 @@ def variables(folder: Path, role: str) -> dict[str, str]:
         f"{tls}__{role}__CERT": str(folder / "tls.crt"),
         f"{tls}__{role}__KEY": str(folder / "tls.key"),
     }
+
+
+def servers(folder: Path) -> dict[str, str]:
+    """Variables of scheduler and workers that have these files."""
+    return variables(folder, "SCHEDULER") | variables(folder, "WORKER")
+
+
+def client(folder: Path) -> dict[str, str]:
+    """Variables of a job's pod that has these files by `dask.tlsSecretName`."""
+    return {name: str(folder / key) for key, name in dask_flags.TLS_FILES.items()} | dask_flags.TLS_ONLY

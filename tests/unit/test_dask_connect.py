@@ -86,6 +86,20 @@ def test_a_name_that_is_never_known_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert raised.value.failure is Failure.WORKER_LOST
 
 
+def cannot_connect(monkeypatch: pytest.MonkeyPatch, raised: Exception) -> None:
+    """Have every try to connect raise this."""
+
+    def client(*_: Any, **__: Any) -> None:
+        raise raised
+
+    distributed = types.ModuleType("distributed")
+    monkeypatch.setattr(distributed, "Client", client, raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=types.SimpleNamespace(set=lambda _: None)))
+    monkeypatch.setattr(remote, "register", lambda: None)
+    monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", lambda *_, **__: [()])
+
+
 class CommClosedError(OSError):
     """What Dask raises of a connection that breaks."""
 
@@ -94,16 +108,7 @@ def test_what_is_told_of_a_scheduler_that_hangs_up_is_the_address_and_not_what_w
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The report of an attempt takes the words of a fault's cause, if it has one."""
-
-    def client(*_: Any, **__: Any) -> None:
-        raise CommClosedError("in <UCX (closed)>: reset")
-
-    distributed = types.ModuleType("distributed")
-    monkeypatch.setattr(distributed, "Client", client, raising=False)
-    monkeypatch.setitem(sys.modules, "distributed", distributed)
-    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=types.SimpleNamespace(set=lambda _: None)))
-    monkeypatch.setattr(remote, "register", lambda: None)
-    monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", lambda *_, **__: [()])
+    cannot_connect(monkeypatch, CommClosedError("in <UCX (closed)>: reset"))
     with pytest.raises(JobError, match=r"ucx://h:8786 does not answer within 0 s: .*reset: see whether its") as told:
         Cluster(Watch(hold=0.0), heartbeat=6).connect("ucx://h:8786", seconds=0)
     assert told.value.failure is Failure.WORKER_LOST and told.value.__cause__ is None
@@ -121,18 +126,17 @@ def test_what_is_told_of_a_scheduler_that_hangs_up_is_the_address_and_not_what_w
 def test_what_no_try_can_mend_is_refused_for_good(
     monkeypatch: pytest.MonkeyPatch, address: str, raised: Exception, words: str
 ) -> None:
-    def client(*_: Any, **__: Any) -> None:
-        raise raised
-
-    distributed = types.ModuleType("distributed")
-    monkeypatch.setattr(distributed, "Client", client, raising=False)
-    monkeypatch.setitem(sys.modules, "distributed", distributed)
-    monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=types.SimpleNamespace(set=lambda _: None)))
-    monkeypatch.setattr(remote, "register", lambda: None)
-    monkeypatch.setattr("gpuquery.runner.dask.client.socket.getaddrinfo", lambda *_, **__: [()])
+    cannot_connect(monkeypatch, raised)
     with pytest.raises(JobError, match=words) as found:
         Cluster(Watch(hold=0.0), heartbeat=6).connect(address, seconds=30)
     assert found.value.failure is Failure.INVALID_COMBINATION, "which is not tried again"
+
+
+def test_what_is_none_of_these_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    cannot_connect(monkeypatch, RuntimeError("no running event loop"))
+    with pytest.raises(RuntimeError, match="no running event loop") as found:
+        Cluster(Watch(hold=0.0), heartbeat=6).connect("ucx://h:8786", seconds=30)
+    assert found.value.__cause__ is None
 
 
 def test_the_client_of_a_cluster_elsewhere_is_ready_once_that_is_complete() -> None:

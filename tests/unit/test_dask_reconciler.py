@@ -344,6 +344,7 @@ def warm_cluster(client: RecordingClient, *args: str, limits: dict[str, str] | N
         (("--protocol", "tls"), 8786, "tls://warm-scheduler.marts.svc:8786"),
         (("--host", "tls://0.0.0.0:8786"), 8786, "tls://warm-scheduler.marts.svc:8786"),
         (("--tls-cert=/tls/tls.crt", "--host", "0.0.0.0"), 8786, "tls://warm-scheduler.marts.svc:8786"),
+        (("--tls-cert-file=/of/another/program",), 8786, "tcp://warm-scheduler.marts.svc:8786"),
         (("--host", "tls://0.0.0.0", "--protocol", "tcp"), 8786, "tcp://warm-scheduler.marts.svc:8786"),
     ],
 )
@@ -401,6 +402,24 @@ CREATING = {"phase": "Pending", "containerStatuses": [
 ]}  # fmt: skip
 
 
+def creating(client: RecordingClient) -> dict[str, Any]:
+    """Put the client's pod on a node, where its container is not made yet."""
+    client.pod(1, CREATING)
+    pod = next(found for (kind, name), found in client.objects.items() if kind is Resource.PODS and NAME in name)
+    pod["spec"] = {"nodeName": "node-1"}
+    return pod
+
+
+async def test_without_certificates_no_events_are_asked_for() -> None:
+    client = begun(**WARM)
+    warm_cluster(client, "--protocol", "tls")
+    await look_once(client)
+    creating(client)
+    client.unknown.add(Resource.CORE_EVENTS)
+    await look_once(client)
+    assert condition(current(client), "ClusterReady").reason == "Starting"
+
+
 @pytest.mark.parametrize(
     ("events", "want"),
     [
@@ -414,9 +433,7 @@ async def test_a_secret_with_certificates_that_is_not_there_is_named(events: lis
     client = begun(**SECURE)
     warm_cluster(client, "--protocol", "tls")
     await look_once(client)
-    client.pod(1, CREATING)
-    pod = next(found for (kind, name), found in client.objects.items() if kind is Resource.PODS and NAME in name)
-    pod["spec"] = {"nodeName": "node-1"}
+    pod = creating(client)
     for message, when in events:
         reason = "Pulling" if message.startswith("Pulling") else "FailedMount"
         about = {"metadata": {"name": f"e{when}{reason}"}, "involvedObject": {"uid": pod["metadata"]["uid"]}}
@@ -425,7 +442,7 @@ async def test_a_secret_with_certificates_that_is_not_there_is_named(events: lis
     found = condition(current(client), "ClusterReady")
     assert (found.reason == "SecretNotFound") is bool(want), found
     assert not want or found.message == (
-        f'dask.tlsSecretName is "client", a Secret with ca.crt, tls.crt and tls.key: {want}'
+        f'dask.tlsSecretName is "client", which must be a Secret with ca.crt, tls.crt and tls.key: {want}'
     )
 
 

@@ -52,6 +52,11 @@ def test_certificates_that_belong_together_will_do_and_so_will_a_key_in_the_file
     Certificates(ADDRESS, secret=None).check(Config(**{"ca.crt": str(folder / "ca.crt"), "tls.crt": str(both)}))
 
 
+def test_certificates_may_stand_in_the_variables_themselves_as_dask_allows(authority: Authority) -> None:
+    folder = authority.signed("client")
+    Certificates(ADDRESS, secret=None).check(Config(**{key: (folder / key).read_text() for key in SETTINGS}))
+
+
 @pytest.mark.parametrize(
     ("known", "words"),
     [
@@ -141,6 +146,11 @@ REFUSED: list[Any] = [
         id="an expired one",
     ),
     pytest.param(
+        broken("TLS certificate does not match.", verify("unsuitable certificate purpose")),
+        (UNFIT, "of the scheduler: unsuitable certificate purpose: its extendedKeyUsage must allow for servers"),
+        id="one for clients only",
+    ),
+    pytest.param(
         broken("in <TLS (closed)>: SSLError: [SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert (_ssl.c:2580)"),
         (UNFIT, "the certificate of the client: tlsv13 alert: tls.crt of the Secret \"client\""),
         id="the scheduler wants another one",
@@ -154,6 +164,11 @@ REFUSED: list[Any] = [
         broken("", ssl.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")),
         (WRONG, "does not speak TLS (wrong version number)"),
         id="it speaks something else",
+    ),
+    pytest.param(
+        broken("", ssl.SSLError("[SSL: RECORD_LAYER_FAILURE] record layer failure (_ssl.c:1006)")),
+        (WRONG, "does not speak TLS (record layer failure)"),
+        id="in the words of a later OpenSSL",
     ),
     pytest.param(
         ValueError("IOStream is not idle; cannot convert to SSL"), (WRONG, "does not speak TLS"), id="and does so first"

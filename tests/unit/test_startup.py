@@ -11,6 +11,7 @@ from tests.support.kube_objects import attempt, pod
 
 NO_NODE = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate"
 NO_SECRET = 'secret "not-there" not found'
+NOT_SYNCED = "failed to sync secret cache: timed out waiting for the condition"
 NO_KEY = "couldn't find key AWS_ACCESS_KEY_ID in Secret marts/lake"
 BAD_NAME = 'Failed to apply default image tag "not a name": couldn\'t parse image name "not a name"'
 
@@ -47,6 +48,11 @@ def waiting(reason: str, message: str = "") -> Pod:
             waiting("CreateContainerConfigError", NO_KEY),
             Blocker(Reason.SECRET_NOT_FOUND, NO_KEY),
             id="a missing key of a Secret",
+        ),
+        pytest.param(
+            waiting("CreateContainerConfigError", NOT_SYNCED),
+            Blocker(Reason.CONTAINER_CANNOT_START, NOT_SYNCED),
+            id="a Secret that the kubelet has not got yet may be there",
         ),
         pytest.param(
             waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"),

@@ -67,7 +67,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, create, patch, delete]
 - apiGroups: [""]
   resources: [events]
-  verbs: [list]  # why pods were refused: quota, admission
+  verbs: [list]  # why pods are refused (quota, admission), or what they cannot mount
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]  # annotations with the defaults of a namespace's jobs

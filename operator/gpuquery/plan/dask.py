@@ -92,8 +92,9 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
         if secret is not None and spoken != "tls":
             # Of an accepted job too: it was to talk TLS, and shall not talk without.
             return invalid(
-                f'dask.tlsSecretName is "{secret}", and the scheduler of {_named(asked)} speaks {spoken}, not tls: '
-                "start its scheduler and its workers with --protocol tls, or remove dask.tlsSecretName"
+                f'dask.tlsSecretName is "{secret}", and the scheduler of {_named(asked)} speaks {spoken}, not tls, as '
+                "far as commands and variables of its object say: start its scheduler and its workers with "
+                "--protocol tls, or remove dask.tlsSecretName"
             )
         return Dask(way=way, workers=choice.workers, protocol=spoken, scheduler=address, tls_secret=secret)
     options, problems = dask_flags.checked(asked.worker_options, choice.release)

@@ -97,10 +97,8 @@ async def _with_companions(client: KubeClient, job: GpuQueryJob, attempt: Attemp
         _exists(client, job, Resource.SERVICES, name), _exists(client, job, Resource.CONFIG_MAPS, name)
     )
     found = replace(attempt, service=service, config_map=config_map)
-    if job.spec.dask is not None and job.spec.dask.tls_secret_name is not None:
-        return await observe_dask.with_certificates(client, job, found)
     if attempt.batch_job is None or not attempt.batch_job.ranks:
-        return found
+        return await observe_dask.with_certificates(client, job, found)
     policy, missed = await asyncio.gather(
         _exists(client, job, Resource.NETWORK_POLICIES, name), _secret_missed(client, job, attempt, name)
     )

@@ -36,7 +36,7 @@ OWN_LABEL = "dask.org/cluster-name"
 """dask-kubernetes' label on everything that it makes for a DaskCluster."""
 OWN_PART = "dask.org/component"
 PROTOCOL = re.compile(r"--protocol[= ]([a-z]+)")
-TLS_FLAG = re.compile(r"--tls-(ca-file|cert|key)\b")
+TLS_FLAG = re.compile(r"--tls-(ca-file|cert|key)(?![-\w])")
 HOST = re.compile(r"--host[= ]([a-z]+)://")
 SCHEME = "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME"
 REQUIRED = "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"
@@ -173,17 +173,18 @@ async def with_certificates(client: KubeClient, job: GpuQueryJob, attempt: Attem
 
     The kubelet says of a volume that cannot be mounted nowhere else. It pulls the image once all are.
     """
-    (pod,) = attempt.pods if len(attempt.pods) == 1 else (None,)
-    waits = pod is not None and pod.node and pod.phase == "Pending" and pod.waiting and pod.waiting.reason == CREATING
-    if pod is None or not waits or job.spec.dask is None:
+    secret = job.spec.dask.tls_secret_name if job.spec.dask else None
+    pod = next((pod for pod in attempt.pods if pod.node and pod.waiting and pod.waiting.reason == CREATING), None)
+    if secret is None or pod is None:
         return attempt
     events = await client.list(Resource.CORE_EVENTS, job.metadata.namespace, fields=f"involvedObject.uid={pod.uid}")
     events = sorted(events, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
     told = [found[1] for event in events if (found := UNMOUNTED.search(event.get("message") or ""))]
     if not told or any(event.get("reason") in MOUNTED for event in events):
         return attempt
-    message = f'dask.tlsSecretName is "{job.spec.dask.tls_secret_name}", a Secret with {KEYS}: {told[-1]}'
-    return replace(attempt, pods=(replace(pod, waiting=Waiting(reason=NOT_MOUNTED, message=message)),))
+    message = f'dask.tlsSecretName is "{secret}", which must be a Secret with {KEYS}: {told[-1]}'
+    held = replace(pod, waiting=Waiting(reason=NOT_MOUNTED, message=message))
+    return replace(attempt, pods=tuple(held if each is pod else each for each in attempt.pods))
 
 
 def _part(pod: Json) -> str:

@@ -32,6 +32,8 @@ NO_GPU = ("NVMLError", "cudaErrorNoDevice", "cudaErrorInsufficientDriver")
 NOT_MOUNTED = "FailedMount"
 """Reason of the kubelet's event about a volume; where it was asked for, it stands as that for which a pod waits."""
 CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", NOT_MOUNTED}
+NO_SECRET = re.compile(r"secret .*not found|find key .* in secret|non-existent secret key", re.IGNORECASE)
+"""A kubelet's words for a Secret, or a key of one, that is not there. It names Secrets that it cannot read, too."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,8 @@ def _of_pod(pod: Pod) -> Blocker | None:
         failure = Failure.IMAGE_PULL_FAILED if waiting.reason == "InvalidImageName" else None
         return Blocker(Reason.IMAGE_PULL_FAILED, _words(waiting), failure, vague=waiting.reason == "ImagePullBackOff")
     if waiting.reason in CONFIG_REASONS:
-        secret = re.search(r"\bsecret\b", waiting.message, re.IGNORECASE)
-        return Blocker(Reason.SECRET_NOT_FOUND if secret else Reason.CONTAINER_CANNOT_START, _words(waiting))
+        missing = NO_SECRET.search(waiting.message)
+        return Blocker(Reason.SECRET_NOT_FOUND if missing else Reason.CONTAINER_CANNOT_START, _words(waiting))
     return None
 
 

@@ -85,7 +85,9 @@ class Cluster:
                 if refused := certificates.refused(exc):
                     raise refused from None
                 if not isinstance(exc, OSError | JobError):
-                    raise _impossible(address, exc) from exc
+                    if (impossible := _impossible(address, exc)) is None:
+                        raise
+                    raise impossible from exc
                 if deadline - time.monotonic() <= 0:
                     raise JobError(
                         Failure.WORKER_LOST,
@@ -270,14 +272,14 @@ class Cluster:
         self.watch.suspect(JobError(failure, why))
 
 
-def _impossible(address: str, exc: Exception) -> Exception:
-    """Return what to say of a protocol that Dask lacks, or may not use."""
+def _impossible(address: str, exc: Exception) -> JobError | None:
+    """Return what to say of a protocol that Dask lacks, or may not use; None if it is neither."""
     if not isinstance(exc, RuntimeError):
         out = "name a scheduler that speaks tcp, tls, ucx or ucxx as the release does"
     elif "encryption required" in str(exc):
         out = "name a scheduler that speaks tls, or take DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION away"
     else:
-        return exc
+        return None
     words = f"cannot connect to the Dask scheduler at {address}: {_words(exc)}: {out}"
     return JobError(Failure.INVALID_COMBINATION, words)
 

@@ -98,7 +98,7 @@ class GuestCluster:
         if self._dask.scheduler.startswith("ucx") and self._plan.release < FIRST_HEARD_OVER_UCX:
             _say(
                 f"nobody will notice a Dask worker that hangs: with release {self._plan.release} that takes a cluster "
-                "that speaks tcp; bound the job by activeDeadlineSeconds"
+                "that speaks tcp or tls; bound the job by activeDeadlineSeconds"
             )
             return
         self.cluster.listen(self._folder, limit=beats.SILENCE * self._plan.heartbeat_seconds, say=_say)

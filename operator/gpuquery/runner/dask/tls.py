@@ -31,8 +31,8 @@ PROBE_SECONDS = 3.0
 _CA, _CERTIFICATE, _KEY = TLS_FILES
 _SAID = re.compile(r"\[(?:SSL|X509|PEM)[^:\]]*: (?P<reason>\w+)\] ?(?P<words>[^(\[]*)")
 """OpenSSL's words in those of Python."""
-_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
-"""Reasons for which what came back is no TLS."""
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+"""Reasons for which what came back is no TLS, of OpenSSL up to 3.1 and later."""
 _EARLY = "IOStream is not idle"
 """What Tornado says of a server that has sent something before the greeting: a scheduler that speaks tcp."""
 _DISAGREE = ("HANDSHAKE_FAILURE", "PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "INSUFFICIENT_SECURITY")
@@ -114,6 +114,8 @@ class Certificates:
         match whose:
             case "scheduler" if "expired" in how or "not yet valid" in how:
                 out = f"renew it, or the CA in {self._named(_CA)}"
+            case "scheduler" if "purpose" in how:
+                out = "its extendedKeyUsage must allow for servers, and for clients"
             case "scheduler":
                 out = f"{self._named(_CA)} must hold the CA that has signed it"
             case "client":
@@ -202,8 +204,7 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
     while one is not None and one not in seen:
         seen.append(one)
         yield one
-        # Tornado's StreamClosedError keeps it there.
-        one = one.__cause__ or getattr(one, "real_error", None) or one.__context__
+        one = one.__cause__ or one.__context__
 
 
 def _openssl(exc: BaseException) -> tuple[str, str] | None:
