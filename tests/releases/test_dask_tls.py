@@ -25,12 +25,15 @@ def test_a_job_talks_tls_with_scheduler_and_workers(
     authority = Authority(tmp_path)
     cluster = warm(release, protocol="tls", **servers(authority.signed("dask")), **stub(release))
     assert cluster.address.startswith("tls://")
-    job = client(authority.signed("client"))
+    heard = cluster.folder / "heard"
+    held = {"TEST_ENGINE_HOLD": "1", "TEST_ENGINE_UNTIL": str(heard)}
+    job = held | client(authority.signed("client"))
     pods = start(release, engine, env=job, **attached(cluster, tlsSecret="client"))
+    pods.wait_for("signs of life of 2 Dask workers are heard")  # their nannies answer the scheduler by TLS too
+    heard.touch()
     code, report = pods.end(0)
     assert code == 0, f"{report}\n{pods.logs()}\n{cluster.log()[-4000:]}"
     assert rows(pods) == WANTED
-    assert "signs of life of 2 Dask workers are heard" in pods.log(0), "their nannies answer the scheduler by TLS too"
     assert cluster.files() == [] and "tcp://" not in cluster.log()
 
 
