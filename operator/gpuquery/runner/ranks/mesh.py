@@ -111,9 +111,10 @@ class Mesh:
         """Part from all, and say so: this pod is done."""
         self._closed = True
         for peer in self._peers.values():
-            if peer.link is not None:
-                peer.link.send({"kind": "bye"})
-                peer.link.close()
+            link = peer.link
+            if link is not None:
+                link.send({"kind": "bye"})  # which learns that the other one has gone already, and then has no link
+                link.close()
 
     def _dial(self, index: int, peer: _Peer) -> None:
         peer.dialling = True
