@@ -14,10 +14,10 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import parts, remote
-from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.errors import JobError
+from tests.support.dask_local import Keeps, Local, written
 from tests.support.dask_plans import dask_plan
 from tests.support.ranks import until
 
@@ -63,47 +63,6 @@ def test_what_dead_attempts_left_is_removed_and_nothing_else(tmp_path: Path) -> 
         "gpuquery-5ch3d-new-1",
         "mine",
     ]
-
-
-class Local(Cluster):
-    """Workers that are this process: `a` and `b` see the same folder."""
-
-    def __init__(self, folders: dict[str, str]) -> None:
-        super().__init__(Watch(hold=0), heartbeat=6)
-        self.workers = dict.fromkeys(folders, "worker")
-        self._folders = folders
-
-    def run(self, function: Any, *args: Any, workers: Any = None, seconds: Any = None) -> dict[str, Any]:
-        found = {}
-        for address in workers or self.workers:
-            here = [str(arg).replace("@", self._folders[address]) if isinstance(arg, str) else arg for arg in args]
-            found[address] = function(*here)
-        return found
-
-
-class Keeps:
-    """A sink."""
-
-    def __init__(self) -> None:
-        self.added: dict[str, bytes] = {}
-
-    def write(self, lf: pl.LazyFrame, /) -> None:
-        raise AssertionError
-
-    def scratch(self) -> Path:
-        raise AssertionError
-
-    def add(self, file: Path, /) -> None:
-        assert file.name not in self.added
-        self.added[file.name] = file.read_bytes()
-        file.unlink()
-
-
-def written(folder: Path, *names: str) -> dict[str, bytes]:
-    folder.mkdir(exist_ok=True)
-    for number, name in enumerate(names):
-        pl.DataFrame({"x": range(number * 1000 + 5)}).write_parquet(folder / name)
-    return {name: (folder / name).read_bytes() for name in names}
 
 
 def test_files_are_fetched_once_each_in_pieces_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

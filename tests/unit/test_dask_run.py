@@ -12,8 +12,8 @@ from gpuquery.runner.dask import native, versions
 from gpuquery.runner.dask.guest import GuestCluster
 from gpuquery.runner.engines import Alone
 from gpuquery.runner.errors import JobError
+from tests.support.dask_local import Keeps, Local, written
 from tests.support.dask_plans import dask_plan
-from tests.unit.test_dask_parts import Keeps, Local, written
 
 
 class Here(Keeps):

@@ -47,7 +47,7 @@ CREATING = "ContainerCreating"
 UNMOUNTED = re.compile(rf'MountVolume\.SetUp failed for volume "{TLS_VOLUME}" : (.+)')
 MOUNTED = frozenset({"Pulling", "Pulled", "Created", "Started"})
 """Reasons of events that come once all volumes are mounted."""
-KEYS = " and ".join((", ".join(tuple(TLS_FILES)[:-1]), tuple(TLS_FILES)[-1]))
+KEYS = "{}, {} and {}".format(*TLS_FILES)
 
 
 def wanted(job: GpuQueryJob) -> bool:
