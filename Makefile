@@ -39,6 +39,8 @@ lock: venv ## Write requirements/*.txt anew from pyproject.toml
 	$(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
 	  -c requirements/dev.txt --custom-compile-command "make lock" requirements/dask-kubernetes.in \
 	  -o requirements/dask-kubernetes.txt
+	$(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make lock" requirements/tpc.in -o requirements/tpc.txt
 
 .PHONY: lock-releases
 lock-releases: venv ## Write requirements/releases/* anew from tools/lock_releases.py; RELEASES="26.04 26.10" for some
@@ -54,4 +56,4 @@ lint: venv ## Style, types and layers
 
 .PHONY: unit
 unit: venv ## Tests that need no cluster
-	$(PY) -m pytest -m "not e2e and not gpu and not releases and not faults" tests
+	$(PY) -m pytest -m "not e2e and not gpu and not releases and not faults and not tenants" tests

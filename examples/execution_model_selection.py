@@ -13,12 +13,15 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
-from collections.abc import Iterator
 from importlib.metadata import distributions
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan import guide, releases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 ORDER = (

@@ -12,6 +12,8 @@ python3 -m pip --python /opt/venv/bin/python install --quiet --no-cache-dir --no
   --only-binary :all: --require-hashes -r /wanted.txt
 packages=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
 find "$packages" -type d -name tests -prune -exec rm -rf {} +
+# What Cython compiled the modules from, and what only type checkers read.
+find "$packages" \( -name '*.pyx' -o -name '*.pyx.in' -o -name '*.pxd' -o -name '*.pxd.in' -o -name '*.pxi' -o -name '*.pyi' \) -delete
 # boto's descriptions of every cloud service are 100 MB; queries speak to object storage and sign in.
 if [ -d "$packages/botocore/data" ]; then
   find "$packages/botocore/data" "$packages/boto3/data" -mindepth 1 -maxdepth 1 -type d \

@@ -17,6 +17,10 @@ e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to 
 test-faults: venv cluster-for-use ## The long schedule: all faults of ranks and of Dask clusters, a hundred jobs, ten thousand partitions
 	$(PY) -m pytest -m "faults and not releases" tests $(ARGS)
 
+.PHONY: test-tenants
+test-tenants: venv ## Attacks of one tenant on the others, on a control plane of its own: times, and the operator's memory
+	$(PY) -m pytest -m tenants -s tests/tenants $(ARGS)
+
 .PHONY: test-gpu
 test-gpu: venv ## Tests that need an NVIDIA GPU, of the releases that are installed; report in dist/gpu-report.json
 	$(PY) -m pytest -m gpu tests/gpu $(ARGS)
@@ -33,6 +37,7 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.rendezvous
 	$(PY) -m tests.bench.readiness
 	$(PY) -m tests.bench.daskjob
+	$(PY) -m tests.bench.sql
 
 ON_RELEASES = GPUQUERY_TEST_RELEASES="$(RELEASES)" GPUQUERY_TEST_CUDA=$(CUDA) $(PY) -m pytest
 
@@ -45,3 +50,16 @@ test-releases: venv ## Compare the table of RAPIDS releases with their packages:
 test-dask-faults: venv ## The long schedule of Dask clusters on this machine, with the packages of RELEASES
 	$(PY) -m tests.releases.environments --cuda $(or $(CUDA),12) $(RELEASES)
 	$(ON_RELEASES) -m "releases and faults" tests/releases $(ARGS)
+
+.PHONY: test-tpc
+test-tpc: venv ## TPC-H and TPC-DS at scale factor 1 against DuckDB, and which of RELEASES translates them; writes the page
+	$(PY) -m tests.sql.tpc --write $(if $(RELEASES),--releases $(RELEASES)) $(ARGS)
+
+.PHONY: test-sql
+test-sql: venv ## 2,000 generated statements against DuckDB; ARGS="--seed 7 --count 100"
+	$(PY) -m tests.sql.differential $(ARGS)
+
+.PHONY: test-sql-postgres
+test-sql-postgres: venv ## 1,000 generated statements, and those of its dialect, against a PostgreSQL (apt-get install postgresql)
+	$(PY) -m tests.sql.dialect_postgres
+	$(PY) -m tests.sql.differential --postgres --count 1000 $(ARGS)

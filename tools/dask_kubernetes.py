@@ -18,11 +18,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.kubectl import ROOT, Cluster, chosen_cluster, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 LOCK = ROOT / "requirements" / "dask-kubernetes.txt"
 CHART = "dask_kubernetes/operator/deployment/helm/dask-kubernetes-operator"

@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from gpuquery.api.crd import as_yaml
+from tools.functions import functions_page
 from tools.kubectl import ROOT
 from tools.reference import as_markdown
 from tools.releases import options_page, releases_page
@@ -24,6 +25,7 @@ def files() -> dict[str, str]:
         "charts/gpuquery/files/crd.yaml": crd,
         "docs/reference/api.md": as_markdown(),
         "docs/reference/options.md": options_page(),
+        "docs/reference/sql-functions.md": functions_page(),
         RELEASES_PAGE: releases_page((ROOT / RELEASES_PAGE).read_text()),
     }
 

@@ -13,11 +13,14 @@ import argparse
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tools.kubectl import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 FOLDER = ROOT / "requirements" / "releases"
 COMMAND = "make lock-releases"

@@ -17,9 +17,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 PIECE = 60_000_000
@@ -97,7 +99,7 @@ def pack(wheels: Sequence[Path], into: Path, *, most: int = PIECE) -> list[Path]
         raise SystemExit("there are no wheels to pack: see --wheels and --without")
     into.mkdir(parents=True, exist_ok=True)
     pieces = Pieces(into, most)
-    with tarfile.open(fileobj=cast(Any, pieces), mode="w|", format=tarfile.GNU_FORMAT) as tar:
+    with tarfile.open(fileobj=cast("Any", pieces), mode="w|", format=tarfile.GNU_FORMAT) as tar:
         for wheel in sorted(wheels):
             tar.add(wheel, wheel.name, filter=_plain)
     pieces.close()

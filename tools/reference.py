@@ -9,14 +9,16 @@ import ast
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api import crd
 from gpuquery.api.conditions import ConditionType, State
 from gpuquery.api.labels import API_VERSION, KIND, SHORT_NAME
 from gpuquery.api.reasons import Event, Failure, Policy, Reason
 from gpuquery.api.spec import GpuQueryJobSpec
+
+if TYPE_CHECKING:
+    from enum import StrEnum
 
 POLICIES = {
     Policy.NEVER: "never",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.releases import RELEASES, Cell, Option, OptionKind, Release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEADER = """<!-- Generated from operator/gpuquery/plan/releases by `make generate`. Do not edit. -->
 # Reference: executor options

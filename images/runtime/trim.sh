@@ -13,7 +13,8 @@ done
 # Nothing is linked with the compiler's second build, and nothing opens it; it is as big as the first.
 rm -f nvidia/cuda_nvrtc/lib/libnvrtc.alt.so.* nvidia/cuda_nvrtc/lib/libnvrtc-builtins.alt.so.* nvidia/cu13/lib/libnvrtc*.alt.so.*
 
-# UCX's own benchmark.
+# Programs: nvcomp's example, and UCX's own benchmark.
+rm -rf nvidia/libnvcomp/bin libucx/bin libucx/share/ucx/perftest
 rm -f libucx/lib/ucx/libucx_perftest*
 
 # A wheel has no symbolic links: each library of UCX lies there three times under names such as libucp.so, .so.0 and

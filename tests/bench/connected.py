@@ -13,8 +13,7 @@ import json
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.bench.daskjob import OURS, THEIRS, has_dask
 from tests.bench.setting import conditions, prepared
@@ -22,6 +21,9 @@ from tests.e2e import dask_clusters, sets
 from tests.e2e.jobs import Bench, fresh
 from tools import dask_kubernetes, demo
 from tools.kubectl import Cluster, chosen_cluster, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMESPACE = "dask-bench"
 CLIENT = """

@@ -15,15 +15,13 @@ import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -33,6 +31,10 @@ from tests.bench.setting import conditions
 from tests.e2e.jobs import fresh
 from tools import dask_kubernetes
 from tools.kubectl import ROOT, wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator, Mapping
 
 OURS, THEIRS = "gpuquery", "dask-kubernetes"
 NAMESPACE = "bench"

@@ -16,10 +16,10 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore
 import polars as pl
@@ -32,6 +32,9 @@ from gpuquery.runner.storage import polars_options
 from tests.bench import tpch
 from tests.bench.setting import conditions
 from tests.support.seaweed import Seaweed, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def main() -> None:

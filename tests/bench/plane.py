@@ -16,14 +16,16 @@ import secrets
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.cluster.node import build, toolchain
 from tests.cluster.node.layout import Layout
 from tools.kubectl import Cluster, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 HERE = Path(__file__).parent
 KWOK = HERE / "go" / "kwok"

@@ -13,14 +13,16 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import plan_status, resolve
 from tests.bench.setting import conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULTS = Defaults(runtime_image_pattern="gpuquery-runtime:{release}").in_namespace(
     {"gpuquery.io/default-release": "26.04", "gpuquery.io/default-cluster": "single"}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.e2e.jobs import Bench
 from tools import demo
 from tools import lake as lakes
 from tools.kubectl import chosen_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAMESPACE = "gpuquery-bench"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A real one-node Kubernetes for tests: etcd, API server, kubelet, containerd, on this machine alone.
 
-onenode.py up [--gpus 8]       build it once, bring it up in seconds; a second `up` changes nothing
+onenode.py up [--gpus 8]       build it once, bring it up in seconds; a second `up` starts what has ended
 eval "$(onenode.py kubeconfig)" && kubectl get nodes
 onenode.py load IMAGE…         copy images (archives, or names that buildah has) into the node
 onenode.py status              0 if it is ready
@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    starting = add("up", up, "bring the cluster up (builds it first, once); a second `up` changes nothing")
+    starting = add("up", up, "bring the cluster up (builds it first, once); a second `up` starts what has ended")
     starting.add_argument(
         "--gpus", type=int, default=Options.gpus, help="simulated nvidia.com/gpu (default: %(default)s)"
     )

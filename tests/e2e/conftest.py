@@ -6,8 +6,8 @@ fail: a green run means that a real API server, kubelet and object store were th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +17,9 @@ from tools import dask_kubernetes, demo
 from tools import lake as lakes
 from tools.kubectl import Cluster, chosen_cluster, wait_until
 from tools.lake import PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAMESPACE = "gpuquery-e2e"
 SCALE = 0.05
@@ -85,7 +88,11 @@ def left(bench: Bench) -> list[str]:
     """Return what is left of the jobs of a test."""
     names = ",".join(bench.names)
     found = bench.cluster.get(
-        "jobs,services,configmaps,secrets,pods", "-n", bench.namespace, "-l", f"gpuquery.io/job in ({names})"
+        "jobs,services,configmaps,secrets,networkpolicies,pods",
+        "-n",
+        bench.namespace,
+        "-l",
+        f"gpuquery.io/job in ({names})",
     )
     return [f"{o['kind']}/{o['metadata']['name']}" for o in found["items"]]
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.e2e.jobs import fresh
 from tests.support.certificates import servers
 from tools.kubectl import Cluster, KubectlError, wait_until
 from tools.lake import SECRET, Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 RELEASE = "26.10"
 CUDA = int(os.environ.get("CUDA", "12"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.kubectl import Cluster, wait_until
 from tools.lake import SECRET, Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 TPCH = ("customer", "lineitem", "nation", "orders", "region")
 
@@ -108,6 +110,15 @@ class Bench:
         )["items"]
         found.sort(key=lambda e: e["metadata"]["creationTimestamp"])
         return [(e["reason"], e.get("message") or e.get("note", "")) for e in found]
+
+    def warnings(self, name: str) -> list[str]:
+        """Return the warnings about a job and whatever belongs to it, as `kubectl get events` would tell them."""
+        found = self.cluster.get("events", "-n", self.namespace, "--field-selector", "type=Warning")["items"]
+        return [
+            f"{e['involvedObject']['kind']} {e['involvedObject']['name']}: {e['reason']}: {e.get('message', '')}"
+            for e in found
+            if e["involvedObject"]["name"].startswith(name)
+        ]
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of the bucket `lake` below a prefix."""

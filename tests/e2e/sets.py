@@ -9,14 +9,16 @@ import signal
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.labels import PROGRESS_PORT
 from tests.e2e.jobs import Bench, condition, fresh, tpch, true
 from tools.kubectl import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RELEASE = (os.environ.get("TEST_ENGINES", "").split() or ["26.10"])[-1]
 """The release of the sets: the last one that has an image with the engine for tests."""
@@ -27,7 +29,7 @@ SLOW = {"TEST_ENGINE_PARTS": "8", "TEST_ENGINE_PAUSE": "3"}
 _SIGNAL_RANKS = r"""
 import os, pathlib, signal, sys
 for entry in pathlib.Path("/proc").iterdir():
-    if entry.name.isdigit() and b"\0gpuquery.runner.query\0" in (entry / "cmdline").read_bytes():
+    if entry.name.isdigit() and b"\0gpuquery.runner.query.process\0" in (entry / "cmdline").read_bytes():
         os.kill(int(entry.name), signal.Signals[sys.argv[1]])
 """
 _TABLE = "gpuquery-cut"

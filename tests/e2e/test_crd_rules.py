@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
+from gpuquery.api import scheduling
 from tests.e2e.jobs import fresh
-from tests.support.job_tables import REFUSED, TAKEN, TYPOS, job
+from tests.support.job_tables import AFFINITY, REFUSED, SPREAD, TAKEN, TYPOS, job
 from tools.kubectl import ROOT, Cluster, KubectlError, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CRD = "gpuqueryjobs.gpuquery.io"
 CHANGES: list[Any] = [
@@ -61,8 +66,6 @@ def explained(cluster: Cluster, path: str) -> str:
 
 def judge(cluster: Cluster, document: dict[str, Any]) -> str:
     """Let the API server judge a job without keeping it."""
-    import json
-
     return cluster.run(
         "create", "--dry-run=server", "--validate=strict", "-n", "default", "-f", "-", stdin=json.dumps(document)
     )
@@ -126,11 +129,43 @@ def test_a_stored_job_shows_its_defaults(api: Cluster, namespace: str) -> None:
     assert (spec["output"]["mode"], spec["output"]["compression"]) == ("errorIfExists", "zstd")
 
 
-def test_opaque_parts_of_the_template_are_kept(api: Cluster, namespace: str) -> None:
-    toleration = {"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}
-    api.apply(job(template={"spec": {"tolerations": [toleration]}}), namespace=namespace)
-    spec = api.get("gqj", "table-job", "-n", namespace)["spec"]
-    assert spec["template"]["spec"]["tolerations"] == [toleration]
+def test_where_pods_run_is_kept_as_it_was_written(api: Cluster, namespace: str) -> None:
+    tolerations = [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}]
+    said = {"tolerations": tolerations, "affinity": AFFINITY, "topologySpreadConstraints": [SPREAD]}
+    api.apply(job(template={"spec": said}), namespace=namespace)
+    assert api.get("gqj", "table-job", "-n", namespace)["spec"]["template"]["spec"] == said
+
+
+@pytest.mark.parametrize("kind", ["Affinity", "Toleration", "TopologySpreadConstraint"])
+def test_where_pods_run_is_said_in_the_fields_that_the_api_server_knows(api: Cluster, kind: str) -> None:
+    """Each field of ours is one of the pods' own; a newer API server may have more."""
+    schemas = json.loads(api.run("get", "--raw", "/openapi/v3/api/v1"))["components"]["schemas"]
+
+    def unknown(model: type[BaseModel], theirs: dict[str, Any], path: str) -> Iterator[str]:
+        theirs = resolved(theirs)
+        for field in model.model_fields.values():
+            if field.alias not in theirs["properties"]:
+                yield f"{path}.{field.alias}"
+                continue
+            inner, known = _model_of(field.annotation), resolved(theirs["properties"][field.alias])
+            if inner is not None:
+                yield from unknown(inner, known.get("items", known), f"{path}.{field.alias}")
+
+    def resolved(node: dict[str, Any]) -> dict[str, Any]:
+        for inner in (node, *node.get("allOf", ())):
+            if "$ref" in inner:
+                return resolved(schemas[inner["$ref"].rpartition("/")[2]])
+        return node
+
+    found = schemas[f"io.k8s.api.core.v1.{kind}"]
+    assert list(unknown(getattr(scheduling, kind), found, kind)) == []
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model in the type of a field, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_of(inner)) is not None), None)
 
 
 def test_kubectl_get_shows_the_state_and_says_more_when_wide(api: Cluster, namespace: str) -> None:

@@ -6,9 +6,7 @@ workers are on the CPU and shuffle rows among themselves, and everything goes al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +17,10 @@ from tests.e2e.test_worker_set import LONG, cause, now, rows_of, rows_wanted
 from tests.support.certificates import Authority
 from tools import dask_kubernetes, demo
 from tools.kubectl import Cluster, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(900)
 

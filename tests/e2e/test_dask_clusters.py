@@ -6,17 +6,21 @@ And what becomes of a job's DaskCluster, whose workers would hold GPUs, when tha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e import sets
 from tests.e2e.dask_clusters import CUDA, RELEASE, WarmCluster, document, warm
 from tests.e2e.jobs import Bench, condition, fresh, true
 from tests.e2e.test_dask import PATIENCE, by_operator, daskclusters
 from tools import dask_kubernetes, demo
 from tools.kubectl import Cluster, KubectlError, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e import sets
 
 pytestmark = pytest.mark.timeout(900)
 

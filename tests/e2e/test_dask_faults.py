@@ -5,19 +5,22 @@ Each time the job ends in bounded time with what was first, and keeps nothing: n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gpuquery.api.labels import CONTAINER, LABEL_DASK, SCRATCH_DIRECTORY
-from tests.e2e import sets
 from tests.e2e.dask_clusters import SIGNAL_CHILDREN, warm
 from tests.e2e.jobs import Bench, condition
 from tests.e2e.test_dask import HEARTBEAT, PATIENCE, attached, by_operator, committed, daskclusters
 from tests.e2e.test_worker_set import cause, now
 from tools import demo
 from tools.kubectl import Cluster, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e import sets
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from gpuquery.plan import dask_flags
-from tests.e2e.jobs import Bench, fresh
+from tests.e2e.jobs import Bench, fresh, tpch
 from tests.support.certificates import Authority
 from tools import demo
 from tools.kubectl import ROOT
 from tools.lake import PORT
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PROGRAMS = ("kubectl", "helm", "gpuquery", "make", "test ", "docker", "<uri>")
-RUN_HERE = ("README.md", "docs/write-a-job.md", "docs/install.md", "docs/preflight.md", "docs/dask.md")
+RUN_HERE = (
+    "README.md",
+    "docs/write-a-job.md",
+    "docs/install.md",
+    "docs/preflight.md",
+    "docs/dask.md",
+    "docs/security.md",
+    "docs/sql.md",
+)
 BY_CI = ("make demo", "make test", "make venv", "make lint", "make unit", 'make test-releases RELEASES="26.04 26.10"')
 ELSEWHERE = {
     "make images-push": "registry push", "make wheel": "`docker build`", "docker build": "`docker build`",
     "make test-faults": "`make test-faults`", "make test-dask-faults": "`make test-dask-faults`",
+    "make test-tenants": "`make test-tenants`",
 }  # fmt: skip
 """Commands that need a registry or Docker, or take long, and what docs/limitations.md calls them where it says which
 were run, and when."""
@@ -55,10 +68,14 @@ def test_every_command_of_the_docs_is_run_by_a_test(file: str) -> None:
         assert not admitted or admitted in (ROOT / "docs" / "limitations.md").read_text()
 
 
+def yaml_blocks(file: str) -> list[str]:
+    """Return every YAML of a page."""
+    return [text for language, text in FENCE.findall((ROOT / file).read_text()) if language == "yaml"]
+
+
 def first_job(file: str) -> str:
     """Return the first YAML of a page."""
-    found: str = next(text for language, text in FENCE.findall((ROOT / file).read_text()) if language == "yaml")
-    return found
+    return yaml_blocks(file)[0]
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,17 @@ class Reader:
 
     def run(self, command: str) -> str:
         """Run one command; it must succeed."""
+        done = self._done(command)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def fails(self, command: str) -> str:
+        """Run one command, which must fail, and return what it says of that."""
+        done = self._done(command)
+        assert done.returncode != 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stderr
+
+    def _done(self, command: str) -> subprocess.CompletedProcess[str]:
         lake, cluster = self.bench.lake, self.bench.cluster
         for gap, filling in (
             ("AWS_ACCESS_KEY_ID=...", f"AWS_ACCESS_KEY_ID={lake.access_key}"),
@@ -95,11 +123,9 @@ class Reader:
             "AWS_ACCESS_KEY_ID": lake.access_key,
             "AWS_SECRET_ACCESS_KEY": lake.secret_key,
         }
-        done = subprocess.run(
+        return subprocess.run(
             command, shell=True, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=200
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout
 
 
 @pytest.fixture
@@ -150,13 +176,75 @@ def test_the_commands_of_the_job_page_work_in_their_order(reader: Reader) -> Non
             reader.run(command if "--endpoint" in command else f"{command} --endpoint http://127.0.0.1:8333")
 
 
-def test_the_command_of_the_preflight_page_works(reader: Reader) -> None:
+def test_the_commands_of_the_preflight_page_work(reader: Reader) -> None:
     text = first_job("docs/write-a-job.md")
     (reader.folder / "job.yaml").write_text(text)
     clear(reader.bench, yaml.safe_load(text)["spec"]["output"]["uri"])
     for command in commands("docs/preflight.md"):
         told = reader.run(f"{command} --endpoint http://127.0.0.1:8333")
-        assert "26.10" in told
+        asked = "ConfigMap kube-public/gpuquery-defaults" in told
+        assert asked is ("--no-cluster" not in command), told
+        assert asked or "26.10" in told
+
+
+def test_the_command_of_the_sql_page_shows_the_plan(reader: Reader) -> None:
+    (reader.folder / "job.yaml").write_text(first_job("docs/write-a-job.md"))
+    for command in commands("docs/sql.md"):
+        told = reader.run(f"{command} --endpoint http://127.0.0.1:8333")
+        assert "read " in told and "runs on" in told, told
+
+
+def test_plan_says_no_where_the_cluster_does(reader: Reader) -> None:
+    """The cluster of these tests has no image of a RAPIDS release."""
+    document = yaml.safe_load(first_job("docs/write-a-job.md"))
+    document["spec"]["engine"] = "rapidsmpf"
+    (reader.folder / "job.yaml").write_text(yaml.safe_dump(document))
+    told = reader.fails("gpuquery plan job.yaml --endpoint http://127.0.0.1:8333")
+    assert "InvalidCombination" in told and "image" in told
+    document["spec"]["engine"] = "cpu"
+    document["metadata"]["namespace"] = "nowhere"
+    (reader.folder / "job.yaml").write_text(yaml.safe_dump(document))
+    told = reader.fails("gpuquery plan job.yaml --endpoint http://127.0.0.1:8333")
+    assert 'refuses it: namespaces "nowhere" not found' in told
+
+
+def test_the_log_command_of_the_docs_shows_the_whole_log(reader: Reader) -> None:
+    (command,) = re.findall(r"`(kubectl logs [^`]*)`", (ROOT / "docs" / "write-a-job.md").read_text())
+    (operators,) = re.findall(r"`(kubectl [^`]* logs [^`]*)`", (ROOT / "docs" / "install.md").read_text())
+    bench, name = reader.bench, fresh("talkative")
+    code = (
+        "def query(inputs, params):\n    for n in range(40):\n        print('said', n)\n    return inputs['nation']\n"
+    )
+    bench.completed(bench.job(name, python=code, inputs=tpch("nation")))
+    told = reader.run(f"{command.replace('<name>', name)} -n {bench.namespace}")
+    assert "said 0\n" in told and "said 39\n" in told
+    assert "leading" in reader.run(operators), "its beginning is there too"
+
+
+def test_a_large_configmap_goes_by_server_side_apply_alone(reader: Reader) -> None:
+    """As docs/limitations.md says: the API server takes 262,144 bytes of annotations."""
+    (command,) = re.findall(r"`(kubectl apply --server-side [^`]*)`", (ROOT / "docs" / "limitations.md").read_text())
+    query = "SELECT n_name FROM nation -- " + "x" * 890_000
+    document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "queries"}, "data": {"q.sql": query}}
+    (reader.folder / "queries.yaml").write_text(yaml.safe_dump(document, width=10**9))
+    assert "may not be more than 262144 bytes" in reader.fails("kubectl apply -f queries.yaml")
+    assert "queries" in reader.run(command)
+
+
+def test_kubectl_still_reads_yaml_as_it_was_recorded(reader: Reader) -> None:
+    """Where a number and a text are the same key, kubectl takes one of the two by chance: about one time in five."""
+    recorded = json.loads((ROOT / "tests" / "unit" / "kubectl_yaml.json").read_text())["answers"]
+    read = [answer for answer in recorded if "read" in answer]
+    head = "apiVersion: v1\nkind: X\nmetadata: {name: x}\nspec:\n"
+    (reader.folder / "all.yaml").write_text("---\n".join(head + answer["yaml"] for answer in read))
+    printed, items = reader.run("kubectl label --local -f all.yaml a=b -o json"), []
+    while printed := printed.lstrip():
+        item, end = json.JSONDecoder().raw_decode(printed)
+        items.append(item)
+        printed = printed[end:]
+    assert len(items) == len(read)
+    told = [(item["spec"], answer) for item, answer in zip(items, read, strict=True)]
+    assert [(spec, one) for spec, one in told if spec not in (one["read"], one.get("or"))] == []
 
 
 def test_the_command_of_the_dask_page_makes_a_secret_with_certificates(reader: Reader) -> None:
@@ -165,6 +253,20 @@ def test_the_command_of_the_dask_page_makes_a_secret_with_certificates(reader: R
     reader.follow("docs/dask.md")
     made = yaml.safe_load(reader.run("kubectl get secret dask-client -o yaml"))
     assert sorted(made["data"]) == sorted(dask_flags.TLS_FILES), "what the volume of the client's pod asks for"
+
+
+def test_the_command_and_the_objects_of_the_page_on_security_are_taken(reader: Reader) -> None:
+    cluster = reader.bench.cluster
+    cluster.run("create", "namespace", "analytics", check=False)
+    try:
+        reader.follow("docs/security.md")
+        told = cluster.get("namespace", "analytics")["metadata"]["annotations"]
+        assert told["gpuquery.io/allow-images"] == "registry.example.com/analytics/*"
+        objects = [yaml.safe_load(text) for text in yaml_blocks("docs/security.md") if "kind:" in text]
+        assert {found["kind"] for found in objects} == {"NetworkPolicy", "ResourceQuota", "Role"}
+        cluster.apply(*objects, namespace=reader.run("kubectl config view --minify -o jsonpath='{..namespace}'"))
+    finally:
+        cluster.run("delete", "namespace", "analytics")
 
 
 @pytest.mark.skipif("CONTEXT" in os.environ, reason="it reinstalls the operator")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -14,6 +13,9 @@ import yaml
 
 from tests.e2e.jobs import Bench, true
 from tools.kubectl import ROOT, Cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ORDER = [
     "revenue-by-region.yaml",

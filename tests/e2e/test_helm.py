@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -11,6 +11,9 @@ from tests.e2e.jobs import Bench, fresh, tpch, true
 from tools import demo
 from tools import lake as lakes
 from tools.kubectl import Cluster, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CRD = "gpuqueryjobs.gpuquery.io"
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.e2e.jobs import Bench, condition, fresh, tpch, true
 from tools import demo
 from tools.kubectl import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SELECT = "SELECT n_name FROM nation"
 SLEEP = """
@@ -44,6 +46,12 @@ def not_ready(bench: Bench, name: str, reason: str) -> dict[str, Any]:
 
     found: dict[str, Any] = wait_until(told, timeout=60, what=f"ClusterReady=False, {reason}")
     return found
+
+
+def test_a_healthy_job_leaves_no_warning(bench: Bench) -> None:
+    name = fresh("healthy")
+    bench.completed(sleeper(bench, name, 3))
+    assert bench.warnings(name) == []
 
 
 def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline(bench: Bench) -> None:

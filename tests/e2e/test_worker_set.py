@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
@@ -19,6 +19,9 @@ from tests.e2e import sets
 from tests.e2e.jobs import Bench, condition, true
 from tests.support.faultproxy import Action, FaultProxy, Rule
 from tools.kubectl import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LONG = partial(pytest.param, marks=pytest.mark.faults)
 """What `make test-faults` runs and `make test` does not."""
@@ -87,6 +90,7 @@ def test_a_set_commits_once_what_its_ranks_have_written(bench: Bench, tables: Pa
     assert (output["rows"], output["files"]) == (wanted.height, 9), "three files of each rank"
     assert len(bench.commits(f"out/{ranks.name}")) == 1
     assert bench.uploads(f"out/{ranks.name}") == []
+    assert bench.warnings(ranks.name) == [], "no probe fails in a healthy life"
 
 
 @pytest.mark.faults

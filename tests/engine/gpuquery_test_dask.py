@@ -13,15 +13,17 @@ import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gpuquery_test_faults as faults
 import polars as pl
 
-from gpuquery.plan.plan import Plan
 from gpuquery.runner.dask import commands, remote
-from gpuquery.runner.engines import Ranks, Writes
 from gpuquery.runner.engines.tasks import TasksEngine
+
+if TYPE_CHECKING:
+    from gpuquery.plan.plan import Plan
+    from gpuquery.runner.engines import Ranks, Writes
 
 
 def compute(client: Any, frame: pl.LazyFrame, folder: str, *, numbered: bool) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gpuquery_test_dask as on_dask
 import gpuquery_test_faults as asked
-import polars as pl
 
-from gpuquery.plan.plan import Plan
 from gpuquery.runner.dask import commands
-from gpuquery.runner.engines import Ranks, Writes
 from gpuquery.runner.engines.dask_query import faults
 from gpuquery.runner.engines.rapidsmpf import RapidsmpfEngine
 from gpuquery.runner.sink.parts import Parts
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gpuquery.plan.plan import Plan
+    from gpuquery.runner.engines import Ranks, Writes
 
 
 class TestEngine(RapidsmpfEngine):

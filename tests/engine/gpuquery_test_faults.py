@@ -7,9 +7,12 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from gpuquery.runner import oom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 PHASES = ("join", "joined", "run", "write", "task", "end")
 CHUNK = 64 << 20

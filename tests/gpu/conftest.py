@@ -7,10 +7,9 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +17,9 @@ from gpuquery.plan import releases
 from tests.bench import tpch
 from tests.releases import environments
 from tests.support.engine_ranks import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 REPORT = Path(os.environ.get("GPUQUERY_GPU_REPORT") or ROOT / "dist" / "gpu-report.json")
 SCALE = float(os.environ.get("GPUQUERY_GPU_SCALE") or 0.1)

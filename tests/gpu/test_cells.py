@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -13,13 +12,18 @@ import yaml
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import releases
-from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import Way
-from gpuquery.runner import inputs, queries
+from gpuquery.runner import inputs
+from gpuquery.runner.query import queries
 from tests.bench import tpch
 from tests.gpu.same import same
 from tests.support.engine_ranks import ROOT, Ranks
 from tests.support.runner import plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpuquery.plan.plan import Plan
 
 pytestmark = pytest.mark.gpu
 SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED

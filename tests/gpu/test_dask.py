@@ -6,15 +6,12 @@ has run on a GPU yet (README.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import dask_flags
-from gpuquery.plan.plan import Plan
 from gpuquery.runner.dask.parts import each_once
 from tests.bench import tpch
 from tests.gpu.conftest import gpus
@@ -22,6 +19,12 @@ from tests.gpu.same import same
 from tests.gpu.test_cells import SMALL, TPCH, expected
 from tests.support.dask_pods import Pods, dask
 from tests.support.runner import plan, result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gpuquery.plan.plan import Plan
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(900)]
 ALL = {"UCX_TLS": "all"}

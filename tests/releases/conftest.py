@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gpuquery.plan import releases
-from gpuquery.plan.releases import Release
 from tests.releases import dask_jobs, environments
 from tests.releases.environments import CHECKED, CUDA, NAMED, python_of
 from tests.support.dask_cluster import Warm
 from tests.support.dask_pods import Pods
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from gpuquery.plan.releases import Release
 
 PROBE = Path(__file__).with_name("probe.py")
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -13,13 +11,18 @@ import pytest
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.plan import releases
 from gpuquery.plan.dask import protocol_of
-from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import Way
 from tests.releases import environments
 from tests.releases.environments import CHECKED, python_of
-from tests.support.dask_cluster import Warm
 from tests.support.dask_pods import Pods, dask
 from tests.support.runner import plan, result
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from gpuquery.plan.plan import Plan
+    from tests.support.dask_cluster import Warm
 
 LONG = partial(pytest.param, marks=pytest.mark.faults)
 """What `make test-dask-faults` runs and `make test-releases` does not."""

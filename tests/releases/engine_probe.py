@@ -13,9 +13,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -23,6 +22,9 @@ from gpuquery.runner.engines import replicated
 from gpuquery.runner.engines.faults import classify_engine
 from gpuquery.runner.engines.rapidsmpf_options import settings
 from tests.releases.probe import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 def taken(options: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:

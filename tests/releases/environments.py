@@ -18,13 +18,16 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gpuquery.plan import releases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ROOT / "requirements" / "releases"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +12,9 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan import releases
 from gpuquery.plan.releases import Release, Way
 from tests.releases.conftest import Package, about, agree, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 pytestmark = pytest.mark.releases
 TASKS, RAPIDSMPF, CPU = EngineChoice.TASKS, EngineChoice.RAPIDSMPF, EngineChoice.CPU

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -20,10 +18,15 @@ from gpuquery.plan.dask import protocol_of
 from tests.releases.dask_jobs import KINDS, LAST, LONG, RAPIDSMPF, TASKS, WANTED, attached, each, rows, stub
 from tests.releases.environments import python_of
 from tests.support.certificates import Authority, client, servers
-from tests.support.dask_cluster import Warm
 from tests.support.dask_pods import Pods, dask
 from tests.support.engine_ranks import TEST_ENGINE, environment
 from tests.support.ranks import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.dask_cluster import Warm
 
 pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +13,9 @@ from tests.releases.environments import python_of
 from tests.support.dask_cluster import Warm
 from tests.support.dask_pods import TCP
 from tests.support.engine_ranks import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
 

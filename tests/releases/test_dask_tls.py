@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from gpuquery.api.reasons import Failure
 from tests.releases.dask_jobs import LAST, LONG, RAPIDSMPF, TASKS, WANTED, attached, each, rows, stub
 from tests.support.certificates import Authority, client, servers
-from tests.support.dask_cluster import Warm
-from tests.support.dask_pods import Pods
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.dask_cluster import Warm
+    from tests.support.dask_pods import Pods
 
 pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -16,12 +15,16 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
 from gpuquery.plan import releases
-from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import Release, Way
 from tests.releases import environments
 from tests.releases.environments import CUDA, NAMED
 from tests.support.runner import plan
-from tests.support.seaweed import Seaweed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gpuquery.plan.plan import Plan
+    from tests.support.seaweed import Seaweed
 
 pytestmark = pytest.mark.releases
 
@@ -184,7 +187,7 @@ def test_one_rank_writes_its_rows_once_and_is_not_refused(pod: Pod, sales: Path)
 
 def test_a_store_that_does_not_tell_sizes_is_asked_again_and_ends_no_job(pod: Pod, sales: Path) -> None:
     text = (
-        "import sys; from pathlib import Path; from gpuquery.runner import query\n"
+        "import sys; from pathlib import Path; from gpuquery.runner.query import process as query\n"
         "class Gone:\n"
         "    def sizes(self, paths): raise OSError('no answer')\n"
         "from gpuquery.runner.preflight import files\n"
@@ -226,7 +229,7 @@ def test_a_table_that_the_query_makes_itself_is_refused_where_each_rank_would_re
 def test_the_query_process_ends_with_0_after_a_preflight_that_passed(pod: Pod, sales: Path) -> None:
     document, left = sales / "plan.json", sales / "report.json"
     document.write_text(asked(pod, sales, GROUPS).model_dump_json(by_alias=True, exclude_none=True))
-    command = [pod.python, "-m", "gpuquery.runner.query", "--plan", document, "--report", left]
+    command = [pod.python, "-m", "gpuquery.runner.query.process", "--plan", document, "--report", left]
     done = subprocess.run(command, env=environment(pod.release), capture_output=True, text=True, timeout=200)
     report = Report.from_line(left.read_text())
     assert done.returncode == 0 and report is not None and report.preflight is not None, done.stderr[-3000:]
@@ -341,7 +344,7 @@ def test_tables_in_a_store_pass_and_no_credential_is_told(pod: Pod, sales: Path,
 def test_another_release_is_refused_before_anything_of_cuda_is_loaded(pod: Pod, sales: Path) -> None:
     other = next(name for name in releases.names() if name != pod.release.name)
     text = (
-        "import sys; from pathlib import Path; from gpuquery.runner import query\n"
+        "import sys; from pathlib import Path; from gpuquery.runner.query import process as query\n"
         "print(query._run(Path(sys.argv[1]), None).to_line())\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('cudf_polars', 'pylibcudf', 'rmm', 'rapidsmpf')])"
     )
@@ -354,7 +357,8 @@ def test_another_release_is_refused_before_anything_of_cuda_is_loaded(pod: Pod, 
 
 def test_a_query_is_checked_in_its_own_pod_before_the_engine_starts(pod: Pod, sales: Path) -> None:
     text = (
-        "import sys; from pathlib import Path; from gpuquery.runner import attempt, query\n"
+        "import sys; from pathlib import Path; from gpuquery.runner import attempt; "
+        "from gpuquery.runner.query import process as query\n"
         "class Engine:\n"
         "    name = 'recorded'\n"
         "    def join(self, plan, ranks): pass\n"

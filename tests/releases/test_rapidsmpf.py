@@ -6,10 +6,9 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -17,7 +16,6 @@ import pytest
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import releases
-from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import Release, Way
 from gpuquery.plan.releases.values import read
 from gpuquery.runner import gpu_words
@@ -29,6 +27,11 @@ from tests.releases.environments import NAMED, python_of
 from tests.releases.test_options import match, samples, seen
 from tests.support.engine_ranks import Ranks, environment
 from tests.support.runner import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuquery.plan.plan import Plan
 
 pytestmark = pytest.mark.releases
 

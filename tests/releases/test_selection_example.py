@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -11,9 +12,11 @@ import yaml
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.releases import find
 from tests.releases import environments
-from tests.releases.conftest import Package
 from tests.releases.environments import CUDA
 from tools.kubectl import ROOT
+
+if TYPE_CHECKING:
+    from tests.releases.conftest import Package
 
 pytestmark = pytest.mark.releases
 SCRIPT = ROOT / "examples" / "execution_model_selection.py"

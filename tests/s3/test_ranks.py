@@ -6,24 +6,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import Plan
 from gpuquery.runner import engines, storage
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.sink import Identity, Sink, Totals
 from tests.support.rank_threads import Shares, run
 from tests.support.runner import plan
-from tests.support.seaweed import Seaweed
 from tests.support.sinks import ROOT
 from tests.support.sinks import plan as sink_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gpuquery.plan.plan import Plan
+    from tests.support.seaweed import Seaweed
 
 pytestmark = pytest.mark.s3
 ROWS = pl.DataFrame({"k": [f"k{n % 4}" for n in range(300)], "v": range(300)})
@@ -98,7 +101,8 @@ def test_a_rank_that_is_killed_leaves_what_the_next_attempt_sweeps(
     totals = [stage(first), stage(second)]
     code = (
         "import os, signal, sys\n"
-        "from tests.s3.test_ranks import ROWS, Identity, Plan, Sink, stage\n"
+        "from gpuquery.plan.plan import Plan\n"
+        "from tests.s3.test_ranks import ROWS, Identity, Sink, stage\n"
         "one = Plan.model_validate_json(sys.argv[1])\n"
         "each = Sink(one, Identity(one.job.uid, 1, 2, 3))\n"
         "each.check_schema(ROWS.schema)\n"

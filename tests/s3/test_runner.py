@@ -70,7 +70,14 @@ def test_a_partitioned_folder_is_read_and_a_table_of_ours_is_an_input_again(made
 def test_a_glob_that_matches_nothing_is_named(made, bucket):
     report = run(made(inputs={"shops": f"s3://{bucket}/nothing/*.parquet"}))
     assert report.failure is Failure.INVALID_INPUT
-    assert report.message == f'input "shops": no file matches s3://{bucket}/nothing/*.parquet'
+    assert report.message.startswith(f'input "shops": no file matches s3://{bucket}/nothing/*.parquet')
+
+
+def test_a_glob_that_matches_nothing_is_told_with_what_is_there(made, bucket):
+    report = run(made(inputs={"shops": f"s3://{bucket}/in/*.csv"}))
+    assert f"in s3://{bucket}/in/ there is shops.parquet" in report.message
+    report = run(made(inputs={"shops": f"s3://{bucket}/*.parquet"}))
+    assert f"in s3://{bucket}/ there is csv/, hive/, in/, lines/, " in report.message
 
 
 def test_a_file_that_is_missing_is_named(made, bucket):
@@ -123,11 +130,32 @@ def test_a_bucket_for_output_that_does_not_exist_is_named(made):
     assert "no-such-bucket" in report.message
 
 
-def test_a_bucket_for_input_that_does_not_exist_is_named(made):
-    report = timed(made(inputs={"shops": "s3://no-such-bucket/*.parquet"}))
-    assert report.failure in (Failure.BUCKET_NOT_FOUND, Failure.INVALID_INPUT)
-    assert "no-such-bucket" in report.message
-    assert '"shops"' in report.message
+def test_a_bucket_for_input_that_does_not_exist_is_named_with_the_one_that_was_meant(made, bucket):
+    for uri in (f"s3://{bucket}x/*.parquet", f"s3://{bucket}x/shops.parquet"):
+        report = timed(made(inputs={"shops": uri}))
+        assert report.failure is Failure.BUCKET_NOT_FOUND
+        assert f'input "shops": {uri}' in report.message
+        assert f"did you mean {bucket}?" in report.message
+
+
+def test_a_key_with_a_slash_in_it_is_refused_as_one(made, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA/wrong/key")
+    assert timed(made()).failure is Failure.STORAGE_AUTH
+
+
+def test_a_key_that_ends_with_a_line_break_is_told_and_not_shown(made, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret-value\n")
+    report = timed(made())
+    assert report.failure is Failure.STORAGE_AUTH
+    assert "AWS_SECRET_ACCESS_KEY ends with a line break" in report.message
+    assert "planted" not in report.to_line()
+
+
+def test_https_to_a_store_without_tls_is_told_with_what_to_write(made, seaweed):
+    endpoint = seaweed.endpoint.replace("http://", "https://")
+    report = timed(made(store={"endpoint": endpoint, "region": "us-east-1", "pathStyle": True}))
+    assert report.failure is Failure.INVALID_ENDPOINT
+    assert "write http://" in report.message
 
 
 def test_an_endpoint_that_nobody_answers_is_told_soon(made):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import JobRef
 from gpuquery.runner import storage
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.commit import Step
+from gpuquery.runner.sink.record import CommitRecord
 from tests.support.faultproxy import Action, Rule
 from tests.support.sinks import ROWS, abort_in_process, plan, run, run_in_process, sink
 
@@ -268,3 +271,21 @@ def test_an_upload_of_another_program_is_left_alone(seaweed, bucket, made, monke
     seaweed.client().create_multipart_upload(Bucket=bucket, Key="out/data/other.parquet")
     run(made())
     assert seaweed.uploads(bucket) == ["out/data/other.parquet"]
+
+
+def test_a_forged_record_touches_nothing_outside_of_the_table_and_is_named(seaweed, bucket, made):
+    run(made(), FRAME)
+    client = storage.s3_client(made().store)
+    client.put_object(Bucket=bucket, Key="theirs/precious.txt", Body=b"ten years")
+    forged = CommitRecord(
+        version=2, job=JobRef(namespace="ns", name="x", uid=str(uuid4())), attempt=1, mode="append",
+        remove=("../../theirs/precious.txt",), created=datetime.now(UTC),
+    )  # fmt: skip
+    key = "_commits/00000000000000000002.json"
+    client.put_object(Bucket=bucket, Key=f"out/{key}", Body=forged.model_dump_json().encode())
+    before = seaweed.keys(bucket, "")
+    with pytest.raises(JobError, match=rf"{key} .*remove\[0\] is '\.\./\.\./theirs/precious\.txt'") as caught:
+        run(made(mode="append"), FRAME)
+    assert caught.value.failure is Failure.UNSAFE_STORE
+    assert [name for name in seaweed.keys(bucket, "") if "/_staging/" not in name] == before
+    assert seaweed.uploads(bucket) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
@@ -18,6 +18,9 @@ from gpuquery.runner import storage
 from gpuquery.runner.errors import JobError
 from tests.support.sinks import plan, run
 from tests.unit.test_sink_hive import AWKWARD
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.s3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
@@ -16,7 +16,11 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sizing import estimate, fetch
 from gpuquery.runner.storage import polars_options
-from tests.support.seaweed import Seaweed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.seaweed import Seaweed
 
 pytestmark = pytest.mark.s3
 ROWS = 100

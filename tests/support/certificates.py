@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpuquery.plan import dask_flags
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Authority:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.watch import Watch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Local(Cluster):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuquery.plan.plan import Plan
 from tests.support.runner import plan
+
+if TYPE_CHECKING:
+    from gpuquery.plan.plan import Plan
 
 
 def dask_plan(engine: str = "tasks", release: str = "26.04", replicas: int = 2, **dask: Any) -> Plan:

@@ -12,13 +12,15 @@ import subprocess
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.report import Report
-from gpuquery.plan.plan import Plan
 from tests.support.engine_ranks import ROOT, TEST_ENGINE, environment
 from tests.support.ranks import TOKEN, until
 from tests.support.seaweed import free_ports
+
+if TYPE_CHECKING:
+    from gpuquery.plan.plan import Plan
 
 SECONDS = 400.0
 """Imports of a release take tens of seconds on a busy machine."""

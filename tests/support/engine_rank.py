@@ -17,9 +17,10 @@ from typing import Any
 import polars as pl
 
 from gpuquery.plan.plan import Plan
-from gpuquery.runner import engines, inputs, queries
+from gpuquery.runner import engines, inputs
 from gpuquery.runner.engines.rapidsmpf import RapidsmpfEngine
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.query import queries
 from tests.support.gates import GateClient
 
 

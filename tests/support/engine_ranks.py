@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuquery.plan.plan import Plan
 from tests.support.gates import GateServer
+
+if TYPE_CHECKING:
+    from gpuquery.plan.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 TEST_ENGINE = ROOT / "tests" / "engine"

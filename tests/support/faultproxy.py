@@ -16,12 +16,15 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 MAX_HEAD = 64 * 1024
 CHUNK = 1 << 16

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 QUERY = {"sql": "SELECT n_name FROM nation"}
 INPUT = {"name": "nation", "uri": "s3://lake/tpch/nation/*.parquet"}
@@ -68,12 +70,52 @@ def on_dask(name: str = "table-job", spec: Mapping[str, Any] | None = None, **da
     return job(name, dask=dask, **(spec or {}))
 
 
+def placed(**fields: Any) -> dict[str, Any]:
+    """Return a job whose pod template says where pods run."""
+    return job(template={"spec": fields})
+
+
+REQUIRED, PREFERRED = (
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "preferredDuringSchedulingIgnoredDuringExecution",
+)
+ON_H100 = {"key": "gpu", "operator": "In", "values": ["H100"]}
+LAKE = {"matchLabels": {"app": "lake"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}
+NEAR = {
+    "topologyKey": "kubernetes.io/hostname", "labelSelector": LAKE, "namespaces": ["lake"], "namespaceSelector": {},
+    "matchLabelKeys": ["team"], "mismatchLabelKeys": ["tier"],
+}  # fmt: skip
+PODS = {REQUIRED: [NEAR], PREFERRED: [{"weight": 1, "podAffinityTerm": NEAR}]}
+NODE_TERM = {
+    "matchExpressions": [ON_H100],
+    "matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["a"]}],
+}
+AFFINITY = {
+    "nodeAffinity": {
+        REQUIRED: {"nodeSelectorTerms": [NODE_TERM]},
+        PREFERRED: [
+            {"weight": 100, "preference": {"matchExpressions": [{"key": "size", "operator": "Gt", "values": ["3"]}]}}
+        ],
+    },
+    "podAffinity": PODS,
+    "podAntiAffinity": PODS,
+}
+SPREAD = {
+    "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": LAKE,
+    "matchLabelKeys": ["team"], "minDomains": 2, "nodeAffinityPolicy": "Honor", "nodeTaintsPolicy": "Ignore",
+}  # fmt: skip
+"""With every field that Kubernetes has."""
 WARM = {"name": "warm"}
 ADDRESS = "tcp://warm-scheduler.lake.svc:8786"
 REFUSED: list[Any] = [
     pytest.param(job(query={}), "spec.query", "exactly one of sql, python", id="no query"),
     pytest.param(job(query={"sql": "SELECT 1", "python": "x"}), "spec.query", "exactly one of", id="two queries"),
-    pytest.param(job(query={"sql": " \n"}), "spec.query.sql", "match", id="a blank query"),
+    pytest.param(
+        job(query={"python": "x", "dialect": "spark"}), "spec.query.dialect", "about SQL", id="a dialect of Python"
+    ),
+    pytest.param(job(query={"sql": "SELECT 1", "dialect": "oracle"}), "spec.query.dialect", "", id="another dialect"),
+    pytest.param(job(parameters={"p": {"nullOf": "strings"}}), "nullOf", "", id="a NULL that is a list"),
+    pytest.param(job(query={"sql": " \n"}), "spec.query.sql", "", id="a blank query"),
     pytest.param(job(query={"sql": "x" * 262_145}), "spec.query.sql", "262144", id="a query that is too long"),
     pytest.param(
         job(query={"configMapKeyRef": {"name": "q", "key": "query.txt"}}), "configMapKeyRef.key", "sql", id="a key .txt"
@@ -81,8 +123,38 @@ REFUSED: list[Any] = [
     pytest.param(
         job(query={"configMapKeyRef": {"name": "Q_1", "key": "q.sql"}}), "configMapKeyRef.name", "", id="no name"
     ),
+    pytest.param(
+        job(parameters={f"p{i}": {"string": "x" * 65_536} for i in range(7)}),
+        "spec",
+        "too large",
+        id="seven long texts",
+    ),
+    pytest.param(
+        job(parameters={f"p{i}": {"strings": ["x" * 1024] * 10} for i in range(64)}),
+        "spec",
+        "too large",
+        id="many texts",
+    ),
+    pytest.param(
+        job(
+            query={"sql": "SELECT 1 -- " + "x" * 200_000},
+            template={
+                "metadata": {"annotations": {f"a{i}": "x" * 2000 for i in range(64)}},
+                "spec": {"env": [{"name": f"V{i}", "value": "x" * 2000} for i in range(64)]},
+            },
+        ),
+        "spec",
+        "too large",
+        id="a bit of everything",
+    ),
+    pytest.param(
+        at("s3://lake/x.parquet", schema={"columns": {f"{i}" + "c" * 1000: {"type": "Int64"} for i in range(500)}}),
+        "spec",
+        "too large",
+        id="half a megabyte of names",
+    ),
     pytest.param(job(inputs=[INPUT, INPUT]), "spec.inputs", "", id="two inputs of one name"),
-    pytest.param(job(inputs=[{**INPUT, "name": "1st"}]), "name", "A-Za-z_", id="an input's name that is none"),
+    pytest.param(job(inputs=[{**INPUT, "name": "1st"}]), "name", "", id="an input's name that is none"),
     pytest.param(job(inputs=[{**INPUT, "name": f"t{i}"} for i in range(65)]), "spec.inputs", "64", id="65 inputs"),
     pytest.param(at("gs://lake/x.parquet"), "uri", "s3", id="an unknown scheme"),
     pytest.param(at("s3://key:secret@lake/x.parquet"), "uri", "s3", id="credentials in a URI"),
@@ -148,6 +220,25 @@ REFUSED: list[Any] = [
     pytest.param(working(replicas=2, gpus=0), "spec.workers.gpus", "need GPUs", id="several pods without GPUs"),
     pytest.param(working(gpus=17), "spec.workers.gpus", "16", id="more GPUs than a node has"),
     pytest.param(working(replicas="some"), "spec.workers.replicas", "", id="a number of pods that is none"),
+    pytest.param(
+        placed(tolerations=[{"key": "gpu", "operator": "Exist"}]), "tolerations[0].operator", "Exists", id="no operator"
+    ),
+    pytest.param(placed(tolerations=[{"effect": "NoRun"}]), "tolerations[0].effect", "NoSchedule", id="no effect"),
+    pytest.param(
+        placed(affinity={"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": []}}}),
+        f"nodeAffinity.{REQUIRED}.nodeSelectorTerms",
+        "1",
+        id="an affinity to nothing",
+    ),
+    pytest.param(
+        placed(affinity={"podAffinity": {REQUIRED: [{"labelSelector": LAKE}]}}), "topologyKey", "required", id="nearby"
+    ),
+    pytest.param(
+        placed(topologySpreadConstraints=[{"maxSkew": 1, "topologyKey": "zone"}]),
+        "whenUnsatisfiable",
+        "required",
+        id="a spread that does not say what else",
+    ),
     pytest.param(on_dask(backend="native", clusterRef=WARM), "spec.dask", "keep one", id="made and named"),
     pytest.param(on_dask(clusterRef=WARM, schedulerAddress=ADDRESS), "spec.dask", "keep one", id="named in two ways"),
     pytest.param(on_dask(backend="cloud"), "spec.dask.backend", "native", id="an unknown backend"),
@@ -254,8 +345,12 @@ REFUSED: list[Any] = [
     pytest.param(sized({"cpu": 2}, {"cpu": "1500m"}), "resources", "higher", id="a request above, in other units"),
     pytest.param(sized({"memory": "2 GB"}, {}), "memory", "", id="a quantity that is none"),
     pytest.param(job(runtime={"imagePullPolicy": "Sometimes"}), "imagePullPolicy", "Always", id="a pull policy"),
-    pytest.param(job(storage={"endpoint": "lake:8333"}), "endpoint", "http", id="an endpoint without a scheme"),
-    pytest.param(job(storage={"endpoint": "http://me:pw@lake"}), "endpoint", "http", id="a password in the endpoint"),
+    pytest.param(
+        job(storage={"endpoint": "lake:8333"}), "spec.storage.endpoint", "write it like", id="an endpoint, no scheme"
+    ),
+    pytest.param(
+        job(storage={"endpoint": "http://me:pw@lake"}), "endpoint", "neither user", id="a password in the endpoint"
+    ),
     pytest.param(job(storage={"secretName": "My Secret"}), "secretName", "", id="a Secret's name that is none"),
     pytest.param(labelled(labels={"gpuquery.io/job": "x"}), "labels", "belong", id="a label of the operator"),
     pytest.param(labelled(labels={"a": "b c"}), "labels", "", id="a label's value that is none"),
@@ -275,6 +370,24 @@ TYPOS: list[Any] = [
     pytest.param(having({"strng": "x", "string": "y"}), "strng", "string", id="in a parameter"),
     pytest.param(
         job(template={"spec": {"nodeSelectors": {"a": "b"}}}), "nodeSelectors", "nodeSelector", id="in the template"
+    ),
+    pytest.param(
+        placed(affinity={"nodeAffinity": {REQUIRED: {"nodeSelectorTerm": [], "nodeSelectorTerms": [NODE_TERM]}}}),
+        "nodeSelectorTerm",
+        "nodeSelectorTerms",
+        id="in an affinity to nodes",
+    ),
+    pytest.param(
+        placed(affinity={"podAntiAffinity": {REQUIRED: [{**NEAR, "labelSelectors": LAKE}]}}),
+        "labelSelectors",
+        "labelSelector",
+        id="in an affinity to pods",
+    ),
+    pytest.param(
+        placed(tolerations=[{"key": "gpu", "operato": "Exists"}]), "operato", "operator", id="in a toleration"
+    ),
+    pytest.param(
+        placed(topologySpreadConstraints=[{**SPREAD, "minDomain": 2}]), "minDomain", "minDomains", id="in a spread"
     ),
 ]
 """Object, the unknown field, and what was meant."""
@@ -320,12 +433,18 @@ TAKEN: list[Any] = [
     pytest.param({**job(), "spec": {k: v for k, v in job()["spec"].items() if k != "inputs"}}, id="no inputs"),
     pytest.param(job(query={"python": "def query(inputs, params):\n    return inputs['nation']"}), id="Python"),
     pytest.param(job(query={"configMapKeyRef": {"name": "queries", "key": "q.sql"}}), id="a query in a ConfigMap"),
+    pytest.param(job(query={"sql": "SELECT 1", "dialect": "snowflake"}), id="a dialect"),
+    pytest.param(
+        job(query={"configMapKeyRef": {"name": "queries", "key": "q.sql"}, "dialect": "trino"}),
+        id="a dialect of a query in a ConfigMap",
+    ),
+    pytest.param(job(parameters={"p": {"nullOf": "date"}, "q": {"dates": ["1994-01-31"]}}), id="NULL, and a list"),
     pytest.param(job(query={"sql": "SELECT 'ü' -- " + "x" * 262_100}), id="a long query"),
     pytest.param(
         job(inputs=[{**INPUT, "name": f"t{i}", "uri": "s3://lake/" + "x" * 1000 + ".parquet"} for i in range(64)]),
         id="64 inputs of long names",
     ),
-    pytest.param(job(parameters={f"p{i}": {"strings": ["x" * 1000] * 10} for i in range(64)}), id="64 parameters"),
+    pytest.param(job(parameters={f"p{i}": {"strings": ["x" * 500] * 10} for i in range(64)}), id="64 parameters"),
     pytest.param(having({"date": "1994-01-31"}), id="a date"),
     pytest.param(having({"decimal": "-12.50"}), id="a decimal"),
     pytest.param(having({"integer": -(2**63)}), id="the least integer"),
@@ -347,8 +466,8 @@ TAKEN: list[Any] = [
                 "spec": {
                     "nodeSelector": {"kubernetes.io/arch": "amd64"},
                     "tolerations": [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}],
-                    "affinity": {"nodeAffinity": {"x": [{"y": 1}]}},
-                    "topologySpreadConstraints": [{"maxSkew": 1}],
+                    "affinity": AFFINITY,
+                    "topologySpreadConstraints": [SPREAD],
                     "imagePullSecrets": [{"name": "my-registry"}],
                 },
             }

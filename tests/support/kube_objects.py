@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.conditions import find
-from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Report
 from gpuquery.api.status import AttemptStatus, Condition, GpuQueryJobStatus, OutputStatus, PreflightStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
-from gpuquery.reconcile.case import Decision
 from gpuquery.reconcile.decide import decide
 from gpuquery.reconcile.facts import Attempt, BatchJob, Exit, Observed, Pod
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuquery.api.reasons import Failure
+    from gpuquery.reconcile.case import Decision
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
 DEFAULTS = Defaults(runtime_image="runtime:test")
-OUTPUT = OutputStatus(uri="s3://lake/out/data", version=1, files=2, rows=3, bytes=4, partitions=0)
+OUTPUT = OutputStatus(uri="s3://lake/out/data/", version=1, files=2, rows=3, bytes=4, partitions=0)
 COMMITTED = Report(committed=OUTPUT)
 FOUND = PreflightStatus(polars="1.44.2", files=12, rows=6_000_000, input_bytes=893_000_000, peak_bytes=1_200_000_000)
 CHECKED = Report(preflight=FOUND)
@@ -45,7 +48,7 @@ def failed_report(failure: Failure, message: str = "why") -> Report:
 
 def ended(code: int = 1, report: Report | None = None, **how: Any) -> Pod:
     """Build a pod whose container has ended."""
-    end = Exit(code=code, reason=how.pop("exit_reason", ""), finished=how.pop("finished", NOW), report=report)
+    end = Exit(code=code, reason=how.pop("exit_reason", ""), seen=how.pop("finished", NOW), report=report)
     return pod(phase="Succeeded" if code == 0 else "Failed", exit=end, **how)
 
 
@@ -56,12 +59,12 @@ def pod(**facts: Any) -> Pod:
 
 def running(**facts: Any) -> Pod:
     """Build a pod that is ready."""
-    return pod(**{"phase": "Running", "ready": True, "ready_since": NOW, "address": "10.0.0.9", **facts})
+    return pod(**{"phase": "Running", "ready": True, "address": "10.0.0.9", **facts})
 
 
 def batch(**facts: Any) -> BatchJob:
     """Build the batch Job of an attempt."""
-    return BatchJob(**{"name": "revenue-0a1b2-1", "uid": "b1", "created": NOW, **facts})
+    return BatchJob(**{"name": "revenue-0a1b2-1", "uid": "b1", **facts})
 
 
 def attempt(*pods: Pod, number: int = 1, **facts: Any) -> Attempt:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.store import Dangling, Piece, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class Crash(BaseException):
@@ -106,6 +108,12 @@ class MemoryStore:
 
     def dangling(self) -> Sequence[Dangling]:
         return self._do(lambda: [Dangling(key, uid, time.time()) for uid, (key, _) in self.content.uploads.items()])
+
+    def check_free(self, key: str) -> None:
+        """Nothing stands in the way of an object."""
+
+    def can_be(self, upload_id: str, key: str, staging: str) -> bool:
+        return upload_id.startswith("upload-")
 
     def check_key(self, key: str) -> None:
         pass

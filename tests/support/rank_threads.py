@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress, Report
-from gpuquery.plan.plan import Plan
 from gpuquery.runner.attempt import Attempt
-from gpuquery.runner.engines import Ranks, Writes
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.progress import Tracker
 from gpuquery.runner.sink.parts import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from gpuquery.plan.plan import Plan
+    from gpuquery.runner.engines import Ranks, Writes
+
+
+LONGEST = 120.0
+"""Seconds within which all ranks have ended: a gate is waited at for 60."""
 
 
 class Broken(BaseException):
@@ -146,8 +156,36 @@ def run(
         return None if index in broken else report
 
     broken: dict[int, BaseException] = {}
-    with ThreadPoolExecutor(size) as pool:
-        return list(pool.map(one, range(size)))
+    return _all(one, size)
+
+
+def _all(one: Callable[[int], Report | None], size: int) -> list[Report | None]:
+    """Call with each index, at the same time. A pool would wait for one that hangs, and so would its test, for ever."""
+    futures = [Future[Report | None]() for _ in range(size)]
+
+    def call(index: int) -> None:
+        try:
+            futures[index].set_result(one(index))
+        except BaseException as exc:
+            futures[index].set_exception(exc)
+
+    threads = [threading.Thread(target=call, args=(index,), daemon=True) for index in range(size)]
+    for thread in threads:
+        thread.start()
+    if wait(futures, LONGEST).not_done:
+        faulthandler.dump_traceback(sys.__stderr__ or 2)
+        threading.Thread(target=_end, args=(threads,), daemon=True).start()
+        hanging = [index for index, future in enumerate(futures) if not future.done()]
+        raise AssertionError(f"ranks {hanging} of {size} hang: where each thread stood is on standard error")
+    return [future.result() for future in futures]
+
+
+def _end(threads: list[threading.Thread]) -> None:
+    """End the process when all tests are done: Python would wait for the threads that a rank has started."""
+    threading.main_thread().join()
+    if any(thread.is_alive() for thread in threads):
+        sys.stdout.flush()
+        os._exit(1)
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB_UID, LABEL_PREFLIGHT
-from gpuquery.api.report import Report
 from gpuquery.kube.client import BY_KIND, ApiError, KubeClient, Manifest, Resource
-from gpuquery.kube.progress import ProgressReader, Reading
+from gpuquery.reconcile.progress import Key, ProgressReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuquery.api.report import Report
+    from gpuquery.kube.progress import Reading
 
 INDEX = "batch.kubernetes.io/job-completion-index"
+T = TypeVar("T")
 Place = tuple[Resource, str]
 
 
@@ -40,10 +45,12 @@ class RecordingClient(KubeClient):
             raise error
 
     def put(self, resource: Resource, manifest: Mapping[str, Any]) -> Manifest:
-        """Store an object as it is."""
+        """Store an object as it is; what there is of that name keeps its UID."""
         self._version += 1
         stored = copy.deepcopy(dict(manifest))
-        stored["metadata"] = {"uid": f"u{self._version}", **stored["metadata"], "resourceVersion": str(self._version)}
+        known = self.objects.get((resource, stored["metadata"]["name"]))
+        uid = known["metadata"]["uid"] if known else f"u{self._version}"
+        stored["metadata"] = {"uid": uid, **stored["metadata"], "resourceVersion": str(self._version)}
         self.objects[resource, stored["metadata"]["name"]] = stored
         return stored
 
@@ -64,32 +71,30 @@ class RecordingClient(KubeClient):
             found = [o for o, has in carried if key in has and value in ("", has[key])]
         return copy.deepcopy(found)
 
-    async def apply(self, manifest: Mapping[str, Any]) -> Manifest:
-        name = f"apply {manifest['kind']}"
-        self.written(name)
-        resource = BY_KIND[manifest["kind"]]
-        known = self.objects.get((resource, manifest["metadata"]["name"]))
-        if known and known.get("immutable") and known.get("data") != manifest.get("data"):
-            text = f'ConfigMap "{manifest["metadata"]["name"]}" is invalid: data: Forbidden: field is immutable when '
-            raise ApiError(422, "Invalid", text + "`immutable` is set")
-        stored = known or self.put(
-            resource,
-            {**manifest, "metadata": {**manifest["metadata"], "creationTimestamp": "2026-11-21T12:00:00Z"}},
-        )
-        self.written(name, after=True)
-        return stored
+    async def digested(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        digest: Callable[[Manifest], T],
+        *,
+        labels: str = "",
+        fields: str = "",
+        accept: str = "",
+    ) -> list[T]:
+        return [digest(found) for found in await self.list(resource, namespace, labels=labels, fields=fields)]
 
-    async def create(self, manifest: Mapping[str, Any]) -> bool:
+    async def create(self, manifest: Mapping[str, Any]) -> Manifest | None:
         name = f"create {manifest['kind']}"
         resource = BY_KIND[manifest["kind"]]
         if resource in self.unknown:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
         self.written(name)
         if (resource, manifest["metadata"]["name"]) in self.objects:
-            return False
-        self.put(resource, manifest)
+            return None
+        about = {**manifest["metadata"], "creationTimestamp": "2026-11-21T12:00:00Z"}
+        stored = self.put(resource, {**manifest, "metadata": about})
         self.written(name, after=True)
-        return True
+        return stored
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Manifest | None:
         self.written("apply status")
@@ -126,11 +131,18 @@ class RecordingClient(KubeClient):
             return True
         self.objects.pop((resource, name), None)
         if resource is Resource.BATCH_JOBS and found:
+            self._collect(found["metadata"]["uid"])
             numbers = _numbers(found)
             for key, pod in list(self.objects.items()):
                 if key[0] is Resource.PODS and _numbers(pod) == numbers:
                     del self.objects[key]
         return found is not None
+
+    def _collect(self, uid: str) -> None:
+        """Take what an object that is gone was the owner of, as the garbage collector does."""
+        for key, each in list(self.objects.items()):
+            if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences") or ()):
+                del self.objects[key]
 
     def pod(self, number: int, status: Mapping[str, Any], *, label: str = LABEL_ATTEMPT, index: int = 0) -> None:
         """Let the kubelet say something about a pod of an attempt, or of a run of the preflight."""
@@ -141,8 +153,15 @@ class RecordingClient(KubeClient):
         )
         labels = {k: job["metadata"]["labels"][k] for k in (label, LABEL_JOB_UID)}
         name = f"{job['metadata']['name']}-{index}-x"
-        metadata = {"name": name, "labels": labels, "annotations": {INDEX: str(index)}}
+        owner = {"kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"], "controller": True}
+        metadata = {
+            "name": name, "labels": labels, "annotations": {INDEX: str(index)}, "ownerReferences": [owner],
+        }  # fmt: skip
         self.put(Resource.PODS, {"metadata": metadata, "spec": {}, "status": dict(status)})
+
+    def pod_gone(self, name: str) -> None:
+        """Let a pod be gone."""
+        del self.objects[Resource.PODS, name]
 
     def dask_pod(self, part: str, status: Mapping[str, Any], *, number: int = 1, name: str = "") -> None:
         """Let the kubelet say something about a pod that dask-kubernetes has made for an attempt."""
@@ -153,7 +172,13 @@ class RecordingClient(KubeClient):
         )
         name = name or f"{cluster['metadata']['name']}-{part}-x"
         labels = {**cluster["metadata"]["labels"], **cluster["spec"][part]["metadata"]["labels"]}
-        metadata = {"name": name, "labels": labels, "creationTimestamp": "2026-11-21T12:00:00Z"}
+        replicas = {
+            "kind": "ReplicaSet",
+            "name": f"{cluster['metadata']['name']}-{part}-5d8f",
+            "uid": "r1",
+            "controller": True,
+        }
+        metadata = {"name": name, "labels": labels, "ownerReferences": [replicas]}
         self.put(Resource.PODS, {"metadata": metadata, "spec": {}, "status": dict(status)})
 
     def names(self, resource: Resource) -> list[str]:
@@ -172,10 +197,10 @@ class NoProgress(ProgressReader):
     def __init__(self, reading: Reading | None = None) -> None:
         self.reading = reading
 
-    async def read(self, pod_uid: str, address: str) -> Reading | None:
+    def latest(self, job: Key, pod_uid: str, address: str) -> Reading | None:
         return self.reading
 
-    def forget(self, pod_uids: set[str]) -> None:
+    def forget(self, job: Key, pod_uids: set[str]) -> None:
         pass
 
 

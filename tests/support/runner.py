@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.api.report import Progress, Report
 from gpuquery.plan.plan import Plan
 from gpuquery.runner import local
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gpuquery.api.report import Progress, Report
 
 
 def plan(folder: Path | str, query: str, **changes: Any) -> Plan:
@@ -23,6 +26,8 @@ def plan(folder: Path | str, query: str, **changes: Any) -> Plan:
         "engine": "cpu",
         "cluster": "single",
         "language": "sql",
+        "dialect": "duckdb",
+        "now": "2026-11-29T12:00:00Z",
         "query": query,
         "output": {"uri": f"{uri}/out"},
         **changes,

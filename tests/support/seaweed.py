@@ -20,14 +20,17 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 ACCESS_KEY, SECRET_KEY, REGION = "testkey", "testsecret123", "us-east-1"
 START_SECONDS = 60

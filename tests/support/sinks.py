@@ -12,19 +12,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import polars as pl
 
-from gpuquery.api.status import OutputStatus
 from gpuquery.plan.plan import JobRef, Language, Plan, StoreAccess
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.commit import Step, no_hook
 from gpuquery.runner.sink.sink import Identity, Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuquery.api.status import OutputStatus
 
 ROOT = Path(__file__).parents[2]
 ROWS = {"k": ["a/b", "", None] * 1000, "v": list(range(3000))}

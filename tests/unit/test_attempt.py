@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Progress, Report
 from gpuquery.runner import attempt as attempts
-from gpuquery.runner import query
 from gpuquery.runner.attempt import Attempt
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.progress import Tracker
+from gpuquery.runner.query import process as query
 from gpuquery.runner.sink.commit import Committer
 from gpuquery.runner.sink.posix import PosixStore
 from tests.support.runner import plan, result, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def refused(*_: object) -> None:
@@ -64,7 +68,7 @@ def test_an_attempt_that_is_stopped_while_it_publishes_does_not_deny_its_commit(
     forever = attempts.threading.Event()
     monkeypatch.setattr(Committer, "publish", interrupt)
     usual = signal.signal(signal.SIGALRM, raised)
-    attempt = Attempt(plan(tmp_path, "select 1 as a"), attempts.Tracker(lambda _: None, quiet=True))
+    attempt = Attempt(plan(tmp_path, "select 1 as a"), Tracker(lambda _: None, quiet=True))
     try:
         with pytest.raises(Interrupted):
             attempt.run()

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import threading
 import time
-from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.report import Report
-from gpuquery.plan.plan import Plan
 from gpuquery.runner import agreement, engines
 from gpuquery.runner.agreement import Word
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.fingerprint import fingerprint
 from gpuquery.runner.sink.commit import Committer
 from gpuquery.runner.sink.sink import Sink
+from tests.support import rank_threads
 from tests.support.rank_threads import Member, Set, Shares, leftovers, run
 from tests.support.runner import plan, result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gpuquery.api.report import Report
+    from gpuquery.plan.plan import Plan
 
 QUERY = "SELECT k, v FROM t WHERE v >= 10"
 
@@ -205,6 +211,20 @@ def test_a_rank_works_while_it_waits_for_its_last_bytes_and_not_while_it_waits_f
     assert not [index for index, at in told if index != 1 and ends[0] - 0.2 < at < ends[0]], "these wait at a gate"
 
 
+def test_a_rank_that_hangs_fails_its_test_and_does_not_hold_up_the_others(
+    engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed = threading.Event()
+    engine.before = lambda index: index == 1 and freed.wait() and None  # type: ignore[assignment]
+    monkeypatch.setattr(rank_threads, "LONGEST", 0.5)
+    monkeypatch.setattr(faulthandler, "dump_traceback", lambda _: None)
+    try:
+        with pytest.raises(AssertionError, match=r"1.* of 3 hang"):
+            run(table(), 3)
+    finally:
+        freed.set()
+
+
 def test_ranks_whose_pending_set_does_not_add_up_are_named_and_nothing_is_committed(
     tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,3 +306,19 @@ def test_what_the_gates_tell_comes_back_as_it_was() -> None:
     assert agreement.before_run(members[0], Word(plan=fingerprint(pl.LazyFrame({"a": [1]})))) is None
     with pytest.raises(JobError, match="why"):
         agreement.before_run(Set(1).member(0), Word(failure=JobError(Failure.USER_ERROR, "why")))
+
+
+def test_a_failing_expression_of_a_rank_has_its_place_in_the_authors_text(
+    engine: Shares, table: Callable[..., Plan]
+) -> None:
+    report = one_failure(run(table("SELECT v,\n  CAST(k AS INTEGER) AS n\nFROM t"), 3))
+    assert report.failure is Failure.USER_ERROR
+    assert report.message is not None
+    assert "the query failed: line 2, column 3: the value k" in report.message
+
+
+def test_all_ranks_read_one_clock(tmp_path: Path, engine: Shares, table: Callable[..., Plan]) -> None:
+    reports = run(table("SELECT v, now() AS n, current_date AS d FROM t", now="1994-01-05T23:59:59Z"), 3)
+    assert [report and report.failure for report in reports] == [None] * 3
+    found = result(tmp_path)
+    assert (found["n"].n_unique(), str(found["d"][0])) == (1, "1994-01-05")

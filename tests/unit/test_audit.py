@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.bench import audit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def event(user: str, verb: str, resource: str, *, code: int = 200, **more: Any) -> str:

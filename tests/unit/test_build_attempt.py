@@ -47,17 +47,28 @@ def test_an_attempt_is_one_indexed_job_that_never_replaces_a_pod() -> None:
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
 
-def test_all_three_are_owned_by_the_job_and_found_by_its_uid_and_attempt() -> None:
-    for kind, manifest in build(attempt=3).items():
-        metadata = manifest["metadata"]
-        assert metadata["name"] == "revenue-0a1b2-3", kind
-        (owner,) = metadata["ownerReferences"]
+def test_an_attempt_is_found_by_its_jobs_uid_and_its_number_and_the_policy_of_all_by_the_uid_alone() -> None:
+    objects = build(attempt=3)
+    for kind, manifest in objects.items():
+        labels = manifest["metadata"]["labels"]
+        assert {LABEL_JOB: "revenue", LABEL_JOB_UID: UID}.items() <= labels.items(), kind
+        assert labels.get(LABEL_ATTEMPT) == (None if kind == "NetworkPolicy" else "3")
+    names = {kind: manifest["metadata"]["name"] for kind, manifest in objects.items()}
+    attempt = "revenue-0a1b2-3"
+    assert names == {"NetworkPolicy": "revenue-0a1b2", "Job": attempt, "ConfigMap": attempt}
+
+
+def test_job_and_policy_go_with_the_gpuqueryjob_and_the_rest_with_the_job_which_is_not_made_yet() -> None:
+    objects = build(defaults=GPUS, engine="rapidsmpf", workers={"replicas": 2, "gpus": 8})
+    for kind in ("NetworkPolicy", "Job"):
+        (owner,) = objects.pop(kind)["metadata"]["ownerReferences"]
         assert owner["uid"] == UID and owner["controller"] and owner["blockOwnerDeletion"]
-        assert {LABEL_JOB: "revenue", LABEL_JOB_UID: UID, LABEL_ATTEMPT: "3"}.items() <= metadata["labels"].items()
+    assert set(objects) == {"Service", "Secret", "ConfigMap"}
+    assert not any("ownerReferences" in manifest["metadata"] for manifest in objects.values())
 
 
 def test_the_service_finds_pods_of_this_attempt_only_and_before_they_are_ready() -> None:
-    objects = build(attempt=2)
+    objects = build(attempt=2, defaults=GPUS, engine="rapidsmpf", workers={"replicas": 2, "gpus": 8})
     service, labels = objects["Service"]["spec"], objects["Job"]["spec"]["template"]["metadata"]["labels"]
     assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"]
     assert service["selector"].items() <= labels.items() and service["selector"][LABEL_ATTEMPT] == "2"
@@ -81,9 +92,9 @@ def test_the_pod_is_restricted() -> None:
     assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False
 
 
-def test_a_token_is_mounted_only_for_a_cloud_identity() -> None:
+def test_no_token_of_the_api_server_is_mounted_for_a_cloud_identity_either() -> None:
     spec = pod(storage={"serviceAccountName": "lake-reader"})
-    assert spec["automountServiceAccountToken"] is True and spec["serviceAccountName"] == "lake-reader"
+    assert spec["automountServiceAccountToken"] is False and spec["serviceAccountName"] == "lake-reader"
 
 
 def test_credentials_come_from_the_secrets_known_keys_and_only_the_session_token_may_be_missing() -> None:
@@ -91,8 +102,25 @@ def test_credentials_come_from_the_secrets_known_keys_and_only_the_session_token
     refs = {k: v["secretKeyRef"] for k, v in env.items() if isinstance(v, dict) and "secretKeyRef" in v}
     assert set(refs) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
     assert {k for k, v in refs.items() if v.get("optional")} == {"AWS_SESSION_TOKEN"}
-    assert env["AWS_EC2_METADATA_DISABLED"] == "true"
-    assert "AWS_EC2_METADATA_DISABLED" not in environment(storage={"serviceAccountName": "x"})
+
+
+OPEN = DEFAULTS.model_copy(update={"node_metadata": True})
+
+
+@pytest.mark.parametrize(
+    ("defaults", "storage", "closed"),
+    [
+        pytest.param(DEFAULTS, {"secretName": "lake"}, True, id="keys are given: a wrong one fails at once"),
+        pytest.param(DEFAULTS, {"serviceAccountName": "x"}, True, id="the ServiceAccount's identity, not the node's"),
+        pytest.param(DEFAULTS, {}, True, id="nothing is given: still not the node's role"),
+        pytest.param(OPEN, {}, False, id="the administrator lets pods have it"),
+        pytest.param(OPEN, {"secretName": "lake"}, True, id="which changes nothing where keys are given"),
+    ],
+)
+def test_a_pod_asks_the_metadata_service_of_its_node_only_where_the_administrator_says_so(
+    defaults: Defaults, storage: dict[str, Any], closed: bool
+) -> None:
+    assert (environment(defaults=defaults, storage=storage).get("AWS_EC2_METADATA_DISABLED") == "true") is closed
 
 
 def test_everything_that_is_written_goes_to_scratch() -> None:

@@ -65,7 +65,7 @@ NATIVE: list[Any] = [
 @pytest.mark.parametrize("spec", NATIVE)
 def test_a_native_cluster_is_the_five_objects_of_a_set_of_ranks(spec: Json) -> None:
     objects = build(**spec)
-    assert list(objects) == ["ConfigMap", "Service", "Secret", "NetworkPolicy", "Job"]
+    assert list(objects) == ["NetworkPolicy", "Job", "Service", "Secret", "ConfigMap"]
     assert TOKEN_KEY in objects["Secret"]["stringData"]
     pod = objects["Job"]["spec"]["template"]["spec"]
     assert {"token", "shm"} <= {volume["name"] for volume in pod["volumes"]}
@@ -98,7 +98,7 @@ def test_a_set_of_ranks_knows_nothing_of_dask() -> None:
 
 def test_a_daskcluster_comes_before_the_job_and_needs_no_token() -> None:
     objects = build(dask={"backend": "operator"})
-    assert list(objects) == ["ConfigMap", "Service", "NetworkPolicy", "DaskCluster", "Job"]
+    assert list(objects) == ["NetworkPolicy", "DaskCluster", "Job", "ConfigMap"]
     job_spec = objects["Job"]["spec"]
     assert (job_spec["completions"], job_spec["template"]["spec"]["containers"][0]["resources"]["limits"]) == (
         1,
@@ -139,15 +139,6 @@ def test_its_scheduler_is_reached_by_a_headless_service_of_its_own_pods() -> Non
     assert [port["port"] for port in service["ports"]] == [8786]
     shown = build(dask={"backend": "operator", "dashboard": True})["DaskCluster"]["spec"]["scheduler"]["service"]
     assert {port["name"]: port["port"] for port in shown["ports"]} == {"tcp-comm": 8786, "http-dashboard": 8787}
-
-
-def test_the_attempts_own_service_does_not_lead_to_the_scheduler() -> None:
-    """The pods of the DaskCluster carry the attempt's labels; the client alone has the port by its name."""
-    objects = build(dask={"backend": "operator"})
-    names = {port["targetPort"] for port in objects["Service"]["spec"]["ports"]}
-    for name in ("scheduler", "worker"):
-        container = only(objects["DaskCluster"]["spec"][name]["spec"])
-        assert not names & {port["name"] for port in container.get("ports", ())}
 
 
 def test_the_scheduler_takes_no_gpu_and_the_operators_default_resources() -> None:
@@ -255,7 +246,7 @@ def test_nothing_is_said_that_a_daskcluster_does_not_keep(name: str) -> None:
 
 def test_the_preflight_of_a_daskcluster_asks_for_as_many_gpus_as_will_run_it_and_makes_none() -> None:
     plan, subject = planned(dask={"backend": "operator"})
-    config_map, batch = preflight_objects(plan, subject, GPUS, 1)
+    _, batch, config_map = preflight_objects(plan, subject, GPUS, 1)
     assert batch["spec"]["completions"] == 1
     asking = Plan.model_validate_json(config_map["data"]["plan.json"])
     assert (asking.purpose, asking.replicas, asking.gpus) == (Purpose.PREFLIGHT, 4, 1)
@@ -267,7 +258,7 @@ def test_the_preflight_of_a_daskcluster_asks_for_as_many_gpus_as_will_run_it_and
 
 def test_the_client_of_another_cluster_is_three_objects_and_gives_no_credentials_away() -> None:
     objects = build(dask={"schedulerAddress": "tcp://warm:8786"}, workers={})
-    assert list(objects) == ["ConfigMap", "Service", "Job"]
+    assert list(objects) == ["NetworkPolicy", "Job", "ConfigMap"]
     plan = Plan.model_validate_json(objects["ConfigMap"]["data"]["plan.json"])
     assert plan.dask is not None and (plan.dask.scheduler, plan.dask.workers) == ("tcp://warm:8786", 1)
 
@@ -277,7 +268,7 @@ TLS = {"schedulerAddress": "tls://warm:8786", "tlsSecretName": "client"}
 
 def test_certificates_of_the_client_are_files_that_its_user_reads_and_nobody_writes() -> None:
     objects = build(dask=TLS, workers={}, **CREDENTIALS)
-    assert list(objects) == ["ConfigMap", "Service", "Job"]
+    assert list(objects) == ["NetworkPolicy", "Job", "ConfigMap"]
     pod = objects["Job"]["spec"]["template"]["spec"]
     (volume,) = (volume for volume in pod["volumes"] if "secret" in volume)
     keys = ["ca.crt", "tls.crt", "tls.key"]
@@ -306,5 +297,5 @@ def test_without_a_secret_the_certificates_are_the_images() -> None:
 
 def test_a_preflight_talks_with_no_scheduler_and_has_no_certificates() -> None:
     plan, subject = planned(dask=TLS)
-    _, batch = preflight_objects(plan, subject, GPUS, 1)
+    _, batch, _ = preflight_objects(plan, subject, GPUS, 1)
     assert "client" not in str(batch["spec"]["template"]["spec"])

@@ -22,6 +22,7 @@ from gpuquery.api.labels import (
 from gpuquery.build.attempt import attempt_objects
 from gpuquery.build.preflight import preflight_objects
 from gpuquery.plan.checks import Place, place
+from gpuquery.plan.maxima import Maxima
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import resolve
 from gpuquery.runner.plans import load
@@ -31,7 +32,7 @@ Objects = dict[str, dict[str, Any]]
 
 
 def plan_of(subject: Any, **update: Any) -> Plan:
-    plan = resolve(subject, DEFAULTS)
+    plan = resolve(subject, DEFAULTS.model_copy(update={"maxima": Maxima(extended_resources=("example.com/fpga",))}))
     assert isinstance(plan, Plan), plan
     return plan.model_copy(update=update)
 
@@ -49,7 +50,7 @@ def pod(**how: Any) -> dict[str, Any]:
 
 def attempts_pod(**spec: Any) -> dict[str, Any]:
     subject = job(**spec)
-    found: dict[str, Any] = attempt_objects(plan_of(subject), subject, DEFAULTS)[2]["spec"]["template"]["spec"]
+    found: dict[str, Any] = attempt_objects(plan_of(subject), subject, DEFAULTS)[1]["spec"]["template"]["spec"]
     return found
 
 
@@ -58,22 +59,24 @@ GPUS = {"engine": "rapidsmpf", "cluster": "distributed", "release": "26.10", "re
 
 def test_a_preflight_is_one_job_of_one_pod_that_is_never_replaced() -> None:
     objects = build()
-    assert set(objects) == {"ConfigMap", "Job"}
+    assert list(objects) == ["NetworkPolicy", "Job", "ConfigMap"]
     spec = objects["Job"]["spec"]
     assert (spec["completions"], spec["parallelism"], spec["backoffLimit"]) == (1, 1, 0)
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
     assert build(activeDeadlineSeconds=60)["Job"]["spec"]["activeDeadlineSeconds"] == 120
 
 
-def test_both_are_owned_by_the_job_and_belong_to_no_attempt() -> None:
-    for kind, manifest in build(run=3).items():
-        metadata = manifest["metadata"]
+def test_they_are_found_by_the_run_and_belong_to_no_attempt() -> None:
+    objects = build(run=3)
+    (owner,) = objects["Job"]["metadata"]["ownerReferences"]
+    assert owner["uid"] == UID and owner["controller"] and owner["blockOwnerDeletion"]
+    assert "ownerReferences" not in objects["ConfigMap"]["metadata"], "it will be the Job's, which is not made yet"
+    for kind in ("Job", "ConfigMap"):
+        metadata = objects[kind]["metadata"]
         assert metadata["name"] == "revenue-0a1b2-p3", kind
-        (owner,) = metadata["ownerReferences"]
-        assert owner["uid"] == UID and owner["controller"] and owner["blockOwnerDeletion"]
         labels = {LABEL_JOB: "revenue", LABEL_JOB_UID: UID, LABEL_PREFLIGHT: "3", LABEL_COMPONENT: "preflight"}
         assert labels.items() <= metadata["labels"].items() and LABEL_ATTEMPT not in metadata["labels"]
-    template = build(run=3)["Job"]["spec"]["template"]["metadata"]["labels"]
+    template = objects["Job"]["spec"]["template"]["metadata"]["labels"]
     assert template[LABEL_PREFLIGHT] == "3" and LABEL_ATTEMPT not in template, "no attempt's Service finds it"
 
 
@@ -94,9 +97,9 @@ def test_the_pod_reads_the_plan_of_the_attempt_for_another_purpose(tmp_path: Any
 
 
 def test_the_pod_asks_for_no_gpu_and_for_its_own_small_resources() -> None:
-    spec = pod(on=GPUS, workers={"resources": {"limits": {"memory": "900Gi", "nvidia.com/gpu": "8"}}})
+    spec = pod(on=GPUS, workers={"resources": {"limits": {"memory": "900Gi", "example.com/fpga": "8"}}})
     (container,) = spec["containers"]
-    assert "nvidia.com" not in json.dumps(spec)
+    assert "nvidia.com" not in json.dumps(spec) and "example.com/fpga" not in json.dumps(spec)
     assert [volume["name"] for volume in spec["volumes"]] == ["plan", "scratch"], "nor for memory that ranks share"
     own = DEFAULTS.preflight_resources
     assert container["resources"] == {"requests": dict(own.requests), "limits": dict(own.limits)}
@@ -129,7 +132,7 @@ def test_what_the_attempt_can_read_the_preflight_can_read(spec: dict[str, Any]) 
 def test_nobody_asks_the_pod_how_far_it_is() -> None:
     spec = pod()
     assert "subdomain" not in spec
-    assert not {"readinessProbe", "ports"} & set(spec["containers"][0])
+    assert not {"readinessProbe", "startupProbe", "ports"} & set(spec["containers"][0])
 
 
 TEMPLATE = {
@@ -137,7 +140,7 @@ TEMPLATE = {
     "spec": {
         "nodeSelector": {"gpu.example.com/product": "H100", "kubernetes.io/arch": "amd64"},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": {"x": [{"y": 1}]}},
+        "affinity": {"podAntiAffinity": {}},
         "runtimeClassName": "vendor",
         "priorityClassName": "batch",
     },
@@ -196,5 +199,5 @@ def test_only_a_preflight_for_gpus_gets_the_stand_in_for_the_drivers_library() -
     assert library_path(pod(on=GPUS)["containers"][0]) == NO_DRIVER_DIRECTORY
     assert library_path(pod()["containers"][0]) is None
     subject = job()
-    attempt = attempt_objects(plan_of(subject, **GPUS), subject, DEFAULTS)[2]["spec"]["template"]["spec"]
+    attempt = attempt_objects(plan_of(subject, **GPUS), subject, DEFAULTS)[1]["spec"]["template"]["spec"]
     assert library_path(attempt["containers"][0]) is None, "there it would hide the real one"

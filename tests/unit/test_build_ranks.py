@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from gpuquery.api.labels import (
-    LABEL_ATTEMPT,
-    LABEL_JOB_UID,
     PROGRESS_PORT,
     RENDEZVOUS_PORT,
     TOKEN_DIRECTORY,
@@ -18,9 +16,10 @@ from gpuquery.build.attempt import attempt_objects
 from gpuquery.build.preflight import preflight_objects
 from gpuquery.build.ranks import TO_COME
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.maxima import Maxima
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, resolve
-from tests.support.kube_objects import UID, job
+from tests.support.kube_objects import job
 
 GPUS = Defaults(
     runtime_image="runtime:test", runtime_image_pattern="rt:{release}", operator_namespace="gpuquery-system",
@@ -53,11 +52,6 @@ def environment(defaults: Defaults = GPUS, **spec: Any) -> Json:
     return {e["name"]: e.get("value", e.get("valueFrom")) for e in container(defaults, **spec)["env"]}
 
 
-def policy(defaults: Defaults = GPUS, **spec: Any) -> Json:
-    found: Json = build(defaults, **spec)["NetworkPolicy"]["spec"]
-    return found
-
-
 ONE_PROCESS: list[Any] = [
     pytest.param({"engine": "cpu", "cluster": "single", "workers": {}}, id="cpu"),
     pytest.param({"cluster": "single", "workers": {"gpus": 1}}, id="rapidsmpf on one GPU"),
@@ -66,21 +60,22 @@ ONE_PROCESS: list[Any] = [
 
 
 @pytest.mark.parametrize("spec", ONE_PROCESS)
-def test_what_is_one_process_has_no_token_and_no_policy(spec: Json) -> None:
+def test_what_is_one_process_has_no_token_and_no_service(spec: Json) -> None:
     objects = build(**spec)
-    assert list(objects) == ["ConfigMap", "Service", "Job"]
+    assert list(objects) == ["NetworkPolicy", "Job", "ConfigMap"]
+    assert "subdomain" not in objects["Job"]["spec"]["template"]["spec"]
     assert "token" not in str(objects["Job"]) and "GPUQUERY_HUB" not in str(objects["Job"])
     assert str(RENDEZVOUS_PORT) not in str(objects)
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 500])
-def test_a_set_of_ranks_is_five_objects_whatever_its_size_and_the_job_comes_last(replicas: int) -> None:
-    objects = build(workers={"replicas": replicas, "gpus": 8})
-    assert list(objects) == ["ConfigMap", "Service", "Secret", "NetworkPolicy", "Job"]
+def test_a_set_of_ranks_is_five_objects_whatever_its_size(replicas: int) -> None:
+    many = GPUS.model_copy(update={"maxima": Maxima(pods_per_job=500, gpus_per_job=4000)})
+    objects = build(many, workers={"replicas": replicas, "gpus": 8})
+    assert list(objects) == ["NetworkPolicy", "Job", "Service", "Secret", "ConfigMap"]
     assert objects["Job"]["spec"]["completions"] == objects["Job"]["spec"]["parallelism"] == replicas
-    for manifest in objects.values():
-        assert manifest["metadata"]["name"] == NAME
-        assert manifest["metadata"]["ownerReferences"][0]["uid"] == UID
+    for kind in ("Job", "Service", "Secret", "ConfigMap"):
+        assert objects[kind]["metadata"]["name"] == NAME
 
 
 def test_building_draws_no_token_so_that_the_same_plan_gives_the_same_objects() -> None:
@@ -117,66 +112,24 @@ def test_pods_know_their_name_and_the_hub_and_the_service_has_its_port() -> None
     assert [p["port"] for p in objects["Service"]["spec"]["ports"]] == [PROGRESS_PORT, RENDEZVOUS_PORT]
     ports = {p["name"]: p["containerPort"] for p in container()["ports"]}
     assert ports == {p["targetPort"]: p["port"] for p in objects["Service"]["spec"]["ports"]}
-    assert container()["readinessProbe"]["httpGet"]["port"] == "progress"
+
+
+def test_a_pod_is_asked_once_whether_it_is_ready_and_never_killed_for_being_slow() -> None:
+    assert not {"readinessProbe", "livenessProbe"} & set(container())
+    probe = container()["startupProbe"]
+    assert probe["exec"]["command"] == ["python", "-m", "gpuquery.runner.ready", str(PROGRESS_PORT)]
+    assert probe["timeoutSeconds"] * probe["failureThreshold"] > 365 * 24 * 3600
 
 
 def test_the_preflight_of_a_set_is_one_process_without_token_and_devices() -> None:
     subject = job(**SET, template={"spec": {"resourceClaims": [{"name": "g", "resourceClaimTemplateName": "x"}]}})
     plan = resolve(subject, GPUS)
     assert isinstance(plan, Plan)
-    config_map, batch = preflight_objects(plan, subject, GPUS, 1)
+    _, batch, config_map = preflight_objects(plan, subject, GPUS, 1)
     checked = Plan.model_validate_json(config_map["data"]["plan.json"])
     assert checked.processes == "one" and (checked.replicas, checked.gpus) == (2, 4)
     for word in ("token", "claims", "Claims", "GPUQUERY_HUB", "shm", "UCX"):
         assert word not in str(batch), word
-
-
-def test_a_policy_chooses_the_pods_of_this_attempt_and_closes_both_directions() -> None:
-    own = {"matchLabels": {LABEL_JOB_UID: UID, LABEL_ATTEMPT: "1"}}
-    found = policy()
-    assert found["podSelector"] == own and set(found["policyTypes"]) == {"Ingress", "Egress"}
-    assert own["matchLabels"].items() <= build()["Job"]["spec"]["template"]["metadata"]["labels"].items()
-    assert {"from": [{"podSelector": own}]} in found["ingress"], "all ports: UCX listens on random ones"
-    assert {"to": [{"podSelector": own}]} in found["egress"]
-
-
-def test_from_outside_only_the_operator_and_who_scrapes_may_read_progress() -> None:
-    _, outside = policy()["ingress"]
-    (operator,) = outside["from"]
-    assert outside["ports"] == [{"port": PROGRESS_PORT, "protocol": "TCP"}]
-    assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "gpuquery-system"}
-    assert operator["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
-    scraped = policy(GPUS.model_copy(update={"scrape_namespaces": ("monitoring",)}))["ingress"][1]
-    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}} in scraped["from"]
-
-
-def ports(rule: Json) -> set[int]:
-    return {port["port"] for port in rule["ports"]}
-
-
-def test_to_the_outside_only_names_and_storage_are_reached() -> None:
-    _, names, storage = policy()["egress"]
-    assert ports(names) == {53, 5353} and {p["protocol"] for p in names["ports"]} == {"TCP", "UDP"}
-    assert ports(storage) == {80, 443}
-    more = GPUS.model_copy(update={"storage_ports": (9000,)})
-    _, _, own = policy(more, storage={"endpoint": "http://lake:8333"})["egress"]
-    assert ports(own) == {80, 443, 8333, 9000}
-    assert {"namespaceSelector": {}} in own["to"], "for plugins to which blocks are hosts outside the cluster"
-
-
-def test_metadata_services_are_reached_with_a_cloud_identity_only() -> None:
-    def blocks(**spec: Any) -> list[Json]:
-        return [to["ipBlock"] for rule in policy(**spec)["egress"] for to in rule.get("to", ()) if "ipBlock" in to]
-
-    without = blocks(storage={"secretName": "lake"})
-    assert {b["cidr"]: b["except"] for b in without} == {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fd00:ec2::/32"]}
-    having = blocks(storage={"serviceAccountName": "lake-reader"})
-    assert {b["cidr"] for b in having} == {"0.0.0.0/0", "::/0", "127.0.0.1/32", "169.254.169.252/32"}
-    assert not any("except" in b for b in having)
-
-
-def test_policies_can_be_switched_off() -> None:
-    assert "NetworkPolicy" not in build(GPUS.model_copy(update={"network_policies": False}))
 
 
 def test_each_network_has_its_variables_and_caches_go_to_scratch() -> None:
@@ -248,7 +201,7 @@ def test_the_limit_for_a_set_that_hangs_is_the_jobs_own_or_the_operators(
     found = resolve(job(**{**SET, "workers": workers}), defaults)
     assert isinstance(found, Plan) and (found.stall_seconds, found.heartbeat_seconds) == (want, 9)
     alone = resolve(job(**{**SET, "cluster": "single", "workers": {}}), defaults)
-    assert isinstance(alone, Plan) and alone.stall_seconds == 0
+    assert isinstance(alone, Plan) and alone.stall_seconds == default, "one process can hang as well"
 
 
 REFUSED: list[Any] = [
@@ -263,10 +216,6 @@ REFUSED: list[Any] = [
     pytest.param(
         GPUS, {"network": "tcp", "engine": "auto", "cluster": "auto", "workers": {"gpus": 0}},
         ['network is "tcp"', "workers.gpus is 0", "remove network"], id="a network without GPUs",
-    ),
-    pytest.param(
-        GPUS, {"cluster": "auto", "workers": {"replicas": 1, "gpus": 1, "stallSeconds": 60}},
-        ["workers.stallSeconds is 60", "rapidsmpf x single", "activeDeadlineSeconds"], id="a limit for one process",
     ),
     pytest.param(
         GPUS, {"workers": {"replicas": 2, "gpus": 4, "stallSeconds": 9}},

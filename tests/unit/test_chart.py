@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from functools import cache
@@ -11,11 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from gpuquery.api import crd
 from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
+from gpuquery.api.labels import DEFAULTS_CONFIG_MAP, PUBLIC_NAMESPACE
 from gpuquery.app.settings import PREFIX, Settings
-from gpuquery.build.ranks import OPERATOR
+from gpuquery.build.network import OPERATOR
+from gpuquery.plan.maxima import Maxima
+from gpuquery.plan.policy import PATTERN, Policy, annotation
 from tools.kubectl import ROOT
 
 CHART = ROOT / "charts" / "gpuquery"
@@ -26,17 +31,25 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(HELM), *arguments], capture_output=True, text=True, timeout=60)
 
 
+ADMISSION = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+
+
 @cache
-def rendered(*settings: str) -> tuple[dict[str, Any], ...]:
+def rendered(*settings: str, api: str = ADMISSION) -> tuple[dict[str, Any], ...]:
     """The objects of a release `gpuquery` in `system`, for values in the form of `--set-json`."""
     flags = [word for setting in settings for word in ("--set-json", setting)]
-    done = helm("template", "gpuquery", str(CHART), "-n", "system", *flags)
+    done = helm("template", "gpuquery", str(CHART), "-n", "system", "--api-versions", api, *flags)
     assert done.returncode == 0, done.stderr
     return tuple(d for d in yaml.safe_load_all(done.stdout) if d)
 
 
 def of_kind(kind: str, *settings: str) -> list[dict[str, Any]]:
     return [d for d in rendered(*settings) if d["kind"] == kind]
+
+
+def of_the_operator(kind: str, *settings: str) -> list[dict[str, Any]]:
+    """Roles and their bindings, without those by which authors of jobs read the operator's settings."""
+    return [d for d in of_kind(kind, *settings) if d["metadata"]["name"] != DEFAULTS_CONFIG_MAP]
 
 
 def deployment(*settings: str) -> dict[str, Any]:
@@ -63,11 +76,11 @@ def test_helm_lint_has_nothing_to_say() -> None:
 
 @pytest.mark.parametrize("settings", [(), ('watchNamespaces=["a","b"]',)], ids=["cluster-wide", "namespaced"])
 def test_no_rule_reads_secrets_or_allows_everything(settings: tuple[str, ...]) -> None:
-    rules = [r for kind in ("ClusterRole", "Role") for role in of_kind(kind, *settings) for r in role["rules"]]
-    assert rules
-    for rule in rules:
+    found = [r for role in operators_roles(*settings) for r in role["rules"]]
+    assert found
+    for rule in found:
         if "secrets" in rule["resources"]:
-            assert rule["resources"] == ["secrets"] and set(rule["verbs"]) == {"create", "delete"}, "and reads none"
+            assert rule["resources"] == ["secrets"] and rule["verbs"] == ["create"], "it reads, changes, deletes none"
         assert "*" not in [*rule["resources"], *rule["verbs"], *rule["apiGroups"]]
         assert not {"escalate", "bind", "impersonate", "deletecollection"} & set(rule["verbs"])
         assert "pods/exec" not in rule["resources"]
@@ -85,7 +98,7 @@ def test_the_rules_are_those_that_the_client_documents() -> None:
         (row[0].strip('"'), row[1]): {verb.strip() for verb in row[2].split(",")} for row in rows if len(row) == 4
     }
     granted: dict[tuple[str, str], set[str]] = {}
-    for role in of_kind("ClusterRole") + of_kind("Role"):
+    for role in operators_roles():
         for rule in role["rules"]:
             for group in rule["apiGroups"]:
                 for resource in rule["resources"]:
@@ -93,10 +106,18 @@ def test_the_rules_are_those_that_the_client_documents() -> None:
     assert granted == documented
 
 
+def operators_roles(*settings: str) -> list[dict[str, Any]]:
+    """The roles that are bound to the operator's account."""
+    bindings = of_kind("ClusterRoleBinding", *settings) + of_the_operator("RoleBinding", *settings)
+    bound = {(b["roleRef"]["kind"], b["roleRef"]["name"]) for b in bindings}
+    roles = of_kind("ClusterRole", *settings) + of_kind("Role", *settings)
+    return [role for role in roles if (role["kind"], role["metadata"]["name"]) in bound]
+
+
 def rules(*settings: str) -> dict[tuple[str, str], set[str]]:
     """What the operator may do, by group and resource."""
     granted: dict[tuple[str, str], set[str]] = {}
-    for rule in (r for kind in ("ClusterRole", "Role") for role in of_kind(kind, *settings) for r in role["rules"]):
+    for rule in (r for role in operators_roles(*settings) for r in role["rules"]):
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
                 granted.setdefault((group, resource), set()).update(rule["verbs"])
@@ -134,10 +155,15 @@ def test_dask_kubernetes_is_off_until_it_is_switched_on() -> None:
 
 def test_namespaced_mode_has_a_role_in_each_namespace_and_no_cluster_role() -> None:
     settings = ('watchNamespaces=["analytics","finance"]',)
-    assert of_kind("ClusterRole", *settings) == []
+    assert not [role for role in operators_roles(*settings) if role["kind"] == "ClusterRole"]
+    assert of_kind("ClusterRole", *settings, 'crds={"install":false}') == [], "those of users go with the CRD"
     assert of_kind("ClusterRoleBinding", *settings) == []
-    assert {r["metadata"]["namespace"] for r in of_kind("Role", *settings)} == {"analytics", "finance", "system"}
-    bindings = of_kind("RoleBinding", *settings)
+    assert {r["metadata"]["namespace"] for r in of_the_operator("Role", *settings)} == {
+        "analytics",
+        "finance",
+        "system",
+    }
+    bindings = of_the_operator("RoleBinding", *settings)
     assert {b["metadata"]["namespace"] for b in bindings} == {"analytics", "finance", "system"}
     assert {s["namespace"] for b in bindings for s in b["subjects"]} == {"system"}
     assert environment(*settings)["GPUQUERY_NAMESPACES"] == "analytics,finance"
@@ -151,7 +177,7 @@ def test_the_releases_that_the_values_take_are_those_that_are_known() -> None:
 
 
 def test_the_lease_is_the_only_one_that_can_be_taken() -> None:
-    (role,) = of_kind("Role")
+    (role,) = of_the_operator("Role")
     named = [r for r in role["rules"] if r["verbs"] != ["create"]]
     assert [r["resourceNames"] for r in named] == [[environment()["GPUQUERY_LEASE_NAME"]]]
     assert environment()["GPUQUERY_LEASE_NAMESPACE"] == "metadata.namespace"
@@ -195,17 +221,136 @@ def test_every_variable_is_a_setting_of_the_operator_and_is_understood() -> None
     )
 
 
+def test_what_a_job_may_have_at_most_comes_from_the_values() -> None:
+    values = 'limits={"podsPerJob":8,"gpusPerJob":0,"liveJobsPerNamespace":1000000,"extendedResources":["a.io/b"]}'
+    found = Settings.from_environment(environment(values)).defaults.maxima
+    assert found == Maxima(
+        pods_per_job=8, gpus_per_job=0, live_jobs_per_namespace=1_000_000, extended_resources=("a.io/b",)
+    )
+    assert Settings.from_environment(environment("limits=null")).defaults.maxima == Maxima(), "values of an older chart"
+
+
+@pytest.mark.parametrize("field", ["default_resources", "preflight_resources"])
+def test_no_pod_gets_a_device_by_default(field: str) -> None:
+    with pytest.raises(
+        ValidationError, match=r"nvidia[.]com/gpu would go to every pod, those on the CPU too: remove it"
+    ):
+        Settings.model_validate({field: {"limits": {"nvidia.com/gpu": "1", "memory": "1Gi"}}})
+
+
 def test_the_network_policy_of_an_attempt_lets_the_pods_of_this_chart_in() -> None:
     labels = deployment()["spec"]["template"]["metadata"]["labels"]
     assert OPERATOR.items() <= labels.items()
     assert environment()["GPUQUERY_LEASE_NAMESPACE"] == "metadata.namespace", "which is the operator's namespace"
 
 
+BOUNDS = (
+    'policy={"images":["r.example.com/*"],"serviceAccounts":[],"secrets":["lake*"],"priorityClasses":["batch"],'
+    '"runtimeClasses":["nvidia"],"tolerations":["gpu"],"tolerateEverything":true,"labels":["team"],'
+    '"annotations":["note"],"endpoints":["http://lake:*"],"schedulers":[],"python":false}'
+)
+
+
+def test_bounds_of_jobs_are_the_same_with_and_without_a_chart_and_reach_operator_and_api_server() -> None:
+    assert Settings.from_environment(environment()).policy == Policy(), "by default"
+    told = Settings.from_environment(environment(BOUNDS)).policy
+    assert told.model_dump(by_alias=True, mode="json") == json.loads(BOUNDS.partition("=")[2])
+    for settings, want in (((), Policy()), ((BOUNDS,), told)):
+        (policy,) = (
+            p for p in of_kind("ValidatingAdmissionPolicy", *settings) if p["metadata"]["name"].endswith("jobs")
+        )
+        variables = {v["name"]: v["expression"] for v in policy["spec"]["variables"]}
+        for name, value in want.model_dump(by_alias=True, mode="json").items():
+            said = (
+                variables[name].rpartition(" : ")[2] if isinstance(value, bool) else variables[name].rpartition(": ")[2]
+            )
+            assert json.loads(said.replace("'", "")) == value, name
+
+
+def test_every_bound_is_a_value_and_an_annotation_that_the_page_on_security_lists() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["policy"]["properties"]
+    aliases = {str(field.alias): annotation(name) for name, field in Policy.model_fields.items()}
+    assert set(schema) == {*aliases, "admission"}
+    for alias, note in aliases.items():
+        assert f"| `policy.{alias}` | `{note}` |" in page
+    assert (
+        json.loads((CHART / "values.schema.json").read_text())["definitions"]["patterns"]["items"]["pattern"] == PATTERN
+    )
+
+
+def test_the_values_that_the_page_on_security_shows_are_values_of_the_chart(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    shown = [text for text in re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S) if "kind:" not in text]
+    assert len(shown) == 2
+    for text in shown:
+        (tmp_path / "values.yaml").write_text(text)
+        done = helm("template", "gpuquery", str(CHART), "-f", str(tmp_path / "values.yaml"))
+        assert done.returncode == 0, done.stderr
+
+
+def test_admission_policies_come_where_the_api_server_has_them_and_nobody_switches_them_off() -> None:
+    names = [p["metadata"]["name"] for p in of_kind("ValidatingAdmissionPolicy")]
+    assert names == ["gpuquery-system-jobs", "gpuquery-system-operator"]
+    assert [b["spec"]["policyName"] for b in of_kind("ValidatingAdmissionPolicyBinding")] == names
+    assert of_kind("ValidatingAdmissionPolicy", 'policy={"admission":false}') == []
+    assert not [d for d in rendered(api="v1") if "Admission" in d["kind"]], "Kubernetes 1.29"
+
+
+def test_they_concern_the_jobs_of_the_namespaces_that_are_served_and_the_operators_own_account() -> None:
+    jobs, operator = of_kind("ValidatingAdmissionPolicyBinding", 'watchNamespaces=["a","b"]')
+    (chosen,) = jobs["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+    assert chosen == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}
+    assert "matchResources" not in operator["spec"], "wherever it may act"
+    _, guard = of_kind("ValidatingAdmissionPolicy", 'serviceAccount={"name":"other"}')
+    (condition,) = guard["spec"]["matchConditions"]
+    assert condition["expression"] == "request.userInfo.username == 'system:serviceaccount:system:other'"
+
+
+def test_users_of_the_clusters_roles_get_jobs_but_not_their_status() -> None:
+    roles = [role for role in of_kind("ClusterRole") if role["metadata"]["name"].startswith("gpuquery-jobs-")]
+    view, edit = roles
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    assert {k for k in view["metadata"]["labels"] if prefix in k} == {prefix + "view"}
+    assert {k for k in edit["metadata"]["labels"] if prefix in k} == {prefix + "edit", prefix + "admin"}
+    assert [set(rule["verbs"]) for rule in view["rules"]] == [{"get", "list", "watch"}]
+    assert [rule["resources"] for rule in edit["rules"]] == [["gpuqueryjobs"]]
+    for setting in ('rbac={"aggregate":false}', 'crds={"install":false}'):
+        assert [r["metadata"]["name"] for r in of_kind("ClusterRole", setting)] == ["gpuquery"]
+
+
+def test_several_operators_go_onto_different_nodes_and_are_taken_away_one_at_a_time() -> None:
+    assert of_kind("PodDisruptionBudget") == [] and "topologySpreadConstraints" not in pod()
+    (budget,) = of_kind("PodDisruptionBudget", "replicas=2")
+    (spread,) = pod("replicas=2")["topologySpreadConstraints"]
+    labels = deployment()["spec"]["template"]["metadata"]["labels"]
+    assert budget["spec"]["maxUnavailable"] == 1
+    for chosen in (budget["spec"]["selector"], spread["labelSelector"]):
+        assert chosen["matchLabels"].items() <= labels.items()
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+    own = 'topologySpreadConstraints=[{"maxSkew":2}]'
+    assert pod("replicas=2", own)["topologySpreadConstraints"] == [{"maxSkew": 2}]
+    assert of_kind("PodDisruptionBudget", "replicas=2", 'podDisruptionBudget={"enabled":false}') == []
+
+
+def test_of_the_operator_only_metrics_are_reached() -> None:
+    (policy,) = of_kind("NetworkPolicy")
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= (
+        deployment()["spec"]["template"]["metadata"]["labels"].items()
+    )
+    (rule,) = policy["spec"]["ingress"]
+    assert rule == {"ports": [{"port": "metrics", "protocol": "TCP"}], "from": [{"namespaceSelector": {}}]}
+    (closed,) = of_kind("NetworkPolicy", 'networkPolicy={"attempts":{"scrapeNamespaces":["monitoring"]}}')
+    (reader,) = closed["spec"]["ingress"][0]["from"]
+    assert reader == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert of_kind("NetworkPolicy", 'networkPolicy={"operator":{"enabled":false}}') == []
+
+
 def test_values_reach_the_operator() -> None:
     settings = Settings.from_environment(
         environment(
             'runtime={"image":"r.example.com/rt:1","pullPolicy":"Always","imagePullSecrets":["a","b"],'
-            '"priorityClassName":"low","resources":{"requests":{"cpu":2}},"scratchSize":"1Ti",'
+            '"priorityClassName":"low","resources":{"requests":{"cpu":2}},"scratchSize":"1Ti","nodeMetadata":true,'
             '"preflightResources":{"requests":null,"limits":{"memory":"3Gi"}}}',
             'log={"format":"plain","level":"debug"}',
             "workers=4",
@@ -214,7 +359,8 @@ def test_values_reach_the_operator() -> None:
             'defaults={"engine":"tasks","cluster":"single","release":"26.04","rapidsmpfPercentage":25}',
             'gpu={"resource":"amd.com/gpu","memory":"40Gi","perPod":8,"maxReplicas":2,"sharedMemory":"2Gi","heartbeatSeconds":9,"stallSeconds":60}',
             'rdma={"resource":"rdma/hca_a","count":2}',
-            'networkPolicy={"attempts":{"enabled":false,"storagePorts":[9000,9001],"scrapeNamespaces":["monitoring"]}}',
+            'networkPolicy={"attempts":{"enabled":false,"storagePorts":[9000,9001],"scrapeNamespaces":["monitoring"],'
+            '"closedAddresses":["10.0.0.0/24","fd00::/64"]}}',
         )
     )
     defaults = settings.defaults
@@ -230,6 +376,7 @@ def test_values_reach_the_operator() -> None:
     assert (defaults.shared_memory, defaults.rdma_resource, defaults.rdma_count) == ("2Gi", "rdma/hca_a", 2)
     assert (defaults.network_policies, defaults.storage_ports) == (False, (9000, 9001))
     assert defaults.scrape_namespaces == ("monitoring",)
+    assert defaults.closed_addresses == ("10.0.0.0/24", "fd00::/64") and defaults.node_metadata
     assert settings.runtime_image == "r.example.com/rt:1"
     assert settings.runtime_image_pull_policy == "Always"
     assert settings.runtime_image_pull_secrets == ("a", "b")
@@ -288,7 +435,41 @@ def test_metrics_have_a_service_and_on_demand_a_monitor_that_selects_it() -> Non
 def test_two_releases_of_one_namespace_do_not_share_names() -> None:
     done = helm("template", "other", str(CHART), "-n", "system", "--set", "crds.install=false")
     names = {(d["kind"], d["metadata"]["name"]) for d in yaml.safe_load_all(done.stdout) if d}
-    assert not names & {(d["kind"], d["metadata"]["name"]) for d in rendered()}
+    shared = names & {(d["kind"], d["metadata"]["name"]) for d in rendered()}
+    assert {name for _, name in shared} == {DEFAULTS_CONFIG_MAP}, "so that Helm refuses two that serve all namespaces"
+
+
+PUBLISHED = ('runtime.imagePattern="rt:{release}"', 'gpu={"maxReplicas":3}', 'defaults={"engine":"tasks"}')
+
+
+@pytest.mark.parametrize(
+    ("settings", "namespaces"),
+    [(PUBLISHED, [PUBLIC_NAMESPACE]), ((*PUBLISHED, 'watchNamespaces=["a","b"]'), ["a", "b"])],
+    ids=["cluster-wide", "namespaced"],
+)
+def test_the_defaults_that_authors_of_jobs_can_read_are_those_of_the_operator(
+    settings: tuple[str, ...], namespaces: list[str]
+) -> None:
+    published = of_kind("ConfigMap", *settings)
+    assert [(m["metadata"]["namespace"], m["metadata"]["name"]) for m in published] == [
+        (namespace, DEFAULTS_CONFIG_MAP) for namespace in namespaces
+    ]
+    own = Settings.from_environment({**environment(*settings), "GPUQUERY_LEASE_NAMESPACE": "system"}).defaults
+    for one in published:
+        assert Settings.from_environment(one["data"]).defaults == own
+        assert "GPUQUERY_NAMESPACES" not in one["data"], "nobody is told of others' namespaces"
+    roles = [r for r in of_kind("Role", *settings) if r["metadata"]["name"] == DEFAULTS_CONFIG_MAP]
+    assert [r["metadata"]["namespace"] for r in roles] == namespaces
+    for role in roles:
+        (rule,) = role["rules"]
+        assert (rule["resources"], rule["resourceNames"], rule["verbs"]) == (
+            ["configmaps"], [DEFAULTS_CONFIG_MAP], ["get"],
+        )  # fmt: skip
+
+
+def test_the_defaults_can_be_kept_from_authors_of_jobs() -> None:
+    assert of_kind("ConfigMap") and of_kind("ConfigMap", "publishDefaults=false") == []
+    assert len(of_kind("Role", "publishDefaults=false")) == len(of_the_operator("Role"))
 
 
 REFUSED: list[Any] = [
@@ -305,8 +486,19 @@ REFUSED: list[Any] = [
     pytest.param('gpu={"sharedMemory":"much"}', id="shared memory that is none"),
     pytest.param('rdma={"resource":"hca"}', id="an RDMA resource without a domain"),
     pytest.param('rdma={"count":0}', id="no RDMA device"),
+    pytest.param('limits={"podsPerJob":0}', id="no pod for any job"),
+    pytest.param('limits={"podPerJob":5}', id="a limit that is none"),
+    pytest.param('limits={"liveJobsPerNamespace":"many"}', id="a text in place of a limit"),
+    pytest.param('limits={"extendedResources":["fuse"]}', id="an extended resource without a domain"),
     pytest.param('networkPolicy={"enabled":false}', id="a policy switch at the wrong place"),
     pytest.param('networkPolicy={"attempts":{"storagePorts":[70000]}}', id="a port that is none"),
+    pytest.param('networkPolicy={"attempts":{"closedAddresses":["10.0.0.1"]}}', id="an address that is no block"),
+    pytest.param('networkPolicy={"attempts":{"closedAddresses":["0.0.0.0/0"]}}', id="all addresses there are"),
+    pytest.param('policy={"images":"r/*"}', id="a text in place of patterns"),
+    pytest.param('policy={"images":["r(e)*"]}', id="a pattern that would mean more than it says"),
+    pytest.param('policy={"image":[]}', id="a bound of nothing"),
+    pytest.param('policy={"python":"no"}', id="a text in place of a bound"),
+    pytest.param('rbac={"aggregate":"yes"}', id="a text in place of roles"),
     pytest.param('dask={"enabled":true}', id="dask-kubernetes without a word what for"),
     pytest.param('dask={"operator":{"enabled":"yes"}}', id="a text in place of a switch of Dask"),
     pytest.param("watchNamespace=[]", id="a typo"),
@@ -322,6 +514,7 @@ REFUSED: list[Any] = [
     pytest.param('runtime={"resources":{"request":{}}}', id="a typo in resources"),
     pytest.param('runtime={"scratchSize":"much"}', id="a size that is none"),
     pytest.param('podLabels={"app.kubernetes.io/name":"x"}', id="a label by which the pods are selected"),
+    pytest.param('publishDefaults="no"', id="a text in place of the switch of the defaults"),
     pytest.param('crds={"install":"yes"}', id="a text in place of a switch"),
 ]
 

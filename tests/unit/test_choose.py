@@ -72,7 +72,7 @@ OLD = {"release": "26.04"}
 MANY: dict[str, Any] = {"replicas": 2, "gpus": 8}
 
 CHOSEN: list[Any] = [
-    pytest.param(CPU_ONLY, {}, ("cpu", "single", None, 1, 0), "no image", id="no image of a release: the CPU"),
+    pytest.param(CPU_ONLY, {}, ("cpu", "single", None, 1, 0), "no GPU image is set up", id="no image: the CPU"),
     pytest.param(ALL, {}, ("rapidsmpf", "single", "26.10", 1, 1), "26.10", id="images: the newest release on one GPU"),
     pytest.param(ALL, {"engine": "cpu"}, ("cpu", "single", None, 1, 0), "as the spec asks", id="cpu, as asked"),
     pytest.param(
@@ -289,7 +289,7 @@ REFUSED: list[Any] = [
     ),
     pytest.param(
         ALL, {"engine": "tasks"}, Failure.INVALID_COMBINATION,
-        ["spec.engine", "tasks", "26.10", "being the newest", '"26.04"', '"rapidsmpf"'],
+        ["spec.engine", "tasks", "26.10", "the default", '"26.04"', '"rapidsmpf"'],
         id="tasks on the newest release",
     ),
     pytest.param(
@@ -431,7 +431,11 @@ def test_a_release_that_the_table_does_not_know_is_told_with_those_that_it_does(
     monkeypatch.setattr(releases, "find", lambda _: None)
     found = refused(runtime={"release": "26.10"})
     assert found.reason is Failure.UNKNOWN_RELEASE
-    assert '"26.10"' in found.message and "25.08" in found.message and "newer operator" in found.message
+    assert (
+        "RAPIDS release 26.10, as spec.runtime.release says" in found.message
+        and "25.08" in found.message
+        and "newer operator" in found.message
+    )
 
 
 def test_options_of_the_object_win_over_the_templates_and_the_cells_own_over_all() -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 import yaml
 
 from gpuquery.cli import main
-from tests.support.job_tables import job
+from tests.support.job_tables import REQUIRED, job
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SQL = {"sql": "SELECT y, sum(v) AS v FROM t WHERE v >= :least GROUP BY y"}
 
@@ -25,6 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data").mkdir()
     pl.DataFrame({"y": [1, 1, 2], "v": [1.0, 2.0, 3.0]}).write_parquet(tmp_path / "data" / "a.parquet")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", os.devnull)
     return tmp_path
 
 
@@ -117,6 +121,22 @@ INVALID: list[Any] = [
     pytest.param({**local(), "spec": {"query": SQL}}, "spec.output: is required", id="a field that is missing"),
     pytest.param({**local(), "apiVersion": "v1"}, "apiVersion: 'v1' is not 'gpuquery.io/v1alpha1'", id="a version"),
     pytest.param({**local(), "metadata": {}}, "metadata.name: is required", id="no name"),
+    pytest.param(
+        {**local(), "metadata": {"name": "Day_1"}}, 'metadata.name: "Day_1" is no name: lower', id="a bad name"
+    ),
+    pytest.param(
+        {**local(), "metadata": {"name": "x", "namespace": "a.b"}}, 'metadata.namespace: "a.b" is no', id="a namespace"
+    ),
+    pytest.param(
+        local(template={"spec": {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": []}}}}}),
+        f"nodeAffinity.{REQUIRED}.nodeSelectorTerms: needs 1 item at least, and has none",
+        id="a list without items",
+    ),
+    pytest.param(
+        local(executorOptions={f"o{n}": 1 for n in range(65)}),
+        "spec.executorOptions: takes 64 items at most, and has 65",
+        id="a map with too many items",
+    ),
     pytest.param(local(backoffLimit=-1), "spec.backoffLimit: input should be greater", id="a bound"),
     pytest.param(
         local(workers={"gpus": "2"}),
@@ -153,6 +173,24 @@ def test_validate_names_file_field_value_and_way_out(
     assert out == ""
     assert says in err
     assert err.startswith(str(here / "job.yaml"))
+
+
+def test_validate_tells_each_of_several_problems_on_a_line_of_its_own(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"falback_mode": "raise", "max_rows": 1}
+    spec = {"engine": "rapidsmpf", "runtime": {"release": "26.10"}, "executorOptions": options}
+    assert main(["validate", write(here / "job.yaml", local(**spec))]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all("InvalidCombination: executorOptions." in line for line in lines), lines
+
+
+def test_validate_refuses_a_spec_that_is_too_large_with_its_largest_fields(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {f"p{number}": {"string": "x" * 65_000} for number in range(8)}
+    assert main(["validate", write(here / "job.yaml", local(parameters=texts))]) == 2
+    assert "spec is too large: 520," in (err := capsys.readouterr().err) and "(largest: parameters 520," in err
 
 
 def test_validate_judges_every_job_of_every_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +252,7 @@ def test_render_prints_the_three_children_without_anchors(here: Path, capsys: py
     file = write(here / "job.yaml", job())
     assert main(["render", file, "--runtime-image", "example.com/runtime:1"]) == 0
     out = capsys.readouterr().out
-    assert [d["kind"] for d in yaml.safe_load_all(out)] == ["ConfigMap", "Service", "Job"]
+    assert [d["kind"] for d in yaml.safe_load_all(out)] == ["NetworkPolicy", "Job", "ConfigMap"]
     assert "example.com/runtime:1" in out
     assert "&id" not in out
     assert main(["render", file, "-o", "json"]) == 0

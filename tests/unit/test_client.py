@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -29,6 +31,21 @@ def success(**body: object) -> Answer:
 
 
 @asynccontextmanager
+async def connected(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[KubeClient]:
+    """A client of a server that answers everything with a handler."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    async with TestServer(app) as server:
+        configuration = Configuration()
+        configuration.host = str(server.make_url("")).rstrip("/")
+        subject = KubeClient(ApiClient(configuration))
+        try:
+            yield subject
+        finally:
+            await subject.close()
+
+
+@asynccontextmanager
 async def answering(*answers: Answer) -> AsyncIterator[tuple[KubeClient, list[web.Request]]]:
     """A server that gives these answers, the last one for ever, and the requests that it got."""
     asked: list[web.Request] = []
@@ -38,16 +55,8 @@ async def answering(*answers: Answer) -> AsyncIterator[tuple[KubeClient, list[we
         asked.append(request)
         return answers[min(len(asked), len(answers)) - 1](request)
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    async with TestServer(app) as server:
-        configuration = Configuration()
-        configuration.host = str(server.make_url("")).rstrip("/")
-        subject = KubeClient(ApiClient(configuration))
-        try:
-            yield subject, asked
-        finally:
-            await subject.close()
+    async with connected(handle) as subject:
+        yield subject, asked
 
 
 @pytest.fixture(autouse=True)
@@ -106,15 +115,34 @@ async def test_what_is_not_there_is_none() -> None:
         assert await subject.apply_status({"metadata": {"namespace": "ns", "name": "j"}}) is None
 
 
-async def test_an_apply_is_server_side_with_the_operators_field_manager() -> None:
-    manifest = {"kind": "Job", "metadata": {"namespace": "ns", "name": "j"}}
-    async with answering(success(kind="Job")) as (subject, asked):
-        await subject.apply(manifest)
+async def test_a_status_is_applied_server_side_with_the_operators_field_manager() -> None:
+    manifest = {"kind": "GpuQueryJob", "metadata": {"namespace": "ns", "name": "j"}, "status": {}}
+    async with answering(success(kind="GpuQueryJob")) as (subject, asked):
+        await subject.apply_status(manifest)
         (request,) = asked
-        assert request.method == "PATCH" and request.path == "/apis/batch/v1/namespaces/ns/jobs/j"
+        path = "/apis/gpuquery.io/v1alpha1/namespaces/ns/gpuqueryjobs/j/status"
+        assert request.method == "PATCH" and request.path == path
         assert request.headers["Content-Type"] == "application/apply-patch+yaml"
         assert dict(request.query) == {"fieldManager": "gpuquery-operator", "force": "true"}
         assert json.loads(await request.text()) == manifest
+
+
+async def test_what_is_made_has_no_field_that_the_api_server_would_leave_out() -> None:
+    manifest = {"kind": "Job", "metadata": {"namespace": "ns", "name": "j"}}
+    async with answering(success(kind="Job")) as (subject, asked):
+        assert await subject.create(manifest) == {"kind": "Job"}
+        (request,) = asked
+        assert request.method == "POST" and request.path == "/apis/batch/v1/namespaces/ns/jobs"
+        assert dict(request.query) == {"fieldManager": "gpuquery-operator", "fieldValidation": "Strict"}
+
+
+async def test_a_conflict_over_a_quota_is_no_object_that_exists() -> None:
+    manifest = {"kind": "Job", "metadata": {"namespace": "ns", "name": "j"}}
+    async with answering(failure(409, "AlreadyExists")) as (subject, _):
+        assert await subject.create(manifest) is None
+    async with answering(failure(409, "Conflict")) as (subject, _):
+        with pytest.raises(ApiError, match="Conflict"):
+            await subject.create(manifest)
 
 
 async def test_a_list_follows_its_pages_and_keeps_its_selectors() -> None:
@@ -123,6 +151,134 @@ async def test_a_list_follows_its_pages_and_keeps_its_selectors() -> None:
         assert await subject.list(Resource.PODS, None, labels="a=b", fields="c=d") == [{"n": 1}, {"n": 2}]
         assert asked[1].query["continue"] == "more" and asked[1].query["labelSelector"] == "a=b"
         assert asked[0].path == "/api/v1/pods"
+
+
+async def test_pages_grow_while_objects_are_small_and_shrink_where_they_are_large() -> None:
+    def page(size: int) -> Answer:
+        return success(items=[{"n": "x" * size}], metadata={"resourceVersion": "7", "continue": "more"})
+
+    last = success(items=None, metadata={"resourceVersion": "7"})
+    async with answering(page(10), page(10), page(8 * kube.PAGE_BYTES), page(2**24), last) as (subject, asked):
+        found = [(len(p), version) async for p, version in subject.pages(Resource.JOBS, None, lambda found: 1)]
+        assert found == [(1, "7")] * 4 + [(0, "7")]
+        assert [int(request.query["limit"]) for request in asked] == [20, 40, 80, 9, 1]
+
+
+async def test_of_the_objects_of_a_list_only_what_was_asked_for_is_held() -> None:
+    alive: list[weakref.ref[Whole]] = []
+
+    class Whole(dict[str, object]):
+        """A dict that tells when it is gone."""
+
+    def digest(found: dict[str, object]) -> object:
+        whole = Whole(found)
+        assert sum(ref() is not None for ref in alive) == 0, "the one before is gone"
+        alive.append(weakref.ref(whole))
+        return whole["n"]
+
+    pages = [success(items=[{"n": n}], metadata={"continue": "more" if n < 3 else ""}) for n in range(4)]
+    async with answering(*pages) as (subject, _):
+        assert await subject.digested(Resource.PODS, "ns", digest) == [0, 1, 2, 3]
+
+
+@asynccontextmanager
+async def streaming(*pieces: bytes, status: int = 200) -> AsyncIterator[KubeClient]:
+    """A server that sends a watch in these pieces and ends it."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        assert request.query["watch"] == "true" and request.query["allowWatchBookmarks"] == "true"
+        assert request.headers["Accept"] == kube.METADATA_ONLY, "a large object would hold up those behind it"
+        answer = web.StreamResponse(status=status)
+        await answer.prepare(request)
+        for piece in pieces:
+            await answer.write(piece)
+        return answer
+
+    async with connected(handle) as subject:
+        yield subject
+
+
+async def watched(subject: KubeClient) -> list[tuple[str, object]]:
+    events = subject.watch(Resource.JOBS, None, "5", lambda found: found.get("n"), opened=lambda: None)
+    return [event async for event in events]
+
+
+async def test_events_of_a_watch_come_whole_however_the_network_cuts_them_and_however_long_they_are() -> None:
+    big = b'{"type": "ADDED", "object": {"n": 2, "x": "' + b"x" * 3_000_000 + b'"}}\n'
+    pieces = (
+        b'{"type": "ADDED", "obj',
+        b'ect": {"n": 1}}\n' + big[:1000],
+        big[1000:],
+        b'{"type": "BOOKMARK", "object": {}}\n',
+    )
+    async with streaming(*pieces) as subject:
+        assert await watched(subject) == [("ADDED", 1), ("ADDED", 2), ("BOOKMARK", None)]
+
+
+async def test_what_is_no_json_is_no_answer_of_an_api_server() -> None:
+    page: Answer = lambda _: web.Response(text="<html>welcome</html>")  # noqa: E731
+    async with answering(page) as (subject, _):
+        with pytest.raises(UnreachableError, match="no API server: b'<html>"):
+            await subject.list(Resource.JOBS, None)
+    async with streaming(b"<html>\n") as subject:
+        with pytest.raises(UnreachableError, match="no API server"):
+            await watched(subject)
+
+
+async def test_lists_that_are_slow_to_come_hold_no_other_list_up() -> None:
+    done = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.Response:
+        if "slow" in request.path:
+            await done.wait()
+        return web.json_response({"items": [1]})
+
+    async with connected(handle) as subject:
+        slow = [asyncio.create_task(subject.list(Resource.PODS, "slow")) for _ in range(2 * kube.LISTS)]
+        await asyncio.wait(slow, timeout=0.1)
+        async with asyncio.timeout(10):
+            assert await subject.list(Resource.PODS, "quick") == [1]
+        done.set()
+        await asyncio.gather(*slow)
+
+
+async def test_an_error_that_comes_as_an_event_is_one() -> None:
+    error = b'{"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old"}}\n'
+    async with streaming(error) as subject:
+        with pytest.raises(ApiError, match="410 Expired: too old"):
+            await watched(subject)
+    async with streaming(b'{"reason": "Forbidden", "message": "no"}', status=403) as subject:
+        with pytest.raises(ApiError, match="403 Forbidden: no"):
+            await watched(subject)
+
+
+async def test_a_watch_that_falls_silent_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube, "SILENT_SECONDS", 0.1)
+    done = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b'{"type": "ADDED", "object": {"n": 1}}\n')
+        await done.wait()
+        return answer
+
+    async with connected(handle) as subject:
+        with pytest.raises(UnreachableError, match="watching /apis/"):
+            await asyncio.wait_for(watched(subject), 10)
+        done.set()
+
+
+async def test_a_field_that_no_schema_has_is_a_refusal_and_is_not_asked_again() -> None:
+    message = "failed to create typed patch object (ns/j; batch/v1, Kind=Job): .spec.a: field not declared in schema"
+
+    def answer(_: web.Request) -> web.Response:
+        return web.json_response({"reason": "", "message": message, "code": 500}, status=500)
+
+    async with answering(answer) as (subject, asked):
+        with pytest.raises(ApiError, match="field not declared in schema") as caught:
+            await subject.apply_status({"kind": "GpuQueryJob", "metadata": {"namespace": "ns", "name": "j"}})
+        assert caught.value.status == 422 and len(asked) == 1
 
 
 async def test_a_delete_names_the_uid_so_that_no_namesake_goes() -> None:

@@ -8,13 +8,27 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import ValidationError
+from kubernetes import client
+from pydantic import BaseModel, ValidationError
 
-from gpuquery.api import crd
+from gpuquery.api import crd, problems, scheduling
+from gpuquery.api.pods import TemplateSpec
 from gpuquery.api.spec import GpuQueryJobSpec
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.cli import jobfile
-from tests.support.job_tables import REFUSED, TAKEN, TYPOS
+from tests.support.job_tables import (
+    AFFINITY,
+    REFUSED,
+    SPREAD,
+    TAKEN,
+    TYPOS,
+    at,
+    having,
+    job,
+    placed,
+    sized,
+    working,
+)
 from tools import generate
 from tools.kubectl import ROOT
 
@@ -123,7 +137,9 @@ def judged(document: Mapping[str, Any]) -> list[str]:
     try:
         jobfile.job_of(document, folder=Path())
     except ValidationError as error:
-        return jobfile.explained(error)
+        return problems.explained(error)
+    except ValueError as error:
+        return [str(error)]
     return []
 
 
@@ -137,6 +153,65 @@ def test_the_models_refuse(document: dict[str, Any], place: str, word: str) -> N
 @pytest.mark.parametrize(("document", "typo", "meant"), TYPOS)
 def test_the_models_name_a_typo_and_what_was_meant(document: dict[str, Any], typo: str, meant: str) -> None:
     assert f"{typo}: unknown field (did you mean {meant}?)" in "\n".join(judged(document))
+
+
+PLACEMENT = [
+    kind for kind in vars(scheduling).values() if isinstance(kind, type) and kind.__module__ == scheduling.__name__
+]
+
+
+@pytest.mark.parametrize("model", PLACEMENT, ids=lambda model: model.__name__)
+def test_where_pods_run_is_said_in_the_fields_of_kubernetes_and_no_others(model: type[BaseModel]) -> None:
+    theirs = getattr(client, f"V1{model.__name__}")
+    wanted = {alias: theirs.model_fields[name].is_required() for name, alias in theirs.attribute_map.items()}
+    assert {field.alias: field.is_required() for field in model.model_fields.values()} == wanted
+
+
+def test_a_template_goes_to_the_pods_as_it_was_written() -> None:
+    said = {"affinity": AFFINITY, "topologySpreadConstraints": [SPREAD], "tolerations": [{"operator": "Exists"}]}
+    kept = TemplateSpec.model_validate(said).model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert {name: kept[name] for name in said} == said, "an empty selector takes all, and none takes nothing"
+
+
+def test_every_regular_expression_of_the_spec_has_words() -> None:
+    patterns = {field["pattern"] for path, field in ALL.items() if path.startswith(".spec") and "pattern" in field}
+    items = {f["items"].get("pattern") for p, f in ALL.items() if p.startswith(".spec") and "items" in f} - {None}
+    assert patterns | items <= set(problems.FORMS)
+
+
+BARE: list[Any] = [
+    pytest.param(having("1994-01-01"), '"1994-01-01" does not say its type: write {date: "1994-01-01"}', id="a day"),
+    pytest.param(having("1994-01-01T12:00:00"), '{timestamp: "1994-01-01T12:00:00"}', id="a moment"),
+    pytest.param(having(5), "5 does not say its type: write {integer: 5}", id="a number"),
+    pytest.param(having(0.5), "{number: 0.5}", id="a fraction"),
+    pytest.param(having(True), "{boolean: true}", id="yes or no"),
+    pytest.param(having("x"), '{string: "x"}', id="a text"),
+    pytest.param(having([1, 2]), "{integers: [1, 2]}", id="a list"),
+    pytest.param(job(runtime={"release": 26.1}), 'put it in quotes: "26.10"', id="a release that YAML shortened"),
+    pytest.param(job(runtime={"release": 25.08}), 'put it in quotes: "25.08"', id="a release without quotes"),
+    pytest.param(having({"decimal": 12.5}), 'put it in quotes: "12.5"', id="a decimal without quotes"),
+    pytest.param(at("gs://lake/x.parquet"), '"gs://lake/x.parquet" is not s3://bucket/path', id="another store"),
+    pytest.param(sized({"cpu": "2 cores"}, {}), "a quantity, such as 500m", id="no quantity"),
+    pytest.param(placed(tolerations=[{"operator": "Exist"}]), "(did you mean Exists?)", id="nearly an operator"),
+    pytest.param(
+        placed(env=[{"name": "1st", "value": "x"}]),
+        "\"1st\" is not a name: letters, digits and '_', not a digit first",
+        id="a variable that is none",
+    ),
+]
+
+
+@pytest.mark.parametrize(("document", "words"), BARE)
+def test_a_mistake_is_told_with_the_value_and_the_way_out_and_no_regular_expression(
+    document: dict[str, Any], words: str
+) -> None:
+    (line,) = judged(document)
+    assert words in line and "[^" not in line and "pattern" not in line, line
+
+
+def test_all_rules_that_an_object_breaks_are_told_at_once() -> None:
+    found = judged(working(engine="cpu", gpus=2, replicas=3, network="tcp"))
+    assert [line.partition(":")[0] for line in found] == ["spec.workers.gpus", "spec.workers.replicas", "spec.network"]
 
 
 @pytest.mark.parametrize("document", TAKEN)

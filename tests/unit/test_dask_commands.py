@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +10,9 @@ from gpuquery.plan import dask_flags
 from gpuquery.plan.plan import Dask, Plan
 from gpuquery.runner.dask import commands
 from tests.support.dask_plans import dask_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def workers(of: Plan, memory: int = 0) -> commands.Workers:

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -21,9 +20,12 @@ from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines.dask_query import DaskQuery
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.progress import Tracker
-from gpuquery.runner.query import Alone
+from gpuquery.runner.query.process import Alone
 from tests.support.dask_plans import dask_plan
 from tests.support.ranks import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # --- Ends
 

@@ -8,14 +8,12 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import Plan
 from gpuquery.runner.dask import remote
 from gpuquery.runner.dask.beats import IMPORT_SECONDS
 from gpuquery.runner.dask.client import Cluster
@@ -24,9 +22,14 @@ from gpuquery.runner.dask.pulse import Pulse
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.progress import Tracker
-from gpuquery.runner.query import Alone
+from gpuquery.runner.query.process import Alone
 from tests.support.dask_plans import dask_plan
 from tests.support.ranks import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gpuquery.plan.plan import Plan
 
 
 class Scheduler:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gpuquery.api.conditions import is_true
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import Reading
 from gpuquery.plan.defaults import Defaults
 from gpuquery.reconcile.case import COMMIT_SECONDS, Removal
@@ -18,6 +17,9 @@ from gpuquery.reconcile.facts import Attempt, DaskCluster, Exit, Pod, Refusal, S
 from gpuquery.reconcile.startup import SLOW_SECONDS
 from tests.support import kube_objects as kube
 from tests.support.kube_objects import COMMITTED, NOW, at, condition, failed_report, told
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
 
 F = Failure
 DASK = Defaults(
@@ -39,8 +41,8 @@ def started(**spec: Any) -> GpuQueryJob:
 
 
 def part(name: str, number: int = 0, **facts: Any) -> Pod:
-    made = {"name": f"{NAME}-{name}-{number}", "part": name, "phase": "Running", "created": NOW, "ready": True}
-    return kube.pod(**{**made, "uid": f"{name}{number}", "node": f"node-{number}", "ready_since": NOW, **facts})
+    made = {"name": f"{NAME}-{name}-{number}", "part": name, "phase": "Running", "ready": True}
+    return kube.pod(**{**made, "uid": f"{name}{number}", "node": f"node-{number}", **facts})
 
 
 SCHEDULER = part("scheduler")
@@ -48,7 +50,10 @@ WORKERS = (part("worker", 0), part("worker", 1))
 
 
 def cluster(*pods: Pod, **facts: Any) -> DaskCluster:
-    return DaskCluster(**{"name": NAME, "uid": "d1", "workers": 2, "created": NOW, "pods": pods, **facts})
+    """Build the attempt's DaskCluster; `deleting` is when its deletion was seen."""
+    if since := facts.pop("deleting", None):
+        facts |= {"deleting": True, "deleting_seen": since}
+    return DaskCluster(**{"name": NAME, "uid": "d1", "workers": 2, "pods": pods, **facts})
 
 
 def with_cluster(*own: Pod, dask: DaskCluster, **facts: Any) -> Attempt:
@@ -93,7 +98,7 @@ def test_a_cluster_is_ready_when_client_scheduler_and_all_workers_are(sight: Att
 
 def test_a_complete_cluster_is_ready_and_stays_so_while_a_query_holds_its_workers() -> None:
     subject = ready()
-    assert subject.status.attempts[-1].ready == NOW
+    assert subject.status.attempts[-1].ready == at(1)
     again, decision = step(subject, whole(kube.running()), seconds=60)
     assert told(again, "ClusterReady")[0] == "True" and decision.dask is None and decision.release is None
 
@@ -128,7 +133,7 @@ def test_what_holds_a_pod_of_the_daskcluster_up_is_told_whatever_its_phase(pod: 
 
 def test_a_worker_without_a_gpu_ends_the_attempt_at_once_with_its_own_words() -> None:
     words = "Traceback ...\npynvml.NVMLError_LibraryNotFound: NVML Shared Library Not Found"
-    pod = part("worker", 0, last=Exit(code=1, words=words, finished=NOW))
+    pod = part("worker", 0, last=Exit(code=1, words=words, seen=NOW))
     subject, decision = step(started(), with_cluster(kube.running(), dask=cluster(SCHEDULER, pod)), seconds=2)
     last = subject.status.attempts[-1]
     assert last.reason == F.NO_GPU and "NVML Shared Library Not Found" in (last.message or "")
@@ -162,7 +167,7 @@ def test_a_daskcluster_that_somebody_removes_while_it_starts_is_made_again() -> 
 
 
 FULL = part(
-    "worker", 1, phase="Failed", ready=False, reason="Evicted", over_since=at(20),
+    "worker", 1, phase="Failed", ready=False, reason="Evicted", over_seen=at(20),
     message='Usage of EmptyDir volume "scratch" exceeds the limit "256Mi".',
     exit=Exit(code=137, reason="ContainerStatusUnknown"),
 )  # fmt: skip
@@ -173,34 +178,34 @@ LOSSES: list[Any] = [
         cluster(SCHEDULER, *WORKERS, deleting=at(20)), F.WORKER_LOST, "was deleted by someone else", id="deleted"
     ),
     pytest.param(
-        cluster(SCHEDULER, WORKERS[0], part("worker", 1, last=Exit(code=139, finished=at(20), words="core dumped"))),
+        cluster(SCHEDULER, WORKERS[0], part("worker", 1, last=Exit(code=139, seen=at(20), words="core dumped"))),
         F.WORKER_LOST, "worker-1 ended with exit code 139 while the query ran: core dumped", id="a worker crashed",
     ),
     pytest.param(
-        cluster(SCHEDULER, WORKERS[0], part("worker", 1, last=Exit(code=137, reason="OOMKilled", finished=at(20)))),
+        cluster(SCHEDULER, WORKERS[0], part("worker", 1, last=Exit(code=137, reason="OOMKilled", seen=at(20)))),
         F.HOST_OUT_OF_MEMORY, "raise memory in workers.resources", id="the OOM killer took one",
     ),
     pytest.param(
         cluster(SCHEDULER, WORKERS[0], part("worker", 1, last=Exit(
-            code=70, finished=at(20), words="gpuquery: the Dask worker with process id 7 hangs\n warnings.warn('leak')"
+            code=70, seen=at(20), words="gpuquery: the Dask worker with process id 7 hangs\n warnings.warn('leak')"
         ))),
         F.WORKER_LOST, "exit code 70 while the query ran: the Dask worker with process id 7 hangs", id="a worker hung",
     ),
     pytest.param(
-        cluster(part("scheduler", last=Exit(code=1, finished=at(20))), *WORKERS), F.WORKER_LOST,
+        cluster(part("scheduler", last=Exit(code=1, seen=at(20))), *WORKERS), F.WORKER_LOST,
         "Dask scheduler", id="the scheduler ended",
     ),
     pytest.param(
-        cluster(SCHEDULER, WORKERS[0], part("worker", 2, created=at(20))), F.WORKER_LOST,
+        cluster(SCHEDULER, WORKERS[0], part("worker", 2, seen=at(20))), F.WORKER_LOST,
         "takes the place of a pod that is gone", id="a pod was replaced",
     ),
     pytest.param(
         cluster(SCHEDULER, WORKERS[0], part("worker", 1, phase="Failed", ready=False, disruption="EvictionByEviction",
-                exit=Exit(code=143, finished=at(20)))),
+                exit=Exit(code=143, seen=at(20)))),
         F.EVICTED, "was taken away", id="a node was drained",
     ),
     pytest.param(
-        cluster(SCHEDULER, part("worker", 2, created=at(20)), WORKERS[0], FULL), F.SCRATCH_FULL,
+        cluster(SCHEDULER, part("worker", 2, seen=at(20)), WORKERS[0], FULL), F.SCRATCH_FULL,
         "exceeds the limit", id="the kubelet has taken a worker away whose disk is full",
     ),
 ]  # fmt: skip
@@ -244,14 +249,14 @@ def test_a_large_cluster_that_grows_costs_few_writes() -> None:
 
 def test_a_client_that_misses_a_worker_is_told_of_its_full_disk() -> None:
     lost = kube.ended(1, failed_report(F.WORKER_LOST, "worker 1 left"), finished=at(21))
-    sight = with_cluster(lost, dask=cluster(SCHEDULER, WORKERS[0], part("worker", 2, created=at(20)), FULL))
+    sight = with_cluster(lost, dask=cluster(SCHEDULER, WORKERS[0], part("worker", 2, seen=at(20)), FULL))
     over, _ = step(ready(), sight, seconds=30)
     assert over.status.attempts[-1].reason == F.SCRATCH_FULL
 
 
 def test_what_a_client_only_misses_is_explained_by_the_pod_that_had_it() -> None:
     lost = kube.ended(1, failed_report(F.WORKER_LOST, "worker 1 left"), finished=at(21))
-    killed = part("worker", 1, last=Exit(code=137, reason="OOMKilled", finished=at(20)))
+    killed = part("worker", 1, last=Exit(code=137, reason="OOMKilled", seen=at(20)))
     sight = with_cluster(lost, dask=cluster(SCHEDULER, WORKERS[0], killed))
     over, _ = step(ready(), sight, seconds=30)
     last = over.status.attempts[-1]
@@ -321,7 +326,7 @@ def test_no_attempt_begins_while_a_worker_of_the_last_one_lives() -> None:
     straggler = with_cluster(failed, dask=DaskCluster(name="", pods=(WORKERS[0],)))
     assert step(subject, straggler, seconds=60)[1].apply == ()
     kinds = [o["kind"] for o in step(subject, with_cluster(failed, dask=cluster()), seconds=60)[1].apply]
-    assert kinds == ["ConfigMap", "Service", "NetworkPolicy", "DaskCluster", "Job"]
+    assert kinds == ["NetworkPolicy", "DaskCluster", "Job", "ConfigMap"]
 
 
 def test_a_cluster_without_dask_kubernetes_refuses_the_job_for_good() -> None:
@@ -351,7 +356,7 @@ def test_a_warm_cluster_is_used_where_its_scheduler_is() -> None:
     _, decision = warm(Scheduler(address=HERE, workers=(GPU, GPU)))
     (plan,) = [o["data"]["plan.json"] for o in decision.apply if o["kind"] == "ConfigMap"]
     assert f'"scheduler":"{HERE}"' in plan
-    assert [o["kind"] for o in decision.apply] == ["ConfigMap", "Service", "Job"]
+    assert [o["kind"] for o in decision.apply] == ["NetworkPolicy", "Job", "ConfigMap"]
 
 
 def test_one_that_is_not_there_yet_is_waited_for_until_the_start_deadline() -> None:
@@ -368,7 +373,7 @@ def test_a_job_that_waits_for_another_one_says_so_and_so_does_its_end() -> None:
     subject, _ = warm(Scheduler(address=HERE, workers=(GPU,)))
     waits = "the Dask cluster at tcp://x is used by the job marts/other: waiting for it"
     said = Reading(at=at(3), progress=Progress(phase=Phase.PLANNING, waits_for=waits))
-    client = kube.attempt(kube.running(ready=False, ready_since=None))
+    client = kube.attempt(kube.running(ready=False))
     subject, decision = step(subject, client, reading=said, seconds=3)
     assert told(subject, "ClusterReady") == ("False", "DaskClusterInUse")
     assert condition(subject, "ClusterReady").message == waits and told(subject, "Running")[0] == "False"

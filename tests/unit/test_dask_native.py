@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +16,9 @@ from gpuquery.runner.engines.dask_query import DaskQuery
 from gpuquery.runner.errors import JobError
 from tests.support.dask_plans import dask_plan
 from tests.support.runner import plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def names(monkeypatch: pytest.MonkeyPatch, known: dict[str, str], *, later: dict[str, str] | None = None) -> list[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -20,6 +19,9 @@ from gpuquery.runner.errors import JobError
 from tests.support.dask_local import Keeps, Local, written
 from tests.support.dask_plans import dask_plan
 from tests.support.ranks import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_only_a_whole_file_counts_as_whole(tmp_path: Path) -> None:

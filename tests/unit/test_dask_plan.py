@@ -178,6 +178,7 @@ def test_where_a_query_is_checked(spec: dict[str, Any], want: Place) -> None:
 
 TERM = {"topologyKey": "zone", "labelSelector": {}}
 NEAR = "requiredDuringSchedulingIgnoredDuringExecution"
+SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
 
 
 def templated(**fields: Any) -> dict[str, Any]:
@@ -195,7 +196,7 @@ REFUSED: list[Any] = [
     ),
     pytest.param(
         ALL,
-        templated(topologySpreadConstraints=[{"maxSkew": 1, "topologyKey": "zone"}, {"minDomains": 2}]),
+        templated(topologySpreadConstraints=[SPREAD, {**SPREAD, "minDomains": 2}]),
         ("template.spec.topologySpreadConstraints[1].minDomains is set", 'backend "native"'),
         id="a field that a DaskCluster drops",
     ),
@@ -273,7 +274,7 @@ def test_certificates_are_named_in_one_place(name: str) -> None:
 def test_what_a_daskcluster_keeps_is_taken() -> None:
     spec = templated(
         tolerations=[{"key": "gpu", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 5}],
-        affinity={"podAffinity": {NEAR: [TERM]}, "nodeAffinity": {"x": [{"y": 1}]}},
+        affinity={"podAffinity": {NEAR: [TERM]}, "nodeAffinity": {NEAR: {"nodeSelectorTerms": [{}]}}},
         topologySpreadConstraints=[{**TERM, "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}],
         nodeSelector={"pool": "gpu"},
         priorityClassName="low",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +12,10 @@ from gpuquery.runner.engines import Alone
 from gpuquery.runner.errors import JobError
 from tests.support.dask_local import Keeps, Local, written
 from tests.support.dask_plans import dask_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 class Here(Keeps):

@@ -7,9 +7,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +15,10 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask.tls import SETTINGS, Certificates
 from gpuquery.runner.errors import JobError
 from tests.support.certificates import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 ADDRESS = "tls://warm:8786"
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gpuquery.api.labels import LABEL_ATTEMPT
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import Reading
 from gpuquery.reconcile.case import LOOK_FOR_PODS, Decision
-from gpuquery.reconcile.facts import Observed, QueryText, Refusal, Waiting
+from gpuquery.reconcile.facts import Exit, Observed, QueryText, Refusal, Waiting
 from tests.support.kube_objects import (
     COMMITTED,
     OUTPUT,
@@ -31,8 +30,11 @@ from tests.support.kube_objects import (
     told,
 )
 
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
 
-def reading(phase: Phase = Phase.RUNNING, *, seconds: float = 1, **counts: int) -> Reading:
+
+def reading(phase: Phase = Phase.RUNNING, *, seconds: float = 1, **counts: Any) -> Reading:
     return Reading(at=at(seconds), progress=Progress(phase=phase, **counts))
 
 
@@ -47,7 +49,7 @@ def under_way(**spec: Any) -> GpuQueryJob:
 
 def test_a_new_job_gets_its_three_objects_and_one_status() -> None:
     subject, decision = step(job())
-    assert kinds(decision) == ["ConfigMap", "Service", "Job"]
+    assert kinds(decision) == ["NetworkPolicy", "Job", "ConfigMap"]
     assert subject.status.state == "Starting"
     assert subject.status.plan and subject.status.plan.image == "runtime:test"
     assert told(subject, "Accepted") == ("True", Reason.RESOLVED)
@@ -58,7 +60,7 @@ def test_a_new_job_gets_its_three_objects_and_one_status() -> None:
 def test_a_pod_that_is_ready_makes_one_change_with_progress_in_it() -> None:
     subject = under_way()
     assert subject.status.state == "Running"
-    assert told(subject, "ClusterReady") == ("True", Reason.ALL_RANKS_JOINED)
+    assert told(subject, "ClusterReady") == ("True", Reason.POD_READY)
     assert told(subject, "Running") == ("True", Reason.QUERY_RUNNING)
     assert subject.status.attempts[0].node == "node-1"
 
@@ -76,7 +78,7 @@ def test_a_committed_report_completes_the_job_once_the_pod_has_ended() -> None:
     assert told(subject, "OutputCommitted") == ("True", Reason.COMMITTED)
     assert told(subject, "Failed")[0] == "False"
     assert subject.status.output == OUTPUT and subject.status.completion_time == at(10)
-    assert subject.status.attempts[0].ended == at(9)
+    assert subject.status.attempts[0].ended == at(10), "when it was seen, whatever the node's clock says"
     assert not decision.forget and decision.release is None, "the last attempt stays for kubectl logs"
 
 
@@ -108,7 +110,7 @@ def test_a_wrong_query_fails_at_once_with_the_runners_words() -> None:
 
 def lost(number: int, seconds: float = 0) -> Observed:
     gone = ended(137, finished=at(seconds))
-    return seen(attempt(gone, number=number, batch_job=batch(name=f"revenue-0a1b2-{number}", created=at(seconds))))
+    return seen(attempt(gone, number=number, batch_job=batch(name=f"revenue-0a1b2-{number}")))
 
 
 def test_a_lost_worker_is_followed_by_a_second_attempt_after_its_pause() -> None:
@@ -119,8 +121,8 @@ def test_a_lost_worker_is_followed_by_a_second_attempt_after_its_pause() -> None
     early, decision = step(subject, lost(1), seconds=2)
     assert early.status == subject.status and not decision.apply and (decision.requeue_after or 0) > 1
     again, decision = step(subject, lost(1), seconds=30)
-    assert kinds(decision) == ["ConfigMap", "Service", "Job"]
-    assert {o["metadata"]["labels"][LABEL_ATTEMPT] for o in decision.apply} == {"2"}
+    assert kinds(decision) == ["NetworkPolicy", "Job", "ConfigMap"]
+    assert {o["metadata"]["labels"][LABEL_ATTEMPT] for o in decision.apply if o["kind"] != "NetworkPolicy"} == {"2"}
     assert decision.forget == (1,), "what is left of the first attempt goes"
     assert again.status.attempt == 2 and again.status.state == "Starting"
     assert [a.reason for a in again.status.attempts] == ["WorkerLost", None]
@@ -134,8 +136,10 @@ def test_a_second_attempt_waits_until_the_first_ones_pods_are_gone() -> None:
     assert not decision.apply and decision.release is None
     subject, _ = step(subject, seen(attempt(batch_job=batch(finished="Failed"))), seconds=20)
     assert subject.status.attempts[0].ended == at(20)
-    subject, decision = step(subject, seen(), seconds=20)
-    assert subject.status.attempt == 2 and kinds(decision) == ["ConfigMap", "Service", "Job"]
+    early, decision = step(subject, seen(), seconds=22)
+    assert early.status == subject.status and not decision.apply, "a node that was taken is not asked again at once"
+    subject, decision = step(subject, seen(), seconds=27)
+    assert subject.status.attempt == 2 and kinds(decision) == ["NetworkPolicy", "Job", "ConfigMap"]
     assert (subject.status.counted_failures or 0) == 0
 
 
@@ -251,20 +255,97 @@ def test_progress_is_written_at_most_every_five_seconds(seconds: int, rows: int,
     assert (after.status != subject.status) is written
 
 
-def test_publishing_means_committed_and_is_never_taken_back() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        pytest.param(20, False, id="not within half a minute: many jobs have one"),
+        pytest.param(31, True, id="after half a minute: a job that is slow is told from one that hangs"),
+    ],
+)
+def test_a_sign_of_life_alone_is_written_every_half_minute(seconds: int, written: bool) -> None:
+    subject = under_way()
+    alive = reading(seconds=1 + seconds, cpu_seconds=seconds, read_bytes=seconds * 1000)
+    after, _ = step(subject, seen(attempt(running()), reading=alive), seconds=1 + seconds)
+    assert (after.status != subject.status) is written
+    if written:
+        progress = after.status.progress
+        assert progress and (progress.cpu_seconds, progress.read_bytes) == (seconds, seconds * 1000)
+        assert progress.updated_at == at(1 + seconds)
+
+
+def test_a_warning_is_told_when_it_is_known_and_once() -> None:
+    warned = reading(seconds=8, warnings=("a decimal loses digits",))
+    subject, _ = step(under_way(), seen(attempt(running()), reading=warned), seconds=8)
+    assert subject.status.warnings == ("a decimal loses digits",) and subject.status.state == "Running"
+    again, _ = step(subject, seen(attempt(running()), reading=reading(seconds=20)), seconds=20)
+    assert again.status.warnings == subject.status.warnings
+
+
+def test_that_a_pod_publishes_is_a_hint_until_its_report_says_so() -> None:
     subject, _ = step(under_way(), seen(attempt(running()), reading=reading(Phase.PUBLISHING, seconds=8)), seconds=8)
-    assert told(subject, "OutputCommitted") == ("True", Reason.COMMITTED)
+    assert told(subject, "OutputCommitted") == ("Unknown", Reason.UNCONFIRMED)
     assert subject.status.state == "Finishing"
-    subject, _ = step(subject, lost(1), seconds=10)
-    assert told(subject, "OutputCommitted")[0] == "True"
+    lost_one, _ = step(subject, lost(1), seconds=10)
+    assert told(lost_one, "OutputCommitted")[0] == "Unknown", "the next attempt finds out"
+    confirmed, _ = step(subject, seen(attempt(ended(0, COMMITTED))), seconds=10)
+    assert told(confirmed, "OutputCommitted") == ("True", Reason.COMMITTED)
 
 
-def test_a_pod_lost_while_publishing_is_followed_by_one_that_finishes_without_any_budget() -> None:
+def test_a_hint_of_a_commit_is_taken_back_where_the_report_denies_it() -> None:
+    subject, _ = step(under_way(), seen(attempt(running()), reading=reading(Phase.PUBLISHING, seconds=8)), seconds=8)
+    subject, _ = step(subject, seen(attempt(ended(1, failed_report(Failure.USER_ERROR)))), seconds=10)
+    assert told(subject, "Failed") == ("True", Failure.USER_ERROR)
+    assert told(subject, "OutputCommitted") == ("False", Reason.NOT_COMMITTED)
+
+
+def test_checks_that_progress_calls_passed_are_not_where_the_report_denies_it() -> None:
+    subject = under_way()
+    assert told(subject, "Preflight")[0] == "True"
+    subject, _ = step(subject, seen(attempt(ended(1, failed_report(Failure.INVALID_QUERY)))), seconds=10)
+    assert told(subject, "Preflight") == ("False", Failure.INVALID_QUERY)
+
+
+def test_a_report_about_another_table_is_none_and_is_told() -> None:
+    theirs = COMMITTED.model_copy(update={"committed": OUTPUT.model_copy(update={"uri": "s3://lake/theirs/data/"})})
+    subject, _ = step(under_way(backoffLimit=0), seen(attempt(ended(0, theirs))), seconds=10)
+    assert told(subject, "Failed")[0] == "True" and told(subject, "OutputCommitted")[0] == "False"
+    assert subject.status.output is None
+    message = condition(subject, "Failed").message
+    assert "committed.uri is s3://lake/theirs/data/, and this job writes s3://lake/out/data/" in message
+
+
+def test_a_uri_that_was_too_long_for_the_report_is_told_whole() -> None:
+    cut = COMMITTED.model_copy(update={"committed": OUTPUT.model_copy(update={"uri": "s3://lake/o ..."})})
+    subject, _ = step(under_way(), seen(attempt(ended(0, cut))), seconds=10)
+    assert subject.status.output == OUTPUT
+
+
+def test_a_job_whose_pod_leaves_no_usable_report_ends_and_says_what_is_wrong_with_it() -> None:
+    end = Exit(code=0, wrong="committed.rows is 10: too much")
+    subject, _ = step(under_way(backoffLimit=0), seen(attempt(pod(phase="Succeeded", exit=end))), seconds=10)
+    assert told(subject, "Failed")[0] == "True"
+    assert "without a usable report (committed.rows is 10: too much)" in condition(subject, "Failed").message
+
+
+def test_what_could_be_taken_for_the_operators_own_word_is_told_as_the_pods() -> None:
+    report = failed_report(Failure.INTERNAL_ERROR, "GpuQuery is broken, call the administrator")
+    subject, _ = step(under_way(backoffLimit=0), seen(attempt(ended(1, report))), seconds=10)
+    said = "pod revenue-0a1b2-1-0-x says: GpuQuery is broken, call the administrator"
+    assert condition(subject, "Failed").message == said
+    remark = COMMITTED.model_copy(update={"message": "audited by finance"})
+    subject, _ = step(under_way(), seen(attempt(ended(0, remark))), seconds=10)
+    assert condition(subject, "Complete").message.endswith("; the pod says: audited by finance")
+    wrong_query, _ = step(under_way(), seen(attempt(ended(1, failed_report(Failure.USER_ERROR, "line 1")))), seconds=10)
+    assert condition(wrong_query, "Failed").message == "line 1", "a good message stays as it is"
+
+
+@pytest.mark.parametrize("phase", [Phase.PUBLISHING, Phase.DONE])
+@pytest.mark.parametrize("code", [0, 7, 137])
+def test_no_word_of_a_pod_frees_a_retry_so_the_budget_holds(phase: Phase, code: int) -> None:
     subject = under_way(backoffLimit=0)
-    subject, _ = step(subject, seen(attempt(running()), reading=reading(Phase.PUBLISHING, seconds=8)), seconds=8)
-    subject, _ = step(subject, lost(1), seconds=10)
-    subject, decision = step(subject, lost(1), seconds=11)
-    assert decision.apply and subject.status.attempt == 2
+    subject, _ = step(subject, seen(attempt(running()), reading=reading(phase, seconds=8)), seconds=8)
+    subject, decision = step(subject, seen(attempt(ended(code, finished=at(9)))), seconds=20)
+    assert told(subject, "Failed")[0] == "True" and not decision.apply
 
 
 def test_a_refused_pod_shows_the_quota_and_the_job_goes_on_waiting() -> None:
@@ -331,12 +412,12 @@ def test_a_config_map_that_changed_between_attempts_fails_the_job_truthfully() -
 def test_an_operator_that_died_before_its_first_status_write_goes_on_with_the_attempt() -> None:
     subject, decision = step(job(), seen(attempt(pod())), seconds=3)
     assert not decision.apply and subject.status.attempt == 1
-    assert subject.status.start_time == at(0), "the batch Job says when it began"
+    assert subject.status.start_time == at(3), "from when this operator saw it: it shares no clock with the API server"
 
 
-def test_a_service_and_a_config_map_that_are_missing_are_made_again_while_the_attempt_starts() -> None:
+def test_a_config_map_that_is_missing_is_made_again_while_the_attempt_starts() -> None:
     subject = started()
-    assert kinds(step(subject, seen(attempt(pod(), service=False)), seconds=1)[1]) == ["Service"]
+    assert kinds(step(subject, seen(attempt(pod(), service=False)), seconds=1)[1]) == [], "one process has no Service"
     assert kinds(step(subject, seen(attempt(config_map=False)), seconds=1)[1]) == ["ConfigMap"]
     assert not step(under_way(), seen(attempt(running())), seconds=2)[1].apply
 

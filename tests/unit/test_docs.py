@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import duckdb
 import polars as pl
 import pytest
 import yaml
 
 from gpuquery.api.reasons import Failure
 from gpuquery.cli import main
+from gpuquery.cli.documents import load_all
 from gpuquery.plan import guide
+from gpuquery.runner.errors import JobError
+from tests.support import sql_dialects
+from tests.support.sql import same
 from tools.kubectl import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -37,6 +44,12 @@ def jobs() -> list[Any]:
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the tables that docs/sql.md speaks of, which is also the current one."""
     monkeypatch.chdir(tmp_path)
+    write_tables(tmp_path)
+    return tmp_path
+
+
+def write_tables(folder: Path) -> None:
+    """Write the tables that docs/sql.md speaks of."""
     days = [dt.date(1994, 1, 5), dt.date(1994, 3, 1), dt.date(1995, 3, 1), dt.date(1996, 12, 31)]
     pl.DataFrame(
         {
@@ -46,7 +59,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "o_orderdate": days,
             "o_total": [10.5, 30.0, 20.0, 25.0],
         }
-    ).write_parquet("orders.parquet")
+    ).write_parquet(folder / "orders.parquet")
     money = pl.Decimal(15, 2)
     pl.DataFrame(
         {
@@ -55,8 +68,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "l_discount": [Decimal(x) for x in ("0.05", "0.07", "0.10", "0.00")],
         },
         schema_overrides={"l_price": money, "l_discount": money},
-    ).write_parquet("lineitem.parquet")
-    return tmp_path
+    ).write_parquet(folder / "lineitem.parquet")
 
 
 def run(folder: Path, sql: str) -> int:
@@ -94,31 +106,116 @@ def test_there_are_jobs_and_statements_to_test() -> None:
     assert len(list(blocks("sql"))) >= 7
 
 
+@pytest.fixture(scope="module")
+def duck(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
+    """DuckDB itself over the tables of docs/sql.md."""
+    folder = tmp_path_factory.mktemp("tables")
+    write_tables(folder)
+    connection = duckdb.connect()
+    for name in ("orders", "lineitem"):
+        connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{folder}/{name}.parquet')")
+    return connection
+
+
 @pytest.mark.parametrize("sql", list(blocks("sql")))
-def test_a_statement_in_the_docs_runs_and_finds_rows(tables: Path, sql: str) -> None:
-    assert result(tables, sql).height > 0
+def test_a_statement_in_the_docs_has_the_rows_that_duckdb_has(
+    tables: Path, duck: duckdb.DuckDBPyConnection, sql: str
+) -> None:
+    found, want = result(tables, sql), duck.execute(sql)
+    assert found.height > 0
+    assert found.columns == [str(column[0]) for column in want.description or ()]
+    assert same(found.rows(), want.fetchall())
 
 
-def test_the_decimal_rule_is_as_the_docs_say(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    loses, keeps = (block.values[0] for block in blocks("sql") if "l_price" in str(block.values[0]))
-    assert result(tables, str(loses)).item() == Decimal("115.32")
-    assert "CAST(" in capsys.readouterr().err, "the loss is warned about"
-    assert result(tables, str(keeps)).item() == Decimal("115.3255")
+def test_the_revenue_in_the_docs_is_the_exact_one(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (sql,) = (str(block.values[0]) for block in blocks("sql") if "AS revenue" in str(block.values[0]))
+    assert result(tables, sql).item() == Decimal("115.3255")
+    assert "is 115.3255" in (ROOT / "docs" / "sql.md").read_text()
     assert "warning" not in capsys.readouterr().err
 
 
-MISSING = [
-    "SELECT date_trunc('month', o_orderdate) AS m FROM orders",
-    "SELECT year(o_orderdate) AS y FROM orders",
-    "SELECT o_orderdate + INTERVAL '1' YEAR AS d FROM orders",
-    "SELECT o_status, count(*) AS n FROM orders GROUP BY ROLLUP (o_status)",
-    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT * FROM r",
-    "SELECT current_date AS d FROM orders",
+def differences() -> list[Any]:
+    """The rows of the table of docs/sql.md in which we differ from PostgreSQL, or do not: expression and value."""
+    page = (ROOT / "docs" / "sql.md").read_text()
+    found = re.findall(r"^\| `([^|]+?)` \| `([^`]+)`[^|]*\| [^|]+\| ([^|]*)\|$", page, re.M)
+    assert len(found) >= 15
+    return [pytest.param(*row, id=row[0]) for row in found]
+
+
+@pytest.mark.parametrize(("expression", "value", "dialect"), differences())
+def test_a_row_of_the_differences_is_so_here_and_in_duckdb(expression: str, value: str, dialect: str) -> None:
+    expression = expression.replace("\\\\", "\\")
+    here = sql_dialects.rows("duckdb", f"SELECT {expression}")
+    (theirs,) = duckdb.connect().execute(f"SELECT {expression}").fetchall()
+    assert [str(row[0]).lower() for row in here] == [value] == [str(theirs[0]).lower()]
+    if "as there" in dialect:
+        assert str(sql_dialects.rows("postgres", f"SELECT {expression}")[0][0]).lower() != value
+
+
+@pytest.mark.parametrize(
+    ("rule", "expression", "told"),
+    [
+        (
+            "has up to 38 digits. DuckDB fails beyond 18",
+            "1.1::DECIMAL(18, 9) * 99999999.5::DECIMAL(18, 9)",
+            "109999999",
+        ),
+        ("is no time of day", "CAST('24:00:00' AS TIME)", "InvalidQuery"),
+        ("`24-01-31` is no date", "CAST('24-01-31' AS DATE)", "InvalidQuery"),
+        ("is the time in UTC", "CAST(TIMESTAMPTZ '2024-01-01 10:00:00+02' AS TIME)", "08:00:00"),
+        ("`reverse` turns characters", "reverse('ae' || chr(769)) = chr(769) || 'ea'", "True"),
+        ("takes the least of values", "mode(x) FROM (VALUES (2), (1)) AS v(x)", "1"),
+        ("a `HUGEINT` of 39 is refused", "170141183460469231731687303715884105727", "InvalidQuery"),
+        ("`infinity` is no date", "CAST('infinity' AS DATE)", "InvalidQuery"),
+        ("is refused before the query runs", "CAST('x' AS DATE) FROM orders WHERE FALSE", "InvalidQuery"),
+    ],
+)
+def test_a_rule_that_is_neither_engines_is_kept(rule: str, expression: str, told: str) -> None:
+    assert rule in (ROOT / "docs" / "sql.md").read_text()
+    try:
+        found = str(sql_dialects.rows("duckdb", f"SELECT {expression}")[0][0])
+    except JobError as error:
+        found = str(error)
+    assert found.startswith(told)
+
+
+def parameters() -> list[str]:
+    """Return the parameters that docs/sql.md shows in its table and its text."""
+    found = re.findall(r'`("?\w+"?: \{[^`]+\})`', (ROOT / "docs" / "sql.md").read_text())
+    assert len(found) >= 8
+    return found
+
+
+@pytest.mark.parametrize("text", parameters())
+def test_a_parameter_in_the_docs_can_be_pasted(tmp_path: Path, text: str) -> None:
+    """Kubectl reads `n` and `on` as booleans: no example may have such a name without quotes."""
+    (document,) = load_all(text)
+    assert not document.surprises
+    name = re.sub(r"\W", "", text.partition(":")[0])
+    lines = f"  query: {{sql: 'SELECT o_total FROM orders WHERE o_total IN :{name}'}}\n  parameters:\n    {text}\n"
+    (tmp_path / "job.yaml").write_text(SMALL + (lines if "s: [" in text else lines.replace("IN :", "= :")))
+    assert main(["validate", str(tmp_path / "job.yaml")]) == 0
+
+
+SMALL = (
+    "apiVersion: gpuquery.io/v1alpha1\nkind: GpuQueryJob\nmetadata: {name: doc}\nspec:\n"
+    "  inputs: [{name: orders, uri: s3://lake/orders/*.parquet}]\n  output: {uri: s3://lake/out}\n"
+)
+
+REFUSED = [
+    "SELECT * FROM orders TABLESAMPLE 10%",
+    "SELECT random() AS r FROM orders",
+    "SELECT uuid() AS r FROM orders",
+    "PIVOT orders ON o_status USING sum(o_total)",
+    "SELECT '{}'::JSON AS j FROM orders",
+    "SELECT map([1], [2]) AS m FROM orders",
+    "SELECT * FROM lake.orders",
+    "SELECT * FROM read_parquet('orders.parquet')",
 ]
 
 
-@pytest.mark.parametrize("sql", MISSING)
-def test_what_the_docs_call_missing_is_missing(tables: Path, sql: str) -> None:
+@pytest.mark.parametrize("sql", REFUSED)
+def test_what_the_docs_call_refused_is_refused(tables: Path, sql: str) -> None:
     """When one of these begins to work, the table in docs/sql.md is out of date."""
     assert run(tables, sql) == 1
 
@@ -198,3 +295,15 @@ def test_the_messages_that_the_page_on_execution_models_explains_are_those_that_
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     assert main(["validate", str(tmp_path / "job.yaml")]) != 0
     assert words in capsys.readouterr().err
+
+
+LOGS = re.compile(r"kubectl(?: [^`\n]*?)? logs [^`\n]*")
+
+
+def test_every_log_command_shows_the_whole_log_of_every_pod() -> None:
+    """With `-l` kubectl shows ten lines of each pod, and of a Deployment it picks one pod."""
+    notes = ROOT / "charts" / "gpuquery" / "templates" / "NOTES.txt"
+    found = [command for page in (*PAGES, notes) for command in LOGS.findall(page.read_text())]
+    assert len(found) >= 3
+    for command in found:
+        assert "--tail=-1" in command and " -l " in command, command

@@ -76,7 +76,21 @@ def test_ndjson_is_read(tmp_path):
 def test_an_input_that_matches_no_file_is_named(tmp_path, format, uri):
     error = refusal(item(f"{tmp_path}/{uri}", format=format))
     assert error.failure is Failure.INVALID_INPUT
-    assert error.message == f'input "t": no file matches file://{tmp_path}/{uri}'
+    assert error.message.startswith(f'input "t": no file matches file://{tmp_path}/{uri}; there is nothing in file://')
+
+
+def test_an_input_that_matches_no_file_is_told_with_what_is_there(tmp_path):
+    for name in ("b.parquet", "a.csv"):
+        (tmp_path / name).touch()
+    error = refusal(item(f"{tmp_path}/*.ndjson"))
+    assert error.message.endswith(f"in file://{tmp_path}/ there is a.csv, b.parquet")
+
+
+def test_what_is_there_is_told_with_the_closest_name_first(tmp_path):
+    for name in ("a.yaml", "b.yaml", "c.yaml", "d.yaml", "e.yaml", "in.parquet"):
+        (tmp_path / name).touch()
+    error = refusal(item(f"{tmp_path}/inn.parquet"))
+    assert error.message.endswith("there is in.parquet, a.yaml, b.yaml, c.yaml, d.yaml, ...")
 
 
 def test_a_table_of_this_project_is_an_input(tmp_path):

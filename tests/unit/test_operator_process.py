@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import ValidationError
 
-from gpuquery import app
 from gpuquery.api.pods import Resources
 from gpuquery.api.status import Condition, GpuQueryJobStatus, PlanStatus
+from gpuquery.app import main as app
 from gpuquery.app.serve import STUCK_SECONDS, Health, metrics_page, probes
 from gpuquery.app.settings import Settings
-from gpuquery.app.watch import Sightings
+from gpuquery.app.watch import Jobs, Sightings, operator_settings, resync
+from gpuquery.kube import ability
+from gpuquery.kube.client import ApiError, Resource
+from gpuquery.kube.lease import Holding
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.maxima import Maxima
+from gpuquery.reconcile.census import Census
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import Key
 from tests.support.recording import RecordingClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_settings_come_from_the_environment_and_empty_ones_are_not_set() -> None:
@@ -88,51 +100,280 @@ def test_a_wrong_setting_ends_the_process_and_names_the_variable(
     assert f"GPUQUERY_{name}" in capsys.readouterr().err
 
 
+class Refusing(RecordingClient):
+    """An API server with a job `j` in some namespaces, of which some refuse their LIST."""
+
+    def __init__(self, namespaces: tuple[str, ...]) -> None:
+        super().__init__()
+        self.namespaces = namespaces
+        self.refused: set[str] = set()
+
+    async def digested(self, resource: Resource, namespace: str | None, digest: Any, **_: Any) -> list[Any]:
+        if namespace in self.refused:
+            raise ApiError(403, "Forbidden", "no")
+        job = {"metadata": {"namespace": namespace, "name": "j", "resourceVersion": "1"}}
+        return [digest(job)] if namespace in self.namespaces else []
+
+
 async def status(health: Health, path: str) -> tuple[int, str]:
     async with TestClient(TestServer(probes(health))) as client, client.get(path) as answer:
         return answer.status, await answer.text()
 
 
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let time pass for abilities."""
+    now = 1000.0
+
+    def later(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(ability.time, "monotonic", lambda: now)
+    return later
+
+
+def health(*, standby: bool = False, watching: bool = True) -> Health:
+    """An operator that can do all that it must."""
+    subject = Health(
+        WorkQueue(), listing(None), Holding.of("gpuquery", "gpuquery-system"), standby=standby, watching=watching
+    )
+    assert subject.holding
+    subject.holding.read.succeeded()
+    subject.jobs.places[None].succeeded()
+    return subject
+
+
+def listing(*namespaces: str | None) -> ability.InNamespaces:
+    return ability.InNamespaces({name: ability.Ability(f"list {name or 'jobs'}") for name in namespaces})
+
+
 async def test_an_operator_is_ready_while_it_stands_by_and_once_it_watches() -> None:
-    health = Health(WorkQueue())
-    assert await status(health, "/readyz") == (200, "ok")
-    health.standby = False
-    assert await status(health, "/readyz") == (500, "the watch has not begun")
-    assert (await status(health, "/healthz"))[0] == 200, "slow is not dead"
-    health.watching = True
-    assert (await status(health, "/readyz"))[0] == 200
+    subject = health(standby=True, watching=False)
+    assert await status(subject, "/readyz") == (200, "ok")
+    subject.standby = False
+    assert await status(subject, "/readyz") == (500, "not all has been listed yet: see the log")
+    assert (await status(subject, "/healthz"))[0] == 200, "slow is not dead"
+    subject.watching = True
+    assert (await status(subject, "/readyz"))[0] == 200
+
+
+LEASE = "the Lease gpuquery-system/gpuquery"
+
+
+def test_an_operator_that_has_not_yet_read_its_lease_does_not_stand_by() -> None:
+    subject = Health(WorkQueue(), listing(None), Holding.of("gpuquery", "gpuquery-system"))
+    assert subject.ready() == f"has yet to read {LEASE}"
+    assert subject.alive() is None
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_standby_that_may_not_read_its_lease_is_not_ready_and_after_minutes_not_alive(
+    status: int, pass_time: Callable[[float], None]
+) -> None:
+    subject = health(standby=True)
+    holding = subject.holding
+    assert holding
+    for _ in range(20):
+        pass_time(2)
+        holding.read.failed(status, f"{status} no")
+    assert subject.ready() == f"cannot read {LEASE}: {status} no" and subject.alive() is None
+    pass_time(ability.REFUSED_SECONDS)
+    assert subject.alive() == f"cannot read {LEASE}: refused for 218 s: {status} no"
+    holding.read.succeeded()
+    assert subject.ready() is None and subject.alive() is None
+
+
+def test_a_standby_that_could_never_take_over_is_not_ready(pass_time: Callable[[float], None]) -> None:
+    subject = health(standby=True)
+    assert subject.holding
+    subject.holding.write.failed(403, "403 Forbidden")
+    pass_time(ability.LATELY_SECONDS + 1)
+    assert subject.ready() == f"cannot write {LEASE}: 403 Forbidden"
+
+
+def test_an_api_server_that_is_away_makes_no_operator_restart_before_half_an_hour(
+    pass_time: Callable[[float], None],
+) -> None:
+    subject = health()
+    assert subject.holding
+    for what in (subject.holding.read, subject.jobs.places[None]):
+        what.failed(0, "no answer: TimeoutError")
+    assert subject.ready() is None, "one miss is nothing"
+    pass_time(ability.REFUSED_SECONDS * 2)
+    assert subject.ready() == f"cannot read {LEASE}: no answer: TimeoutError"
+    assert subject.alive() is None
+    pass_time(ability.AWAY_SECONDS)
+    assert subject.alive() is not None, "perhaps the connection of this process alone is broken"
+
+
+def test_a_leader_that_may_not_list_jobs_is_not_ready_and_after_minutes_not_alive(
+    pass_time: Callable[[float], None],
+) -> None:
+    subject = health()
+    subject.jobs.places[None].failed(403, "403 no")
+    pass_time(ability.LATELY_SECONDS + 1)
+    assert subject.ready() == "cannot list jobs: 403 no"
+    pass_time(ability.REFUSED_SECONDS)
+    assert subject.alive() is not None
+    subject.standby = True
+    assert subject.alive() is None, "of one that stands by this is not asked"
+
+
+async def test_a_namespace_that_refuses_its_list_is_told_and_makes_nobody_restart(
+    pass_time: Callable[[float], None],
+) -> None:
+    subject = health()
+    subject.jobs = listing("a", "b")
+    assert subject.ready() == "has yet to list a"
+    subject.jobs.places["a"].succeeded()
+    assert subject.ready() == "has yet to list b", "it may be many pages"
+    subject.jobs.places["b"].failed(403, "403 no")
+    pass_time(ability.AWAY_SECONDS * 2)
+    assert await status(subject, "/readyz") == (200, "ok, but cannot list b: 403 no")
+    assert await status(subject, "/healthz") == (200, "ok")
+    subject.jobs.places["a"].failed(403, "403 no")
+    pass_time(ability.REFUSED_SECONDS + 1)
+    assert subject.ready() == "cannot list a: 403 no; cannot list b: 403 no"
+    assert subject.alive() is not None, "it can do nothing at all"
+
+
+def refused(subject: Health, pass_time: Callable[[float], None], *keys: Key) -> None:
+    """Try for some minutes to write the status of jobs, in vain."""
+    for _ in range(6):
+        for key in keys:
+            subject.status.refused(key, "403 no")
+        pass_time(ability.REFUSED_SECONDS / 4)
+
+
+def test_a_leader_that_may_write_no_status_is_not_ready_and_after_minutes_not_alive(
+    pass_time: Callable[[float], None],
+) -> None:
+    subject = health()
+    refused(subject, pass_time, ("a", "j"), ("b", "j"))
+    assert subject.ready() == "cannot write the status of jobs: 403 no"
+    assert subject.alive() == "cannot write the status of jobs: refused for 225 s: 403 no"
+    subject.status.succeeded()
+    assert subject.ready() is None and subject.alive() is None
+
+
+def test_a_status_that_one_namespace_refuses_for_long_makes_nobody_restart(pass_time: Callable[[float], None]) -> None:
+    subject = health()
+    refused(subject, pass_time, ("quiet", "a"), ("quiet", "b"))
+    assert subject.ready() is not None, "as far as it knows it can write nothing"
+    assert subject.alive() is None
+    subject.status.refused(("other", "j"), "403 no")
+    pass_time(ability.REFUSED_SECONDS * 2)
+    assert subject.alive() is None, "nor does a single try elsewhere, long ago"
+
+
+def test_a_refusal_is_forgotten_with_its_job(pass_time: Callable[[float], None]) -> None:
+    subject = health()
+    refused(subject, pass_time, ("a", "j"), ("b", "j"))
+    subject.status.forget(("b", "j"))
+    assert subject.alive() is None and subject.ready() is not None
+    subject.status.forget(("a", "j"))
+    assert subject.ready() is None
+
+
+async def test_a_namespace_that_refuses_its_list_is_left_out_of_the_comparison_and_the_others_are_not() -> None:
+    client, queue = Refusing(("a", "b")), WorkQueue[Key]()
+    metrics, sightings = Metrics(client, queue), Sightings()
+    jobs = Jobs(queue, metrics, sightings, Census(Maxima(), queue.add))
+    for key in (("a", "j"), ("a", "gone"), ("b", "j")):
+        sightings.saw(key, "1")
+    client.refused = {"a"}
+    running = asyncio.create_task(resync(client, jobs, namespaces=("a", "b", "c"), seconds=0.01))
+    async with asyncio.timeout(10):
+        assert await queue.get() == ("b", "j"), "what follows a refusal is listed"
+        client.refused = {"b"}
+        assert await queue.get() == ("a", "j")
+    running.cancel()
+    assert sightings.seen.keys() == {("a", "j"), ("b", "j")}, "of what refuses nothing is gone"
+
+
+def test_kopf_never_gives_a_watch_up_that_is_refused() -> None:
+    pauses = operator_settings().networking.error_backoffs
+    assert isinstance(pauses, Iterable)
+    for _ in range(2):
+        assert list(islice(pauses, 1000))[-1] == 30, "each request has all of them"
+
+
+def test_the_metrics_tell_of_which_namespaces_the_jobs_are_seen() -> None:
+    places = listing("a", "b").places
+    places["a"].succeeded()
+    places["b"].failed(403, "no")
+    registry = Metrics(RecordingClient(), WorkQueue(), places).registry
+    found = {n: registry.get_sample_value("gpuquery_namespace_watched", {"namespace": n}) for n in ("a", "b")}
+    assert found == {"a": 1, "b": 0}
+
+
+def test_refusals_between_which_the_server_was_away_do_not_add_up(pass_time: Callable[[float], None]) -> None:
+    subject = ability.Ability("do it")
+    for _ in range(10):
+        subject.failed(403, "no")
+        pass_time(ability.REFUSED_SECONDS - 1)
+        subject.failed(0, "away")
+    assert subject.lost() is None
 
 
 async def test_an_operator_whose_worker_died_or_hangs_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    queue: WorkQueue[Key] = WorkQueue()
-    health = Health(queue, standby=False, watching=True)
-    monkeypatch.setattr(WorkQueue, "oldest", STUCK_SECONDS + 1)
-    assert (await status(health, "/healthz"))[0] == 500
-    monkeypatch.setattr(WorkQueue, "oldest", 0.0)
-    assert (await status(health, "/healthz"))[0] == 200
-    health.workers_ended = True
-    assert await status(health, "/healthz") == (500, "a worker has ended")
+    subject = health()
+    monkeypatch.setattr(WorkQueue, "stalled", STUCK_SECONDS + 1)
+    assert (await status(subject, "/healthz"))[0] == 500
+    monkeypatch.setattr(WorkQueue, "stalled", 0.0)
+    assert (await status(subject, "/healthz"))[0] == 200
+    subject.workers_ended = True
+    assert await status(subject, "/healthz") == (500, "a worker has ended")
+
+
+def listed(sightings: Sightings, found: dict[Key, str]) -> set[Key]:
+    """Compare with a LIST during which nothing happened."""
+    return sightings.compare(found, dict(sightings.seen))
 
 
 def test_a_watch_that_twice_missed_the_same_version_is_dead() -> None:
     sightings, key = Sightings(), ("marts", "revenue")
-    sightings.saw(key, "1", deleted=False)
-    sightings.compare({key: "1"})
+    sightings.saw(key, "1")
+    listed(sightings, {key: "1"})
     assert not sightings.stale
-    sightings.compare({key: "2"})
+    listed(sightings, {key: "2"})
     assert not sightings.stale, "the event may be on its way"
-    sightings.compare({key: "2"})
+    listed(sightings, {key: "2"})
     assert sightings.stale
-    sightings.saw(key, "2", deleted=False)
-    sightings.compare({key: "2"})
+    sightings.saw(key, "2")
+    listed(sightings, {key: "2"})
     assert not sightings.stale
 
 
 def test_a_busy_watch_that_lags_is_not_dead() -> None:
     sightings, key = Sightings(), ("marts", "revenue")
     for version in range(10):
-        sightings.compare({key: str(version)})
+        listed(sightings, {key: str(version)})
     assert not sightings.stale, "every list showed another version"
+
+
+def test_a_job_that_is_made_and_ends_while_a_list_is_taken_is_not_missed_by_the_watch() -> None:
+    sightings, old, new = Sightings(), ("marts", "old"), ("marts", "new")
+    sightings.saw(old, "1")
+    before = dict(sightings.seen)
+    # The LIST was taken here; what follows comes while its answer is on the way.
+    sightings.saw(new, "2")
+    sightings.saw(new, "3")
+    assert sightings.compare({old: "1"}, before) == set()
+    for _ in range(3):
+        listed(sightings, {old: "1", new: "3"})
+        assert not sightings.stale
+
+
+def test_a_deletion_that_the_watch_missed_is_found_by_a_list() -> None:
+    sightings, gone, changed = Sightings(), ("marts", "gone"), ("marts", "changed")
+    sightings.saw(gone, "1")
+    sightings.saw(changed, "2")
+    before = dict(sightings.seen)
+    sightings.saw(changed, "4")  # it was deleted and made anew after the LIST
+    assert sightings.compare({}, before) == {gone}
+    assert sightings.seen == {changed: "4"}
 
 
 TASKS = PlanStatus(
@@ -166,7 +407,7 @@ async def test_metrics_count_requests_by_verb_and_jobs_by_state_without_names() 
     running = GpuQueryJobStatus(state="Running", plan=TASKS)
     metrics.seen(("marts", "revenue"), running, running)
     metrics.seen(("marts", "gone"), running, running)
-    metrics.retain({("marts", "revenue")})
+    metrics.gone(("marts", "gone"))
     metrics.reconciled(0.01, "ok")
     async with TestClient(TestServer(metrics_page(metrics))) as page, page.get("/metrics") as answer:
         text = await answer.text()

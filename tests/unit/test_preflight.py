@@ -5,11 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -17,13 +15,19 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Report
 from gpuquery.api.spec import Input
-from gpuquery.api.status import PreflightStatus
 from gpuquery.plan.plan import Plan, Purpose, StoreAccess
 from gpuquery.runner import engines, local, reader_rules, storage
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.preflight import dtypes, release, sizes, translate
 from gpuquery.runner.preflight.checks import Checks
+from gpuquery.runner.query.queries import Planned
 from tests.support.runner import plan, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gpuquery.api.status import PreflightStatus
 
 ROWS = pl.DataFrame(
     {"id": [1, 2, 3], "name": ["a", None, "c"], "price": [1, 2, 3]},
@@ -152,14 +156,15 @@ def test_what_an_image_holds_is_compared_with_the_plan(
 
 def test_a_preflight_that_passes_tells_no_secret(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    monkeypatch.setattr(release, "check", lambda *_: release.Installed("1.44.2", "26.10.2"))
     monkeypatch.setattr(translate, "load", lambda: None)
     parts = translate.Translation(fallbacks=(f'"{SECRET}" = cum_sum(id)',), unchecked=(f'"{SECRET}" on a GPU',))
     monkeypatch.setattr(translate, "check", lambda *_: parts)
     wanted = plan(table, "select 1", engine="rapidsmpf", release="26.10", gpus=1)
-    found = Checks(wanted).judge(pl.LazyFrame({"id": [1]}), (f"cast {SECRET}",))
+    found = Checks(wanted).judge(Planned(pl.LazyFrame({"id": [1]}), (f"cast {SECRET}",), plan=f"read {SECRET}\n└─ x"))
     assert found.fallbacks == ('"***" = cum_sum(id)',)
     assert found.warnings == ("cast ***", 'not checked: "***" on a GPU')
+    assert found.plan == "read ***\n  | └─ x"
 
 
 def test_an_engine_joins_when_nobody_imports_any_more(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +182,7 @@ def test_an_engine_joins_when_nobody_imports_any_more(table: Path, monkeypatch: 
         seen.append("imported")
         raise ImportError("libcuda.so.1")
 
-    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    monkeypatch.setattr(release, "check", lambda *_: release.Installed("1.44.2", "26.10.2"))
     monkeypatch.setattr(translate, "load", load)
     monkeypatch.setattr(engines, "find", lambda _: Joining())
     report = checked(table, engine="rapidsmpf", release="26.10", gpus=1, purpose="query")
@@ -195,13 +200,13 @@ def test_no_two_threads_look_at_one_frame(table: Path, monkeypatch: pytest.Monke
         looked.append(frame)
         return translate.Translation()
 
-    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.31.0", "25.8.0"))
+    monkeypatch.setattr(release, "check", lambda *_: release.Installed("1.31.0", "25.8.0"))
     monkeypatch.setattr(translate, "load", lambda: None)
     monkeypatch.setattr(translate, "check", translated)
     monkeypatch.setattr(sizes, "filled", sized)
     wanted = plan(table, "select 1", engine="rapidsmpf", release="26.10", gpus=1, purpose="preflight")
     planned = pl.LazyFrame({"id": [1]})
-    Checks(wanted).judge(planned, ())
+    Checks(wanted).judge(Planned(planned))
     assert len({id(frame._ldf) for frame in (planned, *looked)}) == 3
 
 
@@ -211,7 +216,7 @@ def test_what_the_gpu_reader_lacks_is_found_before_the_engine_starts(
     def lacking(_: Any) -> tuple[str, ...]:
         raise JobError(Failure.STORAGE_AUTH, "no credentials for the inputs")
 
-    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    monkeypatch.setattr(release, "check", lambda *_: release.Installed("1.44.2", "26.10.2"))
     monkeypatch.setattr(translate, "load", lambda: None)
     monkeypatch.setattr(translate, "check", lambda *_: translate.Translation())
     monkeypatch.setattr(reader_rules, "check_access", lacking)
@@ -222,7 +227,7 @@ def test_what_the_gpu_reader_lacks_is_found_before_the_engine_starts(
 def test_a_format_that_no_gpu_engine_reads_is_refused_before_anything_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "check", lambda _: release.Installed("1.44.2", "26.10.2"))
+    monkeypatch.setattr(release, "check", lambda *_: release.Installed("1.44.2", "26.10.2"))
     inputs = {"t": f"file://{tmp_path}/missing.csv.gz"}
     wanted = plan(tmp_path, "select 1", engine="rapidsmpf", release="26.10", gpus=1, inputs=inputs)
     with pytest.raises(JobError, match="read no compressed CSV"):
@@ -420,7 +425,7 @@ def test_a_bucket_in_the_host_name_is_warned_of(monkeypatch: pytest.MonkeyPatch)
 def test_a_preflight_on_a_machine_without_the_release_says_what_it_did_not_check(table: Path) -> None:
     given = {"t": f"file://{table}/*.parquet"}
     wanted = plan(table / "new" / "er", "select id from t", engine="rapidsmpf", release="26.10", inputs=given)
-    report = local.preflight(wanted)
+    report = local.preflight(wanted, runs_code=False)
     assert report.preflight is not None and report.preflight.rows == 5
     assert "was not checked" in report.preflight.warnings[0] and "26.10" in report.preflight.warnings[0]
     assert not (table / "new").exists(), "the probe of the output leaves no folder"

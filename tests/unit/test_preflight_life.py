@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,19 +12,16 @@ from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_PREFLIGHT, PLAN_KEY
 from gpuquery.api.reasons import Event, Failure, Policy, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.api.status import PreflightRun
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import Reading
 from gpuquery.reconcile.case import LOOK_FOR_PODS, Decision
 from gpuquery.reconcile.events import notes
 from gpuquery.reconcile.facts import Observed, QueryText, Refusal, Waiting
-from gpuquery.reconcile.preflight import next_run
-from gpuquery.reconcile.retry import GiveUp, Retry, backoff
+from gpuquery.reconcile.retry import FREE_LIMIT
 from tests.support.kube_objects import (
     CHECKED,
     COMMITTED,
     FOUND,
     NOW,
-    UID,
     at,
     attempt,
     batch,
@@ -41,6 +38,9 @@ from tests.support.kube_objects import (
     step,
     told,
 )
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
 
 
 def asked(**spec: Any) -> GpuQueryJob:
@@ -64,12 +64,12 @@ def events(before: GpuQueryJob, after: GpuQueryJob) -> list[Event]:
 
 
 def labels(decision: Decision, label: str) -> set[str | None]:
-    return {o["metadata"]["labels"].get(label) for o in decision.apply}
+    return {o["metadata"]["labels"].get(label) for o in decision.apply if o["kind"] != "NetworkPolicy"}
 
 
 def test_the_preflight_comes_first_and_is_no_attempt() -> None:
     subject, decision = step(job(preflight="always"))
-    assert [o["kind"] for o in decision.apply] == ["ConfigMap", "Job"]
+    assert [o["kind"] for o in decision.apply] == ["NetworkPolicy", "Job", "ConfigMap"]
     assert labels(decision, LABEL_PREFLIGHT) == {"1"} and labels(decision, LABEL_ATTEMPT) == {None}
     assert subject.status.state == "Preflight"
     assert told(subject, "Accepted") == ("True", Reason.RESOLVED)
@@ -93,7 +93,7 @@ def test_why_a_job_has_failed_is_one_word_wherever_it_failed() -> None:
 
 
 def test_it_checks_the_plan_of_the_first_attempt() -> None:
-    config_map = step(job(preflight="always"))[1].apply[0]
+    *_, config_map = step(job(preflight="always"))[1].apply
     plan = json.loads(config_map["data"][PLAN_KEY])
     assert plan["purpose"] == "preflight" and plan["attempt"] == 1
 
@@ -109,14 +109,14 @@ def test_a_preflight_on_its_way_or_at_work_changes_nothing() -> None:
 def test_once_it_has_passed_one_write_tells_the_result_and_the_attempt_is_asked_for() -> None:
     before = asked()
     subject, decision = step(before, done(), seconds=4)
-    assert [o["kind"] for o in decision.apply] == ["ConfigMap", "Service", "Job"]
+    assert [o["kind"] for o in decision.apply] == ["NetworkPolicy", "Job", "ConfigMap"]
     assert labels(decision, LABEL_ATTEMPT) == {"1"} and decision.drop == (1,), "its pod goes at once"
     assert subject.status.preflight == FOUND
     assert told(subject, "Preflight") == ("True", Reason.PASSED)
     assert "12 files, 6,000,000 rows: 893 MB in memory, 1.2 GB at work" in condition(subject, "Preflight").message
     assert subject.status.plan and subject.status.attempt == 1 and subject.status.state == "Starting"
     run = subject.status.preflight_run
-    assert run and (run.id, run.ended, run.exit_code, run.node) == (1, at(3), 0, "node-1")
+    assert run and (run.id, run.ended, run.exit_code, run.node) == (1, at(4), 0, "node-1")
     assert subject.status.start_time == at(0), "the preflight's time counts"
     assert events(before, subject) == [Event.PREFLIGHT_PASSED, Event.PLANNED, Event.ATTEMPT_STARTED]
 
@@ -171,7 +171,8 @@ def test_a_finding_fails_the_job_and_no_attempt_was_ever_asked_for() -> None:
 
 
 NEVER = [f for f in Failure if f.policy is Policy.NEVER]
-AGAIN = [f for f in Failure if f.policy is not Policy.NEVER]
+AGAIN = [f for f in Failure if f.policy is Policy.BUDGETED]
+"""That its node was taken away is not for a pod to say."""
 
 
 @pytest.mark.parametrize("failure", NEVER)
@@ -208,7 +209,7 @@ def test_the_budget_ends_with_the_last_cause() -> None:
     before = subject
     subject, decision = step(subject, lost(2, 61), seconds=62)
     assert told(subject, "Failed") == ("True", Failure.BACKOFF_LIMIT_EXCEEDED)
-    assert "2 times" in condition(subject, "Failed").message
+    assert "2 runs of the preflight failed" in condition(subject, "Failed").message
     assert "WorkerLost: reset by peer" in condition(subject, "Failed").message
     assert told(subject, "Preflight") == ("Unknown", Failure.BACKOFF_LIMIT_EXCEEDED), "it was found out about nothing"
     assert events(before, subject) == [Event.FAILED] and not decision.apply
@@ -219,46 +220,18 @@ def test_where_no_retry_is_allowed_the_failure_itself_is_the_reason() -> None:
     assert told(subject, "Failed") == ("True", Failure.STORAGE_UNAVAILABLE)
 
 
-def history(reason: Failure, *, id: int, counted: int) -> PreflightRun:
-    return PreflightRun(id=id, started=NOW, ended=at(0), reason=str(reason), counted_failures=counted)
-
-
-@pytest.mark.parametrize(
-    ("record", "limit", "want"),
-    [
-        pytest.param(
-            history(Failure.SCHEMA_MISMATCH, id=1, counted=0), 5, GiveUp(Failure.SCHEMA_MISMATCH), id="a finding"
-        ),
-        pytest.param(
-            history(Failure.STORAGE_UNAVAILABLE, id=1, counted=1), 2, Retry(at(0) + backoff(1, UID)), id="the store"
-        ),
-        pytest.param(history(Failure.WORKER_LOST, id=2, counted=2), 2, Retry(at(0) + backoff(2, UID)), id="a 2nd time"),
-        pytest.param(
-            history(Failure.WORKER_LOST, id=3, counted=3),
-            2,
-            GiveUp(Failure.BACKOFF_LIMIT_EXCEEDED),
-            id="once too often",
-        ),
-        pytest.param(history(Failure.WORKER_LOST, id=1, counted=1), 0, GiveUp(Failure.WORKER_LOST), id="no budget"),
-        pytest.param(history(Failure.EVICTED, id=1, counted=0), 0, Retry(at(0)), id="an eviction spends no budget"),
-        pytest.param(
-            history(Failure.EVICTED, id=3, counted=0),
-            0,
-            Retry(at(0) + backoff(2, UID)),
-            id="nor do three, but they pause",
-        ),
-        pytest.param(
-            history(Failure.EVICTED, id=4, counted=3), 0, Retry(at(0)), id="the first eviction after other failures"
-        ),
-    ],
-)
-def test_next_run(record: PreflightRun, limit: int, want: Retry | GiveUp) -> None:
-    assert next_run(record, limit, UID) == want
-
-
-def test_a_run_that_has_not_failed_has_no_next() -> None:
-    with pytest.raises(ValueError, match="has not failed"):
-        next_run(PreflightRun(id=1, started=NOW), 2, UID)
+def test_preflights_that_are_taken_away_wait_ever_longer_and_end_like_attempts() -> None:
+    run = PreflightRun(id=FREE_LIMIT - 1, started=NOW, ended=NOW, reason="Evicted", message="drained")
+    subject = asked()
+    subject = subject.model_copy(update={"status": subject.status.model_copy(update={"preflight_run": run})})
+    early, decision = step(subject, seconds=60)
+    assert not decision.apply and (decision.requeue_after or 0) > 200, "the pause has grown"
+    late, decision = step(early, seconds=400)
+    assert decision.apply, "another run"
+    gone = checking(check(pod(phase="Failed", disruption="DeletionByTaintManager"), number=FREE_LIMIT))
+    over, _ = step(late, gone, seconds=401)
+    assert told(over, "Failed") == ("True", Failure.EVICTED)
+    assert "20 runs of the preflight were taken away" in condition(over, "Failed").message
 
 
 # What an operator may find when it comes back, or what others may have done to the preflight's objects.
@@ -268,8 +241,8 @@ def test_an_operator_that_died_before_its_first_status_write_goes_on_with_the_ru
     subject, decision = step(job(preflight="always"), checking(check(pod())), seconds=3)
     assert not decision.apply and subject.status.state == "Preflight"
     run = subject.status.preflight_run
-    assert run and run.id == 1 and run.started == at(0), "the batch Job says when it began"
-    assert subject.status.start_time == at(0) and run.query_digest
+    assert run and run.id == 1 and run.started == at(3), "from when this operator saw it"
+    assert subject.status.start_time == at(3) and run.query_digest
 
 
 def test_an_operator_that_died_before_it_told_the_result_asks_for_one_attempt_only() -> None:
@@ -334,7 +307,7 @@ def test_a_report_that_went_with_its_pod_is_another_run_without_budget() -> None
     gone = checking(check(batch_job=batch(finished="Complete")))
     subject, _ = step(asked(backoffLimit=0), gone, seconds=2)
     assert subject.status.preflight_run and subject.status.preflight_run.counted_failures == 0
-    assert step(subject, gone, seconds=3)[1].apply
+    assert step(subject, gone, seconds=9)[1].apply
 
 
 def test_an_exit_without_a_report_is_no_success() -> None:
@@ -447,7 +420,7 @@ def test_each_attempt_has_its_whole_start_deadline_after_a_long_preflight() -> N
     subject, _ = step(subject, refused, seconds=61)
     assert told(subject, "ClusterReady") == ("False", Reason.QUOTA_EXCEEDED), "not StartDeadlineExceeded"
     assert subject.status.preflight == FOUND and subject.status.attempt is None
-    late, _ = step(subject, refused, seconds=75)
+    late, _ = step(subject, refused, seconds=76)
     assert told(late, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
 
 
@@ -642,4 +615,4 @@ def test_a_disruption_is_waited_out_and_spends_no_budget() -> None:
     subject, _ = step(subject, checking(check(batch_job=batch(finished="Failed"))), seconds=20)
     run = subject.status.preflight_run
     assert run and run.ended == at(20) and run.counted_failures == 0
-    assert step(subject, checking(), seconds=21)[1].apply
+    assert step(subject, checking(), seconds=27)[1].apply

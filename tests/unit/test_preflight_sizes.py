@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -12,12 +12,14 @@ from gpuquery.api.labels import PLAN_KEY
 from gpuquery.api.reasons import Reason
 from gpuquery.api.report import Report
 from gpuquery.api.status import PreflightStatus
-from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import StoreAccess
-from gpuquery.reconcile.case import Decision
 from gpuquery.runner.preflight import sizes
 from tests.support.kube_objects import DEFAULTS, at, attempt, check, checking, condition, ended, job, seen, step, told
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
+    from gpuquery.reconcile.case import Decision
 
 GPU = DEFAULTS.model_copy(update={"runtime_image_pattern": "rapids:{release}"})
 BIG = PreflightStatus(
@@ -47,7 +49,8 @@ def gpus(decision: Decision) -> int:
 
 def test_where_the_size_decides_no_gpu_is_asked_for_before_it_is_known() -> None:
     subject, decision = first()
-    (container,) = decision.apply[-1]["spec"]["template"]["spec"]["containers"]
+    _, batch, _ = decision.apply
+    (container,) = batch["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "rapids:26.10", "the image of the query itself"
     assert gpus(decision) == 0 and "nvidia.com" not in json.dumps(decision.apply)
     assert subject.status.state == "Preflight" and subject.status.plan is None
@@ -59,7 +62,7 @@ def test_afterwards_the_plan_has_as_many_gpus_as_the_data_needs() -> None:
     plan = subject.status.plan
     assert plan and plan.replicas * plan.gpus > 8 and plan.cluster == "distributed" and plan.sizing
     assert gpus(decision) == plan.replicas * plan.gpus
-    document = json.loads(decision.apply[0]["data"][PLAN_KEY])
+    document = json.loads(decision.apply[-1]["data"][PLAN_KEY])
     assert (document["purpose"], document["replicas"], document["gpus"]) == ("query", plan.replicas, plan.gpus)
 
 
@@ -71,7 +74,8 @@ def test_the_second_attempt_has_the_plan_of_the_first_whatever_the_defaults_have
     again, decision = step(subject, gone, seconds=60, defaults=fewer)
     assert again.status.attempt == 2 and again.status.plan == subject.status.plan
     assert gpus(decision) == gpus(then(BIG)[1])
-    (container,) = decision.apply[-1]["spec"]["template"]["spec"]["containers"]
+    _, batch, *_ = decision.apply
+    (container,) = batch["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "rapids:26.10"
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Parameter
-from gpuquery.runner import params, python_query
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.query import params, python_query
 
 FRAMES = {"t": pl.LazyFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})}
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpuquery.runner.ranks import proof
 from gpuquery.runner.ranks.loop import Link, Loop
 from gpuquery.runner.ranks.mesh import Mesh
 from gpuquery.runner.ranks.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_pod_that_is_done_parts_from_peers_though_one_has_gone_already(tmp_path: Path) -> None:

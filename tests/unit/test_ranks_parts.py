@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
+from gpuquery.runner import obituary
+from gpuquery.runner.last_lines import KEPT_LINES
 from gpuquery.runner.ranks import closing, door, proof, wire
 from gpuquery.runner.ranks.causes import HOLD_SECONDS, Causes, Fault
 from gpuquery.runner.ranks.gates import MAX_GATES, GateError, Gates
 from gpuquery.runner.ranks.hub import Hub
 from gpuquery.runner.ranks.local import DevicesError, device
 from gpuquery.runner.ranks.loop import Link, Loop
-from gpuquery.runner.ranks.relay import KEPT_LINES, Outlet, Relay
+from gpuquery.runner.ranks.relay import Outlet, Relay
 from gpuquery.runner.ranks.roster import Roster
 from gpuquery.runner.ranks.settings import Settings, SettingsError, read
 from tests.support.ranks import until
@@ -290,7 +292,7 @@ def test_the_share_of_a_pod_is_a_success_that_commits_nothing():
 def test_the_last_lines_of_a_process_stand_in_its_report_without_secrets(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret-value")
     lines = [f"line {number}" for number in range(1000)] + ["key planted-secret-value", "", "the end"]
-    failure, message = closing.obituary(-11, oom_killed=False, tail=lines)
+    failure, message = obituary.ended("a process", -11, lines, oom_killed=False)
     assert failure is Failure.WORKER_LOST
     assert "SIGSEGV" in message
     assert message.endswith("key ***\nthe end")
@@ -347,6 +349,8 @@ def test_notes_have_bounds_and_the_larger_of_two_words_counts(tmp_path):
     process.progress = {"spilledBytes": 0, "rows": 3}
     assert process.notes == {"spilled_bytes": 7}
     assert (roster.total()["spilledBytes"], roster.total()["rows"]) == (7, 3)
+    roster.processes[0].progress = {"phase": "running", "warnings": ["a decimal loses digits"]}
+    assert roster.total()["warnings"] == ["a decimal loses digits"]
 
 
 def test_the_last_lines_are_kept_and_passed_on_whole():
@@ -627,7 +631,7 @@ def test_a_process_that_native_code_has_ended_gets_the_class_of_its_last_words()
         "terminate called after throwing an instance of 'ucxx::UnreachableError'",
         "  what():  Destination is unreachable",
     ]
-    failure, message = closing.obituary(-6, oom_killed=False, tail=lines)
+    failure, message = obituary.ended("a process", -6, lines, oom_killed=False)
     assert failure is Failure.TRANSPORT_ERROR
     assert "Destination is unreachable" in message
     assert "spec.network" in message

@@ -10,7 +10,7 @@ import pytest
 from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.conditions import is_true
 from gpuquery.api.labels import LABEL_PREFLIGHT
-from gpuquery.api.reasons import Failure
+from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.client import ApiError, Resource
@@ -20,7 +20,7 @@ from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import Key, Reconciler
-from tests.support.kube_objects import CHECKED, COMMITTED, DEFAULTS, FOUND, NOW, UID, failed_report
+from tests.support.kube_objects import CHECKED, COMMITTED, DEFAULTS, FOUND, NOW, UID, at, failed_report
 from tests.support.recording import READY, NoProgress, RecordingClient, busy, ended
 
 KEY = ("marts", "revenue")
@@ -35,12 +35,14 @@ def store(client: RecordingClient, **spec: Any) -> None:
     client.put(Resource.JOBS, job)
 
 
-def operator(client: RecordingClient, reading: Reading | None = None, *, defaults: Defaults = DEFAULTS) -> Reconciler:
-    """A freshly started operator: it remembers nothing."""
+def operator(
+    client: RecordingClient, reading: Reading | None = None, *, defaults: Defaults = DEFAULTS, seconds: float = 0
+) -> Reconciler:
+    """A freshly started operator: it remembers nothing. Its clock shows that many seconds after NOW."""
     queue: WorkQueue[Key] = WorkQueue()
     metrics = Metrics(client, queue)
     reader = NoProgress(reading)
-    return Reconciler(client=client, reader=reader, defaults=defaults, metrics=metrics, clock=lambda: NOW)
+    return Reconciler(client=client, reader=reader, defaults=defaults, metrics=metrics, clock=lambda: at(seconds))
 
 
 def current(client: RecordingClient) -> GpuQueryJob:
@@ -60,7 +62,7 @@ async def test_one_attempt_of_one_pod_costs_nine_writes() -> None:
         await subject.reconcile(KEY)
     assert is_true(current(client).status.conditions, "Complete")
     assert Counter(client.writes) == {
-        "apply ConfigMap": 1, "apply Service": 1, "apply Job": 1, "apply status": 3,
+        "create NetworkPolicy": 1, "create Job": 1, "create ConfigMap": 1, "apply status": 3,
         "event Planned": 1, "event AttemptStarted": 1, "event Complete": 1,
     }  # fmt: skip
 
@@ -149,7 +151,7 @@ async def test_a_quota_on_batch_jobs_is_told_and_no_status_claims_an_attempt() -
     client = RecordingClient()
     store(client)
     refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
-    client.fault = lambda what: refused if what == "apply Job" else None
+    client.fault = lambda what: refused if what == "create Job" else None
     again = await operator(client).reconcile(KEY)
     status = current(client).status
     assert status.attempt is None and again
@@ -176,7 +178,7 @@ async def test_new_defaults_while_a_quota_holds_the_job_up_change_no_plan_that_w
     client = RecordingClient()
     store(client, workers={"replicas": 2, "gpus": 8}, preflight="never")
     refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
-    client.fault = lambda what: refused if what == "apply Job" else None
+    client.fault = lambda what: refused if what == "create Job" else None
     await operator(client, defaults=OLD).reconcile(KEY)
     first = current(client).status.plan
     assert first and (first.engine, first.release) == ("tasks", "26.04")
@@ -198,7 +200,7 @@ async def test_new_defaults_while_a_quota_holds_the_preflight_up_are_what_it_the
     client = RecordingClient()
     store(client, workers={"replicas": 2, "gpus": 8})
     refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
-    client.fault = lambda what: refused if what == "apply Job" else None
+    client.fault = lambda what: refused if what == "create Job" else None
     await operator(client, defaults=OLD).reconcile(KEY)
     assert current(client).status.plan is None, "nothing is decided before the preflight"
     client.fault = lambda _: None
@@ -255,7 +257,7 @@ async def test_a_bad_annotation_is_told_in_the_job() -> None:
 
 
 @pytest.mark.parametrize("status", [403, 503])
-async def test_an_operator_that_may_not_read_namespaces_goes_on_and_one_that_cannot_waits(status: int) -> None:
+async def test_what_a_namespace_says_is_not_guessed_where_it_cannot_be_read(status: int) -> None:
     client = RecordingClient()
     store(client)
     get = client.get
@@ -266,13 +268,9 @@ async def test_an_operator_that_may_not_read_namespaces_goes_on_and_one_that_can
         return await get(resource, *where, **how)
 
     client.get = guarded  # type: ignore[method-assign]
-    if status == 403:
-        await operator(client).reconcile(KEY)
-        assert current(client).status.state == "Starting"
-        return
     with pytest.raises(ApiError):
         await operator(client).reconcile(KEY)
-    assert client.writes == [], "a default that is not known yet is not guessed"
+    assert client.writes == []
 
 
 async def test_what_will_have_to_change_is_warned_of_once() -> None:
@@ -311,6 +309,17 @@ async def test_an_object_that_no_model_can_read_fails_with_the_field() -> None:
     assert client.writes == []
 
 
+async def test_an_end_that_somebody_wrote_by_hand_hides_no_field_that_cannot_be_read() -> None:
+    client = RecordingClient()
+    store(client, backoffLimit=-3)
+    complete = {"type": "Complete", "status": "True", "reason": "Completed", "message": ""}
+    client.objects[Resource.JOBS, "revenue"]["status"] = {"conditions": [complete]}
+    await operator(client).reconcile(KEY)
+    conditions = {c["type"]: c for c in client.objects[Resource.JOBS, "revenue"]["status"]["conditions"]}
+    assert conditions["Failed"]["status"] == "True" and "backoffLimit" in conditions["Failed"]["message"]
+    assert conditions["Complete"]["status"] == "False"
+
+
 async def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
     client = RecordingClient()
     store(client)
@@ -334,18 +343,135 @@ async def test_a_config_map_that_someone_deleted_is_made_again_while_the_pod_wai
     await operator(client).reconcile(KEY)
     client.pod(1, {"phase": "Pending"})
     name = f"revenue-{UID[:5]}-1"
-    client.objects[Resource.BATCH_JOBS, name]["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
-    client.objects[Resource.JOBS, "revenue"]["status"]["attempts"][0]["started"] = "2999-01-01T00:00:00Z"
     del client.objects[Resource.CONFIG_MAPS, name]
-    await operator(client).reconcile(KEY)
+    await operator(client, seconds=6).reconcile(KEY)
     assert client.names(Resource.CONFIG_MAPS) == [name]
+
+
+OTHERS = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "somebody-else"}]
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"),
+    [
+        (Resource.BATCH_JOBS, "revenue-0a1b2-1"),
+        (Resource.CONFIG_MAPS, "revenue-0a1b2-1"),
+        (Resource.NETWORK_POLICIES, "revenue-0a1b2"),
+    ],
+)
+async def test_no_pod_runs_by_what_somebody_else_has_put_under_the_name_of_an_attempt(
+    resource: Resource, name: str
+) -> None:
+    client = RecordingClient()
+    store(client)
+    theirs = client.put(resource, {"metadata": {"name": name, "labels": {}, "ownerReferences": OTHERS}})
+    again = await operator(client).reconcile(KEY)
+    told = next(c for c in current(client).status.conditions if c.type == "ClusterReady")
+    assert told.reason == Reason.NAME_TAKEN and f"named {name} that is not this job's" in told.message
+    assert again and client.objects[resource, name] == theirs
+    assert "create Job" not in client.writes or resource is Resource.BATCH_JOBS, "none that would find his plan"
+    del client.objects[resource, name]
+    await operator(client).reconcile(KEY)
+    assert current(client).status.attempt == 1
+
+
+async def test_a_job_goes_again_whose_name_somebody_was_quick_enough_to_take() -> None:
+    client = RecordingClient()
+    store(client)
+    name = "revenue-0a1b2-1"
+
+    def quick(what: str) -> None:
+        if what == "create Job":
+            client.put(Resource.CONFIG_MAPS, {"metadata": {"name": name, "labels": {}, "ownerReferences": OTHERS}})
+
+    client.fault = quick
+    assert await operator(client).reconcile(KEY)
+    told = next(c for c in current(client).status.conditions if c.type == "ClusterReady")
+    assert told.reason == Reason.NAME_TAKEN and client.names(Resource.BATCH_JOBS) == []
+
+
+async def test_a_quota_on_config_maps_leaves_no_pod_that_waits_for_its_plan() -> None:
+    client = RecordingClient()
+    store(client)
+    refused = ApiError(
+        403, "Forbidden", 'configmaps "x" is forbidden: exceeded quota: few, requested: count/configmaps=1'
+    )
+    client.fault = lambda what: refused if what == "create ConfigMap" else None
+    assert await operator(client).reconcile(KEY)
+    assert client.names(Resource.BATCH_JOBS) == [] and current(client).status.attempt is None
+    assert any(c.reason == Reason.QUOTA_EXCEEDED for c in current(client).status.conditions)
+    client.fault = lambda _: None
+    await operator(client).reconcile(KEY)
+    assert client.names(Resource.BATCH_JOBS) == ["revenue-0a1b2-1"]
+
+
+async def test_a_job_that_was_taken_back_is_no_attempt_that_failed() -> None:
+    """The garbage collector takes its time: until Job and pod are gone nothing follows, and nothing is spent."""
+    client = RecordingClient()
+    store(client, backoffLimit=0)
+    await operator(client).reconcile(KEY)
+    client.pod(1, {"phase": "Pending"})
+    client.objects[Resource.JOBS, "revenue"]["status"] = {}
+    client.objects[Resource.BATCH_JOBS, "revenue-0a1b2-1"]["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    assert await operator(client).reconcile(KEY) == 1.0
+    del client.objects[Resource.BATCH_JOBS, "revenue-0a1b2-1"]
+    assert await operator(client).reconcile(KEY) == 1.0
+    assert current(client).status.attempt is None
+    client.objects = {
+        key: o for key, o in client.objects.items() if key[0] in (Resource.JOBS, Resource.NETWORK_POLICIES)
+    }
+    await operator(client).reconcile(KEY)
+    assert current(client).status.attempt == 1 and not current(client).status.counted_failures
+
+
+async def test_a_job_whose_plan_is_refused_for_good_ends_once_no_pod_of_it_is_alive() -> None:
+    client = RecordingClient()
+    store(client)
+    large = ApiError(413, "RequestEntityTooLarge", "limit is 3145728")
+    client.fault = lambda what: large if what == "create ConfigMap" else None
+    subject = operator(client)
+    await subject.reconcile(KEY)
+    told = {c.type: c for c in current(client).status.conditions}
+    assert told["Failed"].status == "False" and told["ClusterReady"].message == large.message
+    await subject.reconcile(KEY)
+    told = {c.type: c for c in current(client).status.conditions}
+    assert (told["Failed"].status, told["Failed"].reason) == ("True", Failure.TEMPLATE_REJECTED)
+    assert client.writes.count("create Job") == 1
+
+
+async def test_a_refusal_that_cost_a_job_holds_for_a_while_however_often_somebody_looks() -> None:
+    client = RecordingClient()
+    store(client)
+    refused = ApiError(403, "Forbidden", "exceeded quota: few, requested: count/configmaps=1")
+    client.fault = lambda what: refused if what == "create ConfigMap" else None
+    subject = operator(client)
+    for _ in range(5):
+        await subject.reconcile(KEY)
+    assert client.writes.count("create Job") == 1
+    assert any(c.reason == Reason.QUOTA_EXCEEDED for c in current(client).status.conditions)
+
+
+async def test_what_an_attempt_is_made_of_goes_with_its_job_without_a_right_to_delete_it() -> None:
+    client = RecordingClient()
+    store(client)
+    await operator(client).reconcile(KEY)
+    job = client.objects[Resource.BATCH_JOBS, "revenue-0a1b2-1"]["metadata"]
+    (owner,) = client.objects[Resource.CONFIG_MAPS, "revenue-0a1b2-1"]["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == ("Job", job["uid"]) and "blockOwnerDeletion" not in owner
+    client.pod(1, ended(failed_report(Failure.EVICTED), 1))
+    for _ in range(3):
+        for each in client.objects[Resource.JOBS, "revenue"]["status"]["attempts"]:
+            each.update({"ended": "2020-01-01T00:00:00Z"} if each.get("ended") else {})
+        await operator(client).reconcile(KEY)
+    assert client.names(Resource.CONFIG_MAPS) == ["revenue-0a1b2-2"] and current(client).status.attempt == 2
+    assert {what for what in client.writes if what.startswith("delete")} == {"delete BATCH_JOBS"}
 
 
 async def test_an_object_that_the_api_server_finds_invalid_is_not_asked_for_again() -> None:
     client = RecordingClient()
     store(client)
     invalid = ApiError(422, "Invalid", 'Job "x" is invalid: spec.template.spec.tolerations[0].effect')
-    client.fault = lambda what: invalid if what == "apply Job" else None
+    client.fault = lambda what: invalid if what == "create Job" else None
     await operator(client).reconcile(KEY)
     status = current(client).status
     assert any(c.type == "Failed" and c.reason == Failure.TEMPLATE_REJECTED for c in status.conditions)
@@ -373,7 +499,7 @@ async def test_words_of_any_length_fit_into_status_and_event() -> None:
     client = RecordingClient()
     store(client)
     words = "é" * 40_000
-    client.fault = lambda what: ApiError(422, "Invalid", words) if what == "apply Job" else None
+    client.fault = lambda what: ApiError(422, "Invalid", words) if what == "create Job" else None
     await operator(client).reconcile(KEY)
     assert all(len(c.message) <= 4096 for c in current(client).status.conditions)
     events = [o for (kind, _), o in client.objects.items() if kind is Resource.EVENTS]
@@ -384,7 +510,7 @@ async def test_a_pod_that_has_ended_is_ready_no_more_and_its_pace_is_forgotten()
     forgotten: set[str] = set()
 
     class Noting(NoProgress):
-        def forget(self, pod_uids: set[str]) -> None:
+        def forget(self, job: Key, pod_uids: set[str]) -> None:
             forgotten.update(pod_uids)
 
     client = RecordingClient()
@@ -420,13 +546,12 @@ async def test_a_preflight_costs_six_writes_more() -> None:
         await subject.reconcile(KEY)
     assert is_true(current(client).status.conditions, "Complete")
     assert Counter(client.writes) == {
-        "apply ConfigMap": 2, "apply Service": 1, "apply Job": 2, "apply status": 4, "delete CONFIG_MAPS": 1,
-        "delete BATCH_JOBS": 1, "event PreflightPassed": 1, "event Planned": 1, "event AttemptStarted": 1,
-        "event Complete": 1,
+        "create NetworkPolicy": 2, "create Job": 2, "create ConfigMap": 2, "apply status": 4, "delete BATCH_JOBS": 1,
+        "event PreflightPassed": 1, "event Planned": 1, "event AttemptStarted": 1, "event Complete": 1,
     }  # fmt: skip
 
 
-async def test_a_dry_run_costs_seven_writes() -> None:
+async def test_a_dry_run_costs_eight_writes() -> None:
     client = RecordingClient()
     store(client, dryRun=True)
     subject = operator(client)
@@ -437,8 +562,8 @@ async def test_a_dry_run_costs_seven_writes() -> None:
     status = current(client).status
     assert is_true(status.conditions, "Complete") and status.preflight == FOUND
     assert Counter(client.writes) == {
-        "apply ConfigMap": 1, "apply Job": 1, "apply status": 2, "event PreflightPassed": 1, "event Planned": 1,
-        "event Complete": 1,
+        "create NetworkPolicy": 1, "create Job": 1, "create ConfigMap": 1, "apply status": 2,
+        "event PreflightPassed": 1, "event Planned": 1, "event Complete": 1,
     }  # fmt: skip
 
 
@@ -539,7 +664,7 @@ async def test_a_quota_on_batch_jobs_is_told_of_the_preflight_too() -> None:
     client = RecordingClient()
     store(client, preflight="always")
     refused = ApiError(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: few, requested: count/jobs=1')
-    client.fault = lambda what: refused if what == "apply Job" else None
+    client.fault = lambda what: refused if what == "create Job" else None
     again = await operator(client).reconcile(KEY)
     status = current(client).status
     assert status.preflight_run is None and again
@@ -553,8 +678,6 @@ async def test_the_config_map_of_a_preflight_is_made_again_while_its_pod_waits_f
     await operator(client).reconcile(KEY)
     kubelet(client, 1, {"phase": "Pending"})
     name = f"revenue-{UID[:5]}-p1"
-    client.objects[Resource.BATCH_JOBS, name]["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
-    client.objects[Resource.JOBS, "revenue"]["status"]["preflightRun"]["started"] = "2999-01-01T00:00:00Z"
     del client.objects[Resource.CONFIG_MAPS, name]
-    await operator(client).reconcile(KEY)
+    await operator(client, seconds=6).reconcile(KEY)
     assert client.names(Resource.CONFIG_MAPS) == [name]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from gpuquery.api.choices import Dialect
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import MAX_CONFIGMAP_QUERY, InputFormat
+from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.plan.plan import Language, Plan
-from gpuquery.plan.resolve import Rejected, digest, plan_status, resolve
+from gpuquery.plan.resolve import Rejected, digest, plan_json, plan_status, resolve
 from tests.support.kube_objects import DEFAULTS, UID, job
 
 REF = {"configMapKeyRef": {"name": "queries", "key": "q.py"}}
@@ -102,3 +106,57 @@ def test_the_status_tells_the_image_and_why() -> None:
 def test_a_query_that_grows_beyond_a_config_map_as_json_is_refused_with_the_limit() -> None:
     found = rejected("\n" * MAX_CONFIGMAP_QUERY, query=REF)
     assert found.reason is Failure.INVALID_QUERY and "1,040,000" in found.message
+
+
+SQL_REF = {"configMapKeyRef": {"name": "queries", "key": "q.sql"}}
+
+
+@pytest.mark.parametrize(
+    ("query", "want"),
+    [
+        pytest.param({"sql": "SELECT 1"}, Dialect.DUCKDB, id="SQL is DuckDB's where nothing is said"),
+        pytest.param({"sql": "SELECT 1", "dialect": "spark"}, Dialect.SPARK, id="the dialect that is named"),
+        pytest.param({**SQL_REF, "dialect": "trino"}, Dialect.TRINO, id="the dialect of a text in a ConfigMap"),
+    ],
+)
+def test_a_plan_says_which_sql_its_text_is(query: dict[str, Any], want: Dialect) -> None:
+    assert plan("SELECT 1", query=query).dialect is want
+
+
+def test_a_job_that_was_accepted_before_there_were_dialects_stays_with_polars_sql() -> None:
+    """Its earlier attempts and its preflight ran so: another meaning between two attempts would be a silent change."""
+    told = plan_status(plan(), job(), DEFAULTS)
+    assert told.dialect == "duckdb"
+    for accepted, want in ((told.model_copy(update={"dialect": None}), Dialect.POLARS), (told, Dialect.DUCKDB)):
+        found = resolve(job(status=GpuQueryJobStatus(plan=accepted)), DEFAULTS)
+        assert isinstance(found, Plan)
+        assert found.dialect is want
+
+
+def test_a_plan_without_a_dialect_is_an_old_one_in_polars_sql() -> None:
+    document = json.loads(plan_json(plan()))
+    del document["dialect"]
+    assert Plan.model_validate(document).dialect is Dialect.POLARS
+
+
+def test_the_clock_of_a_query_stands_where_its_job_was_created() -> None:
+    """Attempts, ranks and the preflight read it from the plan, so they agree, and a retry after midnight has no other
+    `current_date`."""
+    made = datetime(2026, 11, 29, 23, 59, 58, tzinfo=UTC)
+    for attempt in (1, 2):
+        one = job(metadata={"creationTimestamp": made.isoformat()})
+        found = resolve(one, DEFAULTS, attempt=attempt)
+        assert isinstance(found, Plan)
+        assert Plan.model_validate_json(plan_json(found)).now == made
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param({"python": "def query(inputs, params): ..."}, id="Python in the job"),
+        pytest.param(REF, id="Python in a ConfigMap"),
+    ],
+)
+def test_a_dialect_of_python_is_refused(query: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="dialect is about SQL"):
+        job(query={**query, "dialect": "spark"})

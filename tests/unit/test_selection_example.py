@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from gpuquery.plan import releases
 from tools.kubectl import ROOT
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 SCRIPT = ROOT / "examples" / "execution_model_selection.py"
 GB = 10**9

@@ -7,8 +7,7 @@ import threading
 import time
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -19,8 +18,12 @@ from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import scratch, spool, upload
 from gpuquery.runner.sink.parts import Parts
 from gpuquery.runner.sink.posix import PosixStore
-from gpuquery.runner.sink.sink import Sink
 from tests.support.sinks import plan, run, sink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpuquery.runner.sink.sink import Sink
 
 FRAME = pl.DataFrame({"k": ["a", "b", None], "v": [1, 2, 3]})
 

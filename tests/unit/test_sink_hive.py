@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import duckdb
@@ -19,6 +19,9 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import hive
 from tests.support.sinks import plan, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AWKWARD = [
     "a/b", "a=b", "a b", " ", "%", "a%20b", "%2F", '"q"', "it's", "😀", "é", "a\\b", "a*b", "a?b", "[x]", "{a,b}",

@@ -6,7 +6,7 @@ import io
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
@@ -24,6 +24,9 @@ from gpuquery.runner.sink.commit import Step
 from gpuquery.runner.sink.upload import Uploads
 from tests.support.memory_store import Content, MemoryStore
 from tests.support.sinks import ROWS, plan, run, run_in_process, sink
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TYPES = {
     "i": pl.Int64, "s": pl.String, "d": pl.Decimal(38, 4), "l": pl.List(pl.Struct({"a": pl.Int8, "b": pl.Boolean})),

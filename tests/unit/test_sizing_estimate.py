@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import tempfile
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -21,6 +20,9 @@ from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sizing import Estimate, estimate, fetch, footers, parquet, reads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = StoreAccess()
 NO_MORE_PER_CELL = 4 + 1 / 8 + 1

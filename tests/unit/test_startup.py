@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gpuquery.api.reasons import Failure, Reason
+from gpuquery.reconcile.digest import in_order
 from gpuquery.reconcile.facts import Pod, Waiting
+from gpuquery.reconcile.lingering import waits_for
 from gpuquery.reconcile.startup import Blocker, blocker, refusal_of
 from tests.support.kube_objects import attempt, pod
 
@@ -24,6 +26,11 @@ def waiting(reason: str, message: str = "") -> Pod:
     ("subject", "want"),
     [
         pytest.param(pod(unschedulable=NO_NODE), Blocker(Reason.UNSCHEDULABLE, NO_NODE), id="no node fits"),
+        pytest.param(
+            pod(unschedulable=NO_NODE, asks="cpu 500m, memory 1Gi"),
+            Blocker(Reason.UNSCHEDULABLE, f"{NO_NODE}; it asks for cpu 500m, memory 1Gi (workers.resources)"),
+            id="what was asked for is told with it",
+        ),
         pytest.param(
             waiting("ErrImagePull", "no such image"),
             Blocker(Reason.IMAGE_PULL_FAILED, "no such image"),
@@ -65,6 +72,19 @@ def waiting(reason: str, message: str = "") -> Pod:
 )
 def test_of_pods(subject: Pod, want: Blocker | None) -> None:
     assert blocker(attempt(subject), None) == want
+
+
+def test_pods_that_are_waited_for_are_named_unless_each_that_goes_would_be_a_write() -> None:
+    pods = [pod(name=f"p{n}", phase="Running", node="node-1" if n else None) for n in range(5)]
+    assert waits_for(pods[:2]) == "waits for pod p0, pod p1 on node node-1 to end"
+    assert waits_for(pods) == waits_for(pods[1:]) == "waits for more than 3 pods to end"
+    assert waits_for([pod(phase="Failed")]) == ""
+
+
+def test_events_are_read_in_the_order_in_which_they_were_written_whatever_their_times() -> None:
+    late = {"metadata": {"resourceVersion": "1002"}, "lastTimestamp": "2020-01-01T00:00:00Z"}
+    early = {"metadata": {"resourceVersion": "998"}, "lastTimestamp": "2030-01-01T00:00:00Z"}
+    assert in_order([late, early]) == [early, late]
 
 
 def test_a_quota_is_named_and_the_random_name_of_the_pod_is_not() -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from gpuquery.api.reasons import Failure
+from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import Phase, Progress
-from gpuquery.runner import oom, supervisor
+from gpuquery.reconcile.commitment import BEFORE
+from gpuquery.runner import obituary, oom, supervisor
 from tests.support import pod as support
 from tests.support.pod import WAIT_SECONDS, Pod, until
 from tests.support.runner import plan, result
@@ -56,7 +57,7 @@ def test_a_wrong_query_ends_with_1_and_its_class(tmp_path, numbers):
     pod = Pod(tmp_path, plan(tmp_path, "select nope from t", inputs={"t": numbers}))
     code, report = pod.end()
     assert (code, report.failure, report.committed) == (1, Failure.INVALID_QUERY, None)
-    assert '"nope" (known: n, k)' in report.message
+    assert 'column "nope" does not exist (known: t: n, k)' in report.message
     assert "InvalidQuery" in pod.stderr
 
 
@@ -213,8 +214,168 @@ def test_a_report_that_a_dying_process_did_not_finish_does_not_count():
 def test_a_query_process_that_ends_without_a_word_is_told(tmp_path):
     source = "import os\nos._exit(7)\ndef query(inputs, params): ..."
     code, report = Pod(tmp_path, plan(tmp_path, source, language="python")).end()
-    assert (code, report.failure) == (1, Failure.INTERNAL_ERROR)
+    assert (code, report.failure) == (1, Failure.USER_ERROR)
     assert "exit code 7" in report.message
+
+
+def test_a_query_that_ends_its_process_well_is_its_authors_mistake_with_its_last_words_and_no_secret(tmp_path):
+    source = (
+        "import os, sys\ndef query(inputs, params):\n    print('so far so good', os.environ['AWS_SECRET_ACCESS_KEY'], "
+        "file=sys.stderr)\n    os._exit(0)\n"
+    )
+    pod = Pod(tmp_path, plan(tmp_path, source, language="python"), AWS_SECRET_ACCESS_KEY="planted-secret-value")
+    code, report = pod.end()
+    assert (code, report.failure) == (1, Failure.USER_ERROR)
+    assert "exit code 0" in report.message
+    assert "os._exit" in report.message
+    assert report.message.endswith("its last lines:\nso far so good ***")
+    assert "so far so good planted-secret-value" in pod.stderr, "the log is the author's own"
+
+
+LATE = """
+import os
+from gpuquery.runner.sink.posix import PosixStore
+
+if "LATE" in os.environ:
+    PosixStore.complete = lambda *_: os._exit(0)
+
+def query(inputs, params):
+    return inputs["t"]
+"""
+
+
+def test_a_query_that_ends_its_process_after_the_record_is_tried_again_and_the_next_attempt_publishes(
+    tmp_path, numbers
+):
+    wanted = plan(tmp_path, LATE, language="python", inputs={"t": numbers})
+    code, report = Pod(tmp_path, wanted, LATE="1").end()
+    assert (code, report.failure) == (1, Failure.WORKER_LOST)
+    assert report.failure.policy is Policy.BUDGETED
+    assert "after the commit" in report.message
+    code, report = Pod(tmp_path, wanted.model_copy(update={"attempt": 2})).end()
+    assert (code, report.committed.rows) == (0, 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("phase", "want"),
+    [
+        pytest.param("", Failure.INTERNAL_ERROR, id="before it has begun, it is not the author's doing"),
+        pytest.param("running", Failure.USER_ERROR, id="while the query runs, its author has ended it"),
+        pytest.param("committing", Failure.WORKER_LOST, id="while the record is written, it may be committed"),
+        pytest.param("publishing", Failure.WORKER_LOST, id="after the record, it is committed"),
+        pytest.param("done", Failure.WORKER_LOST, id="before it could say so, it is committed"),
+    ],
+)
+def test_a_python_query_that_ends_its_process_is_a_mistake_only_as_long_as_nothing_can_be_committed(phase, want):
+    failure, _ = obituary.ended("the process", 0, [], oom_killed=False, phase=phase, python=True)
+    assert failure is want
+    assert (failure in BEFORE) is (want is Failure.USER_ERROR)
+
+
+def test_a_query_that_closes_what_it_has_not_opened_is_told_so_and_does_not_hang(tmp_path, numbers):
+    source = "import os\ndef query(inputs, params):\n    os.closerange(0, 1000)\n    return inputs['t']\n"
+    code, report = Pod(tmp_path, plan(tmp_path, source, language="python", inputs={"t": numbers})).end()
+    assert (code, report.failure) == (1, Failure.USER_ERROR)
+    assert "os.closerange" in report.message
+
+
+def test_a_query_that_closes_its_output_streams_is_committed(tmp_path, numbers):
+    source = (
+        "import os, sys\ndef query(inputs, params):\n    os.close(1)\n    sys.stdout.close()\n    sys.stderr.close()\n"
+        "    return inputs['t']\n"
+    )
+    code, report = Pod(tmp_path, plan(tmp_path, source, language="python", inputs={"t": numbers})).end()
+    assert (code, report.failure) == (0, None)
+
+
+def test_an_image_that_lacks_a_package_is_told_by_its_name_and_never_tried_again(tmp_path):
+    (tmp_path / "polars.py").write_text("raise ModuleNotFoundError(\"No module named 'polars'\")")
+    code, report = Pod(tmp_path, plan(tmp_path, "select 1 as a"), PYTHONPATH=str(tmp_path)).end()
+    assert (code, report.failure) == (1, Failure.INVALID_PLAN)
+    assert report.failure.policy is Policy.NEVER
+    assert "No module named 'polars'" in report.message
+    assert "runtime.image" in report.message
+
+
+BUSY = """
+import os, time
+import polars as pl
+
+def query(inputs, params):
+    inputs["t"].head(1).collect()
+
+    def busy(frame):
+        while not os.path.exists(params["gate"]):
+            sum(range(10_000))
+        return frame
+
+    return inputs["t"].select(pl.col("n").sum()).map_batches(busy)
+"""
+
+
+def test_a_query_that_has_written_nothing_yet_tells_that_it_works_and_what_it_warns_of(tmp_path, numbers):
+    gate = tmp_path / "gate"
+    parameters = {"gate": {"string": str(gate)}}
+    pod = Pod(tmp_path, plan(tmp_path, BUSY, language="python", inputs={"t": numbers}, parameters=parameters))
+
+    def told() -> Progress | None:
+        status, body = pod.get("/v1/progress")
+        return Progress.model_validate_json(body) if status == 200 else None
+
+    until(lambda: (found := told()) is not None and found.cpu_seconds > 0 and found.warnings)
+    first = told()
+    assert first is not None
+    assert (first.phase, first.rows) == (Phase.RUNNING, 0)
+    assert "calls collect()" in first.warnings[0]
+    until(lambda: (found := told()) is not None and found.cpu_seconds > first.cpu_seconds)
+    gate.touch()
+    code, report = pod.end()
+    assert (code, report.warnings) == (0, first.warnings)
+
+
+DEADLOCK = """
+import threading
+
+def query(inputs, params):
+    threading.Lock().acquire() and threading.Event().wait()
+    return inputs["t"]
+"""
+
+
+def test_a_query_that_does_nothing_for_its_limit_is_ended_and_told_with_the_authors_line(tmp_path, numbers):
+    wanted = plan(tmp_path, DEADLOCK, language="python", inputs={"t": numbers}, stallSeconds=2)
+    pod = Pod(tmp_path, wanted)
+    code, report = pod.end()
+    assert (code, report.failure) == (1, Failure.RANK_STALLED)
+    assert "has done nothing for 2 s" in report.message
+    assert "at most 2 % of a processor" in report.message
+    assert "at most 64 KiB/s over the network" in report.message
+    assert "query.py line 5, in query" in report.message
+    assert "most recent call first" in pod.stderr
+
+
+def test_a_query_that_computes_for_longer_than_the_limit_is_left_alone(tmp_path, numbers):
+    source = (
+        "import time\ndef query(inputs, params):\n    until = time.monotonic() + 6\n"
+        "    while time.monotonic() < until: pass\n    return inputs['t']\n"
+    )
+    wanted = plan(tmp_path, source, language="python", inputs={"t": numbers}, stallSeconds=2)
+    code, report = Pod(tmp_path, wanted).end()
+    assert (code, report.failure) == (0, None)
+
+
+def test_a_report_that_cannot_be_written_is_told_in_the_log_and_by_the_exit_code(tmp_path):
+    wanted = plan(tmp_path, "select nope")
+    (tmp_path / "plan.json").write_text(wanted.model_dump_json(by_alias=True))
+    log = tmp_path / "missing" / "termination-log"
+    ended = subprocess.run(
+        [sys.executable, "-m", "gpuquery.runner.supervisor", "--plan", str(tmp_path / "plan.json"), "--port", "0",
+         "--termination-log", str(log)],
+        stderr=subprocess.PIPE, text=True, timeout=WAIT_SECONDS, check=False,
+    )  # fmt: skip
+    assert ended.returncode == supervisor.UNTOLD
+    assert f"cannot write {log}" in ended.stderr
+    assert '"failure":"InvalidQuery"' in ended.stderr
 
 
 @pytest.mark.parametrize(

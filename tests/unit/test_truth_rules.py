@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,9 +12,7 @@ from gpuquery.api.conditions import TERMINAL, ConditionType, State, find, is_ter
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_PREFLIGHT
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.progress import Reading
-from gpuquery.reconcile.case import Decision
 from gpuquery.reconcile.facts import Attempt, Observed, Pod, Refusal, Waiting
 from tests.support.kube_objects import (
     CHECKED,
@@ -28,6 +27,10 @@ from tests.support.kube_objects import (
     running,
     step,
 )
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.case import Decision
 
 exits = st.sampled_from([0, 1, 137, 143])
 failed_reports = [failed_report(f) for f in Failure]

@@ -36,7 +36,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- .Values.runtime.image | default (printf "%s/gpuquery-runtime:%s" (dir .Values.image.repository) .Chart.AppVersion) -}}
 {{- end -}}
 
-{{/* What the operator may do where its jobs are. It reads no Secret: credentials go from the user's to the user's pods. */}}
+{{/*
+What the operator may do where its jobs are. It reads no Secret: credentials go from the user's to the user's pods. Of
+Secrets, ConfigMaps, Services and NetworkPolicies it changes and deletes none: what it makes belongs to a Job or to a
+GpuQueryJob, and the garbage collector takes it with that.
+*/}}
 {{- define "gpuquery.rules" -}}
 - apiGroups: [gpuquery.io]
   resources: [gpuqueryjobs]
@@ -52,19 +56,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, create, patch, delete]
+  verbs: [get, create]  # of a set of ranks; get also finds the scheduler of dask.clusterRef
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, patch, delete]  # the plan; get also reads query.configMapKeyRef
+  verbs: [get, create]  # the plan; get also reads query.configMapKeyRef
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create, delete]  # the token by which the pods of an attempt know each other; it is never read
+  verbs: [create]  # the token by which the pods of an attempt know each other; it is never read
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, create, patch, delete]
+  verbs: [get, create]
 - apiGroups: [""]
   resources: [events]
   verbs: [list]  # why pods are refused (quota, admission), or what they cannot mount

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class EngineChoice(StrEnum):
@@ -36,6 +39,20 @@ class SchedulerChoice(StrEnum):
     def cluster(self) -> ClusterChoice:
         """The cluster shape that it means."""
         return ClusterChoice.SINGLE if self is SchedulerChoice.SYNCHRONOUS else ClusterChoice.DISTRIBUTED
+
+
+class Dialect(StrEnum):
+    """Dialects of SQL that a query may be written in."""
+
+    DUCKDB = "duckdb"
+    POSTGRES = "postgres"
+    SPARK = "spark"
+    TRINO = "trino"
+    SNOWFLAKE = "snowflake"
+    BIGQUERY = "bigquery"
+    REDSHIFT = "redshift"
+    POLARS = "polars"
+    """Polars' own SQL, as the only one there was before the others; deprecated."""
 
 
 class ReleaseChoice(StrEnum):

@@ -6,7 +6,6 @@ What depends on the operator (its defaults, its images, the options of a release
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import RUN_BY, ClusterChoice, EngineChoice, NetworkChoice
@@ -14,6 +13,8 @@ from gpuquery.api.dask import DaskBackend
 from gpuquery.api.schema import Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from gpuquery.api.spec import GpuQueryJobSpec
 
 GPU_ENGINES = tuple(RUN_BY)

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from gpuquery.api.status import Condition
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gpuquery.api.status import Condition
 
 
 class ConditionType(StrEnum):
     """The condition types, in the order in which a user reads them."""
 
     ACCEPTED = "Accepted"
-    """The spec was resolved to a plan."""
+    """The spec was resolved to a plan. Unknown: the job waits for others of its namespace to end."""
     PREFLIGHT = "Preflight"
     """The query was checked without a GPU and can run. False: it cannot, and reason and message say what is wrong with
     it. Unknown: nobody knows yet (the check goes on, or comes with the query's own pod), or nobody asked for it."""
@@ -25,7 +28,8 @@ class ConditionType(StrEnum):
     RUNNING = "Running"
     """The query runs. Unknown: the pods are ready, but their progress cannot be read."""
     OUTPUT_COMMITTED = "OutputCommitted"
-    """The commit record exists. Never taken back."""
+    """The commit record exists, as the report of a pod says; never taken back then. Unknown: a pod tells so while it
+    still publishes, or has told so and nobody can confirm it."""
     COMPLETE = "Complete"
     """The output is committed and published, and no pod of the job is alive."""
     FAILED = "Failed"

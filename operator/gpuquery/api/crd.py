@@ -27,6 +27,7 @@ COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
     ("Rows", "integer", ".status.output.rows", 0, "Rows that were committed"),
     ("Attempt", "integer", ".status.attempt", 0, "Number of the current or last attempt"),
     ("Engine", "string", ".status.plan.engine", 0, "Execution model"),
+    ("Pods", "string", '.status.conditions[?(@.type=="ClusterReady")].reason', 0, "Why they are ready or not"),
     ("Failure", "string", ".status.failure", 0, "Why the job, its preflight or its last attempt failed"),
     ("Age", "date", ".metadata.creationTimestamp", 0, "Time since it was created"),
     ("Cluster", "string", ".status.plan.cluster", 1, "Cluster shape"),

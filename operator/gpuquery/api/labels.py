@@ -28,6 +28,17 @@ ANNOTATION_ENGINE = f"{GROUP}/default-engine"
 ANNOTATION_CLUSTER = f"{GROUP}/default-cluster"
 ANNOTATION_RELEASE = f"{GROUP}/default-release"
 """On a Namespace: what its jobs get that leave it open."""
+ANNOTATION_MAX_PODS = f"{GROUP}/max-pods"
+ANNOTATION_MAX_GPUS = f"{GROUP}/max-gpus"
+ANNOTATION_MAX_LIVE_JOBS = f"{GROUP}/max-live-jobs"
+ANNOTATION_MAX_FINISHED_JOBS = f"{GROUP}/max-finished-jobs"
+"""On a Namespace: what a job of it, or the namespace, may have at most."""
+ANNOTATION_ALLOW = f"{GROUP}/allow-"
+"""On a Namespace, with the name of a bound behind it: what its jobs may ask for, in place of what the operator says."""
+DEFAULTS_CONFIG_MAP = "gpuquery-defaults"
+PUBLIC_NAMESPACE = "kube-public"
+"""Where an operator's settings can be read by those who write jobs; one that serves some namespaces only has them
+there."""
 RESERVED_LABEL_DOMAINS = (f"{GROUP}/", "app.kubernetes.io/", "batch.kubernetes.io/", "kubernetes.io/")
 
 CONTAINER = "runner"
@@ -44,6 +55,8 @@ PROGRESS_PORT = 8080
 DASK_PORT = 8786
 DASHBOARD_PORT = 8787
 """Where a Dask scheduler answers, and where its dashboard."""
+LABEL_DASK_CLUSTER = "dask.org/cluster-name"
+"""dask-kubernetes' label on everything that it makes for a DaskCluster."""
 DASK_GROUP = "kubernetes.dask.org"
 DASK_VERSION = "v1"
 DASK_KIND = "DaskCluster"
@@ -78,6 +91,11 @@ def attempt_name(job_name: str, uid: str, attempt: int) -> str:
     still be alive under the old Service while the new one starts.
     """
     return f"{job_name}-{uid.replace('-', '')[:5]}-{attempt}"
+
+
+def policy_name(job_name: str, uid: str) -> str:
+    """Name of the one NetworkPolicy of a job, which holds for all of its pods: `<job>-<uid5>`."""
+    return f"{job_name}-{uid.replace('-', '')[:5]}"
 
 
 def preflight_name(job_name: str, uid: str, run: int) -> str:

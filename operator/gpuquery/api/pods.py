@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -12,7 +12,15 @@ from gpuquery.api import quantity
 from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
 from gpuquery.api.names import LabelValue, ResourceName
+from gpuquery.api.scheduling import Affinity, Toleration, TopologySpreadConstraint
 from gpuquery.api.schema import Model, Rule
+
+IMAGE = r"^\S+$"
+PULL_POLICY = "^(Always|IfNotPresent|Never)$"
+REPLICAS = "^(auto|[1-9][0-9]{0,3})$"
+VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+CLAIM_NAME = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+ENDPOINT = r"^https?://[^\s@?#]+$"
 
 Quantity = Annotated[
     str,
@@ -47,7 +55,7 @@ class Resources(Model):
 
 Replicas = Annotated[
     str,
-    Field(max_length=4, pattern="^(auto|[1-9][0-9]{0,3})$", json_schema_extra={"x-kubernetes-int-or-string": True}),
+    Field(max_length=4, pattern=REPLICAS, json_schema_extra={"x-kubernetes-int-or-string": True}),
     # Last in this list: what stands behind a validator is not part of the JSON schema.
     BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
 ]
@@ -64,8 +72,10 @@ class Workers(Model):
     resources: Resources = Resources()
     """CPU and memory of each pod. Left out: the operator's default."""
     stall_seconds: Annotated[int, Field(ge=0, le=604_800)] | None = None
-    """Seconds after which a set of ranks, or a Dask cluster of the job's own pods, is ended of which none makes
-    progress: no row written, no bytes moved, no GPU used. At least 10; 0: never. Left out: the operator's default."""
+    """Seconds after which a query is ended none of whose processes does anything: no row written, no bytes moved, no
+    GPU used; for a query of one process, no processor time either. Up to 2 % of a processor and 64 KiB/s over the
+    network count as nothing, so that a query that only polls or trickles is ended, too. At least 10; 0: never. Not for
+    Dask clusters that are not in the job's own pods. Left out: the operator's default."""
 
 
 class Runtime(Model):
@@ -73,9 +83,9 @@ class Runtime(Model):
 
     release: ReleaseChoice | None = None
     """RAPIDS release, in quotes: `"26.10"`. Left out: the operator's default. With `image`, what that image holds."""
-    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")] | None = None
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=IMAGE)] | None = None
     """Runtime image. Left out: the operator's image of the release, or of the engine `cpu`."""
-    image_pull_policy: Annotated[str, Field(pattern="^(Always|IfNotPresent|Never)$")] | None = None
+    image_pull_policy: Annotated[str, Field(pattern=PULL_POLICY)] | None = None
     """Kubernetes' own: Always, IfNotPresent or Never."""
 
 
@@ -86,14 +96,26 @@ class Storage(Model):
     """A Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if there
     is one. Its keys become environment variables of the query's pods."""
     service_account_name: ResourceName | None = None
-    """A ServiceAccount with a cloud identity (IRSA, Workload Identity). Left out: no token is mounted."""
-    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s@?#]+$")] | None = None
+    """A ServiceAccount with a cloud identity (IRSA, EKS Pod Identity), whose token the cloud's webhook adds. A token of
+    the API server is not mounted, with it or without."""
+    endpoint: Annotated[str, Field(max_length=1024)] | None = None
     """URL of an S3 server other than AWS, without user or password in it. `http://` sends data and signatures
     unencrypted."""
     region: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Region of the buckets. Left out: us-east-1 with an `endpoint`, else what AWS says."""
     path_style: bool | None = None
     """Whether the bucket is in the path, not in the host name. Left out: yes with an `endpoint`."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!has(self.endpoint) || self.endpoint.matches('{ENDPOINT}')".replace("\\", "\\\\"),
+            lambda self: self.endpoint is None or bool(re.match(ENDPOINT, self.endpoint)),
+            # The value is not told: it may hold a password.
+            "an endpoint begins with http:// or https:// and has neither user nor password nor query in it: write it "
+            "like https://s3.example.com or http://minio.lake.svc:9000",
+            field_path=".endpoint",
+        ),
+    )
 
 
 class TemplateMetadata(Model):
@@ -141,7 +163,7 @@ RESERVED_VARIABLE = f"^({'|'.join(RESERVED_VARIABLES)})$"
 class EnvVar(Model):
     """An environment variable of the query's process."""
 
-    name: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    name: Annotated[str, Field(min_length=1, max_length=256, pattern=VARIABLE_NAME)]
     """Its name."""
     value: Annotated[str, Field(max_length=4096)]
     """Its value. Never a secret: everyone who may read the job reads it."""
@@ -150,7 +172,7 @@ class EnvVar(Model):
 class ResourceClaim(Model):
     """Devices by dynamic resource allocation (Kubernetes 1.34). Exactly one of the two names is set."""
 
-    name: Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=CLAIM_NAME)]
     """Its name within the pod."""
     resource_claim_name: ResourceName | None = None
     """A ResourceClaim in the job's namespace, which all pods share."""
@@ -174,11 +196,11 @@ class TemplateSpec(Model):
 
     node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=64)] = {}
     """Labels that the node must have."""
-    tolerations: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=64)] = ()
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=64)] = ()
     """Taints that the pods tolerate."""
-    affinity: Mapping[str, Any] | None = None
+    affinity: Affinity | None = None
     """Affinity, as in a pod."""
-    topology_spread_constraints: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=16)] = ()
+    topology_spread_constraints: Annotated[tuple[TopologySpreadConstraint, ...], Field(max_length=16)] = ()
     """Topology spread, as in a pod."""
     priority_class_name: ResourceName | None = None
     """PriorityClass of the pods."""

@@ -16,7 +16,7 @@ class Policy(StrEnum):
     BUDGETED = "Budgeted"
     """May pass: retried with backoff, up to `spec.backoffLimit`."""
     FREE = "Free"
-    """Not the job's fault (its node was taken away): retried without spending the budget."""
+    """Not the job's fault (its node was taken away): retried without spending the budget, but not for ever."""
 
 
 class Failure(StrEnum):
@@ -35,10 +35,21 @@ class Failure(StrEnum):
 
     The message names the field, its value, and the releases and engines that can do what was asked.
     """
+    NOT_ALLOWED = "NotAllowed"
+    """The job asks for what the administrator does not allow in its namespace.
+
+    The message names the field, its value, what is allowed, and by which Helm value or annotation that was said. Ask
+    for something else, or ask the administrator.
+    """
     UNKNOWN_RELEASE = "UnknownRelease"
     """There is no such RAPIDS release, or this operator does not know it.
 
     The message lists those that it knows. Choose one of them in `runtime.release`, or install a newer operator.
+    """
+    LIMIT_EXCEEDED = "LimitExceeded"
+    """The job is larger than this operator or this namespace allows: pods, GPUs, or the size of the spec itself.
+
+    The message names the field, the maximum, and who can raise it.
     """
     RELEASE_MISMATCH = "ReleaseMismatch"
     """The image holds another RAPIDS release than the job asks for.
@@ -76,9 +87,15 @@ class Failure(StrEnum):
     Check the keys of the Secret in `storage.secretName`, and that its user may read the inputs and write the output.
     """
     STORAGE_UNAVAILABLE = "StorageUnavailable"
-    """The object store does not answer, or answers with errors.
+    """The object store does not answer, or answers with errors, or nobody knows the host of `storage.endpoint`.
 
     Check `storage.endpoint` and `storage.region`; or wait until the store is back.
+    """
+    INVALID_ENDPOINT = "InvalidEndpoint"
+    """No store can be where `storage.endpoint` says: there is no such host or port, what answers there is no HTTP
+    server, or it speaks TLS where `http` is said.
+
+    The message says which; most often it is `https://` for a port without TLS, or the other way round.
     """
     BUCKET_NOT_FOUND = "BucketNotFound"
     """The object store answers, but has no such bucket.
@@ -86,9 +103,11 @@ class Failure(StrEnum):
     Create the bucket, or correct its name in `output.uri` or in an input.
     """
     UNSAFE_STORE = "UnsafeStore"
-    """The object store ignores conditional writes, so two jobs could both believe that they committed.
+    """The store, or the table's log in it, cannot be trusted: it ignores conditional writes, so that two jobs could
+    both believe that they committed, or it holds a record that no runner writes.
 
-    Use a store, or a newer version of it, that honours `If-None-Match: *` on PUT.
+    Use a store, or a newer version of it, that honours `If-None-Match: *` on PUT. Of a record the message says which it
+    is and what is wrong with it: nothing was done about it, and the table's owner may delete it.
     """
     OUTPUT_LIMIT = "OutputLimit"
     """The result breaks a limit of the store or of the file system: a key too long, too many partitions.
@@ -121,7 +140,7 @@ class Failure(StrEnum):
     Look at the network between the nodes and at `spec.network`.
     """
     RANK_STALLED = "RankStalled"
-    """A rank stopped making progress: its process was frozen, or it waited for others that never came.
+    """A process of the query stopped making progress: it was frozen, or waited for something that never came.
 
     Nothing to do if a retry succeeds. If it happens again, look at the node that the message names.
     """
@@ -142,9 +161,16 @@ class Failure(StrEnum):
     Nothing to do if a retry succeeds. If it happens again, look at the node's log and at who deletes pods.
     """
     EVICTED = "Evicted"
-    """The pod's node was drained, lost or given to a pod of higher priority.
+    """The pod's node was drained, lost or given to a pod of higher priority, or its batch Job was suspended.
 
-    Nothing to do: such attempts do not count. `template.spec.priorityClassName` makes them rarer.
+    Nothing to do: such attempts do not count against `backoffLimit`. They follow each other after pauses that grow, and
+    the twentieth ends the job. `template.spec.priorityClassName` makes them rarer.
+    """
+    POD_REFUSED = "PodRefused"
+    """The kubelet of its node refused the pod, which never ran: a policy of the node, a device plugin, or no room.
+
+    The message is the kubelet's, with what to look at for its reason (AppArmor, UnexpectedAdmissionError,
+    TopologyAffinityError, OutOfcpu and others).
     """
     IMAGE_PULL_FAILED = "ImagePullFailed"
     """The name of the image is not one.
@@ -205,6 +231,7 @@ _POLICIES = {
     Failure.PLANS_DIFFER: Policy.BUDGETED,
     Failure.SCRATCH_FULL: Policy.BUDGETED,
     Failure.WORKER_LOST: Policy.BUDGETED,
+    Failure.POD_REFUSED: Policy.BUDGETED,
     Failure.INTERNAL_ERROR: Policy.BUDGETED,
     Failure.EVICTED: Policy.FREE,
 }
@@ -217,6 +244,8 @@ class Reason(StrEnum):
     """The spec was resolved to a plan; the message says to which and why."""
     PENDING = "Pending"
     """The job waits for what its spec refers to; the message names it."""
+    TOO_MANY_JOBS = "TooManyJobs"
+    """The namespace has as many jobs that have begun and not ended as it may: this one begins in its turn."""
     PASSED = "Passed"
     """The preflight found nothing that keeps the query from running; the message tells sizes and warnings."""
     IN_POD = "InPod"
@@ -237,16 +266,26 @@ class Reason(StrEnum):
     """A ResourceQuota of the namespace has no room. It is tried again until the start deadline."""
     CREATION_REFUSED = "CreationRefused"
     """The API server refuses the attempt's pods for another reason than quota (pod security, an admission webhook)."""
+    OPERATOR_ERROR = "OperatorError"
+    """The operator cannot go on with this job; the message says why. It tries again, and deadlines hold."""
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
-    """`storage.secretName` or `dask.tlsSecretName`, or a key of it, is not there. The pods start as soon as it is."""
+    """`storage.secretName` or `dask.tlsSecretName`, or a key of it, is not there. The pods start as soon as it is.
+
+    After two minutes they are given up, since they keep their nodes' resources from others."""
     CONTAINER_CANNOT_START = "ContainerCannotStart"
     """The kubelet cannot start the container; the message is the kubelet's."""
+    SUSPENDED = "Suspended"
+    """The batch Job is suspended, by a queue or by somebody, and gets no pods until it is resumed."""
+    NAME_TAKEN = "NameTaken"
+    """An object that the attempt needs cannot be made: one of its name belongs to somebody else. It is left alone."""
     DASK_CLUSTER_NOT_HANDLED = "DaskClusterNotHandled"
     """dask-kubernetes makes no pods for the DaskCluster of the attempt. It is waited for until the start deadline."""
     DASK_CLUSTER_IN_USE = "DaskClusterInUse"
     """The Dask cluster that the job names runs the query of another job. It is waited for until the start deadline."""
+    POD_READY = "PodReady"
+    """The pod of a query that runs as one process is ready."""
     ALL_RANKS_JOINED = "AllRanksJoined"
-    """All pods are ready."""
+    """All pods of a distributed query are ready."""
     NOT_STARTED = "NotStarted"
     """It is not time for this yet."""
     QUERY_RUNNING = "QueryRunning"
@@ -260,7 +299,9 @@ class Reason(StrEnum):
     ENDED = "Ended"
     """The job has ended."""
     COMMITTED = "Committed"
-    """The commit record exists."""
+    """The commit record exists, as the report of a pod says."""
+    UNCONFIRMED = "Unconfirmed"
+    """A pod told of a commit while it ran. That is a hint: its report counts, which has not come, or never will."""
     NOT_COMMITTED = "NotCommitted"
     """This job has committed nothing."""
     IN_PROGRESS = "InProgress"
@@ -291,12 +332,16 @@ class Event(StrEnum):
     """The pods of an attempt were asked for."""
     ATTEMPT_FAILED = "AttemptFailed"
     """An attempt failed and another will follow: class, first cause, node."""
+    STATUS_CORRECTED = "StatusCorrected"
+    """Somebody else had written a status that contradicts itself; it was derived anew from what there is."""
     OUTPUT_COMMITTED = "OutputCommitted"
-    """The commit record exists, while the pods are still at work. Short jobs go straight to `Complete`."""
+    """A report tells of the commit, while pods are still at work. Most jobs go straight to `Complete`."""
     QUERY_WARNING = "QueryWarning"
     """What the query's author should know about the result, such as decimals that lose digits."""
     CANNOT_START = "CannotStart"
     """Something holds the pods up; the message says what."""
+    HISTORY_LIMIT = "HistoryLimit"
+    """The finished job is deleted, for the namespace has as many as are kept that ended after it. Its output stays."""
     COMPLETE = "Complete"
     """The job is complete: version, rows, duration, attempts."""
     FAILED = "Failed"

@@ -10,17 +10,25 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
 from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.api.text import CUT, clean
 
 MAX_REPORT_BYTES = 4096
 MAX_WAITS_FOR = 600
 """Characters of what keeps a query from beginning."""
-_CUT = " ..."
+MAX_RANKS = 1_000_000
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""Rows, files or bytes: what a status, with its 64 bits, holds."""
+MAX_PROGRESS_WARNINGS = 8
 _MORE = "..."
+
+
+def _seen(text: str) -> str:
+    return clean(text, MAX_WAITS_FOR)
 
 
 class Phase(StrEnum):
@@ -34,29 +42,37 @@ class Phase(StrEnum):
 
 
 class Progress(Lenient):
-    """Body of `GET /v1/progress`."""
+    """Body of `GET /v1/progress`: a hint, which ends no job and frees no retry, in numbers that a status holds."""
 
     phase: Phase
     """What index 0 is doing."""
     percent: Annotated[int, Field(ge=0, le=100)] | None = None
     """Share of the input that was read, where the engine tells."""
-    files: int = 0
+    files: Count = 0
     """Files whose bytes were uploaded."""
-    rows: int = 0
+    rows: Count = 0
     """Rows in them."""
-    bytes: int = 0
+    bytes: Count = 0
     """Bytes uploaded."""
-    ranks: int = 1
+    ranks: Annotated[int, Field(ge=1, le=MAX_RANKS)] = 1
     """Processes that run the query."""
-    joined: int = 0
+    joined: Annotated[int, Field(ge=0, le=MAX_RANKS)] = 0
     """How many of them have joined the others."""
-    spilled_bytes: int = 0
+    spilled_bytes: Count = 0
     """Bytes that all ranks together have moved out of GPU memory so far."""
-    gpu_memory_peak: int = 0
+    gpu_memory_peak: Count = 0
     """Most bytes that any one GPU had in use."""
     gpu_utilization: Annotated[int, Field(ge=0, le=100)] | None = None
     """Mean of all GPUs in percent, where the driver tells."""
-    waits_for: Annotated[str, Field(max_length=MAX_WAITS_FOR)] = ""
+    read_bytes: Count = 0
+    """Bytes that have come in since the query began, where one process runs it."""
+    expected_bytes: Count | None = None
+    """Bytes that it is expected to read, by the footers of its files."""
+    cpu_seconds: Count = 0
+    """Processor time that it has used: it grows while the query works."""
+    warnings: Annotated[tuple[Annotated[str, AfterValidator(clean)], ...], Field(max_length=MAX_PROGRESS_WARNINGS)] = ()
+    """What the query's author should know about the result, as far as there is room for it here."""
+    waits_for: Annotated[str, Field(max_length=MAX_WAITS_FOR), AfterValidator(_seen)] = ""
     """Before the query begins: what keeps it, in words; with a Dask cluster of somebody else's, who uses it."""
 
 
@@ -107,14 +123,14 @@ class Report(Lenient):
             return self.model_copy(update={"warnings": self.warnings[:-1]})
         if self.preflight is not None and (fewer := _fewer(self.preflight)):
             return self.model_copy(update={"preflight": fewer})
-        if len(self.message) > len(_CUT) or self.committed is None:
+        if len(self.message) > len(CUT) or self.committed is None:
             return self.model_copy(update={"message": _cut(self.message, excess)})
         output = self.committed.model_copy(update={"uri": _cut(self.committed.uri, excess)})
         return self.model_copy(update={"committed": output})
 
     @classmethod
     def from_line(cls, line: str) -> Report | None:
-        """Read a termination message; None if it is not a report."""
+        """Read what a runner has written; None if it is not a report. The operator reads claims (claims.py)."""
         try:
             return cls.model_validate_json(line)
         except ValueError:
@@ -131,4 +147,4 @@ def _fewer(found: PreflightStatus) -> PreflightStatus | None:
 
 def _cut(text: str, excess: int) -> str:
     # A character takes up to six bytes (\\u0000), so a sixth of the excess never cuts more than it must.
-    return text[: max(0, len(text) - excess // 6 - len(_CUT) - 1)] + _CUT
+    return text[: max(0, len(text) - excess // 6 - len(CUT) - 1)] + CUT

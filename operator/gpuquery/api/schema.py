@@ -7,16 +7,19 @@ stands beside it, so that `gpuquery validate` refuses what the API server would 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 from pydantic_core import CoreSchema, PydanticCustomError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BROKEN_RULE = "broken_rule"
-"""Type of the validation error of a broken rule; its context has `message` and `field_path`."""
+"""Type of the validation error of broken rules of one model; `broken` of its context has message and field path of
+each."""
 FIELD = re.compile(r"\{([a-zA-Z.]+)(?:!([a-z0-9]+))?\}")
 """A field of the model in a message, whose value is told: {cluster} for a text, {replicas!any} for a number or a text,
 {gpus!16} for a number from 0 to 16. The API server refuses a rule whose message could be long, and to it the text of a
@@ -89,10 +92,10 @@ class Model(BaseModel):
 
     @model_validator(mode="after")
     def _obeys_its_rules(self) -> Self:
-        for rule in self.cel_rules:
-            if not rule.check(self):
-                context = {"message": rule.told(self), "field_path": rule.field_path}
-                raise PydanticCustomError(BROKEN_RULE, "{message}", context)
+        broken = [(rule.told(self), rule.field_path) for rule in self.cel_rules if not rule.check(self)]
+        if broken:
+            context = {"message": "; ".join(message for message, _ in broken), "broken": broken}
+            raise PydanticCustomError(BROKEN_RULE, "{message}", context)
         return self
 
     @classmethod

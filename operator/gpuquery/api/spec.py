@@ -12,14 +12,16 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice, PreflightChoice, SchedulerChoice
+from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice, NetworkChoice, PreflightChoice, SchedulerChoice
 from gpuquery.api.combinations import COMBINATIONS
 from gpuquery.api.contract import Contract
 from gpuquery.api.dask import DaskSpec
 from gpuquery.api.names import ResourceName
 from gpuquery.api.pods import Runtime, Storage, Template, Workers
 from gpuquery.api.schema import Model, Rule
+from gpuquery.api.size import SIZE_RULE
 
 MAX_INLINE_QUERY = 262_144
 MAX_CONFIGMAP_QUERY = 900_000
@@ -27,16 +29,23 @@ MAX_INPUTS = 64
 MAX_PARAMETERS = 64
 MAX_PARTITION_COLUMNS = 8
 
+SOME_TEXT = r"\S"
+QUERY_KEY = r"\.(sql|py)$"
+DECIMAL = r"^-?[0-9]+(\.[0-9]+)?$"
+DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
 Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=IDENTIFIER)]
 BUCKET = r"s3://[A-Za-z0-9][A-Za-z0-9._-]+"
-URI = Annotated[str, Field(min_length=1, max_length=1024, pattern=rf"^({BUCKET}(/[^\s]*)?|file://[^\s]+)$")]
+INPUT_URI = rf"^({BUCKET}(/[^\s]*)?|file://[^\s]+)$"
+URI = Annotated[str, Field(min_length=1, max_length=1024, pattern=INPUT_URI)]
 FOLDER = r"[^\s*?\[\]{}]"
 """A character of a folder's URI: nothing that would be a glob."""
 FIRST = r"[\p{L}\p{M}\p{N}-]"
 WORD = r"[\p{L}\p{M}\p{N}_.-]"
 """Characters of a partition column's name: nothing that readers would have to decode, or would pass over."""
-QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=r"\S")]
+OUTPUT_URI = rf"^({BUCKET}(/{FOLDER}*)?|file://{FOLDER}+)$"
+PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
+QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=SOME_TEXT)]
 ANY_DEPTH = r"[*][*](/[*]([.]parquet)?)?$"
 """A glob that takes in every parquet file below it."""
 HOST_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -94,7 +103,7 @@ class ConfigMapKeyRef(Model):
 
     name: ResourceName
     """Name of the ConfigMap."""
-    key: Annotated[str, Field(min_length=4, max_length=253, pattern=r"\.(sql|py)$")]
+    key: Annotated[str, Field(min_length=4, max_length=253, pattern=QUERY_KEY)]
     """Key that holds the query. Its ending says the language: `.sql` or `.py`. At most 900,000 bytes."""
 
 
@@ -102,8 +111,13 @@ class Query(Model):
     """The query. Exactly one of `sql`, `python` and `configMapKeyRef`."""
 
     sql: QueryText | None = None
-    """One SELECT statement in Polars' SQL. It reads the declared inputs and its own CTEs and nothing else;
-    `:name` stands for a parameter. Longer queries (over 262,144 characters) go into a ConfigMap."""
+    """One SELECT statement, in the SQL that `dialect` names. It reads the declared inputs and its own CTEs and nothing
+    else; `:name` stands for a parameter. Longer queries (over 262,144 characters) go into a ConfigMap."""
+    dialect: Dialect | None = None
+    """The SQL that the query is written in. Left out: `duckdb`. A query in `postgres`, `spark`, `trino`, `snowflake`,
+    `bigquery` or `redshift` means what it means there; what cannot be kept is refused with its place. `polars` is
+    Polars' own SQL, which is deprecated: its decimals lose places, its sums wrap, and more (docs/sql.md). Only with
+    `sql`, or with a ConfigMap's key that ends with `.sql`."""
     python: QueryText | None = None
     """Python source that defines `def query(inputs: dict[str, pl.LazyFrame], params: dict) -> pl.LazyFrame`.
     It runs in the job's own pods only. It must not write output itself."""
@@ -116,7 +130,19 @@ class Query(Model):
             lambda self: [self.sql, self.python, self.config_map_key_ref].count(None) == 2,
             "exactly one of sql, python and configMapKeyRef must be set",
         ),
+        Rule(
+            "!has(self.dialect) || has(self.sql) || (has(self.configMapKeyRef) && "
+            "self.configMapKeyRef.key.endsWith('.sql'))",
+            lambda self: self.dialect is None or self._is_sql,
+            "dialect is about SQL, and this query is Python: remove dialect",
+            field_path=".dialect",
+        ),
     )
+
+    @property
+    def _is_sql(self) -> bool:
+        ref = self.config_map_key_ref
+        return self.sql is not None or (ref is not None and ref.key.endswith(".sql"))
 
 
 class CsvOptions(Model):
@@ -169,6 +195,18 @@ class Input(Model):
         )
 
 
+class ParameterKind(StrEnum):
+    """Types of a single value."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+
+
 class Parameter(Model):
     """A typed value that is bound into the parsed query, never spliced into its text. Exactly one field is set."""
 
@@ -178,11 +216,11 @@ class Parameter(Model):
     """A whole number of 64 bits."""
     number: float | None = None
     """A floating-point number."""
-    decimal: Annotated[str, Field(max_length=64, pattern=r"^-?[0-9]+(\.[0-9]+)?$")] | None = None
+    decimal: Annotated[str, Field(max_length=64, pattern=DECIMAL)] | None = None
     """An exact decimal number, in quotes: `"12.50"`. Up to 38 digits."""
     boolean: bool | None = None
     """true or false."""
-    date: Annotated[str, Field(max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+    date: Annotated[str, Field(max_length=10, pattern=DATE,
                                json_schema_extra={"format": "date"})] | None = None  # fmt: skip
     """A day, in quotes: `"1994-01-31"`."""
     timestamp: Annotated[str, Field(max_length=40)] | None = None
@@ -193,39 +231,61 @@ class Parameter(Model):
     """A list of texts, for `IN :name`."""
     integers: Annotated[tuple[int, ...], Field(min_length=1, max_length=1024)] | None = None
     """A list of whole numbers, for `IN :name`."""
+    numbers: Annotated[tuple[float, ...], Field(min_length=1, max_length=1024)] | None = None
+    """A list of floating-point numbers."""
+    decimals: (
+        Annotated[
+            tuple[Annotated[str, Field(max_length=64, pattern=DECIMAL)], ...], Field(min_length=1, max_length=1024)
+        ]
+        | None
+    ) = None
+    """A list of exact decimal numbers, in quotes."""
+    dates: (
+        Annotated[
+            tuple[Annotated[str, Field(max_length=10, pattern=DATE, json_schema_extra={"format": "date"})], ...],
+            Field(min_length=1, max_length=1024),
+        ]
+        | None
+    ) = None
+    """A list of days, in quotes."""
+    timestamps: (
+        Annotated[tuple[Annotated[str, Field(max_length=40)], ...], Field(min_length=1, max_length=1024)] | None
+    ) = None
+    """A list of moments, in quotes."""
+    null_of: ParameterKind | None = None
+    """NULL, of the type that is named: `{nullOf: date}`."""
 
-    _KINDS: ClassVar[tuple[str, ...]] = (
-        "string", "integer", "number", "decimal", "boolean", "date", "timestamp", "strings", "integers",
+    _FIELDS: ClassVar[tuple[str, ...]] = (
+        "string", "integer", "number", "decimal", "boolean", "date", "timestamp", "strings", "integers", "numbers",
+        "decimals", "dates", "timestamps", "null_of",
     )  # fmt: skip
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "[has(self.string), has(self.integer), has(self.number), has(self.decimal), has(self.boolean), "
-            "has(self.date), has(self.timestamp), has(self.strings), has(self.integers)]"
-            ".filter(x, x).size() == 1",
-            lambda self: sum(getattr(self, kind) is not None for kind in self._KINDS) == 1,
-            "a parameter is exactly one of string, integer, number, decimal, boolean, date, timestamp, strings and "
-            "integers",
+            f"[{', '.join(f'has(self.{to_camel(field)})' for field in _FIELDS)}].filter(x, x).size() == 1",
+            lambda self: sum(getattr(self, field) is not None for field in self._FIELDS) == 1,
+            f"a parameter is exactly one of {', '.join(to_camel(field) for field in _FIELDS[:-1])} and "
+            f"{to_camel(_FIELDS[-1])}",
         ),
     )
 
     @property
     def kind(self) -> str:
-        """The name of the field that is set."""
-        return next(k for k in self._KINDS if getattr(self, k) is not None)
+        """The type of the value: the name of the field that is set, or what `nullOf` says."""
+        return self.null_of or next(field for field in self._FIELDS if getattr(self, field) is not None)
 
     @property
     def raw(self) -> Any:
-        """The value as it was written."""
-        return getattr(self, self.kind)
+        """The value as it was written; None for NULL."""
+        return None if self.null_of else getattr(self, self.kind)
 
 
 class Output(Model):
     """Where the result goes, as parquet, in one atomic commit."""
 
-    uri: Annotated[str, Field(min_length=1, max_length=1024, pattern=rf"^({BUCKET}(/{FOLDER}*)?|file://{FOLDER}+)$")]
+    uri: Annotated[str, Field(min_length=1, max_length=1024, pattern=OUTPUT_URI)]
     """Folder of the table. Files appear under `<uri>/data/`, the log of commits under `<uri>/_commits/`."""
     partition_by: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=256, pattern=rf"^{FIRST}{WORD}*( {WORD}+)*$")], ...],
+        tuple[Annotated[str, Field(min_length=1, max_length=256, pattern=PARTITION_COLUMN)], ...],
         Field(max_length=MAX_PARTITION_COLUMNS),
     ] = ()
     """Columns of the result by whose values the files are laid out (`year=1994/`). They are left out of the files.
@@ -303,7 +363,7 @@ class GpuQueryJobSpec(Model):
     """Additions to the pods."""
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a failed attempt is followed by another. Errors of the query or of its data are never retried, and
-    attempts whose node was taken away do not count."""
+    attempts whose node was taken away do not count (the twentieth ends the job all the same)."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     """Longest time from the start of the first pod (the preflight's, if it has its own) to the end, in seconds. Then
     the job fails with DeadlineExceeded."""
@@ -311,7 +371,8 @@ class GpuQueryJobSpec(Model):
     """Longest time that an attempt may take until its pods are ready, in seconds, and the preflight's pod until it has
     started. Then the job fails with StartDeadlineExceeded and holds nothing any longer."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
-    """When the finished job is deleted, in seconds after its end. Left out: never. The output stays."""
+    """When the finished job is deleted, in seconds after its end. Left out: when its namespace has too many finished
+    jobs. The output stays."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -358,6 +419,7 @@ class GpuQueryJobSpec(Model):
             "the output lies where an input's ** looks: the next run would read what this one wrote",
             field_path=".output",
         ),
+        SIZE_RULE,
         *COMBINATIONS,
     )
     """Rules of one version of the object."""

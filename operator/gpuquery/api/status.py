@@ -13,6 +13,8 @@ from pydantic import Field
 from gpuquery.api.schema import Lenient
 
 MAX_ATTEMPTS_SHOWN = 10
+MAX_PLAN_SHOWN = 4096
+"""Characters of a plan of SQL that the status shows."""
 
 
 class Condition(Lenient):
@@ -68,6 +70,8 @@ class PlanStatus(Lenient):
     """What a coming release chooses otherwise, where the engine was left open."""
     query_digest: str
     """SHA-256 of the query's text: all attempts run the same."""
+    dialect: str | None = None
+    """The SQL that the query is read as; none for Python."""
 
     @property
     def workers(self) -> int:
@@ -105,8 +109,11 @@ class PreflightStatus(Lenient):
     """Whether the result is on one partition: before 26.10 several GPUs of rapidsmpf would each write it."""
     warnings: tuple[str, ...] = ()
     """What the query's author should know before it runs."""
+    plan: str = ""
+    """How SQL will run, step by step, the result first, as `gpuquery explain` shows it. Empty for Python, and where it
+    is longer than 4,096 characters."""
     finished: datetime | None = None
-    """When it ended."""
+    """When it ended, by the clock of its node."""
 
 
 class PreflightRun(Lenient):
@@ -117,7 +124,7 @@ class PreflightRun(Lenient):
     started: datetime
     """When its pod was asked for."""
     ended: datetime | None = None
-    """When its pod had ended."""
+    """When the operator saw that its pod had ended."""
     reason: str | None = None
     """Class of its failure: what it found, or why it did not come to an end."""
     message: str | None = None
@@ -140,9 +147,9 @@ class AttemptStatus(Lenient):
     started: datetime
     """When its pods were asked for."""
     ready: datetime | None = None
-    """When all its pods had become ready."""
+    """When the operator saw that all its pods were ready."""
     ended: datetime | None = None
-    """When its last pod was gone."""
+    """When the operator saw that its last pod had ended."""
     reason: str | None = None
     """Class of its failure."""
     message: str | None = None
@@ -156,7 +163,8 @@ class AttemptStatus(Lenient):
 
 
 class ProgressStatus(Lenient):
-    """How far the running attempt is. Best effort; written at most every five seconds."""
+    """How far the running attempt is. Best effort; written at most every five seconds, and where only bytes read or
+    processor time have grown, every thirty."""
 
     phase: str
     """What it does: planning, running, committing, publishing."""
@@ -168,6 +176,12 @@ class ProgressStatus(Lenient):
     """Rows written."""
     bytes: int = 0
     """Bytes uploaded."""
+    read_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Bytes that have come in since the query began, where one process runs it."""
+    expected_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Bytes that it is expected to read; `percent` is the share of them that it has read."""
+    cpu_seconds: Annotated[int, Field(ge=0)] | None = None
+    """Processor time that it has used: a query that works uses more and more, one that hangs does not."""
     ranks: int | None = None
     """Processes that run the query, where there is more than one."""
     spilled_bytes: int | None = None
@@ -181,7 +195,7 @@ class ProgressStatus(Lenient):
 
 
 class OutputStatus(Lenient):
-    """What was committed."""
+    """What was committed, by the report of the pod that did it."""
 
     uri: str
     """Folder that plain readers scan."""
@@ -224,7 +238,7 @@ class GpuQueryJobStatus(Lenient):
     progress: ProgressStatus | None = None
     """How far the running attempt is."""
     output: OutputStatus | None = None
-    """What was committed."""
+    """What was committed, by the report of the pod that did it."""
     warnings: tuple[str, ...] = ()
     """What the query's author should know about the result."""
     start_time: datetime | None = None

@@ -1,6 +1,4 @@
-"""The operator as a process: watches, work, leadership, probes and metrics."""
+"""The operator as a process: watches, work, leadership, probes and metrics.
 
-from gpuquery.app.main import main, run
-from gpuquery.app.settings import Settings
-
-__all__ = ["Settings", "main", "run"]
+Its settings are read by the command line too, where kopf need not be installed: nothing is imported here.
+"""

@@ -6,25 +6,33 @@ import asyncio
 import logging
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import aiohttp
 import kopf
-from kubernetes.aio.client import ApiClient, Configuration
 from pydantic import ValidationError
 
-from gpuquery.api.labels import GROUP, PLURAL
+from gpuquery.app.ending import end
 from gpuquery.app.serve import Health, served
 from gpuquery.app.settings import PREFIX, Settings
-from gpuquery.app.watch import operator_settings, registry, resync
-from gpuquery.kube.client import ApiError, KubeClient, Resource, UnreachableError
+from gpuquery.app.visible import visible
+from gpuquery.app.watch import Jobs, operator_settings, registry, resync
+from gpuquery.kube.ability import Ability, InNamespaces
+from gpuquery.kube.client import KubeClient, Resource
 from gpuquery.kube.connect import api_client, configuration
-from gpuquery.kube.lease import lead, release
-from gpuquery.kube.progress import ProgressReader
+from gpuquery.kube.copy import Copy
+from gpuquery.kube.lease import Holding, PatientLock, lead, release
+from gpuquery.reconcile.census import Census
+from gpuquery.reconcile.head import Head, head
 from gpuquery.reconcile.metrics import Metrics
+from gpuquery.reconcile.progress import ProgressReader
 from gpuquery.reconcile.queue import WorkQueue
-from gpuquery.reconcile.reconciler import Key, Reconciler, work
+from gpuquery.reconcile.reconciler import Key, Reconciler, most_of_a_namespace, namespace_of, work
 
-CRD_SECONDS = 2
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kubernetes.aio.client import ApiClient, Configuration
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +59,7 @@ def run(namespaces: list[str] | None = None, *, settings: Settings | None = None
 async def main(settings: Settings) -> int:
     """Run the operator in this event loop; returns the exit code."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _heed_signals(stop)
     connection = await configuration(settings.context)
     api = api_client(connection)
     client = KubeClient(api)
@@ -79,10 +85,9 @@ async def _led(settings: Settings, api: ApiClient, operator: Operator, stop: asy
         await operator.operate(stop)
         return 0
     name, namespace = settings.lease_name, settings.lease_namespace
-    kept = await lead(
-        api, name=name, namespace=namespace, identity=settings.identity, work=lambda: operator.operate(stop)
-    )
-    if not kept:
+    holding = operator.health.holding = Holding.of(name, namespace)
+    lock = PatientLock(name, namespace, settings.identity, api, holding)
+    if not await lead(lock, lambda: operator.operate(stop)):
         return 1
     await release(operator.client, name=name, namespace=namespace)
     return 0
@@ -95,9 +100,11 @@ class Operator:
         self.settings = settings
         self.connection = connection
         self.client = client
-        self.queue: WorkQueue[Key] = WorkQueue()
-        self.metrics = Metrics(client, self.queue)
-        self.health = Health(self.queue)
+        self.queue: WorkQueue[Key] = WorkQueue(namespace_of, most=most_of_a_namespace(settings.workers))
+        abilities = {namespace: Ability(_listing(namespace)) for namespace in settings.namespaces or (None,)}
+        self.metrics = Metrics(client, self.queue, abilities)
+        self.census = Census(settings.limits, self.queue.add)
+        self.health = Health(self.queue, jobs=InNamespaces(abilities))
 
     async def operate(self, stop: asyncio.Event) -> None:
         """Watch and work until asked to stop; raises if any part of it ends by itself."""
@@ -105,66 +112,62 @@ class Operator:
         health.standby = False
         log.info("leading; watching %s", ", ".join(settings.namespaces) or "all namespaces")
         async with aiohttp.ClientSession() as session:
+            reader = ProgressReader(session, self.queue.add)
             reconciler = Reconciler(
                 client=self.client,
-                reader=ProgressReader(session),
+                reader=reader,
                 defaults=settings.defaults,
                 metrics=self.metrics,
+                status=health.status,
                 instance=settings.identity,
+                census=self.census,
             )
-            # Before kopf starts: on its end it cancels every task that is younger than itself.
+            jobs = Jobs(self.queue, self.metrics, health.sightings, self.census)
+            copies = {namespace: self._copy(namespace, jobs) for namespace in health.jobs.places}
+            # Before kopf starts: on its end it waits five seconds for every task that is younger than itself, and then
+            # cancels it. The Lease would be held for as long, and another operator kept waiting.
             tasks = {asyncio.create_task(work(self.queue, reconciler)) for _ in range(settings.workers)}
-            tasks.add(asyncio.create_task(self._resync()))
-            watch = asyncio.create_task(self._watch(stop))
+            tasks |= {asyncio.create_task(copy.keep()) for copy in copies.values()}
+            tasks |= {asyncio.create_task(self._resync(jobs)), *reader.start()}
+            watch = asyncio.create_task(self._watch(stop, copies))
             try:
                 done, _ = await asyncio.wait({*tasks, watch}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 health.workers_ended = any(task.done() for task in tasks)
                 stop.set()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, watch, return_exceptions=True)
+                await end(tasks)
+                await asyncio.gather(watch, return_exceptions=True)
             for task in done:
                 task.result()
 
-    async def _resync(self) -> None:
-        settings = self.settings
-        while True:
-            try:
-                await resync(
-                    self.client, self.queue, self.metrics, self.health.sightings,
-                    namespaces=settings.namespaces, seconds=settings.resync_seconds,
-                )  # fmt: skip
-            except (ApiError, UnreachableError) as error:
-                log.warning("jobs could not be listed: %s", error)
+    def _copy(self, namespace: str | None, jobs: Jobs) -> Copy[Head]:
+        ability = self.health.jobs.places[namespace]
+        return Copy(self.client, Resource.JOBS, namespace, trim=head, tell=jobs.tell, ability=ability)
 
-    async def _crd(self) -> None:
-        """Wait for the CRD: kopf looks for it once, and would then watch nothing for ever."""
-        namespace = next(iter(self.settings.namespaces), None)
-        while True:
-            try:
-                await self.client.list_metadata(Resource.JOBS, namespace)
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-                log.warning("the CustomResourceDefinition %s.%s is missing; waiting for it", PLURAL, GROUP)
-                await asyncio.sleep(CRD_SECONDS)
-            else:
-                return
-
-    async def _watch(self, stop: asyncio.Event) -> None:
+    async def _resync(self, jobs: Jobs) -> None:
         settings = self.settings
-        await self._crd()
+        await resync(self.client, jobs, namespaces=settings.namespaces, seconds=settings.resync_seconds)
+
+    async def _watch(self, stop: asyncio.Event, copies: Mapping[str | None, Copy[Head]]) -> None:
+        settings = self.settings
         ready = asyncio.Event()
 
         async def begun() -> None:
             await ready.wait()
+            # kopf has taken the signals for itself. It would stop watching at once, and then wait five seconds for
+            # nobody, while the workers go on and the Lease is held.
+            _heed_signals(stop)
             self.health.watching = True
 
-        waiting = asyncio.create_task(begun())
+        async def told(namespace: str | None, copy: Copy[Head]) -> None:
+            await copy.listed.wait()
+            self.census.all_told(namespace)
+
+        waiting = [asyncio.create_task(told(namespace, copy)) for namespace, copy in copies.items()]
+        waiting.append(asyncio.create_task(begun()))
         try:
             await kopf.operator(
-                registry=registry(self.queue, self.health.sightings, self.connection, dask=settings.dask_operator),
+                registry=registry(self.queue, self.connection, dask=settings.dask_operator),
                 settings=operator_settings(),
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
@@ -173,7 +176,18 @@ class Operator:
                 ready_flag=ready,
             )
         finally:
-            waiting.cancel()
+            for task in waiting:
+                task.cancel()
+
+
+def _listing(namespace: str | None) -> str:
+    return f"list and watch the jobs of namespace {namespace}" if namespace else "list and watch the jobs"
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
 
 
 def _logging(settings: Settings) -> None:
@@ -183,6 +197,7 @@ def _logging(settings: Settings) -> None:
         quiet=settings.log_level == "warning",
         log_format=formats[settings.log_format],
     )
+    visible()
     if settings.log_level != "debug":
         # kopf tells of every event and every connection; what matters of it are warnings.
         logging.getLogger("kopf").setLevel(logging.WARNING)

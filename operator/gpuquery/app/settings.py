@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json, field_validator
 
 from gpuquery.api import quantity
 from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.pods import Resources
+from gpuquery.plan import devices
 from gpuquery.plan.defaults import Defaults, checked_pattern
+from gpuquery.plan.maxima import Maxima
+from gpuquery.plan.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX = "GPUQUERY_"
-LISTS = {"namespaces", "runtime_image_pull_secrets", "storage_ports", "scrape_namespaces"}
+LISTS = {"namespaces", "runtime_image_pull_secrets", "storage_ports", "closed_addresses", "scrape_namespaces"}
 
 
 class Settings(BaseModel):
@@ -71,12 +77,20 @@ class Settings(BaseModel):
     """Extended resource by which pods get RDMA devices; without it no job may say network: rdma."""
     rdma_count: int = Field(default=1, ge=1, le=64)
     """How many of it each pod gets."""
+    limits: Maxima | Json[Maxima] = Maxima()
+    """What a job and a namespace may have at most: JSON such as {"podsPerJob": 256}."""
     network_policies: bool = True
-    """Whether each attempt with ranks gets a NetworkPolicy."""
+    """Whether each job gets a NetworkPolicy for its pods."""
     storage_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = ()
     """TCP ports on which its pods reach other hosts, beside 80, 443 and that of the job's endpoint."""
+    closed_addresses: tuple[str, ...] = ()
+    """Blocks of addresses that they do not reach, such as 10.0.0.0/24, beside metadata services."""
     scrape_namespaces: tuple[str, ...] = ()
     """Namespaces whose pods may read its metrics."""
+    node_metadata: bool = False
+    """Whether pods may ask the metadata service of their node, and so have the node's role."""
+    policy: Policy | Json[Policy] = Policy()
+    """What jobs may ask for: JSON with the Helm values below `policy`."""
     dask_operator: bool = False
     """Whether jobs may say dask.backend: operator, for which dask-kubernetes has to be installed."""
     dask_attach: bool = False
@@ -112,6 +126,21 @@ class Settings(BaseModel):
     @classmethod
     def _has_a_place_for_the_release(cls, pattern: str) -> str:
         return checked_pattern(pattern)
+
+    @field_validator("default_resources", "preflight_resources")
+    @classmethod
+    def _is_for_pods_without_devices(cls, resources: Resources) -> Resources:
+        if strange := devices.strangers({*resources.requests, *resources.limits}):
+            raise ValueError(f"{', '.join(strange)} would go to every pod, those on the CPU too: remove it")
+        return resources
+
+    @field_validator("closed_addresses")
+    @classmethod
+    def _are_blocks(cls, blocks: tuple[str, ...]) -> tuple[str, ...]:
+        for block in blocks:
+            if not ip_network(block).prefixlen:
+                raise ValueError(f"{block} is every address there is")
+        return blocks
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -149,9 +178,13 @@ class Settings(BaseModel):
             stall_seconds=self.stall_seconds,
             rdma_resource=self.rdma_resource,
             rdma_count=self.rdma_count,
+            maxima=self.limits,
             network_policies=self.network_policies,
             storage_ports=self.storage_ports,
+            closed_addresses=self.closed_addresses,
             scrape_namespaces=self.scrape_namespaces,
+            node_metadata=self.node_metadata,
+            policy=self.policy,
             dask_operator=self.dask_operator,
             dask_attach=self.dask_attach,
             operator_namespace=self.lease_namespace,

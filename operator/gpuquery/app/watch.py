@@ -1,21 +1,25 @@
-"""Watch: kopf tells that something changed; nothing else is asked of it.
+"""Watch: what has changed, so that somebody looks; nothing else is asked of it.
 
-Only raw events are handled, and they only put a key into the queue. So kopf keeps no state on the objects, sets no
-finalizer and never retries: the queue does. After a broken watch kopf lists anew but tells no deletion that it missed,
-which is why all jobs are looked at every now and then anyway.
+Jobs come from a copy of our own, trimmed while it is read (kube/copy.py): their specs are as large as their authors
+like. kopf tells of what belongs to them: pods, batch Jobs and DaskClusters. Only raw events are handled, and they only
+put a key into the queue. So kopf keeps no state on the objects, sets no finalizer and never retries: the queue does.
+It gets their metadata alone and in pages, by a session of ours. After a broken watch it lists anew but tells no
+deletion that it missed, which is why all jobs that have not ended are looked at every now and then anyway.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import kopf
-from kubernetes.aio.client import Configuration
 
-from gpuquery.api.conditions import State
 from gpuquery.api.labels import (
     DASK_GROUP,
     DASK_PLURAL,
@@ -23,16 +27,34 @@ from gpuquery.api.labels import (
     GROUP,
     LABEL_JOB,
     LABEL_JOB_UID,
-    PLURAL,
-    VERSION,
 )
-from gpuquery.kube.client import KubeClient, Resource
-from gpuquery.reconcile.metrics import Metrics
-from gpuquery.reconcile.queue import WorkQueue
+from gpuquery.kube.client import (
+    METADATA_LIST,
+    METADATA_ONLY,
+    ApiError,
+    KubeClient,
+    Manifest,
+    Resource,
+    UnreachableError,
+)
 from gpuquery.reconcile.reconciler import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kubernetes.aio.client import Configuration
+
+    from gpuquery.reconcile.census import Census
+    from gpuquery.reconcile.head import Head
+    from gpuquery.reconcile.metrics import Metrics
+    from gpuquery.reconcile.queue import WorkQueue
+
+log = logging.getLogger(__name__)
 
 DEBOUNCE_SECONDS = 0.05
 """A pod that starts tells about it several times at once; a look at each would see the same."""
+CHUNK = 50
+"""Objects of a page of kopf's: of each only the metadata, which may have 256 kB of annotations."""
 
 
 @dataclass
@@ -43,38 +65,63 @@ class Sightings:
     suspects: dict[Key, str] = field(default_factory=dict)
     stale: bool = False
 
-    def saw(self, key: Key, version: str, *, deleted: bool) -> None:
-        """Note an event."""
-        if deleted:
+    def saw(self, key: Key, version: str | None) -> None:
+        """Note an event: the version of an object, or None where it is gone."""
+        if version is None:
             self.seen.pop(key, None)
         else:
             self.seen[key] = version
 
-    def compare(self, listed: dict[Key, str]) -> None:
-        """Compare with a LIST: a version that stood in two LISTs and never came as an event means a dead watch."""
+    def compare(self, listed: Mapping[Key, str], before: Mapping[Key, str]) -> set[Key]:
+        """Compare with a LIST: a version that stood in two LISTs and never came as an event means a dead watch.
+
+        `before` is what had been seen when the LIST began. Only of that can be said that it is gone, and only where
+        nothing came of it since: what was made meanwhile is in no LIST. Returns the keys that are gone.
+        """
         missed = {key: version for key, version in listed.items() if self.seen.get(key) != version}
         self.stale = any(self.suspects.get(key) == version for key, version in missed.items())
         self.suspects = missed
-        for key in self.seen.keys() - listed.keys():
+        gone = {key for key, version in before.items() if key not in listed and self.seen.get(key) == version}
+        for key in gone:
             del self.seen[key]
+        return gone
 
 
-def registry(
-    queue: WorkQueue[Key], sightings: Sightings, configuration: Configuration, *, dask: bool = False
-) -> kopf.OperatorRegistry:
+@dataclass(frozen=True)
+class Jobs:
+    """What becomes of a change of a job: it is noted, and somebody looks at it, unless it has ended long ago."""
+
+    queue: WorkQueue[Key]
+    metrics: Metrics
+    sightings: Sightings
+    census: Census
+
+    def tell(self, key: Key, head: Head | None, listed: bool) -> None:
+        """Take a change of the copy.
+
+        A watch tells only metadata: that a job is new, but not how it stands, which is for the look to find out.
+        """
+        new = key not in self.sightings.seen
+        self.sightings.saw(key, None if head is None else head.version)
+        if head is None:
+            self.census.gone(key)
+        elif listed or new:
+            self.census.saw(key, head.sight)
+        if head is None or not listed or not head.ended:
+            self.queue.add(key)
+            return
+        self.metrics.noted(key, head.state, head.engine)
+        if head.expires is not None:
+            self.queue.add_after(key, (head.expires - datetime.now(tz=UTC)).total_seconds())
+
+
+def registry(queue: WorkQueue[Key], configuration: Configuration, *, dask: bool = False) -> kopf.OperatorRegistry:
     """Return kopf's handlers: a key into the queue for every event. `dask`: DaskClusters are watched too."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
+    async def login(**_: Any) -> kopf.AiohttpSession:
         return await connection(configuration)
-
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
-    async def on_job(event: Any, namespace: str | None, name: str | None, **_: Any) -> None:
-        key = (namespace or "", name or "")
-        version = event["object"]["metadata"].get("resourceVersion", "")
-        sightings.saw(key, version, deleted=event["type"] == "DELETED")
-        queue.add(key)
 
     @kopf.on.event("v1", "pods", labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)
     @kopf.on.event("batch", "v1", "jobs", labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)
@@ -90,10 +137,10 @@ def registry(
     return handlers
 
 
-async def connection(configuration: Configuration) -> kopf.ConnectionInfo:
-    """Hand the connection of the official client to kopf, so that both talk to the same server as the same user."""
+async def connection(configuration: Configuration) -> kopf.AiohttpSession:
+    """Hand a session to kopf that talks to the same server as the same user, and asks for metadata only."""
     token = await configuration.get_api_key_with_prefix("BearerToken")
-    return kopf.ConnectionInfo(
+    known = kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
         insecure=not configuration.verify_ssl,
@@ -101,6 +148,44 @@ async def connection(configuration: Configuration) -> kopf.ConnectionInfo:
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
     )
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=known.as_ssl_context()),
+        headers=known.as_http_headers(),
+        middlewares=(metadata_only,),
+        response_class=NoNullItems,
+    )
+    return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
+
+
+async def metadata_only(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Ask for metadata where kopf asks for objects; what else it asks for (which resources there are) has no such form.
+
+    A middleware of the session, since what is right differs between a LIST and a WATCH.
+    """
+    wanted = METADATA_ONLY if request.url.query.get("watch") else METADATA_LIST
+    request.headers["Accept"] = f"{wanted},application/json"
+    return await send(request)
+
+
+class NoNullItems(aiohttp.ClientResponse):
+    """An answer in which a LIST of nothing is empty: of metadata the API server says `"items": null`, over which kopf
+    1.45 falls (fetch_objs)."""
+
+    async def json(self, **how: Any) -> Any:
+        """Return the answer as JSON."""
+        answer = await super().json(**how)
+        if isinstance(answer, dict) and answer.get("items", ()) is None:
+            answer["items"] = []
+        return answer
+
+
+class Pauses:
+    """The pauses between kopf's tries of a request that fails or is refused. They never end: after the last one kopf
+    ends a watch for good without a word to us, and a namespace whose rights come back would be seen no more.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((0.5, 1, 2, 4, 8, 16), repeat(30))
 
 
 class NothingStored(kopf.DiffBaseStorage):
@@ -132,28 +217,43 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.label_selectors["v1/pods"] = LABEL_JOB_UID
     settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_JOB_UID
     settings.watching.label_selectors[DASK_GROUP, DASK_VERSION, DASK_PLURAL] = LABEL_JOB_UID
+    settings.watching.chunk_size = CHUNK
+    # An object that nothing happens to is forgotten at once, with its last event.
+    settings.queueing.idle_timeout = 0.1
     # Whole numbers: a fraction would be refused as timeoutSeconds.
     settings.watching.server_timeout, settings.watching.client_timeout = 300, 330
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout, settings.networking.connect_timeout = 30, 5
-    settings.networking.error_backoffs = (0.5, 1, 2, 4, 8)
+    settings.networking.error_backoffs = Pauses()
     return settings
 
 
-async def resync(
-    client: KubeClient, queue: WorkQueue[Key], metrics: Metrics, sightings: Sightings, *, namespaces: tuple[str, ...],
-    seconds: float,
-) -> None:  # fmt: skip
-    """Look at all jobs that have not ended, now and then, and compare with what the watch told; until cancelled."""
+def _version(manifest: Manifest) -> tuple[Key, str]:
+    metadata = manifest["metadata"]
+    return (metadata["namespace"], metadata["name"]), metadata["resourceVersion"]
+
+
+async def resync(client: KubeClient, jobs: Jobs, *, namespaces: tuple[str, ...], seconds: float) -> None:
+    """Look at all jobs that have not ended, now and then, and compare with what the watch told; until cancelled.
+
+    A namespace that refuses its LIST is left out, and the others are not.
+    """
     while True:
         await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 (jitter)
-        listed: dict[Key, str] = {}
+        before, listed, answered = dict(jobs.sightings.seen), dict[Key, str](), set[str | None]()
         for namespace in namespaces or (None,):
-            for job in await client.list_metadata(Resource.JOBS, namespace):
-                metadata = job["metadata"]
-                listed[metadata["namespace"], metadata["name"]] = metadata["resourceVersion"]
-        sightings.compare(listed)
-        metrics.retain(set(listed))
+            try:
+                listed |= await client.digested(Resource.JOBS, namespace, _version, accept=METADATA_LIST)
+                answered.add(namespace)
+            except (ApiError, UnreachableError) as error:
+                log.warning("jobs of %s could not be listed: %s", namespace or "all namespaces", error)
+        if not answered:
+            continue
+        # Of a namespace that refused its LIST nothing is gone for all that is known.
+        before = {key: version for key, version in before.items() if None in answered or key[0] in answered}
+        for key in jobs.sightings.compare(listed, before):
+            jobs.metrics.gone(key)
+            jobs.census.gone(key)
         for key in listed:
-            if metrics.known(key) not in (State.COMPLETE, State.FAILED):
-                queue.add(key)
+            if not jobs.metrics.over(key):
+                jobs.queue.add(key)

@@ -1,12 +1,17 @@
-"""One attempt as Kubernetes objects: a ConfigMap with the plan, a headless Service and one Indexed Job; with ranks, or
-a native Dask cluster, also a Secret with their token and a NetworkPolicy; with dask-kubernetes a NetworkPolicy and a
-DaskCluster.
+"""One attempt as Kubernetes objects: a NetworkPolicy, one Indexed Job and a ConfigMap with the plan; with ranks, or a
+native Dask cluster, also a headless Service and a Secret with their token; with dask-kubernetes a DaskCluster.
 
-The same for any size. Pure: the same plan gives the same objects, so applying them twice changes nothing; the token is
+What belongs to the Job alone says so only once there is a Job (reconcile/apply.py): then whoever deletes the Job, and
+needs no right but that, takes the rest with it. The policy and the DaskCluster are made before it and are the
+GpuQueryJob's.
+
+The same for any size. Pure: the same plan gives the same objects, so making them twice changes nothing; the token is
 drawn by whoever creates the Secret.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from gpuquery.api.labels import (
     API_VERSION,
@@ -24,30 +29,53 @@ from gpuquery.api.labels import (
     PROGRESS_PORT,
     RENDEZVOUS_PORT,
     attempt_name,
+    policy_name,
 )
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.build import ranks
 from gpuquery.build.daskcluster import dask_cluster
+from gpuquery.build.network import network_policy
 from gpuquery.build.pod import Manifest, pod_spec, serves_dashboard
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import DaskWay, Plan, Processes
 from gpuquery.plan.resolve import plan_json
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
 
 DEADLINE_SLACK_SECONDS = 60
 """How much later than the operator the Job controller ends an attempt: only if the operator is away."""
 
 
 def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[Manifest, ...]:
-    """Build the objects of an attempt, in the order in which they are needed: the Job last."""
+    """Build the objects of an attempt, in the order in which they are made."""
     name = attempt_name(job.metadata.name, job.metadata.uid, plan.attempt)
     metadata = child_metadata(job, name, attempt_labels(job, plan.attempt))
-    several = plan.processes is not Processes.ONE
-    ports = {"progress": PROGRESS_PORT}
-    if several:
-        ports["rendezvous"] = RENDEZVOUS_PORT
+    objects = [*policies(job, defaults)]
+    if plan.dask is not None and plan.dask.way is DaskWay.OPERATOR:
+        objects.append(dask_cluster(plan, job, defaults, metadata))
+    objects.append(_job(plan, job, defaults, metadata))
+    own = companion_metadata(metadata)
+    if plan.processes is not Processes.ONE:
+        objects += [_service(plan, own), ranks.secret(own)]
+    return (*objects, plan_config_map(plan, own))
+
+
+def policies(job: GpuQueryJob, defaults: Defaults) -> tuple[Manifest, ...]:
+    """Build the NetworkPolicy of all pods of a job, unless they are switched off."""
+    if not defaults.network_policies:
+        return ()
+    labels = attempt_labels(job, 0)
+    del labels[LABEL_ATTEMPT]
+    name = policy_name(job.metadata.name, job.metadata.uid)
+    return (network_policy(job, defaults, child_metadata(job, name, {**labels, LABEL_COMPONENT: "job"})),)
+
+
+def _service(plan: Plan, metadata: Manifest) -> Manifest:
+    """Build the headless Service by which the pods of a set find index 0."""
+    ports = {"progress": PROGRESS_PORT, "rendezvous": RENDEZVOUS_PORT}
     if serves_dashboard(plan):
         ports["dashboard"] = DASHBOARD_PORT
-    service: Manifest = {
+    return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata,
@@ -55,22 +83,12 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
             "clusterIP": "None",
             # Ranks look index 0 up before it can be ready: it is ready only when all have joined.
             "publishNotReadyAddresses": True,
-            "selector": {LABEL_JOB_UID: job.metadata.uid, LABEL_ATTEMPT: str(plan.attempt)},
+            "selector": {LABEL_JOB_UID: plan.job.uid, LABEL_ATTEMPT: str(plan.attempt)},
             "ports": [
                 {"name": name, "port": port, "targetPort": name, "protocol": "TCP"} for name, port in ports.items()
             ],
         },
     }
-    companions = [plan_config_map(plan, metadata), service]
-    by_others = plan.dask is not None and plan.dask.way is DaskWay.OPERATOR
-    if several:
-        companions.append(ranks.secret(metadata))
-    if (several or by_others) and defaults.network_policies:
-        # The pods of a DaskCluster carry the labels that it goes by. Whoever reaches a Dask scheduler runs code there.
-        companions.append(ranks.network_policy(plan, job, defaults, metadata))
-    if by_others:
-        companions.append(dask_cluster(plan, job, defaults, metadata))
-    return (*companions, _job(plan, job, defaults, metadata))
 
 
 def _job(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
@@ -111,6 +129,11 @@ def child_metadata(job: GpuQueryJob, name: str, labels: dict[str, str]) -> Manif
     return {
         "name": name, "namespace": job.metadata.namespace, "labels": labels, "ownerReferences": [owner(job)],
     }  # fmt: skip
+
+
+def companion_metadata(metadata: Manifest) -> Manifest:
+    """Return the metadata of what belongs to the batch Job of this name, which is not made yet."""
+    return {key: value for key, value in metadata.items() if key != "ownerReferences"}
 
 
 def plan_config_map(plan: Plan, metadata: Manifest) -> Manifest:

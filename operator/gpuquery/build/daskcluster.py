@@ -11,8 +11,7 @@ Sources of what is not ours: `operator/controller/controller.py` and `daskcluste
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.labels import (
     DASHBOARD_PORT,
@@ -28,11 +27,15 @@ from gpuquery.api.labels import (
     SCRATCH_DIRECTORY,
 )
 from gpuquery.api.pods import Workers
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.pod import Manifest, pod_spec
 from gpuquery.plan import dask_flags
-from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Dask, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
+    from gpuquery.plan.plan import Dask, Plan
 
 SCHEDULER = "scheduler"
 WORKER = "worker"
@@ -133,12 +136,11 @@ def _worker(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> Man
 def _pod(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
     """Build the attempt's own pod, without what makes it one."""
     spec: dict[str, Any] = pod_spec(plan, job, defaults, service="")
-    del spec["subdomain"]
     # A Deployment takes no other.
     spec["restartPolicy"] = "Always"
     spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] != "plan"]
     (container,) = spec["containers"]
-    for key in ("readinessProbe", "ports"):
+    for key in ("startupProbe", "ports"):
         del container[key]
     container["volumeMounts"] = [mount for mount in container["volumeMounts"] if mount["name"] != "plan"]
     # Nothing of ours runs there that could write a report: the log's last lines are what is left of a container.

@@ -5,8 +5,7 @@ certificates of a Dask cluster.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import (
@@ -20,12 +19,16 @@ from gpuquery.api.labels import (
     TLS_DIRECTORY,
 )
 from gpuquery.api.pods import RESERVED_VARIABLE
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.build import ranks
 from gpuquery.plan import dask_flags
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Network, Plan, Processes, Purpose
 from gpuquery.plan.resolve import image_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
 
 Manifest = dict[str, Any]
 
@@ -33,6 +36,8 @@ NOT_AS_IT_IS = ("image_pull_secrets", "env", "resource_claims")
 """Fields of the template that do not go into the pod as they stand."""
 USER_ID = 65532
 GRACE_SECONDS = 30
+PROBE_SECONDS = 24 * 60 * 60
+PROBE_FAILURES = 1_000_000
 SECRET_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
 """Keys of a credentials Secret that reach the pods, and whether each may be missing."""
 TLS_VOLUME = "dask-tls"
@@ -45,14 +50,13 @@ and after five minutes the scheduler would restart them (distributed#8538)."""
 def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) -> Manifest:
     """Build the pod spec of an attempt; the pods find each other as `<pod>.<service>`."""
     storage, template = job.spec.storage, job.spec.template.spec
-    token = storage.service_account_name is not None
     limit = {**defaults.resources.limits, **job.spec.workers.resources.limits}.get("ephemeral-storage")
     spec: Manifest = {
         "restartPolicy": "Never",
-        "subdomain": service,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        # With a cloud identity the provider's webhook projects its own token; without one nothing may be mounted.
-        "automountServiceAccountToken": token,
+        # Not with a ServiceAccount either: a query would have the ServiceAccount's rights at the API server. A cloud's
+        # webhook projects a token of its own, which is good for that cloud alone.
+        "automountServiceAccountToken": False,
         # One environment variable per Service of the namespace would slow the start and leak names.
         "enableServiceLinks": False,
         "securityContext": {
@@ -73,6 +77,7 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
         size = ranks.shared_memory(plan.gpus, defaults.shared_memory, limit)
         spec["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
     if has_ranks(plan):
+        spec["subdomain"] = service
         spec["volumes"].append(ranks.token_volume(service))
     if secret := _tls_secret(plan):
         spec["volumes"].append(_tls_volume(secret))
@@ -80,7 +85,7 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
         spec["resourceClaims"] = [
             c.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"gpus"}) for c in claims
         ]
-    if token:
+    if storage.service_account_name is not None:
         spec["serviceAccountName"] = storage.service_account_name
     secrets = [*({"name": name} for name in defaults.image_pull_secrets), *map(dict, template.image_pull_secrets)]
     extra = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=set(NOT_AS_IT_IS))
@@ -146,7 +151,7 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
     resources = merged_resources(job, defaults)
     _devices(plan, job, defaults, resources)
     ports = [{"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"}]
-    env = _environment(plan, job, resources)
+    env = _environment(plan, job, defaults, resources)
     shared: list[Manifest] = [{"name": "shm", "mountPath": "/dev/shm"}] if distributed(plan) else []  # noqa: S108
     if has_ranks(plan):
         ports.append({"name": "rendezvous", "containerPort": RENDEZVOUS_PORT, "protocol": "TCP"})
@@ -178,12 +183,13 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         "env": env,
         "resources": resources,
         "ports": ports,
-        "readinessProbe": {
-            "httpGet": {"path": "/readyz", "port": "progress"},
+        # Asked once: it waits inside the pod until that is ready, which it stays. Nothing fails in a healthy life.
+        "startupProbe": {
+            "exec": {"command": ["python", "-m", "gpuquery.runner.ready", str(PROGRESS_PORT)]},
             "periodSeconds": 1,
-            "timeoutSeconds": 2,
-            # A busy machine may answer a probe late; three misses in a row mean something.
-            "failureThreshold": 3,
+            "timeoutSeconds": PROBE_SECONDS,
+            # The kubelet would kill the container in the end; how long a start may take, the job's deadlines say.
+            "failureThreshold": PROBE_FAILURES,
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -222,7 +228,7 @@ def merged_resources(job: GpuQueryJob, defaults: Defaults) -> Manifest:
     return {kind: dict(amounts) for kind, amounts in merged.items() if amounts}
 
 
-def _environment(plan: Plan, job: GpuQueryJob, resources: Manifest) -> list[Manifest]:
+def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> list[Manifest]:
     storage = job.spec.storage
     values = {
         "HOME": SCRATCH_DIRECTORY,
@@ -234,10 +240,12 @@ def _environment(plan: Plan, job: GpuQueryJob, resources: Manifest) -> list[Mani
         values["AWS_ENDPOINT_URL"] = plan.store.endpoint
     if plan.store.region:
         values["AWS_REGION"] = values["AWS_DEFAULT_REGION"] = plan.store.region
+    if storage.secret_name or not defaults.node_metadata:
+        # The node's role is not the query's; and where keys are given, a wrong one must fail at once, not after the
+        # time-outs of a metadata service.
+        values["AWS_EC2_METADATA_DISABLED"] = "true"
     env: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
     if storage.secret_name:
-        # Keys were given: a wrong one must fail at once, not after the time-outs of a metadata service.
-        env.append({"name": "AWS_EC2_METADATA_DISABLED", "value": "true"})
         for key, optional in SECRET_KEYS:
             ref: Manifest = {"name": storage.secret_name, "key": key}
             env.append({"name": key, "valueFrom": {"secretKeyRef": {**ref, "optional": True} if optional else ref}})

@@ -1,10 +1,13 @@
-"""The preflight's own pod as Kubernetes objects: a ConfigMap with the plan and one Job without a GPU.
+"""The preflight's own pod as Kubernetes objects: the job's NetworkPolicy, one Job without a GPU, and a ConfigMap with
+the plan, which belongs to that Job.
 
 The same image, command, environment and identity as an attempt's pod, so that what it can read, the attempt can read.
 Pure: the same plan gives the same objects, so applying them twice changes nothing.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import EngineChoice
 from gpuquery.api.labels import (
@@ -15,11 +18,20 @@ from gpuquery.api.labels import (
     preflight_name,
 )
 from gpuquery.api.pods import Workers
-from gpuquery.api.types import GpuQueryJob
-from gpuquery.build.attempt import attempt_labels, batch_job, child_metadata, plan_config_map
+from gpuquery.build.attempt import (
+    attempt_labels,
+    batch_job,
+    child_metadata,
+    companion_metadata,
+    plan_config_map,
+    policies,
+)
 from gpuquery.build.pod import Manifest, pod_spec
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import DaskWay, Plan, Processes, Purpose
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
 
 COMPONENT = "preflight"
 GPU_NODES = ("nodeSelector", "affinity", "topologySpreadConstraints", "runtimeClassName")
@@ -28,8 +40,8 @@ MACHINE_LABELS = ("kubernetes.io/arch", "kubernetes.io/os")
 """Labels of a node selector that stay: the image runs only there."""
 
 
-def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int) -> tuple[Manifest, Manifest]:
-    """Build ConfigMap and Job of a run of the preflight, in the order in which they are needed.
+def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int) -> tuple[Manifest, ...]:
+    """Build the objects of a run of the preflight, in the order in which they are made.
 
     `plan` is that of the first attempt: the pod checks what would be run, on as many GPUs as would run it.
     """
@@ -40,7 +52,8 @@ def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int
     if plan.dask is not None and plan.dask.way is not DaskWay.NATIVE:
         asking = asking.model_copy(update={"replicas": plan.workers, "gpus": 1})
     pod = _pod_spec(asking, job, defaults, config_map=name)
-    return plan_config_map(asking, metadata), batch_job(job, metadata, pod, pods=1)
+    own = plan_config_map(asking, companion_metadata(metadata))
+    return (*policies(job, defaults), batch_job(job, metadata, pod, pods=1), own)
 
 
 def preflight_labels(job: GpuQueryJob, run: int) -> dict[str, str]:
@@ -55,10 +68,9 @@ def _pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, config_map: s
     small = defaults.model_copy(update={"resources": defaults.preflight_resources})
     modest = job.model_copy(update={"spec": job.spec.model_copy(update={"workers": Workers()})})
     spec = pod_spec(plan, modest, small, service=config_map)
-    # Nobody looks for this pod, and nobody asks it how far it is: it ends within seconds.
-    del spec["subdomain"]
+    # Nobody asks it how far it is: it ends within seconds.
     (container,) = spec["containers"]
-    for key in ("readinessProbe", "ports"):
+    for key in ("startupProbe", "ports"):
         del container[key]
     if plan.engine != EngineChoice.CPU:
         machine = {k: v for k, v in spec.get("nodeSelector", {}).items() if k in MACHINE_LABELS}

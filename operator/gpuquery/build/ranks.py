@@ -1,4 +1,4 @@
-"""What a set of ranks has beyond one process: a token, a network policy, shared memory, variables of UCX. Pure.
+"""What a set of ranks has beyond one process: a token, shared memory, variables of UCX. Pure.
 
 Sources of what is not ours: transports and RAPIDS_LIBUCX_PREFER_SYSTEM_LIBRARY from the wheels of libucx-cu12
 (`libucx/load.py`; they hold tcp, shm and cuda, and no InfiniBand); LIBCUDF_KERNEL_CACHE_PATH from libcudf 26.10; the
@@ -7,25 +7,15 @@ host name `<job>-<index>` of an Indexed Job's pods from Kubernetes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api import quantity
-from gpuquery.api.labels import (
-    LABEL_ATTEMPT,
-    LABEL_COMPONENT,
-    LABEL_JOB_UID,
-    LABEL_NAME,
-    PROGRESS_PORT,
-    SCRATCH_DIRECTORY,
-    TOKEN_DIRECTORY,
-    TOKEN_KEY,
-)
-from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Network, Plan
+from gpuquery.api.labels import SCRATCH_DIRECTORY, TOKEN_DIRECTORY, TOKEN_KEY
+from gpuquery.plan.plan import Network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
 
 Manifest = dict[str, Any]
 
@@ -34,16 +24,6 @@ TO_COME = ""
 TOKEN_VOLUME = "token"  # noqa: S105
 """The volume by which the pods of a set of ranks are known."""
 OWNER_AND_GROUP_READ = 0o440
-OPERATOR = {LABEL_NAME: "gpuquery", LABEL_COMPONENT: "operator"}
-"""Labels of the operator's pods, as the chart sets them."""
-DNS_PORTS = (53, 5353)
-"""Policies see the port behind a Service: OpenShift's DNS listens on 5353."""
-STORAGE_PORTS = (80, 443)
-HOSTS = (("0.0.0.0/0", "169.254.0.0/16"), ("::/0", "fd00:ec2::/32"))
-"""All addresses, and those of metadata services, which hand out the node's own credentials."""
-GKE_METADATA = ("127.0.0.1/32", "169.254.169.252/32")
-"""Where GKE's metadata server listens on the node behind 169.254.169.254:80, for Workload Identity."""
-GKE_METADATA_PORT = 988
 
 
 def secret(metadata: Manifest) -> Manifest:
@@ -56,57 +36,6 @@ def secret(metadata: Manifest) -> Manifest:
         "immutable": True,
         "stringData": {TOKEN_KEY: TO_COME},
     }
-
-
-def network_policy(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
-    """Build the policy of an attempt's pods: among themselves everything, from outside what the operator reads, to the
-    outside names and storage.
-    """
-    own: Manifest = {"podSelector": {"matchLabels": {LABEL_JOB_UID: plan.job.uid, LABEL_ATTEMPT: str(plan.attempt)}}}
-    operator: Manifest = {"namespaceSelector": _namespace(defaults.operator_namespace)}
-    operator["podSelector"] = {"matchLabels": dict(OPERATOR)}
-    readers = [operator, *({"namespaceSelector": _namespace(name)} for name in defaults.scrape_namespaces)]
-    identity = job.spec.storage.service_account_name is not None
-    egress: list[Manifest] = [
-        {"to": [own]},
-        {"ports": [_port(port, protocol) for port in DNS_PORTS for protocol in ("UDP", "TCP")]},
-        {"to": _anywhere(metadata_too=identity), "ports": [_port(p) for p in _storage_ports(plan, defaults)]},
-    ]
-    if identity:
-        egress.append(
-            {"to": [{"ipBlock": {"cidr": cidr}} for cidr in GKE_METADATA], "ports": [_port(GKE_METADATA_PORT)]}
-        )
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": metadata,
-        "spec": {
-            **own,
-            "policyTypes": ["Ingress", "Egress"],
-            # The kubelet's probes come from the node, which no policy keeps out.
-            "ingress": [{"from": [own]}, {"from": readers, "ports": [_port(PROGRESS_PORT)]}],
-            "egress": egress,
-        },
-    }
-
-
-def _namespace(name: str) -> Manifest:
-    return {"matchLabels": {"kubernetes.io/metadata.name": name}} if name else {}
-
-
-def _port(number: int, protocol: str = "TCP") -> Manifest:
-    return {"port": number, "protocol": protocol}
-
-
-def _storage_ports(plan: Plan, defaults: Defaults) -> Iterable[int]:
-    endpoint = urlsplit(plan.store.endpoint or "")
-    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *([endpoint.port] if endpoint.port else [])})
-
-
-def _anywhere(*, metadata_too: bool) -> list[Manifest]:
-    """All hosts, and all pods: some network plugins take a block of addresses for hosts outside the cluster alone."""
-    blocks = [{"cidr": every} if metadata_too else {"cidr": every, "except": [local]} for every, local in HOSTS]
-    return [{"namespaceSelector": {}}, *({"ipBlock": block} for block in blocks)]
 
 
 def token_volume(name: str) -> Manifest:

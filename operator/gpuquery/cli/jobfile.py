@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
+import re
 import secrets
 import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
-from gpuquery.api import schema
 from gpuquery.api.labels import API_VERSION, KIND
+from gpuquery.api.problems import explained
+from gpuquery.api.size import oversized
 from gpuquery.api.spec import GpuQueryJobSpec
 from gpuquery.api.types import GpuQueryJob
-from gpuquery.cli.documents import load_all
+from gpuquery.cli.documents import MAX_CHARACTERS, Document, Surprise, load_all
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_NAME = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
+"""What an API server takes as a namespace, and as a name."""
 SERVER_FIELDS = {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"}
 
 
@@ -42,6 +45,10 @@ class JobFile:
     path: str
     jobs: tuple[GpuQueryJob, ...]
     config_maps: Mapping[str, Mapping[str, str]]
+    documents: tuple[Mapping[str, Any], ...] = ()
+    """Of each job what kubectl would send."""
+    surprises: tuple[Surprise, ...] = ()
+    """Names in the file that mean something else than what stands there."""
 
     def query_text(self, job: GpuQueryJob) -> str | None:
         """Return the text behind `query.configMapKeyRef`, None if the query stands in the job itself.
@@ -72,40 +79,66 @@ def read(path: str, *, config_maps: Sequence[str] = ()) -> JobFile:
     `config_maps` are further files with ConfigMaps for `query.configMapKeyRef`.
     """
     name = "standard input" if path == "-" else path
-    jobs, problems = [], []
+    jobs, sent, problems, surprises = [], [], [], []
     maps = {k: v for further in config_maps for k, v in _maps(_documents(further)).items()}
     documents = _documents(path)
     for document in documents:
-        if not (isinstance(document, Mapping) and document.get("kind") == KIND):
+        if not (isinstance(document.value, Mapping) and document.value.get("kind") == KIND):
             continue
+        sent.append(document.value)
+        surprises += [one for one in document.surprises if one.is_key]
         try:
-            jobs.append(job_of(document, folder=Path(path).parent if path != "-" else Path()))
+            jobs.append(job_of(document.value, folder=Path(path).parent if path != "-" else Path()))
         except ValidationError as error:
-            problems += [f"{name}: {line}" for line in explained(error)]
+            problems += [f"{name}: {line}" for line in (*explained(error), *_surprising(error, document))]
         except ValueError as error:
             problems.append(f"{name}: {error}")
     if problems:
         raise JobFileError(problems)
     if not jobs:
         raise JobFileError([f"{name}: holds no {KIND} (apiVersion: {API_VERSION}, kind: {KIND})"])
-    return JobFile(name, tuple(jobs), {**maps, **_maps(documents)})
+    return JobFile(name, tuple(jobs), {**maps, **_maps(documents)}, tuple(sent), tuple(surprises))
 
 
-def _documents(path: str) -> list[Any]:
+def _documents(path: str) -> list[Document]:
     name = "standard input" if path == "-" else path
     try:
-        return load_all(sys.stdin.read() if path == "-" else Path(path).read_text())
+        return load_all(_text(path))
     except OSError as error:
         raise JobFileError([f"{name}: cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise JobFileError([f"{name}: not UTF-8: {error}"]) from None
     except yaml.YAMLError as error:
         raise JobFileError([f"{name}: not YAML: {' '.join(str(error).split())}"]) from None
 
 
-def _maps(documents: Iterable[Any]) -> dict[str, Mapping[str, str]]:
-    found = [d for d in documents if isinstance(d, Mapping) and d.get("kind") == "ConfigMap"]
-    return {str((d.get("metadata") or {}).get("name", "")): d.get("data") or {} for d in found}
+def _text(path: str) -> str:
+    """Read no more of a file than is taken, and one character: it may be a device that never ends."""
+    if path == "-":
+        return sys.stdin.read(MAX_CHARACTERS + 1)
+    with Path(path).open(encoding="utf-8") as file:
+        return file.read(MAX_CHARACTERS + 1)
+
+
+def _maps(documents: Iterable[Document]) -> dict[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
+    for one in documents:
+        metadata, data = (one.value.get(k) for k in ("metadata", "data")) if _is_config_map(one) else (None, None)
+        if isinstance(metadata, Mapping):
+            data = data if isinstance(data, Mapping) else {}
+            found[str(metadata.get("name", ""))] = {k: v for k, v in data.items() if isinstance(v, str)}
+    return found
+
+
+def _is_config_map(document: Document) -> bool:
+    return isinstance(document.value, Mapping) and document.value.get("kind") == "ConfigMap"
+
+
+def _surprising(error: ValidationError, document: Document) -> list[str]:
+    """Say which words without quotes, at the places of the errors or as names, mean something else."""
+    under = () if error.title == "GpuQueryJob" else ("spec",)
+    places = {(*under, *problem["loc"]) for problem in error.errors()}
+    return [str(one) for one in document.surprises if one.is_key or any(p[: len(one.path)] == one.path for p in places)]
 
 
 def job_of(document: Mapping[str, Any], *, folder: Path) -> GpuQueryJob:
@@ -118,16 +151,23 @@ def job_of(document: Mapping[str, Any], *, folder: Path) -> GpuQueryJob:
     metadata = {k: v for k, v in metadata.items() if k not in SERVER_FIELDS}
     if "name" not in metadata:
         metadata["name"] = f"{metadata['generateName']}{secrets.token_hex(2)}"
-    metadata["uid"] = str(uuid.uuid4())
+    for field, form in (("name", _NAME), ("namespace", _LABEL)):
+        value = metadata.get(field)
+        if isinstance(value, str) and not form.fullmatch(value):
+            raise ValueError(f"metadata.{field}: \"{value}\" is no name: lower-case letters, digits and '-'")
+    # What the API server would give it.
+    metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": datetime.now(UTC).isoformat(timespec="seconds")}
+    if isinstance(spec := document.get("spec"), Mapping) and (large := oversized(spec)):
+        raise ValueError(large)
     whole = {k: v for k, v in document.items() if k != "status"} | {"metadata": metadata}
     # As the API server reads it: "2" is no number, "yes" no boolean, and fields have one name.
     job = GpuQueryJob.model_validate_json(json.dumps(whole, default=str), strict=True, by_alias=True, by_name=False)
     inputs = tuple(i.model_copy(update={"uri": _absolute(i.uri, folder)}) for i in job.spec.inputs)
     output = job.spec.output.model_copy(update={"uri": _absolute(job.spec.output.uri, folder)})
-    spec = job.spec.model_copy(update={"inputs": inputs, "output": output})
+    placed = job.spec.model_copy(update={"inputs": inputs, "output": output})
     # Again, for only now it shows whether one folder lies in another.
-    spec = GpuQueryJobSpec.model_validate(spec.model_dump(mode="json", exclude_none=True))
-    return job.model_copy(update={"spec": spec})
+    placed = GpuQueryJobSpec.model_validate(placed.model_dump(mode="json", exclude_none=True))
+    return job.model_copy(update={"spec": placed})
 
 
 def _absolute(uri: str, folder: Path) -> str:
@@ -136,61 +176,3 @@ def _absolute(uri: str, folder: Path) -> str:
         return uri
     slash = "/" if path.endswith("/") else ""
     return f"file://{os.path.abspath(folder / path)}{slash}"
-
-
-def explained(error: ValidationError) -> list[str]:
-    """Return one line for each problem: field, value, and what would be right."""
-    prefix = "" if error.title == "GpuQueryJob" else "spec."
-    return list(dict.fromkeys(prefix + _explain(problem) for problem in error.errors()))
-
-
-def _explain(problem: ErrorDetails) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
-    value = problem["input"]
-    match problem["type"]:
-        case "extra_forbidden":
-            known = _fields_at(problem["loc"][:-1])
-            return f"{path}: unknown field{_did_you_mean(str(problem['loc'][-1]), known)}"
-        case "enum":
-            allowed = str(problem.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ")
-            return f"{path}: {_shown(value)} is not one of {allowed}{_did_you_mean(str(value), allowed.split(', '))}"
-        case "missing":
-            return f"{path}: is required"
-        case schema.BROKEN_RULE:
-            return f"{path}{problem['ctx']['field_path']}: {problem['msg']}".removeprefix(": ").removeprefix(".")
-        case _:
-            return f"{path}: {problem['msg'][0].lower()}{problem['msg'][1:]}; it is {_shown(value)}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value) if not isinstance(value, str) else f'"{value}"'
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """Return the fields that the model at a place has."""
-    annotation: Any = GpuQueryJob
-    for part in location:
-        annotation = _plain(annotation)
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            fields = annotation.model_fields.items()
-            annotation = next((f.annotation for name, f in fields if part in (name, f.alias)), None)
-        else:
-            # A list's items and a map's values: their type is the last one named before an ellipsis.
-            annotation = next((a for a in reversed(get_args(annotation)) if a is not Ellipsis), None)
-    model = _plain(annotation)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return []
-    return [f.alias or name for name, f in model.model_fields.items()]
-
-
-def _plain(annotation: Any) -> Any:
-    """Strip `Annotated` and `| None`."""
-    while get_origin(annotation) in (Annotated, Union, UnionType):
-        annotation = next(a for a in get_args(annotation) if a is not type(None))
-    return annotation

@@ -9,21 +9,29 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.cli.jobfile import JobFile, JobFileError, read
-from gpuquery.cli.show import Bar, manifests, outcome, remark
+from gpuquery.cli.show import Bar, manifests, outcome, remark, say
+from gpuquery.cli.supposed import defaults_for, overridden, resolved
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.plan.defaults import Defaults
     from gpuquery.plan.plan import Plan
 
-IMAGE_PATTERN = "gpuquery-runtime-{release}-cu12"
-"""Image of a RAPIDS release where no operator is asked which one it has."""
+PLAN_READS = """
+
+It reads the inputs and tries the output with the credentials of its environment, at the endpoint that the job names. It
+runs no Python of a job unless told to with --run-code: then with all rights of whoever calls it. Where kubectl has a
+context it asks that cluster for the operator's defaults and images, and whether its API server takes the job."""
 OK, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
+EXPLAIN_READS = """
+
+It reads the schemas and the footers of the inputs, with the credentials of its environment, and no rows. What it says
+of RAPIDS releases it knows without them; `plan` asks the one that is installed."""
 EPILOG = """exit codes:
   0    done
   1    a job failed
@@ -67,23 +75,40 @@ def parser() -> argparse.ArgumentParser:
         (
             "plan",
             plan,
-            "say what would be decided about the jobs of a file and what their preflight finds, and what it costs",
+            "say what would be decided about the jobs of a file, what their preflight finds and what they cost",
+        ),
+        (
+            "explain",
+            explain,
+            "show how the SQL of the jobs of a file will run, and which engines and releases can run it",
         ),
         ("render", render, "print the objects that the operator would create for the jobs of a file"),
         ("crd", crd, "print the CustomResourceDefinition"),
         ("operator", operator, "run the operator; its settings come from GPUQUERY_* variables"),
     ):
-        one = commands.add_parser(name, help=text, description=text, epilog=EPILOG, formatter_class=form)
+        more = {"plan": PLAN_READS, "explain": EXPLAIN_READS}.get(name, "")
+        one = commands.add_parser(name, help=text, description=text + more, epilog=EPILOG, formatter_class=form)
         one.set_defaults(command=command)
-        if name in ("run", "validate", "plan", "render"):
-            _job_arguments(one, several=name == "validate")
-        if name in ("run", "plan"):
+        if name in ("run", "validate", "plan", "explain", "render"):
+            forms = ("text", "json", "dot", "svg") if name == "explain" else ("text", "json")
+            _job_arguments(one, several=name == "validate", forms=forms)
+        if name in ("run", "plan", "explain"):
             one.add_argument("--endpoint", metavar="URL", help="S3 server, in place of storage.endpoint")
             one.add_argument("--region", help="region, in place of storage.region")
         if name == "run":
             one.add_argument("--uid", help="identity of the run: a second run with the same one finds its own commit")
         if name == "plan":
             one.add_argument("--release", metavar="NN.NN", help="RAPIDS release, in place of runtime.release")
+            one.add_argument(
+                "--run-code", action="store_true", help="run the Python of the jobs' queries on this machine"
+            )
+            asked = one.add_mutually_exclusive_group()
+            asked.add_argument("--context", metavar="NAME", help="ask this one in place of kubectl's current context")
+            asked.add_argument(
+                "--no-cluster",
+                action="store_true",
+                help="ask none, and suppose images of every release",
+            )
             one.add_argument("--json", dest="output", action="store_const", const="json", help="the same as -o json")
         if name == "render":
             one.add_argument("--runtime-image", metavar="IMAGE", help="the operator's default runtime image")
@@ -92,12 +117,12 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _job_arguments(one: argparse.ArgumentParser, *, several: bool) -> None:
+def _job_arguments(one: argparse.ArgumentParser, *, several: bool, forms: Sequence[str]) -> None:
     one.add_argument(
         "files" if several else "file", nargs="+" if several else None, metavar="FILE",
         help="YAML with one or more GpuQueryJobs, and ConfigMaps that they refer to; - is standard input",
     )  # fmt: skip
-    one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
+    one.add_argument("-o", "--output", choices=forms, default="text", help="form of the result")
     one.add_argument(
         "--configmap", action="append", default=[], metavar="FILE", help="further YAML with ConfigMaps of queries"
     )
@@ -114,7 +139,7 @@ def crd(_: argparse.Namespace) -> int:
 def operator(chosen: argparse.Namespace) -> int:
     """Run the operator until it is told to stop."""
     try:
-        from gpuquery.app import run as run_operator
+        from gpuquery.app.main import run as run_operator
     except ImportError as error:
         return _lacking("operator", error)
     return run_operator(chosen.namespace)
@@ -137,18 +162,18 @@ def validate(chosen: argparse.Namespace) -> int:
             for line in (*result["problems"], *result["remarks"]):
                 remark(line)
             if result["valid"]:
-                print(f"{result['file']}: {result['job']} is valid")
+                say(f"{result['file']}: {result['job']} is valid")
     return OK if all(r["valid"] for r in results) else INVALID
 
 
 def _judged(path: str, file: JobFile, job: GpuQueryJob) -> dict[str, Any]:
     remarks: list[str] = []
     try:
-        remarks += _check_query(file, _plan(file, job))
+        remarks += _check_query(file, resolved(file, job))
     except JobFileError as error:
         return _verdict(path, job.metadata.name, error.problems)
     try:
-        _plan(file, job, local=False)
+        resolved(file, job, local=False)
     except JobFileError as error:
         # Only a cluster refuses it, for its file:// places: the job is good for `gpuquery run`.
         remarks += [f"{problem} (for `gpuquery run` it is valid)" for problem in error.problems]
@@ -166,10 +191,10 @@ def render(chosen: argparse.Namespace) -> int:
     file = read(chosen.file, config_maps=chosen.configmap)
     objects: list[dict[str, Any]] = []
     for job in file.jobs:
-        defaults = _defaults(job)
+        defaults = defaults_for(job)
         if chosen.runtime_image:
             defaults = defaults.model_copy(update={"runtime_image": chosen.runtime_image})
-        objects += attempt_objects(_plan(file, job, local=False), job, defaults)
+        objects += attempt_objects(resolved(file, job, local=False), job, defaults)
     if chosen.output == "json":
         print(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
     else:
@@ -183,13 +208,27 @@ def plan(chosen: argparse.Namespace) -> int:
         import gpuquery.runner.local  # noqa: F401
     except ImportError as error:
         return _lacking("runner", error)
-    from gpuquery.cli.plan import of_release, outlook, show
+    from gpuquery.cli.plan import considered, outlook, show
 
     file = read(chosen.file, config_maps=chosen.configmap)
-    jobs = [of_release(job, chosen.release) for job in file.jobs]
-    outlooks = [outlook(job, _defaults(job), lambda one: _overridden(_plan(file, one), chosen)) for job in jobs]
+    cases = considered(file, chosen)
+    outlooks = [outlook(case, runs_code=chosen.run_code) for case in cases]
     show(outlooks, as_json=chosen.output == "json")
     return OK if all(one.good for one in outlooks) else FAILED
+
+
+def explain(chosen: argparse.Namespace) -> int:
+    """Show the plan of each job's SQL, and who can run it."""
+    try:
+        import gpuquery.runner.local  # noqa: F401
+    except ImportError as error:
+        return _lacking("runner", error)
+    from gpuquery.cli.explain import explained, show
+
+    file = read(chosen.file, config_maps=chosen.configmap)
+    found = [explained(file, job, chosen) for job in file.jobs]
+    show(found, form=chosen.output)
+    return OK if all(one.explanation for one in found) else FAILED
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -200,7 +239,7 @@ def run(chosen: argparse.Namespace) -> int:
         return _lacking("runner", error)
     file = read(chosen.file, config_maps=chosen.configmap)
     # All of them first: a job that cannot be run should not show only after an hour of others.
-    plans = [_overridden(_plan(file, job), chosen) for job in file.jobs]
+    plans = [overridden(resolved(file, job), chosen) for job in file.jobs]
     results: list[dict[str, Any]] = []
     code = OK
     for plan in plans:
@@ -217,50 +256,19 @@ def run(chosen: argparse.Namespace) -> int:
     return code
 
 
-def _defaults(job: GpuQueryJob) -> Defaults:
-    """Return an operator's defaults as far as a command can know them: it has images if the job needs one."""
-    from gpuquery.plan.defaults import Defaults
-    from gpuquery.plan.wishes import Wishes, wishes_of
-
-    wishes = wishes_of(job, Defaults())
-    needed = isinstance(wishes, Wishes) and wishes.gpu
-    pattern = IMAGE_PATTERN if needed or job.spec.runtime.release else ""
-    return Defaults(runtime_image_pattern=pattern, dask_operator=True, dask_attach=True)
-
-
-def _plan(file: JobFile, job: GpuQueryJob, *, local: bool = True) -> Plan:
-    from gpuquery.plan.resolve import Rejected, resolve
-
-    plan = resolve(job, _defaults(job), file.query_text(job), local=local)
-    if isinstance(plan, Rejected):
-        raise JobFileError([f"{file.path}: {job.metadata.name}: {plan.reason}: {plan.message}"])
-    return plan
-
-
 def _check_query(file: JobFile, plan: Plan) -> list[str]:
     """Parse the query and bind its parameters, where the libraries for it are installed; returns remarks."""
     try:
-        from gpuquery.runner import queries
         from gpuquery.runner.errors import JobError
+        from gpuquery.runner.query import queries
     except ImportError:
         return [f"{file.path}: {plan.job.name}: the query's text was not checked, which needs gpuquery[runner]"]
     try:
         queries.check(plan)
     except JobError as error:
-        raise JobFileError([f"{file.path}: {plan.job.name}: {error}"]) from None
+        named = [f"{file.path}: {one}" for one in file.surprises]
+        raise JobFileError([f"{file.path}: {plan.job.name}: {error}", *named]) from None
     return []
-
-
-def _overridden(plan: Plan, chosen: argparse.Namespace) -> Plan:
-    """Put the arguments in place of what the job says."""
-    store = plan.store
-    if chosen.endpoint:
-        store = store.model_copy(update={"endpoint": chosen.endpoint, "path_style": True})
-    if chosen.region:
-        store = store.model_copy(update={"region": chosen.region})
-    uid = getattr(chosen, "uid", None)
-    job = plan.job.model_copy(update={"uid": uid}) if uid else plan.job
-    return plan.model_copy(update={"store": store, "job": job})
 
 
 def _lacking(extra: str, error: ImportError) -> int:

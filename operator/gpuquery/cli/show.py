@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gpuquery.api.text import clean
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from gpuquery.api.report import Progress, Report
 
 
@@ -25,9 +28,14 @@ def manifests(objects: Iterable[Mapping[str, Any]]) -> str:
     return yaml.dump_all(objects, Dumper=_Plain, sort_keys=False, width=120)
 
 
+def say(text: str) -> None:
+    """Print to standard output, so that everything in it can be seen: a job's file may be a stranger's."""
+    print(clean(text))
+
+
 def remark(text: str) -> None:
-    """Print to standard error."""
-    print(text, file=sys.stderr)
+    """Print to standard error, as `say`."""
+    print(clean(text), file=sys.stderr)
 
 
 def outcome(name: str, report: Report) -> None:
@@ -38,7 +46,7 @@ def outcome(name: str, report: Report) -> None:
         remark(f"{name}: {report.failure}: {report.message}")
         return
     out = report.committed
-    print(f"{out.uri}: version {out.version}, {out.rows:,} rows in {out.files:,} files, {out.bytes / 1e6:,.1f} MB")
+    say(f"{out.uri}: version {out.version}, {out.rows:,} rows in {out.files:,} files, {out.bytes / 1e6:,.1f} MB")
 
 
 class Bar:
@@ -60,7 +68,7 @@ class Bar:
         text = f"{self._name}: {progress.phase}{share}, {progress.rows:,} rows, {progress.bytes / 1e6:,.1f} MB"
         text += f", {time.monotonic() - self._began:.1f} s"
         if self._terminal:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{clean(text)}", end="", file=sys.stderr, flush=True)
         else:
             remark(text)
         self._drawn = self._terminal

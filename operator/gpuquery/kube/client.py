@@ -1,8 +1,8 @@
 """The only place that talks to the API server.
 
 Thin on purpose: manifests go in and come out as plain JSON, because building the official client's model objects costs
-more than the request itself. Writes are server-side applies and deletes with a UID, so every call may be repeated, and
-is, when the server is busy or away for a moment.
+more than the request itself. Every call may be repeated, and is, when the server is busy or away for a moment: what
+exists is not made again, a status is applied as a whole, and a delete can name a UID.
 
 What the operator needs to be allowed, by resource:
 
@@ -12,11 +12,11 @@ What the operator needs to be allowed, by resource:
 | gpuquery.io         | gpuqueryjobs/status     | patch                                   | status                 |
 | gpuquery.io         | gpuqueryjobs/finalizers | update                                  | blockOwnerDeletion     |
 | batch               | jobs                    | get, list, watch, create, patch, delete | attempts               |
-| ""                  | pods                    | get, list, watch                        | what really happens    |
-| ""                  | services                | get, create, patch, delete              | headless Service       |
-| ""                  | configmaps              | get, create, patch, delete              | plan, configMapKeyRef  |
-| ""                  | secrets                 | create, delete                          | token of the ranks     |
-| networking.k8s.io   | networkpolicies         | get, create, patch, delete              | who reaches the ranks  |
+| ""                  | pods                    | list, watch                             | what really happens    |
+| ""                  | services                | get, create                             | headless Service       |
+| ""                  | configmaps              | get, create                             | plan, configMapKeyRef  |
+| ""                  | secrets                 | create                                  | token of the ranks     |
+| networking.k8s.io   | networkpolicies         | get, create                             | who reaches the pods   |
 | ""                  | events                  | list                                    | why pods are refused   |
 | ""                  | namespaces              | get                                     | annotated defaults     |
 | events.k8s.io       | events                  | create                                  | what a user reads      |
@@ -30,6 +30,9 @@ And for the Helm values `dask.operator.enabled` and `dask.attach.enabled`:
 | kubernetes.dask.org | daskworkergroups | list, delete                 | what is left of it          | operator |
 | kubernetes.dask.org | daskclusters | get, list                       | dask.clusterRef             | attach   |
 
+Of Services, ConfigMaps, Secrets and NetworkPolicies, most of which are others', it can change and delete none: those
+that it makes belong to a Job or to a GpuQueryJob, and the garbage collector takes them with it.
+
 It reads no Secret, not even those that it makes: credentials go to the pods of jobs alone. With a list of namespaces,
 Roles with the same rules in each of them; leases only in the operator's own.
 """
@@ -37,15 +40,14 @@ Roles with the same rules in each of them; leases only in the operator's own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
-from kubernetes.aio.client import ApiClient
 
 from gpuquery.api.labels import (
     DASK_GROUP,
@@ -59,6 +61,11 @@ from gpuquery.api.labels import (
     VERSION,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from kubernetes.aio.client import ApiClient
+
 Manifest = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
@@ -70,7 +77,21 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
 ATTEMPTS = 4
-PAGE = 500
+PAGE = 20
+"""Objects of the first page of a LIST: how large they are, their authors decide. One set of the usual size fits in."""
+LARGEST_PAGE = 500
+PAGE_BYTES = 2**20
+"""Size of an answer up to which the next page asks for more objects."""
+LISTS = 4
+"""Pages that are read at the same time, whoever asks for them: an API server hands out objects of up to 1.5 MB."""
+WATCH_SECONDS = 300
+SILENT_SECONDS = 90.0
+"""Silence after which a watch is taken for dead: the API server sends a bookmark about once a minute."""
+NOT_IN_SCHEMA = "failed to create typed patch object"
+"""How the API server begins to say, with the status 500, that it does not know a field of a server-side apply
+(kubernetes/apimachinery, managedfields/internal/structuredmerge.go)."""
+
+T = TypeVar("T")
 
 
 class Resource(Enum):
@@ -129,6 +150,7 @@ class KubeClient:
         self._api = api
         self.requests: Counter[tuple[str, str]] = Counter()
         """Number of requests by (verb, status code); the code is "error" where there was no answer."""
+        self._lists = asyncio.Semaphore(LISTS)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -141,8 +163,99 @@ class KubeClient:
         accept = METADATA_ONLY if metadata_only else "application/json"
         return await self._maybe("get", "GET", resource.path(namespace, name), headers={"Accept": accept})
 
+    async def digested(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        digest: Callable[[Manifest], T],
+        *,
+        labels: str = "",
+        fields: str = "",
+        accept: str = "application/json",
+    ) -> list[T]:
+        """Return what a function makes of each object; no more than a page of whole objects is ever held."""
+        query = {"labelSelector": labels, "fieldSelector": fields}
+        found: list[T] = []
+        async for page, _ in self.pages(resource, namespace, digest, query=query, accept=accept):
+            found += page
+        return found
+
+    async def pages(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        digest: Callable[[Manifest], T],
+        *,
+        query: Mapping[str, str] | None = None,
+        accept: str = "application/json",
+    ) -> AsyncIterator[tuple[list[T], str]]:
+        """Yield what a function makes of the objects of each page, and the version at which the list was taken.
+
+        How many objects a page has follows from the size of the one before it.
+        """
+        limit, more = PAGE, ""
+        while True:
+            asked = {k: v for k, v in {**(query or {}), "limit": str(limit), "continue": more}.items() if v}
+            found, about, size = await self._page(resource.path(namespace), digest, accept, asked)
+            yield found, about.get("resourceVersion", "")
+            more = about.get("continue") or ""
+            if not more:
+                return
+            limit = min(2 * limit, LARGEST_PAGE) if size < PAGE_BYTES else max(1, limit * PAGE_BYTES // size)
+
+    async def _page(
+        self, path: str, digest: Callable[[Manifest], T], accept: str, query: Mapping[str, str]
+    ) -> tuple[list[T], Manifest, int]:
+        raw = await self._answer("list", "GET", path, headers={"Accept": accept}, query=query, room=self._lists)
+        page = _parsed(raw, path)
+        return [digest(item) for item in page.get("items") or []], page.get("metadata") or {}, len(raw)
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        version: str,
+        digest: Callable[[Manifest], T],
+        *,
+        opened: Callable[[], None],
+    ) -> AsyncIterator[tuple[str, T]]:
+        """Yield what happens to objects after a version: the word of the API server and what a function makes of the
+        object's metadata, for BOOKMARK too; ends when the server ends the watch. `opened` is called once it has begun.
+
+        Only metadata comes: all objects share one stream, and a large one would hold up those behind it.
+
+        Raises ApiError, with status 410 where the version is too old, and UnreachableError where the connection breaks
+        or falls silent.
+        """
+        query = {
+            "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }  # fmt: skip
+        how = {"headers": {"Accept": METADATA_ONLY}, "query": query}
+        method, url, headers, _, _ = await self._serialized("GET", resource.path(namespace), **how)
+        timeout = aiohttp.ClientTimeout(total=None, connect=TIMEOUT.connect, sock_read=SILENT_SECONDS)
+        try:
+            response = await self._api.call_api(method, url, header_params=headers, _request_timeout=timeout)
+            self.requests["watch", str(response.status)] += 1
+            answer: aiohttp.ClientResponse = response.response
+            try:
+                if response.status >= 400:
+                    raise _error(response.status, await answer.read(), answer.headers.get("Retry-After"))
+                opened()
+                async for line in _lines(answer.content):
+                    event = _parsed(line, resource.path(namespace))
+                    if event["type"] == "ERROR":
+                        told = event["object"]
+                        raise ApiError(told.get("code") or 500, told.get("reason") or "", told.get("message") or "")
+                    yield event["type"], digest(event["object"])
+            finally:
+                answer.close()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.requests["watch", "error"] += 1
+            raise UnreachableError(f"watching {resource.path(namespace)}: {error or type(error).__name__}") from error
+
     async def list_metadata(self, resource: Resource, namespace: str | None) -> list[Manifest]:
-        """Return all objects of a namespace, or of all namespaces, without their spec and status."""
+        """Return all objects of a namespace, or of all namespaces, with what is known of them by their metadata."""
         return await self.list(resource, namespace, accept=METADATA_LIST)
 
     async def list(
@@ -155,28 +268,13 @@ class KubeClient:
         accept: str = "application/json",
     ) -> list[Manifest]:
         """Return all objects that the selectors choose; `namespace=None` means all namespaces."""
-        found: list[Manifest] = []
-        query: dict[str, str] = {"limit": str(PAGE)}
-        if labels:
-            query["labelSelector"] = labels
-        if fields:
-            query["fieldSelector"] = fields
-        while True:
-            page = await self._request("list", "GET", resource.path(namespace), headers={"Accept": accept}, query=query)
-            found += page.get("items") or []
-            more = page.get("metadata", {}).get("continue")
-            if not more:
-                return found
-            query["continue"] = more
+        return await self.digested(resource, namespace, _whole, labels=labels, fields=fields, accept=accept)
 
-    async def apply(self, manifest: Mapping[str, Any]) -> Manifest:
-        """Create or update a child by server-side apply; returns it as stored."""
-        metadata = manifest["metadata"]
-        path = BY_KIND[manifest["kind"]].path(metadata["namespace"], metadata["name"])
-        return await self._apply(path, manifest)
+    async def create(self, manifest: Mapping[str, Any]) -> Manifest | None:
+        """Create a child and return it as stored; None if one of that name exists already, which is left as it is.
 
-    async def create(self, manifest: Mapping[str, Any]) -> bool:
-        """Create a child; False if one of that name exists already, which is left as it is."""
+        A field that the API server does not know is an error, and not left out.
+        """
         metadata = manifest["metadata"]
         path = BY_KIND[manifest["kind"]].path(metadata["namespace"])
         return await self._created(path, manifest)
@@ -202,16 +300,17 @@ class KubeClient:
 
     async def create_event(self, event: Mapping[str, Any]) -> bool:
         """Post an event; False if one of that name exists already, so that none is ever told twice."""
-        return await self._created(Resource.EVENTS.path(event["metadata"]["namespace"]), event)
+        return await self._created(Resource.EVENTS.path(event["metadata"]["namespace"]), event) is not None
 
-    async def _created(self, path: str, manifest: Mapping[str, Any]) -> bool:
+    async def _created(self, path: str, manifest: Mapping[str, Any]) -> Manifest | None:
         try:
-            await self._request("create", "POST", path, body=dict(manifest))
+            query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+            return await self._request("create", "POST", path, query=query, body=dict(manifest))
         except ApiError as error:
-            if error.status == 409:
-                return False
+            # A quota that several requests change at once answers with 409 as well.
+            if error.status == 409 and error.reason == "AlreadyExists":
+                return None
             raise
-        return True
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, propagation: str = "Background"
@@ -229,9 +328,8 @@ class KubeClient:
 
     async def _apply(self, path: str, manifest: Mapping[str, Any]) -> Manifest:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return await self._request(
-            "apply", "PATCH", path, headers={"Content-Type": APPLY}, query=query, body=dict(manifest)
-        )
+        headers = {"Content-Type": APPLY, "Accept": METADATA_ONLY}
+        return await self._request("apply", "PATCH", path, headers=headers, query=query, body=dict(manifest))
 
     async def _maybe(self, verb: str, method: str, path: str, **how: Any) -> Manifest | None:
         try:
@@ -242,6 +340,11 @@ class KubeClient:
             raise
 
     async def _request(self, verb: str, method: str, path: str, **how: Any) -> Manifest:
+        """Send a request, and return the answer as JSON."""
+        raw = await self._answer(verb, method, path, **how)
+        return _parsed(raw, path) if raw else {}
+
+    async def _answer(self, verb: str, method: str, path: str, **how: Any) -> bytes:
         """Send a request until it is answered; what the server cannot do now is asked again after a pause."""
         for attempt in range(1, ATTEMPTS + 1):
             pause = random.uniform(0.5, 1.0) * 0.2 * 2**attempt  # noqa: S311 (jitter)
@@ -259,16 +362,30 @@ class KubeClient:
         raise AssertionError("unreachable")
 
     async def _once(
+        self, verb: str, method: str, path: str, *, room: asyncio.Semaphore | None = None, **how: Any
+    ) -> bytes:
+        method, url, header_params, payload, _ = await self._serialized(method, path, **how)
+        response = await self._api.call_api(
+            method, url, header_params=header_params, body=payload, _request_timeout=TIMEOUT
+        )
+        # Only what has begun to come waits for room: an answer that is slow to come holds nobody up.
+        async with room or contextlib.nullcontext():
+            raw: bytes = await response.read()  # type: ignore[no-untyped-call]
+        self.requests[verb, str(response.status)] += 1
+        if response.status >= 400:
+            raise _error(response.status, raw, response.headers.get("Retry-After"))
+        return raw
+
+    async def _serialized(
         self,
-        verb: str,
         method: str,
         path: str,
         *,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         body: Any = None,
-    ) -> Manifest:
-        method, url, header_params, payload, _ = await self._api.param_serialize(
+    ) -> Any:
+        return await self._api.param_serialize(
             method,
             path,
             query_params=list((query or {}).items()),
@@ -276,15 +393,28 @@ class KubeClient:
             body=body,
             auth_settings=["BearerToken"],
         )
-        response = await self._api.call_api(
-            method, url, header_params=header_params, body=payload, _request_timeout=TIMEOUT
-        )
-        raw: bytes = await response.read()  # type: ignore[no-untyped-call]
-        self.requests[verb, str(response.status)] += 1
-        if response.status >= 400:
-            raise _error(response.status, raw, response.headers.get("Retry-After"))
-        answer: Manifest = json.loads(raw) if raw else {}
-        return answer
+
+
+def _parsed(raw: bytes, path: str) -> Manifest:
+    try:
+        answer: Manifest = json.loads(raw)
+    except ValueError as error:
+        raise UnreachableError(f"{path}: what answers is no API server: {raw[:200]!r}") from error
+    return answer
+
+
+def _whole(manifest: Manifest) -> Manifest:
+    return manifest
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream, however long they are."""
+    left = b""
+    async for piece in content.iter_any():
+        *lines, left = (left + piece).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
 
 
 def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:
@@ -296,4 +426,7 @@ def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:
         # Not the API server's own words: a proxy's page, or an overload answer in plain text.
         pass
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    if status == 500 and NOT_IN_SCHEMA in message:
+        # The object is at fault, and will be for ever: the status is that of every other object that is invalid.
+        status, reason = 422, "Invalid"
     return ApiError(status, reason, message, seconds)

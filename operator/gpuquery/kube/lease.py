@@ -1,15 +1,16 @@
 """One operator at a time: a Lease, held by the official client's leader election.
 
 The identity is the pod's name, so a restarted container has its Lease back at once. Losing the Lease ends the process:
-two operators that both believe would both act.
+two operators that both believe would both act. Every try is told to two abilities, so that an operator that may not
+read or write its Lease is not taken for one that stands by.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, V1Lease, V1ObjectMeta
@@ -18,7 +19,11 @@ from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
+from gpuquery.kube.ability import Ability
 from gpuquery.kube.client import KubeClient, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +33,43 @@ RETRY_SECONDS = 2
 CALL_SECONDS = 4
 
 
+@dataclass(frozen=True)
+class Holding:
+    """Whether the operator can read its Lease, and write it."""
+
+    read: Ability
+    write: Ability
+
+    @classmethod
+    def of(cls, name: str, namespace: str) -> Holding:
+        """Return what is to be known of a Lease. Whoever stands by has had no reason to write it."""
+        what = f"the Lease {namespace}/{name}"
+        return cls(Ability(f"read {what}"), Ability(f"write {what}", needed=False))
+
+
 class PatientLock(LeaseLock):
     """A LeaseLock for which an API server that is away is a failed try, not the end of the process.
 
     The official lock catches only the server's refusals, and waits five minutes for an answer.
     """
 
+    def __init__(self, name: str, namespace: str, identity: str, api: ApiClient, holding: Holding) -> None:
+        super().__init__(name, namespace, identity, api)
+        self._holding = holding
+
     async def get(self, name: str, namespace: str) -> Any:
         """Read the record; a failure is told as the election expects it."""
+        record: Any
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                return await super().get(name, namespace)
+                found, record = await super().get(name, namespace)
         except (aiohttp.ClientError, TimeoutError) as error:
-            return False, ApiException(status=0, reason=f"no answer: {type(error).__name__}")
+            found, record = False, ApiException(status=0, reason=f"no answer: {type(error).__name__}")
+        if found or record.status == 404:
+            self._holding.read.succeeded()
+        else:
+            self._holding.read.failed(record.status or 0, _said(record))
+        return found, record
 
     async def create(self, name: str, namespace: str, election_record: Any) -> bool:
         """Create the Lease. The official lock passes `pretty=True`, which its own client 37.0 refuses."""
@@ -52,22 +81,41 @@ class PatientLock(LeaseLock):
         return True
 
     async def update(self, name: str, namespace: str, updated_record: Any) -> bool:
-        """Renew the Lease."""
-        return await self._tried(super().update(name, namespace, updated_record))
+        """Renew the Lease. The official lock logs a traceback for every refusal, and does not say which it was."""
+        return await self._tried(self._updated(name, namespace, updated_record))
+
+    async def _updated(self, name: str, namespace: str, updated_record: Any) -> bool:
+        assert self.lease_reference is not None
+        self.lease_reference.spec = self.update_lease(updated_record, self.lease_reference.spec)
+        await self.api_instance.replace_namespaced_lease(name=name, namespace=namespace, body=self.lease_reference)
+        return True
 
     async def _tried(self, call: Awaitable[bool]) -> bool:
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                return await call
+                done = await call
         except (aiohttp.ClientError, TimeoutError, ApiException) as error:
-            log.warning("lease %s: %s", self.name, type(error).__name__)
+            status, why = getattr(error, "status", None) or 0, _said(error)
+            if status == 409:
+                self._holding.write.succeeded()  # another operator was faster
+            else:
+                self._holding.write.failed(status, why)
+            log.warning("lease %s: %s", self.name, why)
             return False
+        self._holding.write.succeeded()
+        return done
 
 
-async def lead(
-    api: ApiClient, *, name: str, namespace: str, identity: str, work: Callable[[], Awaitable[None]]
-) -> bool:
+def _said(error: Exception) -> str:
+    """Tell an error in a line: what the official client makes of one has its headers too."""
+    if isinstance(error, ApiException):
+        return f"{error.status} {error.reason}" if error.status else str(error.reason)
+    return f"no answer: {type(error).__name__}"
+
+
+async def lead(lock: PatientLock, work: Callable[[], Awaitable[None]]) -> bool:
     """Wait for the Lease, then do the work; True once the work has ended, False if the Lease was lost."""
+    name, namespace = lock.name, lock.namespace
     started: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
 
     async def leading() -> None:
@@ -79,7 +127,6 @@ async def lead(
     async def lost() -> None:
         log.error("lease %s/%s is lost: another operator may have taken over", namespace, name)
 
-    lock = PatientLock(name, namespace, identity, api)
     election = LeaderElection(
         Config(
             lock,
@@ -90,7 +137,7 @@ async def lead(
             onstopped_leading=lost,
         )
     )
-    log.info("waiting for lease %s/%s as %s", namespace, name, identity)
+    log.info("waiting for lease %s/%s as %s", namespace, name, lock.identity)
     running = asyncio.create_task(election.run())
     try:
         either: set[asyncio.Future[Any]] = {running, started}

@@ -7,11 +7,14 @@ sizes, where these decide how many GPUs are asked for.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice, PreflightChoice, SchedulerChoice
-from gpuquery.api.spec import GpuQueryJobSpec
-from gpuquery.api.status import PlanStatus
-from gpuquery.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from gpuquery.api.spec import GpuQueryJobSpec
+    from gpuquery.api.status import PlanStatus
+    from gpuquery.plan.plan import Plan
 
 
 class Place(StrEnum):

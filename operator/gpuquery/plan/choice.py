@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
+if TYPE_CHECKING:
+    from gpuquery.api.choices import ClusterChoice, EngineChoice
 
 
 @dataclass(frozen=True, kw_only=True)

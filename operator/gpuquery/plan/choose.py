@@ -3,8 +3,8 @@
 The order in which it is decided, and what it falls back to:
 
 1. `cpu`, where that is asked for; and where nothing asks for a GPU and an input is CSV or NDJSON, there is no image of
-   the release, or the data is too small for a GPU (`plan/guide.py`). A job that asks for a GPU never falls back to the
-   CPU.
+   the release, no job may have a GPU, or the data is too small for one (`plan/guide.py`). A job that asks for a GPU
+   never falls back to the CPU.
 2. The cluster: as asked; else `distributed` for more than one GPU and `single` for one; else by the size of the data;
    else `single`.
 3. The engine: as asked; else the one of `tasks` and `rapidsmpf` that the release runs on this cluster. Where it runs
@@ -20,21 +20,25 @@ the job; before a preflight of its own has ended nothing stands there, for the s
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.combinations import GPU_ENGINES
-from gpuquery.api.reasons import Failure
-from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan import combination, dask, numbers, releases
+from gpuquery.plan import combination, dask, footprint, numbers, releases
 from gpuquery.plan.choice import Choice
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import is_text
 from gpuquery.plan.guide import advise, amount
+from gpuquery.plan.maxima import GPUS
 from gpuquery.plan.plan import DaskWay
-from gpuquery.plan.rejected import Rejected
+from gpuquery.plan.rejected import Rejected, together
 from gpuquery.plan.wishes import Wish, Wishes, wishes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
 
 CPU, TASKS, RAPIDSMPF = EngineChoice.CPU, EngineChoice.TASKS, EngineChoice.RAPIDSMPF
 SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED
@@ -61,7 +65,7 @@ def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choi
     because = _because_cpu(job, asked, defaults, local=local)
     if because is not None:
         return _on_cpu(job, asked, defaults, because, local=local)
-    return _on_gpus(job, asked, defaults, local=local)
+    return _on_gpus(job, asked, defaults if local else footprint.within(job, defaults), local=local)
 
 
 def _because_cpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool) -> str | None:
@@ -80,19 +84,22 @@ def _because_cpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: 
     if asked.image is not None:
         return "nothing says which RAPIDS release runtime.image holds"
     if defaults.image_of(str(asked.release.value)) is None:
-        return f"there is no image of RAPIDS {asked.release.value} (release {_by(asked.release)})"
+        if not defaults.runtime_images and not defaults.runtime_image_pattern:
+            return "nothing asks for a GPU, and no GPU image is set up here"
+        return f"nothing asks for a GPU, and {combination.released(asked.release)}, has no runtime image here"
+    if footprint.allowed(GPUS, job, defaults) == 0:
+        return "nothing asks for a GPU, and no job may have one here"
     if asked.found is not None and not advise(asked.found.input_bytes).gpu:
         return f"{amount(asked.found.input_bytes)} in memory are too little for a GPU"
     return None
 
 
 def _on_cpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults, because: str, *, local: bool) -> Choice | Rejected:
-    rejected = combination.without_gpu(asked)
+    release = str(job.spec.runtime.release or "")
+    missing = not local and asked.image is None and defaults.image_of(release) is None
+    rejected = together(combination.without_gpu(asked), combination.no_image(asked, defaults) if missing else None)
     if rejected:
         return rejected
-    release = str(job.spec.runtime.release or "")
-    if not local and asked.image is None and defaults.image_of(release) is None:
-        return combination.no_image(release, asked, defaults)
     on = f" on {release}" if release else ""
     return Choice(engine=CPU, cluster=SINGLE, release=release, why=f"cpu x single{on}, 1 pod, no GPU: {because}")
 
@@ -100,20 +107,20 @@ def _on_cpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults, because: str, *
 def _on_gpus(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool) -> Choice | Rejected:
     name = str(asked.release.value)
     release = releases.find(name)
+    found = None if release is None else next(_runnable(job, asked, defaults, release), None)
+    missing = not local and asked.image is None and defaults.image_of(name) is None
+    wrong = [combination.with_gpu(asked)]
     if release is None:
-        return Rejected(
-            Failure.UNKNOWN_RELEASE,
-            f'{combination.of(asked.release, "runtime.release")} is "{name}", and this operator knows RAPIDS '
-            f"{', '.join(releases.names())}: choose one of them in runtime.release, or install a newer operator",
-        )
-    rejected = combination.with_gpu(job, asked, defaults)
-    if rejected:
+        wrong.append(combination.unknown_release(asked))
+    elif found is None:
+        wrong.append(combination.refused(asked, release))
+    elif missing:
+        wrong.append(combination.no_image(asked, defaults))
+    rejected = together(*wrong)
+    if rejected is not None:
         return rejected
-    found = next(_runnable(job, asked, defaults, release), None)
-    if found is None:
-        return combination.refused(asked, release)
-    if not local and asked.image is None and defaults.image_of(name) is None:
-        return combination.no_image(name, asked, defaults)
+    assert release is not None  # else it is refused, as what it cannot run
+    assert found is not None
     return _numbered(asked, defaults, replace(found, release=name), release)
 
 

@@ -6,13 +6,19 @@ the release table. Every message names field, value and way out, and the release
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice
 from gpuquery.api.combinations import GPU_ENGINES, listed
-from gpuquery.api.types import GpuQueryJob
+from gpuquery.api.reasons import Failure
 from gpuquery.plan import releases
-from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.rejected import Rejected, invalid
-from gpuquery.plan.wishes import Wish, Wishes
+from gpuquery.plan.rejected import Rejected, invalid, together
+from gpuquery.plan.wishes import DEFAULT, Wish, Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuquery.plan.defaults import Defaults
 
 WITH_GPU = 'engine "tasks" or "rapidsmpf"'
 
@@ -30,53 +36,61 @@ def safe(release: releases.Release, engine: EngineChoice, cluster: ClusterChoice
 
 
 def without_gpu(asked: Wishes) -> Rejected | None:
-    """Refuse what a job on the CPU cannot have."""
+    """Refuse what a job on the CPU cannot have, all of it at once."""
+    return together(*map(invalid, _without_gpu(asked)))
+
+
+def _without_gpu(asked: Wishes) -> Iterator[str]:
     cpu = asked.engine.value == EngineChoice.CPU
     why = f'{of(asked.engine, "engine")} is "cpu"' if cpu else "workers.gpus is 0"
-    if asked.cluster.firm and asked.cluster.value == ClusterChoice.DISTRIBUTED:
-        return invalid(
+    if asked.cluster.firm and asked.cluster.value == ClusterChoice.DISTRIBUTED and asked.dask is None:
+        yield (
             f'{asked.cluster.source} is "distributed", and {why}: without a GPU a query runs in one process: use '
             f'cluster "single", or {WITH_GPU} with workers.gpus of at least 1'
         )
     if (asked.replicas or 1) > 1:
-        return invalid(
+        yield (
             f"workers.replicas is {asked.replicas}, and {why}: without a GPU a query runs in one pod: use 1, or "
             f"{WITH_GPU} with workers.gpus of at least 1"
         )
     if (asked.gpus or 0) > 0:
-        return invalid(f"workers.gpus is {asked.gpus}, and {why}: remove workers.gpus, or use {WITH_GPU}")
+        yield f"workers.gpus is {asked.gpus}, and {why}: remove workers.gpus, or use {WITH_GPU}"
     if asked.engine.value in GPU_ENGINES and asked.engine.firm:
-        return invalid(
-            f'{asked.engine.source} is "{asked.engine.value}", and {why}: remove workers.gpus, or use engine "cpu"'
-        )
+        yield f'{asked.engine.source} is "{asked.engine.value}", and {why}: remove workers.gpus, or use engine "cpu"'
     if asked.options:
-        return invalid(f"executorOptions are options of a GPU engine, and {why}: remove them, or use {WITH_GPU}")
+        yield f"executorOptions are options of a GPU engine, and {why}: remove them, or use {WITH_GPU}"
     if asked.network != NetworkChoice.AUTO:
-        return invalid(
+        yield (
             f'network is "{asked.network}", and {why}: without a GPU a query runs in one process: remove network, or '
             f'use {WITH_GPU} with cluster "distributed"'
         )
     if asked.dask is not None:
-        return invalid(f"dask asks for a Dask cluster of GPU workers, and {why}: remove dask, or use {WITH_GPU}")
+        yield f"dask asks for a Dask cluster of GPU workers, and {why}: remove dask, or use {WITH_GPU}"
     if asked.claims:
-        return invalid(f"template.spec.resourceClaims asks for devices, and {why}: remove it, or use {WITH_GPU}")
-    return None
+        yield f"template.spec.resourceClaims asks for devices, and {why}: remove it, or use {WITH_GPU}"
 
 
-def with_gpu(job: GpuQueryJob, asked: Wishes, defaults: Defaults) -> Rejected | None:
+def with_gpu(asked: Wishes) -> Rejected | None:
     """Refuse what a job on GPUs cannot have, whatever the release."""
-    name = defaults.gpu_resource
-    own = job.spec.workers.resources
-    if name in own.requests or name in own.limits:
-        return invalid(f"workers.resources names {name}: remove it, and say in workers.gpus how many each pod gets")
-    if asked.cluster.firm and asked.cluster.value == ClusterChoice.SINGLE:
-        for field, number in (("gpus", asked.gpus), ("replicas", asked.replicas)):
-            if (number or 1) > 1:
-                return invalid(
-                    f'workers.{field} is {number}, and {asked.cluster.source} is "single", one process on one GPU: use '
-                    '1, or cluster "distributed"'
-                )
-    return None
+    if not (asked.cluster.firm and asked.cluster.value == ClusterChoice.SINGLE):
+        return None
+    return together(*(
+        invalid(
+            f'workers.{field} is {number}, and {asked.cluster.source} is "single", one process on one GPU: use 1, or '
+            'cluster "distributed"'
+        )
+        for field, number in (("gpus", asked.gpus), ("replicas", asked.replicas))
+        if (number or 1) > 1
+    ))  # fmt: skip
+
+
+def unknown_release(asked: Wishes) -> Rejected:
+    """Refuse a release that is in no table of this operator."""
+    return Rejected(
+        Failure.UNKNOWN_RELEASE,
+        f"{released(asked.release)}, is not known to this operator, which knows {', '.join(releases.names())}: choose "
+        "one of them in runtime.release, or install a newer operator",
+    )
 
 
 def refused(asked: Wishes, release: releases.Release) -> Rejected:
@@ -102,19 +116,16 @@ def refused(asked: Wishes, release: releases.Release) -> Rejected:
         ways.append(f'cluster "{elsewhere[0]}"')
     if not ways:
         ways.append('engine "cpu"')
-    return invalid(
-        f"{name} cannot run on RAPIDS {release.name} ({of(asked.release, 'runtime.release')}): {why}: "
-        f"use {', or '.join(ways)}"
-    )
+    return invalid(f"{name} cannot run on {released(asked.release)}: {why}: use {', or '.join(ways)}")
 
 
-def no_image(release: str, asked: Wishes, defaults: Defaults) -> Rejected:
+def no_image(asked: Wishes, defaults: Defaults) -> Rejected:
     """Refuse a release for which the operator has no image."""
     have = ", ".join(sorted(defaults.runtime_images)) or "none"
     cpu = "" if asked.gpu else ', or use engine "cpu"'
     return invalid(
-        f"{of(asked.release, 'runtime.release')} is {release}, and this operator has no runtime image of it (it has: "
-        f"{have}): set runtime.image, or ask the administrator to add it to the Helm value runtime.images{cpu}"
+        f"{released(asked.release)}, has no runtime image here (releases that have one: {have}): set runtime.image, or "
+        f"ask the administrator to add it to the Helm value runtime.images{cpu}"
     )
 
 
@@ -124,4 +135,11 @@ def _possible(asked: Wishes, shapes: list[ClusterChoice]) -> list[ClusterChoice]
 
 def of(wish: Wish, field: str) -> str:
     """Name a field, and where its value comes from if not from the field itself."""
-    return wish.source if wish.firm else f"{field}, by {wish.source}"
+    return wish.source if wish.firm else f"{field} (by {wish.source})"
+
+
+def released(wish: Wish) -> str:
+    """Name the release, and in a clause that a comma has to end, who says so."""
+    if wish.firm:
+        return f"RAPIDS release {wish.value}, as {wish.source} says"
+    return f"RAPIDS release {wish.value}, {'the default' if wish.source == DEFAULT else f'by {wish.source}'}"

@@ -9,9 +9,12 @@ from 20 %. `READ_BYTES_PER_SECOND` is the assumption of `plan/sizing.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gpuquery.api.status import PreflightStatus
 from gpuquery.plan.sizing import READ_BYTES_PER_SECOND
+
+if TYPE_CHECKING:
+    from gpuquery.api.status import PreflightStatus
 
 START_SECONDS = 60
 """From the start of the pods to the first byte read, with the image on the nodes: an assumption. Imports, workers that

@@ -8,17 +8,19 @@ for the device: natively it has those of index 0, else it is a pod with one GPU 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.dask import DaskBackend, DaskSpec
 from gpuquery.api.labels import DASK_PORT, attempt_name, scheduler_name
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import dask_flags, releases
-from gpuquery.plan.choice import Choice
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Dask, DaskWay
-from gpuquery.plan.rejected import Rejected, invalid
+from gpuquery.plan.rejected import Rejected, invalid, together
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.choice import Choice
+    from gpuquery.plan.defaults import Defaults
 
 OLD_UCXX = "25.08"
 """The release whose distributed-ucxx registers ucxx:// alone; from 25.10 on it is ucx://, and ucxx:// the old name."""
@@ -100,7 +102,7 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
     options, problems = dask_flags.checked(asked.worker_options, choice.release)
     # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
     if problems and job.status.plan is None:
-        return invalid("; ".join(problems))
+        return together(*map(invalid, problems))
     name = attempt_name(job.metadata.name, job.metadata.uid, attempt)
     made = way is DaskWay.OPERATOR
     return Dask(
@@ -128,45 +130,46 @@ def _named(asked: DaskSpec) -> str:
 
 
 def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
-    """Refuse a Dask cluster that the chosen plan or this operator cannot have; never of a job that was accepted."""
+    """Refuse a Dask cluster that the chosen plan or this operator cannot have."""
     asked = job.spec.dask
-    if asked is None or job.status.plan is not None:
-        return None
+    return together(*map(invalid, _refused(job, asked, choice, defaults))) if asked is not None else None
+
+
+def _refused(job: GpuQueryJob, asked: DaskSpec, choice: Choice, defaults: Defaults) -> Iterator[str]:
     if asked.backend is DaskBackend.OPERATOR:
         if not defaults.dask_operator:
-            return invalid(
+            yield (
                 'dask.backend is "operator", and this operator makes no DaskClusters: use backend "native", or ask the '
                 "administrator to install dask-kubernetes and to set the Helm value dask.operator.enabled"
             )
         if (account := job.spec.storage.service_account_name) is not None:
-            return invalid(
+            yield (
                 f'storage.serviceAccountName is "{account}", and dask.backend is "operator": the GPU reader in the '
                 "workers of a DaskCluster takes credentials from variables only, and nobody there turns an identity "
                 'into them: use storage.secretName, or dask.backend "native"'
             )
-        if dropped := next(_dropped(job.spec.template.spec.model_dump(mode="json", by_alias=True)), None):
-            return invalid(
+        for dropped in _dropped(job.spec.template.spec.model_dump(mode="json", by_alias=True, exclude_none=True)):
+            yield (
                 f'template.spec.{dropped} is set, and dask.backend is "operator": a DaskCluster knows pods of '
                 f'Kubernetes 1.21, and its pods would silently lack it: remove it, or use dask.backend "native"'
             )
     if asked.cluster_ref is not None and not defaults.dask_attach:
-        return invalid(
+        yield (
             f'dask.clusterRef.name is "{asked.cluster_ref.name}", and this operator looks at no DaskCluster: name its '
             "scheduler in dask.schedulerAddress, or ask the administrator to set the Helm value dask.attach.enabled"
         )
     if asked.tls_secret_name is not None:
         ours = {*dask_flags.TLS_FILES.values(), *dask_flags.TLS_ONLY}
         if own := next((variable.name for variable in job.spec.template.spec.env if variable.name in ours), None):
-            return invalid(
+            yield (
                 f'dask.tlsSecretName is "{asked.tls_secret_name}", and sets {own}, as template.spec.env does: remove '
                 "one of the two"
             )
     if choice.release == OLD_UCXX and (asked.scheduler_address or "").startswith("ucx:"):
-        return invalid(
+        yield (
             f'dask.schedulerAddress is "{asked.scheduler_address}", and RAPIDS {OLD_UCXX} knows UCXX as ucxx:// alone: '
             "write ucxx://, or use a later runtime.release"
         )
-    return None
 
 
 def _dropped(template: Mapping[str, Any]) -> Iterator[str]:

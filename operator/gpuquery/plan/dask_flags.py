@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.plan.releases.values import OptionError, shown, size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WHERE = "dask.workerOptions"
 _MOST_DIGITS = 20

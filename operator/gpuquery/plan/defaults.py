@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.pods import Resources
+from gpuquery.plan.maxima import Maxima
+from gpuquery.plan.policy import Policy
 
 RELEASE_FIELD = "{release}"
 """What stands for the release in `runtime_image_pattern`."""
@@ -67,17 +69,21 @@ class Defaults(BaseModel):
     heartbeat_seconds: float = Field(default=6, ge=6, le=120)
     """Seconds of silence after which a process or a pod of a set is taken for dead."""
     stall_seconds: float = Field(default=900, ge=0)
-    """Seconds after which a set of ranks is taken for hung if none of them makes progress; 0: never."""
+    """Seconds after which a query is taken for hung if none of its processes makes progress; 0: never."""
     rdma_resource: str = ""
     """Extended resource by which pods get RDMA devices; empty: there is none."""
     rdma_count: int = Field(default=1, ge=1, le=64)
     """How many of it each pod gets."""
     network_policies: bool = True
-    """Whether each set of ranks gets a NetworkPolicy."""
+    """Whether each job gets a NetworkPolicy for its pods."""
     storage_ports: tuple[int, ...] = ()
-    """TCP ports, beside 80, 443 and that of the job's endpoint, on which pods of a set reach other hosts."""
+    """TCP ports, beside 80, 443 and that of the job's endpoint, on which they reach other hosts."""
+    closed_addresses: tuple[str, ...] = ()
+    """Blocks of addresses that they do not reach, beside metadata services."""
     scrape_namespaces: tuple[str, ...] = ()
-    """Namespaces whose pods may read the metrics of a set, beside the operator itself."""
+    """Namespaces whose pods may read their metrics, beside the operator itself."""
+    node_metadata: bool = False
+    """Whether they may ask the metadata service of their node, and so have the node's role."""
     dask_operator: bool = False
     """Whether jobs may have a DaskCluster made for them, by dask-kubernetes."""
     dask_attach: bool = False
@@ -86,6 +92,10 @@ class Defaults(BaseModel):
     """Namespace of the operator's pods; empty: they are wherever their labels are found."""
     max_replicas: int = Field(default=16, ge=1, le=9999)
     """Most pods that are chosen for a job with `workers.replicas: auto`."""
+    maxima: Maxima = Maxima()
+    """What a job and a namespace may have at most."""
+    policy: Policy = Policy()
+    """What jobs may ask for."""
     annotations: Mapping[str, str] = {}
     """Annotations of the job's namespace, as they are."""
 

@@ -7,17 +7,20 @@ before that the release's own defaults are as good as ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
-from gpuquery.api.status import PreflightStatus
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import sizing
-from gpuquery.plan.choice import Choice
-from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.wishes import Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.api.status import PreflightStatus
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.choice import Choice
+    from gpuquery.plan.defaults import Defaults
+    from gpuquery.plan.wishes import Wishes
 
 UNKNOWN = "the size of the data is not known: the fewest pods that have more than one GPU together"
 

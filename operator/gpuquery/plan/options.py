@@ -5,16 +5,19 @@ The plan carries all of them, complete and checked, so that no release has to be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.choices import EngineChoice
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import numbers, releases, sizing, wishes
-from gpuquery.plan.choice import Choice
-from gpuquery.plan.defaults import Defaults
-from gpuquery.plan.plan import Plan
-from gpuquery.plan.rejected import Rejected, invalid
+from gpuquery.plan.rejected import Rejected, invalid, together
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.choice import Choice
+    from gpuquery.plan.defaults import Defaults
+    from gpuquery.plan.plan import Plan
 
 PARTITION = "target_partition_size"
 """Option for the bytes of a partition: every release has it under this name."""
@@ -36,8 +39,9 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
         # Two places can contradict each other only now.
         _, problems = releases.check_options(release, choice.engine, choice.cluster, both)
     # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
-    if problems and job.status.plan is None:
-        return invalid("; ".join(dict.fromkeys(problems)))
+    rejected = together(*map(invalid, problems)) if job.status.plan is None else None
+    if rejected is not None:
+        return rejected
     sizes = numbers.pieces(job, choice, defaults, wishes.sizes_of(job))
     found = {**sizes, **both, **(cell.options or {})}
     size, failed = both.get(PARTITION), numbers.out_of_memory(job)

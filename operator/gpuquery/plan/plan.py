@@ -8,10 +8,11 @@ Secrets.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from gpuquery.api.choices import NetworkChoice
+from gpuquery.api.choices import Dialect, NetworkChoice
 from gpuquery.api.schema import Model
 from gpuquery.api.spec import Input, Output, Parameter
 
@@ -129,8 +130,7 @@ class Plan(Model):
     heartbeat_seconds: float = 6
     """Seconds after which a rank, or a pod of ranks, that gives no sign of life is taken for dead."""
     stall_seconds: float = 0
-    """Seconds after which ranks, or pods of a native Dask cluster, of which none makes progress are taken for hung; 0:
-    never."""
+    """Seconds after which a query is taken for hung none of whose processes makes progress; 0: never."""
     release: str = ""
     """RAPIDS release that the image must hold, such as 26.10; empty with the engine cpu, unless the job names one."""
     purpose: Purpose = Purpose.QUERY
@@ -143,6 +143,12 @@ class Plan(Model):
     """Language of the query."""
     query: str
     """Text of the query."""
+    dialect: Dialect = Dialect.POLARS
+    """The SQL that the text is; of no meaning with Python. A plan that does not say it was made when Polars' was the
+    only one."""
+    now: datetime | None = None
+    """What `now()` and `current_date` are in SQL: when the job was created, so the same for its preflight, all attempts
+    and all ranks. None in a plan of Polars' SQL, which knows neither."""
     inputs: tuple[Input, ...] = ()
     """Tables that it can read; `format` is never `auto` here and `hivePartitioned` never null."""
     parameters: Mapping[str, Parameter] = {}

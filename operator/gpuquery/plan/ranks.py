@@ -7,14 +7,20 @@ else is one process as far as pods and their objects are concerned.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gpuquery.api.choices import ClusterChoice, NetworkChoice
-from gpuquery.api.dask import DaskSpec
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import dask, releases
-from gpuquery.plan.choice import Choice
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import DaskWay, Processes
-from gpuquery.plan.rejected import Rejected, invalid
+from gpuquery.plan.rejected import Rejected, invalid, together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuquery.api.dask import DaskSpec
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.choice import Choice
+    from gpuquery.plan.defaults import Defaults
 
 LEAST_STALL_SECONDS = 10
 """A word of progress goes from a rank over its supervisor to index 0, each of which speaks once a second, and may come
@@ -33,45 +39,50 @@ def processes(choice: Choice, asked: DaskSpec | None) -> Processes:
 
 
 def stall_seconds(job: GpuQueryJob, processes: Processes, defaults: Defaults) -> float:
-    """Return after how many seconds without progress a set is ended, by the job or else the operator; 0: never."""
-    if processes is Processes.ONE:
+    """Return after how many seconds without progress a query is ended, by the job or else the operator; 0: never.
+
+    The client of a cluster that is elsewhere does nothing while that works.
+    """
+    if processes is Processes.ONE and job.spec.dask is not None:
         return 0
     asked = job.spec.workers.stall_seconds
     return defaults.stall_seconds if asked is None else asked
 
 
 def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
-    """Refuse a network, a limit or devices that the chosen shape or this operator cannot have."""
+    """Refuse a network, a limit or devices that the chosen shape or this operator cannot have, all of them at once."""
+    return together(*map(invalid, _refused(job, choice, defaults)))
+
+
+def _refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Iterator[str]:
     network = job.spec.network
     if network is not NetworkChoice.AUTO and choice.cluster is not ClusterChoice.DISTRIBUTED:
-        return invalid(
+        yield (
             f'network is "{network}", and the query runs as {choice.engine} x {choice.cluster}, one process, which '
             'exchanges no rows: remove network, or use cluster "distributed"'
         )
     stall = job.spec.workers.stall_seconds
-    if stall is not None and processes(choice, job.spec.dask) is Processes.ONE:
-        elsewhere = " on a Dask cluster that is not in its own pods" if job.spec.dask is not None else ""
-        return invalid(
-            f"workers.stallSeconds is {stall}, and the query runs as {choice.engine} x {choice.cluster}{elsewhere}, "
-            "which is no set of processes that could be seen to wait for each other: remove it, or bound the job with "
-            "activeDeadlineSeconds"
+    if stall is not None and job.spec.dask is not None and processes(choice, job.spec.dask) is Processes.ONE:
+        yield (
+            f"workers.stallSeconds is {stall}, and the query runs as {choice.engine} x {choice.cluster} on a Dask "
+            "cluster that is not in its own pods, whose processes cannot be seen to work: remove it, or bound the job "
+            "with activeDeadlineSeconds"
         )
-    if stall and stall < LEAST_STALL_SECONDS:
-        return invalid(
+    elif stall and stall < LEAST_STALL_SECONDS:
+        yield (
             f"workers.stallSeconds is {stall}, which is too short to hear of progress: use {LEAST_STALL_SECONDS} or "
             "more, or 0 for no limit"
         )
     if network is NetworkChoice.RDMA and not defaults.rdma_resource:
-        return invalid(
+        yield (
             'network is "rdma", and this operator does not know by which resource pods get RDMA devices: use network '
             '"auto" or "tcp", or ask the administrator to set the Helm value rdma.resource, such as '
             "rdma/hca_shared_devices_a"
         )
     for claim in job.spec.template.spec.resource_claims:
         if claim.gpus and claim.resource_claim_name and choice.replicas > 1:
-            return invalid(
+            yield (
                 f'template.spec.resourceClaims["{claim.name}"].resourceClaimName is "{claim.resource_claim_name}", one '
                 f"claim for all of {choice.replicas} pods, whose GPUs are on different nodes: use "
                 "resourceClaimTemplateName, or workers.replicas of 1"
             )
-    return None

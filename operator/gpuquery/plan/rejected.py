@@ -1,9 +1,10 @@
-"""A spec that cannot be run."""
+"""A spec that cannot be run, and all that is wrong with it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpuquery.api.problems import listed
 from gpuquery.api.reasons import Failure
 
 
@@ -13,8 +14,24 @@ class Rejected:
 
     reason: Failure
     message: str
+    parts: tuple[Rejected, ...] = ()
+    """Where several things are wrong: each of them."""
 
 
 def invalid(message: str) -> Rejected:
     """Refuse a combination of what was asked for."""
     return Rejected(Failure.INVALID_COMBINATION, message)
+
+
+def together(*found: Rejected | None) -> Rejected | None:
+    """Return one refusal for several; None if there is none.
+
+    Its class is the one among theirs that stands first in the list of classes; the others are told with their problems.
+    """
+    parts = tuple(dict.fromkeys(part for one in found if one is not None for part in one.parts or (one,)))
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    order = list(Failure)
+    reason = min((part.reason for part in parts), key=order.index)
+    told = (part.message if part.reason is reason else f"{part.reason}: {part.message}" for part in parts)
+    return Rejected(reason, listed(told), parts)

@@ -8,8 +8,9 @@ stands in `status.plan` holds for all attempts, whatever the defaults have becom
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING, Any
 
-from gpuquery.api.pods import Storage
+from gpuquery.api.choices import Dialect
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import (
     MAX_CONFIGMAP_QUERY,
@@ -17,15 +18,20 @@ from gpuquery.api.spec import (
     InputFormat,
 )
 from gpuquery.api.status import DaskStatus, PlanStatus
-from gpuquery.api.types import GpuQueryJob
-from gpuquery.plan import dask, ranks
+from gpuquery.plan import dask, devices, footprint, policy, ranks
 from gpuquery.plan.choice import Choice
 from gpuquery.plan.choose import choose
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.formats import format_of
 from gpuquery.plan.options import executor_options
-from gpuquery.plan.plan import DEFAULT_REGION, DaskWay, JobRef, Language, Plan, StoreAccess
-from gpuquery.plan.rejected import Rejected
+from gpuquery.plan.plan import DEFAULT_REGION, Dask, DaskWay, JobRef, Language, Plan, StoreAccess
+from gpuquery.plan.rejected import Rejected, together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gpuquery.api.pods import Storage
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
 
 __all__ = [
     "Rejected", "digest", "image_of", "plan_json", "plan_status", "query_of", "resolve", "store_access",
@@ -50,29 +56,35 @@ def resolve(
     `dask.clusterRef`, by default the one that dask-kubernetes gives. `local` allows `file://`, which means nothing in a
     pod, and needs no image. `job.status` counts: what was decided before, what a preflight found.
     """
-    spec = job.spec
-    query = query_of(job, query_text)
-    if isinstance(query, Rejected):
-        return query
-    language, text = query
-    rejected = _uris(job, local=local)
-    if rejected:
+    query, choice = query_of(job, query_text), choose(job, defaults, local=local)
+    found: list[object] = [query, *_uris(job, local=local), choice]
+    cluster: Dask | Rejected | None = None
+    options: Mapping[str, Any] | Rejected = {}
+    if not local and _is_new(job):
+        found.append(policy.refused(job, defaults.policy, defaults.annotations))
+    if isinstance(choice, Choice):
+        cluster = dask.cluster_of(job, choice, attempt=attempt, scheduler=scheduler)
+        options = executor_options(job, choice, defaults)
+        found += [_unfit(job, choice, defaults, local=local), cluster, options]
+    rejected = together(*(one for one in found if isinstance(one, Rejected)))
+    if rejected is not None:
         return rejected
-    choice = choose(job, defaults, local=local)
-    if isinstance(choice, Rejected):
-        return choice
-    unfit = (None if local else ranks.refused(job, choice, defaults)) or dask.refused(job, choice, defaults)
-    if unfit is not None:
-        return unfit
-    cluster = dask.cluster_of(job, choice, attempt=attempt, scheduler=scheduler)
-    if isinstance(cluster, Rejected):
-        return cluster
-    options = executor_options(job, choice, defaults)
-    if isinstance(options, Rejected):
-        return options
+    assert isinstance(choice, Choice)  # else it was refused, as were the others
+    assert not isinstance(query, Rejected)
+    assert not isinstance(cluster, Rejected)
+    assert not isinstance(options, Rejected)
+    plan = _plan(job, choice, defaults, query, attempt).model_copy(
+        update={"dask": cluster, "executor_options": options}
+    )
+    return plan if local else _too_large(plan) or plan
+
+
+def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Language, str], attempt: int) -> Plan:
+    """Put a plan together, without options of the engine and without a Dask cluster."""
+    spec, (language, text) = job.spec, query
     processes = ranks.processes(choice, spec.dask)
     # Its parts are valid already, as parts of the job: to validate a plan of 64 inputs anew takes longer than all else.
-    plan = Plan.model_construct(
+    return Plan.model_construct(
         job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         attempt=attempt,
         engine=str(choice.engine),
@@ -84,17 +96,29 @@ def resolve(
         heartbeat_seconds=defaults.heartbeat_seconds,
         stall_seconds=ranks.stall_seconds(job, processes, defaults),
         release=choice.release,
-        executor_options=options,
         gpu_memory=defaults.gpu_memory if choice.gpus else 0,
         language=language,
         query=text,
+        dialect=_dialect(job),
+        now=job.metadata.creation_timestamp,
         inputs=tuple(_input(item) for item in spec.inputs),
         parameters=spec.parameters,
         output=spec.output,
         store=store_access(spec.storage),
-        dask=cluster,
     )
-    return plan if local else _too_large(plan) or plan
+
+
+def _unfit(job: GpuQueryJob, choice: Choice, defaults: Defaults, *, local: bool) -> Rejected | None:
+    """Return what the chosen plan, this operator or this namespace cannot have."""
+    checks = [] if local else [ranks.refused]
+    if _is_new(job):
+        checks += [dask.refused] if local else [dask.refused, devices.refused, footprint.refused]
+    return together(*(check(job, choice, defaults) for check in checks))
+
+
+def _is_new(job: GpuQueryJob) -> bool:
+    """Whether bounds of the administrator concern a job: one that was accepted keeps what it has."""
+    return job.status.plan is None
 
 
 def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejected:
@@ -114,6 +138,14 @@ def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejec
             f"{MAX_CONFIGMAP_QUERY:,}: move data into inputs",
         )
     return Language.SQL if ref.key.endswith(".sql") else Language.PYTHON, text
+
+
+def _dialect(job: GpuQueryJob) -> Dialect:
+    """Return the SQL of a query. A job that was accepted when there was no choice goes on with what it began with."""
+    told = job.status.plan
+    if told is not None:
+        return Dialect(told.dialect or Dialect.POLARS)
+    return job.spec.query.dialect or Dialect.DUCKDB
 
 
 def digest(plan: Plan) -> str:
@@ -147,6 +179,7 @@ def plan_status(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> PlanStatus:
         deprecated=deprecated(job),
         default_changes=choice.default_changes if choice else None,
         query_digest=digest(plan),
+        dialect=plan.dialect if plan.language is Language.SQL else None,
     )
 
 
@@ -178,18 +211,15 @@ def store_access(storage: Storage) -> StoreAccess:
     )
 
 
-def _uris(job: GpuQueryJob, *, local: bool) -> Rejected | None:
-    if local:
-        return None
+def _uris(job: GpuQueryJob, *, local: bool) -> Iterator[Rejected]:
     places = [(f"inputs[{i.name}].uri", i.uri) for i in job.spec.inputs] + [("output.uri", job.spec.output.uri)]
     for field, uri in places:
-        if uri.startswith("file://"):
-            return Rejected(
+        if uri.startswith("file://") and not local:
+            yield Rejected(
                 Failure.INVALID_INPUT,
                 f"{field} is {uri!r}: a pod has no such file: copy it to s3://, or run the job on your machine "
                 "with `gpuquery run`",
             )
-    return None
 
 
 def _too_large(plan: Plan) -> Rejected | None:

@@ -13,10 +13,12 @@ store (`READ_BYTES_PER_SECOND`). The bounds of `target_partition_size` are the r
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
-from gpuquery.api.status import PreflightStatus
+
+if TYPE_CHECKING:
+    from gpuquery.api.status import PreflightStatus
 
 HELD_SHARE = 0.5
 """Share of a GPU's memory for what blocking steps hold."""

@@ -14,21 +14,27 @@ other two are defaults for many jobs: where one does not fit what a job says, it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice, ReleaseChoice
 from gpuquery.api.combinations import GPU_ENGINES, listed
-from gpuquery.api.dask import DaskSpec
 from gpuquery.api.labels import ANNOTATION_CLUSTER, ANNOTATION_ENGINE, ANNOTATION_RELEASE
 from gpuquery.api.reasons import Failure
-from gpuquery.api.status import PreflightStatus
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan import releases
 from gpuquery.plan.defaults import NEWEST, Defaults
-from gpuquery.plan.rejected import Rejected, invalid
+from gpuquery.plan.rejected import Rejected, invalid, together
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from enum import StrEnum
+
+    from gpuquery.api.dask import DaskSpec
+    from gpuquery.api.status import PreflightStatus
+    from gpuquery.api.types import GpuQueryJob
+
+DEFAULT = "default"
+"""Where a value comes from that nobody has set."""
 ENGINE_VARIABLES = ("RUNTIME", "ENGINE")
 CLUSTER_VARIABLES = ("CLUSTER", "SCHEDULER")
 """Variables that choose, each with the historic one behind it."""
@@ -92,18 +98,16 @@ def wishes_of(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
     """Collect what a job asks for; refuses an unreadable annotation or variable."""
     spec = job.spec
     environ = _from_environment(job)
-    if isinstance(environ, Rejected):
-        return environ
     places: dict[str, tuple[Wish | Rejected, ...]] = {
         "engine": (
             _said(spec.engine, "spec.engine"),
-            environ[0],
+            environ if isinstance(environ, Rejected) else environ[0],
             _annotation(job, defaults, ANNOTATION_ENGINE, EngineChoice),
             Wish(_unless_auto(defaults.default_engine), "the operator's default"),
         ),
         "cluster": (
             _said(spec.shape, "spec.scheduler" if spec.scheduler else "spec.cluster"),
-            environ[1],
+            environ if isinstance(environ, Rejected) else environ[1],
             _annotation(job, defaults, ANNOTATION_CLUSTER, ClusterChoice),
             Wish(_unless_auto(defaults.default_cluster), "the operator's default"),
         ),
@@ -111,15 +115,15 @@ def wishes_of(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
             _said(spec.runtime.release, "spec.runtime.release"),
             _annotation(job, defaults, ANNOTATION_RELEASE, ReleaseChoice),
             Wish(defaults.default_release, "the operator's default"),
-            Wish(NEWEST, "default, being the newest that is known"),
+            Wish(NEWEST, DEFAULT),
         ),
     }
-    first: dict[str, Wish] = {}
-    for name, said in places.items():
-        found = _first(said)
-        if isinstance(found, Rejected):
-            return found
-        first[name] = found
+    found = {name: _first(said) for name, said in places.items()}
+    # What a variable says is read even where the object says more: it reaches the query's process all the same.
+    wrong = together(*(one for one in (environ, *found.values()) if isinstance(one, Rejected)))
+    if wrong is not None:
+        return wrong
+    first = {name: one for name, one in found.items() if isinstance(one, Wish)}
     cluster = first["cluster"]
     if spec.dask is not None and cluster.value != ClusterChoice.DISTRIBUTED:
         if cluster.firm and cluster.value is not None:
@@ -173,8 +177,9 @@ def _from_environment(job: GpuQueryJob) -> tuple[Wish, Wish] | Rejected:
     """Read engine and cluster from the pod template."""
     env = environment(job)
     engine, cluster, problems = releases.environment_choice(env)
-    if problems:
-        return invalid("; ".join(problems))
+    wrong = together(*map(invalid, problems))
+    if wrong is not None:
+        return wrong
 
     def wish(value: str, names: tuple[str, ...]) -> Wish:
         source = next((name for field in names if (name := f"CUDF_POLARS__EXECUTOR__{field}") in env), "")

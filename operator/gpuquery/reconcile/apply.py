@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
-from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import (
     API_VERSION,
     DASK_KIND,
@@ -23,83 +23,172 @@ from gpuquery.api.labels import (
     preflight_name,
 )
 from gpuquery.api.reasons import Failure, Reason
-from gpuquery.api.status import GpuQueryJobStatus
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.ranks import TO_COME
-from gpuquery.kube.client import FOREGROUND, ApiError, KubeClient, Manifest, Resource, UnreachableError
+from gpuquery.kube.client import BY_KIND, FOREGROUND, ApiError, KubeClient, Manifest, Resource, UnreachableError
 from gpuquery.plan.plan import DaskWay
-from gpuquery.reconcile.case import Decision
-from gpuquery.reconcile.events import manifest, notes
+from gpuquery.reconcile import ownership
+from gpuquery.reconcile.events import Note, manifest, notes
 from gpuquery.reconcile.facts import Refusal
+from gpuquery.reconcile.smaller import smaller
 from gpuquery.reconcile.startup import refusal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gpuquery.api.status import GpuQueryJobStatus
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.case import Decision
+
+COMPANIONS = ("Service", "Secret", "ConfigMap")
+"""Kinds of what belongs to a batch Job."""
+UNKNOWN_FIELD = re.compile(r'unknown field "(spec\.template\.spec\.[^"]+)"')
+"""What the API server says about fields that it does not know. The pods' template of a Job stands where that of a
+GpuQueryJob does."""
 
 log = logging.getLogger(__name__)
 
 
 async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal | None:
-    """Create what is missing of an attempt; returns why the API server refuses it, if it does.
+    """Make what is missing of an attempt, or of a preflight; returns why the API server refuses it, if it does.
 
-    The Job comes last: a pod whose ConfigMap is not there yet waits for the kubelet's next try.
+    Before the Job comes what no pod may be without, its NetworkPolicy, and what takes GPUs, a DaskCluster. After it
+    comes what belongs to it and goes with it: no pod starts before its ConfigMap is there.
     """
     jobs = [o for o in objects if o["kind"] == "Job"]
     clusters = [o for o in objects if o["kind"] == DASK_KIND]
-    companions = [o for o in objects if o["kind"] not in ("Job", DASK_KIND)]
+    policies = [o for o in objects if o["kind"] == "NetworkPolicy"]
+    companions = [o for o in objects if o["kind"] in COMPANIONS]
     try:
-        await asyncio.gather(*(_companion(client, o) for o in companions))
+        if jobs and (taken := await _taken(client, companions)):
+            return _others(*taken)
+        for policy in policies:
+            if await _made(client, policy) is None:
+                return _others(policy)
         for cluster in clusters:
             if (refusal := await _dask_cluster(client, cluster)) is not None:
                 return refusal
-        return await _jobs(client, jobs, clusters)
+        made: Manifest | None = None
+        for job in jobs:
+            answer = await _job(client, job, clusters)
+            if isinstance(answer, Refusal):
+                return answer
+            made = answer
+        refusal = await _companions(client, companions, made) if companions else None
+        if refusal is not None and refusal.undone:
+            await _drop(client, clusters)
+        return refusal
     except ApiError as error:
         if (refusal := _refusal(error)) is None:
             raise
         return refusal
 
 
-async def _jobs(client: KubeClient, jobs: Sequence[Manifest], clusters: Sequence[Manifest]) -> Refusal | None:
+async def _job(client: KubeClient, job: Manifest, clusters: Sequence[Manifest]) -> Manifest | Refusal:
     """Make the Job. Where it is refused its DaskCluster goes again: workers would hold GPUs without an attempt."""
     try:
-        for job in jobs:
-            await client.apply(job)
+        return await _made(client, job) or _others(job)
     except ApiError as error:
         if (refusal := _refusal(error)) is None:
             raise
-        for cluster in clusters:
-            metadata = cluster["metadata"]
-            await client.delete(
-                Resource.DASK_CLUSTERS, metadata["namespace"], metadata["name"], propagation="Foreground"
-            )
+        await _drop(client, clusters)
         return refusal
-    return None
+
+
+async def _drop(client: KubeClient, clusters: Sequence[Manifest]) -> None:
+    for cluster in clusters:
+        metadata = cluster["metadata"]
+        await client.delete(Resource.DASK_CLUSTERS, metadata["namespace"], metadata["name"], propagation="Foreground")
+
+
+async def _taken(client: KubeClient, companions: Sequence[Manifest]) -> list[Manifest]:
+    """Return those whose names somebody else has: no Job is made for pods that would find his plan in place of theirs.
+
+    Nobody may look at a Secret.
+    """
+    visible = [each for each in companions if each["kind"] != "Secret"]
+    about = [(BY_KIND[each["kind"]], each["metadata"]) for each in visible]
+    found = await asyncio.gather(*(client.get(r, m["namespace"], m["name"], metadata_only=True) for r, m in about))
+    return [each for each, there in zip(visible, found, strict=True) if there and not _of_its_job(there)]
+
+
+def _of_its_job(manifest: Manifest) -> bool:
+    """Whether an object belongs to a Job of its own name; by UID that is looked at once the Job is made."""
+    owner = ownership.controller(manifest)
+    return owner.get("kind") == "Job" and owner.get("name") == manifest["metadata"]["name"]
+
+
+async def _companions(client: KubeClient, companions: Sequence[Manifest], made: Manifest | None) -> Refusal | None:
+    """Make what belongs to a Job, which has the same name, as the Job's own: so the garbage collector takes it with the
+    Job, and the operator needs no right to delete Secrets, ConfigMaps or Services, most of which are others'.
+
+    `made` is the Job, if it was made just now. Where somebody else was first with one of its companions it goes again:
+    its pods would run whatever plan he has put there. So it does where one is refused, by a quota: its pods would wait
+    with what they hold.
+    """
+    about = companions[0]["metadata"]
+    namespace, name = about["namespace"], about["name"]
+    job = made or await client.get(Resource.BATCH_JOBS, namespace, name, metadata_only=True)
+    if job is None or job["metadata"].get("deletionTimestamp"):
+        return None  # somebody has deleted it since; the next look sees that
+    uid = job["metadata"]["uid"]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": uid, "controller": True}
+    owned = [{**each, "metadata": {**each["metadata"], "ownerReferences": [owner]}} for each in companions]
+    try:
+        found = await asyncio.gather(*(_made(client, each) for each in owned))
+    except ApiError as error:
+        if (refusal := _refusal(error)) is None:
+            raise
+        if made is None:
+            return refusal
+    else:
+        if not (others := [each for each, ours in zip(owned, found, strict=True) if ours is None]):
+            return None
+        refusal = _others(*others)
+    await client.delete(Resource.BATCH_JOBS, namespace, name, uid=uid)
+    return replace(refusal, undone=True)
+
+
+async def _made(client: KubeClient, manifest: Manifest) -> Manifest | None:
+    """Make an object, and return it as stored; one that is there already must have the same owner, else None.
+
+    A Secret that is there is left as it is: the operator may not read Secrets, and pods that run know each other by the
+    token that is there.
+    """
+    secret = manifest["kind"] == "Secret"
+    if stored := await client.create(_drawn(manifest) if secret else manifest):
+        return stored
+    if secret:
+        return manifest
+    metadata = manifest["metadata"]
+    resource = BY_KIND[manifest["kind"]]
+    found = await client.get(resource, metadata["namespace"], metadata["name"], metadata_only=True)
+    ours = found is not None and ownership.belongs(found, ownership.controller(manifest)["uid"])
+    return found if ours else None
+
+
+def _others(*manifests: Manifest) -> Refusal:
+    """Return the refusal of a name that somebody else has taken."""
+    kinds = " and a ".join(each["kind"] for each in manifests)
+    return Refusal(
+        reason=Reason.NAME_TAKEN,
+        message=f"there is a {kinds} named {manifests[0]['metadata']['name']} that is not this job's: delete it, or "
+        "give the job another name",
+    )
 
 
 def _refusal(error: ApiError) -> Refusal | None:
     """Return why the API server refuses an object; None where it failed in another way."""
-    if error.status in (400, 403, 422):
-        return refusal_of(error.message, permanent=error.status != 403)
+    if error.status == 403 or _unfit(error):
+        return refusal_of(_in_short(error.message), permanent=error.status != 403)
     return None
 
 
-async def _companion(client: KubeClient, manifest: Manifest) -> None:
-    """Make an object that pods need before their Job is made.
-
-    A Secret's token is drawn here, and only if there is none: the operator may not read Secrets, and pods that run know
-    each other by the token that is there.
-
-    A ConfigMap may be there from a try before: an operator of other defaults or of another version wrote it, and then a
-    quota refused the Job. No pod has read it, for there was none; so it is replaced, since it cannot be changed.
-    """
-    if manifest["kind"] == "Secret":
-        await client.create(_drawn(manifest))
-        return
-    try:
-        await client.apply(manifest)
-    except ApiError as error:
-        if manifest["kind"] != "ConfigMap" or error.status != 422 or "immutable" not in error.message:
-            raise
-        metadata = manifest["metadata"]
-        await client.delete(Resource.CONFIG_MAPS, metadata["namespace"], metadata["name"])
-        await client.apply(manifest)
+def _in_short(message: str) -> str:
+    """Name the fields that the API server does not know, as they are called in the job."""
+    unknown = UNKNOWN_FIELD.findall(message)
+    named = ", ".join(unknown)
+    return f"the API server knows no field {named}: correct it in a new job" if named else message
 
 
 async def _dask_cluster(client: KubeClient, manifest: Manifest) -> Refusal | None:
@@ -137,23 +226,51 @@ def _drawn(manifest: Manifest) -> Manifest:
 
 
 async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJobStatus | None) -> bool:
-    """Write the status if it changed; True if it was written."""
+    """Write the status if it changed; True if it was written. In place of one that is refused a smaller one is told."""
     if status is None or status == job.status:
         return False
-    written = await client.apply_status(
-        {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {
-                "name": job.metadata.name,
-                "namespace": job.metadata.namespace,
-                # Without it a status could land on another job of the same name.
-                "uid": job.metadata.uid,
-            },
-            "status": _told(status),
-        }
-    )
-    return written is not None
+    whole = _told(status)
+    try:
+        return await client.apply_status(_with_status(job, whole)) is not None
+    except ApiError as error:
+        if not _unfit(error):
+            raise
+        refusal = error
+    for less in smaller(whole, refusal.message):
+        if less == _told(job.status):
+            return False  # it was told before
+        try:
+            written = await client.apply_status(_with_status(job, less)) is not None
+        except ApiError as error:
+            if not _unfit(error):
+                raise
+        else:
+            log.warning("%s/%s: its status was told in a smaller one: %s", *_key(job), refusal)
+            return written
+    raise refusal
+
+
+def _unfit(error: ApiError) -> bool:
+    """Whether the API server refuses what it was sent, and will for ever."""
+    return error.status in (400, 413, 422) or (error.status >= 500 and "too large" in error.message)
+
+
+def _key(job: GpuQueryJob) -> tuple[str, str]:
+    return job.metadata.namespace, job.metadata.name
+
+
+def _with_status(job: GpuQueryJob, status: Manifest) -> Manifest:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": job.metadata.name,
+            "namespace": job.metadata.namespace,
+            # Without it a status could land on another job of the same name.
+            "uid": job.metadata.uid,
+        },
+        "status": status,
+    }
 
 
 def _told(status: GpuQueryJobStatus) -> Manifest:
@@ -167,20 +284,32 @@ async def tell(
 ) -> None:
     """Post the events of a status that was written. They are a courtesy: one that cannot be posted stops nothing."""
     for note in notes(job.status, status):
-        try:
-            await client.create_event(manifest(job, note, instance=instance, now=now))
-        except (ApiError, UnreachableError) as error:
-            log.warning("event %s of %s/%s: %s", note.event, job.metadata.namespace, job.metadata.name, error)
+        await post(client, job, note, instance=instance, now=now)
+
+
+async def post(client: KubeClient, job: GpuQueryJob, note: Note, *, instance: str, now: datetime) -> None:
+    """Post one event."""
+    try:
+        await client.create_event(manifest(job, note, instance=instance, now=now))
+    except (ApiError, UnreachableError) as error:
+        log.warning("event %s of %s/%s: %s", note.event, job.metadata.namespace, job.metadata.name, error)
+
+
+async def _take(client: KubeClient, resource: Resource, namespace: str, name: str, owner: str) -> None:
+    """Delete an object of that name, if it is controlled by the one with the UID `owner`; nobody else's."""
+    found = await client.get(resource, namespace, name, metadata_only=True)
+    if found is not None and ownership.belongs(found, owner):
+        await client.delete(resource, namespace, name, uid=found["metadata"]["uid"])
 
 
 async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> None:
     """Delete what has to go."""
-    namespace = job.metadata.namespace
+    namespace, owner = job.metadata.namespace, job.metadata.uid
     if decision.net is not None:
         name, deadline = decision.net
         await client.merge(Resource.BATCH_JOBS, namespace, name, {"spec": {"activeDeadlineSeconds": deadline}})
     if decision.release is not None:
-        await client.delete(Resource.BATCH_JOBS, namespace, _name(job, decision.release))
+        await _take(client, Resource.BATCH_JOBS, namespace, _name(job, decision.release), owner)
     if decision.dask is not None:
         # In the foreground: the garbage collector takes what the cluster owns, even while its finalizer waits for an
         # operator that is away.
@@ -191,12 +320,12 @@ async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> No
             await client.delete(Resource.DASK_WORKER_GROUPS, namespace, group, propagation="Foreground")
     for number in decision.forget:
         # The Job last: as long as it is there, an interrupted clean-up is taken up again.
-        for resource in (*_companions(job), Resource.BATCH_JOBS):
-            await client.delete(resource, namespace, _name(job, number))
+        if _on_dask_kubernetes(job):
+            await _take(client, Resource.DASK_CLUSTERS, namespace, _name(job, number), owner)
+        await _take(client, Resource.BATCH_JOBS, namespace, _name(job, number), owner)
     for run in decision.drop:
         name = preflight_name(job.metadata.name, job.metadata.uid, run)
-        for resource in (Resource.CONFIG_MAPS, Resource.BATCH_JOBS):
-            await client.delete(resource, namespace, name)
+        await _take(client, Resource.BATCH_JOBS, namespace, name, owner)
     if decision.delete_job:
         await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=job.metadata.uid)
 
@@ -210,29 +339,23 @@ async def sweep(client: KubeClient, namespace: str, name: str, uid: str = "") ->
     reconcile/dask.py) would stay for ever.
     """
     for cluster in await client.list(Resource.DASK_CLUSTERS, namespace, labels=f"{LABEL_JOB}={name}"):
-        metadata = cluster["metadata"]
-        own = uid and metadata["labels"].get(LABEL_JOB_UID) == uid
-        if not own and FOREGROUND not in (metadata.get("finalizers") or ()):
+        metadata, owner = cluster["metadata"], ownership.controller(cluster)
+        others = owner.get("kind") != KIND or owner.get("name") != name or owner.get("uid") == uid
+        if not others and FOREGROUND not in (metadata.get("finalizers") or ()):
             how = {"uid": metadata["uid"], "propagation": "Foreground"}
             await client.delete(Resource.DASK_CLUSTERS, namespace, metadata["name"], **how)
     for group in await client.list(Resource.DASK_WORKER_GROUPS, namespace, labels=f"{LABEL_JOB}={name}"):
         metadata = group["metadata"]
         own = uid and metadata["labels"].get(LABEL_JOB_UID) == uid
-        if not own and not metadata.get("ownerReferences") and not metadata.get("deletionTimestamp"):
+        if not own and ownership.untied(group) and not metadata.get("deletionTimestamp"):
             how = {"uid": metadata["uid"], "propagation": "Foreground"}
             await client.delete(Resource.DASK_WORKER_GROUPS, namespace, metadata["name"], **how)
 
 
-def _companions(job: GpuQueryJob) -> tuple[Resource, ...]:
-    """Return of which kinds an attempt has objects beside its Job; its plan is told before there is any to delete."""
+def _on_dask_kubernetes(job: GpuQueryJob) -> bool:
+    """Whether attempts have a DaskCluster; the plan is told before there is any to delete."""
     told = job.status.plan
-    if told is None or told.cluster != ClusterChoice.DISTRIBUTED:
-        return (Resource.SERVICES, Resource.CONFIG_MAPS)
-    way = told.dask.way if told.dask else DaskWay.NATIVE
-    if way == DaskWay.NATIVE:
-        return (Resource.SERVICES, Resource.CONFIG_MAPS, Resource.SECRETS, Resource.NETWORK_POLICIES)
-    more = (Resource.NETWORK_POLICIES, Resource.DASK_CLUSTERS) if way == DaskWay.OPERATOR else ()
-    return (Resource.SERVICES, Resource.CONFIG_MAPS, *more)
+    return told is not None and told.dask is not None and told.dask.way == DaskWay.OPERATOR
 
 
 def _name(job: GpuQueryJob, attempt: int) -> str:

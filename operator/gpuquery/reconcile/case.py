@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.reasons import Failure
-from gpuquery.api.status import GpuQueryJobStatus
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.attempt import safety_net
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, digest, resolve
 from gpuquery.reconcile import deadline
-from gpuquery.reconcile.facts import Attempt, Observed
 from gpuquery.reconcile.outcome import Fault, ends_all
+from gpuquery.reconcile.pause import pause
 from gpuquery.reconcile.status import Account, derive
+
+if TYPE_CHECKING:
+    from gpuquery.api.status import GpuQueryJobStatus
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
+    from gpuquery.reconcile.facts import Attempt, Observed
+    from gpuquery.reconcile.startup import Blocker
 
 Manifest = dict[str, Any]
 
@@ -24,6 +29,8 @@ LOOK_FOR_PODS = 1.0
 """Seconds until a Job without pods is looked at again: only its events tell why, and nobody watches them."""
 LOOK_FOR_PROGRESS = 5.0
 LOOK_FOR_QUERY = 5.0
+LOOK_FOR_TURN = 600.0
+"""Seconds until a job that waits for others is looked at again; the end of one of them is told by the watch."""
 RETRY_REFUSED = 10.0
 COMMIT_SECONDS = 35.0
 """How long index 0 of a set is left alone after another pod has failed: its supervisor gives a commit that has begun
@@ -113,10 +120,29 @@ class Case:
         left = [(moment - self.now).total_seconds() for moment in moments if moment is not None]
         return max(0.05, min(left)) if left else None
 
+    def again(self, first: float, asked: datetime) -> float:
+        """Return the seconds until the next look at what has been waiting since `asked`: `first` in the beginning, then
+        ever more, but not past the start deadline.
+        """
+        due = deadline.due_at(asked, self.job.spec.start_deadline_seconds)
+        left = (due - self.now).total_seconds() if due else 0
+        longest = pause(first, (self.now - asked).total_seconds())
+        return min(left, longest) if left > 0 else longest
+
     def earlier(self, number: int) -> tuple[int, ...]:
         """Return the attempts before this one that are still there: only the last one's logs are kept."""
         attempts = self.observed.attempts
         return tuple(a.number for a in attempts if a.number < number and a.batch_job and not a.batch_job.deleting)
+
+    @property
+    def due_since(self) -> datetime:
+        """Since when nobody but the job itself keeps it from beginning: since the operator first told of it, or the
+        end of its wait for other jobs, which is when its condition Accepted is no longer Unknown.
+        """
+        accepted = find(self.job.status.conditions, ConditionType.ACCEPTED)
+        if accepted is None or accepted.status == "Unknown":
+            return self.now
+        return accepted.last_transition_time or self.now
 
     @property
     def deadline(self) -> datetime | None:
@@ -134,7 +160,30 @@ def refused(case: Case, account: Account, asked: datetime) -> Decision:
         fault = fault or Fault(late.failure, late.message)
     if fault:
         return Decision(status=case.derive(replace(account, failed=fault, ended=True)), requeue_after=0)
-    return Decision(status=case.derive(account), requeue_after=RETRY_REFUSED)
+    return Decision(status=case.derive(account), requeue_after=case.again(RETRY_REFUSED, asked))
+
+
+def start_due(case: Case, asked: datetime, blocker: Blocker | None) -> datetime:
+    """Return when the pods that were asked for at `asked` have to be ready."""
+    missed = blocker.secret_missed if blocker else None
+    return deadline.start_due(asked, case.job.spec.start_deadline_seconds, missed)
+
+
+def overdue(case: Case, asked: datetime, blocker: Blocker | None, *, starting: str) -> Fault | None:
+    """Return what ends an attempt, or a run of the preflight, by the operator's own word: what holds it up can never
+    get better, or a deadline has passed.
+
+    `starting` says what its pods, asked for at `asked`, wait for where nothing holds them up; empty: they have begun.
+    """
+    spec = case.job.spec
+    if blocker and blocker.failure:
+        return Fault(blocker.failure, blocker.message)
+    late = deadline.active(case.job.status.start_time or asked, spec.active_deadline_seconds, case.now)
+    if late is None and starting:
+        because = f"{blocker.reason}: {blocker.message}" if blocker else starting
+        missed = blocker.secret_missed if blocker else None
+        late = deadline.start(asked, spec.start_deadline_seconds, case.now, because=because, secret_missed=missed)
+    return Fault(late.failure, late.message) if late else None
 
 
 def net(case: Case, attempt: Attempt) -> tuple[str, int | None] | None:
@@ -147,7 +196,7 @@ def net(case: Case, attempt: Attempt) -> tuple[str, int | None] | None:
 
 
 def settling(attempt: Attempt, now: datetime) -> bool:
-    """Whether containers have ended just now, so that the rest will follow by itself.
+    """Whether containers were just now seen to have ended, so that the rest will follow by itself.
 
     That is the phases of their pods; and in a set the other pods, whose reports may say more.
     """
@@ -155,17 +204,12 @@ def settling(attempt: Attempt, now: datetime) -> bool:
     if len(told) < len(attempt.alive):
         # Others still run: they have as long from the first end that ends the attempt.
         told = [pod for pod in attempt.pods if pod.exit and ends_all(pod)]
-        moments = [pod.exit.finished for pod in told if pod.exit and pod.exit.finished]
+        moments = [pod.exit.seen for pod in told if pod.exit and pod.exit.seen]
         first = any(pod.index == 0 and pod.exit is None for pod in attempt.alive)
         seconds = COMMIT_SECONDS if first and attempt.wanted > 1 else PHASE_SECONDS
         return bool(moments) and now - min(moments) < timedelta(seconds=seconds)
-    moments = [pod.exit.finished for pod in told if pod.exit and pod.exit.finished]
+    moments = [pod.exit.seen for pod in told if pod.exit and pod.exit.seen]
     return bool(moments) and now - max(moments) < timedelta(seconds=PHASE_SECONDS)
-
-
-def ended_at(attempt: Attempt, now: datetime) -> datetime:
-    """Return when the last container of an attempt ended; `now` if nobody knows any more."""
-    return max((pod.exit.finished for pod in attempt.pods if pod.exit and pod.exit.finished), default=now)
 
 
 def node_of(attempt: Attempt) -> str | None:

@@ -12,18 +12,22 @@ gone, and the workers stay for ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.reasons import Failure, Reason
-from gpuquery.api.status import AttemptStatus
 from gpuquery.plan.rejected import Rejected
 from gpuquery.reconcile.case import COMMIT_SECONDS, Case, Removal
-from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler
 from gpuquery.reconcile.outcome import Committed, Fault, firm, of_pod
 from gpuquery.reconcile.startup import SLOW_SECONDS, Blocker, count, last_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuquery.api.status import AttemptStatus
+    from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler
 
 
 def unusable(case: Case) -> Rejected | str | None:
@@ -100,7 +104,8 @@ def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None
         )
     patience = timedelta(seconds=COMMIT_SECONDS if record.ready else 0)
     gone = record.ready is not None and not cluster.there
-    if gone or (cluster.deleting is not None and now >= cluster.deleting + patience):
+    late_since = cluster.deleting_seen or now
+    if gone or (cluster.deleting and now >= late_since + patience):
         return Fault(Failure.WORKER_LOST, f"DaskCluster {cluster.name} was deleted by someone else")
     late = [(when, fault) for when, fault in _losses(cluster, record) if now >= when + patience]
     # Kubernetes may put another in its place within the same second.
@@ -122,7 +127,7 @@ def removal(attempt: Attempt) -> Removal | None:
     cluster = attempt.dask
     if cluster is None or not cluster.ours:
         return None
-    if cluster.there and cluster.deleting is None:
+    if cluster.there and not cluster.deleting:
         return Removal(cluster.name, cluster.uid)
     if cluster.untied:
         return Removal(cluster.name, groups=cluster.untied)
@@ -132,7 +137,7 @@ def removal(attempt: Attempt) -> Removal | None:
 
 
 def _losses(cluster: DaskCluster, record: AttemptStatus) -> Iterator[tuple[datetime, Fault]]:
-    """Yield what became of pods after all were there, and when."""
+    """Yield what became of pods after all were there, and when that was seen."""
     if record.ready is None:
         return
     for pod in cluster.pods:
@@ -142,12 +147,16 @@ def _losses(cluster: DaskCluster, record: AttemptStatus) -> Iterator[tuple[datet
 
 def _ended(pod: Pod, ready: datetime) -> datetime | None:
     end = pod.exit or pod.last
-    if end is not None and end.finished is not None and end.finished > ready:
-        return end.finished
-    if pod.over_since is not None and pod.over_since > ready:
-        return pod.over_since
+    if end is not None and end.seen is not None and end.seen > ready:
+        return end.seen
+    if pod.over_seen is not None and pod.over_seen > ready:
+        return pod.over_seen
     # It stands for one that is gone.
-    return pod.created if pod.created is not None and pod.created > ready else None
+    return pod.seen if pod.seen is not None and pod.seen > ready else None
+
+
+_TAKEN = (Failure.EVICTED, Failure.SCRATCH_FULL, Failure.POD_REFUSED)
+"""What Kubernetes says of a pod; the rest of what may be told of one is a runner's word."""
 
 
 def _fault(pod: Pod) -> Fault:
@@ -160,7 +169,7 @@ def _fault(pod: Pod) -> Fault:
             "workers.resources, or read less",
             node=pod.node,
         )
-    if (taken := of_pod(pod)) is not None and taken.failure in (Failure.EVICTED, Failure.SCRATCH_FULL):
+    if (taken := of_pod(pod)) is not None and taken.failure in _TAKEN:
         return replace(taken, exit_code=None, finding=False)
     if end is None:
         return Fault(Failure.WORKER_LOST, f"{what} takes the place of a pod that is gone", node=pod.node)

@@ -7,45 +7,57 @@ Each answer is computed anew from what exists, so it does not matter which event
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuquery.api.conditions import ConditionType, is_terminal, is_true
-from gpuquery.api.reasons import Failure, Policy
+from gpuquery.api.conditions import is_terminal
+from gpuquery.api.reasons import Failure, Policy, Reason
 from gpuquery.api.status import AttemptStatus
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.attempt import attempt_objects
-from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.options import halved_partitions
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, plan_status
-from gpuquery.reconcile import dask, deadline, preflight, startup, ttl
+from gpuquery.reconcile import contradiction, dask, deadline, lingering, preflight, startup, ttl, undone
+from gpuquery.reconcile.believed import believed
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
     LOOK_FOR_PROGRESS,
     LOOK_FOR_QUERY,
+    LOOK_FOR_TURN,
     PHASE_SECONDS,
     Case,
     Decision,
     Manifest,
-    ended_at,
     net,
     node_of,
+    overdue,
     refused,
     settling,
+    start_due,
 )
 from gpuquery.reconcile.facts import Attempt, Observed
 from gpuquery.reconcile.outcome import Committed, Fault, blamed, firm, judge, recorded
-from gpuquery.reconcile.retry import GiveUp, Retry, RetrySpec, next_attempt
-from gpuquery.reconcile.status import Account, gave_up, is_committed, with_attempt
+from gpuquery.reconcile.pause import pause
+from gpuquery.reconcile.retry import Ended, GiveUp, Retry, next_attempt
+from gpuquery.reconcile.status import Account, gave_up
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
+    from gpuquery.reconcile.admission import Wait
 
 
 def decide(job: GpuQueryJob, observed: Observed, defaults: Defaults, now: datetime) -> Decision:
     """Return what has to be done about a job."""
-    known = preflight.with_found(job, observed)
-    case = Case(job=known, observed=observed, defaults=defaults, now=now.replace(microsecond=0))
+    now = now.replace(microsecond=0)
+    if contradiction.contradiction(job.status):
+        if (settled := contradiction.settled(job.status, now)) is not None:
+            return Decision(status=settled, requeue_after=0)
+        job = contradiction.reopened(job)
+    observed = believed(job, observed)
+    known = preflight.with_found(job, observed, now)
+    case = Case(job=known, observed=observed, defaults=defaults, now=now)
     return preflight.guarded(case, _decide(case), told=job.status.preflight)
 
 
@@ -53,6 +65,10 @@ def _decide(case: Case) -> Decision:
     job, observed = case.job, case.observed
     if is_terminal(job.status.conditions):
         return _finished(case)
+    if observed.wait is not None:
+        return _await_turn(case, observed.wait)
+    if undone.leaving(job, observed):
+        return Decision(requeue_after=LOOK_FOR_PODS)
     number = max(job.status.attempt or 0, observed.latest)
     if number == 0:
         checked = preflight.follow(case)
@@ -65,11 +81,21 @@ def _decide(case: Case) -> Decision:
 
 def _finished(case: Case) -> Decision:
     status = case.job.status
+    if case.observed.kept:
+        return Decision(delete_job=True)
     match ttl.after_finish(status.completion_time, case.job.spec.ttl_seconds_after_finished, case.now):
         case ttl.Expired():
             return Decision(delete_job=True)
         case ttl.Keep(until=until):
             return Decision(requeue_after=case.wake(until))
+
+
+def _await_turn(case: Case, wait: Wait) -> Decision:
+    """Other jobs of the namespace come first; what cannot be run whenever its turn comes is refused now."""
+    if case.job.spec.query.config_map_key_ref is None and isinstance(plan := case.plan(1), Rejected):
+        return _reject(case, plan)
+    account = Account(pending=wait.message, queued=True)
+    return Decision(status=case.derive(account), requeue_after=LOOK_FOR_TURN)
 
 
 def _begin(case: Case, number: int, asked: datetime) -> Decision:
@@ -80,7 +106,8 @@ def _begin(case: Case, number: int, asked: datetime) -> Decision:
     if missing:
         if late or number > 1:
             return _reject(case, Rejected(Failure.INVALID_QUERY, missing))
-        return Decision(status=case.derive(Account(pending=missing)), requeue_after=LOOK_FOR_QUERY)
+        again = case.again(LOOK_FOR_QUERY, asked)
+        return Decision(status=case.derive(Account(pending=missing)), requeue_after=again)
     if (unusable := dask.unusable(case)) is not None:
         return _await_cluster(case, number, asked, unusable)
     plan = case.plan(number)
@@ -97,7 +124,7 @@ def _begin(case: Case, number: int, asked: datetime) -> Decision:
     record = AttemptStatus(id=number, started=case.now, partition_bytes=halved_partitions(job, plan))
     return Decision(
         apply=attempt_objects(plan, job, case.defaults),
-        # The last one's batch Job may be gone already, and its ConfigMap and Service still be there.
+        # The last one's batch Job may be gone already, and what it owned not be collected yet.
         forget=tuple(sorted({*case.earlier(number), *range(max(1, number - 1), number)})),
         status=case.derive(Account(plan=told, attempt=record, pods=startup.asked(plan))),
         requeue_after=LOOK_FOR_PODS,
@@ -110,11 +137,11 @@ def _await_cluster(case: Case, number: int, asked: datetime, unusable: Rejected 
         return _reject(case, unusable)
     seconds = case.job.spec.start_deadline_seconds
     if deadline.start(asked, seconds, case.now, because=unusable):
-        words = f"{unusable}; so it was for startDeadlineSeconds ({seconds} s)"
+        words = f"{unusable}; still so after startDeadlineSeconds ({seconds} s)"
         return _reject(case, Rejected(Failure.CLUSTER_UNAVAILABLE, words))
     # Between two attempts the status tells why there is to be another one.
     status = case.derive(Account(pending=unusable)) if number == 1 and case.job.status.plan is None else None
-    return Decision(status=status, requeue_after=LOOK_FOR_QUERY)
+    return Decision(status=status, requeue_after=case.again(LOOK_FOR_QUERY, asked))
 
 
 def _reject(case: Case, rejected: Rejected) -> Decision:
@@ -126,21 +153,16 @@ def _reject(case: Case, rejected: Rejected) -> Decision:
 
 
 def _record(attempt: Attempt, known: AttemptStatus | None, now: datetime) -> AttemptStatus:
-    """Return what the status says of an attempt, with what became known since."""
-    created = attempt.batch_job.created if attempt.batch_job else None
-    record = known or AttemptStatus(id=attempt.number, started=created or now)
-    if record.ready is not None:
-        return record
-    joined = [pod.exit.report.joined for pod in attempt.pods if pod.exit and pod.exit.report and pod.exit.report.joined]
-    if attempt.ready:
-        ready = max((pod.ready_since or now for pod in attempt.all_pods if pod.alive), default=now)
-    elif joined and attempt.dask is None:
-        # They were ready for so short a time that nobody saw it.
-        ready = max(joined).replace(microsecond=0)
-    else:
+    """Return what the status says of an attempt, with what became known since; its times are the operator's own."""
+    record = known or AttemptStatus(id=attempt.number, started=now)
+    # They may have been ready for so short a time that nobody saw it.
+    joined = attempt.dask is None and any(
+        pod.exit and pod.exit.report and pod.exit.report.joined for pod in attempt.pods
+    )
+    if record.ready is not None or not (attempt.ready or joined):
         return record
     # The node is told along with it: a write for the node alone would be one more for every job.
-    return record.model_copy(update={"node": record.node or node_of(attempt), "ready": ready})
+    return record.model_copy(update={"node": record.node or node_of(attempt), "ready": now})
 
 
 def _follow(case: Case, record: AttemptStatus) -> Decision:
@@ -150,7 +172,10 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
     if record.ready is None:
         blocker = startup.blocker(attempt, case.observed.refusal) or dask.blocker(attempt, record, case.now)
         blocker = blocker or dask.in_use(case, attempt)
-    end = judge(attempt, record) or dask.lost(attempt, record, case.now) or _overdue(case, record, blocker)
+    end = judge(attempt, record) or dask.lost(attempt, record, case.now)
+    if end is None:
+        awaited = "" if record.ready else startup.laggards(attempt)
+        end = overdue(case, record.started, blocker, starting=awaited)
     end = dask.explained(attempt, record, end)
     if end is not None:
         return _released(case, record, end) if attempt.released else _release(case, record, end)
@@ -166,15 +191,20 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
         reading=case.observed.reading if record.ready is not None else None,
     )
     status = case.derive(account)
-    start_due = None if record.ready else deadline.due_at(record.started, case.job.spec.start_deadline_seconds)
-    moments = [case.deadline, start_due]
+    moments = [case.deadline, None if record.ready else start_due(case, record.started, blocker)]
     if record.ready is not None:
-        told = is_true(status.conditions, ConditionType.RUNNING)
-        moments.append(case.now + timedelta(seconds=LOOK_FOR_PROGRESS if told else LOOK_FOR_PODS))
+        # Whoever reads its progress tells of news at once.
+        moments.append(
+            case.now + timedelta(seconds=pause(LOOK_FOR_PROGRESS, (case.now - record.ready).total_seconds()))
+        )
     elif not attempt.pods:
-        moments.append(case.now + timedelta(seconds=LOOK_FOR_PODS))
+        # Whoever resumes a Job that is suspended changes it, and the watch tells.
+        held = blocker is not None and blocker.reason is Reason.SUSPENDED
+        first = LOOK_FOR_QUERY if held else LOOK_FOR_PODS
+        moments.append(case.now + timedelta(seconds=case.again(first, record.started)))
     elif case.job.spec.dask is not None and case.job.spec.dask.attaches:
-        moments.append(case.now + timedelta(seconds=LOOK_FOR_PROGRESS))  # it may begin to wait for another job
+        # It may begin to wait for another job.
+        moments.append(case.now + timedelta(seconds=case.again(LOOK_FOR_PROGRESS, record.started)))
     elif (attempt.wanted > 1 or attempt.dask is not None) and case.now < slow:
         moments.append(slow)
     return Decision(
@@ -192,19 +222,6 @@ def _plan_told(case: Case, number: int) -> Any:
         return case.job.status.plan
     plan = case.plan(number)
     return plan_status(plan, case.job, case.defaults) if isinstance(plan, Plan) else None
-
-
-def _overdue(case: Case, record: AttemptStatus, blocker: startup.Blocker | None) -> Fault | None:
-    spec = case.job.spec
-    if blocker and blocker.failure:
-        return Fault(blocker.failure, blocker.message)
-    late = deadline.active(case.job.status.start_time or record.started, spec.active_deadline_seconds, case.now)
-    if late is None and record.ready is None:
-        because = (
-            f"{blocker.reason}: {blocker.message}" if blocker else startup.laggards(case.observed.attempt(record.id))
-        )
-        late = deadline.start(record.started, spec.start_deadline_seconds, case.now, because=because)
-    return Fault(late.failure, late.message) if late else None
 
 
 def _repairs(case: Case, attempt: Attempt) -> tuple[Manifest, ...]:
@@ -229,14 +246,15 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
         account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end)
         return Decision(status=case.derive(account), requeue_after=PHASE_SECONDS)
     gone = dask.removal(attempt)
-    removing = gone.told if gone else ""
+    removing = "; ".join(filter(None, (lingering.waits_for(attempt.all_pods), gone.told if gone else "")))
     if isinstance(end, Committed):
         # The last rank is about to leave. Its Job stays: with it the report would go.
         account = Account(plan=case.job.status.plan, attempt=record, committed=end, removing=removing)
         return Decision(status=case.derive(account), dask=gone, requeue_after=LOOK_FOR_PODS)
     # A pod that Kubernetes takes away goes by itself, and may still commit within its grace period.
-    lingering = not attempt.pods or any(pod.disruption is None for pod in attempt.alive)
-    release = job is not None and not job.deleting and lingering
+    taken = job is not None and job.suspended is not None
+    slow = not attempt.pods or any(pod.disruption is None and not taken for pod in attempt.alive)
+    release = job is not None and not job.deleting and slow
     account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end, removing=removing)
     return Decision(
         status=case.derive(account),
@@ -249,55 +267,56 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
 def _released(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decision:
     """The attempt has ended and nothing of it is alive: complete, failed, or another attempt to come."""
     attempt = case.observed.attempt(record.id)
-    ended = ended_at(attempt, case.now)
-    record = record.model_copy(update={"node": record.node or node_of(attempt)})
+    record = record.model_copy(update={"node": record.node or node_of(attempt), "ended": case.now})
     plan = _plan_told(case, record.id)
     if isinstance(end, Committed):
-        done = record.model_copy(update={"ended": ended, "reason": None, "message": None, "exit_code": 0})
+        done = record.model_copy(update={"reason": None, "message": None, "exit_code": 0})
         account = Account(plan=plan, attempt=done, committed=end, ended=True)
         return Decision(status=case.derive(account), requeue_after=0)
-    failed = blamed(record, end).model_copy(update={"ended": ended})
+    failed = blamed(record, end)
     counted = (case.job.status.counted_failures or 0) + (end.failure.policy is Policy.BUDGETED)
     account = Account(plan=plan, attempt=failed, fault=end, ended=True, counted_failures=counted)
-    return _or_again(case, account, with_attempt(case.job.status.attempts, failed))
+    return _or_again(case, account, failed)
 
 
 def _between(case: Case, record: AttemptStatus) -> Decision:
     """An attempt has failed and ended; the next one may be due."""
-    if any(pod.alive for attempt in case.observed.attempts for pod in attempt.all_pods):
-        # A straggler: the Job controller made it just before it saw its Job go. The garbage collector takes it.
-        return Decision(requeue_after=LOOK_FOR_PODS)
     status = case.job.status
+    if record.reason is None and status.output is not None:
+        # It had ended well, and only its conditions were written over.
+        committed = Committed(status.output, warnings=status.warnings)
+        return Decision(status=case.derive(Account(plan=status.plan, committed=committed, ended=True)), requeue_after=0)
     fault = recorded(record)
     account = Account(
         plan=status.plan, attempt=record, fault=fault, ended=True, counted_failures=status.counted_failures
     )
-    return _or_again(case, account, status.attempts)
+    straggling = lingering.waits_for(pod for attempt in case.observed.attempts for pod in attempt.all_pods)
+    if straggling:
+        # The Job controller made it just before it saw its Job go, and the garbage collector takes it; or the Job was
+        # deleted without its pods.
+        waiting = replace(account, ended=False, removing=straggling)
+        return Decision(status=case.derive(waiting), requeue_after=LOOK_FOR_PODS)
+    return _or_again(case, account, record)
 
 
-def _or_again(case: Case, account: Account, attempts: Iterable[AttemptStatus]) -> Decision:
+def _or_again(case: Case, account: Account, record: AttemptStatus) -> Decision:
     """Apply the retry policy and the deadline to an attempt that has failed and ended."""
     job, fault = case.job, account.fault
-    assert fault is not None
-    spec = RetrySpec(
-        backoff_limit=job.spec.backoff_limit,
-        counted=account.counted_failures or 0,
-        committed=is_committed(job.status, None),
-        key=job.metadata.uid,
-    )
-    history = tuple(attempts)
-    match next_attempt(history, spec):
+    assert fault is not None  # the callers checked
+    assert record.ended is not None
+    last = Ended(record.id, fault.failure, record.ended, account.counted_failures or 0)
+    match next_attempt(last, job.spec.backoff_limit, job.metadata.uid):
         case GiveUp(reason=reason):
-            failed = gave_up(fault, reason, history[-1].id)
+            failed = gave_up(fault, reason, last)
             return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
         case Retry(at=at):
             late = deadline.active(job.status.start_time, job.spec.active_deadline_seconds, case.now)
             if late:
                 failed = Fault(late.failure, f"{late.message} The last attempt: {fault.failure}: {fault.message}")
                 return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
-            told = any(a.id == history[-1].id and a.ended for a in job.status.attempts)
+            told = any(a.id == record.id and a.ended for a in job.status.attempts)
             if told and at <= case.now:
-                return _begin(case, history[-1].id + 1, at)
+                return _begin(case, record.id + 1, at)
             return Decision(
                 status=case.derive(replace(account, retry_at=at)), requeue_after=case.wake(at, case.deadline)
             )

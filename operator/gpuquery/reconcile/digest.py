@@ -1,17 +1,24 @@
-"""Digest: from what the API server returns about pods and Jobs to the few facts that decisions need. Pure."""
+"""Digest: from what the API server returns about pods and Jobs to the few facts that decisions need. Pure.
+
+No time is read: those of nodes, controllers and API servers come from clocks that may be hours off.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from gpuquery.api.labels import CONTAINER, LABEL_DASK
-from gpuquery.api.report import Report
+from gpuquery.api import claims
+from gpuquery.api.labels import CONTAINER, FIELD_MANAGER, LABEL_DASK
 from gpuquery.build.ranks import TOKEN_VOLUME
 from gpuquery.reconcile.facts import BatchJob, Exit, Pod, Waiting
 
 Json = Mapping[str, Any]
+
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Label by which Kueue queues a Job; it suspends it until it is admitted, and again if it is preempted."""
+MAX_MANAGER = 64
+"""Characters of a field manager's name that are told."""
 
 
 def number(manifest: Json, label: str) -> int:
@@ -29,15 +36,12 @@ def pod(manifest: Json) -> Pod:
     disrupted = conditions.get("DisruptionTarget", {})
     container = _container(status.get("containerStatuses"))
     phase = status.get("phase", "Pending")
-    is_ready = ready.get("status") == "True" and phase == "Running"
     return Pod(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
         index=_index(metadata),
         phase=phase,
-        ready=is_ready,
-        ready_since=moment(ready.get("lastTransitionTime")) if is_ready else None,
-        over_since=moment(ready.get("lastTransitionTime")) if phase in ("Failed", "Succeeded") else None,
+        ready=ready.get("status") == "True" and phase == "Running",
         node=spec.get("nodeName"),
         address=status.get("podIP"),
         unschedulable=scheduled.get("message", "") if scheduled.get("status") == "False" else None,
@@ -47,28 +51,33 @@ def pod(manifest: Json) -> Pod:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         memory_limit=_memory_limit(spec),
+        asks=_asks(spec),
         part=metadata.get("labels", {}).get(LABEL_DASK, ""),
-        created=moment(metadata.get("creationTimestamp")),
+        restarts=container.get("restartCount", 0),
         last=_exit({"state": container.get("lastState", {})}),
     )
 
 
 def batch_job(manifest: Json) -> BatchJob:
     """Digest the batch Job of an attempt."""
-    metadata, spec = manifest["metadata"], manifest.get("spec", {})
-    conditions = manifest.get("status", {}).get("conditions") or []
-    true = [c for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"]
+    metadata, spec, end = manifest["metadata"], manifest.get("spec", {}), ended_by(manifest)
     return BatchJob(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
-        created=moment(metadata.get("creationTimestamp")),
         deleting="deletionTimestamp" in metadata,
+        suspended=_suspended(manifest),
         completions=spec.get("completions", 1),
         ranks=any(volume.get("name") == TOKEN_VOLUME for volume in _volumes(spec)),
         deadline=spec.get("activeDeadlineSeconds"),
-        finished=true[0]["type"] if true else None,
-        reason=true[0].get("reason", "") if true else "",
+        finished=end.get("type"),
+        reason=end.get("reason", ""),
     )
+
+
+def ended_by(manifest: Json) -> Json:
+    """Return the condition by which a batch Job has ended; empty while it has not."""
+    conditions: Sequence[Json] = manifest.get("status", {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), {})
 
 
 def _index(metadata: Json) -> int:
@@ -82,9 +91,31 @@ def _volumes(job_spec: Json) -> Sequence[Json]:
     return found
 
 
-def moment(text: str | None) -> datetime | None:
-    """Read a timestamp of the API server."""
-    return datetime.fromisoformat(text) if text else None
+def in_order(events: Sequence[Json]) -> list[Json]:
+    """Sort events by when they were written, the last one last: by the API server's count, not by anyone's clock."""
+
+    def written(event: Json) -> int:
+        version = str(event["metadata"].get("resourceVersion", ""))
+        return int(version) if version.isdigit() else 0
+
+    return sorted(events, key=written)
+
+
+def _suspended(manifest: Json) -> str | None:
+    """Return by whom a batch Job is suspended; empty if that cannot be told, None if it is not."""
+    if not manifest.get("spec", {}).get("suspend"):
+        return None
+    metadata = manifest["metadata"]
+    if queue := (metadata.get("labels") or {}).get(QUEUE_LABEL):
+        return f"Kueue, queue {queue}"
+    managers = (
+        entry.get("manager", "")
+        for entry in metadata.get("managedFields") or ()
+        if "f:suspend" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+    )
+    # What admission changes while the operator creates the Job stands there as the operator's own.
+    found = next((name for name in managers if name), "")
+    return "a policy or a webhook, as it was created" if found == FIELD_MANAGER else found[:MAX_MANAGER]
 
 
 def _container(statuses: list[Json] | None) -> Json:
@@ -102,12 +133,13 @@ def _exit(container: Json) -> Exit | None:
     ended = container.get("state", {}).get("terminated")
     if not ended:
         return None
+    claim = claims.read(ended.get("message", ""))
     return Exit(
         code=ended.get("exitCode", 0),
         reason=ended.get("reason", ""),
         words=ended.get("message", ""),
-        finished=moment(ended.get("finishedAt")),
-        report=Report.from_line(ended.get("message", "")),
+        report=claim.report,
+        wrong=claim.wrong,
     )
 
 
@@ -115,6 +147,14 @@ def _disruption(condition: Json) -> str | None:
     if condition.get("status") != "True":
         return None
     return ": ".join(part for part in (condition.get("reason", ""), condition.get("message", "")) if part)
+
+
+def _asks(spec: Json) -> str:
+    """What the scheduler has to find for the container: `cpu 500m, memory 1Gi`."""
+    container: Json = next((c for c in spec.get("containers", []) if c.get("name") == CONTAINER), {})
+    resources = container.get("resources", {})
+    asked = {**resources.get("limits", {}), **resources.get("requests", {})}
+    return ", ".join(f"{name} {amount}" for name, amount in sorted(asked.items()))
 
 
 def _memory_limit(spec: Json) -> str | None:

@@ -7,22 +7,27 @@ twice. The name is derived from the content, and the API server refuses a second
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.conditions import ConditionType, find, is_true
 from gpuquery.api.labels import API_VERSION, FIELD_MANAGER, KIND
 from gpuquery.api.reasons import Event, Reason
-from gpuquery.api.status import GpuQueryJobStatus, PlanStatus
-from gpuquery.api.types import GpuQueryJob
+from gpuquery.api.text import clean
+from gpuquery.reconcile.contradiction import contradiction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from gpuquery.api.status import GpuQueryJobStatus, PlanStatus
+    from gpuquery.api.types import GpuQueryJob
 
 MAX_NOTE_BYTES = 1024
 BLOCKED = {
     Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.QUOTA_EXCEEDED, Reason.CREATION_REFUSED,
     Reason.SECRET_NOT_FOUND, Reason.CONTAINER_CANNOT_START, Reason.DASK_CLUSTER_NOT_HANDLED,
-    Reason.DASK_CLUSTER_IN_USE,
+    Reason.DASK_CLUSTER_IN_USE, Reason.TOO_MANY_JOBS, Reason.OPERATOR_ERROR, Reason.SUSPENDED, Reason.NAME_TAKEN,
 }  # fmt: skip
 
 
@@ -40,14 +45,22 @@ def notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> tuple[Note, ..
     return tuple(_notes(before, after))
 
 
+def pruned(kept: int) -> Note:
+    """Return the event of a finished job that is one too many."""
+    words = f"{kept:,} finished jobs are kept in this namespace, and as many ended after this one: it is deleted"
+    return Note(Event.HISTORY_LIMIT, f"{words}; its output stays")
+
+
 def _notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
+    if doubt := contradiction(before):
+        yield Note(Event.STATUS_CORRECTED, f"{doubt}: the status was derived anew", warning=True)
     yield from _preflight(before, after)
     unchecked = after.preflight_run is not None and after.preflight is None
     if before.plan is None and after.plan is not None and not unchecked:
         yield Note(Event.PLANNED, after.plan.why)
         yield from _plan_warnings(after.plan)
     yield from _attempts(before, after)
-    for kind in (ConditionType.PREFLIGHT, ConditionType.CLUSTER_READY):
+    for kind in (ConditionType.ACCEPTED, ConditionType.PREFLIGHT, ConditionType.CLUSTER_READY):
         blocked, known = find(after.conditions, kind), find(before.conditions, kind)
         if blocked and blocked.reason in BLOCKED and (known is None or known.reason != blocked.reason):
             yield Note(Event.CANNOT_START, f"{blocked.reason}: {blocked.message}", warning=True)
@@ -125,7 +138,7 @@ def _summary(status: GpuQueryJobStatus) -> str:
 
 def manifest(job: GpuQueryJob, note: Note, *, instance: str, now: datetime) -> dict[str, Any]:
     """Build an event of events.k8s.io/v1."""
-    text = note.message.encode()[:MAX_NOTE_BYTES].decode(errors="ignore")
+    text = clean(note.message).encode()[:MAX_NOTE_BYTES].decode(errors="ignore")
     content = f"{job.metadata.uid}/{note.event}/{text}".encode()
     return {
         "apiVersion": "events.k8s.io/v1",

@@ -1,13 +1,26 @@
-"""What was observed, digested: the only thing that decisions see of pods, Jobs and events."""
+"""What was observed, digested: the only thing that decisions see of pods, Jobs and events.
+
+No time of another machine is among it. Where a decision needs to know since when something is so, `seen` says when this
+operator first saw it, by its own clock (reconcile/sightings.py).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure, Reason
-from gpuquery.api.report import Report
-from gpuquery.kube.progress import Reading
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gpuquery.api.report import Report
+    from gpuquery.kube.progress import Reading
+    from gpuquery.reconcile.admission import Wait
+
+
+OVER = ("Succeeded", "Failed")
+"""Phases of a pod of which nothing runs any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +37,12 @@ class Exit:
 
     code: int
     reason: str = ""
-    finished: datetime | None = None
+    seen: datetime | None = None
+    """When this operator first saw it; None: before it can remember."""
     report: Report | None = None
+    """What it claims, as far as it is believed."""
+    wrong: str = ""
+    """What is wrong with a report that is not believed, and so is none."""
     words: str = ""
     """The last words of a container, as they are."""
 
@@ -40,9 +57,6 @@ class Pod:
     """Its place in the set."""
     phase: str = "Pending"
     ready: bool = False
-    ready_since: datetime | None = None
-    over_since: datetime | None = None
-    """Since when its phase says that it is over; the kubelet knows no end of a container that it evicted."""
     node: str | None = None
     address: str | None = None
     unschedulable: str | None = None
@@ -55,16 +69,25 @@ class Pod:
     """Reason of the pod's own status: Evicted, NodeLost, OutOfcpu ..."""
     message: str = ""
     memory_limit: str | None = None
+    asks: str = ""
+    """What it asks its node for."""
     part: str = ""
     """Of a Dask cluster: scheduler or worker."""
-    created: datetime | None = None
+    restarts: int = 0
+    """How often its container was started again."""
     last: Exit | None = None
     """How the container before this one ended, where it was started again."""
+    seen: datetime | None = None
+    """When this operator first saw it; None: before it can remember."""
+    over_seen: datetime | None = None
+    """The same of a phase that says that it is over; the kubelet knows no end of a container that it evicted."""
+    secret_missed: datetime | None = None
+    """The same of a Secret that it misses."""
 
     @property
     def alive(self) -> bool:
         """Whether it may still run: a pod that is being deleted does, until its phase says otherwise."""
-        return self.phase not in ("Succeeded", "Failed")
+        return self.phase not in OVER
 
     @property
     def at_work(self) -> bool:
@@ -78,8 +101,9 @@ class BatchJob:
 
     name: str
     uid: str = ""
-    created: datetime | None = None
     deleting: bool = False
+    suspended: str | None = None
+    """That it is suspended, so that it has no pods: by whom, in words, or empty where nobody says so."""
     completions: int = 1
     ranks: bool = False
     """Whether its pods are a set of ranks: with a token, and with a NetworkPolicy where these are wanted."""
@@ -102,9 +126,9 @@ class DaskCluster:
     """Whether the object exists."""
     ours: bool = True
     """Whether it was made for this job."""
-    created: datetime | None = None
-    deleting: datetime | None = None
-    """Since when it is being deleted."""
+    deleting: bool = False
+    deleting_seen: datetime | None = None
+    """When this operator first saw that it is being deleted."""
     collecting: bool = False
     """Whether the garbage collector has still to take what it owns, down to the pods."""
     pods: tuple[Pod, ...] = ()
@@ -122,7 +146,7 @@ class DaskCluster:
     @property
     def released(self) -> bool:
         """Whether nothing of it runs and nothing can start any more."""
-        over = not self.there or not self.ours or self.deleting is not None
+        over = not self.there or not self.ours or self.deleting
         return over and not self.collecting and not self.alive and not self.groups
 
     def at_work(self, part: str) -> tuple[Pod, ...]:
@@ -138,7 +162,7 @@ class DaskCluster:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """What exists of one attempt."""
+    """What exists of one attempt, and is its own: objects of others that carry its labels or its name are not here."""
 
     number: int
     batch_job: BatchJob | None = None
@@ -201,6 +225,8 @@ class Refusal:
     """Whether asking again cannot help: the object itself is invalid."""
     failure: Failure = Failure.TEMPLATE_REJECTED
     """The class of a permanent one."""
+    undone: bool = False
+    """Whether a Job that had been made already went again for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +262,10 @@ class Observed:
     """Of `dask.clusterRef`, before an attempt begins."""
     refusal: Refusal | None = None
     reading: Reading | None = None
+    wait: Wait | None = None
+    """For other jobs of the namespace, before the job has begun."""
+    kept: int = 0
+    """How many finished jobs the namespace keeps, if this one is too many."""
 
     def attempt(self, number: int) -> Attempt:
         """Return what exists of an attempt; perhaps nothing."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from gpuquery.api.status import PreflightStatus
+from typing import TYPE_CHECKING
+
 from gpuquery.plan.guide import amount
+
+if TYPE_CHECKING:
+    from gpuquery.api.status import PreflightStatus
 
 
 def summary(found: PreflightStatus) -> str:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from gpuquery.api.conditions import ConditionType, find
-from gpuquery.api.status import GpuQueryJobStatus
-from gpuquery.kube.client import KubeClient
-from gpuquery.reconcile.queue import WorkQueue
+from gpuquery.api.conditions import ConditionType, State, find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gpuquery.api.status import GpuQueryJobStatus
+    from gpuquery.kube.ability import Ability
+    from gpuquery.kube.client import KubeClient
+    from gpuquery.reconcile.queue import WorkQueue
 
 Key = tuple[str, str]
 
@@ -24,9 +29,12 @@ JOB_BUCKETS = (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_20
 class Metrics(Collector):
     """What the operator did, and what it sees."""
 
-    def __init__(self, client: KubeClient, queue: WorkQueue[Key]) -> None:
+    def __init__(
+        self, client: KubeClient, queue: WorkQueue[Key], watched: Mapping[str | None, Ability] | None = None
+    ) -> None:
         self._client = client
         self._queue = queue
+        self._watched = watched or {}
         self._states: dict[Key, tuple[str, str]] = {}
         self.registry = CollectorRegistry()
         self._seconds = Histogram(
@@ -41,6 +49,11 @@ class Metrics(Collector):
             "Time of jobs from the start of their first pod to their end, by engine, cluster and result",
             ["engine", "cluster", "result"],
             buckets=JOB_BUCKETS,
+            registry=self.registry,
+        )
+        self._pruned = Counter(
+            "gpuquery_jobs_pruned",
+            "Finished jobs deleted as too many of their namespace",
             registry=self.registry,
         )
         self.registry.register(self)
@@ -64,18 +77,21 @@ class Metrics(Collector):
             (after.completion_time - began).total_seconds()
         )
 
-    def known(self, key: Key) -> str | None:
-        """Return the state of a job as it was last seen."""
-        return self._states.get(key, (None, ""))[0]
+    def pruned(self) -> None:
+        """Count a finished job that was deleted as one too many."""
+        self._pruned.inc()
+
+    def noted(self, key: Key, state: str, engine: str) -> None:
+        """Remember a job that ended before this operator began, and that nobody has to look at."""
+        self._states[key] = (state, engine)
+
+    def over(self, key: Key) -> bool:
+        """Whether a job had ended when it was last seen."""
+        return self._states.get(key, ("", ""))[0] in (State.COMPLETE, State.FAILED)
 
     def gone(self, key: Key) -> None:
         """Forget a job that was deleted."""
         self._states.pop(key, None)
-
-    def retain(self, keys: set[Key]) -> None:
-        """Forget all jobs but these: a deletion may have been missed."""
-        for key in self._states.keys() - keys:
-            del self._states[key]
 
     def collect(self) -> Iterator[Metric]:
         """Return what is counted elsewhere, as it stands."""
@@ -89,6 +105,14 @@ class Metrics(Collector):
         for (state, engine), count in Tally(self._states.values()).items():
             jobs.add_metric([state, engine], count)
         yield jobs
+        watched = GaugeMetricFamily(
+            "gpuquery_namespace_watched",
+            "1 if the jobs of a namespace can be listed and watched, else 0; no namespace: of all",
+            labels=["namespace"],
+        )
+        for namespace, ability in self._watched.items():
+            watched.add_metric([namespace or ""], ability.missing() is None)
+        yield watched
         yield GaugeMetricFamily("gpuquery_queue_depth", "Jobs that wait to be looked at", value=len(self._queue))
         yield GaugeMetricFamily(
             "gpuquery_queue_oldest_seconds", "How long the oldest of them has waited", value=self._queue.oldest

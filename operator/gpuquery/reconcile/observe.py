@@ -1,27 +1,41 @@
-"""Observe: read what exists of a job. The only truth; nothing is remembered between two looks.
+"""Observe: read what exists of a job and is its own. The only truth; nothing is remembered between two looks.
 
-Few requests, and fewer the further a job is: two LISTs always, two small GETs while an attempt is slow to start (with
+Few requests, and fewer the further a job is: two LISTs always, a small GET while an attempt is slow to start (with
 ranks three, and a pod's events, as with certificates of a Dask cluster), a GET of its DaskCluster if it has one,
-events only while a Job has no pods, the query's ConfigMap only before an attempt begins. Their number does not depend
-on that of the pods.
+events only while a Job has no pods, the query's ConfigMap only before an attempt begins. A LIST comes in pages, by
+their bytes, so that of large sets takes several. Labels find objects; whose they are their owner says
+(reconcile/ownership.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB_UID, LABEL_PREFLIGHT, attempt_name, preflight_name
-from gpuquery.api.spec import ConfigMapKeyRef
-from gpuquery.api.types import GpuQueryJob
-from gpuquery.kube.client import ApiError, KubeClient, Resource
-from gpuquery.kube.progress import ProgressReader, Reading
-from gpuquery.reconcile import digest, observe_dask, startup
+from gpuquery.api.labels import (
+    LABEL_ATTEMPT,
+    LABEL_DASK,
+    LABEL_JOB_UID,
+    LABEL_PREFLIGHT,
+    attempt_name,
+    policy_name,
+    preflight_name,
+)
+from gpuquery.kube.client import KubeClient, Resource
+from gpuquery.reconcile import digest, observe_dask, ownership, startup
 from gpuquery.reconcile.facts import Attempt, Observed, Pod, QueryText, Refusal
+from gpuquery.reconcile.slim import slim_job, slim_pod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gpuquery.api.spec import ConfigMapKeyRef
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.kube.progress import Reading
+    from gpuquery.reconcile.progress import ProgressReader
 
 log = logging.getLogger(__name__)
 
@@ -29,26 +43,28 @@ LATE = timedelta(seconds=5)
 """Age of an attempt from which on a pod that is still pending is worth a closer look."""
 
 
-async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob) -> Observed:
+async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob, now: datetime) -> Observed:
     """Read everything that a decision about this job needs."""
     namespace, labels = job.metadata.namespace, f"{LABEL_JOB_UID}={job.metadata.uid}"
     jobs, pods = await asyncio.gather(
-        client.list(Resource.BATCH_JOBS, namespace, labels=labels),
-        client.list(Resource.PODS, namespace, labels=labels),
+        client.digested(Resource.BATCH_JOBS, namespace, slim_job, labels=labels),
+        client.digested(Resource.PODS, namespace, slim_pod, labels=labels),
     )
-    attempts, runs = _numbered(LABEL_ATTEMPT, jobs, pods), _numbered(LABEL_PREFLIGHT, jobs, pods)
+    attempts = _numbered(job, LABEL_ATTEMPT, jobs, pods)
+    runs = _numbered(job, LABEL_PREFLIGHT, jobs, pods)
     attempts = observe_dask.begun(job, attempts)
     current = attempts[-1] if attempts else None
-    reader.forget({pod.uid for attempt in attempts for pod in attempt.pods if not pod.alive})
+    reader.forget(
+        (namespace, job.metadata.name), {pod.uid for attempt in attempts for pod in attempt.pods if not pod.alive}
+    )
     if current is None or current.number < (job.status.attempt or 0) or _ended(job, current):
         query, scheduler, checked = await asyncio.gather(
-            _query(client, job), observe_dask.scheduler(client, job), _preflight(client, job, runs)
+            _query(client, job), observe_dask.scheduler(client, job), _preflight(client, job, runs, now)
         )
         return replace(checked, attempts=attempts, query=query, scheduler=scheduler)
     current = await observe_dask.with_cluster(client, job, current)
-    latest, refusal, reading = await asyncio.gather(
-        _with_companions(client, job, current), _refusal(client, job, current), _reading(reader, job, current)
-    )
+    latest, refusal = await asyncio.gather(_with_companions(client, job, current, now), _refusal(client, job, current))
+    reading = _reading(reader, job, current)
     found = Observed(attempts=(*attempts[:-1], latest), runs=runs, refusal=refusal, reading=reading)
     if job.status.plan and not latest.missing:
         return found
@@ -56,16 +72,31 @@ async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob) 
     return replace(found, query=query, scheduler=scheduler)
 
 
-def _numbered(label: str, jobs: Sequence[Any], pods: Sequence[Any]) -> tuple[Attempt, ...]:
-    """Put together what carries the same number in a label."""
+NAMES: Mapping[str, Callable[[str, str, int], str]] = {LABEL_ATTEMPT: attempt_name, LABEL_PREFLIGHT: preflight_name}
+"""By the label that numbers them: how all that belongs to an attempt, or to a run of the preflight, is called."""
+
+
+def _numbered(job: GpuQueryJob, label: str, jobs: Sequence[Any], pods: Sequence[Any]) -> tuple[Attempt, ...]:
+    """Put together what carries the same number in a label, and is the job's own."""
     found: dict[int, Attempt] = {}
+    strangers = set()
     for manifest in jobs:
         number = digest.number(manifest, label)
-        found[number] = Attempt(number=number, batch_job=digest.batch_job(manifest))
+        if ownership.belongs(manifest, job.metadata.uid):
+            found[number] = Attempt(number=number, batch_job=digest.batch_job(manifest))
+        else:
+            strangers.add(manifest["metadata"].get("uid", ""))
     for manifest in pods:
         number = digest.number(manifest, label)
         known = found.get(number, Attempt(number=number))
-        found[number] = Attempt(number=number, batch_job=known.batch_job, pods=(*known.pods, digest.pod(manifest)))
+        name = NAMES[label](job.metadata.name, job.metadata.uid, number)
+        uid = known.batch_job.uid if known.batch_job else ""
+        if LABEL_DASK in manifest["metadata"]["labels"]:
+            own = ownership.of_cluster(manifest, name)
+        else:
+            own = ownership.of_job(manifest, name, uid, frozenset(strangers))
+        if own:
+            found[number] = replace(known, pods=(*known.pods, digest.pod(manifest)))
     return tuple(
         observe_dask.split(
             replace(found[number], pods=tuple(sorted(found[number].pods, key=lambda pod: (pod.index, pod.name))))
@@ -75,12 +106,13 @@ def _numbered(label: str, jobs: Sequence[Any], pods: Sequence[Any]) -> tuple[Att
     )
 
 
-async def _preflight(client: KubeClient, job: GpuQueryJob, runs: tuple[Attempt, ...]) -> Observed:
+async def _preflight(client: KubeClient, job: GpuQueryJob, runs: tuple[Attempt, ...], now: datetime) -> Observed:
     """Look closer at the run of the preflight that is under way, if one is."""
     last = job.status.preflight_run
     if not runs or job.status.preflight or (last and last.ended and runs[-1].number <= last.id):
         return Observed(runs=runs)
-    run, refusal = await asyncio.gather(_with_config_map(client, job, runs[-1]), _refusal(client, job, runs[-1]))
+    waiting = _with_config_map(client, job, runs[-1], now)
+    run, refusal = await asyncio.gather(waiting, _refusal(client, job, runs[-1]))
     return Observed(runs=(*runs[:-1], run), refusal=refusal)
 
 
@@ -88,21 +120,22 @@ def _ended(job: GpuQueryJob, attempt: Attempt) -> bool:
     return any(a.id == attempt.number and a.ended for a in job.status.attempts)
 
 
-async def _with_companions(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
-    """Look whether Service and ConfigMap of an attempt are there; with ranks NetworkPolicy and Secret too."""
-    if not _waits_long(attempt):
+async def _with_companions(client: KubeClient, job: GpuQueryJob, attempt: Attempt, now: datetime) -> Attempt:
+    """Look whether the ConfigMap of an attempt is there; with ranks Service, NetworkPolicy and Secret too."""
+    asked = next((a.started for a in job.status.attempts if a.id == attempt.number), None)
+    if not _waits_long(attempt, asked, now):
         return attempt
     name = attempt_name(job.metadata.name, job.metadata.uid, attempt.number)
-    service, config_map = await asyncio.gather(
-        _exists(client, job, Resource.SERVICES, name), _exists(client, job, Resource.CONFIG_MAPS, name)
-    )
-    found = replace(attempt, service=service, config_map=config_map)
+    found = replace(attempt, config_map=await _exists(client, job, Resource.CONFIG_MAPS, name, attempt))
     if attempt.batch_job is None or not attempt.batch_job.ranks:
         return await observe_dask.with_certificates(client, job, found)
-    policy, missed = await asyncio.gather(
-        _exists(client, job, Resource.NETWORK_POLICIES, name), _secret_missed(client, job, attempt, name)
+    own = policy_name(job.metadata.name, job.metadata.uid)
+    service, policy, missed = await asyncio.gather(
+        _exists(client, job, Resource.SERVICES, name, attempt),
+        _exists(client, job, Resource.NETWORK_POLICIES, own, attempt),
+        _secret_missed(client, job, attempt, name),
     )
-    return replace(found, network_policy=policy, secret=not missed)
+    return replace(found, service=service, network_policy=policy, secret=not missed)
 
 
 async def _secret_missed(client: KubeClient, job: GpuQueryJob, attempt: Attempt, name: str) -> bool:
@@ -116,56 +149,61 @@ async def _secret_missed(client: KubeClient, job: GpuQueryJob, attempt: Attempt,
     return any(f'secret "{name}" not found' in (event.get("message") or "") for event in events)
 
 
-async def _with_config_map(client: KubeClient, job: GpuQueryJob, run: Attempt) -> Attempt:
+async def _with_config_map(client: KubeClient, job: GpuQueryJob, run: Attempt, now: datetime) -> Attempt:
     """Look whether the ConfigMap of a preflight is there; it has no Service."""
-    if not _waits_long(run):
+    last = job.status.preflight_run
+    if not _waits_long(run, last.started if last and last.id == run.number else None, now):
         return run
     name = preflight_name(job.metadata.name, job.metadata.uid, run.number)
-    return replace(run, config_map=await _exists(client, job, Resource.CONFIG_MAPS, name))
+    return replace(run, config_map=await _exists(client, job, Resource.CONFIG_MAPS, name, run))
 
 
-def _waits_long(attempt: Attempt) -> bool:
+def _waits_long(attempt: Attempt, asked: datetime | None, now: datetime) -> bool:
     """Whether something may have become of the objects that its pods wait for; a single pod that runs needs none, and a
     set of ranks that has joined.
 
-    They were made before the Job, so only someone else can have removed them: no look while all is fresh.
+    Only someone else can have removed them: no look while all is fresh. `asked` is when its pods were asked for; where
+    the status does not say so yet, whoever asked for them did not come to the end of it.
     """
     batch = attempt.batch_job
-    if batch is None or batch.created is None:
+    if batch is None:
         return False
     at_it = [pod for pod in attempt.pods if (pod.at_work and not pod.ready if batch.ranks else pod.phase == "Pending")]
     if attempt.pods and not at_it:
         return False
-    return datetime.now(tz=UTC) - batch.created >= LATE
+    return asked is None or now - asked >= LATE
 
 
-async def _exists(client: KubeClient, job: GpuQueryJob, resource: Resource, name: str) -> bool:
-    return await client.get(resource, job.metadata.namespace, name, metadata_only=True) is not None
+async def _exists(client: KubeClient, job: GpuQueryJob, resource: Resource, name: str, attempt: Attempt) -> bool:
+    """Whether an object of ours is there; one of its name that is not is found out when ours is to be made anew."""
+    found = await client.get(resource, job.metadata.namespace, name, metadata_only=True)
+    # What pods need belongs to their Job; a version before gave it to the GpuQueryJob.
+    owners = (job.metadata.uid, attempt.batch_job.uid if attempt.batch_job else "")
+    return found is not None and any(ownership.belongs(found, owner) for owner in owners)
 
 
 async def _refusal(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Refusal | None:
     """Ask the Job's events why it has no pods: quota and admission speak nowhere else."""
     batch = attempt.batch_job
-    if batch is None or attempt.pods or batch.finished or batch.deleting:
+    if batch is None or attempt.pods or batch.finished or batch.deleting or batch.suspended is not None:
         return None
     events = await client.list(
         Resource.CORE_EVENTS, job.metadata.namespace, fields=f"involvedObject.uid={batch.uid},reason=FailedCreate"
     )
     if not events:
         return None
-    latest = max(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
-    return startup.refusal_of(latest.get("message", ""))
+    return startup.refusal_of(digest.in_order(events)[-1].get("message", ""))
 
 
-async def _reading(reader: ProgressReader, job: GpuQueryJob, attempt: Attempt) -> Reading | None:
-    """Ask index 0 how far it is; the client of a cluster of somebody else's also what it waits for."""
+def _reading(reader: ProgressReader, job: GpuQueryJob, attempt: Attempt) -> Reading | None:
+    """Return what index 0 said of how far it is; the client of a cluster of somebody else's also what it waits for."""
     first = _first_rank(attempt.pods)
     if first is None or first.address is None:
         return None
     waits = job.spec.dask is not None and job.spec.dask.attaches and first.phase == "Running"
     if not attempt.ready and not waits:
         return None
-    return await reader.read(first.uid, first.address)
+    return reader.latest((job.metadata.namespace, job.metadata.name), first.uid, first.address)
 
 
 def _first_rank(pods: Sequence[Pod]) -> Pod | None:
@@ -173,17 +211,11 @@ def _first_rank(pods: Sequence[Pod]) -> Pod | None:
 
 
 async def namespace_annotations(client: KubeClient, job: GpuQueryJob) -> Mapping[str, str] | None:
-    """Read what the job's namespace says about defaults; only for a job that has no plan yet."""
-    if job.status.plan is not None:
-        return None
-    try:
-        namespace = await client.get(Resource.NAMESPACES, "", job.metadata.namespace, metadata_only=True)
-    except ApiError as error:
-        if error.status != 403:
-            raise
-        # Roles of an older chart: its namespaces had no annotations that mattered.
-        log.warning("namespace %s: its default-* annotations are not readable: %s", job.metadata.namespace, error)
-        return None
+    """Read what the job's namespace says about defaults, maxima and bounds.
+
+    Whoever may not read them may not guess either: they may forbid what the operator's own defaults allow.
+    """
+    namespace = await client.get(Resource.NAMESPACES, "", job.metadata.namespace, metadata_only=True)
     found: Mapping[str, str] | None = (namespace or {}).get("metadata", {}).get("annotations")
     return found
 

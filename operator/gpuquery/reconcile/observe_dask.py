@@ -10,30 +10,31 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.dask import DaskBackend
 from gpuquery.api.labels import (
     DASK_PORT,
     LABEL_ATTEMPT,
     LABEL_DASK,
+    LABEL_DASK_CLUSTER,
     LABEL_JOB_UID,
     attempt_name,
     scheduler_name,
 )
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.pod import TLS_VOLUME
 from gpuquery.kube.client import FOREGROUND, ApiError, KubeClient, Resource
 from gpuquery.plan.dask import address_of
 from gpuquery.plan.dask_flags import TLS_FILES
-from gpuquery.reconcile import digest
+from gpuquery.reconcile import digest, ownership
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler, Waiting
 from gpuquery.reconcile.startup import NOT_MOUNTED
 
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
+
 Json = Mapping[str, Any]
 
-OWN_LABEL = "dask.org/cluster-name"
-"""dask-kubernetes' label on everything that it makes for a DaskCluster."""
 OWN_PART = "dask.org/component"
 PROTOCOL = re.compile(r"--protocol[= ]([a-z]+)")
 TLS_FLAG = re.compile(r"--tls-(ca-file|cert|key)(?![-\w])")
@@ -92,16 +93,16 @@ async def with_cluster(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -
         found = _cluster(manifest, job, pods)
     if not found.there or found.deleting:
         labels = f"{LABEL_JOB_UID}={job.metadata.uid},{LABEL_ATTEMPT}={attempt.number}"
-        groups = await _worker_groups(client, job.metadata.namespace, labels)
-        untied = tuple(name for name, owned in groups.items() if not owned)
+        groups = await _worker_groups(client, job.metadata.namespace, labels, name)
+        untied = tuple(group for group, owned in groups.items() if not owned)
         found = replace(found, groups=tuple(groups), untied=untied)
     return replace(attempt, dask=found)
 
 
-async def _worker_groups(client: KubeClient, namespace: str, labels: str) -> dict[str, bool]:
-    """Return the names of the DaskWorkerGroups that dask-kubernetes has made, and whether they go without more ado.
+async def _worker_groups(client: KubeClient, namespace: str, labels: str, cluster: str) -> dict[str, bool]:
+    """Return the names of the DaskWorkerGroups that were made for a DaskCluster, and whether they go without more ado.
 
-    They are found by labels of ours, which it copied.
+    They are found by labels of ours, which dask-kubernetes copied.
     """
     try:
         found = await client.list(Resource.DASK_WORKER_GROUPS, namespace, labels=f"{labels},{LABEL_DASK}")
@@ -109,20 +110,19 @@ async def _worker_groups(client: KubeClient, namespace: str, labels: str) -> dic
         if error.status == 404:  # dask-kubernetes was removed, and all objects of its kinds with it
             return {}
         raise
-    about = sorted((each["metadata"] for each in found), key=lambda metadata: str(metadata["name"]))
+    own = (each["metadata"] for each in found if ownership.of_group(each, cluster))
+    about = sorted(own, key=lambda metadata: str(metadata["name"]))
     return {meta["name"]: bool(meta.get("ownerReferences") or meta.get("deletionTimestamp")) for meta in about}
 
 
 def _cluster(manifest: Json, job: GpuQueryJob, pods: tuple[Pod, ...]) -> DaskCluster:
     metadata = manifest["metadata"]
-    owners = metadata.get("ownerReferences") or ()
     return DaskCluster(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
         workers=manifest.get("spec", {}).get("worker", {}).get("replicas", 1),
-        ours=any(owner.get("uid") == job.metadata.uid for owner in owners),
-        created=digest.moment(metadata.get("creationTimestamp")),
-        deleting=digest.moment(metadata.get("deletionTimestamp")),
+        ours=ownership.belongs(manifest, job.metadata.uid),
+        deleting=bool(metadata.get("deletionTimestamp")),
         collecting=bool(metadata.get("deletionTimestamp")) and FOREGROUND in (metadata.get("finalizers") or ()),
         pods=pods,
     )
@@ -159,10 +159,12 @@ async def scheduler(client: KubeClient, job: GpuQueryJob) -> Scheduler | None:
         return Scheduler(unfit=f"{where} this DaskCluster belongs to a job's attempt and goes with it: name another")
     service, pods = await asyncio.gather(
         client.get(Resource.SERVICES, namespace, scheduler_name(name)),
-        client.list(Resource.PODS, namespace, labels=f"{OWN_LABEL}={name}"),
+        client.list(Resource.PODS, namespace, labels=f"{LABEL_DASK_CLUSTER}={name}"),
     )
     if service is None or not any(_part(pod) == "scheduler" and digest.pod(pod).ready for pod in pods):
-        return Scheduler(missing=f"{where} its scheduler is not ready: see the pods with the label {OWN_LABEL}={name}")
+        return Scheduler(
+            missing=f"{where} its scheduler is not ready: see the pods with the label {LABEL_DASK_CLUSTER}={name}"
+        )
     address = address_of(name, namespace, _protocol(manifest), _port(service))
     working = (pod for pod in pods if _part(pod) == "worker" and digest.pod(pod).alive)
     return Scheduler(address=address, workers=tuple(_limits(pod) for pod in working))
@@ -178,8 +180,7 @@ async def with_certificates(client: KubeClient, job: GpuQueryJob, attempt: Attem
     if secret is None or pod is None:
         return attempt
     events = await client.list(Resource.CORE_EVENTS, job.metadata.namespace, fields=f"involvedObject.uid={pod.uid}")
-    events = sorted(events, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
-    told = [found[1] for event in events if (found := UNMOUNTED.search(event.get("message") or ""))]
+    told = [found[1] for event in digest.in_order(events) if (found := UNMOUNTED.search(event.get("message") or ""))]
     if not told or any(event.get("reason") in MOUNTED for event in events):
         return attempt
     message = f'dask.tlsSecretName is "{secret}", which must be a Secret with {KEYS}: {told[-1]}'

@@ -3,6 +3,9 @@
 A report that says `committed` wins over everything: the output is there, whatever happened to the pod afterwards. Then
 the runner's own word on errors that are the job's own; then what Kubernetes did to the pod; then what is left to guess.
 
+A pod's own word decides neither that its node was taken away nor that another attempt is free: that is for Kubernetes
+to say.
+
 Of several pods each tells the first cause that it knows of. One that names a cause is believed before one that was
 taken away, and this before one that only misses another: `_weight`. A pod that has done its part is no failure.
 """
@@ -10,16 +13,22 @@ taken away, and this before one that only misses another: `_weight`. A pod that 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.report import Report
 from gpuquery.api.status import AttemptStatus, OutputStatus, PreflightRun, PreflightStatus
-from gpuquery.reconcile.facts import Attempt, Pod
+from gpuquery.api.text import clean
+from gpuquery.reconcile import kubelet
+
+if TYPE_CHECKING:
+    from gpuquery.api.report import Report
+    from gpuquery.reconcile.facts import Attempt, Pod
 
 SCRATCH_WORDS = ("ephemeral local storage", "EmptyDir volume")
 """How the kubelet's eviction manager begins to tell that a pod used more local storage than it may."""
 START_FAILURES = {"StartError", "ContainerCannotRun"}
+PYTHON_FAILED = 1
+"""Exit code of Python where it does not find a module, or an old one fails: the supervisor tells all other ends."""
 KILLED = {137: "SIGKILL", 143: "SIGTERM"}
 
 
@@ -58,6 +67,9 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
     if record.reason is not None:
         return recorded(record)
     found = [(pod, fault) for pod in attempt.pods if not _done(pod, attempt) and (fault := of_pod(pod))]
+    taken = suspended(attempt) if record.ready is not None else None
+    if taken and not any(firm(fault) for _, fault in found):
+        return taken
     if not found:
         return vanished(attempt)
     teller, fault = min(found, key=lambda pair: (_weight(*pair), _ended(pair[0]), pair[0].index))
@@ -104,7 +116,7 @@ def _weight(pod: Pod, fault: Fault) -> int:
 
 
 def _ended(pod: Pod) -> float:
-    return pod.exit.finished.timestamp() if pod.exit and pod.exit.finished else 0.0
+    return pod.exit.seen.timestamp() if pod.exit and pod.exit.seen else 0.0
 
 
 def of_pod(pod: Pod) -> Fault | None:
@@ -123,18 +135,14 @@ def of_pod(pod: Pod) -> Fault | None:
 def _class_of(pod: Pod) -> tuple[Failure, str] | None:
     report = pod.exit.report if pod.exit else None
     if report and report.failure and report.failure.policy is Policy.NEVER:
-        return report.failure, report.message
+        return report.failure, says(pod, report)
     if pod.reason == "Evicted" and any(word in pod.message for word in SCRATCH_WORDS):
         return Failure.SCRATCH_FULL, f"{pod.message} Raise the limit of ephemeral-storage in workers.resources."
     if pod.disruption is not None:
         return Failure.EVICTED, f"pod {pod.name} on node {pod.node} was taken away: {pod.disruption}"
     if pod.alive:
         return None
-    if pod.exit is None:
-        # The kubelet refused the pod, or nobody is left who could tell: both come from the node, not from the job.
-        why = ": ".join(part for part in (pod.reason, pod.message) if part) or "its node does not say why"
-        return Failure.EVICTED, f"pod {pod.name} ended without having run: {why}"
-    return _of_exit(pod, report)
+    return kubelet.ended_before_it_ran(pod) if pod.exit is None else _of_exit(pod, report)
 
 
 def _of_exit(pod: Pod, report: Report | None) -> tuple[Failure, str]:
@@ -146,16 +154,39 @@ def _of_exit(pod: Pod, report: Report | None) -> tuple[Failure, str]:
             "in workers.resources, or read less"
         )
     if report and report.failure:
-        return report.failure, report.message
+        return report.failure, says(pod, report)
     if end.reason in START_FAILURES:
         return Failure.INVALID_PLAN, (
             f"the container of pod {pod.name} could not start (exit code {end.code}): the image has no GpuQuery runner"
         )
     if end.code in KILLED:
         return Failure.WORKER_LOST, f"pod {pod.name} on node {pod.node} was ended by {KILLED[end.code]}"
+    if end.code == PYTHON_FAILED and not end.words:
+        return Failure.INVALID_PLAN, (
+            f"the container of pod {pod.name} could not start the GpuQuery runner (exit code {end.code}, no report): "
+            f"see `kubectl logs {pod.name}`; leave runtime.image out, or set it to a runtime image of the operator's "
+            "version"
+        )
+    usable = f"usable report ({end.wrong})" if end.wrong else "report"
     return Failure.INTERNAL_ERROR, (
-        f"pod {pod.name} ended with exit code {end.code} and without a report: see `kubectl logs {pod.name}`"
+        f"pod {pod.name} ended with exit code {end.code} and without a {usable}: see `kubectl logs {pod.name}`"
     )
+
+
+def suspended(attempt: Attempt) -> Fault | None:
+    """Return what became of an attempt whose batch Job was suspended after its pods had begun; they are taken away."""
+    job = attempt.batch_job
+    if job is None or job.suspended is None or job.deleting or job.finished:
+        return None
+    by = f" (by {job.suspended})" if job.suspended else ""
+    return Fault(Failure.EVICTED, f"the Job {job.name} was suspended{by} while its pods ran, which ended them")
+
+
+def says(pod: Pod, report: Report) -> str:
+    """Return the words of a pod's report: with who says it, where they could be taken for the operator's own."""
+    if report.failure is Failure.INTERNAL_ERROR or not report.message:
+        return f"pod {pod.name} says: {report.message or 'nothing'}"
+    return report.message
 
 
 def vanished(attempt: Attempt, what: str = "attempt") -> Fault | None:
@@ -181,7 +212,7 @@ def blamed(record: Record, fault: Fault) -> Record:
     return record.model_copy(
         update={
             "reason": str(fault.failure),
-            "message": fault.message[:1024],
+            "message": clean(fault.message, 1024),
             "exit_code": fault.exit_code,
             "node": fault.node or record.node,
         }

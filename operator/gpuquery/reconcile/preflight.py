@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import TERMINAL, is_terminal, is_true
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.status import PlanStatus, PreflightRun, PreflightStatus
-from gpuquery.api.types import GpuQueryJob
 from gpuquery.build.preflight import preflight_objects
 from gpuquery.plan.checks import Place, place
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import digest, plan_status
-from gpuquery.reconcile import deadline, startup
+from gpuquery.reconcile import deadline, lingering, startup
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
     LOOK_FOR_PROGRESS,
@@ -26,16 +26,20 @@ from gpuquery.reconcile.case import (
     Case,
     Decision,
     Manifest,
-    ended_at,
     net,
     node_of,
+    overdue,
     refused,
     settling,
+    start_due,
 )
 from gpuquery.reconcile.facts import Attempt, Observed
 from gpuquery.reconcile.outcome import Fault, blamed, of_pod, recorded, vanished
-from gpuquery.reconcile.retry import GiveUp, Retry, backoff
-from gpuquery.reconcile.status import Account
+from gpuquery.reconcile.retry import Ended, GiveUp, Retry, next_attempt
+from gpuquery.reconcile.status import Account, gave_up
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
 
 LOOK_FOR_REPORT = 30.0
 """Seconds until a pod at work is looked at again; its end is told by the watch."""
@@ -48,7 +52,7 @@ class Due:
     since: datetime
 
 
-def with_found(job: GpuQueryJob, observed: Observed) -> GpuQueryJob:
+def with_found(job: GpuQueryJob, observed: Observed, now: datetime) -> GpuQueryJob:
     """Return the job with what a preflight's pod has found out, if the status does not hold it yet.
 
     So it makes no difference whether the operator died before or after it wrote that down.
@@ -57,11 +61,10 @@ def with_found(job: GpuQueryJob, observed: Observed) -> GpuQueryJob:
     if status.preflight is not None or is_terminal(status.conditions) or not observed.runs:
         return job
     run = observed.runs[-1]
-    record = _record(run, status.preflight_run, run.batch_job.created if run.batch_job else None)
+    record = _record(run, status.preflight_run, now)
     if record is None or record.id != run.number or record.reason is not None or (found := _found(run)) is None:
         return job
-    ended = found.finished or record.started
-    over = record.model_copy(update={"ended": ended_at(run, ended), "exit_code": 0, "node": node_of(run)})
+    over = record.model_copy(update={"ended": now, "exit_code": 0, "node": node_of(run)})
     return job.model_copy(update={"status": status.model_copy(update={"preflight": found, "preflight_run": over})})
 
 
@@ -70,12 +73,12 @@ def follow(case: Case) -> Decision | Due:
     status = case.job.status
     known = status.preflight_run
     number = max(known.id if known else 0, *(run.number for run in case.observed.runs), 0)
-    created = case.job.metadata.creation_timestamp or case.now
+    begun = case.due_since
     if status.preflight is not None:
-        return Due(known.ended if known and known.ended else created)
+        return Due(known.ended if known and known.ended else begun)
     record = _record(case.observed.run(number), known, case.now) if number else None
     if record is None:
-        return Due(created)
+        return Due(begun)
     if record.ended is not None:
         return _between(case, record)
     return _under_way(case, record)
@@ -126,9 +129,10 @@ def guarded(case: Case, decision: Decision, *, told: PreflightStatus | None) -> 
     if (ends and any(pod.alive for pod in pods)) or (asks and any(pod.at_work for pod in pods)):
         soon = any(settling(run, case.now) for run in runs)
         stuck = () if soon else tuple(run.number for run in runs if run.alive and _has_job(run))
-        unwritten = stuck and told is None and case.job.status.preflight is not None
+        waiting = Account(plan=case.job.status.plan, checking=True, removing=lingering.waits_for(pods))
+        passed = not soon and case.job.status.preflight is not None and case.job.status.attempt is None
         return Decision(
-            status=case.derive(Account(plan=case.job.status.plan, checking=True)) if unwritten else None,
+            status=case.derive(waiting) if passed else None,
             drop=stuck,
             requeue_after=PHASE_SECONDS if soon else LOOK_FOR_PODS,
         )
@@ -139,21 +143,10 @@ def guarded(case: Case, decision: Decision, *, told: PreflightStatus | None) -> 
     return replace(decision, drop=left) if left else decision
 
 
-def next_run(record: PreflightRun, backoff_limit: int, key: str) -> Retry | GiveUp:
-    """Decide what follows a run that has failed and ended; as for attempts, its class decides."""
-    if record.reason is None or record.ended is None:
-        raise ValueError(f"run {record.id} has not failed")
-    failure, counted = Failure(record.reason), record.counted_failures
-    match failure.policy:
-        case Policy.NEVER:
-            return GiveUp(failure)
-        case Policy.FREE:
-            taken = record.id - counted
-            return Retry(at=record.ended + (backoff(taken - 1, key) if taken > 1 else timedelta()))
-        case Policy.BUDGETED if counted <= backoff_limit:
-            return Retry(at=record.ended + backoff(counted, key))
-        case _:
-            return GiveUp(Failure.BACKOFF_LIMIT_EXCEEDED if backoff_limit else failure)
+def _last(record: PreflightRun) -> Ended:
+    """Return a run that has failed and ended as the retry policy sees it."""
+    assert record.ended is not None  # the callers checked
+    return Ended(record.id, recorded(record).failure, record.ended, record.counted_failures)
 
 
 def judge(run: Attempt, record: PreflightRun) -> Fault | None:
@@ -177,19 +170,15 @@ def _found(run: Attempt) -> PreflightStatus | None:
     return next((report.preflight for report in reports if report and report.preflight), None)
 
 
-def _record(run: Attempt, known: PreflightRun | None, asked: datetime | None) -> PreflightRun | None:
+def _record(run: Attempt, known: PreflightRun | None, now: datetime) -> PreflightRun | None:
     """Return what the status says of a run; if the operator died before it could tell, what its Job says."""
     if known is not None and known.id >= run.number:
         return known
     if run.batch_job is None and not run.pods:
         return None
-    created = run.batch_job.created if run.batch_job else None
-    started = created or asked
-    if started is None:
-        return None
-    before = known or PreflightRun(id=0, started=started)
+    before = known or PreflightRun(id=0, started=now)
     return PreflightRun(
-        id=run.number, started=started, counted_failures=before.counted_failures, query_digest=before.query_digest
+        id=run.number, started=now, counted_failures=before.counted_failures, query_digest=before.query_digest
     )
 
 
@@ -197,37 +186,27 @@ def _under_way(case: Case, record: PreflightRun) -> Decision:
     run = case.observed.run(record.id)
     started = any(pod.phase != "Pending" for pod in run.pods)
     blocker = None if started else startup.blocker(run, case.observed.refusal)
-    fault = judge(run, record) or _overdue(case, record, blocker, started=started)
+    starting = "" if started else "they were still starting"
+    fault = judge(run, record) or overdue(case, record.started, blocker, starting=starting)
     if fault is not None:
         return _ended(case, record, fault) if run.released else _release(case, record, fault)
     provisional = _provisional(case)
     if record.query_digest is None and provisional is not None:
         record = record.model_copy(update={"query_digest": provisional.query_digest})
     account = Account(provisional=provisional, checking=True, run=record, blocker=blocker)
-    start_due = None if started else deadline.due_at(record.started, case.job.spec.start_deadline_seconds)
-    pause = LOOK_FOR_REPORT if run.pods else LOOK_FOR_PODS
+    begin_by = None if started else start_due(case, record.started, blocker)
+    pause = LOOK_FOR_REPORT if run.pods else case.again(LOOK_FOR_PODS, record.started)
     return Decision(
         status=case.derive(account),
         apply=_repairs(case, run),
         net=net(case, run),
-        requeue_after=case.wake(_deadline(case, record), start_due, case.now + timedelta(seconds=pause)),
+        requeue_after=case.wake(_deadline(case, record), begin_by, case.now + timedelta(seconds=pause)),
     )
 
 
 def _deadline(case: Case, record: PreflightRun) -> datetime | None:
     started = case.job.status.start_time or record.started
     return deadline.due_at(started, case.job.spec.active_deadline_seconds)
-
-
-def _overdue(case: Case, record: PreflightRun, blocker: startup.Blocker | None, *, started: bool) -> Fault | None:
-    spec = case.job.spec
-    if blocker and blocker.failure:
-        return Fault(blocker.failure, blocker.message)
-    late = deadline.active(case.job.status.start_time or record.started, spec.active_deadline_seconds, case.now)
-    if late is None and not started:
-        because = f"{blocker.reason}: {blocker.message}" if blocker else "they were still starting"
-        late = deadline.start(record.started, spec.start_deadline_seconds, case.now, because=because)
-    return Fault(late.failure, late.message) if late else None
 
 
 def _repairs(case: Case, run: Attempt) -> tuple[Manifest, ...]:
@@ -250,11 +229,14 @@ def _release(case: Case, record: PreflightRun, fault: Fault) -> Decision:
     run = case.observed.run(record.id)
     if settling(run, case.now):
         return Decision(requeue_after=PHASE_SECONDS)
-    lingering = not run.pods or any(pod.disruption is None for pod in run.alive)
-    account = Account(provisional=_provisional(case), checking=True, run=blamed(record, fault), fault=fault)
+    slow = not run.pods or any(pod.disruption is None for pod in run.alive)
+    account = Account(
+        provisional=_provisional(case), checking=True, run=blamed(record, fault), fault=fault,
+        removing=lingering.waits_for(run.pods),
+    )  # fmt: skip
     return Decision(
         status=case.derive(account),
-        drop=(record.id,) if _has_job(run) and lingering else (),
+        drop=(record.id,) if _has_job(run) and slow else (),
         requeue_after=LOOK_FOR_PROGRESS,
     )
 
@@ -264,7 +246,7 @@ def _ended(case: Case, record: PreflightRun, fault: Fault) -> Decision:
     run = case.observed.run(record.id)
     over = blamed(record, fault).model_copy(
         update={
-            "ended": ended_at(run, case.now),
+            "ended": case.now,
             "node": fault.node or record.node or node_of(run),
             "counted_failures": record.counted_failures + (fault.failure.policy is Policy.BUDGETED),
         }
@@ -274,7 +256,7 @@ def _ended(case: Case, record: PreflightRun, fault: Fault) -> Decision:
 
 def _between(case: Case, record: PreflightRun) -> Decision | Due:
     """A run has failed and ended; the next one may be due."""
-    after = next_run(record, case.job.spec.backoff_limit, case.job.metadata.uid)
+    after = next_attempt(_last(record), case.job.spec.backoff_limit, case.job.metadata.uid)
     if isinstance(after, Retry) and after.at <= case.now and not _expired(case, record):
         return Due(after.at)
     fault = recorded(record)
@@ -289,9 +271,10 @@ def _expired(case: Case, record: PreflightRun) -> deadline.Exceeded | None:
 def _or_again(case: Case, record: PreflightRun, fault: Fault) -> Decision:
     """Tell a run that has failed and ended, and what follows: the job's end, or another run in a while."""
     account = Account(provisional=_provisional(case), checking=True, run=record, fault=fault, ended=True)
-    match next_run(record, case.job.spec.backoff_limit, case.job.metadata.uid):
+    last = _last(record)
+    match next_attempt(last, case.job.spec.backoff_limit, case.job.metadata.uid):
         case GiveUp(reason=reason):
-            failed = fault if reason is fault.failure else _gave_up(record, fault, reason)
+            failed = gave_up(fault, reason, last, "runs of the preflight")
             return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
         case Retry(at=at):
             if late := _expired(case, record):
@@ -301,12 +284,6 @@ def _or_again(case: Case, record: PreflightRun, fault: Fault) -> Decision:
                 status=case.derive(replace(account, retry_at=at)),
                 requeue_after=case.wake(at, _deadline(case, record)),
             )
-
-
-def _gave_up(record: PreflightRun, fault: Fault, reason: Failure) -> Fault:
-    times = f"{record.counted_failures} times"
-    return Fault(reason, f"the preflight was begun {times} and never ended; the last time: {fault.failure}: "
-                 f"{fault.message}")  # fmt: skip
 
 
 def _has_job(run: Attempt) -> bool:

@@ -1,10 +1,13 @@
 """A keyed work queue: the heart of level-triggered work.
 
-It promises three things. A key that is added ten times while it waits is worked on once. A key is never worked on twice
-at the same time; if it is added meanwhile, it comes again afterwards. And a key can be added for later, where the
-earliest time wins. So events may be duplicated, reordered or storm: what counts is that at least one comes.
+It promises four things. A key that is added ten times while it waits is worked on once. A key is never worked on twice
+at the same time; if it is added meanwhile, it comes again afterwards. A key can be added for later, where the earliest
+time wins. And keys of different tenants take turns: however many keys one tenant has, a key of another waits for one
+key of each tenant that was there before it, and no tenant has all the workers to itself. So events may be duplicated,
+reordered or storm: what counts is that at least one comes.
 
-The semantics are those of client-go's workqueue.
+The first three are the semantics of client-go's workqueue; the turns are what its priorities and API Priority and
+Fairness are for. Every step takes constant time.
 """
 
 from __future__ import annotations
@@ -12,7 +15,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Generic, TypeVar
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
 
 K = TypeVar("K")
 
@@ -20,15 +27,30 @@ FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 300.0
 
 
-class WorkQueue(Generic[K]):
-    """Keys that wait for work. Not thread-safe: it belongs to one event loop."""
+def everyone(_: object) -> Hashable:
+    """Take all keys for those of one tenant."""
+    return None
 
-    def __init__(self) -> None:
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
+
+class WorkQueue(Generic[K]):
+    """Keys that wait for work. Not thread-safe: it belongs to one event loop.
+
+    `tenant` says whose a key is. `most` is how many keys of one tenant are worked on at the same time; 0: any number.
+    """
+
+    def __init__(self, tenant: Callable[[K], Hashable] = everyone, *, most: int = 0) -> None:
+        self._tenant = tenant
+        self._most = most
+        self._ready: dict[Hashable, deque[K]] = {}
+        self._turns: deque[Hashable] = deque()
+        """Tenants with a key that can be had now, in the order of their turns."""
+        self._more = asyncio.Event()
         self._waiting: dict[K, float] = {}
         self._busy: set[K] = set()
+        self._at_work: Counter[Hashable] = Counter()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
+        self._moved = time.monotonic()
 
     def __len__(self) -> int:
         """Return how many keys wait to be worked on now."""
@@ -37,9 +59,16 @@ class WorkQueue(Generic[K]):
     @property
     def oldest(self) -> float:
         """Return for how many seconds the oldest key has been waiting; 0 if none waits."""
-        if not self._waiting:
-            return 0.0
-        return max(0.0, time.monotonic() - min(self._waiting.values()))
+        # They stand in the order in which they were added.
+        return max(0.0, time.monotonic() - next(iter(self._waiting.values()))) if self._waiting else 0.0
+
+    @property
+    def stalled(self) -> float:
+        """Return for how many seconds keys have been waiting without one being begun or done; 0 if none waits.
+
+        Unlike the age of the oldest key this does not grow with the number of keys that a tenant adds.
+        """
+        return min(self.oldest, time.monotonic() - self._moved)
 
     def add(self, key: K) -> None:
         """Ask for work on a key, now."""
@@ -47,7 +76,7 @@ class WorkQueue(Generic[K]):
             return
         self._waiting[key] = time.monotonic()
         if key not in self._busy:
-            self._ready.put_nowait(key)
+            self._offer(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Ask for work on a key later; an earlier time that was asked for stays."""
@@ -66,18 +95,49 @@ class WorkQueue(Generic[K]):
         self._timers.pop(key, None)
         self.add(key)
 
+    def _offer(self, key: K) -> None:
+        tenant = self._tenant(key)
+        keys = self._ready.setdefault(tenant, deque())
+        keys.append(key)
+        if len(keys) == 1 and not self._full(tenant):
+            self._turns.append(tenant)
+            self._more.set()
+
+    def _full(self, tenant: Hashable) -> bool:
+        return 0 < self._most <= self._at_work[tenant]
+
     async def get(self) -> K:
         """Wait for a key; `done` must follow."""
-        key = await self._ready.get()
-        self._waiting.pop(key, None)
+        while not self._turns:
+            self._more.clear()
+            await self._more.wait()
+        tenant = self._turns.popleft()
+        keys = self._ready[tenant]
+        key = keys.popleft()
+        self._at_work[tenant] += 1
+        if not keys:
+            del self._ready[tenant]
+        elif not self._full(tenant):
+            self._turns.append(tenant)
+        del self._waiting[key]
         self._busy.add(key)
+        self._moved = time.monotonic()
         return key
 
     def done(self, key: K) -> None:
         """Work on the key has ended; if it was added meanwhile, it is ready again."""
+        tenant = self._tenant(key)
         self._busy.discard(key)
+        held = self._full(tenant) and tenant in self._ready
+        self._at_work[tenant] -= 1
+        if not self._at_work[tenant]:
+            del self._at_work[tenant]
+        if held:
+            self._turns.append(tenant)
+            self._more.set()
         if key in self._waiting:
-            self._ready.put_nowait(key)
+            self._offer(key)
+        self._moved = time.monotonic()
 
     def retry(self, key: K) -> float:
         """Work on the key failed: ask for it again after a pause that doubles; returns the pause in seconds."""
@@ -86,6 +146,10 @@ class WorkQueue(Generic[K]):
         pause: float = longest * random.uniform(0.75, 1.0)  # noqa: S311 (jitter)
         self.add_after(key, pause)
         return pause
+
+    def failures(self, key: K) -> int:
+        """Return how many times in a row work on the key has failed."""
+        return self._failures.get(key, 0)
 
     def forget(self, key: K) -> None:
         """Work on the key succeeded: the next failure pauses shortly again."""

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from gpuquery.api.conditions import is_terminal
+from gpuquery.api.problems import explained, listed
 from gpuquery.api.reasons import Failure
+from gpuquery.api.size import oversized
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.kube.ability import REFUSALS, Writes
 from gpuquery.kube.client import ApiError, KubeClient, Resource
-from gpuquery.kube.progress import ProgressReader
-from gpuquery.plan.defaults import Defaults
-from gpuquery.reconcile import observe_dask
-from gpuquery.reconcile.apply import create, remove, sweep, tell, write_status
+from gpuquery.reconcile import failing, observe_dask
+from gpuquery.reconcile.apply import create, post, remove, sweep, tell, write_status
+from gpuquery.reconcile.census import Census, Sight, sight_of
+from gpuquery.reconcile.contradiction import has_ended
 from gpuquery.reconcile.decide import decide
+from gpuquery.reconcile.events import pruned
 from gpuquery.reconcile.facts import Observed
-from gpuquery.reconcile.metrics import Metrics
-from gpuquery.reconcile.observe import namespace_annotations, observe
+from gpuquery.reconcile.namespaces import Namespaces
+from gpuquery.reconcile.observe import observe
 from gpuquery.reconcile.outcome import Fault
-from gpuquery.reconcile.queue import WorkQueue
+from gpuquery.reconcile.release import release_all
+from gpuquery.reconcile.sightings import Sightings
 from gpuquery.reconcile.status import Account, derive
+from gpuquery.reconcile.undone import Refusals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gpuquery.kube.client import Manifest
+    from gpuquery.plan.defaults import Defaults
+    from gpuquery.reconcile.facts import Refusal
+    from gpuquery.reconcile.metrics import Metrics
+    from gpuquery.reconcile.progress import ProgressReader
+    from gpuquery.reconcile.queue import WorkQueue
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +49,24 @@ Key = tuple[str, str]
 """Namespace and name of a job."""
 
 
+def namespace_of(key: Key) -> str:
+    """Return whose a key is: namespaces take turns."""
+    return key[0]
+
+
+def most_of_a_namespace(workers: int) -> int:
+    """Return how many of the workers may work on jobs of one namespace at a time: a quarter is kept for the others."""
+    return workers - workers // 4
+
+
 def utc_now() -> datetime:
     """Return the time."""
     return datetime.now(tz=UTC)
+
+
+UNREAD = {"query": {"sql": "-"}, "output": {"uri": "s3://unknown"}}
+"""Stands for a spec that no model of this version can read."""
+DEADLINES = ("activeDeadlineSeconds", "startDeadlineSeconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,38 +77,105 @@ class Reconciler:
     reader: ProgressReader
     defaults: Defaults
     metrics: Metrics
+    status: Writes = field(default_factory=Writes)
     instance: str = "gpuquery-operator"
     clock: Callable[[], datetime] = utc_now
+    census: Census | None = None
+    """All jobs, by which the maxima of namespaces are seen to; without it there are none."""
+    namespaces: Namespaces = field(default_factory=Namespaces)
+    sightings: Sightings = field(default_factory=Sightings)
+    refusals: Refusals = field(default_factory=Refusals)
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at a job and do what has to be done; returns after how many seconds to look again."""
         namespace, name = key
+        if self.census is not None:
+            if self.census.holds(key):
+                return None
+            if (pause := self.census.pause(key)) is not None:
+                return pause
         raw = await self.client.get(Resource.JOBS, namespace, name)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             # The garbage collector removes the children by their owner; what it leaves alone is a DaskCluster's.
             self.metrics.gone(key)
+            self._forget(key)
+            if self.census is not None and raw is None:
+                self.census.gone(key)
             await self._sweep(key)
             return None
-        job = await self._read(raw)
+        sight = sight_of(raw)
+        if self.census is not None:
+            # The watch tells that a job has changed, and not what has become of it.
+            self.census.saw(key, sight)
+        job = await self._read(raw, sight)
         if job is None:
             return None
         if job.status.attempt is None:
             await self._sweep(key, job.metadata.uid)
         now = self.clock()
-        observed, defaults = await self._look(job)
+        if self.census is not None and self.census.holds(key):
+            return None
+        observed, defaults = await self._look(job, sight, now)
         decision = decide(job, observed, defaults, now)
-        refusal = await create(self.client, decision.apply) if decision.apply else None
+        refusal = await self._create(key, decision.apply) if decision.apply else None
         if refusal is not None:
             decision = decide(job, replace(observed, refusal=refusal), defaults, now)
-        if decision.status is not None and await write_status(self.client, job, decision.status):
-            log.info("%s/%s: %s", namespace, name, decision.status.state)
-            await tell(self.client, job, decision.status, instance=self.instance, now=now)
+        await self._write(job, decision.status, now)
+        if observed.kept:
+            log.info("%s/%s: deleted: %d finished jobs are kept in its namespace", namespace, name, observed.kept)
+            await post(self.client, job, pruned(observed.kept), instance=self.instance, now=now)
+            self.metrics.pruned()
         await remove(self.client, job, decision)
         if decision.status is not None and is_terminal(decision.status.conditions) and observe_dask.wanted(job):
             # An operator may have died between a DaskCluster and its Job, of which the decision knows nothing.
             await self._sweep(key)
         self.metrics.seen(key, job.status, decision.status or job.status)
         return decision.requeue_after
+
+    async def _create(self, key: Key, objects: tuple[Manifest, ...]) -> Refusal | None:
+        """Make what is missing, unless that was refused a moment ago."""
+        return self.refusals.recent(key) or self.refusals.noted(key, await create(self.client, objects))
+
+    async def _write(self, job: GpuQueryJob, status: GpuQueryJobStatus | None, now: datetime) -> None:
+        """Write the status if it changed, and then what that means."""
+        key = job.metadata.namespace, job.metadata.name
+        try:
+            written = await write_status(self.client, job, status)
+        except ApiError as error:
+            if error.status in REFUSALS:
+                self.status.refused(key, str(error))
+            raise
+        self.status.forget(key)
+        if written and status is not None:
+            self.status.succeeded()
+            log.info("%s/%s: %s", *key, status.state)
+            await tell(self.client, job, status, instance=self.instance, now=now)
+
+    async def failed(self, key: Key, error: Exception) -> float | None:
+        """Looks at a job fail: say so, and end it where a deadline has passed; returns the seconds until one does."""
+        raw = await self.client.get(Resource.JOBS, *key)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            self._forget(key)
+            return None
+        job, now = _as_far_as_read(raw), self.clock().replace(microsecond=0)
+        if has_ended(job):
+            return None
+        why = failing.in_words(error)
+        late = failing.overdue(job, why, now)
+        if late is None:
+            await self._write(job, failing.told(job, why, now), now)
+            return failing.due(job, now)
+        await self._write(job, failing.releasing(job, late, now), now)
+        if not await release_all(self.client, job, clusters=self.defaults.dask_operator):
+            return failing.LOOK_FOR_END
+        await self._write(job, failing.ended(job, late, now), now)
+        return None
+
+    def _forget(self, key: Key) -> None:
+        """Drop what is remembered of a job while it is under way: it has ended, or is gone."""
+        self.sightings.forget(key)
+        self.refusals.forget(key)
+        self.status.forget(key)
 
     async def _sweep(self, key: Key, uid: str = "") -> None:
         """Take away the Dask workers of a job that is gone or has ended, and of the last one of this name."""
@@ -94,35 +190,68 @@ class Reconciler:
             elif error.status != 404:
                 raise  # without the kind there is none
 
-    async def _look(self, job: GpuQueryJob) -> tuple[Observed, Defaults]:
-        """Observe a job and what holds in its namespace; nothing of a job that has ended."""
-        if is_terminal(job.status.conditions):
-            return Observed(), self.defaults
-        observed, noted = await asyncio.gather(
-            observe(self.client, self.reader, job), namespace_annotations(self.client, job)
-        )
-        return observed, self.defaults.in_namespace(noted)
+    async def _look(self, job: GpuQueryJob, sight: Sight, now: datetime) -> tuple[Observed, Defaults]:
+        """Observe a job and what holds in its namespace; little of a job that has ended, or has to wait."""
+        key = job.metadata.namespace, job.metadata.name
+        if has_ended(job):
+            self._forget(key)
+            if self.census is None:
+                return Observed(), self.defaults
+            try:
+                noted = await self.namespaces.recent(self.client, job)
+            except ApiError as error:
+                log.warning("namespace %s: no finished job is deleted as one too many: %s", key[0], error)
+                return Observed(), self.defaults
+            return Observed(kept=self.census.surplus(key, noted)), self.defaults
+        if job.status.plan is not None:
+            return await self._observed(job, now), self.defaults
+        noted = await self.namespaces.fresh(self.client, job)
+        defaults = self.defaults.in_namespace(noted)
+        observed = None
+        if self.census is not None and not sight.begun and (wait := self.census.turn(key, sight, noted)) is not None:
+            observed = await self._observed(job, now)
+            if not observed.attempts and not observed.runs:
+                return Observed(wait=wait), defaults
+            # An operator died between making something of it and telling so.
+            self.census.begin(key, sight)
+        return observed or await self._observed(job, now), defaults
 
-    async def _read(self, raw: dict[str, Any]) -> GpuQueryJob | None:
-        """Read a job; one that no model of this version can read has failed, truthfully."""
+    async def _observed(self, job: GpuQueryJob, now: datetime) -> Observed:
+        """Observe what exists of a job, with when this operator first saw it."""
+        found = await observe(self.client, self.reader, job, now)
+        return self.sightings.noted((job.metadata.namespace, job.metadata.name), found, now)
+
+    async def _read(self, raw: dict[str, Any], sight: Sight) -> GpuQueryJob | None:
+        """Read a job; one that is too large, or that no model of this version can read, has failed, truthfully."""
+        if not (sight.begun or sight.ended) and (large := oversized(raw["spec"])):
+            await self._unread(raw, Fault(Failure.LIMIT_EXCEEDED, large))
+            return None
         try:
             return GpuQueryJob.model_validate(raw)
         except ValidationError as error:
-            status = GpuQueryJobStatus.model_validate(raw.get("status") or {})
-            if is_terminal(status.conditions):
+            if sight.ended:
                 return None
-            if status.attempt is not None:
+            if GpuQueryJobStatus.model_validate(raw.get("status") or {}).attempt is not None:
                 raise
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            spec = {"query": {"sql": "-"}, "output": {"uri": "s3://unknown"}}
-            job = GpuQueryJob.model_validate({"metadata": raw["metadata"], "spec": spec})
-            fault = Fault(Failure.INVALID_INPUT, f"{where}: {first['msg']}")
-            now = self.clock().replace(microsecond=0)
-            rejected = derive(job, Account(rejected=fault), now)
-            if await write_status(self.client, job, rejected):
-                await tell(self.client, job, rejected, instance=self.instance, now=now)
+            await self._unread(raw, Fault(Failure.INVALID_INPUT, listed(explained(error))))
             return None
+
+    async def _unread(self, raw: dict[str, Any], fault: Fault) -> None:
+        """Tell why a job is not even read."""
+        job = GpuQueryJob.model_validate({"metadata": raw["metadata"], "spec": UNREAD})
+        now = self.clock().replace(microsecond=0)
+        await self._write(job, derive(job, Account(rejected=fault), now), now)
+
+
+def _as_far_as_read(raw: dict[str, Any]) -> GpuQueryJob:
+    """Read a job for its deadlines and its status; the rest of its spec may be what nobody can read."""
+    try:
+        return GpuQueryJob.model_validate(raw)
+    except ValidationError:
+        spec = raw.get("spec") or {}
+        deadlines = {key: spec[key] for key in DEADLINES if isinstance(spec.get(key), int)}
+        found = {"metadata": raw["metadata"], "spec": {**UNREAD, **deadlines}, "status": raw.get("status") or {}}
+        return GpuQueryJob.model_validate(found)
 
 
 async def work(queue: WorkQueue[Key], reconciler: Reconciler) -> None:
@@ -137,11 +266,22 @@ async def work(queue: WorkQueue[Key], reconciler: Reconciler) -> None:
             queue.forget(key)
             if again is not None:
                 queue.add_after(key, again)
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
             pause = queue.retry(key)
             log.warning("%s/%s: %s: %s; again in %.1f s", *key, type(error).__name__, error, pause, exc_info=error)
+            if queue.failures(key) >= failing.told_from(error):
+                await _told(queue, reconciler, key, error)
         finally:
             queue.done(key)
             reconciler.metrics.reconciled(time.monotonic() - started, result)
+
+
+async def _told(queue: WorkQueue[Key], reconciler: Reconciler, key: Key, error: Exception) -> None:
+    """Tell of a job what its looks fail of; what cannot even be told is in the log."""
+    try:
+        due = await reconciler.failed(key, error)
+    except Exception as second:
+        log.warning("%s/%s: this could not be told: %s: %s", *key, type(second).__name__, second)
+    else:
+        if due is not None:
+            queue.add_after(key, due)

@@ -1,34 +1,35 @@
 """Retry: which failures deserve another attempt, and when.
 
-A failure's class decides, never its text. Preempted attempts do not count: their node was taken, not wasted. And a job
-whose output is committed is always tried again, because the next attempt only has to finish publishing.
+A failure's class decides, never its text, and never what a pod says of itself but what became of it. Attempts whose
+node was taken away do not count against the budget: it was taken, not wasted. But each one costs a start, so they wait
+ever longer and have a limit of their own. Runs of the preflight follow the same rules.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.status import AttemptStatus
 
 FIRST_BACKOFF = timedelta(seconds=5)
 LONGEST_BACKOFF = timedelta(seconds=300)
+FREE_LIMIT = 20
+"""Most attempts of one job that may be taken away. With the pauses between them that takes more than an hour of trying:
+on nodes that are taken so fast the job will not end, and each attempt holds GPUs in vain."""
 
 
 @dataclass(frozen=True)
-class RetrySpec:
-    """What decides beside the attempts themselves."""
+class Ended:
+    """An attempt, or a run of the preflight, that has failed and ended."""
 
-    backoff_limit: int
+    id: int
+    failure: Failure
+    at: datetime
+    """When the operator saw that nothing of it was left."""
     counted: int
-    """Failed attempts so far that count against the limit, the last one included."""
-    committed: bool = False
-    """Whether the output is committed, but not yet told to be published."""
-    key: str = ""
-    """Spreads the retries of many jobs that failed for one cause: the job's UID."""
+    """Failed ones up to this one that count against the limit."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,19 @@ class GiveUp:
     reason: Failure
 
 
-def next_attempt(attempts: Sequence[AttemptStatus], spec: RetrySpec) -> Retry | GiveUp:
-    """Decide what follows the last attempt, which has failed and ended."""
-    last = attempts[-1]
-    if last.reason is None or last.ended is None:
-        raise ValueError(f"attempt {last.id} has not failed")
-    failure = Failure(last.reason)
-    policy = Policy.FREE if spec.committed and failure.policy is not Policy.NEVER else failure.policy
-    match policy:
-        case Policy.NEVER:
-            return GiveUp(failure)
-        case Policy.FREE:
-            in_a_row = len(attempts) if spec.committed else _free_in_a_row(attempts)
-            pause = backoff(in_a_row - 1, spec.key) if in_a_row > 1 else timedelta()
-            return Retry(at=last.ended + pause)
-        case Policy.BUDGETED if spec.counted <= spec.backoff_limit:
-            return Retry(at=last.ended + backoff(spec.counted, spec.key))
+def next_attempt(last: Ended, backoff_limit: int, key: str = "") -> Retry | GiveUp:
+    """Decide what follows. `key` spreads the retries of many jobs that failed for one cause: the job's UID."""
+    taken = last.id - last.counted
+    match last.failure.policy:
+        case Policy.FREE if taken < FREE_LIMIT:
+            return Retry(at=last.at + backoff(taken, key))
+        case Policy.BUDGETED if last.counted <= backoff_limit:
+            return Retry(at=last.at + backoff(last.counted, key))
+        case Policy.BUDGETED if backoff_limit:
+            return GiveUp(Failure.BACKOFF_LIMIT_EXCEEDED)
         case _:
             # Where no retry was allowed, the limit explains nothing: the failure itself is the reason.
-            return GiveUp(Failure.BACKOFF_LIMIT_EXCEEDED if spec.backoff_limit else failure)
+            return GiveUp(last.failure)
 
 
 def backoff(failures: int, key: str) -> timedelta:
@@ -71,12 +66,3 @@ def backoff(failures: int, key: str) -> timedelta:
     pause = min(FIRST_BACKOFF * 2 ** min(failures - 1, 10), LONGEST_BACKOFF)
     spread = zlib.crc32(f"{key}/{failures}".encode()) / 2**32
     return timedelta(seconds=round(pause.total_seconds() * (1 + spread / 5)))
-
-
-def _free_in_a_row(attempts: Sequence[AttemptStatus]) -> int:
-    count = 0
-    for attempt in reversed(attempts):
-        if attempt.reason is None or Failure(attempt.reason).policy is not Policy.FREE:
-            break
-        count += 1
-    return count

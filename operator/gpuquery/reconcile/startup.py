@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Refusal, Waiting
+from gpuquery.reconcile.lingering import where
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 IMAGE_REASONS = {
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable",
@@ -46,10 +51,14 @@ class Blocker:
     """Set if waiting cannot help: the attempt fails at once."""
     vague: bool = False
     """Whether a message that was seen before says more: a kubelet that backs off no longer says why."""
+    secret_missed: datetime | None = None
+    """Since when a pod misses a Secret, where that is what holds it up."""
 
 
 def blocker(attempt: Attempt, refusal: Refusal | None) -> Blocker | None:
     """Return what holds the attempt up; None if it is simply on its way."""
+    if (held := suspended(attempt)) is not None:
+        return held
     if refusal is not None:
         return Blocker(refusal.reason, refusal.message, refusal.failure if refusal.permanent else None)
     found = [(pod, held) for pod in attempt.all_pods if pod.alive and (held := _of_pod(pod))]
@@ -59,6 +68,17 @@ def blocker(attempt: Attempt, refusal: Refusal | None) -> Blocker | None:
     pod, held = min(found, key=lambda pair: pair[1].failure is None)
     alone = attempt.wanted == 1 and attempt.dask is None
     return held if alone else replace(held, message=f"pod {pod.name}: {held.message}")
+
+
+def suspended(attempt: Attempt) -> Blocker | None:
+    """Return that the batch Job is suspended, if it is: it has no pods until somebody resumes it."""
+    job = attempt.batch_job
+    if job is None or job.suspended is None or job.finished:
+        return None
+    by = f" (by {job.suspended})" if job.suspended else ""
+    return Blocker(
+        Reason.SUSPENDED, f"the Job {job.name} is suspended{by} and gets no pods until it is resumed (spec.suspend)"
+    )
 
 
 def count(ready: int, wanted: int, what: str = "pods ready") -> str:
@@ -75,7 +95,7 @@ def ready(attempt: Attempt, *, slow: bool) -> str:
     text = count(sum(pod.ready for pod in attempt.pods), attempt.wanted) + _of_cluster(attempt.dask)
     late = [pod for pod in attempt.all_pods if pod.phase == "Pending"]
     if slow and late and len(late) < len(attempt.all_pods) and len(late) <= NAMED:
-        text += f"; not running yet: {', '.join(_where(pod) for pod in late)}"
+        text += f"; not running yet: {', '.join(where(pod) for pod in late)}"
     return text
 
 
@@ -116,17 +136,14 @@ def laggards(attempt: Attempt) -> str:
     if attempt.wanted == 1 or not late:
         return "they were still starting"
     more = f" and {len(late) - NAMED} more" if len(late) > NAMED else ""
-    named = ", ".join(f"{_where(pod)}: {pod.waiting.reason if pod.waiting else pod.phase}" for pod in late[:NAMED])
+    named = ", ".join(f"{where(pod)}: {pod.waiting.reason if pod.waiting else pod.phase}" for pod in late[:NAMED])
     return f"{attempt.wanted - len(late)} of {attempt.wanted} were; not ready: {named}{more}"
-
-
-def _where(pod: Pod) -> str:
-    return f"pod {pod.name}" + (f" on node {pod.node}" if pod.node else "")
 
 
 def _of_pod(pod: Pod) -> Blocker | None:
     if pod.unschedulable is not None:
-        return Blocker(Reason.UNSCHEDULABLE, pod.unschedulable)
+        asks = f"; it asks for {pod.asks} (workers.resources)" if pod.asks else ""
+        return Blocker(Reason.UNSCHEDULABLE, pod.unschedulable + asks)
     if pod.part and (held := _crashed(pod)):
         return held
     if pod.waiting is None:
@@ -137,9 +154,16 @@ def _of_pod(pod: Pod) -> Blocker | None:
         failure = Failure.IMAGE_PULL_FAILED if waiting.reason == "InvalidImageName" else None
         return Blocker(Reason.IMAGE_PULL_FAILED, _words(waiting), failure, vague=waiting.reason == "ImagePullBackOff")
     if waiting.reason in CONFIG_REASONS:
-        missing = NO_SECRET.search(waiting.message)
-        return Blocker(Reason.SECRET_NOT_FOUND if missing else Reason.CONTAINER_CANNOT_START, _words(waiting))
+        if misses_secret(pod):
+            return Blocker(Reason.SECRET_NOT_FOUND, _words(waiting), secret_missed=pod.secret_missed)
+        return Blocker(Reason.CONTAINER_CANNOT_START, _words(waiting))
     return None
+
+
+def misses_secret(pod: Pod) -> bool:
+    """Whether a pod waits on its node for a Secret."""
+    waiting = pod.waiting
+    return waiting is not None and waiting.reason in CONFIG_REASONS and NO_SECRET.search(waiting.message) is not None
 
 
 def _crashed(pod: Pod) -> Blocker | None:

@@ -6,10 +6,10 @@ transition times and what must never be taken back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.conditions import MAX_MESSAGE, ConditionType, State, find, is_true, merged
 from gpuquery.api.reasons import Failure, Policy, Reason
 from gpuquery.api.report import Phase
@@ -22,15 +22,25 @@ from gpuquery.api.status import (
     PreflightRun,
     ProgressStatus,
 )
-from gpuquery.api.types import GpuQueryJob
+from gpuquery.api.text import clean, cleaned
 from gpuquery.kube.progress import EVERY_SECONDS, Reading
 from gpuquery.plan.checks import Place, place
+from gpuquery.reconcile.commitment import commitment
 from gpuquery.reconcile.findings import summary
 from gpuquery.reconcile.outcome import Committed, Fault
-from gpuquery.reconcile.startup import Blocker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.retry import Ended
+    from gpuquery.reconcile.startup import Blocker
 
 PUBLISHED = {Phase.PUBLISHING, Phase.DONE}
-"""Phases in which the commit record exists."""
+"""Phases in which the commit record exists, if the pod tells the truth."""
+HEARTBEAT_SECONDS = 30.0
+"""Least pause between two writes that tell of nothing but a sign of life."""
 CHECKED = {Phase.RUNNING, Phase.COMMITTING, *PUBLISHED}
 """Phases that come after the checks in the query's own pod."""
 
@@ -47,6 +57,8 @@ class Account:
     """Why the spec cannot be run."""
     pending: str = ""
     """What the job waits for before it can be resolved."""
+    queued: bool = False
+    """Whether that is other jobs of its namespace."""
     checking: bool = False
     """Whether the preflight's own pod comes first: it is asked for, at work, or failed."""
     provisional: PlanStatus | None = None
@@ -63,7 +75,7 @@ class Account:
     fault: Fault | None = None
     committed: Committed | None = None
     removing: str = ""
-    """While pods are still alive: why they are slow to go, where somebody knows."""
+    """While pods are still alive: which they are, and why they are slow to go, where somebody knows."""
     ended: bool = False
     """Whether no pod of the attempt is alive any more."""
     retry_at: datetime | None = None
@@ -87,7 +99,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
         ConditionType.FAILED: _failed(account),
     }
     wanted = [
-        Condition(type=kind, status=told[kind][0], reason=told[kind][1], message=told[kind][2][:MAX_MESSAGE],
+        Condition(type=kind, status=told[kind][0], reason=told[kind][1], message=clean(told[kind][2], MAX_MESSAGE),
                   observed_generation=job.metadata.generation)
         for kind in ConditionType if kind in told
     ]  # fmt: skip
@@ -97,7 +109,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
     run = account.run or before.preflight_run
     fault = account.failed or account.rejected or account.fault
     first = run or attempt
-    return GpuQueryJobStatus(
+    status = GpuQueryJobStatus(
         observed_generation=job.metadata.generation,
         state=_state(conditions, account),
         failure=fault.failure if fault else None,
@@ -110,10 +122,23 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
         counted_failures=before.counted_failures if account.counted_failures is None else account.counted_failures,
         progress=_progress(account, before, over=over),
         output=committed.output if committed else before.output,
-        warnings=committed.warnings if committed else before.warnings,
+        warnings=committed.warnings if committed else _warned(account) or before.warnings,
         start_time=before.start_time or (first.started if first else None),
         completion_time=now if over else None,
     )
+    return _shown(status)
+
+
+def _shown(status: GpuQueryJobStatus) -> GpuQueryJobStatus:
+    """Return a status in which everything can be seen: whoever wrote a text of it, and by whatever way it came in."""
+    texts = status.model_dump()
+    seen = cleaned(texts)
+    return status if seen == texts else GpuQueryJobStatus.model_validate(seen)
+
+
+def _warned(account: Account) -> tuple[str, ...]:
+    """What the running query warns of, which its report repeats."""
+    return account.reading.progress.warnings if account.reading and account.reading.progress else ()
 
 
 def with_attempt(attempts: Sequence[AttemptStatus], attempt: AttemptStatus | None) -> tuple[AttemptStatus, ...]:
@@ -123,16 +148,12 @@ def with_attempt(attempts: Sequence[AttemptStatus], attempt: AttemptStatus | Non
     return (*(a for a in attempts if a.id != attempt.id), attempt)[-MAX_ATTEMPTS_SHOWN:]
 
 
-def is_committed(before: GpuQueryJobStatus, reading: Reading | None) -> bool:
-    """Whether the commit record is known to exist; once known, it is never taken back."""
-    seen = reading is not None and reading.progress is not None and reading.progress.phase in PUBLISHED
-    return seen or is_true(before.conditions, ConditionType.OUTPUT_COMMITTED)
-
-
 def _accepted(account: Account, before: GpuQueryJobStatus) -> Told:
     if account.rejected:
         return "False", account.rejected.failure, account.rejected.message
     if account.pending:
+        if account.queued:
+            return "Unknown", Reason.TOO_MANY_JOBS, account.pending
         return "False", Reason.PENDING, account.pending
     if (plan := account.plan or account.provisional) is not None:
         return "True", Reason.RESOLVED, plan.told
@@ -141,14 +162,17 @@ def _accepted(account: Account, before: GpuQueryJobStatus) -> Told:
 
 
 def _preflight(job: GpuQueryJob, account: Account) -> Told:
-    """True and False are for good; Unknown is everything else, for a check that goes on says nothing of its result."""
+    """True and False are for good; Unknown is everything else, for a check that goes on says nothing of its result.
+
+    But a True that only progress has told is taken back where the report says that the query cannot run.
+    """
     before, committed = job.status, account.committed
     found = before.preflight or (committed.found if committed else None)
     if found is not None:
         return "True", Reason.PASSED, summary(found)
     known = find(before.conditions, ConditionType.PREFLIGHT)
     fault = account.failed or account.fault
-    if fault is not None and fault.finding and not (known and known.status == "True"):
+    if fault is not None and fault.finding:
         return "False", fault.failure, fault.message
     if known and known.status != "Unknown":
         return known.status, known.reason, known.message
@@ -181,7 +205,7 @@ def _checking(account: Account, before: GpuQueryJobStatus) -> tuple[str, str]:
     if fault and account.retry_at:
         return Reason.RETRYING, _again(fault, account.retry_at)
     if fault:
-        return Reason.RELEASING, f"the preflight failed ({fault.failure}); its pod is being removed"
+        return Reason.RELEASING, _removing(account, f"the preflight failed ({fault.failure}); its pod is being removed")
     if account.blocker:
         return account.blocker.reason, _blocked(account.blocker, find(before.conditions, ConditionType.PREFLIGHT))
     return Reason.CHECKING, "a pod without GPU checks the query"
@@ -198,7 +222,9 @@ def _cluster_ready(account: Account, before: GpuQueryJobStatus) -> Told:
         known = find(before.conditions, ConditionType.CLUSTER_READY)
         return "False", account.blocker.reason, _blocked(account.blocker, known)
     if account.ready:
-        return "True", Reason.ALL_RANKS_JOINED, account.pods
+        plan = account.plan or before.plan
+        alone = plan is not None and plan.cluster == ClusterChoice.SINGLE
+        return "True", Reason.POD_READY if alone else Reason.ALL_RANKS_JOINED, account.pods
     return "False", Reason.STARTING, account.pods
 
 
@@ -234,7 +260,7 @@ def _not_under_way(account: Account) -> Told | None:
             return "False", Reason.ENDED, "the job has ended"
         return "False", Reason.RELEASING, _removing(account, "the outcome is known; pods are still being removed")
     if account.checking:
-        return "False", Reason.NOT_STARTED, "the preflight comes first"
+        return "False", Reason.NOT_STARTED, _removing(account, "the preflight comes first")
     if account.fault and not account.ended:
         failed = f"the attempt failed ({account.fault.failure}); its pods are being removed"
         return "False", Reason.RELEASING, _removing(account, failed)
@@ -249,21 +275,17 @@ def _removing(account: Account, told: str) -> str:
 
 
 def _output_committed(account: Account, before: GpuQueryJobStatus) -> Told:
-    known = find(before.conditions, ConditionType.OUTPUT_COMMITTED)
-    if account.committed:
-        output = account.committed.output
-        message = (
-            f"version {output.version} of {output.uri}: {output.rows} rows in {output.files} files, "
-            f"{output.bytes} bytes, {output.partitions} partitions"
-        )
-        return "True", Reason.COMMITTED, message
-    if known and known.status == "True":
-        return "True", known.reason, known.message
-    if is_committed(before, account.reading):
-        return "True", Reason.COMMITTED, "the commit record exists; its files are being published"
     if account.dry_run:
         return "False", Reason.NOT_COMMITTED, "dryRun: nothing was to be written"
-    return "False", Reason.NOT_COMMITTED, "nothing was committed by this job"
+    progress = account.reading.progress if account.reading else None
+    fault = account.fault or account.failed
+    return commitment(
+        find(before.conditions, ConditionType.OUTPUT_COMMITTED),
+        hinted=progress is not None and progress.phase in PUBLISHED,
+        committed=account.committed.output if account.committed else None,
+        failure=fault.failure if fault else None,
+        ended=account.failed is not None or account.rejected is not None,
+    )
 
 
 def _complete(account: Account, before: GpuQueryJobStatus) -> Told:
@@ -273,9 +295,10 @@ def _complete(account: Account, before: GpuQueryJobStatus) -> Told:
     if account.failed or account.rejected:
         return "False", Reason.FAILED, "the job failed"
     if account.committed and account.ended:
-        return "True", Reason.COMPLETED, account.committed.message or "the output is committed, all pods have ended"
+        words, said = "the output is committed, all pods have ended", account.committed.message
+        return "True", Reason.COMPLETED, f"{words}; the pod says: {said}" if said else words
     if account.committed:
-        return "False", Reason.RELEASING, "the output is committed; a pod is still alive"
+        return "False", Reason.RELEASING, _removing(account, "the output is committed; a pod is still alive")
     return "False", Reason.IN_PROGRESS, "the job has not ended"
 
 
@@ -286,7 +309,7 @@ def _failed(account: Account) -> Told:
     if account.dry_run or (account.committed and account.ended):
         return "False", Reason.COMPLETED, "the job is complete"
     if account.fault and not account.ended:
-        return "False", Reason.RELEASING, f"{account.fault.failure}: {account.fault.message}"
+        return "False", Reason.RELEASING, _removing(account, f"{account.fault.failure}: {account.fault.message}")
     if account.fault and account.retry_at and account.checking:
         return "False", Reason.RETRYING, _again(account.fault, account.retry_at)
     if account.fault and account.retry_at:
@@ -311,13 +334,20 @@ def _progress(account: Account, before: GpuQueryJobStatus, *, over: bool) -> Pro
     now = ProgressStatus(
         phase=seen.phase, percent=seen.percent, files=seen.files, rows=seen.rows, bytes=seen.bytes,
         ranks=seen.ranks if seen.ranks > 1 else None, spilled_bytes=seen.spilled_bytes or None,
+        read_bytes=seen.read_bytes or None, expected_bytes=seen.expected_bytes, cpu_seconds=seen.cpu_seconds or None,
         gpu_memory_peak=seen.gpu_memory_peak or None, gpu_utilization=seen.gpu_utilization, updated_at=reading.at,
     )  # fmt: skip
     if was is None or was.updated_at is None or was.phase != now.phase:
         return now
     same = was.model_copy(update={"updated_at": None}) == now.model_copy(update={"updated_at": None})
-    early = (reading.at - was.updated_at).total_seconds() < EVERY_SECONDS
+    pause = HEARTBEAT_SECONDS if was.model_copy(update=_pulse(now)) == now else EVERY_SECONDS
+    early = (reading.at - was.updated_at).total_seconds() < pause
     return was if same or early else now
+
+
+def _pulse(progress: ProgressStatus) -> dict[str, Any]:
+    """What grows all the while: a sign of life."""
+    return {name: getattr(progress, name) for name in ("read_bytes", "cpu_seconds", "updated_at")}
 
 
 def _state(conditions: Sequence[Condition], account: Account) -> State:
@@ -332,7 +362,8 @@ def _state(conditions: Sequence[Condition], account: Account) -> State:
         if account.fault.failure.policy is not Policy.NEVER:
             return State.RETRYING
         return State.RUNNING if account.attempt and account.attempt.ready else State.STARTING
-    if is_true(conditions, ConditionType.OUTPUT_COMMITTED):
+    committed = find(conditions, ConditionType.OUTPUT_COMMITTED)
+    if committed and committed.status != "False":
         return State.FINISHING
     running = find(conditions, ConditionType.RUNNING)
     if running and running.status != "False":
@@ -344,8 +375,13 @@ def _state(conditions: Sequence[Condition], account: Account) -> State:
     return State.ACCEPTED if is_true(conditions, ConditionType.ACCEPTED) else State.PENDING
 
 
-def gave_up(fault: Fault, reason: Failure, attempts: int) -> Fault:
-    """Return why the job failed, for the attempt's fault and the reason to give up."""
+def gave_up(fault: Fault, reason: Failure, last: Ended, what: str = "attempts") -> Fault:
+    """Return why the job failed, for the last attempt's fault and the reason to give up."""
+    if reason.policy is Policy.FREE:
+        taken = last.id - last.counted
+        return replace(
+            fault, message=f"{taken} {what} were taken away, which is the limit; the last one: {fault.message}"
+        )
     if reason is fault.failure:
         return fault
-    return Fault(reason, f"{attempts} attempts failed; the last one: {fault.failure}: {fault.message}")
+    return Fault(reason, f"{last.id} {what} failed; the last one: {fault.failure}: {fault.message}")

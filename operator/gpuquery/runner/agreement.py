@@ -10,16 +10,19 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import OutputStatus
-from gpuquery.runner.engines import Ranks
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.fingerprint import Fingerprint
 from gpuquery.runner.sink.sink import Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from gpuquery.runner.engines import Ranks
 
 PLAN_SECONDS = 1800.0
 """For the slowest process to open the inputs and plan: an outage of the store is waited for, and index 0 sweeps what

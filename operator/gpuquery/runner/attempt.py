@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -27,16 +26,30 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import OutputStatus, PreflightStatus
 from gpuquery.plan.plan import Plan, Processes, Purpose
-from gpuquery.runner import agreement, engines, fingerprint, inputs, python_query, queries, reader_rules
+from gpuquery.runner import (
+    agreement,
+    engines,
+    fingerprint,
+    inputs,
+    obituary,
+    pulse,
+    reader_rules,
+)
 from gpuquery.runner.agreement import Word
 from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.preflight import later
 from gpuquery.runner.preflight.checks import Checks
-from gpuquery.runner.progress import Tracker
+from gpuquery.runner.query import python_query, queries
 from gpuquery.runner.sink import scratch
 from gpuquery.runner.sink.commit import Step
 from gpuquery.runner.sink.faults import classify, redact
 from gpuquery.runner.sink.sink import Identity, Sink
+from gpuquery.runner.words import named, said, storable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gpuquery.runner.progress import Tracker
 
 ABORT_SECONDS = 4.0
 """How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""
@@ -44,11 +57,6 @@ COMMIT_SECONDS = 15.0
 """How long a commit that has begun may go on after the order to stop: half of one helps nobody."""
 SIGNAL_SECONDS = 0.2
 """How late the main thread may learn of a signal that another thread took."""
-_UNCOMMITTED = "before the result was committed"
-_MOMENTS = {
-    Phase.COMMITTING: "while the commit record was being written: the next attempt finds out whether it stands",
-    Phase.PUBLISHING: "after the commit, before all its files were published: the next attempt publishes the rest",
-}
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,14 @@ class _Ready:
     frame: pl.LazyFrame | None = None
     """The planned query; None if it need not run."""
     committed: OutputStatus | None = None
+
+
+@dataclass(frozen=True)
+class Review:
+    """A preflight on a machine that will not run the query: it need not hold the plan's release."""
+
+    runs_code: bool
+    """Whether a Python query is run, to plan it; else what only that could show is not checked."""
 
 
 class Attempt:
@@ -75,17 +91,17 @@ class Attempt:
         tracker: Tracker,
         *,
         ranks: engines.Ranks | None = None,
-        lenient: bool = False,
+        review: Review | None = None,
         on_joined: Callable[[], None] | None = None,
         on_fault: Callable[[Report], None] | None = None,
     ) -> None:
         """`ranks` are the processes that run the query together, if there are several.
 
-        `lenient` is for a preflight on a machine that need not hold the plan's release. `on_joined` is called when this
-        process can exchange rows with the others.
+        `review` says how a machine judges the plan that will not run it. `on_joined` is called when this process can
+        exchange rows with the others.
         """
         self._plan = plan
-        self._lenient = lenient
+        self._review = review
         self._tracker = tracker
         self._ranks = agreement.Noted(ranks or engines.Alone())
         self._on_joined = on_joined
@@ -93,6 +109,7 @@ class Attempt:
         self._gate = threading.RLock()  # a file that the garbage collector closes may tell a fault anywhere
         self._stopping = False
         self._sink: Sink | None = None
+        self._query: queries.Query | None = None
         self._joined: datetime | None = None
         self._query_started: datetime | None = None
         self._warnings: tuple[str, ...] = ()
@@ -129,14 +146,14 @@ class Attempt:
         return self._stands or self._failed(first or self._lost(why))
 
     def _lost(self, why: str) -> JobError:
-        return JobError(Failure.WORKER_LOST, f"{why} {_MOMENTS.get(self._tracker.phase, _UNCOMMITTED)}")
+        return JobError(Failure.WORKER_LOST, f"{why} {obituary.MOMENTS.get(self._tracker.phase, obituary.UNCOMMITTED)}")
 
     def _withdraw(self, abort: Callable[[], None]) -> None:
         def quietly() -> None:
             try:
                 abort()
             except Exception as exc:
-                self._tracker.log(f"could not withdraw: {redact(str(exc))}")
+                self._tracker.log(f"could not withdraw: {redact(said(exc))}")
 
         # In a thread of its own: a store that hangs must not hold the pod.
         thread = threading.Thread(target=quietly, name="abort", daemon=True)
@@ -147,7 +164,7 @@ class Attempt:
         try:
             self._report = self._steps()
         except BaseException as exc:  # a panic of Polars is no Exception, and every end has its report
-            error = self._classified(exc)
+            error = self._explained(exc)
             self._foretell(error)
             if self._sink is not None and not self._stopping:
                 self._withdraw(self._sink.abort)
@@ -159,8 +176,10 @@ class Attempt:
         plan, ranks = self._plan, self._ranks
         asking = plan.purpose is Purpose.PREFLIGHT
         self._tracker.enter(Phase.PLANNING, f"{plan.language.value} query over {len(plan.inputs)} inputs")
-        checks = Checks(plan, lenient=self._lenient)
-        query = queries.prepare(plan)
+        review = self._review
+        checks = Checks(plan, lenient=review is not None)
+        query = queries.prepare(plan) if review is None or review.runs_code else queries.unrun(plan)
+        self._query = query
         engine = None if asking else engines.find(plan.engine)
         if engine is not None:
             checks.loaded()
@@ -181,7 +200,11 @@ class Attempt:
         self._enter(Phase.RUNNING, f"engine {engine.name}")
         self._query_started = datetime.now(UTC)
         assert ready.frame is not None
-        engine.run(ready.frame, sink)
+        with contextlib.ExitStack() as ends:
+            # What the kernel counts is the query's where a pod runs nothing else, and the query runs nowhere else.
+            if ranks.size == 1 and plan.dask is None and not self._tracker.quiet:
+                ends.enter_context(pulse.told(self._tracker, plan, ready.frame))
+            engine.run(ready.frame, sink)
         return self._commit(sink, ready.found if gpu else None)
 
     def _join(self, engine: engines.Engine) -> None:
@@ -193,16 +216,18 @@ class Attempt:
         if self._on_joined is not None:
             self._on_joined()
 
-    def _prepared(self, checks: Checks, query: queries.Query, sink: Sink) -> _Ready:
+    def _prepared(self, checks: Checks, query: queries.Query | None, sink: Sink) -> _Ready:
         """Look at output and inputs, plan the query and check it; index 0 speaks for all where that is enough."""
         first = self._ranks.index == 0
         opened = checks.open(sink if first else None)
         if opened.committed:
             return _Ready(checks.status, committed=opened.committed)
+        if query is None:
+            return _Ready(checks.judge(None))
         planned = query.plan(opened.frames)
         self._warn(planned.warnings)
         sink.check_schema(planned.frame.collect_schema())
-        found = checks.judge(planned.frame, planned.warnings) if first else checks.status
+        found = checks.judge(planned) if first else checks.status
         return _Ready(found, planned.frame)
 
     def _agreed(self, prepare: Callable[[], _Ready]) -> _Ready:
@@ -217,7 +242,7 @@ class Attempt:
             word = Word(plan=self._fingerprint(ready.frame), committed=ready.committed)
         except BaseException as exc:
             # What another rank has found counts only if index 0 does not find that nothing needs to run.
-            word = Word(failure=self._classified(exc))
+            word = Word(failure=self._explained(exc))
         committed = agreement.before_run(ranks, word)
         if committed is not None or ready is None:
             return _Ready(PreflightStatus(polars=pl.__version__), committed=committed)
@@ -263,10 +288,11 @@ class Attempt:
         }
 
     def _warn(self, warnings: tuple[str, ...]) -> None:
-        for warning in warnings:
+        for warning in map(storable, warnings):
             if warning not in self._warnings:
                 self._warnings += (warning,)
                 self._tracker.log(f"warning: {warning}")
+                self._tracker.warned(self._warnings)
 
     def _already(self, committed: OutputStatus, asked: PreflightStatus | None) -> Report:
         self._tracker.log(f"already committed as version {committed.version}")
@@ -295,6 +321,12 @@ class Attempt:
                 raise JobError(Failure.WORKER_LOST, "stopped before the result was committed")
             self._tracker.enter(phase, detail)
 
+    def _explained(self, exc: BaseException) -> JobError:
+        try:
+            return self._classified(exc)
+        except BaseException as other:  # whatever an exception does to who looks at it, it is told
+            return JobError(Failure.INTERNAL_ERROR, f"{named(exc)} (and while that was looked at: {named(other)})")
+
     def _classified(self, exc: BaseException) -> JobError:
         # The sink runs the query, so it has classified what the query raised; the raised thing says more to its author.
         raised = exc.__cause__ if isinstance(exc, JobError) and exc.__cause__ else exc
@@ -306,6 +338,8 @@ class Attempt:
             return python_query.explained(raised)
         if clash := inputs.clash(raised, self._plan.inputs, self._plan.store):
             return clash
+        if self._query is not None and (message := self._query.failed(raised)):
+            return JobError(Failure.USER_ERROR, f"the query failed: {message}")
         error = classify(exc, self._tracker.phase.value)
         if error.failure is Failure.USER_ERROR:
             return JobError(error.failure, f"the query failed: {first_paragraph(raised)}")
@@ -328,7 +362,8 @@ class Attempt:
         return report
 
     def _failure(self, error: JobError) -> Report:
-        message = "\n".join(redact(line) if line.strip() else line for line in error.message.splitlines())
+        lines = storable(error.message).splitlines()
+        message = "\n".join(redact(line) if line.strip() else line for line in lines)
         return Report(
             failure=error.failure,
             message=message,
@@ -347,5 +382,7 @@ class Attempt:
 
     def _tell(self, report: Report) -> None:
         if self._on_fault is not None:
-            with contextlib.suppress(OSError):  # the report at the end is what matters
+            try:
                 self._on_fault(report)
+            except Exception as exc:  # the report at the end is what matters
+                self._tracker.log(f"could not tell this beforehand: {redact(named(exc))}")

@@ -7,12 +7,14 @@ must never be killed by a probe.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from gpuquery.runner.ranks.roster import Roster
 
 _COUNTERS = {
@@ -142,11 +144,13 @@ def serve(board: Board, port: int) -> None:
 
         def do_GET(self) -> None:
             status, kind, body = board.answer(self.path)
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            # Whoever asks may have given up by now, and a traceback in the log would look like a fault of the query.
+            with contextlib.suppress(ConnectionError):
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             """Probes come every few seconds: not a word in the log."""

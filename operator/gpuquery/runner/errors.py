@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from gpuquery.api.reasons import Failure
+from gpuquery.runner.words import said
+
+if TYPE_CHECKING:
+    from gpuquery.api.reasons import Failure
 
 
 class JobError(Exception):
@@ -23,4 +27,4 @@ class JobError(Exception):
 
 def first_paragraph(exc: BaseException) -> str:
     """Return the message of a Polars error without the plan that Polars appends to it."""
-    return re.split(r"\n\s*\n|\nThis error occurred|\nResolved plan", str(exc).strip())[0].strip()
+    return re.split(r"\n\s*\n|\nThis error occurred|\nResolved plan", said(exc).strip())[0].strip()

@@ -8,18 +8,23 @@ by one (only then: the good case costs no further request).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import CsvOptions, Input, InputFormat
-from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner import there
 from gpuquery.runner.errors import JobError, first_paragraph
+from gpuquery.runner.preflight import later
 from gpuquery.runner.sink.faults import classify, redact
 from gpuquery.runner.storage import polars_options
+from gpuquery.runner.words import said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gpuquery.plan.plan import StoreAccess
 
 THREADS = 8
 MAX_COMPARED = 1000
@@ -30,7 +35,9 @@ _CLASHES = (
     "extra column in file outside of expected schema", "data type mismatch for column", "did not find column",
     "schema names differ", "schema lengths differ", "cannot parse",
 )  # fmt: skip
-_NO_STORE = frozenset({Failure.STORAGE_AUTH, Failure.STORAGE_UNAVAILABLE, Failure.UNSAFE_STORE})
+_NO_STORE = frozenset(
+    {Failure.STORAGE_AUTH, Failure.STORAGE_UNAVAILABLE, Failure.INVALID_ENDPOINT, Failure.UNSAFE_STORE}
+)
 
 
 def open_all(inputs: Sequence[Input], store: StoreAccess) -> dict[str, pl.LazyFrame]:
@@ -47,8 +54,7 @@ def open_all(inputs: Sequence[Input], store: StoreAccess) -> dict[str, pl.LazyFr
         return frame
 
     # Each waits for a store, and has nothing to do with the others.
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="inputs") as threads:
-        return dict(zip((item.name for item in inputs), threads.map(opened, inputs), strict=True))
+    return dict(zip((item.name for item in inputs), later.each(opened, inputs, THREADS), strict=True))
 
 
 def scan(item: Input, source: str, store: StoreAccess, *, file_column: str | None = None) -> pl.LazyFrame:
@@ -93,8 +99,8 @@ def explained(exc: BaseException, item: Input, store: StoreAccess) -> JobError:
         return found
     if root := _table_root(item, store):
         message = f'input "{item.name}": {item.uri} is the root of a table; its rows are under {root}/data/: read those'
-    elif any(word in text.lower() for word in _NOTHING):
-        message = f'input "{item.name}": no file matches {item.uri}'
+    elif fault.failure is Failure.BUCKET_NOT_FOUND or any(word in text.lower() for word in _NOTHING):
+        return there.missing(item, store)
     else:
         message = f'input "{item.name}" ({item.uri}) cannot be read: {redact(text)}'
     return JobError(Failure.INVALID_INPUT, message)
@@ -102,7 +108,7 @@ def explained(exc: BaseException, item: Input, store: StoreAccess) -> JobError:
 
 def clash(exc: BaseException, inputs: Sequence[Input], store: StoreAccess) -> JobError | None:
     """Return the error that names two files of different schemas, if they are behind what Polars raised."""
-    low = str(exc).lower()
+    low = said(exc).lower()
     if any(word in low for word in _CLASHES):
         for item in inputs:
             if message := _first_clash(item, store):
@@ -120,6 +126,9 @@ def files(item: Input, store: StoreAccess, uri: str | None = None) -> list[str]:
         frame = pl.scan_ndjson(
             uri or item.uri, schema={"x": pl.String}, storage_options=polars_options(store, item.uri) or None
         )
+        # Polars lists the store here and keeps what it found: the view would list it with Python's lock held, and stop
+        # every other thread for as long as the store takes.
+        frame.collect_schema()
         node = frame._ldf.visit().view_current_node()
         return [str(path) for path in getattr(node, "paths", [])]
     return []

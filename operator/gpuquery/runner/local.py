@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress, Report
-from gpuquery.plan.plan import Plan, Purpose
-from gpuquery.runner import storage
-from gpuquery.runner.attempt import Attempt
+from gpuquery.plan.plan import Language, Plan, Purpose
+from gpuquery.runner import inputs, reach, storage
+from gpuquery.runner.attempt import Attempt, Review
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.preflight import contracts, release
 from gpuquery.runner.progress import Tracker
+from gpuquery.runner.query import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gpuquery.runner.query.sql.explanation import Explanation
 
 
 def run(plan: Plan, *, on_progress: Callable[[Progress], None]) -> Report:
@@ -19,14 +29,37 @@ def run(plan: Plan, *, on_progress: Callable[[Progress], None]) -> Report:
 
     On Ctrl-C what was staged is withdrawn, then KeyboardInterrupt goes on to the caller.
     """
+    try:
+        release.check(plan, release.MACHINE)  # the attempt would say it of an image
+    except JobError as error:
+        return Report(failure=error.failure, message=error.message, finished=datetime.now(UTC))
     return _to_its_end(Attempt(plan, Tracker(on_progress, quiet=True)))
 
 
-def preflight(plan: Plan) -> Report:
-    """Check a plan as its preflight's pod would; what only that pod could tell is told to be skipped."""
+def preflight(plan: Plan, *, runs_code: bool) -> Report:
+    """Check a plan as its preflight's pod would; what only that pod could tell is told to be skipped.
+
+    Without `runs_code` nothing of a Python query is run, so what it makes of its inputs is not checked.
+    """
     asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT})
     with _no_folders_left(storage.locate(plan.output.uri)):
-        return _to_its_end(Attempt(asking, Tracker(lambda _: None, quiet=True), lenient=True))
+        return _to_its_end(Attempt(asking, Tracker(lambda _: None, quiet=True), review=Review(runs_code)))
+
+
+def explain(plan: Plan) -> Explanation:
+    """Explain the SQL of a plan over its inputs, of which only schemas and footers are read; raises JobError.
+
+    What is no SQL of our planner has no plan of ours: it is refused.
+    """
+    query = queries.prepare(plan) if plan.language is Language.SQL else None
+    if not isinstance(query, queries.Sql):
+        word = "Python" if query is None else "Polars' own SQL"
+        message = f"{word} has no plan here: gpuquery plan says whether the query can run, and where"
+        raise JobError(Failure.INVALID_QUERY, message)
+    reach.check([item.uri for item in plan.inputs], plan.store)
+    frames = inputs.open_all(plan.inputs, plan.store)
+    contracts.check(plan.inputs, frames)
+    return query.explain(frames)
 
 
 @contextlib.contextmanager

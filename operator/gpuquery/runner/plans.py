@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import PLAN_VERSION, Plan
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def load(path: Path) -> Plan:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from gpuquery.api.report import MAX_WAITS_FOR, Phase, Progress
+from gpuquery.api.report import MAX_PROGRESS_WARNINGS, MAX_WAITS_FOR, Phase, Progress
+from gpuquery.api.text import clean
 
 Listener = Callable[[Progress], None]
+MAX_WARNINGS_BYTES = 1500
+"""Bytes of warnings in a report of progress, of which 4,096 are read."""
 INTERVAL = 0.5
 """Seconds between two reports of the counters; a new phase is told at once."""
 
@@ -20,7 +25,8 @@ class Tracker:
 
     def __init__(self, listener: Listener, *, quiet: bool = False) -> None:
         self._listener = listener
-        self._quiet = quiet
+        self.quiet = quiet
+        """Whether it writes no log: in a process that runs other things, too."""
         self._lock = threading.Lock()
         self._progress = Progress(phase=Phase.PLANNING)
         self._told = 0.0
@@ -58,12 +64,48 @@ class Tracker:
             if now - self._told >= INTERVAL:
                 self._tell(now)
 
+    def pulse(self, read: int, expected: int | None, cpu: int) -> None:
+        """Take what tells of work before rows do: bytes read, how many there are, seconds of processor time."""
+        percent = min(99, 100 * read // expected) if expected else None
+        update = {"read_bytes": read, "expected_bytes": expected, "cpu_seconds": cpu, "percent": percent}
+        with self._lock:
+            self._progress = self._progress.model_copy(update=update)
+            self._tell(time.monotonic())
+
+    def warned(self, warnings: Sequence[str]) -> None:
+        """Tell warnings as soon as they are known: those that there is room for."""
+        room, told = MAX_WARNINGS_BYTES, []
+        for warning in warnings[:MAX_PROGRESS_WARNINGS]:
+            room -= len(json.dumps(warning))
+            if room < 0:
+                break
+            told.append(warning)
+        with self._lock:
+            self._progress = self._progress.model_copy(update={"warnings": tuple(told)})
+            self._tell(time.monotonic())
+
+    def tell_log(self) -> None:
+        """Write into the log how far it is."""
+        now = self._progress
+        of = f" of about {_size(now.expected_bytes)} ({now.percent} %)" if now.expected_bytes else ""
+        self.log(
+            f"{now.phase.value}: {_size(now.read_bytes)}{of} read, {now.rows} rows written, {now.cpu_seconds} s of "
+            "processor time"
+        )
+
     def log(self, line: str) -> None:
         """Write one line to the log."""
-        if not self._quiet:
+        line = clean(line)
+        if not self.quiet:
             moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            print(f"{moment} +{time.monotonic() - self._started:.1f}s {line}", file=sys.stderr, flush=True)
+            # The query may have closed it, and the result does not depend on who reads the log.
+            with contextlib.suppress(OSError, ValueError):
+                print(f"{moment} +{time.monotonic() - self._started:.1f}s {line}", file=sys.stderr, flush=True)
 
     def _tell(self, now: float) -> None:
         self._told = now
         self._listener(self._progress)
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

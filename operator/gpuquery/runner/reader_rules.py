@@ -9,16 +9,19 @@ and from nowhere else (no cloud identity, no profile), and cudf-polars reads CSV
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input, InputFormat
-from gpuquery.plan.plan import Plan, StoreAccess
 from gpuquery.runner import storage
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.faults import classify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.plan.plan import Plan, StoreAccess
 
 COMPRESSED = (".gz", ".zst", ".zlib", ".bz2")
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

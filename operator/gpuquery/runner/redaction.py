@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from gpuquery.api.text import clean
+
 MAX_MESSAGE = 1200
 
 _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
@@ -15,12 +17,21 @@ _SIGNED = re.compile(
 )
 
 
-def redact(text: str) -> str:
-    """Take out what must not stand in a status: credentials, signatures, and text beyond 1,200 characters."""
+def hidden(text: str) -> str:
+    """Take out credentials and signatures."""
     for name in _SECRET_VARIABLES:
-        value = os.environ.get(name, "")
-        if len(value) >= 4:
-            text = text.replace(value, "***")
-    text = _SIGNED.sub(lambda m: f"{m[2] or m[3] or ''}***", text)
-    text = " ".join(text.split())
+        # A key that ends with a line break is one with and without it.
+        key = os.environ.get(name, "")
+        for shown in (key, repr(key)[1:-1], key.strip()):
+            if len(shown) >= 4:
+                text = text.replace(shown, "***")
+    return _SIGNED.sub(lambda m: f"{m[2] or m[3] or ''}***", text)
+
+
+def redact(text: str) -> str:
+    """Take out what must not stand in a status: credentials, signatures, and text beyond 1,200 characters.
+
+    What hides is shown.
+    """
+    text = clean(" ".join(hidden(text).split()))
     return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + " ..."

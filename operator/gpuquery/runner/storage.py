@@ -7,15 +7,17 @@ identity), and Polars asks boto3. So no plan, log line or error message can hold
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import boto3
 from botocore.config import Config
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.text import clean
 from gpuquery.plan.plan import DEFAULT_REGION, StoreAccess
 from gpuquery.runner.errors import JobError
 
@@ -29,6 +31,7 @@ HURRIED_READ_TIMEOUT = 8
 PATIENCE = 300
 """Seconds for which a request is tried again: longer than a store's restart, shorter than a person's patience."""
 CONNECTIONS = 32
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
 
     `hurried` is for questions whose answer must come within seconds, be it "no".
     """
+    if access.endpoint:
+        read_endpoint(access.endpoint)
     path_style = access.path_style or bool(access.endpoint and _is_address(access.endpoint))
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
@@ -81,6 +86,31 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
     )
     return (shared or session()).client(
         "s3", endpoint_url=access.endpoint, region_name=region_of(access), config=config
+    )
+
+
+def read_endpoint(endpoint: str) -> SplitResult:
+    """Split an endpoint. Raises InvalidEndpoint for a host or a port that there cannot be, in botocore's sense too."""
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as exc:
+        raise _no_endpoint(endpoint, str(exc)) from None
+    if port == 0:
+        raise _no_endpoint(endpoint, "there is no port 0")
+    if ":" not in host:  # else urlsplit has read it as an address
+        for label in host.removesuffix(".").split("."):
+            if not _LABEL.fullmatch(label):
+                what = f'"{clean(label, 80)}" is no part of a host\'s name' if label else "a part of the host is empty"
+                raise _no_endpoint(endpoint, what)
+    return parts
+
+
+def _no_endpoint(endpoint: str, why: str) -> JobError:
+    return JobError(
+        Failure.INVALID_ENDPOINT,
+        f'storage.endpoint "{clean(endpoint, 200)}": {why}: correct it, like https://s3.example.com or '
+        "http://minio.lake.svc:9000",
     )
 
 

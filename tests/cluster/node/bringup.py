@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,15 +61,23 @@ def status(layout: Layout) -> Status:
 
 
 def up(layout: Layout, options: Options) -> str:
-    """Bring the cluster up, repair it, or leave it; say which."""
+    """Bring the cluster up, repair it, or leave it; say which. What etcd holds is never taken away: that is `down`."""
     _refuse_second_cluster(layout)
     now = status(layout)
     if now.ready and layout.options.exists():
         return _keep(layout, options, now)
+    if not now.absent and holds_data(layout):
+        return _repair(layout, options, now)
     if not now.absent:
-        say(f"a cluster is half there (not running: {', '.join(now.missing) or 'nothing'}): taking it down first")
+        say("the rest of a cluster that held nothing yet is there: taking it away first")
         teardown.down(layout)
     return _fresh(layout, options)
+
+
+def holds_data(layout: Layout) -> bool:
+    """Whether etcd may hold objects: it has written, and an API server was there to write to it."""
+    used = layout.options.exists() or layout.log("kube-apiserver").exists()
+    return used and (layout.state / "etcd" / "member").exists()
 
 
 def _keep(layout: Layout, options: Options, now: Status) -> str:
@@ -83,6 +91,44 @@ def _keep(layout: Layout, options: Options, now: Status) -> str:
     api.set_gpus(layout, options.gpus)
     layout.options.write_text(json.dumps(asdict(options)))
     return f"already up; simulated GPUs changed from {now.gpus} to {options.gpus}"
+
+
+def _repair(layout: Layout, options: Options, now: Status) -> str:
+    """Start the parts that are missing, as they were, beside those that run."""
+    began = time.monotonic()
+    programs = _as_before(layout)
+    missing = ", ".join(now.missing)
+    say(
+        f"a cluster is half there: starting {missing}"
+        if missing
+        else "a cluster is there and not ready: waiting for it"
+    )
+    former = Options(**json.loads(layout.options.read_text())) if layout.options.exists() else options
+    if not network.bridge_exists():
+        network.create(layout)
+    cgroup.create()
+    if "containerd" in now.missing:
+        layout.containerd_socket.unlink(missing_ok=True)  # of the one that has ended: nobody answers there
+    try:
+        _bring(layout, former, programs, now.missing)
+    except RefusedError as refusal:
+        raise RefusedError(
+            f"{refusal}\nNothing was taken away: etcd's data is in {layout.state}/etcd. "
+            "Mend what is wrong and run `up` again, or give the data up with `down`"
+        ) from None
+    done = f"repaired in {time.monotonic() - began:.1f} s: started {missing or 'nothing, and waited'}"
+    return f"{done}; {_keep(layout, options, status(layout))}"
+
+
+def _as_before(layout: Layout) -> Path:
+    """Return the programs that the cluster was made with; refuse to go on with others, or without its keys."""
+    way_out = f"etcd's data in {layout.state}/etcd would be lost: save what you need and run `down`"
+    if not layout.kubeconfig.exists():
+        raise RefusedError(f"a cluster is half there, and its keys are incomplete; {way_out}")
+    made, wanted = parts.programs_of(layout), build.programs(layout)
+    if made != wanted:
+        raise RefusedError(f"a cluster is half there, and other versions made it ({made}, not {wanted}); {way_out}")
+    return build.ensure(layout)
 
 
 def _fresh(layout: Layout, options: Options) -> str:
@@ -101,18 +147,26 @@ def _fresh(layout: Layout, options: Options) -> str:
     for path, content in parts.files(layout, programs).items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
+    _bring(layout, options, programs, PARTS)
+    return f"up in {time.monotonic() - began:.1f} s, with {options.gpus} simulated GPUs"
 
+
+def _bring(layout: Layout, options: Options, programs: Path, wanted: Collection[str]) -> None:
+    """Start the wanted parts in their order and wait until the node is ready with its GPUs."""
     started: list[process.Running] = []
 
     def start(command: Sequence[str]) -> None:
-        started.append(process.start(layout, command[0], command, programs))
+        if command[0] in wanted:
+            started.append(process.start(layout, command[0], command, programs))
 
     start(parts.etcd(layout, options))
     start(parts.containerd(layout))
-    pki.create(layout)
+    if not layout.kubeconfig.exists():
+        pki.create(layout)
     start(parts.apiserver(layout))
     _wait("containerd", layout.containerd_socket.exists, started)
-    images.load_archive(layout, programs, programs / "pause.tar")
+    if "containerd" in wanted:
+        images.load_archive(layout, programs, programs / "pause.tar")
     _wait("the API server", lambda: api.ready(layout), started)
     start(parts.controller_manager(layout, options))
     start(parts.kubelet(layout))
@@ -126,8 +180,9 @@ def _fresh(layout: Layout, options: Options) -> str:
     _wait("DNS", lambda: api.answers(DNS_READY_URL), started)
     _wait("kube-proxy", lambda: api.answers(PROXY_READY_URL), started)
     _wait("the simulated GPUs", lambda: api.gpus(api.node(layout) or {"status": {}}) == options.gpus, started)
+    for part in started:
+        part.check()
     layout.options.write_text(json.dumps(asdict(options)))
-    return f"up in {time.monotonic() - began:.1f} s, with {options.gpus} simulated GPUs"
 
 
 def _wait(what: str, done: Callable[[], bool], started: Sequence[process.Running]) -> None:

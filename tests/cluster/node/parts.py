@@ -1,6 +1,7 @@
 """The parts of a Kubernetes node: each one's command line and configuration file."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def files(layout: Layout, programs: Path) -> dict[Path, str]:
         layout.conf / "kube-proxy.yaml": _kube_proxy(layout),
         layout.conf / "Corefile": _corefile(layout),
     }
+
+
+def programs_of(layout: Layout) -> Path | None:
+    """Folder of the programs for which the configuration was written; None if it is not there."""
+    config = layout.conf / "containerd.toml"
+    found = re.search(r'^    bin_dirs = \["(.+)"\]$', config.read_text(), re.MULTILINE) if config.exists() else None
+    return Path(found[1]) if found else None
 
 
 def etcd(layout: Layout, options: Options) -> list[str]:

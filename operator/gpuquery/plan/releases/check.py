@@ -6,14 +6,16 @@ Each problem is one sentence, `<where>.<name>: <value> <what is wrong>: <the way
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.releases.foreign import ELSEWHERE, RESERVED, SUCCESSORS
 from gpuquery.plan.releases.model import CLUSTERS, GPU_ENGINES, Cell, Option, Release
 from gpuquery.plan.releases.table import RELEASES
 from gpuquery.plan.releases.values import OptionError, read, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 WHERE = "executorOptions"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ENGINE = "is chosen by spec.engine: set engine"
 _CLUSTER = "is chosen by spec.cluster: set cluster"

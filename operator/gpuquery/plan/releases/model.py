@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GPU_ENGINES = frozenset({EngineChoice.TASKS, EngineChoice.RAPIDSMPF})
 CLUSTERS = frozenset({ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED})

@@ -6,20 +6,22 @@ them with the thread that has started them, which is that of the query.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpuquery.runner import oom
 from gpuquery.runner.dask import faults
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.last_lines import Passing
 
-KEPT_LINES = 50
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from gpuquery.runner.errors import JobError
+
 OUTPUT_SECONDS = 2.0
 """How long the last words of a process are waited for when it has ended: what it has started may keep its output open.
 """
@@ -32,18 +34,18 @@ class Child:
         """Start it in a folder; `what` names it for people. `on_end` hears, from another thread, why it has ended."""
         self._what = what
         self._on_end = on_end
-        self._tail: deque[str] = deque(maxlen=KEPT_LINES)
         self._kills = oom.kills()
+        output, pipe = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "gpuquery.runner.dask.child", str(os.getpid()), role, *words],
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=pipe,
+            stderr=pipe,
         )
-        self._relay = threading.Thread(target=self._read, name=f"{role} output", daemon=True)
-        self._relay.start()
+        os.close(pipe)
+        self._output = Passing(output, f"{role} output")
         threading.Thread(target=self._wait, name=role, daemon=True).start()
 
     @property
@@ -53,17 +55,9 @@ class Child:
 
     def tail(self) -> Sequence[str]:
         """Return the last lines that it printed."""
-        return list(self._tail)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            for line in self._process.stdout:
-                self._tail.append(line.decode(errors="replace").rstrip("\n"))
-                with contextlib.suppress(OSError):  # nobody reads it
-                    os.write(2, line)
+        return self._output.tail()
 
     def _wait(self) -> None:
         status = self._process.wait()
-        self._relay.join(OUTPUT_SECONDS)
+        self._output.join(OUTPUT_SECONDS)
         self._on_end(faults.ended(self._what, status, self.tail(), oom_killed=oom.kills() > self._kills))

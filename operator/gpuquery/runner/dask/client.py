@@ -14,15 +14,18 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import commands, remote, tls
 from gpuquery.runner.dask.pulse import Pulse
-from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuquery.runner.dask.watch import Watch
 
 CALL_SECONDS = 60.0
 """For a question that is answered in milliseconds: imports on the other side may keep it from answering."""

@@ -6,13 +6,16 @@ dask-cuda 25.8 to 26.10; variables `DASK_*` from Dask's documentation of its con
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.labels import DASHBOARD_PORT
 from gpuquery.plan import dask_flags
-from gpuquery.plan.plan import Dask, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.plan.plan import Dask, Plan
 
 DEATH_SECONDS = 300
 """How long a worker looks for its scheduler before it gives up. The supervisors are sooner whenever one is left."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import gpu_words, oom
+from gpuquery.runner import gpu_words, obituary
 from gpuquery.runner.dask import nanny
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.redaction import redact
+from gpuquery.runner.words import said
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LOST = (
     "KilledWorker", "CommClosedError", "NoValidWorkerError", "NoWorkerError", "ClosedClientError", "CancelledError",
@@ -34,21 +38,16 @@ def ended(what: str, status: int, tail: Sequence[str], *, oom_killed: bool) -> J
         found = _SIGNAL.search(how)
         status = -int(found[1]) if found else int(how.rpartition(" ")[2])
     if oom_killed and (status < 0 or not told):
-        limit = oom.limit()
-        return JobError(
-            Failure.HOST_OUT_OF_MEMORY,
-            f"the kernel killed {what}: the pod needed more memory than its limit{limit and f' of {limit}'}: raise "
-            "workers.resources.limits.memory or make the query's intermediate results smaller",
-        )
+        return JobError(*obituary.out_of_memory(what))
     lines = [line for line in tail if not line.startswith(nanny.ENDED)]
     if status == -6 and (said := gpu_words.last_words("\n".join(lines))):
         return JobError(said[0], f"{what} was ended by its own native code: {redact(said[1])}")
     if status < 0:
-        return JobError(Failure.WORKER_LOST, f"{what} died of {nanny.told(status)}{_last(lines)}")
+        return JobError(Failure.WORKER_LOST, f"{what} died of {nanny.told(status)}{obituary.last(lines, _TAIL)}")
     if found_in := _recognised(lines):
         failure, line = found_in
         return JobError(failure, f"{what} ended with exit code {status}: {line}: {gpu_words.way_out(failure, line)}")
-    return JobError(Failure.WORKER_LOST, f"{what} ended with exit code {status}{_last(lines)}")
+    return JobError(Failure.WORKER_LOST, f"{what} ended with exit code {status}{obituary.last(lines, _TAIL)}")
 
 
 def _recognised(lines: Sequence[str]) -> tuple[Failure, str] | None:
@@ -60,11 +59,6 @@ def _recognised(lines: Sequence[str]) -> tuple[Failure, str] | None:
     return None
 
 
-def _last(lines: Sequence[str]) -> str:
-    text = "\n".join(redact(line) for line in lines if line.strip())
-    return f"; its last lines:\n{text if len(text) <= _TAIL else '...' + text[-_TAIL:]}" if text else ""
-
-
 def lost(exc: BaseException) -> JobError | None:
     """Return WorkerLost for an exception of Dask that tells of a process or a connection that is gone; else None."""
     seen: list[BaseException] = []
@@ -72,8 +66,8 @@ def lost(exc: BaseException) -> JobError | None:
     while one is not None and one not in seen:
         seen.append(one)
         names = {kind.__name__ for kind in type(one).__mro__}
-        if names.intersection(_LOST) or any(name in str(one) for name in _LOST[:2]):
-            text = redact(str(one).strip().splitlines()[0] if str(one).strip() else type(one).__name__)[:400]
+        if names.intersection(_LOST) or any(name in said(one) for name in _LOST[:2]):
+            text = redact(said(one).splitlines()[0])[:400]
             return JobError(
                 Failure.WORKER_LOST, f"a process of the Dask cluster was lost: {type(one).__name__}: {text}"
             )

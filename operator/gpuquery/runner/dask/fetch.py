@@ -13,18 +13,21 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import remote
-from gpuquery.runner.dask.client import Cluster
-from gpuquery.runner.engines import Writes
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import polars as pl
+
+    from gpuquery.runner.dask.client import Cluster
+    from gpuquery.runner.engines import Writes
 
 PIECE = 16 << 20
 POLL_SECONDS = 1.0

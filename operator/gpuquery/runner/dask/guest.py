@@ -12,11 +12,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.text import clean
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.runner.dask import beats, parts, remote, versions
 from gpuquery.runner.dask.client import Cluster
@@ -24,6 +24,9 @@ from gpuquery.runner.dask.fetch import Fetch
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines import Ranks, Writes, telemetry
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FORM_SECONDS = 86_400.0
 """Time for the workers of a DaskCluster that is being made; the operator's startDeadlineSeconds ends it sooner."""
@@ -190,4 +193,4 @@ class GuestCluster:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(clean(line), file=sys.stderr, flush=True)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from gpuquery.runner import obituary
 from gpuquery.runner.dask import beats
 
 ENDED = "gpuquery: a Dask worker ended: "
@@ -64,7 +64,4 @@ def told(exitcode: int) -> str:
     """Return an exit code in words, as `died_of` reads them."""
     if exitcode >= 0:
         return f"exit code {exitcode}"
-    try:
-        return f"signal {-exitcode} ({signal.Signals(-exitcode).name})"
-    except ValueError:  # a real-time signal
-        return f"signal {-exitcode}"
+    return obituary.signal_name(exitcode)

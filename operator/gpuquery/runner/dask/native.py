@@ -14,10 +14,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import Plan
 from gpuquery.runner import oom, reader_rules
 from gpuquery.runner.dask import beats, commands, parts, versions
 from gpuquery.runner.dask.children import Child
@@ -26,6 +25,9 @@ from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines import Ranks, Writes, telemetry
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.scratch import Scratch
+
+if TYPE_CHECKING:
+    from gpuquery.plan.plan import Plan
 
 ARRIVAL_SECONDS = 86_400.0
 """Time for all pods to come. The operator's startDeadlineSeconds and the supervisors end it sooner."""

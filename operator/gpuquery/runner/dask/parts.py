@@ -9,15 +9,18 @@ over before all are written and compared.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import cell_of
-from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.engines import Writes, replicated
 from gpuquery.runner.sink.parts import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gpuquery.plan.plan import Plan
+    from gpuquery.runner.dask.watch import Watch
 
 _RANK = re.compile(r"part\.(\d+)\.\d+\.parquet")
 

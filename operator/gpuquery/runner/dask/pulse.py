@@ -6,13 +6,15 @@ of it. So a nanny, a scheduler or a client that was itself stopped for a while h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import beats
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
 
 SEEN_SECONDS = 3.0
 """The most that counts of the time between two answers, which come each second or so."""

@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.dask_flags import TLS_FILES
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 SETTINGS = dict(
     zip(

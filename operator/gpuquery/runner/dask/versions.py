@@ -5,13 +5,16 @@ Plans and tasks go to them as pickled objects of cudf-polars, which another vers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import remote
-from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.runner.dask.client import Cluster
 
 BASIC = ("python", "dask", "distributed")
 """Compared first, for without them not even the question after the others can be asked."""

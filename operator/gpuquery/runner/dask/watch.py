@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import faults
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.preflight import later
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HOLD_SECONDS = 5.0
 """How long a fault that may be a consequence waits for its cause."""
@@ -87,7 +89,7 @@ class Watch:
                 if self._fault is not None:
                     raise self._fault
                 if "result" in done:
-                    return cast(T, done["result"])
+                    return cast("T", done["result"])
                 if "raised" in done:
                     consequence = faults.lost(done["raised"])
                     if consequence is None:

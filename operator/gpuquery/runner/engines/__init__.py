@@ -7,16 +7,19 @@ found by its entry point, and nothing here knows its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from typing import Any, Protocol, cast
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import Plan
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from gpuquery.plan.plan import Plan
 
 GROUP = "gpuquery.engines"
 OWN = "gpuquery"
@@ -126,7 +129,7 @@ def find(name: str) -> Engine:
             "the others from runtime.image",
         )
     chosen = next(iter(foreign.values())) if foreign else own[0]
-    return cast(Engine, chosen.load()())
+    return cast("Engine", chosen.load()())
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -16,14 +16,17 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.engines import Ranks
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gpuquery.runner.engines import Ranks
 
 GATE = "address"
 ARRIVAL_SECONDS = 86_400.0
@@ -96,7 +99,7 @@ def within(seconds: float, call: Callable[[], T], what: str) -> T:
         )
     if "raised" in done:
         raise done["raised"]
-    return cast(T, done["result"])
+    return cast("T", done["result"])
 
 
 def _age() -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import polars as pl
+from typing import TYPE_CHECKING
 
-from gpuquery.plan.plan import Plan
-from gpuquery.runner.engines import Ranks, Writes
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gpuquery.plan.plan import Plan
+    from gpuquery.runner.engines import Ranks, Writes
 
 
 class CpuEngine:

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -18,12 +18,14 @@ from gpuquery.runner.dask import commands, parts, remote
 from gpuquery.runner.dask.faults import lost
 from gpuquery.runner.dask.guest import GuestCluster
 from gpuquery.runner.dask.native import NativeCluster, Words
-from gpuquery.runner.dask.watch import Watch
-from gpuquery.runner.engines import Ranks, Writes
 from gpuquery.runner.engines.faults import classify_engine
 from gpuquery.runner.engines.rapidsmpf_options import executor
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.faults import classify, redact
+
+if TYPE_CHECKING:
+    from gpuquery.runner.dask.watch import Watch
+    from gpuquery.runner.engines import Ranks, Writes
 
 CONNECT_SECONDS = 300.0
 """Time for the workers to connect among each other, which on others' clusters includes their first imports and CUDA."""

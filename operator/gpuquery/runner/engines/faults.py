@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import gpu_words
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.faults import redact
+from gpuquery.runner.words import kind, named, said
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _WRAPPED = re.compile(r"^'cuda' conversion failed: ")
 _OPERATIONS = re.compile(r"- (?:NotImplementedError: )?(.+?)(?=\\n|\n|['\"], \[|$)")
@@ -24,7 +28,7 @@ def classify_engine(exc: BaseException) -> JobError | None:
     for one in _with_causes(exc):
         if isinstance(one, JobError):
             return None
-        text = f"{type(one).__name__}: {one}"
+        text = named(one)
         failure = gpu_words.recognise(text)
         if failure is None:
             continue
@@ -50,7 +54,7 @@ def _with_causes(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _words(failure: Failure, exc: BaseException) -> str:
-    text = _WRAPPED.sub("", str(exc).strip()) or type(exc).__name__
+    text = _WRAPPED.sub("", said(exc)) or kind(exc)
     if failure is Failure.UNSUPPORTED_QUERY:
         operations = list(dict.fromkeys(_OPERATIONS.findall(text)))
         text = f"the GPU engine cannot run this query: {'; '.join(operations) if operations else text}"

@@ -11,22 +11,25 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.plan.releases import Way
 from gpuquery.runner.dask import commands, remote
-from gpuquery.runner.dask.native import Words
 from gpuquery.runner.engines import Ranks, Writes, communicator, replicated, telemetry
 from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults, gpu_engine
 from gpuquery.runner.engines.rapidsmpf_options import Settings, settings
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.parts import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+    from gpuquery.runner.dask.native import Words
 
 AGREE_SECONDS = 7 * 86_400.0
 """Time for the other ranks to finish once this one has, in a release whose results have to be compared: a rank with few

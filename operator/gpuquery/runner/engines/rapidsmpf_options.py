@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MEMORY_RESOURCE = "CUDF_POLARS__MEMORY_RESOURCE_CONFIG__QUALNAME"
 _KVIKIO_ENUMS = {"kvikio_remote_io_backend": "RemoteIOBackend", "kvikio_reactor_dispatch": "RemoteReactorDispatch"}

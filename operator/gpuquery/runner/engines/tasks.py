@@ -8,19 +8,21 @@ Which executor options stand for that differs by release and is the table's; not
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import Way
 from gpuquery.runner.dask import commands
-from gpuquery.runner.dask.native import Words
 from gpuquery.runner.engines import Ranks, Writes, telemetry
 from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults, gpu_engine
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.parts import Parts
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gpuquery.plan.plan import Plan
+    from gpuquery.runner.dask.native import Words
 
 
 class TasksEngine:

@@ -14,17 +14,19 @@ import importlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.engines import Ranks
+from gpuquery.runner import signs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from gpuquery.runner.engines import Ranks
 
 SAMPLE_SECONDS = 1.0
 NOTE_EVERY = 5
 """Samples from one note to the next."""
-ENOUGH = 64 * 1024
-"""Bytes per second over the network that tell of work."""
 SIGNS = 1024
 """Bytes per second, for each process of the set, that do not: signs of life, notes, and who asks how far it is. A pod
 has them from all others, so in a large set they are more than any fixed number."""
@@ -73,7 +75,7 @@ class Work:
     ) -> None:
         """`size` is the number of processes of the set; `pids` are others of this pod that work for it."""
         self._proc, self._pids = proc, pids
-        self._enough = ENOUGH + SIGNS * size
+        self._enough = signs.ENOUGH + SIGNS * size
         self._before = self._moved()
 
     def seen(self, utilization: int | None, memory_moved: bool, seconds: float) -> bool:
@@ -88,12 +90,9 @@ class Work:
     def _moved(self) -> tuple[int, int] | None:
         """Bytes on disks (of this process) and on the network (of its pod) so far."""
         try:
-            disk = _disk(self._proc) + sum(_disk(self._proc.parent / str(pid)) for pid in self._pids())
-            network = 0
-            for line in (self._proc / "net" / "dev").read_text().splitlines()[2:]:
-                name, _, fields = line.partition(":")
-                if name.strip() != "lo":
-                    network += int(fields.split()[0]) + int(fields.split()[8])
+            others = (self._proc.parent / str(pid) for pid in self._pids())
+            disk = sum(signs.disk_bytes(proc) for proc in (self._proc, *others))
+            network = signs.network_bytes(self._proc)
         except (OSError, ValueError, LookupError):
             return None
         return disk, network
@@ -156,12 +155,6 @@ class Sampler:
             facts["gpu_utilization"] = round(sum(self._used) / len(self._used))
         if facts:
             self._ranks.note(**facts)
-
-
-def _disk(proc: Path) -> int:
-    """Bytes that a process has read from disks and written to them."""
-    counts = dict(line.split(": ") for line in (proc / "io").read_text().splitlines())
-    return int(counts["read_bytes"]) + int(counts["write_bytes"])
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
     checks = Checks(plan)               # release, names of types; begins to load cudf-polars
     opened = checks.open(sink)          # output and inputs at once, then contracts
     ...the query is planned...
-    found = checks.judge(frame)         # GPU reader, translation, partitions, sizes
+    found = checks.judge(planned)       # GPU reader, translation, partitions, sizes; without a plan the reader alone
 
 Whatever is found first in that order is raised, whichever of two checks was faster.
 """
@@ -11,19 +11,26 @@ Whatever is found first in that order is raised, whichever of two checks was fas
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import polars as pl
-
-from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.api.status import MAX_PLAN_SHOWN, OutputStatus, PreflightStatus
+from gpuquery.api.text import clean
 from gpuquery.plan.plan import Plan, Purpose
-from gpuquery.runner import inputs, reader_rules
+from gpuquery.runner import inputs, reach, reader_rules
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.preflight import contracts, files, release, sizes, translate
 from gpuquery.runner.preflight.later import Later
+from gpuquery.runner.redaction import hidden
 from gpuquery.runner.sink.faults import redact
-from gpuquery.runner.sink.sink import Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+    from gpuquery.runner.query import queries
+    from gpuquery.runner.sink.sink import Sink
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Checks:
         Without a sink only the inputs: for a rank for which another one asks and judges.
         """
         plan = self._plan
+        reach.check([plan.output.uri, *(item.uri for item in plan.inputs)], plan.store)
         opening = Later(lambda: inputs.open_all(plan.inputs, plan.store))
         if sink is not None and (committed := sink.preflight()):
             return Opened({}, committed)
@@ -91,17 +99,21 @@ class Checks:
             self._reader = Later(lambda: reader_rules.check_access(plan))
         return Opened(frames)
 
-    def judge(self, frame: pl.LazyFrame, warnings: tuple[str, ...]) -> PreflightStatus:
-        """Judge the planned query; raises JobError. `warnings` is what planning it has brought up."""
+    def judge(self, planned: queries.Planned | None) -> PreflightStatus:
+        """Judge the planned query; raises JobError.
+
+        None where the query was not planned: its translation and its sizes stay unknown.
+        """
+        frame, warnings = (planned.frame, planned.warnings) if planned else (None, ())
         plan = self._plan
         # One frame for each thread: Polars 1.32 was seen to refuse the second of two that look at one ("Already mutably
         # borrowed").
         sizing: Later[PreflightStatus] | None = None
-        if plan.purpose is Purpose.PREFLIGHT:
+        if frame is not None and plan.purpose is Purpose.PREFLIGHT:
             before, sized = self.status, frame.clone()
             sizing = Later(lambda: sizes.filled(before, sized, plan.store))
         translation: Later[translate.Translation] | None = None
-        if self._loading:
+        if frame is not None and self._loading:
             translated = frame.clone()
             translation = Later(lambda: self._translated(translated))
         if self._contract:
@@ -112,9 +124,13 @@ class Checks:
         skipped = (self._skipped,) if self._skipped else ()
         unchecked = tuple(f"not checked: {part}" for part in found.unchecked)
         told = (*status.warnings, *warnings, *skipped, *noted, *unchecked)
+        # What the release itself says is certain; the table of releases speaks where it was not asked.
+        alone = found.fallbacks if translation or planned is None else planned.alone
+        tree = planned.plan if planned and len(planned.plan) <= MAX_PLAN_SHOWN else ""
         self.status = status.model_copy(
             update={
-                "fallbacks": tuple(redact(part) for part in found.fallbacks),
+                "plan": clean(hidden(tree)),
+                "fallbacks": tuple(redact(part) for part in alone),
                 "one_partition": found.one_partition,
                 "warnings": tuple(redact(text) for text in told),
             }

@@ -7,17 +7,21 @@ contract says that it must not.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from gpuquery.api.contract import Contract, ExtraColumns
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import Input
-from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.preflight import dtypes, nulls
 from gpuquery.runner.sink.faults import classify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.api.spec import Input
+    from gpuquery.plan.plan import StoreAccess
 
 MAX_SHOWN = 20
 

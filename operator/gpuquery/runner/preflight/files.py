@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.sizing import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuquery.plan.plan import StoreAccess
 
 
 def stored_bytes(paths: Sequence[str], store: StoreAccess) -> int | None:

@@ -14,10 +14,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.preflight import words
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 MAX_SHOWN = 8
 """Expressions of one part that are named."""

@@ -6,19 +6,23 @@ the column is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from gpuquery.api.spec import Input, InputFormat
-from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.footer import NotParquetError, metadata_size
 from gpuquery.runner.sizing import fetch, footers
 from gpuquery.runner.sizing.fetch import Part
 from gpuquery.runner.sizing.footers import TAIL, Footer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.plan.plan import StoreAccess
 
 _FILE = "gpuquery file"
 

@@ -7,15 +7,19 @@ them otherwise at worst.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import RELEASES
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.plan.plan import Plan
 
 GPU_ENGINES = frozenset({EngineChoice.TASKS.value, EngineChoice.RAPIDSMPF.value})
 _CUDA = ("-cu12", "-cu13", "")
@@ -63,7 +67,26 @@ def installed() -> Installed:
     return Installed(polars, found[1], found[0]) if found else Installed(polars)
 
 
-def check(plan: Plan) -> Installed:
+@dataclass(frozen=True)
+class Place:
+    """Words for where the packages are, and what else than to install them may be done there."""
+
+    name: str
+    or_without: str
+    or_other_image: str
+
+
+IMAGE = Place(
+    "image", ", or leave runtime.image out and let the operator choose the image of the release",
+    ", or runtime.image to one of {release}",
+)  # fmt: skip
+MACHINE = Place(
+    "machine", " where there is a GPU, or run it without one: engine: cpu",
+    ", or install the packages of {release} (requirements/releases/{release}-cu12.txt)",
+)  # fmt: skip
+
+
+def check(plan: Plan, place: Place = IMAGE) -> Installed:
     """Compare the plan with the image; raises JobError(ReleaseMismatch or InvalidPlan) that names both."""
     here = installed()
     if plan.engine not in GPU_ENGINES:
@@ -72,22 +95,23 @@ def check(plan: Plan) -> Installed:
         asked = f" (RAPIDS {plan.release})" if plan.release else ""
         raise JobError(
             Failure.INVALID_PLAN,
-            f'engine "{plan.engine}"{asked} needs cudf-polars, which this image does not hold (it has Polars '
-            f"{here.polars}): install {_install('cudf-polars', plan)}, or leave runtime.image out and let the operator "
-            "choose the image of the release",
+            f'engine "{plan.engine}"{asked} needs cudf-polars, which this {place.name} does not have (it has '
+            f"Polars {here.polars}): install {_install('cudf-polars', plan)}{place.or_without}",
         )
     if plan.release and here.release != plan.release:
         raise JobError(
             Failure.RELEASE_MISMATCH,
-            f"the job is planned for RAPIDS {plan.release}, but the image holds RAPIDS {here.release} "
-            f'({here.described}): set runtime.release to "{here.release}", or runtime.image to one of {plan.release}',
+            f"the job is planned for RAPIDS {plan.release}, but this {place.name} has RAPIDS {here.release} "
+            f'({here.described}): set runtime.release to "{here.release}"'
+            + place.or_other_image.format(release=plan.release),
         )
-    _check_polars(here)
+    _check_polars(here, place)
     if missing := [name for name in _needed(plan) if not _find(name)]:
         raise JobError(
             Failure.INVALID_PLAN,
-            f'engine "{plan.engine}" with cluster "{plan.cluster}" needs {" and ".join(missing)}, which this image '
-            f"({here.described}) does not hold: install {' '.join(_install(name, plan) for name in missing)}",
+            f'engine "{plan.engine}" with cluster "{plan.cluster}" needs {" and ".join(missing)}, which this '
+            f"{place.name} ({here.described}) does not have: install "
+            + " ".join(_install(name, plan) for name in missing),
         )
     return here
 
@@ -98,15 +122,15 @@ def _needed(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*needed, *by_dask)))
 
 
-def _check_polars(here: Installed) -> None:
+def _check_polars(here: Installed, place: Place) -> None:
     """The range that cudf-polars itself declares: a Polars outside of it has plans that it does not know."""
     declared = next((r for r in requires(here.package) or () if re.match(r"polars\b(?!-)", r)), "")
     if not all(_holds(here.polars, operator, bound) for operator, bound in _BOUND.findall(declared.partition(";")[0])):
         wanted = declared.partition(";")[0].removeprefix("polars").strip(" ()")
         raise JobError(
             Failure.RELEASE_MISMATCH,
-            f"RAPIDS {here.release} works with Polars {wanted}, but the image holds {here.described}: install a Polars "
-            "of that range in the image",
+            f"RAPIDS {here.release} works with Polars {wanted}, but this {place.name} has {here.described}: install a "
+            "Polars of that range there",
         )
 
 

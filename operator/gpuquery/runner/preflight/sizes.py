@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
-from gpuquery.api.status import PreflightStatus
-from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import sizing
 from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.sink.faults import redact
+
+if TYPE_CHECKING:
+    from gpuquery.api.status import PreflightStatus
+    from gpuquery.plan.plan import StoreAccess
 
 _FIELDS = ("files", "rows", "input_bytes", "peak_bytes", "io_bound", "basis")
 

@@ -12,22 +12,25 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import Input
-from gpuquery.plan.plan import Plan
 from gpuquery.plan.releases import RELEASES, Way, cell_of
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.fingerprint import own_tables
 from gpuquery.runner.preflight import words
 from gpuquery.runner.preflight.lower import Lowered, Sizes, lower
 from gpuquery.runner.preflight.watch import Notes, needs_gpu, translator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gpuquery.api.spec import Input
+    from gpuquery.plan.plan import Plan
 
 DEVICE_BYTES = 80 << 30
 """Memory of a GPU where the plan does not say it."""

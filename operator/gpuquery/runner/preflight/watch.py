@@ -10,12 +10,14 @@ The class is made here at run time: cudf-polars is there only in a GPU image, an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.preflight import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
 
 _NEEDS_GPU = re.compile(r"cuda|nvml|libcuda|no device|device driver", re.I)
 _MAKE_NO_COLUMN = ("Scan", "Filter", "Sort", "Join")

@@ -7,8 +7,10 @@ is left out of the sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_TEXT = 80
 PYTHON_FUNCTION = "anonymousfunction"

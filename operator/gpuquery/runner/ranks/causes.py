@@ -8,11 +8,13 @@ other again, or does not. Pure: time is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.runner.ranks.wire import Message, WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HOLD_SECONDS = 1.5
 """How long a fault that may be the consequence of another waits for that other."""

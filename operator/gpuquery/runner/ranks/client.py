@@ -14,14 +14,16 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.ranks.local import FD_VARIABLE
 from gpuquery.runner.ranks.settings import BEAT_OFFSET, until_next
 from gpuquery.runner.ranks.wire import MAX_FRAME, MAX_VALUE, Message, dumps, message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
 _SLACK_SECONDS = 20.0

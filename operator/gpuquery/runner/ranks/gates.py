@@ -5,8 +5,10 @@ Pure: time is an argument. A gate that somebody does not reach in time is closed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_GATES = 1024
 """An attempt needs a handful; more are a defect of whoever makes their names."""

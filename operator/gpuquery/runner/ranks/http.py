@@ -7,8 +7,10 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from gpuquery.runner.ranks.loop import Loop
+if TYPE_CHECKING:
+    from gpuquery.runner.ranks.loop import Loop
 
 MAX_REQUEST = 8 * 1024
 MAX_CALLERS = 64

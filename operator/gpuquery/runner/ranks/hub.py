@@ -7,18 +7,21 @@ was told. A member that comes back within the limit has missed nothing: gates th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase
 from gpuquery.runner.ranks.causes import Causes, Fault
 from gpuquery.runner.ranks.gates import Gate, GateError, Gates
-from gpuquery.runner.ranks.loop import Link
-from gpuquery.runner.ranks.proof import Hello
-from gpuquery.runner.ranks.roster import Roster
 from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
 from gpuquery.runner.ranks.wire import Message, WireError, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.runner.ranks.loop import Link
+    from gpuquery.runner.ranks.proof import Hello
+    from gpuquery.runner.ranks.roster import Roster
 
 LATECOMER_SECONDS = 5.0
 """How long a hub whose attempt has failed stays for pods that have not come yet: they would wait for it in vain."""

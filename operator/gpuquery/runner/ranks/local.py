@@ -12,13 +12,16 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.ranks.loop import TICK, Loop
 from gpuquery.runner.ranks.relay import Outlet, Relay
-from gpuquery.runner.ranks.settings import Settings
 from gpuquery.runner.ranks.wire import MAX_FRAME, Message, WireError, dumps, message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuquery.runner.ranks.settings import Settings
 
 FD_VARIABLE = "GPUQUERY_RANK_FD"
 """Where a rank process finds the socket to its supervisor."""
@@ -87,12 +90,12 @@ class Rank:
         command = [sys.executable, "-m", settings.program, "--plan", str(settings.plan)]
         with theirs:
             self._process = subprocess.Popen(
-                [*command, "--report", f"/proc/self/fd/{self._report}"],
+                [*command, "--report", f"/proc/{os.getpid()}/fd/{self._report}"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=pipe,
                 stderr=pipe,
-                pass_fds=(self._report, theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
                 process_group=0,
             )
         os.close(pipe)

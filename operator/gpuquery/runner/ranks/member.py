@@ -6,8 +6,7 @@ What the hub has to know is kept here until the end, and told again over every n
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.ranks.causes import HOLD_SECONDS, Fault
@@ -15,9 +14,13 @@ from gpuquery.runner.ranks.dial import Answer, dial
 from gpuquery.runner.ranks.hub import PARTING_SECONDS, Local
 from gpuquery.runner.ranks.loop import Link, Loop
 from gpuquery.runner.ranks.proof import Hello, nonce
-from gpuquery.runner.ranks.roster import Roster
 from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
 from gpuquery.runner.ranks.wire import Message, WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.runner.ranks.roster import Roster
 
 FORM_SECONDS = 24 * 3600.0
 """How long a pod waits for index 0 to come up. The operator's start deadline is shorter: this is for its absence."""

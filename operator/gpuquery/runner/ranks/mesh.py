@@ -7,13 +7,17 @@ connections; index 0 has its own to everybody.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from gpuquery.runner.ranks.dial import Answer, dial
 from gpuquery.runner.ranks.loop import TICK, Link, Loop
 from gpuquery.runner.ranks.proof import Hello, nonce
-from gpuquery.runner.ranks.settings import Settings
-from gpuquery.runner.ranks.wire import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuquery.runner.ranks.settings import Settings
+    from gpuquery.runner.ranks.wire import Message
 
 PING_SECONDS = 2.0
 """Between two signs of life to a peer."""

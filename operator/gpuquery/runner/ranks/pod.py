@@ -11,12 +11,11 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import oom
+from gpuquery.runner import obituary, oom
 from gpuquery.runner.board import SetBoard
 from gpuquery.runner.ranks import closing
 from gpuquery.runner.ranks.causes import Fault
@@ -27,11 +26,15 @@ from gpuquery.runner.ranks.local import DevicesError, Rank
 from gpuquery.runner.ranks.loop import TICK, Link, Loop
 from gpuquery.runner.ranks.member import Member
 from gpuquery.runner.ranks.mesh import Mesh
-from gpuquery.runner.ranks.proof import Hello
 from gpuquery.runner.ranks.relay import Outlet
 from gpuquery.runner.ranks.roster import Roster
 from gpuquery.runner.ranks.settings import TICK_OFFSET, Settings, until_next
-from gpuquery.runner.ranks.wire import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.runner.ranks.proof import Hello
+    from gpuquery.runner.ranks.wire import Message
 
 END_SECONDS = 2.0
 """From SIGTERM to SIGKILL of the processes when another one has failed."""
@@ -50,6 +53,8 @@ LATE_SECONDS = 1.0
 """A tick that comes so late says that this process was not running: others may well have been heard meanwhile."""
 _KILL_SECONDS = 1.5
 """After SIGKILL nothing but the kernel can hold a process; it is not waited for any longer."""
+UNTOLD = 3
+"""Exit code of a pod whose report could not be written."""
 _COMMITTING = ("committing", "publishing", "done")
 """Phases from which on the result may be committed; in the last one process 0 waits for the others to hear of it."""
 
@@ -117,17 +122,18 @@ class Pod:
             if self._kill_at:
                 self._next = min(self._next, now + ENDING_TICK)
         self._sweep()
-        line = self._line()
+        line, told = self._line(), True
         try:
             termination_log.write_text(line)
         except OSError as exc:
             self.log(f"cannot write {termination_log}: {exc.strerror}; the report was: {line}")
+            told = False
         self._mesh.close()
         self._set.close()
         if self._door is not None:
             self._door.close()
         self._outlet.flush()
-        return 1 if "failure" in json.loads(line) else 0
+        return UNTOLD if not told else 1 if "failure" in json.loads(line) else 0
 
     def stop(self) -> None:
         """Obey an order to stop."""
@@ -228,12 +234,15 @@ class Pod:
         rank.signal(signal.SIGKILL)  # whatever it has started and left behind
         report = rank.report()
         if report is None:
-            failure, message = closing.obituary(status, oom_killed=oom.kills() > self._kills, tail=rank.tail())
+            failure, message = obituary.ended(
+                "a process of the query", status, rank.tail(), oom_killed=oom.kills() > self._kills,
+                phase=rank.phase or ("planning" if rank.heard is not None else ""), python=self._settings.python,
+            )  # fmt: skip
             self._fault(failure, message, rank)
         elif "failure" in report:
             self._failed(rank, report)
         if report is not None and status < 0:
-            self.log(f"process {rank.index} died of {closing.name(status)} after it had told how it ends")
+            self.log(f"process {rank.index} died of {obituary.signal_name(status)} after it had told how it ends")
         if not self._well and not self._kill_at and all(self._succeeded(rank) for rank in self._ranks):
             self._well = True
             self._set.done()
@@ -338,9 +347,9 @@ class Pod:
     def _line(self) -> str:
         first = self._ranks[0].report() if self._ranks else None
         if first is not None and "failure" not in first and self._settings.index == 0:
-            return json.dumps(first, ensure_ascii=False)  # committed: nothing that came later undoes it
+            return closing.passed(first)  # committed: nothing that came later undoes it
         if self._well and first is not None:
-            return json.dumps(first, ensure_ascii=False)
+            return closing.passed(first)
         if (cause := self._cause or self._stopped) is not None:
             return closing.failed(cause)
         return closing.well("the attempt was committed while this pod's processes were still ending")

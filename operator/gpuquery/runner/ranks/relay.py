@@ -9,21 +9,19 @@ from __future__ import annotations
 import os
 import select
 import selectors
-from collections import deque
-from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from gpuquery.runner.ranks.loop import Loop
+from gpuquery.runner.last_lines import LastLines
 
-KEPT_LINES = 50
+if TYPE_CHECKING:
+    from gpuquery.runner.ranks.loop import Loop
+
 MAX_WAITING = 1024 * 1024
 """Bytes that wait for the reader of the log."""
-MAX_LINE = 16 * 1024
 _PIECE = 4096
 """Bytes that a pipe takes without blocking when poll() calls it writable (PIPE_BUF)."""
 _READ = 64 * 1024
-_STACKS = b"Fatal Python error"
-"""How faulthandler begins."""
 
 
 class Outlet:
@@ -75,15 +73,13 @@ class Relay:
         self._loop = loop
         self._fd = fd
         self._outlet = outlet
-        self._line = b""
-        self._tail: deque[bytes] = deque(maxlen=KEPT_LINES)
-        self._fatal = False
+        self._lines = LastLines()
         os.set_blocking(fd, False)
         loop.watch(fd, selectors.EVENT_READ, self._ready)
 
     def tail(self) -> list[str]:
         """Return the last lines."""
-        return [line.decode(errors="replace") for line in [*self._tail, *([self._line] if self._line else [])]]
+        return self._lines.told()
 
     def close(self) -> None:
         """Take what is left, and no more: who has inherited the pipe may keep it open."""
@@ -92,8 +88,8 @@ class Relay:
         for _ in range(16):
             if not self._read():
                 break
-        if self._line:
-            self._outlet.write(self._line + b"\n")
+        if rest := self._lines.end():
+            self._outlet.write(rest)
         if self._fd >= 0:
             self._end()
 
@@ -109,21 +105,9 @@ class Relay:
             if self._fd >= 0:
                 self._end()
             return False
-        *lines, self._line = (self._line + data).split(b"\n")
-        if len(self._line) > MAX_LINE:
-            lines, self._line = [*lines, self._line], b""
-        if lines:
-            self._keep(lines)
-            self._outlet.write(b"\n".join(lines) + b"\n")
+        if lines := self._lines.take(data):
+            self._outlet.write(lines)
         return True
-
-    def _keep(self, lines: Sequence[bytes]) -> None:
-        # What follows is the stack of every thread and the list of all modules, hundreds of lines. The last words of
-        # native code stand before it.
-        for line in lines:
-            if not self._fatal:
-                self._tail.append(line[:MAX_LINE])
-            self._fatal = self._fatal or line.startswith(_STACKS)
 
     def _end(self) -> None:
         self._loop.forget(self._fd)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.ranks.settings import Settings
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gpuquery.runner.ranks.settings import Settings
 
 _SUMS = {"files": "files", "rows": "rows", "bytes": "bytes", "spilledBytes": "spilled_bytes"}
 _PEAK, _UTILIZATION = ("gpuMemoryPeak", "gpu_memory_peak"), ("gpuUtilization", "gpu_utilization")
@@ -78,6 +80,7 @@ class Roster:
         return {
             "phase": first.get("phase", "planning"),
             **({"percent": first["percent"]} if first.get("percent") is not None else {}),
+            **({"warnings": first["warnings"]} if first.get("warnings") else {}),
             **sums,
             "ranks": self._settings.size,
             "joined": self.joined,

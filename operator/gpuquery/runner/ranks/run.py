@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpuquery.runner.ranks.loop import Loop
 from gpuquery.runner.ranks.pod import Pod
-from gpuquery.runner.ranks.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpuquery.runner.ranks.settings import Settings
 
 _PR_SET_CHILD_SUBREAPER = 36
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.labels import RENDEZVOUS_PORT, TOKEN_DIRECTORY, TOKEN_KEY
 from gpuquery.runner.ranks.proof import MIN_TOKEN
 
-PROGRAM = "gpuquery.runner.query"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROGRAM = "gpuquery.runner.query.process"
 WHOLE = "pods"
 """What `processes` of the plan is where each pod has one process (`plan.Processes.PODS`)."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -61,6 +63,8 @@ class Settings:
     """Module that each process runs."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of each process, but for what tells one from the other."""
+    python: bool = False
+    """Whether the query is the author's own code."""
     whole: bool = False
     """Whether each pod has one process, which sees all of the pod's GPUs."""
 
@@ -112,6 +116,7 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
         stall=float(plan.get("stallSeconds") or 0),
         program=program,
         environment=environment,
+        python=plan.get("language") == "python",
         whole=plan.get("processes") == WHOLE,
     )
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 VERSION = 1
 """Of everything that supervisors say to each other. All pods of an attempt run one image, so it only has to match."""

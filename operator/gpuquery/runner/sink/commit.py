@@ -17,19 +17,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import OutputMode
-from gpuquery.plan.plan import JobRef
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.log import Log
+from gpuquery.runner.sink import genuine
+from gpuquery.runner.sink.log import Log, record_key
 from gpuquery.runner.sink.record import FENCE, Column, CommitRecord, StagedFile, owner_of
 from gpuquery.runner.sink.store import DATA, STAGING, Store
+
+if TYPE_CHECKING:
+    from gpuquery.plan.plan import JobRef
 
 _LOG = logging.getLogger(__name__)
 
 PUBLISH_PATIENCE = 20.0
 """Seconds to wait for a peer that is completing the same upload right now."""
+
+LISTING_PATIENCE = 60.0
+"""Seconds after which a listing shows what another has created, also over NFS."""
 
 
 class Step(StrEnum):
@@ -77,6 +84,9 @@ class Committer:
         self._attempt = attempt
         self._mode = mode
         self._hook = hook
+        self._refusals: dict[int, float] = {}
+        self.certain = True
+        """Whether it is certain that this committer has written no commit record."""
 
     def recover(self) -> CommitRecord | None:
         """Look whether this job has committed before; if so, see to it that it is published."""
@@ -85,6 +95,7 @@ class Committer:
         if entry is None:
             return None
         record = self.log.read([entry.version])[0]
+        genuine.check_mine(record_key(record.version), record, self._job, self._attempt)
         if not entry.done:
             self.settle()
         self._clean(record)
@@ -118,8 +129,10 @@ class Committer:
             self.check_mode()
             record = self._record(result)
             self._hook(Step.BEFORE_RECORD)
+            self.certain = False
             if self.log.append(record):
                 break
+            self._taken(record.version)
             time.sleep(random.random() * 0.05)  # noqa: S311
         self._hook(Step.AFTER_RECORD)
         self.publish(record)
@@ -144,6 +157,7 @@ class Committer:
             if self.log.append(record):
                 self.log.mark_done(record)
                 return True
+            self._taken(record.version)
 
     def publish(self, record: CommitRecord) -> None:
         """Make a record's files visible and delete what it replaces. Anyone may do this, any number of times."""
@@ -163,6 +177,12 @@ class Committer:
         for entry in self.log.entries():
             if not entry.done:
                 self.publish(self.log.read([entry.version])[0])
+
+    def _taken(self, version: int) -> None:
+        """Another was faster. A listing shows its record then, and there is another number to try."""
+        since = self._refusals.setdefault(version, time.monotonic())
+        if time.monotonic() - since > LISTING_PATIENCE:
+            raise genuine.bad(record_key(version), "it is there, but no listing shows it: it is no plain file")
 
     def _complete(self, record: CommitRecord, file: StagedFile) -> None:
         key = DATA + file.path

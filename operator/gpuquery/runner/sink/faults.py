@@ -15,6 +15,7 @@ from botocore import exceptions as boto
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.redaction import redact
+from gpuquery.runner.words import said
 
 __all__ = ["classify", "is_transient", "redact"]
 
@@ -33,8 +34,12 @@ _TRANSIENT_CODES = {
 _STORE_TEXT = re.compile(r"object-store error|Error performing|Generic \w+ error|S3 error|amazonaws|HTTP error", re.I)
 _AUTH_TEXT = re.compile(
     r"\b403\b|\b401\b|lacked the necessary privileges|lacked valid authentication|InvalidAccessKeyId"
-    r"|SignatureDoesNotMatch|AccessDenied|ExpiredToken|NoCredentials|Unable to locate credentials",
+    r"|SignatureDoesNotMatch|AccessDenied|ExpiredToken|NoCredentials|Unable to locate credentials|InvalidToken"
+    r"|AuthorizationHeaderMalformed|AuthorizationQueryParametersError|InvalidAccessKey|InvalidSecurity|TokenRefreshRequired",
 )
+_NO_HEADER = re.compile(r"Invalid header value|InvalidHeader|invalid HTTP header|failed to parse header value", re.I)
+"""The credentials hold what no header may: a line break at the end, most often."""
+_NEVER_TLS = re.compile(r"CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER")
 _NO_BUCKET_TEXT = re.compile(r"NoSuchBucket")
 _MISSING_TEXT = re.compile(r"\b404\b|not found|NoSuchKey|expanded paths were empty", re.I)
 _OUTAGE_TEXT = re.compile(
@@ -55,13 +60,14 @@ _QUERY_ERRORS = (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError)
 _WAYS_OUT = {
     Failure.STORAGE_AUTH: "check the credentials (storage.secretName or storage.serviceAccountName) and their rights",
     Failure.STORAGE_UNAVAILABLE: "check storage.endpoint and that the store is up",
+    Failure.INVALID_ENDPOINT: "correct storage.endpoint, or have the image trust its certificate",
 }
 
 
 def is_transient(exc: BaseException) -> bool:
     """Whether the same request may well succeed a little later."""
     if isinstance(exc, _OUTAGES):
-        return not isinstance(exc, boto.SSLError)
+        return not isinstance(exc, boto.SSLError) and _class_of(exc) is Failure.STORAGE_UNAVAILABLE
     if isinstance(exc, boto.ClientError):
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or status == 429 or error_code(exc) in _TRANSIENT_CODES
@@ -71,6 +77,20 @@ def is_transient(exc: BaseException) -> bool:
 def error_code(exc: boto.ClientError) -> str:
     """Code of an S3 error: `NoSuchUpload`; for answers without a body, the HTTP status."""
     return str(exc.response.get("Error", {}).get("Code", ""))
+
+
+def refused(code: str, told: str) -> JobError:
+    """Return the failure for a store that refuses one object of a request which it took as a whole.
+
+    An answer that is neither about rights nor about an outage will be the same next time.
+    """
+    if _AUTH_TEXT.search(code):
+        failure, way_out = Failure.STORAGE_AUTH, _WAYS_OUT[Failure.STORAGE_AUTH]
+    elif code in _TRANSIENT_CODES:
+        failure, way_out = Failure.STORAGE_UNAVAILABLE, _WAYS_OUT[Failure.STORAGE_UNAVAILABLE]
+    else:
+        failure, way_out = Failure.UNSAFE_STORE, "the commit protocol needs a store that deletes what it has taken"
+    return JobError(failure, f"{redact(told)}; {way_out}")
 
 
 def classify(exc: BaseException, what: str = "", *, default: Failure = Failure.INTERNAL_ERROR) -> JobError:
@@ -92,7 +112,7 @@ def classify(exc: BaseException, what: str = "", *, default: Failure = Failure.I
 def _text_of(exc: BaseException) -> str:
     if isinstance(exc, boto.ClientError):  # boto3's own text counts retries, which are ours
         return f"{error_code(exc)}: {exc.response.get('Error', {}).get('Message', '')}".rstrip(": ")
-    return str(exc) or type(exc).__name__
+    return said(exc)
 
 
 def _class_of(exc: BaseException) -> Failure | None:
@@ -100,6 +120,10 @@ def _class_of(exc: BaseException) -> Failure | None:
         return Failure.HOST_OUT_OF_MEMORY
     if isinstance(exc, _NO_CREDENTIALS):
         return Failure.STORAGE_AUTH
+    if isinstance(exc, boto.HTTPClientError) and _NO_HEADER.search(said(exc)):
+        return Failure.STORAGE_AUTH
+    if isinstance(exc, boto.SSLError) and _NEVER_TLS.search(said(exc)):
+        return Failure.INVALID_ENDPOINT
     if isinstance(exc, _OUTAGES):
         return Failure.STORAGE_UNAVAILABLE
     if isinstance(exc, boto.ClientError):
@@ -107,7 +131,7 @@ def _class_of(exc: BaseException) -> Failure | None:
     if isinstance(exc, _QUERY_ERRORS):
         return Failure.INVALID_QUERY
     if isinstance(exc, (OSError, pl.exceptions.PolarsError)):
-        return _class_of_text(str(exc)) or _class_of_os_error(exc)
+        return _class_of_text(said(exc)) or _class_of_os_error(exc)
     return None
 
 

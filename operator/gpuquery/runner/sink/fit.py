@@ -8,12 +8,15 @@ not reach the table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 MAX_SHOWN = 5
 

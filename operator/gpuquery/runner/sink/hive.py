@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 _NAME = re.compile(r"[\w.-]+( [\w.-]+)*")
@@ -43,8 +46,11 @@ def check_schema(schema: Mapping[str, pl.DataType], partition_by: Sequence[str])
 
 
 def partition_values(keys: pl.DataFrame) -> dict[str, str | None]:
-    """Give the values of one partition (a frame of one row) as text."""
-    texts = keys.select(pl.all().cast(pl.String)).row(0)
+    """Give the values of one partition (a frame of one row) as text.
+
+    Column by column: Polars asks for it from a thread of its own, and a `select` there would wait for another of them.
+    """
+    texts = [column.cast(pl.String)[0] for column in keys]
     values: dict[str, str | None] = dict(zip(keys.columns, texts, strict=True))
     for column, value in values.items():
         if value == NULL:

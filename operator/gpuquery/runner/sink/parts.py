@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 POLL_SECONDS = 0.2
 """A part takes the GPU a second or so, and the standard library has no inotify."""

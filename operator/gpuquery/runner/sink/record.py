@@ -13,16 +13,26 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
 from gpuquery.plan.plan import JobRef
-from gpuquery.runner.errors import JobError
 
 FENCE = "fence"
 _OWNER = re.compile(r"[0-9a-f]{8}")
-_PART = re.compile(r"(?:.*/)?part-(?P<owner>[0-9a-f]{8})-(?P<attempt>\d+)-\d+-\d+\.parquet")
+_PART = re.compile(
+    r"(?:.*/)?part-(?P<owner>[0-9a-f]{8})-(?P<attempt>[1-9][0-9]{0,8})-[0-9]{5,9}-[0-9]{5,9}\.parquet", re.DOTALL
+)
+
+MAX_VERSION = 10**15
+"""No version is as high; there is no next one then."""
+MAX_ATTEMPT = 999_999_999
+MAX_PIECES = 10_000
+"""The most that S3 puts together."""
+MAX_TEXT = 4096
+"""Characters of a path, a name or an id; no store takes longer ones."""
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class Column(Lenient):
@@ -35,15 +45,15 @@ class Column(Lenient):
 class StagedFile(Lenient):
     """A file whose bytes are in the store and which nobody can see yet."""
 
-    path: str
+    path: Text
     """Its path below data/."""
-    upload_id: Annotated[str, Field(min_length=1)]
+    upload_id: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     """The upload to complete."""
-    pieces: Annotated[tuple[str, ...], Field(min_length=1)]
+    pieces: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_PIECES)]
     """What the store said of each piece, in order (S3: ETags)."""
-    bytes: int
+    bytes: Count
     """Its size."""
-    rows: int
+    rows: Count
     """Rows in it, from its own footer."""
     values: Mapping[str, str | None] = {}
     """Partition column to value."""
@@ -60,27 +70,27 @@ class CommitRecord(Lenient):
     """One version of the table. It is committed as soon as this record exists."""
 
     format: Literal[1] = 1
-    version: int
+    version: Annotated[int, Field(ge=1, lt=MAX_VERSION)]
     """Number of the version, from 1."""
     job: JobRef
     """Whose output it is."""
-    attempt: int
+    attempt: Annotated[int, Field(ge=1, le=MAX_ATTEMPT)]
     """The attempt that committed; in a fence, the newest attempt that may not commit any more."""
-    mode: str
+    mode: Literal["errorIfExists", "append", "overwrite", "fence"]
     """errorIfExists, append, overwrite; or `fence`, which changes no data."""
     add: tuple[StagedFile, ...] = ()
     """Files that it brings."""
-    remove: tuple[str, ...] = ()
+    remove: tuple[Text, ...] = ()
     """Paths below data/ that it takes away."""
     columns: tuple[Column, ...] = ()
     """All columns of the table, also those by which it is partitioned."""
     partition_by: tuple[str, ...] = ()
     """Columns that are folders."""
-    placeholder: str | None = None
+    placeholder: Text | None = None
     """The zero-row file that stands for a table without rows, if that is what the table now is."""
-    rows: int = 0
+    rows: Count = 0
     """Rows that it brings."""
-    bytes: int = 0
+    bytes: Count = 0
     """Bytes that it brings."""
     created: datetime
     """When it was written."""
@@ -108,28 +118,3 @@ def parse_part(key: str) -> tuple[str, int] | None:
     """Owner and attempt of a file of ours, by its name; None for any other file."""
     found = _PART.fullmatch(key)
     return (found["owner"], int(found["attempt"])) if found else None
-
-
-def read_record(key: str, body: bytes) -> CommitRecord:
-    """Parse a commit record."""
-    try:
-        return CommitRecord.model_validate_json(body)
-    except ValidationError as exc:
-        raise _unreadable(key, exc) from exc
-
-
-def read_pending(key: str, body: bytes) -> PendingSet:
-    """Parse a pending set."""
-    try:
-        return PendingSet.model_validate_json(body)
-    except ValidationError as exc:
-        raise _unreadable(key, exc) from exc
-
-
-def _unreadable(key: str, exc: ValidationError) -> JobError:
-    first = exc.errors(include_input=False)[0]
-    return JobError(
-        Failure.UNSAFE_STORE,
-        f"{key} is not a record that this runner can read ({first['msg']} at {first['loc']}): it is damaged, or was "
-        "written by a newer runner; use the image of that release",
-    )

@@ -7,24 +7,28 @@ tries can be over within seconds. What S3 answers clearly ("403", "no such bucke
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import StoreAccess
+from gpuquery.api.text import clean
 from gpuquery.runner import storage
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.faults import classify, error_code, is_transient
-from gpuquery.runner.sink.store import DATA, Dangling, Piece, Stored
+from gpuquery.runner.sink.faults import classify, error_code, is_transient, refused
+from gpuquery.runner.sink.store import DATA, Dangling, Piece, Stored, checked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from boto3.session import Session
     from mypy_boto3_s3 import S3Client
+
+    from gpuquery.plan.plan import StoreAccess
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,6 +40,7 @@ THREADS = 16
 DELETE_BATCH = 1000
 
 _MISSING = {"NoSuchKey", "404"}
+_UPLOAD_ID = re.compile(r"[\x21-\x7e]{1,1024}")
 # InvalidPart: some servers answer this, not NoSuchUpload, while another caller completes the same upload.
 _GONE = {"NoSuchUpload", "InvalidPart", "404"}
 
@@ -65,7 +70,7 @@ class S3Store:
 
         def read() -> bytes | None:
             try:
-                return self._client.get_object(Bucket=self._bucket, Key=self._root + key)["Body"].read()
+                return self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"].read()
             except ClientError as exc:
                 if error_code(exc) not in _MISSING:
                     raise
@@ -77,7 +82,7 @@ class S3Store:
         """Write an object."""
         self._retry(
             f"writing {self._uri}/{key}",
-            lambda: self._client.put_object(Bucket=self._bucket, Key=self._root + key, Body=body),
+            lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body),
         )
 
     def create(self, key: str, body: bytes) -> bool:
@@ -85,7 +90,7 @@ class S3Store:
 
         def write() -> bool:
             try:
-                self._client.put_object(Bucket=self._bucket, Key=self._root + key, Body=body, IfNoneMatch="*")
+                self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
             except ClientError as exc:
                 if _status(exc) == 412:
                     return False
@@ -100,7 +105,7 @@ class S3Store:
 
         def head() -> int | None:
             try:
-                return self._client.head_object(Bucket=self._bucket, Key=self._root + key)["ContentLength"]
+                return self._client.head_object(Bucket=self._bucket, Key=self._key(key))["ContentLength"]
             except ClientError as exc:
                 if error_code(exc) not in _MISSING:
                     raise
@@ -115,7 +120,7 @@ class S3Store:
             page = self._retry(
                 f"listing {self._uri}/{prefix}",
                 lambda start=start: self._client.list_objects_v2(  # type: ignore[misc]
-                    Bucket=self._bucket, Prefix=self._root + prefix, StartAfter=start
+                    Bucket=self._bucket, Prefix=self._key(prefix.rstrip("/")) + "/", StartAfter=start
                 ),
             )
             for item in page.get("Contents", ()):
@@ -131,19 +136,21 @@ class S3Store:
             answer = self._retry(
                 f"deleting from {self._uri}",
                 lambda batch=batch: self._client.delete_objects(  # type: ignore[misc]
-                    Bucket=self._bucket, Delete={"Objects": [{"Key": self._root + k} for k in batch], "Quiet": True}
+                    Bucket=self._bucket, Delete={"Objects": [{"Key": self._key(k)} for k in batch], "Quiet": True}
                 ),
             )
             for error in answer.get("Errors", ()):
-                failure = Failure.STORAGE_AUTH if error.get("Code") == "AccessDenied" else Failure.STORAGE_UNAVAILABLE
-                raise JobError(failure, f"{self._uri} does not delete {error.get('Key')}: {error.get('Code')}")
+                why = ": ".join(filter(None, (error.get("Code"), error.get("Message"))))
+                raise refused(
+                    error.get("Code", ""), f"{self._uri} does not delete {clean(error.get('Key', ''))}: {why}"
+                )
 
     def begin(self, key: str) -> str:
         """Begin a multipart upload."""
         return self._retry(
             f"beginning the upload of {self._uri}/{key}",
             lambda: self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=self._root + key, ContentType="application/vnd.apache.parquet"
+                Bucket=self._bucket, Key=self._key(key), ContentType="application/vnd.apache.parquet"
             ),
         )["UploadId"]
 
@@ -153,7 +160,7 @@ class S3Store:
             f"uploading {self._uri}/{key}",
             lambda: self._client.upload_part(
                 Bucket=self._bucket,
-                Key=self._root + key,
+                Key=self._key(key),
                 UploadId=upload_id,
                 PartNumber=piece.number,
                 Body=piece.body,
@@ -167,7 +174,7 @@ class S3Store:
             try:
                 self._client.complete_multipart_upload(
                     Bucket=self._bucket,
-                    Key=self._root + key,
+                    Key=self._key(key),
                     UploadId=upload_id,
                     MultipartUpload={"Parts": [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(pieces, 1)]},
                 )
@@ -184,12 +191,16 @@ class S3Store:
 
         def abort() -> None:
             try:
-                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._root + key, UploadId=upload_id)
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key(key), UploadId=upload_id)
             except ClientError as exc:
                 if error_code(exc) not in _GONE:
                     raise
 
         self._retry(f"dropping the upload of {self._uri}/{key}", abort)
+
+    def can_be(self, upload_id: str, key: str, staging: str) -> bool:
+        """Whether it can be an id at all: the store itself knows to which key an upload belongs."""
+        return bool(_UPLOAD_ID.fullmatch(upload_id))
 
     def dangling(self) -> Iterator[Dangling]:
         """List all uploads below data/ that are neither completed nor aborted."""
@@ -217,12 +228,18 @@ class S3Store:
                 f"{key[:120]!r}...; partition by a column with shorter values (they are percent-encoded)",
             )
 
+    def check_free(self, key: str) -> None:
+        """Do nothing: what has a key is an object, and nothing stands on the way to it."""
+
     def parallel(self, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
         """Do calls on this store, sixteen at a time."""
         if len(items) < 2:
             return [work(item) for item in items]
         with ThreadPoolExecutor(min(THREADS, len(items)), "store") as pool:
             return list(pool.map(work, items))
+
+    def _key(self, key: str) -> str:
+        return self._root + checked(key)
 
     def _retry(self, what: str, call: Callable[[], T], *, also: Callable[[ClientError], bool] | None = None) -> T:
         deadline = time.monotonic() + self._patience

@@ -13,6 +13,7 @@ from pathlib import Path
 from gpuquery.api.labels import SCRATCH_DIRECTORY
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.words import said
 
 LITTLE_BYTES = 1 << 20
 """With less free than this, a file that broke off is taken for one that found no room."""
@@ -60,7 +61,7 @@ def full(exc: BaseException) -> JobError | None:
         if seen is None:
             break
         number = seen.errno if isinstance(seen, OSError) else None
-        if number in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(str(seen)):
+        if number in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(said(seen)):
             return _told(str(getattr(seen, "filename", None) or ""))
         seen = seen.__cause__ or seen.__context__
     return None

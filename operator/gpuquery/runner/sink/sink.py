@@ -21,9 +21,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import polars as pl
@@ -37,16 +35,21 @@ from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import fit, hive
 from gpuquery.runner.sink.commit import Committer, Hook, Result, check_fits, no_hook
 from gpuquery.runner.sink.faults import classify
+from gpuquery.runner.sink.genuine import check_uid, read_pending
+from gpuquery.runner.sink.log import record_key
 from gpuquery.runner.sink.posix import PosixStore
-from gpuquery.runner.sink.record import Column, CommitRecord, PendingSet, StagedFile, part_name, read_pending
+from gpuquery.runner.sink.record import Column, CommitRecord, PendingSet, StagedFile, part_name
 from gpuquery.runner.sink.s3 import S3Store
 from gpuquery.runner.sink.scratch import Scratch
 from gpuquery.runner.sink.spool import Spool
-from gpuquery.runner.sink.store import COMMITS, DATA, STAGING, Store
+from gpuquery.runner.sink.store import COMMITS, DATA, Store, staging
 from gpuquery.runner.sink.sweep import LEASE_SECONDS, lease_key, sweep, sweep_finished
 from gpuquery.runner.sink.upload import OnFault, Opened, Progress, Uploads
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from polars.io.partition import FileProviderArgs
 
 _LOG = logging.getLogger(__name__)
@@ -92,11 +95,12 @@ class Sink:
         `on_fault` gets the first fault of a `write` at once, from any thread: Polars takes its time to let go of a
         query that has failed. `hook` is called between the steps of the commit, from any thread.
         """
+        check_uid(identity.uid)
         self._output = plan.output
         self._identity = identity
         self._job = JobRef(namespace=plan.job.namespace, name=plan.job.name, uid=identity.uid)
         self._stop = threading.Event()
-        self._staging = f"{STAGING}{identity.uid}/{identity.attempt}"
+        self._staging = staging(identity.uid, identity.attempt)
         self._store, self._hurried = self._stores(plan)
         self._committer = Committer(self._store, self._job, identity.attempt, plan.output.mode, hook)
         self._on_progress = on_progress
@@ -128,6 +132,9 @@ class Sink:
             sweep_finished(self._store, self._identity.uid)
             return self._status(record)
         hurried.check_fence()
+        # What would keep the result from being committed or published is told before it is paid for.
+        for key in (record_key(hurried.log.next_version()), f"{DATA}any", f"{self._staging}/any"):
+            self._hurried.check_free(key)
         self._probe()
         self._sweep()
         hurried.check_mode()
@@ -204,8 +211,9 @@ class Sink:
         try:
             outcome = self._committer.commit(result)
         except JobError as exc:
-            # These say for certain that no record of ours exists; after any other fault one may.
-            if exc.failure in (Failure.OUTPUT_EXISTS, Failure.USER_ERROR, Failure.WORKER_LOST):
+            # These say for certain that no record of ours exists; after any other fault one may, once it was tried.
+            surrenders = (Failure.OUTPUT_EXISTS, Failure.USER_ERROR, Failure.WORKER_LOST)
+            if exc.failure in surrenders or self._committer.certain:
                 self._refused = result.files
                 self._committing = False
             raise
@@ -375,7 +383,8 @@ class Sink:
                 body = self._store.get(key)
                 if body is None:
                     raise JobError(Failure.INTERNAL_ERROR, f"rank {rank} has written no pending set: {key} is missing")
-                files = read_pending(key, body).files
+                me = self._identity
+                files = read_pending(key, body, me.uid, me.attempt, self._store.can_be).files
             if totals and (found := _totals(files)) != totals[rank]:
                 raise JobError(
                     Failure.INTERNAL_ERROR,

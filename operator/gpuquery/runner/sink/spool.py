@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -21,6 +21,9 @@ from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import footer, scratch
 from gpuquery.runner.sink.faults import classify
 from gpuquery.runner.sink.upload import PIECE, Opened, Uploads
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 THREADS = 2
 """Files at a time: their pieces share the threads of the uploads, so more would only hold more memory."""

@@ -6,9 +6,15 @@ thing that a store must get right is `create`: of all callers that ever create o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.text import clean
+from gpuquery.runner.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -16,6 +22,26 @@ R = TypeVar("R")
 DATA = "data/"
 STAGING = "_staging/"
 COMMITS = "_commits/"
+
+
+def staging(uid: str, attempt: int) -> str:
+    """Key of the folder where an attempt keeps what it has not committed."""
+    return f"{STAGING}{uid}/{attempt}"
+
+
+def leads_out(key: str) -> bool:
+    """Whether a key may mean something that is not below the table's folder; no key of ours has such parts."""
+    return "\0" in key or any(part in ("", ".", "..") for part in key.split("/"))
+
+
+def checked(key: str) -> str:
+    """Return a key that stays below the table's folder; raises UnsafeStore for any other.
+
+    The last fence: whoever makes keys of what others wrote has to check it before (genuine.py), and says what is wrong.
+    """
+    if leads_out(key):
+        raise JobError(Failure.UNSAFE_STORE, f"{clean(key, 200)!r} is no place in the table; nothing was done about it")
+    return key
 
 
 @dataclass(frozen=True)
@@ -70,11 +96,17 @@ class Store(Protocol):
     def abort(self, key: str, upload_id: str) -> None:
         """Drop an upload; one that does not exist counts as dropped."""
 
+    def can_be(self, upload_id: str, key: str, staging: str) -> bool:
+        """Whether an upload of this id can have been begun for a key by whoever stages in the folder `staging`."""
+
     def dangling(self) -> Iterable[Dangling]:
         """List all uploads below data/ that are neither completed nor aborted."""
 
     def check_key(self, key: str) -> None:
         """Raise `JobError(OUTPUT_LIMIT)` if the store cannot hold an object of this name."""
+
+    def check_free(self, key: str) -> None:
+        """Raise `JobError(UNSAFE_STORE)` if something that is no object keeps one from being made."""
 
     def parallel(self, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
         """Do independent calls on this store, several at a time; the first error is raised when all have ended."""

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from gpuquery.plan.plan import JobRef
-from gpuquery.runner.sink.commit import Committer
 from gpuquery.runner.sink.record import owner_of, parse_part
-from gpuquery.runner.sink.store import STAGING, Dangling, Store
+from gpuquery.runner.sink.store import STAGING, Dangling, Store, staging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpuquery.runner.sink.commit import Committer
 
 STALE_SECONDS = 24 * 3600
 LEASE_SECONDS = 3600
@@ -23,7 +27,7 @@ LEASE_SECONDS = 3600
 
 def lease_key(uid: str, attempt: int, rank: int) -> str:
     """Key of the object whose age tells whether a rank is alive."""
-    return f"{STAGING}{uid}/{attempt}/rank-{rank:05d}.lease"
+    return f"{staging(uid, attempt)}/rank-{rank:05d}.lease"
 
 
 def sweep(store: Store, committer: Committer, job: JobRef, attempt: int) -> int:

@@ -5,16 +5,20 @@ Nothing of the data is read but footers and small samples, so it takes seconds f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.sizing import fetch, parquet, reads, text, widths, work
 from gpuquery.runner.sizing.parquet import Table
 from gpuquery.runner.sizing.reads import Scan, View
 from gpuquery.runner.storage import polars_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.plan.plan import StoreAccess
 
 MAX_BASIS = 400
 """Characters of the sentence about what the estimate rests on."""

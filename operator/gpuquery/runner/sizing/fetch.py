@@ -12,20 +12,23 @@ import contextlib
 import os
 import posixpath
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from botocore.exceptions import ClientError
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import storage
 from gpuquery.runner.errors import JobError, first_paragraph
 from gpuquery.runner.sink.faults import classify, error_code, is_transient
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from gpuquery.plan.plan import StoreAccess
 
 T = TypeVar("T")
 

@@ -7,12 +7,14 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner import thrift
 from gpuquery.runner.sink.footer import TRAILER, NotParquetError, metadata_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 TAIL = 32 * 1024
 """Bytes that are read from the end of a file; longer metadata costs a second request."""

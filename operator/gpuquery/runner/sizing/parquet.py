@@ -8,22 +8,26 @@ decoded and their bytes per row are taken for all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink.faults import classify
 from gpuquery.runner.sink.footer import NotParquetError, metadata_size
 from gpuquery.runner.sizing import footers, skip, widths
 from gpuquery.runner.sizing.fetch import Files, Part
 from gpuquery.runner.sizing.footers import TAIL, Footer, RowGroup
-from gpuquery.runner.sizing.reads import Scan
 from gpuquery.runner.storage import polars_options
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.sizing.reads import Scan
 
 ALL_FILES = 2000
 """Up to so many files, every footer is read."""

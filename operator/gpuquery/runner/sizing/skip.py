@@ -6,15 +6,19 @@ Floating point is left alone (NaN stands in no bound), and so are unsigned integ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from gpuquery.runner.query.sql.types import EXACT
 from gpuquery.runner.sizing.footers import BYTE_ARRAY, Chunk, Leaf, Path, RowGroup
-from gpuquery.runner.sizing.reads import Schema, Test
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.runner.sizing.reads import Schema, Test
 
 INT32, INT64, FIXED_LEN_BYTE_ARRAY = 1, 2, 7
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,8 +39,8 @@ def _fails(test: Test, chunk: Chunk, leaf: Leaf, dtype: pl.DataType) -> bool:
     value = _constant(test, dtype)
     if value is None:
         return False
-    least = None if chunk.least is None else _bound(chunk.least, leaf, dtype)
-    most = None if chunk.most is None else _bound(chunk.most, leaf, dtype)
+    least = None if chunk.least is None else bound(chunk.least, leaf, dtype)
+    most = None if chunk.most is None else bound(chunk.most, leaf, dtype)
     match test.comparison:
         case "==":
             return (least is not None and value < least) or (most is not None and value > most)
@@ -68,7 +72,8 @@ def _constant(test: Test, dtype: pl.DataType) -> Any:
     return None
 
 
-def _bound(raw: bytes, leaf: Leaf, dtype: pl.DataType) -> Any:
+def bound(raw: bytes, leaf: Leaf, dtype: pl.DataType) -> Any:
+    """Return a bound that a footer holds: of a text its bytes, of a day its number; None where it says nothing."""
     if dtype == pl.String:
         return raw if leaf.physical == BYTE_ARRAY else None
     if not leaf.signed:
@@ -79,4 +84,4 @@ def _bound(raw: bytes, leaf: Leaf, dtype: pl.DataType) -> Any:
         number = int.from_bytes(raw, "big", signed=True)
     else:
         return None
-    return Decimal(number).scaleb(-leaf.scale) if isinstance(dtype, pl.Decimal) else number
+    return Decimal(number).scaleb(-leaf.scale, EXACT) if isinstance(dtype, pl.Decimal) else number

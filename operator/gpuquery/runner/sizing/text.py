@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from gpuquery.runner.sizing import widths
 from gpuquery.runner.sizing.fetch import Files, Part
 from gpuquery.runner.sizing.parquet import Table, evenly
-from gpuquery.runner.sizing.reads import Scan
+
+if TYPE_CHECKING:
+    from gpuquery.runner.sizing.reads import Scan
 
 HEAD = 1 << 20
 """Bytes at the beginning of a file that are read."""

@@ -10,11 +10,15 @@ docs/benchmarks.md), rounded up. Nothing was measured on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gpuquery.runner.sizing import widths
-from gpuquery.runner.sizing.reads import Node, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.runner.sizing.reads import Node, Schema
 
 SORT = 3.0
 DISTINCT = 6.0

@@ -1,0 +1,122 @@
+"""Claims: what is believed of what a pod says about itself.
+
+A report comes from a pod that runs a user's code in an image of the user's choice. It says how an attempt ended, and
+nobody else can. So it is believed as far as it speaks of the job's own end, in numbers and texts that a status holds;
+one that does not is no report, and what is wrong with it is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from gpuquery.api.reasons import Failure, Policy
+from gpuquery.api.report import MAX_REPORT_BYTES, Count, Report
+from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.api.text import clean
+
+OPERATORS = frozenset(
+    {
+        Failure.UNKNOWN_RELEASE, Failure.IMAGE_PULL_FAILED, Failure.START_DEADLINE_EXCEEDED, Failure.DEADLINE_EXCEEDED,
+        Failure.BACKOFF_LIMIT_EXCEEDED, Failure.TEMPLATE_REJECTED, Failure.LIMIT_EXCEEDED,
+        Failure.NOT_ALLOWED, Failure.POD_REFUSED,
+        *(failure for failure in Failure if failure.policy is Policy.FREE),
+    }
+)  # fmt: skip
+"""What only the operator says, from what Kubernetes tells it. No pod says that it was taken away and is due another
+attempt for that."""
+YEARS = range(2000, 2200)
+
+
+def _seen(text: str) -> str:
+    return clean(text, MAX_REPORT_BYTES)
+
+
+def _moment(value: object) -> datetime | None:
+    """A clock that is wrong is no reason to believe nothing: its time is left out."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None and found.year in YEARS else None
+
+
+Words = Annotated[str, AfterValidator(_seen)]
+Few = Field(max_length=64)
+Moment = Annotated[datetime | None, PlainValidator(_moment)]
+
+
+class _Output(OutputStatus):
+    uri: Annotated[str, Field(max_length=2048)]
+    version: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    files: Count
+    rows: Count
+    bytes: Count
+    partitions: Count
+
+
+class _Found(PreflightStatus):
+    release: Words | None = None
+    polars: Words
+    files: Count = 0
+    rows: Count = 0
+    input_bytes: Count = 0
+    peak_bytes: Count = 0
+    basis: Words = ""
+    fallbacks: Annotated[tuple[Words, ...], Few] = ()
+    warnings: Annotated[tuple[Words, ...], Few] = ()
+    finished: Moment = None
+
+
+class _Report(Report):
+    committed: _Output | None = None
+    preflight: _Found | None = None
+    message: Words = ""
+    warnings: Annotated[tuple[Words, ...], Few] = ()
+    pod: Annotated[Words, Field(max_length=253)] = ""
+    process: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    joined: Moment = None
+    query_started: Moment = None
+    finished: Moment = None
+
+    @model_validator(mode="after")
+    def _is_one_end(self) -> Self:
+        if self.failure is not None and self.committed is not None:
+            raise PydanticCustomError("two_ends", "it says both that it committed and that it failed")
+        if self.failure in OPERATORS:
+            raise PydanticCustomError("not_its_word", "failure is {failure}, which is not for a pod to say",
+                                      {"failure": str(self.failure)})  # fmt: skip
+        return self
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a termination message comes to."""
+
+    report: Report | None = None
+    wrong: str = ""
+    """What is wrong with it, where it is a report that is not believed."""
+
+
+def read(message: str) -> Claim:
+    """Read a termination message: one that is no JSON object is nothing that claims to be a report."""
+    if not message.lstrip().startswith("{"):
+        return Claim()
+    if (size := len(message.encode(errors="replace"))) > MAX_REPORT_BYTES:
+        return Claim(wrong=f"it has {size} bytes, and a report has at most {MAX_REPORT_BYTES}")
+    try:
+        checked = _Report.model_validate_json(message, strict=True)
+    except ValidationError as error:
+        return Claim(wrong=_told(error))
+    return Claim(Report.model_validate(checked.model_dump()))
+
+
+def _told(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    said = f"{field} is {clean(str(first['input']), 60)}: " if field else ""
+    return clean(f"{said}{first['msg']}", 300)

@@ -1,0 +1,134 @@
+"""Network: whom the pods of a job reach, and who reaches them, as one NetworkPolicy for all of its pods.
+
+It is made before the first of them, of the preflight or of an attempt, and goes with the job itself: a pod that ends
+slowly after its attempt is bound by it too. The job's spec alone decides what it says, so all attempts share it.
+
+Policies only ever add what is allowed: pods that two of them choose may do what either allows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from gpuquery.api.labels import (
+    LABEL_COMPONENT,
+    LABEL_DASK_CLUSTER,
+    LABEL_JOB_UID,
+    LABEL_NAME,
+    PROGRESS_PORT,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.defaults import Defaults
+
+Manifest = dict[str, Any]
+
+OPERATOR = {LABEL_NAME: "gpuquery", LABEL_COMPONENT: "operator"}
+"""Labels of the operator's pods, as the chart sets them."""
+DNS_PORTS = (53, 5353)
+"""Policies see the port behind a Service: OpenShift's DNS listens on 5353."""
+STORAGE_PORTS = (80, 443)
+EVERYWHERE = ("0.0.0.0/0", "::/0")
+METADATA = ("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "fd00:ec2::/32", "fe80::/10")
+"""Where nodes of AWS, Google, Azure and Alibaba hand out their own credentials, and all that is link-local."""
+POD_IDENTITY = ("169.254.170.23/32", "fd00:ec2::23/128")
+"""The agent of EKS Pod Identity, which hands out the role of the pod's own ServiceAccount."""
+POD_IDENTITY_PORT = 80
+GKE_METADATA = ("127.0.0.1/32", "169.254.169.252/32")
+"""Where GKE's metadata server listens on the node behind 169.254.169.254:80, for Workload Identity."""
+GKE_METADATA_PORT = 988
+CALLED_BACK = ("ucx://", "ucxx://")
+"""Protocols of Dask in which a worker may open a connection to its client: UCX makes one in each direction."""
+
+
+def network_policy(job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
+    """Build the policy of a job's pods: among themselves everything, from outside what the operator reads, to the
+    outside names and storage, and the Dask cluster that the job names.
+    """
+    own: Manifest = {"podSelector": {"matchLabels": {LABEL_JOB_UID: job.metadata.uid}}}
+    peers, strangers = _dask_cluster(job)
+    ingress: list[Manifest] = [
+        # The kubelet's probes come from the node, which no policy keeps out.
+        {"from": [own, *peers]},
+        {"from": _readers(defaults), "ports": [_port(PROGRESS_PORT)]},
+    ]
+    egress: list[Manifest] = [
+        {"to": [own, *peers]},
+        {"ports": [_port(port, protocol) for port in DNS_PORTS for protocol in ("UDP", "TCP")]},
+        {"to": _anywhere(defaults), "ports": [_port(port) for port in _storage_ports(job, defaults)]},
+        *_identity(job, defaults),
+    ]
+    if strangers:
+        # Where a cluster listens that is named by its scheduler's address alone, nobody tells.
+        egress.append({"to": _anywhere(defaults)})
+        if strangers.startswith(CALLED_BACK):
+            ingress.append({"from": _anywhere(defaults)})
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata,
+        "spec": {**own, "policyTypes": ["Ingress", "Egress"], "ingress": ingress, "egress": egress},
+    }
+
+
+def _dask_cluster(job: GpuQueryJob) -> tuple[list[Manifest], str]:
+    """Return the pods of the DaskCluster that a job names, or the address of the scheduler that it names."""
+    asked = job.spec.dask
+    if asked is None:
+        return [], ""
+    if asked.cluster_ref is not None:
+        return [{"podSelector": {"matchLabels": {LABEL_DASK_CLUSTER: asked.cluster_ref.name}}}], ""
+    return [], asked.scheduler_address or ""
+
+
+def _readers(defaults: Defaults) -> list[Manifest]:
+    """Return who reads progress and metrics."""
+    operator: Manifest = {"namespaceSelector": _namespace(defaults.operator_namespace)}
+    operator["podSelector"] = {"matchLabels": dict(OPERATOR)}
+    return [operator, *({"namespaceSelector": _namespace(name)} for name in defaults.scrape_namespaces)]
+
+
+def _identity(job: GpuQueryJob, defaults: Defaults) -> list[Manifest]:
+    """Return the way to what hands out a ServiceAccount's own cloud identity, and on demand to the node's."""
+    found: list[Manifest] = []
+    if job.spec.storage.service_account_name is not None:
+        found.append({"to": _blocks(POD_IDENTITY), "ports": [_port(POD_IDENTITY_PORT)]})
+    if defaults.node_metadata:
+        found.append({"to": _blocks(GKE_METADATA), "ports": [_port(GKE_METADATA_PORT)]})
+    return found
+
+
+def _namespace(name: str) -> Manifest:
+    return {"matchLabels": {"kubernetes.io/metadata.name": name}} if name else {}
+
+
+def _port(number: int, protocol: str = "TCP") -> Manifest:
+    return {"port": number, "protocol": protocol}
+
+
+def _blocks(cidrs: Iterable[str]) -> list[Manifest]:
+    return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
+
+
+def _storage_ports(job: GpuQueryJob, defaults: Defaults) -> Sequence[int]:
+    try:
+        port = urlsplit(job.spec.storage.endpoint or "").port
+    except ValueError:
+        port = None  # no number, or none of a port: the pods tell that they cannot connect
+    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *([port] if port else [])})
+
+
+def _anywhere(defaults: Defaults) -> list[Manifest]:
+    """All hosts but those that are closed, and all pods: some network plugins take a block of addresses for hosts
+    outside the cluster alone.
+    """
+    closed = dict.fromkeys((*(() if defaults.node_metadata else METADATA), *defaults.closed_addresses))
+    peers: list[Manifest] = [{"namespaceSelector": {}}]
+    for every in EVERYWHERE:
+        inside = [cidr for cidr in closed if (":" in cidr) is (":" in every)]
+        peers.append({"ipBlock": {"cidr": every, **({"except": inside} if inside else {})}})
+    return peers

@@ -1,0 +1,51 @@
+"""A plan from a job of a file: the operator's own resolving, by the defaults of a cluster or by supposed ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuquery.cli.jobfile import JobFile, JobFileError
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.resolve import Rejected, resolve
+from gpuquery.plan.wishes import Wishes, wishes_of
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.plan import Plan
+
+IMAGE_PATTERN = "gpuquery-runtime-{release}-cu12"
+"""Image of a RAPIDS release where no operator is asked which one it has."""
+EVERY_IMAGE = Defaults(runtime_image_pattern=IMAGE_PATTERN, dask_operator=True, dask_attach=True)
+"""Defaults of an operator that changes none and has an image of every release."""
+
+
+def defaults_for(job: GpuQueryJob) -> Defaults:
+    """Return an operator's defaults where nobody asks what it would choose: it has images if the job needs one."""
+    wishes = wishes_of(job, Defaults())
+    needed = isinstance(wishes, Wishes) and wishes.gpu
+    if needed or job.spec.runtime.release:
+        return EVERY_IMAGE
+    return EVERY_IMAGE.model_copy(update={"runtime_image_pattern": ""})
+
+
+def resolved(file: JobFile, job: GpuQueryJob, defaults: Defaults | None = None, *, local: bool = True) -> Plan:
+    """Resolve a job; raises JobFileError if it is rejected."""
+    plan = resolve(job, defaults or defaults_for(job), file.query_text(job), local=local)
+    if isinstance(plan, Rejected):
+        where = f"{file.path}: {job.metadata.name}"
+        raise JobFileError([f"{where}: {part.reason}: {part.message}" for part in plan.parts or (plan,)])
+    return plan
+
+
+def overridden(plan: Plan, chosen: argparse.Namespace) -> Plan:
+    """Put the arguments in place of what the job says."""
+    store = plan.store
+    if chosen.endpoint:
+        store = store.model_copy(update={"endpoint": chosen.endpoint, "path_style": True})
+    if chosen.region:
+        store = store.model_copy(update={"region": chosen.region})
+    uid = getattr(chosen, "uid", None)
+    job = plan.job.model_copy(update={"uid": uid}) if uid else plan.job
+    return plan.model_copy(update={"store": store, "job": job})

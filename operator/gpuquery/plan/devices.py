@@ -1,0 +1,64 @@
+"""Devices: which resources a job may name itself in `workers.resources`.
+
+GPUs come by `workers.gpus` and network devices by `network`, so that the plan tells what a job holds and every maximum
+counts it. Any other resource with a domain in its name may be a device under another name (a slice of a GPU, the same
+GPUs by another plugin), so only those are taken that the administrator names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuquery.api.choices import NetworkChoice
+from gpuquery.plan.rejected import Rejected, invalid, together
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.choice import Choice
+    from gpuquery.plan.defaults import Defaults
+
+PLAIN = ("cpu", "memory", "ephemeral-storage")
+HUGE_PAGES = "hugepages-"
+
+
+def plain(name: str) -> bool:
+    """Whether a resource is CPU, memory or scratch space, and no device."""
+    return name in PLAIN or name.startswith(HUGE_PAGES)
+
+
+def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
+    """Refuse devices that go round the fields of the spec."""
+    own = job.spec.workers.resources
+    return together(*(
+        _refused(name, f"workers.resources.{part} names {name}", job, choice, defaults)
+        for part, amounts in (("requests", own.requests), ("limits", own.limits))
+        for name in amounts
+        if not plain(name) and (part == "limits" or name not in own.limits)
+    ))  # fmt: skip
+
+
+def strangers(names: Collection[str]) -> list[str]:
+    """Return those of some resources that no pod may get by default."""
+    return sorted(name for name in names if not plain(name))
+
+
+def _refused(name: str, said: str, job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
+    if name == defaults.gpu_resource:
+        if not choice.gpus:
+            return invalid(
+                f'{said}, and the query runs on the CPU: remove it, or use engine "tasks" or "rapidsmpf" and say in '
+                "workers.gpus how many each pod gets"
+            )
+        return invalid(f"{said}: remove it, and say in workers.gpus how many each pod gets")
+    if name == defaults.rdma_resource:
+        if job.spec.network is NetworkChoice.RDMA:
+            return None
+        return invalid(f'{said}, and network is "{job.spec.network}": remove it, or use network "rdma"')
+    if name in defaults.maxima.extended_resources:
+        return None
+    return invalid(
+        f"{said}, which may be a device: remove it (GPUs come by workers.gpus), or ask the administrator to add it to "
+        "the Helm value limits.extendedResources"
+    )

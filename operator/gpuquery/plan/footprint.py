@@ -1,0 +1,87 @@
+"""Footprint: how many pods and GPUs a plan holds at a time, and whether that is more than its namespace allows.
+
+Pods of a DaskCluster count: they are made for the job. Those of a cluster that the job only uses are somebody else's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpuquery.api.reasons import Failure
+from gpuquery.plan import dask
+from gpuquery.plan.maxima import GPUS, PODS, Maximum, maximum
+from gpuquery.plan.plan import DaskWay
+from gpuquery.plan.rejected import Rejected, invalid, together
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.choice import Choice
+    from gpuquery.plan.defaults import Defaults
+
+CLIENT = 1
+"""The pod, with one GPU, of a client whose workers are elsewhere."""
+SCHEDULER = 1
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Pods and GPUs, all together."""
+
+    pods: int
+    gpus: int
+
+
+def footprint(job: GpuQueryJob, choice: Choice) -> Footprint:
+    """Return what a choice holds."""
+    pods, gpus = choice.replicas, choice.replicas * choice.gpus
+    if choice.workers and dask.way_of(job.spec.dask) is DaskWay.OPERATOR:
+        return Footprint(pods + SCHEDULER + choice.workers, gpus + choice.workers)
+    return Footprint(pods, gpus)
+
+
+def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
+    """Refuse more pods or GPUs than a job may have."""
+    held, workers = footprint(job, choice), job.spec.workers
+    said = f"workers.replicas is {workers.replicas}" if workers.replicas != "auto" else 'workers.replicas is "auto"'
+    beside = " (with client and scheduler)" if choice.workers and held.pods > choice.replicas else ""
+    each = f" and workers.gpus is {workers.gpus}" if workers.gpus is not None else ""
+    return together(
+        _over(job, defaults, PODS, held.pods, f"{said}, {_count(held.pods, 'pod')}{beside} in all", "pod"),
+        _over(job, defaults, GPUS, held.gpus, f"{said}{each}, {_count(held.gpus, 'GPU')}{beside} in all", "GPU"),
+    )
+
+
+def within(job: GpuQueryJob, defaults: Defaults) -> Defaults:
+    """Return defaults by which no more is chosen, where a job leaves it open, than it may have."""
+    pods, gpus = allowed(PODS, job, defaults), allowed(GPUS, job, defaults)
+    if dask.way_of(job.spec.dask) is DaskWay.OPERATOR:
+        pods, gpus = pods - CLIENT - SCHEDULER, gpus - CLIENT
+    in_each = job.spec.workers.gpus or max(1, min(defaults.gpus, gpus))
+    replicas = max(1, min(defaults.max_replicas, pods, gpus // in_each))
+    return defaults.model_copy(update={"max_replicas": replicas, "gpus": in_each})
+
+
+def allowed(name: str, job: GpuQueryJob, defaults: Defaults) -> int:
+    """Return a maximum by its name; the operator's own where the namespace's cannot be read."""
+    found = maximum(name, defaults.maxima, defaults.annotations, job.metadata.namespace)
+    own: int = getattr(defaults.maxima, name)
+    return found.value if isinstance(found, Maximum) else own
+
+
+def _over(job: GpuQueryJob, defaults: Defaults, name: str, held: int, said: str, unit: str) -> Rejected | None:
+    limit = maximum(name, defaults.maxima, defaults.annotations, job.metadata.namespace)
+    if isinstance(limit, str):
+        return invalid(limit)
+    if held <= limit.value:
+        return None
+    less = f"ask for {_count(limit.value, unit)} or fewer" if limit.value else 'use engine "cpu"'
+    return Rejected(
+        Failure.LIMIT_EXCEEDED,
+        f"{said}, and a job may have at most {_count(limit.value, unit)} here: {less}, or ask the administrator to "
+        f"raise {limit.raised_by}",
+    )
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"

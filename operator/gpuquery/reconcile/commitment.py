@@ -1,0 +1,70 @@
+"""Commitment: what is known of a job's commit, and by whose word.
+
+The operator has no credentials and cannot look. A report that claims the commit is the last word on it, for it is what
+its job stands for. Progress is a hint only: it may say that files are being published, but as long as no report does,
+nobody knows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuquery.api.reasons import Failure, Reason
+
+if TYPE_CHECKING:
+    from gpuquery.api.status import Condition, OutputStatus
+
+Told = tuple[str, Reason, str]
+"""Status, reason and message of a condition."""
+
+BEFORE = frozenset(
+    {
+        Failure.INVALID_QUERY, Failure.INVALID_COMBINATION, Failure.RELEASE_MISMATCH, Failure.UNSUPPORTED_QUERY,
+        Failure.SCHEMA_MISMATCH, Failure.INVALID_INPUT, Failure.USER_ERROR, Failure.OUTPUT_EXISTS, Failure.OUTPUT_LIMIT,
+    }
+)  # fmt: skip
+"""Failures that a runner meets before its commit, and none that it meets after it."""
+
+
+def commitment(
+    known: Condition | None, *, hinted: bool, committed: OutputStatus | None, failure: Failure | None, ended: bool
+) -> Told:
+    """Return what `OutputCommitted` says.
+
+    `known` is what it said before, `hinted` whether progress tells of a commit now, `failure` the class with which the
+    attempt has failed, `ended` whether the job has.
+    """
+    if committed is not None:
+        return "True", Reason.COMMITTED, _told(committed)
+    if known is not None and known.status == "True":
+        return "True", Reason.COMMITTED, known.message
+    if not hinted and (known is None or known.status == "False"):
+        return "False", Reason.NOT_COMMITTED, "nothing was committed by this job"
+    if failure in BEFORE:
+        words = f"a pod told of a commit while it ran, but it failed with {failure}, which comes before any commit"
+        return "False", Reason.NOT_COMMITTED, words
+    if ended:
+        words = (
+            "a pod told of a commit while it ran, and no report confirms or denies it: look into the table's _commits"
+        )
+        return "Unknown", Reason.UNCONFIRMED, words
+    return (
+        "Unknown",
+        Reason.UNCONFIRMED,
+        "a pod tells that it has committed and is publishing; no report confirms it yet",
+    )
+
+
+def unseen(known: Condition | None) -> Told:
+    """Return what `OutputCommitted` says of a job that has ended without the operator being able to look at it."""
+    if known is not None and known.status == "True":
+        return "True", Reason.COMMITTED, known.message
+    words = "the operator could not look at the job as it ended: look into the table's _commits"
+    return "Unknown", Reason.UNCONFIRMED, words
+
+
+def _told(output: OutputStatus) -> str:
+    return (
+        f"version {output.version} of {output.uri}: {output.rows} rows in {output.files} files, "
+        f"{output.bytes} bytes, {output.partitions} partitions"
+    )

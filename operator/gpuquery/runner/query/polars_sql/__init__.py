@@ -1,0 +1,1 @@
+"""SQL as Polars reads it: `query.dialect: polars`, kept for one release."""

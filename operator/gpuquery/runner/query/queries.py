@@ -1,0 +1,174 @@
+"""The query of a plan, in either language, in two steps: what needs no data first, then the lazy plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from gpuquery.api.choices import Dialect, EngineChoice
+from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import Language, Plan
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.query import params
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import polars as pl
+
+    from gpuquery.runner.query.sql.compile.target import Target
+    from gpuquery.runner.query.sql.explanation import Explanation
+    from gpuquery.runner.query.sql.rules import Statistics
+
+POLARS_DEPRECATED = (
+    "query.dialect polars is deprecated and goes with the next release: Polars' SQL loses decimal places, wraps sums "
+    "of 32-bit columns and drops conditions of correlated sub-queries without a word; leave dialect out (docs/sql.md)"
+)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The lazy result and what the author should know about it."""
+
+    frame: pl.LazyFrame
+    warnings: tuple[str, ...] = ()
+    plan: str = ""
+    """The plan of SQL as text; empty for other languages."""
+    alone: tuple[str, ...] = ()
+    """Parts that run on one partition whatever the number of GPUs, by the table of releases."""
+
+
+class Query(Protocol):
+    """A query that was checked as far as that goes without data."""
+
+    def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
+        """Return the lazy result over the inputs; raises JobError(InvalidQuery or UserError)."""
+        ...
+
+    def failed(self, exc: BaseException) -> str | None:
+        """Return what a failure of the running query says to its author; None where nothing more is known of it."""
+        ...
+
+
+def prepare(plan: Plan) -> Query:
+    """Check text and parameters; reads nothing. Raises JobError(InvalidQuery or UserError)."""
+    values = params.values(plan.parameters)
+    # Each language imports its own half: sqlglot alone takes a quarter of a second.
+    if plan.language is Language.PYTHON:
+        return _Python(plan.query, values)
+    return _Polars(plan, values) if plan.dialect is Dialect.POLARS else Sql(plan, values)
+
+
+def check(plan: Plan) -> None:
+    """Check text and parameters and run nothing, not even the top level of a Python query.
+
+    For machines that judge a query without being the place where it may run. Raises as `prepare` does.
+    """
+    if plan.language is Language.PYTHON:
+        from gpuquery.runner.query import python_query
+
+        params.values(plan.parameters)
+        python_query.parsed(plan.query)
+    else:
+        prepare(plan)
+
+
+def unrun(plan: Plan) -> Query | None:
+    """Return what `prepare` does, but for a language that is code only check it and return None. Raises as `check`."""
+    if plan.language is Language.PYTHON:
+        check(plan)
+        return None
+    return prepare(plan)
+
+
+class Sql:
+    """A statement of SQL by our own planner."""
+
+    def __init__(self, plan: Plan, values: Mapping[str, params.Value]) -> None:
+        from gpuquery.runner.query.sql.prepare import Prepared
+
+        self._plan = plan
+        names = [item.name for item in plan.inputs]
+        self._prepared = Prepared(plan.query, dialect=plan.dialect.value, inputs=names, values=values)
+
+    def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
+        """Return the lazy result for the plan's engine and release."""
+        from gpuquery.runner.query.sql.compile.partitions import Effect, restrictions
+        from gpuquery.runner.query.sql.rules import explain
+
+        plan, target, statistics = self._plan, self._target(), self._statistics(frames)
+        made = self._prepared.plan(frames, now=_now(plan), target=target, statistics=statistics)
+        found = restrictions(made.statement, target)
+        told = {
+            effect: tuple(self._prepared.at(r.place) + str(r) for r in found if r.effect is effect) for effect in Effect
+        }
+        if refused := told[Effect.REFUSED]:
+            raise JobError(Failure.UNSUPPORTED_QUERY, "; ".join(refused))
+        tree = explain.tree(made.statement, statistics)
+        return Planned(made.frame, made.warnings, tree, told[Effect.ONE_PARTITION])
+
+    def explain(self, frames: Mapping[str, pl.LazyFrame]) -> Explanation:
+        """Return the plan, and who can run it; raises JobError(InvalidQuery)."""
+        from gpuquery.runner.query.sql import explanation, rules
+
+        statistics = self._statistics(frames)
+        bound = self._prepared.bound(self._prepared.schemas(frames), _now(self._plan))
+        return explanation.explained(rules.improved(bound, statistics), frames, statistics, self._prepared.at)
+
+    def _target(self) -> Target:
+        from gpuquery.runner.query.sql.compile.target import CPU, Target
+
+        plan = self._plan
+        return CPU if plan.engine == EngineChoice.CPU else Target(plan.release or None, plan.workers > 1)
+
+    def _statistics(self, frames: Mapping[str, pl.LazyFrame]) -> Statistics:
+        from gpuquery.runner.sizing import facts
+
+        return facts.known(self._plan.inputs, frames, self._plan.store)
+
+    def failed(self, exc: BaseException) -> str | None:
+        """Return the words and the place of a failed expression."""
+        return self._prepared.failed(exc)
+
+
+def _now(plan: Plan) -> datetime:
+    if plan.now is None:
+        raise JobError(Failure.INVALID_PLAN, "the plan does not say when its job was created: apply the job again")
+    return plan.now
+
+
+class _Polars:
+    def __init__(self, plan: Plan, values: Mapping[str, params.Value]) -> None:
+        from gpuquery.runner.query.polars_sql import tree
+
+        statement = tree.read(plan.query, inputs=[i.name for i in plan.inputs])
+        self._bound = tree.bind(statement, values)
+
+    def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
+        from gpuquery.runner.query.polars_sql import plan, types
+
+        schemas = {name: frame.collect_schema() for name, frame in frames.items()}
+        types.check_parameters(self._bound, schemas)
+        frame = plan.plan(self._bound, frames)
+        return Planned(frame, (POLARS_DEPRECATED, *types.decimal_warnings(self._bound, schemas)))
+
+    def failed(self, exc: BaseException) -> str | None:
+        return None
+
+
+class _Python:
+    def __init__(self, source: str, values: Mapping[str, params.Value]) -> None:
+        from gpuquery.runner.query import python_query
+
+        self._compiled = python_query.compiled(source)
+        self._values = values
+
+    def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
+        from gpuquery.runner.query import python_query
+
+        made = python_query.plan(self._compiled, frames, self._values)
+        return Planned(made.frame, made.warnings)
+
+    def failed(self, exc: BaseException) -> str | None:
+        return None

@@ -1,0 +1,184 @@
+"""Statistics of one column and of two.
+
+Moments are taken around the mean, in two passes, so that large values with small differences keep their digits. Where
+a statistic is not defined (too few values, or skewness and kurtosis of equal ones) it is NULL; a correlation or slope
+that divides by no spread is NaN, as in DuckDB 2.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPUS, Function, Functions, Group
+
+
+def _spread(*, root: bool, sample: bool) -> Function:
+    def build(group: Group) -> pl.Expr:
+        values = group.known.cast(pl.Float64)
+        degrees = 1 if sample else 0
+        found = values.std(ddof=degrees) if root else values.var(ddof=degrees)
+        # Polars 1.44: 0 for a constant NULL in a group of one row.
+        return found if sample else pl.when(values.count() > 0).then(found)
+
+    return build
+
+
+def _sem(group: Group) -> pl.Expr:
+    values = group.known.cast(pl.Float64)
+    return values.std(ddof=0) / values.count().cast(pl.Float64).sqrt()
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """The number of values and the means of the powers of their distance from the mean."""
+
+    count: pl.Expr
+    second: pl.Expr
+    third: pl.Expr
+    fourth: pl.Expr
+
+
+def _moments(group: Group) -> _Moments:
+    group.on_cpu()
+    values = group.known.cast(pl.Float64).drop_nulls()
+    off = values - values.mean()
+    count = values.len().cast(pl.Float64)
+    square = off * off
+    return _Moments(count, square.mean(), (square * off).mean(), (square * square).mean())
+
+
+def _skewness(group: Group) -> pl.Expr:
+    of = _moments(group)
+    unbiased = (of.count * (of.count - 1)).sqrt() / (of.count - 2)
+    return pl.when((of.count > 2) & (of.second != 0)).then(unbiased * of.third / of.second.sqrt().pow(3))
+
+
+def _kurtosis(group: Group) -> pl.Expr:
+    of = _moments(group)
+    n = of.count
+    excess = (n + 1) * of.fourth / (of.second * of.second) - 3 * (n - 1)
+    return pl.when((n > 3) & (of.second != 0)).then((n - 1) * excess / ((n - 2) * (n - 3)))
+
+
+def _kurtosis_pop(group: Group) -> pl.Expr:
+    of = _moments(group)
+    return pl.when((of.count > 1) & (of.second != 0)).then(of.fourth / (of.second * of.second) - 3)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Two columns in the rows in which both are known: how many, their means, and sums of products around the means."""
+
+    count: pl.Expr
+    y_mean: pl.Expr
+    x_mean: pl.Expr
+    yy: pl.Expr
+    xy: pl.Expr
+    xx: pl.Expr
+
+    @classmethod
+    def of(cls, group: Group) -> _Pairs:
+        """Return those of the two arguments, `y` and `x`."""
+        group.on_cpu()
+        both = pl.all_horizontal(group.spread(argument).is_not_null() for argument in group.arguments)
+        y, x = (values.cast(pl.Float64) for values in group.rows(both))
+        y_off, x_off = y - y.mean(), x - x.mean()
+        sums = [(one * other).sum() for one, other in ((y_off, y_off), (y_off, x_off), (x_off, x_off))]
+        return cls(y.len().cast(pl.Float64), y.mean(), x.mean(), *sums)
+
+    def some(self, found: pl.Expr, least: int = 1) -> pl.Expr:
+        """Return what was found where there are enough rows, else NULL."""
+        return pl.when(self.count >= least).then(found)
+
+
+def _covar_pop(group: Group) -> pl.Expr:
+    of = _Pairs.of(group)
+    return of.some(of.xy / of.count)
+
+
+def _covar_samp(group: Group) -> pl.Expr:
+    of = _Pairs.of(group)
+    return of.some(of.xy / (of.count - 1), least=2)
+
+
+def _corr(group: Group) -> pl.Expr:
+    of = _Pairs.of(group)
+    return of.some((of.xy / of.count) / ((of.yy / of.count).sqrt() * (of.xx / of.count).sqrt()))
+
+
+def _regr_count(group: Group) -> pl.Expr:
+    both = pl.all_horizontal(group.spread(argument).is_not_null() for argument in group.arguments)
+    return (both if group.filter is None else both & group.filter).cast(pl.Int64).sum()
+
+
+def _regr_avgx(group: Group) -> pl.Expr:
+    return _Pairs.of(group).x_mean
+
+
+def _regr_avgy(group: Group) -> pl.Expr:
+    return _Pairs.of(group).y_mean
+
+
+def _regr_sxx(group: Group) -> pl.Expr:
+    of = _Pairs.of(group)
+    return of.some(of.xx)
+
+
+def _regr_syy(group: Group) -> pl.Expr:
+    of = _Pairs.of(group)
+    return of.some(of.yy)
+
+
+def _regr_sxy(group: Group) -> pl.Expr:
+    of = _Pairs.of(group)
+    return of.some(of.xy)
+
+
+def _regr_slope(group: Group) -> pl.Expr:
+    of = _Pairs.of(group)
+    return of.some(of.xy / of.xx)
+
+
+def _regr_intercept(group: Group) -> pl.Expr:
+    of = _Pairs.of(group)
+    return pl.when(of.xx != 0).then(of.y_mean - of.xy / of.xx * of.x_mean)
+
+
+def _regr_r2(group: Group) -> pl.Expr:
+    of = _Pairs.of(group)
+    square = of.xy * of.xy / (of.xx * of.yy)
+    return pl.when(of.xx != 0).then(pl.when(of.yy == 0).then(1.0).otherwise(square))
+
+
+TABLE = Functions("Statistics")
+_ONE = "NUMBER -> DOUBLE"
+_TWO = "NUMBER, NUMBER -> DOUBLE"
+_add = TABLE.add
+_add(
+    "stddev_samp",
+    _ONE,
+    does="The standard deviation of a sample.",
+    build=_spread(root=True, sample=True),
+    aliases="stddev",
+)
+_add("stddev_pop", _ONE, does="The standard deviation.", build=_spread(root=True, sample=False))
+_add("var_samp", _ONE, does="The variance of a sample.", build=_spread(root=False, sample=True), aliases="variance")
+_add("var_pop", _ONE, does="The variance.", build=_spread(root=False, sample=False))
+_add("sem", _ONE, does="The standard error of the mean.", build=_sem)
+_add("skewness", _ONE, does="The skewness of a sample.", build=_skewness, none=GPUS)
+_add("kurtosis", _ONE, does="The excess kurtosis of a sample.", build=_kurtosis, none=GPUS)
+_add("kurtosis_pop", _ONE, does="The excess kurtosis.", build=_kurtosis_pop, none=GPUS)
+_add("covar_pop", _TWO, does="The covariance.", build=_covar_pop, none=GPUS)
+_add("covar_samp", _TWO, does="The covariance of a sample.", build=_covar_samp, none=GPUS)
+_add("corr", _TWO, does="The correlation.", build=_corr, none=GPUS)
+_add("regr_count", "NUMBER, NUMBER -> UINTEGER", does="How many rows have both values.", build=_regr_count)
+_add("regr_avgx", _TWO, does="The average of the second argument.", build=_regr_avgx, none=GPUS)
+_add("regr_avgy", _TWO, does="The average of the first argument.", build=_regr_avgy, none=GPUS)
+_add("regr_sxx", _TWO, does="The sum of squares of the second argument around its mean.", build=_regr_sxx, none=GPUS)
+_add("regr_syy", _TWO, does="The sum of squares of the first argument around its mean.", build=_regr_syy, none=GPUS)
+_add("regr_sxy", _TWO, does="The sum of products around the means.", build=_regr_sxy, none=GPUS)
+_add("regr_slope", _TWO, does="The slope of the line through (second, first).", build=_regr_slope, none=GPUS)
+_add("regr_intercept", _TWO, does="Where that line meets the axis.", build=_regr_intercept, none=GPUS)
+_add("regr_r2", _TWO, does="The square of the correlation.", build=_regr_r2, none=GPUS)

@@ -1,0 +1,172 @@
+"""LATERAL joins with what a row itself holds, such as UNNEST of its list, without their detour.
+
+DuckDB 2.0 binds `FROM t, unnest(t.list)` in this way: it numbers the rows of t, takes the different ones, computes the
+elements for each of those, and joins them back by the number. Where what is computed reads nothing but the row, the
+rows can be computed in place: there is no join, and nothing to number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gpuquery.runner.query.sql.plan import (
+    Aggregate,
+    Column,
+    Expression,
+    Filter,
+    Item,
+    Join,
+    JoinKind,
+    Project,
+    Reference,
+    Relation,
+    Unnest,
+    Window,
+    With,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def flattened(node: Relation, shared: Mapping[int, Relation] | None = None) -> Relation:
+    """Return the relation with such joins replaced by what they compute."""
+    shared = shared or {}
+    if not isinstance(node, With):
+        return _with_inputs(node, lambda below: flattened(below, shared))
+    part = flattened(node.shared, shared)
+    body = flattened(node.body, {**shared, node.number: part})
+    if (direct := _without_join(part, body, node.number, shared)) is not None:
+        return direct
+    uses = _uses(body, node.number)
+    if not uses:
+        return body
+    if node.body != body and uses == 1:
+        return _put_in(body, node.number, part)
+    return replace(node, shared=part, body=body)
+
+
+def _without_join(domain: Relation, body: Relation, number: int, shared: Mapping[int, Relation]) -> Relation | None:
+    """The body of a With whose shared relation is the different outer values, if it only joins them back."""
+    if not isinstance(domain, Aggregate) or domain.calls or not isinstance(domain.input, Reference):
+        return None
+    outer = domain.input
+    keys = [item.value.index for item in domain.keys if isinstance(item.value, Column)]
+    if len(keys) != len(domain.keys) or outer.number not in shared:
+        return None
+
+    def visited(node: Relation) -> Relation | None:
+        match node:
+            case Project():
+                below = visited(node.input)
+                return None if below is None else replace(node, input=below)
+            case Join(left=Reference(number=left), kind=JoinKind.INNER, condition=None) if left == outer.number:
+                if not _joins_back(node, keys, number, shared[outer.number]):
+                    return None
+                return _in_place(node.right, outer, keys, number)
+            case _:
+                return None
+
+    return visited(body)
+
+
+def _joins_back(join: Join, keys: list[int], number: int, outer: Relation) -> bool:
+    """Whether each outer row meets exactly what was computed for it."""
+    met = set()
+    for match in join.matches:
+        left, right = match.left, match.right
+        if match.operator != "is not distinct from" or not isinstance(left, Column) or not isinstance(right, Column):
+            return False
+        key = _key(join.right, right.index, number)
+        if key is None or keys[key] != left.index:
+            return False
+        met.add(left.index)
+    return met >= set(keys) or any(_is_row_number(outer, column) for column in met)
+
+
+def _key(node: Relation, column: int, number: int) -> int | None:
+    """Which of the outer values a column of what was computed is."""
+    match node:
+        case Reference(number=found):
+            return column if found == number else None
+        case Filter():
+            return _key(node.input, column, number)
+        case Unnest():
+            return _key(node.input, column, number) if column < len(node.input.fields) else None
+        case Project(items=items):
+            value = items[column].value
+            return _key(node.input, value.index, number) if isinstance(value, Column) else None
+        case _:
+            return None
+
+
+def _is_row_number(node: Relation, column: int) -> bool:
+    match node:
+        case Project(items=items):
+            value = items[column].value
+            return isinstance(value, Column) and _is_row_number(node.input, value.index)
+        case Window(calls=calls) if column >= len(node.input.fields):
+            call = calls[column - len(node.input.fields)]
+            return call.function == "row_number" and not call.partition
+        case _:
+            return False
+
+
+def _in_place(node: Relation, outer: Reference, keys: list[int], number: int) -> Relation | None:
+    """The outer row's columns, then those of what is computed from it; None if that reads more than the row."""
+    width = len(outer.fields)
+    own = [Item(Column(type=f.type, index=i), f.name) for i, f in enumerate(outer.fields)]
+    match node:
+        case Reference(number=found) if found == number:
+            return Project(outer, (*own, *(own[key] for key in keys)))
+        case Filter() | Unnest() | Project():
+            below = _in_place(node.input, outer, keys, number)
+            if below is None:
+                return None
+            match node:
+                case Filter(condition=condition):
+                    return Filter(below, _shifted(condition, width))
+                case Unnest(lists=lists):
+                    return Unnest(below, tuple(Item(_shifted(i.value, width), i.name) for i in lists))
+                case Project(items=items):
+                    return Project(below, (*own, *(Item(_shifted(i.value, width), i.name) for i in items)))
+    return None
+
+
+def _shifted(value: Any, by: int) -> Any:
+    """Return an expression whose columns stand further to the right."""
+    match value:
+        case Column():
+            return replace(value, index=value.index + by)
+        case Expression():
+            return replace(value, **{f.name: _shifted(getattr(value, f.name), by) for f in fields(value)})
+        case tuple() if type(value) is tuple:
+            return tuple(_shifted(item, by) for item in value)
+        case _ if is_dataclass(value) and not isinstance(value, type) and hasattr(value, "value"):
+            return replace(value, value=_shifted(value.value, by))
+        case _:
+            return value
+
+
+def _with_inputs(node: Relation, change: Callable[[Relation], Relation]) -> Relation:
+    """Return an operator with other operators below it."""
+    changed: dict[str, Any] = {}
+    for part in fields(node):
+        value = getattr(node, part.name)
+        if isinstance(value, Relation):
+            changed[part.name] = change(value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Relation):
+            changed[part.name] = tuple(change(item) for item in value)
+    return replace(node, **changed) if changed else node
+
+
+def _uses(node: Relation, number: int) -> int:
+    here = isinstance(node, Reference) and node.number == number
+    return int(here) + sum(_uses(below, number) for below in node.inputs)
+
+
+def _put_in(node: Relation, number: int, part: Relation) -> Relation:
+    if isinstance(node, Reference) and node.number == number:
+        return part
+    return _with_inputs(node, lambda below: _put_in(below, number, part))

@@ -1,0 +1,157 @@
+"""A statement on its way: translated, checked, bound, made cheaper, compiled; its errors in its author's lines.
+
+What needs no data comes first (`Prepared`), the lazy result once the inputs' schemas are known (`Prepared.plan`).
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.errors import JobError
+from gpuquery.runner.query.sql.errors import SqlError
+from gpuquery.runner.query.sql.types import NoType
+from gpuquery.runner.query.text import Text, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
+
+    import polars as pl
+
+    from gpuquery.runner.query.params import Value
+    from gpuquery.runner.query.sql.compile.target import Target
+    from gpuquery.runner.query.sql.errors import Place
+    from gpuquery.runner.query.sql.plan import Statement
+    from gpuquery.runner.query.sql.rules import Statistics
+    from gpuquery.runner.query.sql.types import Columns, Type
+
+CALLS = 10_000
+"""How deep calls may go while a statement is planned."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The lazy result, the plan that it was made from, and what the author should know."""
+
+    frame: pl.LazyFrame
+    statement: Statement
+    warnings: tuple[str, ...]
+
+
+class Prepared:
+    """A statement that was checked as far as that goes without data."""
+
+    def __init__(self, text: str, *, dialect: str, inputs: Collection[str], values: Mapping[str, Value]) -> None:
+        """Raise JobError(InvalidQuery) for what is no query over these inputs with these parameters."""
+        from gpuquery.runner.query.sql import front
+        from gpuquery.runner.query.sql.dialects.translation import translated
+
+        self._text = Text(text)
+        self._values = values
+        with self._told():
+            self._translation = translated(text, dialect)
+            with self._returned():
+                front.check(self._translation.text, inputs=inputs, values=values, setup=self._translation.setup)
+
+    def bound(self, schemas: Mapping[str, Columns], now: datetime) -> Statement:
+        """Bind to the inputs' schemas; raises JobError(InvalidQuery)."""
+        return self._bound(schemas, now)[0]
+
+    def _bound(self, schemas: Mapping[str, Columns], now: datetime) -> tuple[Statement, Mapping[str, Place | None]]:
+        """Return the statement, and what means something else in its dialect, by the words for it."""
+        from gpuquery.runner.query.sql import front
+        from gpuquery.runner.query.sql.dialects.returning import returned
+
+        made = self._translation
+        with self._told():
+            with self._returned():
+                found = front.bind(made.text, schemas=schemas, values=self._values, now=now, setup=made.setup)
+            return returned(found, made)
+
+    def plan(
+        self,
+        frames: Mapping[str, pl.LazyFrame],
+        *,
+        now: datetime,
+        target: Target,
+        statistics: Statistics | None = None,
+    ) -> Result:
+        """Return the lazy result over the inputs; raises JobError(InvalidQuery or UnsupportedQuery)."""
+        from gpuquery.runner.query.sql import compile as compiler
+        from gpuquery.runner.query.sql import remarks, rules
+        from gpuquery.runner.query.sql.compile.target import CPU
+
+        bound, other = self._bound(self.schemas(frames), now)
+        with self._told():
+            statement = rules.improved(bound, statistics)
+            try:
+                frame = compiler.compiled(statement, frames, target)
+            except SqlError as exc:
+                if target.gpu:
+                    compiler.compiled(statement, frames, CPU)  # else it is wrong everywhere
+                    raise self._unsupported(exc, target) from None
+                raise
+        found = [
+            *((place, words) for words, place in other.items()),
+            *((r.place, r.message) for r in remarks.found(bound, statement)),
+        ]
+        told = (f"{self.at(place)}{words}" for place, words in found)
+        return Result(frame, statement, tuple(told))
+
+    def schemas(self, frames: Mapping[str, pl.LazyFrame]) -> dict[str, dict[str, Type | NoType]]:
+        """Return the inputs' types in SQL. A column that has none is refused where a statement uses it."""
+        return {
+            name: {column: _type(dtype) for column, dtype in frame.collect_schema().items()}
+            for name, frame in frames.items()
+        }
+
+    def at(self, place: Place | None) -> str:
+        """Return `line 3, column 12: ` of a place; nothing for none."""
+        return f"{self._text.at(place.start)}: " if place else ""
+
+    def failed(self, exc: BaseException) -> str | None:
+        """Return what a failure of the running query says to its author; None if it is none of an expression."""
+        from gpuquery.runner.query.sql.compile.failures import explained
+
+        found = explained(exc)
+        return f"{self.at(found[1])}{found[0]}" if found else None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        # A level of an expression takes several calls of ours: the front end bounds the levels.
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), CALLS))
+        try:
+            yield
+        except SqlError as exc:
+            raise self._error(exc) from None
+        except RecursionError:
+            raise invalid("the statement is nested too deeply: break it up into CTEs") from None
+
+    @contextmanager
+    def _returned(self) -> Iterator[None]:
+        """Bring the place of an error from the translated text back to the author's."""
+        try:
+            yield
+        except SqlError as exc:
+            raise SqlError(exc.message, self._translation.author_place(exc.place)) from None
+
+    def _unsupported(self, exc: SqlError, target: Target) -> JobError:
+        way_out = "" if "engine" in exc.message else "; choose another runtime.release, or engine: cpu"
+        where = f" (RAPIDS {target.release})"
+        return JobError(Failure.UNSUPPORTED_QUERY, f"{self.at(exc.place)}{exc.message}{where}{way_out}")
+
+    def _error(self, exc: SqlError) -> JobError:
+        return invalid(f"{self.at(exc.place)}{exc.message}")
+
+
+def _type(dtype: pl.DataType) -> Type | NoType:
+    from gpuquery.runner.query.sql.compile.values import type_of
+
+    try:
+        return type_of(dtype)
+    except SqlError:
+        return NoType(f"has the type {dtype}, which SQL does not know: cast it in query.python")

@@ -1,0 +1,91 @@
+"""Stall: whether the one process of a query, and whatever it has started, has stopped to do anything.
+
+A set of ranks tells of its progress, for one rank sees nothing of the others. A single process is looked at from
+outside: one that uses next to no processor time (`BUSY`), for which nothing comes from disks or goes there, and next to
+nothing over the network (`signs.ENOUGH`), waits for something that does not come. One that computes for ever does work;
+`activeDeadlineSeconds` ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from gpuquery.runner import signs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOOKS = 10
+"""How often it is looked at within the limit."""
+LONGEST_PAUSE = 5.0
+BUSY = 0.02
+"""Share of one processor that tells of work: its threads wake up now and then to see whether they are needed."""
+
+
+class Counts(NamedTuple):
+    """What the kernel has counted so far."""
+
+    cpu: float
+    disk: int
+    network: int
+
+
+class Stall:
+    """Counts the seconds without work. Pure: counts and time are arguments."""
+
+    def __init__(self, limit: float, counts: Counts | None, now: float) -> None:
+        self._limit = limit
+        self._counts = counts
+        self._now = now
+        self.idle = 0.0
+
+    def look(self, counts: Counts | None, now: float) -> bool:
+        """Take the counts of a moment, None where they cannot be read; returns whether the limit is reached."""
+        before, self._counts = self._counts, counts
+        seconds, self._now = now - self._now, now
+        if before is None or counts is None or self._worked(before, counts, seconds):
+            self.idle = 0.0
+        else:
+            # Who comes late was not running, and perhaps nobody was.
+            self.idle += min(seconds, 2 * self.pause)
+        return self.idle >= self._limit
+
+    @property
+    def pause(self) -> float:
+        """Seconds from one look to the next."""
+        return min(LONGEST_PAUSE, self._limit / LOOKS)
+
+    @staticmethod
+    def _worked(before: Counts, after: Counts, seconds: float) -> bool:
+        # A process that has ended takes its counts along: less than before is a sign of life, too.
+        cpu, disk, network = (abs(now - then) for now, then in zip(after, before, strict=True))
+        return cpu > BUSY * seconds or disk > 0 or network > signs.ENOUGH * seconds
+
+
+def watch(leader: int, limit: float, on_stall: Callable[[], None], *, root: Path = Path("/proc")) -> None:
+    """Look at a process group from a thread of its own; `on_stall` is called once, from there."""
+
+    def look() -> None:
+        stall = Stall(limit, _counts(leader, root), time.monotonic())
+        while True:
+            time.sleep(stall.pause)
+            if stall.look(_counts(leader, root), time.monotonic()):
+                on_stall()
+                return
+
+    threading.Thread(target=look, name="stall", daemon=True).start()
+
+
+def _counts(leader: int, root: Path) -> Counts | None:
+    with contextlib.suppress(OSError, ValueError, LookupError):
+        cpu, disk = 0.0, 0
+        for proc in signs.group(leader, root):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                cpu += signs.cpu_seconds(proc)
+                disk += signs.disk_bytes(proc)
+        return Counts(cpu, disk, signs.network_bytes(root / str(leader)))
+    return None
