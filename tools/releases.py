@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
-from gpuquery.plan.releases import RELEASES, Cell, Option, OptionKind, Release
+from gpuquery.plan.releases import RELEASES, Cell, Option, OptionKind, Release, sql_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,24 +99,30 @@ def cells_table() -> str:
         for cluster in CLUSTERS:
             found = (_cell(release.cells[engine, cluster], notes) for release in RELEASES.values())
             lines.append(f"| {engine} x {cluster} | {' | '.join(found)} |")
+    unlike = (_told(f"Refused: {r.sql_unlike}", notes) if r.sql_unlike else "" for r in RELEASES.values())
+    lines.append(f"| query.sql on GPUs | {' | '.join(f'no{note}' if note else 'yes' for note in unlike)} |")
+    older = "Refused: its Polars gives other values than SQL says"
+    cpu = ("yes" if name in sql_on_cpu() else f"no{_told(older, notes)}" for name in RELEASES)
+    lines.append(f"| query.sql, engine cpu, in its image | {' | '.join(cpu)} |")
     lines.append("")
     lines += [f"{number}. {note}." for number, note in enumerate(notes, 1)]
     return "\n".join(lines)
 
 
 def _cell(cell: Cell, notes: list[str]) -> str:
-    def note(text: str) -> str:
-        if text not in notes:
-            notes.append(text)
-        return f"<sup>{notes.index(text) + 1}</sup>"
-
     if cell.way is None:
-        return "no" + note(f"Refused: {cell.because}")
+        return "no" + _told(f"Refused: {cell.because}", notes)
     if not cell.replicated_safe:
-        return cell.way + note(
-            "Results that every rank holds in full, such as one global sum, are written once for each GPU (cudf#23525)"
-        )
+        doubled = "Results that every rank holds in full, such as one global sum, are written once for each GPU"
+        return cell.way + _told(f"{doubled} (cudf#23525)", notes)
     return cell.way
+
+
+def _told(text: str, notes: list[str]) -> str:
+    """Return the sign of a note, which is added if it is new."""
+    if text not in notes:
+        notes.append(text)
+    return f"<sup>{notes.index(text) + 1}</sup>"
 
 
 def versions_table() -> str:

@@ -68,6 +68,8 @@ def planned(data: Path, release: str, engine: str, **changes: Any) -> Plan:
         "processes": "pods", "release": release, "heartbeatSeconds": BEAT,
         "dask": dask(protocol=protocol_of(release)), **changes,
     }  # fmt: skip
+    if releases.RELEASES[release].sql_unlike:
+        document = {"dialect": "polars", **document}
     return plan(data, SQL, **document)
 
 

@@ -115,6 +115,8 @@ def asked(pod: Pod, folder: Path, query: str, **changes: Any) -> Plan:
     engine, cluster = runnable(pod.release)
     given = {"engine": engine, "cluster": cluster, "release": pod.release.name, "purpose": "preflight", "gpus": 1}
     inputs = {"sales": f"file://{folder}/sales*.parquet"}
+    if pod.release.sql_unlike and changes.get("language") != "python":
+        given["dialect"] = "polars"
     return plan(folder, query, **{**given, "inputs": inputs, **changes})
 
 

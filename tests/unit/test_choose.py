@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
@@ -17,6 +17,9 @@ from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, plan_status, resolve
 from gpuquery.plan.sizing import Limits
 from tests.support.kube_objects import NOW, job
+
+if TYPE_CHECKING:
+    from gpuquery.api.types import GpuQueryJob
 
 CPU_ONLY = Defaults(runtime_image="rt:cpu")
 ALL = Defaults(runtime_image="rt:cpu", runtime_image_pattern="rt:{release}")
@@ -45,8 +48,13 @@ def checked(read: int, held: int = 0) -> GpuQueryJobStatus:
     return GpuQueryJobStatus(preflight=found)
 
 
+def asking(status: GpuQueryJobStatus | None = None, **spec: Any) -> GpuQueryJob:
+    """A job whose query every release may run, which is not so of SQL."""
+    return job(status=status, **{"query": {"python": "def query(inputs, params): ..."}, **spec})
+
+
 def chosen(defaults: Defaults = ALL, status: GpuQueryJobStatus | None = None, **spec: Any) -> PlanStatus:
-    subject = job(status=status, **spec)
+    subject = asking(status, **spec)
     plan = resolve(subject, defaults)
     assert isinstance(plan, Plan), plan
     return plan_status(plan, subject, defaults)
@@ -57,13 +65,13 @@ def shape(told: PlanStatus) -> tuple[str, str, str | None, int, int]:
 
 
 def options(defaults: Defaults = ALL, status: GpuQueryJobStatus | None = None, **spec: Any) -> dict[str, Any]:
-    plan = resolve(job(status=status, **spec), defaults)
+    plan = resolve(asking(status, **spec), defaults)
     assert isinstance(plan, Plan), plan
     return dict(plan.executor_options)
 
 
 def refused(defaults: Defaults = ALL, status: GpuQueryJobStatus | None = None, **spec: Any) -> Rejected:
-    found = resolve(job(status=status, **spec), defaults)
+    found = resolve(asking(status, **spec), defaults)
     assert isinstance(found, Rejected), found
     return found
 

@@ -200,7 +200,7 @@ def test_no_two_threads_look_at_one_frame(table: Path, monkeypatch: pytest.Monke
         looked.append(frame)
         return translate.Translation()
 
-    monkeypatch.setattr(release, "check", lambda *_: release.Installed("1.31.0", "25.8.0"))
+    monkeypatch.setattr(release, "check", lambda *_: release.Installed("1.38.1", "26.4.0"))
     monkeypatch.setattr(translate, "load", lambda: None)
     monkeypatch.setattr(translate, "check", translated)
     monkeypatch.setattr(sizes, "filled", sized)
@@ -434,3 +434,42 @@ def test_a_preflight_on_a_machine_without_the_release_says_what_it_did_not_check
 def test_the_input_model_takes_the_contract_under_the_name_schema() -> None:
     given = {"name": "t", "uri": "s3://lake/t/", "schema": {"columns": {"a": {"type": "Int64"}}}}
     assert Input.model_validate(given).contract is not None
+
+
+@pytest.mark.parametrize(
+    ("installed", "changes", "failure", "words"),
+    [
+        pytest.param(
+            {"polars": "1.38.1"}, {"engine": "cpu"}, Failure.RELEASE_MISMATCH, [">=1.44.2,<1.45", "Polars 1.38.1"],
+            id="an older Polars on the CPU",
+        ),
+        pytest.param(
+            {"polars": "1.45.0"}, {"engine": "cpu"}, Failure.RELEASE_MISMATCH, ["Polars 1.45.0"], id="a newer one",
+        ),
+        pytest.param({"polars": "1.44.2"}, {"engine": "cpu"}, None, [], id="the one that was compared"),
+        pytest.param({"polars": "1.38.1"}, {"engine": "cpu", "language": "python"}, None, [], id="no SQL"),
+        pytest.param({"polars": "1.38.1"}, {"engine": "cpu", "dialect": "polars"}, None, [], id="Polars' own SQL"),
+        pytest.param(
+            {"polars": "1.32.3", "cudf_polars": "25.10.0"}, {"engine": "tasks"}, Failure.UNSUPPORTED_QUERY,
+            ["RAPIDS 25.10", "two nested casts", "query.python"], id="GPUs that drop casts",
+        ),
+        pytest.param(
+            {"polars": "1.38.1", "cudf_polars": "26.4.0"}, {"engine": "tasks"}, None, [], id="GPUs that do not",
+        ),
+    ],
+)  # fmt: skip
+def test_sql_is_refused_where_what_is_installed_does_otherwise(
+    installed: Mapping[str, str], changes: Mapping[str, Any], failure: Failure | None, words: list[str]
+) -> None:
+    wanted = plan("file:///x", "select 1", **changes)
+    if failure is None:
+        release.check_sql(wanted, release.Installed(**installed))
+        return
+    with pytest.raises(JobError) as caught:
+        release.check_sql(wanted, release.Installed(**installed))
+    assert caught.value.failure is failure
+    assert [word for word in words if word not in caught.value.message] == [], caught.value.message
+
+
+def test_the_polars_that_is_locked_is_one_whose_sql_was_compared() -> None:
+    release.check_sql(plan("file:///x", "select 1"), release.installed())

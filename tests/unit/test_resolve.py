@@ -160,3 +160,48 @@ def test_the_clock_of_a_query_stands_where_its_job_was_created() -> None:
 def test_a_dialect_of_python_is_refused(query: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="dialect is about SQL"):
         job(query={**query, "dialect": "spark"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        pytest.param(
+            {"engine": "tasks", "runtime": {"release": "25.08"}},
+            ["query.sql", "RAPIDS release 25.08", "no decimals", '"26.02", "26.04"', "query.python"],
+            id="GPUs of a release without decimals",
+        ),
+        pytest.param(
+            {"workers": {"gpus": 1}, "runtime": {"release": "25.10"}},
+            ["RAPIDS release 25.10", "two nested casts"],
+            id="GPUs of a release that drops casts",
+        ),
+        pytest.param(
+            {"engine": "rapidsmpf", "cluster": "single", "runtime": {"release": "26.10"}}, None, id="GPUs of another"
+        ),
+        pytest.param(
+            {"engine": "cpu", "runtime": {"release": "26.04"}},
+            ['engine "cpu"', "RAPIDS release 26.04", ">=1.30,<1.39", "leave runtime.release out", '"26.10"'],
+            id="the CPU with an older Polars",
+        ),
+        pytest.param({"engine": "cpu", "runtime": {"release": "26.10"}}, None, id="the CPU with the Polars of ours"),
+        pytest.param(
+            {"engine": "cpu", "runtime": {"release": "26.04", "image": "mine:1"}},
+            None,
+            id="an image that its pod judges",
+        ),
+    ],
+)
+def test_sql_is_refused_where_a_release_does_otherwise_than_it_says(
+    spec: dict[str, Any], words: list[str] | None
+) -> None:
+    images = {release: f"runtime-{release}" for release in ("25.08", "25.10", "26.04", "26.10")}
+    defaults = DEFAULTS.model_copy(update={"runtime_images": images})
+    found = resolve(job(**spec), defaults)
+    if words is None:
+        assert isinstance(found, Plan), found
+        return
+    assert isinstance(found, Rejected)
+    assert found.reason is Failure.INVALID_COMBINATION
+    assert [word for word in words if word not in found.message] == [], found.message
+    for other in ({"python": "def query(inputs, params): ..."}, {"sql": "SELECT 1", "dialect": "polars"}):
+        assert isinstance(resolve(job(**{**spec, "query": other}), defaults), Plan)

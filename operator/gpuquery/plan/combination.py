@@ -18,6 +18,7 @@ from gpuquery.plan.wishes import DEFAULT, Wish, Wishes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gpuquery.plan.choice import Choice
     from gpuquery.plan.defaults import Defaults
 
 WITH_GPU = 'engine "tasks" or "rapidsmpf"'
@@ -117,6 +118,25 @@ def refused(asked: Wishes, release: releases.Release) -> Rejected:
     if not ways:
         ways.append('engine "cpu"')
     return invalid(f"{name} cannot run on {released(asked.release)}: {why}: use {', or '.join(ways)}")
+
+
+def sql(choice: Choice, *, own_image: bool) -> Rejected | None:
+    """Refuse SQL where the chosen release gives other values than SQL says. Of an image of one's own its pod judges."""
+    release = releases.find(choice.release)
+    if release is None:
+        return None
+    name = f"RAPIDS release {release.name}"
+    if choice.engine in GPU_ENGINES and release.sql_unlike:
+        return invalid(
+            f"query.sql cannot run on GPUs with {name}: {release.sql_unlike}: use one of the releases "
+            f"{listed(releases.sql_on_gpus())} in runtime.release, or query.python"
+        )
+    if choice.engine == EngineChoice.CPU and not own_image and release.name not in releases.sql_on_cpu():
+        return invalid(
+            f'query.sql with engine "cpu" cannot run on {name}, whose Polars ({release.polars}) gives other values '
+            f"than SQL says: leave runtime.release out, or use {listed(releases.sql_on_cpu())}"
+        )
+    return None
 
 
 def no_image(asked: Wishes, defaults: Defaults) -> Rejected:

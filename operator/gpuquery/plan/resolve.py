@@ -18,7 +18,7 @@ from gpuquery.api.spec import (
     InputFormat,
 )
 from gpuquery.api.status import DaskStatus, PlanStatus
-from gpuquery.plan import dask, devices, footprint, policy, ranks
+from gpuquery.plan import combination, dask, devices, footprint, policy, ranks
 from gpuquery.plan.choice import Choice
 from gpuquery.plan.choose import choose
 from gpuquery.plan.formats import format_of
@@ -66,6 +66,8 @@ def resolve(
         cluster = dask.cluster_of(job, choice, attempt=attempt, scheduler=scheduler)
         options = executor_options(job, choice, defaults)
         found += [_unfit(job, choice, defaults, local=local), cluster, options]
+        if isinstance(query, tuple) and query[0] is Language.SQL and _dialect(job) is not Dialect.POLARS:
+            found.append(combination.sql(choice, own_image=local or job.spec.runtime.image is not None))
     rejected = together(*(one for one in found if isinstance(one, Rejected)))
     if rejected is not None:
         return rejected

@@ -5,13 +5,14 @@ no cell of ours: the table says what gives right results, not what raises no err
 table with the packages themselves.
 """
 
-from gpuquery.plan.releases.check import cell_of, check_options, find, names, runnable
+from gpuquery.plan.releases.check import cell_of, check_options, find, names, runnable, sql_on_cpu, sql_on_gpus
 from gpuquery.plan.releases.environment import environment_choice, environment_options
 from gpuquery.plan.releases.model import Cell, Option, OptionKind, Refusal, Release, Way
-from gpuquery.plan.releases.table import RELEASES
+from gpuquery.plan.releases.table import RELEASES, SQL_POLARS
 
 __all__ = [
     "RELEASES",
+    "SQL_POLARS",
     "Cell",
     "Option",
     "OptionKind",
@@ -25,4 +26,6 @@ __all__ = [
     "find",
     "names",
     "runnable",
+    "sql_on_cpu",
+    "sql_on_gpus",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.releases.foreign import ELSEWHERE, RESERVED, SUCCESSORS
 from gpuquery.plan.releases.model import CLUSTERS, GPU_ENGINES, Cell, Option, Release
-from gpuquery.plan.releases.table import RELEASES
+from gpuquery.plan.releases.table import RELEASES, SQL_POLARS
 from gpuquery.plan.releases.values import OptionError, read, shown
 
 if TYPE_CHECKING:
@@ -34,6 +34,21 @@ def cell_of(release: str, engine: str, cluster: str) -> Cell | None:
 def names() -> tuple[str, ...]:
     """Return the names of all known releases, oldest first."""
     return tuple(RELEASES)
+
+
+def sql_on_gpus(*, releases: Mapping[str, Release] = RELEASES) -> tuple[str, ...]:
+    """Return the releases whose GPUs do what SQL says as far as that is known, oldest first."""
+    return tuple(name for name, release in releases.items() if not release.sql_unlike)
+
+
+def sql_on_cpu(*, releases: Mapping[str, Release] = RELEASES) -> tuple[str, ...]:
+    """Return the releases that can have a Polars which does what SQL says on the CPU, oldest first."""
+    return tuple(name for name, release in releases.items() if _beyond(release) > SQL_POLARS[0])
+
+
+def _beyond(release: Release) -> tuple[int, ...]:
+    """Return the first version of Polars that a release does not accept any more."""
+    return tuple(int(part) for part in release.polars.partition("<")[2].split("."))
 
 
 def runnable(

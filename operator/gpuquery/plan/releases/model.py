@@ -128,6 +128,8 @@ class Release:
     """Versions of the other packages that belong to it, by distribution without its CUDA suffix."""
     undeclared: tuple[str, ...] = ()
     """Packages that it needs and does not require, which an image has to add."""
+    sql_unlike: str = ""
+    """What it does otherwise than SQL says on GPUs, without a word; empty: nothing that is known."""
     words: Mapping[str, str] = field(default_factory=dict)
     """Under which name it knows a concept: `engine` and `cluster` are executor options, `package`, `SPMD` and `Dask`
     are Python names. A concept that it does not know is left out."""

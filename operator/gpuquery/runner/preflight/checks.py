@@ -61,6 +61,7 @@ class Checks:
                 f"job needs RAPIDS {plan.release}; do it where requirements/releases/{plan.release}-cu12.txt is "
                 "installed"
             )
+        release.check_sql(plan, here)
         self._gpu = plan.engine in release.GPU_ENGINES
         self._translates = self._gpu and not self._skipped
         self._plan = plan.model_copy(update={"release": here.release}) if self._translates else plan

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice
+from gpuquery.api.combinations import listed
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.releases import RELEASES
+from gpuquery.plan.plan import Language
+from gpuquery.plan.releases import RELEASES, SQL_POLARS, sql_on_gpus
 from gpuquery.runner.errors import JobError
 
 if TYPE_CHECKING:
@@ -114,6 +116,33 @@ def check(plan: Plan, place: Place = IMAGE) -> Installed:
             + " ".join(_install(name, plan) for name in missing),
         )
     return here
+
+
+def check_sql(plan: Plan, here: Installed) -> None:
+    """Raise JobError(UnsupportedQuery or ReleaseMismatch) if SQL would not mean here what SQL says."""
+    if plan.language is not Language.SQL or plan.dialect is Dialect.POLARS:
+        return
+    if plan.engine in GPU_ENGINES:
+        release = RELEASES.get(here.release or "")
+        if release is not None and release.sql_unlike:
+            raise JobError(
+                Failure.UNSUPPORTED_QUERY,
+                f"query.sql cannot run on GPUs with RAPIDS {release.name}: {release.sql_unlike}: use an image of one "
+                f"of the releases {listed(sql_on_gpus())}, or query.python",
+            )
+        return
+    first, beyond = SQL_POLARS
+    if not first <= _numbers(here.polars) < beyond:
+        wanted = f">={_dotted(first)},<{_dotted(beyond)}"
+        raise JobError(
+            Failure.RELEASE_MISMATCH,
+            f'query.sql with engine "cpu" needs Polars {wanted}, whose results were compared; here is Polars '
+            f"{here.polars}: leave runtime.image and runtime.release out, or install a Polars of that range there",
+        )
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
 
 
 def _needed(plan: Plan) -> tuple[str, ...]:

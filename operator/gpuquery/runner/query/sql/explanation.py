@@ -77,6 +77,9 @@ def _judged(
     from gpuquery.runner.query.sql import compile as compiler
     from gpuquery.runner.query.sql.compile.partitions import restrictions
 
+    release = RELEASES.get(target.release or "")
+    if release is not None and release.sql_unlike:
+        return release.sql_unlike, ()
     try:
         compiler.compiled(statement, frames, target)
     except SqlError as exc:
