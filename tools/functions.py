@@ -26,7 +26,7 @@ What a function takes is written as types: `INTEGER` is a whole number of any wi
 type, `A or B` either. `constant` is what no row may change: a literal or a parameter. What stands in brackets may be
 left out, and `...` may come again. A function of NULL is NULL, if its line does not say otherwise.
 
-The columns {releases} say whether the cudf-polars of that RAPIDS release translates a function: *yes*, *some* of its
+The columns with numbers say whether the cudf-polars of that RAPIDS release translates a function: *yes*, *some* of its
 calls, or *no*. Where nothing stands it was not asked here; the [check before a job starts](../preflight.md) asks for
 every query. The last digit of logarithms, of the cube root and of list_var and list_stddev may differ from DuckDB's.
 """
@@ -37,8 +37,7 @@ def functions_page() -> str:
     tables = [written.ROWS, functions.ROWS, aggregate_functions.ROWS, written.WINDOWS]
     rows = [row for table in tables for row in table]
     names = {name for row in rows for name in (row.name, *row.aliases)}
-    releases = " and ".join(lacks.NONE)
-    parts = [HEADER.format(count=len(rows), names=len(names), releases=releases)]
+    parts = [HEADER.format(count=len(rows), names=len(names))]
     groups = dict.fromkeys(row.group for row in rows)
     for group in groups:
         parts += _section(group, [row for row in rows if row.group == group])
