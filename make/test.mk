@@ -53,6 +53,7 @@ test-dask-faults: venv ## The long schedule of Dask clusters on this machine, wi
 
 .PHONY: test-tpc
 test-tpc: venv ## TPC-H and TPC-DS at scale factor 1 against DuckDB, and which of RELEASES translates them; writes the page
+	$(PY) -m tests.releases.environments --cuda 12 $(or $(RELEASES),26.02 26.04 26.06 26.08 26.10)
 	$(PY) -m tests.sql.tpc --write $(if $(RELEASES),--releases $(RELEASES)) $(ARGS)
 
 .PHONY: test-sql

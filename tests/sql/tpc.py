@@ -1,6 +1,6 @@
 """TPC-H and TPC-DS in their own texts: equal to DuckDB, to TPC's published answers, and which release translates them.
 
-    python -m tests.sql.tpc [--scale 1] [--releases 26.04 26.10] [--write]
+    python -m tests.sql.tpc [--scale 1] [--releases 26.10 ...] [--write]
 
 Prints a table, and with --write makes `docs/reference/tpc-queries.md` of it. Releases whose environment is not there
 are left out (`python -m tests.releases.environments --cuda 12 RELEASE` makes one). Ends with 1 if an answer differs.
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from gpuquery.plan.releases import sql_on_gpus
 from tests.releases import environments
 from tests.support import sql, tpc
 from tests.support.postgres import placed
@@ -63,7 +64,7 @@ def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--releases", nargs="*", default=["26.04", "26.10"])
+    parser.add_argument("--releases", nargs="*", default=sql_on_gpus())
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     installed = [name for name in options.releases if environments.python(name, environments.CUDA)]
