@@ -33,6 +33,10 @@ def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
+PYTHON = {"python": "def query(inputs, params): ..."}
+"""A query that every release may run, which is not so of SQL."""
+
+
 def job(*, status: GpuQueryJobStatus | None = None, metadata: dict[str, Any] | None = None, **spec: Any) -> GpuQueryJob:
     """Build a job that was created now."""
     body = {"query": {"sql": "SELECT 1 AS a"}, "output": {"uri": "s3://lake/out"}, **spec}

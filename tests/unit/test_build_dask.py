@@ -14,7 +14,7 @@ from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
 from gpuquery.runner.dask import beats, nanny
-from tests.support.kube_objects import UID, job
+from tests.support.kube_objects import PYTHON, UID, job
 
 GPUS = Defaults(runtime_image="rt:cpu", runtime_image_pattern="rt:{release}", dask_operator=True)
 Json = dict[str, Any]
@@ -191,7 +191,7 @@ def test_a_worker_that_ends_ends_its_container_whatever_the_job_sets(name: str) 
 
 
 def test_the_protocol_is_what_the_release_calls_it() -> None:
-    spec = part("worker", engine="tasks", runtime={"release": "25.08"})
+    spec = part("worker", engine="tasks", runtime={"release": "25.08"}, query=PYTHON)
     words = " ".join(only(spec)["command"])
     assert "ucxx://" in words and "--protocol ucxx" in words and "--rmm-async" in words
 

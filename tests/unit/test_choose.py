@@ -16,7 +16,7 @@ from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, plan_status, resolve
 from gpuquery.plan.sizing import Limits
-from tests.support.kube_objects import NOW, job
+from tests.support.kube_objects import NOW, PYTHON, job
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
@@ -49,8 +49,7 @@ def checked(read: int, held: int = 0) -> GpuQueryJobStatus:
 
 
 def asking(status: GpuQueryJobStatus | None = None, **spec: Any) -> GpuQueryJob:
-    """A job whose query every release may run, which is not so of SQL."""
-    return job(status=status, **{"query": {"python": "def query(inputs, params): ..."}, **spec})
+    return job(status=status, **{"query": PYTHON, **spec})
 
 
 def chosen(defaults: Defaults = ALL, status: GpuQueryJobStatus | None = None, **spec: Any) -> PlanStatus:

@@ -15,7 +15,7 @@ from gpuquery.plan.dask import KEPT
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import DaskWay, Plan, Processes
 from gpuquery.plan.resolve import Rejected, plan_json, plan_status, resolve
-from tests.support.kube_objects import UID, job
+from tests.support.kube_objects import PYTHON, UID, job
 
 ALL = Defaults(
     runtime_image="rt:cpu", runtime_image_pattern="rt:{release}", dask_operator=True, dask_attach=True, gpus=8
@@ -50,7 +50,7 @@ def checked(read: int) -> GpuQueryJobStatus:
 MANY: dict[str, Any] = {"workers": {"replicas": 2, "gpus": 4}}
 SHAPES: list[Any] = [
     pytest.param(
-        {"engine": "tasks", "cluster": "distributed", "runtime": {"release": "25.08"}, **MANY},
+        {"engine": "tasks", "cluster": "distributed", "runtime": {"release": "25.08"}, "query": PYTHON, **MANY},
         (Processes.PODS, 2, 4, DaskWay.NATIVE, 8, "ucxx"),
         id="task graphs on several GPUs need Dask, and 25.08 knows ucxx alone",
     ),
@@ -190,7 +190,12 @@ REFUSED: list[Any] = [
     pytest.param(NONE, {"dask": WARM}, ('"warm"', "dask.attach.enabled", "schedulerAddress"), id="nor this"),
     pytest.param(
         ALL,
-        {"dask": {"schedulerAddress": "ucx://w:1"}, "runtime": {"release": "25.08"}, "engine": "tasks"},
+        {
+            "dask": {"schedulerAddress": "ucx://w:1"},
+            "runtime": {"release": "25.08"},
+            "engine": "tasks",
+            "query": PYTHON,
+        },
         ("ucx://w:1", "write ucxx://"),
         id="a protocol that the release has under another name",
     ),
