@@ -12,6 +12,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import dask_flags
+from gpuquery.plan.releases import RELEASES
 from gpuquery.runner.dask.parts import each_once
 from tests.bench import tpch
 from tests.gpu.conftest import gpus
@@ -55,7 +56,10 @@ def planned(folder: Path, tables: Path, cell: Cell, query: str) -> Plan:
     count = len(gpus()[0]) if cell.cluster == "distributed" else 1
     shape: dict[str, Any] = {"gpus": count, "replicas": 1}
     if cell.cluster == "distributed":
-        shape |= {"processes": "pods", "dask": dask(workers=count, options=dask_flags.complete({}, cell.release))}
+        shape |= {
+            "processes": "pods",
+            "dask": dask(workers=count, options=dask_flags.complete({}, RELEASES[cell.release])),
+        }
     return plan(
         folder, query, language="python", inputs={name: f"file://{tables}/{name}.parquet" for name in tpch.NAMES},
         engine=cell.engine, cluster=cell.cluster, release=cell.release,

@@ -10,7 +10,6 @@ import pytest
 
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.plan import releases
-from gpuquery.plan.dask import protocol_of
 from gpuquery.plan.releases import Way
 from tests.releases import environments
 from tests.releases.environments import CHECKED, python_of
@@ -66,7 +65,7 @@ def planned(data: Path, release: str, engine: str, **changes: Any) -> Plan:
     document = {
         "inputs": {"t": f"file://{data}/t.parquet"}, "engine": engine, "cluster": "distributed", "replicas": 3,
         "processes": "pods", "release": release, "heartbeatSeconds": BEAT,
-        "dask": dask(protocol=protocol_of(release)), **changes,
+        "dask": dask(protocol=releases.RELEASES[release].dask.protocol), **changes,
     }  # fmt: skip
     if releases.RELEASES[release].sql_unlike:
         document = {"dialect": "polars", **document}

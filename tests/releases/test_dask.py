@@ -14,7 +14,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import dask_flags
-from gpuquery.plan.dask import protocol_of
+from gpuquery.plan.releases import RELEASES
 from tests.releases.dask_jobs import KINDS, LAST, LONG, RAPIDSMPF, TASKS, WANTED, attached, each, rows, stub
 from tests.releases.environments import python_of
 from tests.support.certificates import Authority, client, servers
@@ -41,7 +41,7 @@ def test_three_pods_shuffle_over_ucx_and_commit(start: Callable[..., Pods], rele
     assert ends[0][1].committed is not None
     assert rows(pods) == WANTED
     assert ends[0][1].committed.files == 9, "each of three workers wrote three files"
-    assert f"{protocol_of(release)}://" in pods.log(0)
+    assert f"{RELEASES[release].dask.protocol}://" in pods.log(0)
     assert pods.left() == []
 
 
@@ -110,7 +110,8 @@ def test_the_first_cause_is_told_and_nothing_is_left(
 
 @pytest.mark.parametrize(("release", "engine"), each())
 def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods], release: str, engine: str) -> None:
-    asked = dask(protocol=protocol_of(release), options=dask_flags.complete({}, release))
+    known = RELEASES[release]
+    asked = dask(protocol=known.dask.protocol, options=dask_flags.complete({}, known))
     pods = start(release, engine, own=True, gpus=1, dask=asked)
     for code, report in pods.ends():
         assert code == 1

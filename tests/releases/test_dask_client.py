@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gpuquery.plan.dask import protocol_of
+from gpuquery.plan.releases import RELEASES
 from tests.releases.dask_jobs import RAPIDSMPF, TASKS, each, stub
 from tests.releases.environments import python_of
 from tests.support.dask_cluster import Warm
@@ -52,7 +52,7 @@ os._exit(0)
 def test_a_client_outlives_a_scheduler_that_is_busy_for_long(tmp_path: Path, release: str, engine: str) -> None:
     """Questions that were given up over UCX made it crash in Python's allocator."""
     python = python_of(release)
-    cluster = Warm(python, tmp_path / "warm", protocol=protocol_of(release), **stub(release))
+    cluster = Warm(python, tmp_path / "warm", protocol=RELEASES[release].dask.protocol, **stub(release))
     try:
         client = subprocess.run(
             [python, "-c", PATIENT, cluster.address], env=environment(**TCP, **stub(release)), capture_output=True,

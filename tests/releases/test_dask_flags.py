@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpuquery.plan import dask_flags
+from gpuquery.plan.releases import RELEASES
 from gpuquery.runner.dask import commands
 from tests.releases.dask_jobs import each, planned, stub
 from tests.releases.environments import python_of
@@ -34,7 +35,7 @@ def test_dask_cuda_worker_has_the_flags_that_a_job_may_set_and_ours(release: str
     )  # fmt: skip
     known = set(json.loads(told.stdout.splitlines()[-1]))
     for name, flag in dask_flags.FLAGS.items():
-        taken, _ = dask_flags.checked({name: VALUES[flag.kind][0]}, release)
+        taken, _ = dask_flags.checked({name: VALUES[flag.kind][0]}, RELEASES[release])
         if taken:
             written = {dask_flags.arguments({name: value})[0] for value in VALUES[flag.kind]}
             assert written <= known, f"{release} has no such flags"

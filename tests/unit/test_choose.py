@@ -565,7 +565,11 @@ def test_the_guide_says_what_sizing_does(number: int) -> None:
     for held in (least * 11 // 10, most * 95 // 100):
         found = PreflightStatus(polars="", input_bytes=held, peak_bytes=held, basis="footers")
         limits = Limits(
-            release="26.10", engine=EngineChoice.RAPIDSMPF, gpu_memory=80 * 2**30, max_replicas=1000, max_gpus=8
+            release=releases.RELEASES["26.10"],
+            engine=EngineChoice.RAPIDSMPF,
+            gpu_memory=80 * 2**30,
+            max_replicas=1000,
+            max_gpus=8,
         )
         wanted, _ = sizing.gpus_wanted(found, limits.gpu_memory)
         assert row.gpus[0] <= wanted <= (row.gpus[1] or wanted), (held, wanted)

@@ -8,6 +8,7 @@ import pytest
 
 from gpuquery.plan import dask_flags
 from gpuquery.plan.plan import Dask, Plan
+from gpuquery.plan.releases import RELEASES
 from gpuquery.runner.dask import commands
 from tests.support.dask_plans import dask_plan
 
@@ -46,7 +47,8 @@ def has(words: list[str], *wanted: str) -> bool:
 def test_how_workers_take_gpu_memory(
     engine: str, release: str, options: dict[str, Any], wanted: list[str], unwanted: list[str]
 ) -> None:
-    words = commands.cuda_workers(workers(dask_plan(engine, release, options=dask_flags.complete(options, release))))
+    complete = dask_flags.complete(options, RELEASES[release])
+    words = commands.cuda_workers(workers(dask_plan(engine, release, options=complete)))
     assert words[:2] == ["cuda", "worker"]
     assert not wanted or has(words, *wanted)
     assert not [word for word in unwanted if word in words]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.status import PreflightStatus
+from gpuquery.plan.releases import RELEASES
 from gpuquery.plan.sizing import (
     SMALLEST_PARTITION,
     Limits,
@@ -22,7 +23,6 @@ from gpuquery.plan.sizing import (
 )
 
 GB, TB = 10**9, 10**12
-RELEASES = ("25.08", "25.10", "25.12", "26.02", "26.04", "26.06", "26.08", "26.10")
 
 
 def found(read: float, held: float = 0, *, io_bound: bool = False) -> PreflightStatus:
@@ -35,7 +35,8 @@ def limits(**changes: Any) -> Limits:
     given: dict[str, Any] = {
         "release": "26.10", "engine": EngineChoice.RAPIDSMPF, "gpu_memory": 80 * GB, "max_replicas": 16, "max_gpus": 8
     }  # fmt: skip
-    return Limits(**(given | changes))
+    given |= changes
+    return Limits(**{**given, "release": RELEASES[given["release"]]})
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_partition_size(change: dict[str, Any], io_bound: bool, share: float | N
 def test_reads_in_flight_bear_the_name_of_the_release() -> None:
     def told(release: str, engine: EngineChoice = EngineChoice.RAPIDSMPF) -> dict[str, Any]:
         one = limits(release=release, engine=engine)
-        return options(size(found(50 * GB, io_bound=True), one), release)
+        return options(size(found(50 * GB, io_bound=True), one), RELEASES[release])
 
     assert told("26.10")["max_concurrent_io_tasks"] == 16
     assert told("26.08")["max_io_threads"] == 8
@@ -138,7 +139,7 @@ def test_limits_that_are_none_are_named(change: dict[str, int]) -> None:
 def any_limits(draw: st.DrawFn) -> Limits:
     some = st.none() | st.integers(1, 64)
     return limits(
-        release=draw(st.sampled_from(RELEASES)),
+        release=draw(st.sampled_from(list(RELEASES))),
         engine=draw(st.sampled_from([EngineChoice.TASKS, EngineChoice.RAPIDSMPF])),
         cluster=draw(st.sampled_from(list(ClusterChoice))),
         gpu_memory=draw(st.integers(1, 400 * GB)),

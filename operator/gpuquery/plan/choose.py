@@ -126,7 +126,7 @@ def _on_gpus(job: GpuQueryJob, asked: Wishes, defaults: Defaults, *, local: bool
 
 def _runnable(job: GpuQueryJob, asked: Wishes, defaults: Defaults, release: releases.Release) -> Iterator[Choice]:
     """Yield what the release can run of what was asked for, the best first; `why` is the reason alone."""
-    for cluster, because_cluster in _clusters(asked, defaults):
+    for cluster, because_cluster in _clusters(asked, defaults, release):
         for engine, because_engine in _engines(job, asked, defaults, release, cluster):
             if combination.runs(release, engine, cluster) and not _doubled(asked, release, engine, cluster):
                 why = "; ".join(filter(None, (because_engine, because_cluster, f"release {_by(asked.release)}")))
@@ -141,7 +141,7 @@ def _doubled(asked: Wishes, release: releases.Release, engine: EngineChoice, clu
     )
 
 
-def _clusters(asked: Wishes, defaults: Defaults) -> Iterator[tuple[ClusterChoice, str]]:
+def _clusters(asked: Wishes, defaults: Defaults, release: releases.Release) -> Iterator[tuple[ClusterChoice, str]]:
     """Yield the cluster shapes in order of preference, with the reason for each."""
     wish = asked.cluster
     if wish.firm and wish.value is not None:
@@ -158,7 +158,7 @@ def _clusters(asked: Wishes, defaults: Defaults) -> Iterator[tuple[ClusterChoice
     if wish.value is not None:
         yield ClusterChoice(wish.value), f"cluster {_by(wish)}"
     elif asked.found is not None:
-        cluster = numbers.sized(asked, defaults).cluster
+        cluster = numbers.sized(asked, defaults, release).cluster
         yield cluster, f"{cluster} for {amount(max(asked.found.input_bytes, asked.found.peak_bytes))} in memory"
     else:
         yield SINGLE, "single as long as the size of the data is not known"
@@ -195,7 +195,7 @@ def lot(job: GpuQueryJob) -> int:
 
 def _numbered(asked: Wishes, defaults: Defaults, choice: Choice, release: releases.Release) -> Choice:
     """Fill in pods and GPUs, and write the sentence."""
-    replicas, gpus, sizing = numbers.pods(asked, defaults, choice.cluster)
+    replicas, gpus, sizing = numbers.pods(asked, defaults, release, choice.cluster)
     workers = 0
     if asked.dask is not None and (way := dask.way_of(asked.dask)) is not DaskWay.NATIVE:
         # The client is a pod of its own: in every release the process that asks for a result needs a GPU.

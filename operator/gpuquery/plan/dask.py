@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from gpuquery.plan.choice import Choice
     from gpuquery.plan.defaults import Defaults
 
-OLD_UCXX = "25.08"
-"""The release whose distributed-ucxx registers ucxx:// alone; from 25.10 on it is ucx://, and ucxx:// the old name."""
 ANY: Any = None
 _TERM: Mapping[str, Any] = {"labelSelector": ANY, "namespaceSelector": ANY, "namespaces": ANY, "topologyKey": ANY}
 _NEAR = {
@@ -39,11 +37,6 @@ KEPT: Mapping[str, Any] = {
 }  # fmt: skip
 """What of a pod template the API server keeps in a DaskCluster: its schema is that of pods of Kubernetes 1.21
 (daskcluster.yaml of dask-kubernetes 2026.3.0), and what it does not know is dropped without a word."""
-
-
-def protocol_of(release: str) -> str:
-    """Return how addresses begin that a release's Dask reaches by UCXX."""
-    return "ucxx" if release == OLD_UCXX else "ucx"
 
 
 def way_of(asked: DaskSpec | None) -> DaskWay:
@@ -87,7 +80,7 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
         return None
     asked = job.spec.dask or DaskSpec()
     way = way_of(asked)
-    protocol = protocol_of(choice.release)
+    protocol = release.dask.protocol
     if way is DaskWay.ATTACH:
         address = asked.scheduler_address or scheduler or _by_default(job, asked)
         spoken, secret = address.partition("://")[0], asked.tls_secret_name
@@ -99,7 +92,7 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
                 "--protocol tls, or remove dask.tlsSecretName"
             )
         return Dask(way=way, workers=choice.workers, protocol=spoken, scheduler=address, tls_secret=secret)
-    options, problems = dask_flags.checked(asked.worker_options, choice.release)
+    options, problems = dask_flags.checked(asked.worker_options, release)
     # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
     if problems and job.status.plan is None:
         return together(*map(invalid, problems))
@@ -111,7 +104,7 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
         protocol=protocol,
         scheduler=address_of(name, job.metadata.namespace, protocol) if made else "",
         dashboard=asked.dashboard,
-        options=dask_flags.complete(options, choice.release),
+        options=dask_flags.complete(options, release),
     )
 
 
@@ -165,10 +158,12 @@ def _refused(job: GpuQueryJob, asked: DaskSpec, choice: Choice, defaults: Defaul
                 f'dask.tlsSecretName is "{asked.tls_secret_name}", and sets {own}, as template.spec.env does: remove '
                 "one of the two"
             )
-    if choice.release == OLD_UCXX and (asked.scheduler_address or "").startswith("ucx:"):
+    release = releases.find(choice.release)
+    known = release.dask.protocol if release is not None else "ucx"
+    if known != "ucx" and (asked.scheduler_address or "").startswith("ucx:"):
         yield (
-            f'dask.schedulerAddress is "{asked.scheduler_address}", and RAPIDS {OLD_UCXX} knows UCXX as ucxx:// alone: '
-            "write ucxx://, or use a later runtime.release"
+            f'dask.schedulerAddress is "{asked.scheduler_address}", and RAPIDS {choice.release} knows UCXX as '
+            f"{known}:// alone: write {known}://, or use a later runtime.release"
         )
 
 

@@ -1,7 +1,7 @@
 """Flags of `dask cuda worker`: which a job may set, with which values, in which release; and how they are written.
 
-Names and types are those of `dask_cuda/cli.py` of dask-cuda 25.8 to 26.10, which all releases share but for
-`enable-jit-unspill`, gone in 26.06; what cannot be together is what `dask_cuda/plugins.py` (RMMSetup) and
+Names and types are those of `dask_cuda/cli.py` of dask-cuda 25.8 to 26.10, which all releases share but for those that
+their table takes away; what cannot be together is what `dask_cuda/plugins.py` (RMMSetup) and
 `dask_cuda/cuda_worker.py` refuse or pass over.
 """
 
@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.plan import releases
 from gpuquery.plan.releases.values import OptionError, shown, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gpuquery.plan.releases import Release
 
 WHERE = "dask.workerOptions"
 _MOST_DIGITS = 20
@@ -40,8 +43,6 @@ class Flag:
     """A flag of `dask cuda worker`."""
 
     kind: Kind
-    until: str = ""
-    """The last release that has it; empty: all."""
     allocator: bool = False
     """Whether it is about the memory resource of RMM, which a DaskEngine replaces by its own."""
 
@@ -57,7 +58,7 @@ FLAGS: Mapping[str, Flag] = {
     "rmm-track-allocations": Flag(Kind.SWITCH, allocator=True),
     "enable-cudf-spill": Flag(Kind.SWITCH),
     "cudf-spill-stats": Flag(Kind.COUNT),
-    "enable-jit-unspill": Flag(Kind.SWITCH, until="26.04"),
+    "enable-jit-unspill": Flag(Kind.SWITCH),
     "enable-tcp-over-ucx": Flag(Kind.SWITCH),
     "enable-infiniband": Flag(Kind.SWITCH),
     "enable-nvlink": Flag(Kind.SWITCH),
@@ -73,9 +74,6 @@ OURS = frozenset(
     }
 )  # fmt: skip
 """Flags that whoever starts the workers sets, or that mean nothing to a query."""
-OWN_RESOURCE_FROM = "26.06"
-"""From here on a query on Dask runs by DaskEngine, which gives each worker its own memory resource
-(`cudf_polars/engine/dask.py`, rmm.mr.set_current_device_resource): a pool would be reserved beside it."""
 ALLOCATORS = ("rmm-pool-size", "rmm-async", "rmm-managed-memory")
 NANNY = "gpuquery.runner.dask.nanny"
 """Module that nannies load first."""
@@ -100,7 +98,7 @@ TLS_ONLY: Mapping[str, str] = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "Tr
 """Has a client of Dask refuse to talk by anything but TLS."""
 
 
-def checked(options: Mapping[str, Any], release: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+def checked(options: Mapping[str, Any], release: Release) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """Return the flags as they are, sizes as texts, and what is wrong with the others."""
     good: dict[str, Any] = {}
     problems: list[str] = []
@@ -112,12 +110,9 @@ def checked(options: Mapping[str, Any], release: str) -> tuple[Mapping[str, Any]
     return good, (*problems, *_together(good))
 
 
-def complete(options: Mapping[str, Any], release: str) -> Mapping[str, Any]:
-    """Return checked flags with what a release needs where nobody has said otherwise.
-
-    Up to 26.04 the query allocates by the worker's memory resource, and without one each allocation goes to the driver.
-    """
-    if release >= OWN_RESOURCE_FROM or any(options.get(name) not in (None, False) for name in ALLOCATORS):
+def complete(options: Mapping[str, Any], release: Release) -> Mapping[str, Any]:
+    """Return checked flags with what a release needs where nobody has said otherwise."""
+    if release.dask.own_resource or any(options.get(name) not in (None, False) for name in ALLOCATORS):
         return dict(options)
     return {**options, "rmm-async": options.get("rmm-async", True)}
 
@@ -137,7 +132,7 @@ def _opposite(name: str) -> str:
     return f"disable-{name.removeprefix('enable-')}" if name.startswith("enable-") else f"no-{name}"
 
 
-def _known(name: str, release: str) -> Flag:
+def _known(name: str, release: Release) -> Flag:
     flag = FLAGS.get(name)
     if flag is None:
         if name in OURS:
@@ -146,13 +141,15 @@ def _known(name: str, release: str) -> Flag:
         near = difflib.get_close_matches(bare, FLAGS, n=1)
         way = f"did you mean {near[0]}?" if near else f"use {', '.join(FLAGS)}"
         raise OptionError(f"is set, but `dask cuda worker` has no flag --{name} that a job may set: {way}")
-    if flag.until and release > flag.until:
+    if name in release.dask.without:
+        last = releases.those(lambda one: name not in one.dask.without)[-1]
         raise OptionError(
-            f"is set, but RAPIDS {release} has no flag --{name}: leave it out, or use release {flag.until} or older"
+            f"is set, but RAPIDS {release.name} has no flag --{name}: leave it out, or use release {last} or older"
         )
-    if flag.allocator and release >= OWN_RESOURCE_FROM:
+    if flag.allocator and release.dask.own_resource:
+        first = releases.those(lambda one: one.dask.own_resource)[0]
         raise OptionError(
-            f"is set, but from RAPIDS {OWN_RESOURCE_FROM} on the engine gives each worker its own memory resource, and "
+            f"is set, but from RAPIDS {first} on the engine gives each worker its own memory resource, and "
             "one beside it would take the same memory twice: leave it out, or set "
             "CUDF_POLARS__MEMORY_RESOURCE_CONFIG__QUALNAME and __OPTIONS in template.spec.env"
         )

@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.choice import Choice
     from gpuquery.plan.defaults import Defaults
+    from gpuquery.plan.releases import Release
     from gpuquery.plan.wishes import Wishes
 
 UNKNOWN = "the size of the data is not known: the fewest pods that have more than one GPU together"
 
 
-def sized(asked: Wishes, defaults: Defaults, cluster: ClusterChoice = ClusterChoice.AUTO) -> sizing.Sizing:
+def sized(
+    asked: Wishes, defaults: Defaults, release: Release, cluster: ClusterChoice = ClusterChoice.AUTO
+) -> sizing.Sizing:
     """Return pods and GPUs for what a preflight found; with `auto` the cluster shape too."""
     limits = sizing.Limits(
-        release=str(asked.release.value),
-        # Pods and GPUs do not depend on which of the two engines it is.
-        engine=EngineChoice.RAPIDSMPF,
+        release=release,
+        engine=EngineChoice.AUTO,
         cluster=cluster,
         gpu_memory=defaults.gpu_memory,
         replicas=asked.replicas,
@@ -41,20 +43,22 @@ def sized(asked: Wishes, defaults: Defaults, cluster: ClusterChoice = ClusterCho
     return sizing.size(asked.found, limits)
 
 
-def pods(asked: Wishes, defaults: Defaults, cluster: ClusterChoice) -> tuple[int, int, str | None]:
+def pods(asked: Wishes, defaults: Defaults, release: Release, cluster: ClusterChoice) -> tuple[int, int, str | None]:
     """Return pods, GPUs in each, and what they rest on where the data decided."""
     if cluster is ClusterChoice.SINGLE:
-        return 1, 1, sized(asked, defaults, cluster).why if asked.found else None
+        return 1, 1, sized(asked, defaults, release, cluster).why if asked.found else None
     if asked.replicas is not None:
         return asked.replicas, asked.gpus or 1, None
     if asked.found is None:
         gpus = asked.gpus or defaults.gpus
         return 1 if gpus > 1 else 2, gpus, UNKNOWN
-    found = sized(asked, defaults, cluster)
+    found = sized(asked, defaults, release, cluster)
     return found.replicas, found.gpus, found.why
 
 
-def pieces(job: GpuQueryJob, choice: Choice, defaults: Defaults, found: PreflightStatus | None) -> Mapping[str, Any]:
+def pieces(
+    job: GpuQueryJob, choice: Choice, defaults: Defaults, found: PreflightStatus | None, release: Release
+) -> Mapping[str, Any]:
     """Return the executor options that follow from the sizes, under the release's names; none while these are unknown.
 
     An attempt that ran out of GPU memory is followed by one with half the partition size.
@@ -63,7 +67,7 @@ def pieces(job: GpuQueryJob, choice: Choice, defaults: Defaults, found: Prefligh
     if found is None and not failed:
         return {}
     limits = sizing.Limits(
-        release=choice.release,
+        release=release,
         engine=choice.engine,
         cluster=choice.cluster,
         gpu_memory=defaults.gpu_memory,
@@ -71,7 +75,7 @@ def pieces(job: GpuQueryJob, choice: Choice, defaults: Defaults, found: Prefligh
         gpus=1 if choice.workers else choice.gpus,
         out_of_memory=failed,
     )
-    return sizing.options(sizing.size(found, limits), choice.release)
+    return sizing.options(sizing.size(found, limits), release)
 
 
 def out_of_memory(job: GpuQueryJob) -> int:

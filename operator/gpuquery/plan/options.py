@@ -42,7 +42,7 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
     rejected = together(*map(invalid, problems)) if job.status.plan is None else None
     if rejected is not None:
         return rejected
-    sizes = numbers.pieces(job, choice, defaults, wishes.sizes_of(job))
+    sizes = numbers.pieces(job, choice, defaults, wishes.sizes_of(job), release)
     found = {**sizes, **both, **(cell.options or {})}
     size, failed = both.get(PARTITION), numbers.out_of_memory(job)
     if failed and isinstance(size, int):

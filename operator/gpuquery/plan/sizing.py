@@ -6,8 +6,8 @@ clamped at both ends, and the reasons are told in one sentence.
 
 Two numbers here are assumptions, measured nowhere in this project: the share of a GPU's memory that can be held
 (`HELD_SHARE`; the releases begin to spill at 50 % or 80 %) and the speed at which one GPU takes in data from an object
-store (`READ_BYTES_PER_SECOND`). The bounds of `target_partition_size` are the releases' own defaults
-(`cudf_polars/utils/config.py` of cudf-polars 25.8.0, 26.4.0 and 26.10.2).
+store (`READ_BYTES_PER_SECOND`). The bounds of `target_partition_size` and the number of reads in flight are the
+releases' own, from their table.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice
 
 if TYPE_CHECKING:
     from gpuquery.api.status import PreflightStatus
+    from gpuquery.plan.releases import Option, Release
 
 HELD_SHARE = 0.5
 """Share of a GPU's memory for what blocking steps hold."""
@@ -30,18 +31,20 @@ PARTITIONS_PER_GPU = 4
 """A GPU is given at least so many partitions, so that reading and computing overlap."""
 SMALLEST_PARTITION = 64 << 20
 """Bytes below which no retry goes: smaller kernels leave a GPU idle."""
-
-_MB, _GB = 10**6, 10**9
+LEAST_PARTITION = 100_000_000
+"""Bytes below which no partition is chosen for small data, where the release has no least of its own."""
+READS = ("max_io_threads", "max_concurrent_io_tasks")
+"""Names that releases have for the option of reads in flight."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What sizing has to keep to."""
 
-    release: str
-    """RAPIDS release, such as 26.10."""
+    release: Release
+    """RAPIDS release."""
     engine: EngineChoice
-    """tasks, rapidsmpf or cpu; never auto."""
+    """`auto` where it is not chosen yet: pods and GPUs do not depend on it, unless it is `cpu`."""
     cluster: ClusterChoice = ClusterChoice.AUTO
     """`auto` lets sizing choose the shape."""
     gpu_memory: int
@@ -141,37 +144,41 @@ def halved(size: int, times: int) -> int:
 def partition_bounds(limits: Limits) -> tuple[int, int, int]:
     """Least, default and most bytes of a partition in a release, on the cluster shape of `limits` (never auto).
 
-    Up to 26.04: 6.25 % of the GPU on one GPU (from 25.12 on with tasks only), else 2.5 %, from 1 to 10 GB. From 26.06
-    on: 2.5 %, at most 1.5 GB; the release has no least, so ours is 100 MB, or 2.5 % of a very small GPU.
+    Where the release has no least, ours is 100 MB, or the default of a very small GPU.
     """
-    memory = limits.gpu_memory
-    if _newer(limits.release, "26.06"):
-        default = max(1, min(int(memory * 0.025), 1_500 * _MB))
-        return min(100 * _MB, default), default, 1_500 * _MB
-    large = limits.cluster is ClusterChoice.SINGLE and limits.engine is EngineChoice.TASKS
-    share = 0.0625 if large else 0.025
-    return _GB, min(max(int(memory * share), _GB), 10 * _GB), 10 * _GB
+    rule = limits.release.partitions
+    cell = limits.release.cells.get((limits.engine, limits.cluster))
+    share = cell.partition_share if cell is not None and cell.partition_share is not None else rule.share
+    default = min(max(int(limits.gpu_memory * share), rule.least or 1), rule.most)
+    return min(LEAST_PARTITION, default) if rule.least is None else rule.least, default, rule.most
 
 
 def io_tasks(limits: Limits, *, io_bound: bool) -> int | None:
     """Reads in flight on each GPU: the release's default for object stores, twice that where reading takes longest.
 
-    Tasks and releases before 26.02 have no such option.
+    None where the release has no such option, or not for this engine.
     """
-    if limits.engine is not EngineChoice.RAPIDSMPF or not _newer(limits.release, "26.02"):
+    option = _reads(limits.release)
+    if option is None or limits.engine not in option.engines:
         return None
-    default = 8 if _newer(limits.release, "26.10") else 4 if _newer(limits.release, "26.04") else 2
+    # One number, or one for files of a store beside one for those of this machine.
+    default = int(option.fields["remote"].default if option.fields else option.default)
     return default * 2 if io_bound else default
 
 
-def options(sizing: Sizing, release: str) -> dict[str, Any]:
+def options(sizing: Sizing, release: Release) -> dict[str, Any]:
     """Executor options for a sizing, under the names of a release; what the user set goes over them."""
     out: dict[str, Any] = {}
     if sizing.target_partition_size is not None:
         out["target_partition_size"] = sizing.target_partition_size
-    if sizing.io_tasks is not None:
-        out["max_concurrent_io_tasks" if _newer(release, "26.10") else "max_io_threads"] = sizing.io_tasks
+    option = _reads(release)
+    if sizing.io_tasks is not None and option is not None:
+        out[option.name] = sizing.io_tasks
     return out
+
+
+def _reads(release: Release) -> Option | None:
+    return next((release.options[name] for name in READS if name in release.options), None)
 
 
 def _check(limits: Limits) -> None:
@@ -215,17 +222,12 @@ def _ceil(amount: int, unit: int) -> int:
     return max(1, -(-amount // max(1, unit)))
 
 
-def _newer(release: str, than: str) -> bool:
-    """Whether a release is `than` or later: YY.MM sorts as text."""
-    return release >= than
-
-
 def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _amount(amount: float) -> str:
-    for unit, scale in (("PB", 10**15), ("TB", 10**12), ("GB", _GB), ("MB", _MB)):
+    for unit, scale in (("PB", 10**15), ("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
         if amount >= scale:
             return f"{amount / scale:.3g} {unit}"
     return f"{amount / 1000:.3g} kB"

@@ -19,6 +19,7 @@ from botocore.config import Config
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.plan.plan import DEFAULT_REGION, StoreAccess
+from gpuquery.plan.releases import POLARS_RETRIES
 from gpuquery.runner.errors import JobError
 
 if TYPE_CHECKING:
@@ -115,12 +116,9 @@ def _no_endpoint(endpoint: str, why: str) -> JobError:
 
 
 def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
-    """Give `storage_options` for a scan of `uri` by the Polars that is installed; empty for a local path.
-
-    Before 1.38 it takes strings only, and gives up after ten seconds whatever is asked (tried with 1.31 to 1.44).
-    """
+    """Give `storage_options` for a scan of `uri` by the Polars that is installed; empty for a local path."""
     options = store_options(access, uri)
-    if _polars() < (1, 38):
+    if _polars() < POLARS_RETRIES:
         return {name: str(value) for name, value in options.items() if not name.startswith("retry_")}
     return options
 

@@ -5,19 +5,44 @@ no cell of ours: the table says what gives right results, not what raises no err
 table with the packages themselves.
 """
 
-from gpuquery.plan.releases.check import cell_of, check_options, find, names, runnable, sql_on_cpu, sql_on_gpus
+from gpuquery.plan.releases.check import (
+    cell_of,
+    check_options,
+    find,
+    names,
+    nearest,
+    runnable,
+    safe,
+    sql_on_cpu,
+    sql_on_gpus,
+    those,
+)
 from gpuquery.plan.releases.environment import environment_choice, environment_options
-from gpuquery.plan.releases.model import Cell, Option, OptionKind, Refusal, Release, Way
-from gpuquery.plan.releases.table import RELEASES, SQL_POLARS
+from gpuquery.plan.releases.model import (
+    Cell,
+    DaskFacts,
+    Option,
+    OptionKind,
+    Partitions,
+    Refusal,
+    Release,
+    SqlOnGpus,
+    Way,
+)
+from gpuquery.plan.releases.table import POLARS_RETRIES, RELEASES, SQL_POLARS
 
 __all__ = [
+    "POLARS_RETRIES",
     "RELEASES",
     "SQL_POLARS",
     "Cell",
+    "DaskFacts",
     "Option",
     "OptionKind",
+    "Partitions",
     "Refusal",
     "Release",
+    "SqlOnGpus",
     "Way",
     "cell_of",
     "check_options",
@@ -25,7 +50,10 @@ __all__ = [
     "environment_options",
     "find",
     "names",
+    "nearest",
     "runnable",
+    "safe",
     "sql_on_cpu",
     "sql_on_gpus",
+    "those",
 ]

@@ -15,7 +15,7 @@ from gpuquery.plan.releases.table import RELEASES, SQL_POLARS
 from gpuquery.plan.releases.values import OptionError, read, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 WHERE = "executorOptions"
 
@@ -34,6 +34,17 @@ def cell_of(release: str, engine: str, cluster: str) -> Cell | None:
 def names() -> tuple[str, ...]:
     """Return the names of all known releases, oldest first."""
     return tuple(RELEASES)
+
+
+def nearest(name: str) -> Release:
+    """Return a release by its name; for one that is not known the last one before it, or the first."""
+    known = [release for release in RELEASES.values() if release.name <= name]
+    return known[-1] if known else next(iter(RELEASES.values()))
+
+
+def those(holds: Callable[[Release], bool]) -> tuple[str, ...]:
+    """Return the releases of which something holds, oldest first."""
+    return tuple(release.name for release in RELEASES.values() if holds(release))
 
 
 def sql_on_gpus(*, releases: Mapping[str, Release] = RELEASES) -> tuple[str, ...]:
@@ -56,6 +67,12 @@ def runnable(
 ) -> tuple[str, ...]:
     """Return the releases that can run an engine on a cluster shape, oldest first; `auto` is any."""
     return tuple(name for name, release in releases.items() if _cells(release, engine, cluster))
+
+
+def safe(engine: EngineChoice, cluster: ClusterChoice) -> tuple[str, ...]:
+    """Return the releases that run an engine on a cluster shape and write once what every rank holds in full."""
+    cells = {name: release.cells.get((engine, cluster)) for name, release in RELEASES.items()}
+    return tuple(name for name, cell in cells.items() if cell and cell.way is not None and cell.replicated_safe)
 
 
 def check_options(

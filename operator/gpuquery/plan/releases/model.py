@@ -88,6 +88,52 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Partitions:
+    """How many bytes a partition has where nobody says it (`cudf_polars/utils/config.py`)."""
+
+    share: float
+    """Share of a GPU's memory, where a cell has none of its own."""
+    least: int | None
+    """Least bytes; None where the release has no least."""
+    most: int
+    """Most bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaskFacts:
+    """What its Dask-CUDA and UCXX do otherwise than those of other releases."""
+
+    protocol: str = "ucx"
+    """How addresses begin that are reached by UCXX. distributed-ucxx of 25.08 registers ucxx:// alone; from 25.10 on it
+    is ucx://, and ucxx:// the old name."""
+    without: frozenset[str] = frozenset()
+    """Flags of `dask cuda worker` that other releases have and this one has not."""
+    own_resource: bool = False
+    """Whether a query runs by DaskEngine, which gives each worker its own memory resource
+    (`cudf_polars/engine/dask.py`, rmm.mr.set_current_device_resource): a pool would be reserved beside it. Otherwise it
+    allocates by the worker's own, and without one each allocation goes to the driver."""
+    heard_over_ucx: bool = False
+    """Whether nannies are asked over UCX too. Processes of 26.04 with connections over UCX, schedulers among them, were
+    seen to crash in the garbage collector (SIGSEGV) while they import what a query brings along: with such questions
+    and without, but nobody knows that more connections do no harm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlOnGpus:
+    """What its cudf-polars makes of the expressions and plans that SQL becomes."""
+
+    full_groups: bool
+    """Whether it takes within groups and partitions what 26.10 takes: an order, a shift, a product, and a count of
+    different values without NULLs."""
+    sorts: bool
+    """Whether engine rapidsmpf shares a sort among partitions."""
+    windows: bool
+    """Whether windows with PARTITION BY are shared among them."""
+    aggregates: frozenset[str]
+    """Aggregate functions that are computed in parts, one for each partition."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One engine on one cluster shape in one release."""
 
@@ -102,6 +148,8 @@ class Cell:
     """Whether the release can return a result at all (`collect`)."""
     sinks: bool = True
     """Whether the release can write a result itself, as files in a folder."""
+    partition_share: float | None = None
+    """Share of a GPU's memory for a partition; None: that of the release."""
     unverified: str = ""
     """What of this cell only a GPU can show."""
 
@@ -122,6 +170,9 @@ class Release:
     """First and last Python version with wheels."""
     cells: Mapping[tuple[EngineChoice, ClusterChoice], Cell]
     options: Mapping[str, Option]
+    partitions: Partitions
+    dask: DaskFacts
+    sql: SqlOnGpus
     defects: tuple[str, ...] = ()
     """What is known to go wrong in it, with the upstream reference."""
     pins: Mapping[str, str] = field(default_factory=dict)

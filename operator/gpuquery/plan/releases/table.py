@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.releases import kvikio, options
-from gpuquery.plan.releases.model import Cell, Option, Release, Way
+from gpuquery.plan.releases.model import Cell, DaskFacts, Option, Partitions, Release, SqlOnGpus, Way
 
 TASKS_SINGLE = (EngineChoice.TASKS, ClusterChoice.SINGLE)
 TASKS_DISTRIBUTED = (EngineChoice.TASKS, ClusterChoice.DISTRIBUTED)
@@ -24,6 +24,22 @@ _CPU: Cells = {
         way=None, collects=False, sinks=False, because="Polars' own engine runs in one process"
     ),
 }
+_MB, _GB = 10**6, 10**9
+_PARTITIONS_2508 = Partitions(share=0.025, least=_GB, most=10 * _GB)
+_PARTITIONS_2606 = Partitions(share=0.025, least=None, most=1_500 * _MB)
+_ALONE = 0.0625
+"""Share of the only GPU for a partition of tasks."""
+_OVER_UCX = DaskFacts()
+_BY_DASK_ENGINE = DaskFacts(without=frozenset({"enable-jit-unspill"}), own_resource=True, heard_over_ucx=True)
+_IN_PARTS = frozenset({"count", "count_star", "sum", "avg", "mean", "min", "max", "any_value", "bool_and", "bool_or"})
+_SPREAD = frozenset({"stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop"})
+_SQL_2604 = SqlOnGpus(full_groups=False, sorts=False, windows=False, aggregates=_IN_PARTS)
+"""Read in cudf_polars/experimental/{sort,groupby}.py of 26.04: rapidsmpf sorts on one partition, and there is no
+over.py. Of its groups 26.04 was tried, and translates no less than those before it."""
+_SQL_2606 = replace(_SQL_2604, full_groups=True)
+"""Not tried: what is shared is taken to be that of 26.04, and what groups take that of 26.10."""
+_SQL_2610 = SqlOnGpus(full_groups=True, sorts=True, windows=True, aggregates=_IN_PARTS | _SPREAD)
+"""Read in cudf_polars/streaming/{sort,over,groupby}.py of 26.10."""
 _ONE_GPU = "execution on a GPU, and the files that it writes"
 _MANY_GPUS = "execution on several GPUs, shuffles between them, and the files that they write"
 
@@ -32,7 +48,9 @@ _MANY_GPUS = "execution on several GPUs, shuffles between them, and the files th
 _NO_RAPIDSMPF = Cell(way=None, collects=False, sinks=False, because="the engine rapidsmpf is not in this release")
 _SCHEDULER: Cells = {
     **_CPU,
-    TASKS_SINGLE: Cell(way=Way.GPU_ENGINE, options={"scheduler": "synchronous"}, unverified=_ONE_GPU),
+    TASKS_SINGLE: Cell(
+        way=Way.GPU_ENGINE, options={"scheduler": "synchronous"}, partition_share=_ALONE, unverified=_ONE_GPU
+    ),
     TASKS_DISTRIBUTED: Cell(way=Way.DASK, options={"scheduler": "distributed"}, unverified=_MANY_GPUS),
     RAPIDSMPF_SINGLE: _NO_RAPIDSMPF,
     RAPIDSMPF_DISTRIBUTED: _NO_RAPIDSMPF,
@@ -63,6 +81,9 @@ R25_08 = Release(
     python=("3.10", "3.13"),
     cells=_SCHEDULER,
     options=_OPTIONS_2508,
+    partitions=_PARTITIONS_2508,
+    dask=DaskFacts(protocol="ucxx"),
+    sql=_SQL_2604,
     defects=(
         _UCXX_NOT_REQUIRED,
         _UCXX_FIRST,
@@ -82,6 +103,9 @@ R25_10 = Release(
     python=("3.10", "3.13"),
     cells=_SCHEDULER,
     options=_OPTIONS_2510,
+    partitions=_PARTITIONS_2508,
+    dask=_OVER_UCX,
+    sql=_SQL_2604,
     defects=(_UCXX_NOT_REQUIRED, _UCXX_FIRST),
     undeclared=("ucxx",),
     sql_unlike=_OUTER_CAST,
@@ -99,7 +123,12 @@ _COLLECT_ONLY = Cell(
 )
 _TASKS: Cells = {
     **_CPU,
-    TASKS_SINGLE: Cell(way=Way.GPU_ENGINE, options={"cluster": "single", "runtime": "tasks"}, unverified=_ONE_GPU),
+    TASKS_SINGLE: Cell(
+        way=Way.GPU_ENGINE,
+        options={"cluster": "single", "runtime": "tasks"},
+        partition_share=_ALONE,
+        unverified=_ONE_GPU,
+    ),
     TASKS_DISTRIBUTED: Cell(
         way=Way.DASK, options={"cluster": "distributed", "runtime": "tasks"}, unverified=_MANY_GPUS
     ),
@@ -125,6 +154,9 @@ R25_12 = Release(
         ),
     },
     options=_OPTIONS_2512,
+    partitions=_PARTITIONS_2508,
+    dask=_OVER_UCX,
+    sql=_SQL_2604,
     defects=(
         "rapidsmpf on several GPUs runs on one of them without a warning: it is refused here",
         "rapidsmpf cannot write results (cudf#20485)",
@@ -155,6 +187,9 @@ R26_02 = Release(
         ),
     },
     options=_OPTIONS_2602,
+    partitions=_PARTITIONS_2508,
+    dask=_OVER_UCX,
+    sql=_SQL_2604,
     defects=(
         "rapidsmpf on several GPUs is under construction: it is refused here",
         "rapidsmpf cannot write results (cudf#20485)",
@@ -198,6 +233,9 @@ R26_04 = Release(
         RAPIDSMPF_DISTRIBUTED: Cell(way=Way.DASK, options=_BY_DASK, replicated_safe=False, unverified=_MANY_GPUS),
     },
     options=_OPTIONS_2604,
+    partitions=_PARTITIONS_2508,
+    dask=_OVER_UCX,
+    sql=_SQL_2604,
     defects=(
         _REPLICATED,
         "SPMD (cudf#21619) needs the launcher rrun, and by default all its ranks write one file: several GPUs are "
@@ -254,6 +292,9 @@ R26_06 = Release(
     python=("3.11", "3.14"),
     cells=_ENGINES,
     options=_OPTIONS_2606,
+    partitions=_PARTITIONS_2606,
+    dask=_BY_DASK_ENGINE,
+    sql=_SQL_2606,
     defects=(
         _REPLICATED,
         "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it (cudf#22784): the image has to "
@@ -272,6 +313,9 @@ R26_08 = Release(
     python=("3.11", "3.14"),
     cells=_ENGINES,
     options={**_OPTIONS_2606} | options.by_name(options.DYNAMIC_PLANNING_2608, options.JOIN_FILTER_PUSHDOWN_2608),
+    partitions=_PARTITIONS_2606,
+    dask=_BY_DASK_ENGINE,
+    sql=_SQL_2606,
     defects=(
         _REPLICATED,
         "libcudf does not declare nvidia-cuda-nvrtc, and a lean image cannot import it: the image has to hold it",
@@ -299,6 +343,9 @@ R26_10 = Release(
         kvikio.MAX_CONCURRENT_IO_TASKS,
         *kvikio.KVIKIO,
     ),
+    partitions=_PARTITIONS_2606,
+    dask=_BY_DASK_ENGINE,
+    sql=_SQL_2610,
     defects=(_WORKER_TTL,),
     pins={"rapidsmpf": "26.10.*", "ucxx": "0.52.*", "dask-cuda": "26.10.*", "dask": "2026.7.1"},
     words=_WORDS_2606,
@@ -307,6 +354,9 @@ R26_10 = Release(
 SQL_POLARS = ((1, 44, 2), (1, 45))
 """First version of Polars for which the meaning of SQL on the CPU was compared with DuckDB, and the first that was not.
 Polars 1.38 gives other values in 76 of 3,522 tests of SQL, 1.42 in 4."""
+POLARS_RETRIES = (1, 38)
+"""First version of Polars whose scans take other options of a store than strings, and heed for how long a request is
+tried again; older ones give up after ten seconds whatever is asked (tried with 1.31 to 1.44)."""
 RELEASES: Mapping[str, Release] = {
     release.name: release for release in (R25_08, R25_10, R25_12, R26_02, R26_04, R26_06, R26_08, R26_10)
 }

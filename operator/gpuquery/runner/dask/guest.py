@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
+from gpuquery.plan import releases
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.runner.dask import beats, parts, remote, versions
 from gpuquery.runner.dask.client import Cluster
@@ -38,10 +39,6 @@ QUEUE_SECONDS = 86_400.0
 ASK_SECONDS = 1.0
 BUSY_SECONDS = 5.0
 """After which workers that do not answer are said to be busy."""
-FIRST_HEARD_OVER_UCX = "26.06"
-"""Release from which on nannies are asked over UCX too. Processes of 26.04 with connections over UCX, schedulers among
-them, were seen to crash in the garbage collector (SIGSEGV) while they import what a query brings along: with such
-questions and without, but nobody knows that more connections do no harm."""
 TIDY_SECONDS = 5.0
 """For removing what is left after a failure; the next job removes it otherwise."""
 
@@ -98,7 +95,7 @@ class GuestCluster:
         """Notice workers that hang. Nannies of a cluster of the attempt's own do so themselves, and end them."""
         if self._made:
             return
-        if self._dask.scheduler.startswith("ucx") and self._plan.release < FIRST_HEARD_OVER_UCX:
+        if self._dask.scheduler.startswith("ucx") and not releases.nearest(self._plan.release).dask.heard_over_ucx:
             _say(
                 f"nobody will notice a Dask worker that hangs: with release {self._plan.release} that takes a cluster "
                 "that speaks tcp or tls; bound the job by activeDeadlineSeconds"

@@ -20,7 +20,7 @@ import polars as pl
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.releases import RELEASES
+from gpuquery.plan import releases
 from gpuquery.runner.errors import JobError
 
 if TYPE_CHECKING:
@@ -34,8 +34,11 @@ FUNCTION = "recv_metadata"
 
 def mended(release: str) -> bool:
     """Whether a release writes such a result once by itself; False for one that is not known."""
-    known = RELEASES.get(release)
-    return known is not None and known.cells[EngineChoice.RAPIDSMPF, ClusterChoice.DISTRIBUTED].replicated_safe
+    return release in releases.safe(EngineChoice.RAPIDSMPF, ClusterChoice.DISTRIBUTED)
+
+
+def _way_out() -> str:
+    return f"use runtime.release {' or '.join(releases.safe(EngineChoice.RAPIDSMPF, ClusterChoice.DISTRIBUTED))}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def keeps(all_written: Sequence[Written], rank: int, release: str) -> bool:
             raise JobError(
                 Failure.INTERNAL_ERROR,
                 f"cudf-polars of RAPIDS {release} says that every rank holds the whole result, but the ranks wrote "
-                f"{', '.join(str(one.rows) for one in all_written)} rows: use runtime.release 26.10",
+                f"{', '.join(str(one.rows) for one in all_written)} rows: {_way_out()}",
             )
         return rank == 0
     if said == {False}:
@@ -75,15 +78,15 @@ def keeps(all_written: Sequence[Written], rank: int, release: str) -> bool:
     if True in said:  # with those that did not hear it, it would come out more than once
         raise JobError(
             Failure.INTERNAL_ERROR,
-            f"the ranks of RAPIDS {release} contradict each other on whether each of them holds the whole result: use "
-            "runtime.release 26.10",
+            f"the ranks of RAPIDS {release} contradict each other on whether each of them holds the whole result: "
+            f"{_way_out()}",
         )
     first = all_written[0]
     if first.rows > 0 and all((one.rows, one.digest) == (first.rows, first.digest) for one in all_written):
         raise JobError(
             Failure.INVALID_COMBINATION,
             f"all {len(all_written)} ranks wrote the same {first.rows} rows, and RAPIDS {release} does not tell "
-            "whether that is one result once for each GPU (cudf#23525): use runtime.release 26.10 or cluster: single",
+            f"whether that is one result once for each GPU (cudf#23525): {_way_out()} or cluster: single",
         )
     return True
 

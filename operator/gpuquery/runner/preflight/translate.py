@@ -19,7 +19,7 @@ import polars as pl
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.releases import RELEASES, Way, cell_of
+from gpuquery.plan.releases import Way, cell_of, safe
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.fingerprint import own_tables
 from gpuquery.runner.preflight import words
@@ -202,14 +202,12 @@ def _refuse_doubled(plan: Plan, found: Lowered) -> None:
             f"the sizes of the inputs' files could not be asked for, and with them {plan.engine} on several GPUs of "
             f"RAPIDS {plan.release} may write rows once for each GPU (cudf#23525)",
         )
-    key = EngineChoice(plan.engine), ClusterChoice(plan.cluster)
-    cells = {name: release.cells[key] for name, release in RELEASES.items()}
-    safe = [name for name, known in cells.items() if known.way is not None and known.replicated_safe]
+    others = " or ".join(safe(EngineChoice(plan.engine), ClusterChoice(plan.cluster)))
     raise JobError(
         Failure.INVALID_COMBINATION,
         f"the result is on one partition, and {plan.engine} on several GPUs of RAPIDS {plan.release} writes rows that "
-        f"every GPU holds in full once for each GPU (cudf#23525): use runtime.release {' or '.join(safe)}, or cluster: "
-        "single",
+        f"every GPU holds in full once for each GPU (cudf#23525): use runtime.release {others}, or "
+        "cluster: single",
     )
 
 

@@ -20,9 +20,6 @@ MAY_OVERFLOW = 27
 _SCALE = 18
 """Places up to which a count times the power of ten fits into 128 bits."""
 
-OLD = frozenset({"25.08", "25.10", "25.12", "26.02", "26.04"})
-"""RAPIDS releases that lack what 26.10 has: 26.04 was tried, and translates no less than those before it."""
-
 
 def _count(group: Group) -> pl.Expr:
     if not group.arguments:
@@ -34,7 +31,7 @@ def distinct(group: Group) -> pl.Expr:
     """Return how many different values there are."""
     if group.type.kind is Kind.STRUCT:
         group.on_cpu("DISTINCT rows")
-    if group.target.release in OLD:  # cudf-polars 26.04 leaves no NULLs out before it counts
+    if not group.target.full_groups:  # cudf-polars 26.04 leaves no NULLs out before it counts
         nulls = group.masked.is_null().cast(pl.Int8).max().cast(pl.Int64)
         return group.masked.n_unique().cast(pl.Int64) - nulls
     return group.masked.drop_nulls().n_unique()
@@ -179,7 +176,7 @@ def _ordered(group: Group) -> None:
 
 def _any_value(group: Group) -> pl.Expr:
     if group.order and group.target.gpu:
-        if group.filter is not None or group.target.release in OLD:
+        if group.filter is not None or not group.target.full_groups:
             group.on_cpu("ORDER BY")
         value = group.spread(group.arguments[0])
         keys, down, last = group.keys()
@@ -207,7 +204,7 @@ def _last(group: Group) -> pl.Expr:
 def _end(group: Group) -> pl.Expr:
     if group.filter is not None or group.call.distinct:
         group.on_cpu("FILTER" if group.filter is not None else "DISTINCT")
-    if group.order and group.target.release in OLD:
+    if group.order and not group.target.full_groups:
         group.on_cpu("ORDER BY")
     return group.rows()[0]
 
@@ -225,7 +222,7 @@ def _count_if(group: Group) -> pl.Expr:
 
 
 def _product(group: Group) -> pl.Expr:
-    if group.target.release in OLD:
+    if not group.target.full_groups:
         group.on_cpu()
     return some(group, group.known.cast(pl.Float64).product())
 

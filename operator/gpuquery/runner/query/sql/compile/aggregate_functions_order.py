@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.aggregate_functions_basic import OLD, UNORDERED
+from gpuquery.runner.query.sql.compile.aggregate_functions_basic import UNORDERED
 from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPUS, Functions, Group
 from gpuquery.runner.query.sql.compile.values import dtype_of
 from gpuquery.runner.query.sql.errors import SqlError
@@ -188,7 +188,7 @@ def _extreme_on_gpu(group: Group, *, descending: bool) -> pl.Expr:
     """Return it without a filter, which cudf-polars has none of in a group: rows that do not count are NULLs."""
     kind = group.arguments[1].type
     simple = len(group.arguments) == 2 and group.call.function in ("arg_max", "arg_min") and not group.order
-    if not simple or group.call.distinct or kind.is_float or kind.kind in UNORDERED or group.target.release in OLD:
+    if not simple or group.call.distinct or kind.is_float or kind.kind in UNORDERED or not group.target.full_groups:
         group.on_cpu("such arguments")
     value, by = (group.spread(argument) for argument in group.arguments)
     counts = value.is_not_null() & by.is_not_null()

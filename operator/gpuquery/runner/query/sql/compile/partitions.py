@@ -1,7 +1,7 @@
 """What of a plan costs more, or cannot run, on several GPUs: read from the plan, without the release at hand.
 
-The facts stand in a table by RAPIDS release. They are about plans as this room compiles them; the preflight, which has
-the release's own translator, sees more. What cannot be compiled for a target at all is refused by the compiler.
+The facts stand in the table of RAPIDS releases. They are about plans as this room compiles them; the preflight, which
+has the release's own translator, sees more. What cannot be compiled for a target at all is refused by the compiler.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from gpuquery.runner.query.sql.compile.unique import one_row
 from gpuquery.runner.query.sql.plan import JoinKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from gpuquery.plan.releases import SqlOnGpus
     from gpuquery.runner.query.sql.compile.target import Target
     from gpuquery.runner.query.sql.compile.unique import Shared
     from gpuquery.runner.query.sql.errors import Place
@@ -47,40 +48,13 @@ class Restriction:
         return f"{self.what} {self.effect}" + (f": {self.instead}" if self.instead else "")
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What one release does with several partitions."""
-
-    sorts: bool
-    """Whether engine rapidsmpf shares a sort."""
-    windows: bool
-    """Whether windows with PARTITION BY are shared."""
-    aggregates: frozenset[str]
-    """Aggregate functions that are computed in parts."""
-
-
-_BASIC = frozenset({"count", "count_star", "sum", "avg", "mean", "min", "max", "any_value", "bool_and", "bool_or"})
-_SPREAD = frozenset({"stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop"})
-_FACTS: Mapping[str, _Facts] = {
-    # cudf_polars/experimental/{sort,groupby}.py: rapidsmpf sorts on one partition; there is no over.py
-    "26.04": _Facts(sorts=False, windows=False, aggregates=_BASIC),
-    # cudf_polars/streaming/{sort,over,groupby}.py
-    "26.10": _Facts(sorts=True, windows=True, aggregates=_BASIC | _SPREAD),
-}
-"""Read in the packages of these releases. Any other release is taken for the last one before it, or for the first."""
-
-
 def restrictions(statement: plan.Statement, target: Target) -> tuple[Restriction, ...]:
     """Return what several GPUs do not share, in the order of the plan from its result; nothing for other targets."""
-    if not target.gpu or not target.distributed:
+    facts = target.facts
+    if facts is None or not target.distributed:
         return ()
-    found = _found(statement.relation, {}, _facts(str(target.release)), _reads_all(str(target.release)))
+    found = _found(statement.relation, {}, facts, _reads_all(str(target.release)))
     return tuple(dict.fromkeys(found))
-
-
-def _facts(release: str) -> _Facts:
-    known = [name for name in sorted(_FACTS) if name <= release]
-    return _FACTS[known[-1] if known else min(_FACTS)]
 
 
 def _reads_all(release: str) -> bool:
@@ -89,7 +63,7 @@ def _reads_all(release: str) -> bool:
     return known is not None and any(cell.way is Way.SPMD for cell in known.cells.values())
 
 
-def _found(node: plan.Relation, shared: Shared, facts: _Facts, reads_all: bool) -> Iterator[Restriction]:
+def _found(node: plan.Relation, shared: Shared, facts: SqlOnGpus, reads_all: bool) -> Iterator[Restriction]:
     yield from _own(node, shared, facts, reads_all)
     if isinstance(node, plan.Limit) and not node.offset and isinstance(node.input, plan.Sort):
         node = node.input  # each partition keeps its own first rows
@@ -101,7 +75,7 @@ def _found(node: plan.Relation, shared: Shared, facts: _Facts, reads_all: bool) 
         yield from _found(below, shared, facts, reads_all)
 
 
-def _own(node: plan.Relation, shared: Shared, facts: _Facts, reads_all: bool) -> Iterator[Restriction]:
+def _own(node: plan.Relation, shared: Shared, facts: SqlOnGpus, reads_all: bool) -> Iterator[Restriction]:
     match node:
         case plan.Limit() if node.offset:
             yield Restriction(Effect.ONE_PARTITION, "OFFSET")
@@ -121,7 +95,7 @@ def _own(node: plan.Relation, shared: Shared, facts: _Facts, reads_all: bool) ->
             yield Restriction(Effect.REFUSED, what, instead=instead)
 
 
-def _windows(node: plan.Window, facts: _Facts) -> Iterator[Restriction]:
+def _windows(node: plan.Window, facts: SqlOnGpus) -> Iterator[Restriction]:
     for call in node.calls:
         words = f"the window of {call.function}()"
         if not call.partition:

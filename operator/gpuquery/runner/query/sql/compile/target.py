@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpuquery.plan import releases
+
+if TYPE_CHECKING:
+    from gpuquery.plan.releases import SqlOnGpus
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,16 @@ class Target:
     def gpu(self) -> bool:
         """Whether cudf-polars has to translate the result."""
         return self.release is not None
+
+    @property
+    def facts(self) -> SqlOnGpus | None:
+        """What the release makes of SQL; None on the CPU. One that is not known counts as the last one before it."""
+        return releases.nearest(self.release).sql if self.release is not None else None
+
+    @property
+    def full_groups(self) -> bool:
+        """Whether groups and partitions of windows take an order, a shift, a product and a count without NULLs."""
+        return self.facts is None or self.facts.full_groups
 
 
 CPU = Target()

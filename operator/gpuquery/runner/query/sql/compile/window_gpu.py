@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.aggregate_functions_basic import OLD, UNORDERED, quotient
+from gpuquery.runner.query.sql.compile.aggregate_functions_basic import UNORDERED, quotient
 from gpuquery.runner.query.sql.compile.failures import fail_where
 from gpuquery.runner.query.sql.compile.values import Value, dtype_of
 from gpuquery.runner.query.sql.compile.window_frames import FAR, constant, whole
@@ -91,7 +91,7 @@ class Partition:
             return value
         if abs(rows) >= FAR:
             return self.sheet.one(pl.when(self.one < 0).then(value))
-        if self.sheet.target.release in OLD:  # no shift within a partition
+        if not self.sheet.target.full_groups:  # no shift within a partition
             raise self.refuse("over such a frame" if self.call.frame else "over a partition")
         return self.sheet.one(value.shift(-rows).over(self.keys, order_by=self.row))
 
