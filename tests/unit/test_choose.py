@@ -11,10 +11,10 @@ from gpuquery.api.choices import RUN_BY, ClusterChoice, EngineChoice, ReleaseCho
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import AttemptStatus, GpuQueryJobStatus, PlanStatus, PreflightStatus
 from gpuquery.plan import guide, releases, sizing
-from gpuquery.plan.choose import lot
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, plan_status, resolve
+from gpuquery.plan.select.candidates import lot
 from gpuquery.plan.sizing import Limits
 from tests.support.kube_objects import NOW, PYTHON, job
 

@@ -1,7 +1,7 @@
 """Rules between engine, cluster, release, pods and GPUs that the API server can check: refused when applied.
 
 What depends on the operator (its defaults, its images, the options of a release) is refused at acceptance instead, by
-`plan/combination.py`. Both say the field, its value and the way out.
+`plan/select/explain.py`. Both say the field, its value and the way out.
 """
 
 from __future__ import annotations

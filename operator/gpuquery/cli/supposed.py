@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gpuquery.cli.jobfile import JobFile, JobFileError
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.resolve import Rejected, resolve
-from gpuquery.plan.wishes import Wishes, wishes_of
+from gpuquery.plan.select.request import Request, request_of
 
 if TYPE_CHECKING:
     import argparse
@@ -23,8 +23,8 @@ EVERY_IMAGE = Defaults(runtime_image_pattern=IMAGE_PATTERN, dask_operator=True, 
 
 def defaults_for(job: GpuQueryJob) -> Defaults:
     """Return an operator's defaults where nobody asks what it would choose: it has images if the job needs one."""
-    wishes = wishes_of(job, Defaults())
-    needed = isinstance(wishes, Wishes) and wishes.gpu
+    request = request_of(job, Defaults())
+    needed = isinstance(request, Request) and request.gpu
     if needed or job.spec.runtime.release:
         return EVERY_IMAGE
     return EVERY_IMAGE.model_copy(update={"runtime_image_pattern": ""})

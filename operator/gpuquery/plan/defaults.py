@@ -1,7 +1,7 @@
 """What the administrator decides for all jobs: the defaults that a spec leaves open.
 
 For all of them in the operator's settings, for those of a namespace in its annotations. What a job says itself wins
-over both; the order of all places stands in `plan/wishes.py`.
+over both; the order of all places stands in `plan/select/request.py`.
 """
 
 from __future__ import annotations

@@ -21,38 +21,36 @@ if TYPE_CHECKING:
     from gpuquery.plan.choice import Choice
     from gpuquery.plan.defaults import Defaults
     from gpuquery.plan.releases import Release
-    from gpuquery.plan.wishes import Wishes
+    from gpuquery.plan.select.request import Request
 
 UNKNOWN = "the size of the data is not known: the fewest pods that have more than one GPU together"
 
 
-def sized(
-    asked: Wishes, defaults: Defaults, release: Release, cluster: ClusterChoice = ClusterChoice.AUTO
-) -> sizing.Sizing:
+def sized(request: Request, release: Release, cluster: ClusterChoice = ClusterChoice.AUTO) -> sizing.Sizing:
     """Return pods and GPUs for what a preflight found; with `auto` the cluster shape too."""
     limits = sizing.Limits(
         release=release,
         engine=EngineChoice.AUTO,
         cluster=cluster,
-        gpu_memory=defaults.gpu_memory,
-        replicas=asked.replicas,
-        gpus=asked.gpus if asked.replicas is None else asked.gpus or 1,
-        max_replicas=defaults.max_replicas,
-        max_gpus=defaults.gpus,
+        gpu_memory=request.defaults.gpu_memory,
+        replicas=request.replicas,
+        gpus=request.gpus if request.replicas is None else request.gpus or 1,
+        max_replicas=request.bounds.max_replicas,
+        max_gpus=request.bounds.gpus,
     )
-    return sizing.size(asked.found, limits)
+    return sizing.size(request.found, limits)
 
 
-def pods(asked: Wishes, defaults: Defaults, release: Release, cluster: ClusterChoice) -> tuple[int, int, str | None]:
+def pods(request: Request, release: Release, cluster: ClusterChoice) -> tuple[int, int, str | None]:
     """Return pods, GPUs in each, and what they rest on where the data decided."""
     if cluster is ClusterChoice.SINGLE:
-        return 1, 1, sized(asked, defaults, release, cluster).why if asked.found else None
-    if asked.replicas is not None:
-        return asked.replicas, asked.gpus or 1, None
-    if asked.found is None:
-        gpus = asked.gpus or defaults.gpus
+        return 1, 1, sized(request, release, cluster).why if request.found else None
+    if request.replicas is not None:
+        return request.replicas, request.gpus or 1, None
+    if request.found is None:
+        gpus = request.gpus or request.bounds.gpus
         return 1 if gpus > 1 else 2, gpus, UNKNOWN
-    found = sized(asked, defaults, release, cluster)
+    found = sized(request, release, cluster)
     return found.replicas, found.gpus, found.why
 
 

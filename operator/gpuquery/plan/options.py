@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.choices import EngineChoice
-from gpuquery.plan import numbers, releases, sizing, wishes
+from gpuquery.plan import numbers, releases, sizing
 from gpuquery.plan.rejected import Rejected, invalid, together
+from gpuquery.plan.select.request import environment, sizes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +30,7 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
     if choice.engine is EngineChoice.CPU or release is None:
         return {}
     cell = release.cells[choice.engine, choice.cluster]
-    said, wrong = releases.environment_options(
-        release, wishes.environment(job), engine=choice.engine, cluster=choice.cluster
-    )
+    said, wrong = releases.environment_options(release, environment(job), engine=choice.engine, cluster=choice.cluster)
     own, wrong_too = releases.check_options(release, choice.engine, choice.cluster, job.spec.executor_options)
     problems = (*wrong, *wrong_too)
     both = {**said, **own}
@@ -42,7 +41,7 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
     rejected = together(*map(invalid, problems)) if job.status.plan is None else None
     if rejected is not None:
         return rejected
-    sizes = numbers.pieces(job, choice, defaults, wishes.sizes_of(job), release)
+    sizes = numbers.pieces(job, choice, defaults, sizes_of(job), release)
     found = {**sizes, **both, **(cell.options or {})}
     size, failed = both.get(PARTITION), numbers.out_of_memory(job)
     if failed and isinstance(size, int):

@@ -1,8 +1,8 @@
 """Resolve: what a spec means, once, before anything is created.
 
 Pure. The query's text comes in from outside, because a ConfigMap may hold it. Whatever is wrong here is wrong for every
-attempt, so a rejection ends the job. Which engine runs it on how many GPUs is decided in `plan/choose.py`, once: what
-stands in `status.plan` holds for all attempts, whatever the defaults have become.
+attempt, so a rejection ends the job. Which engine runs it on how many GPUs is decided in `plan/select/choose.py`, once:
+what stands in `status.plan` holds for all attempts, whatever the defaults have become.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from gpuquery.api.spec import (
     InputFormat,
 )
 from gpuquery.api.status import DaskStatus, PlanStatus
-from gpuquery.plan import combination, dask, devices, footprint, policy, ranks
+from gpuquery.plan import dask, devices, footprint, policy, ranks
 from gpuquery.plan.choice import Choice
-from gpuquery.plan.choose import choose
 from gpuquery.plan.formats import format_of
 from gpuquery.plan.options import executor_options
 from gpuquery.plan.plan import DEFAULT_REGION, Dask, DaskWay, JobRef, Language, Plan, StoreAccess
 from gpuquery.plan.rejected import Rejected, together
+from gpuquery.plan.select import explain
+from gpuquery.plan.select.choose import choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,7 +68,7 @@ def resolve(
         options = executor_options(job, choice, defaults)
         found += [_unfit(job, choice, defaults, local=local), cluster, options]
         if isinstance(query, tuple) and query[0] is Language.SQL and _dialect(job) is not Dialect.POLARS:
-            found.append(combination.sql(choice, own_image=local or job.spec.runtime.image is not None))
+            found.append(explain.sql(choice, own_image=local or job.spec.runtime.image is not None))
     rejected = together(*(one for one in found if isinstance(one, Rejected)))
     if rejected is not None:
         return rejected

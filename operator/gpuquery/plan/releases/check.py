@@ -71,8 +71,7 @@ def runnable(
 
 def safe(engine: EngineChoice, cluster: ClusterChoice) -> tuple[str, ...]:
     """Return the releases that run an engine on a cluster shape and write once what every rank holds in full."""
-    cells = {name: release.cells.get((engine, cluster)) for name, release in RELEASES.items()}
-    return tuple(name for name, cell in cells.items() if cell and cell.way is not None and cell.replicated_safe)
+    return those(lambda release: release.writes_once(engine, cluster))
 
 
 def check_options(

@@ -184,3 +184,13 @@ class Release:
     words: Mapping[str, str] = field(default_factory=dict)
     """Under which name it knows a concept: `engine` and `cluster` are executor options, `package`, `SPMD` and `Dask`
     are Python names. A concept that it does not know is left out."""
+
+    def runs(self, engine: EngineChoice, cluster: ClusterChoice) -> bool:
+        """Whether it runs an engine on a cluster shape with a right result."""
+        cell = self.cells.get((engine, cluster))
+        return cell is not None and cell.way is not None
+
+    def writes_once(self, engine: EngineChoice, cluster: ClusterChoice) -> bool:
+        """Whether it runs it, and a result that every rank holds in full is written once."""
+        cell = self.cells.get((engine, cluster))
+        return cell is not None and cell.way is not None and cell.replicated_safe

@@ -1,4 +1,4 @@
-"""Wishes: what is asked of engine, cluster and release, and where it is said.
+"""Request: what is asked of engine, cluster, release, pods and GPUs, and where it is said.
 
 Four places may say it. The first that does wins:
 
@@ -8,20 +8,22 @@ Four places may say it. The first that does wins:
 3. the namespace's annotations: `gpuquery.io/default-engine`, `-cluster`, `-release`;
 4. the operator's settings.
 
-What nobody says is chosen (`plan/choose.py`). The first two are said for this job: what cannot be had is refused. The
-other two are defaults for many jobs: where one does not fit what a job says, it is passed over, and the plan says so.
+What nobody says is chosen (`plan/select/choose.py`). The first two are said for this job: what cannot be had is
+refused. The other two are defaults for many jobs: where one does not fit what a job says, it is passed over, and the
+plan says so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice, ReleaseChoice
 from gpuquery.api.combinations import GPU_ENGINES, listed
 from gpuquery.api.labels import ANNOTATION_CLUSTER, ANNOTATION_ENGINE, ANNOTATION_RELEASE
 from gpuquery.api.reasons import Failure
-from gpuquery.plan import releases
+from gpuquery.plan import footprint, releases
 from gpuquery.plan.defaults import NEWEST, Defaults
 from gpuquery.plan.rejected import Rejected, invalid, together
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from gpuquery.api.dask import DaskSpec
     from gpuquery.api.status import PreflightStatus
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.releases import Release
 
 DEFAULT = "default"
 """Where a value comes from that nobody has set."""
@@ -41,23 +44,28 @@ CLUSTER_VARIABLES = ("CLUSTER", "SCHEDULER")
 
 
 @dataclass(frozen=True)
-class Wish:
+class Said:
     """What one place says; `value` is None where nobody says anything."""
 
     value: str | None = None
     source: str = ""
     """Where it is said, as it stands in a sentence after "by"."""
-    firm: bool = False
-    """Whether it is said for this job and not for many."""
+    explicit: bool = False
+    """Whether it is said for this job, and is no default for many."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """Everything that a job asks of its plan."""
+class Request:
+    """Everything that a job asks of its plan, and what it is asked of."""
 
-    engine: Wish
-    cluster: Wish
-    release: Wish
+    job: GpuQueryJob
+    defaults: Defaults
+    """The operator's and the namespace's."""
+    local: bool
+    """Whether it runs on this machine, where no image matters and nothing bounds it."""
+    engine: Said
+    cluster: Said
+    release: Said
     replicas: int | None
     """None: as many as the size of the data wants."""
     gpus: int | None
@@ -73,49 +81,58 @@ class Wishes:
     found: PreflightStatus | None
     """What the query reads and holds; None while that is not known."""
 
-    @property
-    def named_release(self) -> bool:
-        """Whether the object names a release."""
-        return self.release.firm
+    @cached_property
+    def known(self) -> Release | None:
+        """The release that is asked for; None if the table does not know it."""
+        return releases.find(str(self.release.value))
+
+    @cached_property
+    def bounds(self) -> Defaults:
+        """The defaults by which no more is chosen, where the job leaves it open, than it may have."""
+        return self.defaults if self.local else footprint.within(self.job, self.defaults)
+
+    def lacks_image(self, release: str) -> bool:
+        """Whether there is no image to run a release by, or the engine `cpu` where it is empty."""
+        return not self.local and self.image is None and self.defaults.image_of(release) is None
 
     @property
     def gpu(self) -> bool:
         """Whether the job itself asks for a GPU, by whatever field."""
         return (
-            (self.engine.firm and self.engine.value in GPU_ENGINES)
-            or (self.cluster.firm and self.cluster.value == ClusterChoice.DISTRIBUTED)
+            (self.engine.explicit and self.engine.value in GPU_ENGINES)
+            or (self.cluster.explicit and self.cluster.value == ClusterChoice.DISTRIBUTED)
             or (self.replicas or 1) > 1
             or (self.gpus or 0) > 0
             or self.options
             or self.network != NetworkChoice.AUTO
             or self.claims
             or self.dask is not None
-            or (self.named_release and self.engine.value != EngineChoice.CPU)
+            or (self.release.explicit and self.engine.value != EngineChoice.CPU)
         )
 
 
-def wishes_of(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
+def request_of(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Request | Rejected:
     """Collect what a job asks for; refuses an unreadable annotation or variable."""
     spec = job.spec
     environ = _from_environment(job)
-    places: dict[str, tuple[Wish | Rejected, ...]] = {
+    places: dict[str, tuple[Said | Rejected, ...]] = {
         "engine": (
             _said(spec.engine, "spec.engine"),
             environ if isinstance(environ, Rejected) else environ[0],
             _annotation(job, defaults, ANNOTATION_ENGINE, EngineChoice),
-            Wish(_unless_auto(defaults.default_engine), "the operator's default"),
+            Said(_unless_auto(defaults.default_engine), "the operator's default"),
         ),
         "cluster": (
             _said(spec.shape, "spec.scheduler" if spec.scheduler else "spec.cluster"),
             environ if isinstance(environ, Rejected) else environ[1],
             _annotation(job, defaults, ANNOTATION_CLUSTER, ClusterChoice),
-            Wish(_unless_auto(defaults.default_cluster), "the operator's default"),
+            Said(_unless_auto(defaults.default_cluster), "the operator's default"),
         ),
         "release": (
             _said(spec.runtime.release, "spec.runtime.release"),
             _annotation(job, defaults, ANNOTATION_RELEASE, ReleaseChoice),
-            Wish(defaults.default_release, "the operator's default"),
-            Wish(NEWEST, DEFAULT),
+            Said(defaults.default_release, "the operator's default"),
+            Said(NEWEST, DEFAULT),
         ),
     }
     found = {name: _first(said) for name, said in places.items()}
@@ -123,15 +140,18 @@ def wishes_of(job: GpuQueryJob, defaults: Defaults) -> Wishes | Rejected:
     wrong = together(*(one for one in (environ, *found.values()) if isinstance(one, Rejected)))
     if wrong is not None:
         return wrong
-    first = {name: one for name, one in found.items() if isinstance(one, Wish)}
+    first = {name: one for name, one in found.items() if isinstance(one, Said)}
     cluster = first["cluster"]
     if spec.dask is not None and cluster.value != ClusterChoice.DISTRIBUTED:
-        if cluster.firm and cluster.value is not None:
+        if cluster.explicit and cluster.value is not None:
             return invalid(
                 f'dask is set, and {cluster.source} is "{cluster.value}", which is one process: remove one of them'
             )
-        first["cluster"] = Wish(ClusterChoice.DISTRIBUTED, "spec.dask", firm=True)
-    return Wishes(
+        first["cluster"] = Said(ClusterChoice.DISTRIBUTED, "spec.dask", explicit=True)
+    return Request(
+        job=job,
+        defaults=defaults,
+        local=local,
         engine=first["engine"],
         cluster=first["cluster"],
         release=first["release"],
@@ -152,20 +172,20 @@ def sizes_of(job: GpuQueryJob) -> PreflightStatus | None:
     return found if found is not None and (found.basis or found.input_bytes) else None
 
 
-def _first(said: tuple[Wish | Rejected, ...]) -> Wish | Rejected:
+def _first(places: tuple[Said | Rejected, ...]) -> Said | Rejected:
     """Return the first place that says something; what stands behind it is not even read."""
-    for wish in said:
-        if isinstance(wish, Rejected) or wish.value is not None:
-            return wish
-    return Wish()
+    for one in places:
+        if isinstance(one, Rejected) or one.value is not None:
+            return one
+    return Said()
 
 
 def _unless_auto(word: str | None) -> str | None:
     return None if word == "auto" else word
 
 
-def _said(word: StrEnum | None, field: str) -> Wish:
-    return Wish(_unless_auto(word), field, firm=True)
+def _said(word: StrEnum | None, field: str) -> Said:
+    return Said(_unless_auto(word), field, explicit=True)
 
 
 def environment(job: GpuQueryJob) -> Mapping[str, str]:
@@ -173,7 +193,7 @@ def environment(job: GpuQueryJob) -> Mapping[str, str]:
     return {variable.name: variable.value for variable in job.spec.template.spec.env}
 
 
-def _from_environment(job: GpuQueryJob) -> tuple[Wish, Wish] | Rejected:
+def _from_environment(job: GpuQueryJob) -> tuple[Said, Said] | Rejected:
     """Read engine and cluster from the pod template."""
     env = environment(job)
     engine, cluster, problems = releases.environment_choice(env)
@@ -181,17 +201,17 @@ def _from_environment(job: GpuQueryJob) -> tuple[Wish, Wish] | Rejected:
     if wrong is not None:
         return wrong
 
-    def wish(value: str, names: tuple[str, ...]) -> Wish:
+    def read(value: str, names: tuple[str, ...]) -> Said:
         source = next((name for field in names if (name := f"CUDF_POLARS__EXECUTOR__{field}") in env), "")
-        return Wish(_unless_auto(value), f"{source} of template.spec.env", firm=True)
+        return Said(_unless_auto(value), f"{source} of template.spec.env", explicit=True)
 
-    return wish(engine, ENGINE_VARIABLES), wish(cluster, CLUSTER_VARIABLES)
+    return read(engine, ENGINE_VARIABLES), read(cluster, CLUSTER_VARIABLES)
 
 
-def _annotation(job: GpuQueryJob, defaults: Defaults, name: str, kind: type[StrEnum]) -> Wish | Rejected:
+def _annotation(job: GpuQueryJob, defaults: Defaults, name: str, kind: type[StrEnum]) -> Said | Rejected:
     value = defaults.annotations.get(name)
     if value is None:
-        return Wish()
+        return Said()
     if value not in set(kind):
         reason = Failure.UNKNOWN_RELEASE if kind is ReleaseChoice else Failure.INVALID_COMBINATION
         field = {EngineChoice: "spec.engine", ClusterChoice: "spec.cluster"}.get(kind, "spec.runtime.release")
@@ -200,4 +220,4 @@ def _annotation(job: GpuQueryJob, defaults: Defaults, name: str, kind: type[StrE
             f'namespace "{job.metadata.namespace}": the annotation {name} is "{value}", which is none of '
             f"{listed(kind)}: correct it (kubectl annotate --overwrite namespace), or set {field} in the job",
         )
-    return Wish(_unless_auto(value), f"the annotation {name} of the namespace")
+    return Said(_unless_auto(value), f"the annotation {name} of the namespace")

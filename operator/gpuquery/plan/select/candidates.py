@@ -1,0 +1,89 @@
+"""Candidates: what a release can run of what a request asks for, the best first, each with the reason for it."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.combinations import GPU_ENGINES
+from gpuquery.plan import numbers
+from gpuquery.plan.choice import Choice
+from gpuquery.plan.guide import amount
+from gpuquery.plan.select.explain import by, unheeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.plan.releases import Release
+    from gpuquery.plan.select.request import Request
+
+TASKS, RAPIDSMPF = EngineChoice.TASKS, EngineChoice.RAPIDSMPF
+SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED
+
+
+def candidates(request: Request, release: Release) -> Iterator[Choice]:
+    """Yield the candidates, the best first; `why` is the reason alone, and pods and GPUs are not counted yet."""
+    for cluster, because_cluster in _clusters(request, release):
+        for engine, because_engine in _engines(request, release, cluster):
+            if release.runs(engine, cluster) and not _doubled(request, release, engine, cluster):
+                why = "; ".join(filter(None, (because_engine, because_cluster, f"release {by(request.release)}")))
+                yield Choice(engine=engine, cluster=cluster, release=release.name, why=why)
+
+
+def _doubled(request: Request, release: Release, engine: EngineChoice, cluster: ClusterChoice) -> bool:
+    """Whether rows would come out once for each GPU; where the job itself asks for several, its preflight refuses."""
+    found = request.found is not None and request.found.one_partition
+    asked = request.cluster.explicit
+    return found and cluster is DISTRIBUTED and not asked and not release.writes_once(engine, cluster)
+
+
+def _clusters(request: Request, release: Release) -> Iterator[tuple[ClusterChoice, str]]:
+    """Yield the cluster shapes in order of preference, with the reason for each."""
+    said = request.cluster
+    if said.explicit and said.value is not None:
+        yield ClusterChoice(said.value), f"cluster {by(said)}"
+        return
+    replicas, gpus = request.replicas or 1, request.gpus or 1
+    if replicas * gpus > 1:
+        words = f"{replicas} x {gpus} GPUs" if request.replicas else f"{gpus} GPUs in each pod"
+        yield DISTRIBUTED, f"distributed for {words}{unheeded(said, DISTRIBUTED)}"
+        return
+    if request.replicas == 1:
+        yield SINGLE, f"single for one GPU{unheeded(said, SINGLE)}"
+        return
+    if said.value is not None:
+        yield ClusterChoice(said.value), f"cluster {by(said)}"
+    elif request.found is not None:
+        cluster = numbers.sized(request, release).cluster
+        yield cluster, f"{cluster} for {amount(max(request.found.input_bytes, request.found.peak_bytes))} in memory"
+    else:
+        yield SINGLE, "single as long as the size of the data is not known"
+    # What stands above may not run in this release; nobody asked for it.
+    one = request.found is not None and request.found.one_partition
+    yield SINGLE, "single, as several GPUs would each write it" if one else "single, as this release runs no other"
+    yield DISTRIBUTED, "distributed, as this release runs no other"
+
+
+def _engines(request: Request, release: Release, cluster: ClusterChoice) -> Iterator[tuple[EngineChoice, str]]:
+    """Yield the engines in order of preference, with the reason for each."""
+    said = request.engine
+    if said.value in GPU_ENGINES:
+        yield EngineChoice(said.value), f"engine {by(said)}"
+        if said.explicit:
+            return
+    can = [engine for engine in GPU_ENGINES if release.runs(engine, cluster)]
+    if len(can) == 1:
+        yield can[0], f"{can[0]} is what RAPIDS {release.name} runs as {cluster}{unheeded(said, can[0])}"
+        return
+    percentage = request.defaults.rapidsmpf_percentage
+    as_safe = release.writes_once(RAPIDSMPF, cluster) or not release.writes_once(TASKS, cluster)
+    if as_safe and lot(request.job) < percentage:
+        yield RAPIDSMPF, f"rapidsmpf by the roll-out, which has {percentage} % of the jobs"
+    yield TASKS, f"tasks is what RAPIDS {release.name} means by auto"
+
+
+def lot(job: GpuQueryJob) -> int:
+    """Return the job's place in the roll-out, from 0 to 99: always the same for one namespace and name."""
+    return zlib.crc32(f"{job.metadata.namespace}/{job.metadata.name}".encode()) % 100
