@@ -81,7 +81,9 @@ def wanted(tmp_path):
         inputs = changes.pop("inputs", {"shops": "file://{}/shops.parquet"})
         inputs = {name: uri.format(tmp_path) for name, uri in inputs.items()}
         output = {"uri": f"file://{tmp_path}/out", "partitionBy": partition, **changes.pop("output", {})}
-        return plan(tmp_path, query, inputs=inputs, output=output, **changes)
+        # An engine that is none does not become a plan by its models.
+        update = {"engine": changes.pop("engine")} if "engine" in changes else {}
+        return plan(tmp_path, query, inputs=inputs, output=output, **changes).model_copy(update=update)
 
     return make
 

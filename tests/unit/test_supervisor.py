@@ -394,7 +394,8 @@ def test_a_plan_that_this_image_does_not_know_is_refused(tmp_path, text, words):
 
 
 def test_an_engine_that_this_image_does_not_have_is_refused_with_those_it_has(tmp_path):
-    code, report = Pod(tmp_path, plan(tmp_path, "select 1 as a", engine="steam")).end()
+    known = plan(tmp_path, "select 1 as a").model_dump_json(by_alias=True)
+    code, report = Pod(tmp_path, known.replace('"engine":"cpu"', '"engine":"steam"')).end()
     assert (code, report.failure) == (1, Failure.INVALID_PLAN)
     assert '"steam"' in report.message
     assert "cpu" in report.message

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from gpuquery.api.choices import Dialect, NetworkChoice
+from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice, NetworkChoice
 from gpuquery.api.schema import Model
 from gpuquery.api.spec import Input, Output, Parameter
 
@@ -115,10 +115,10 @@ class Plan(Model):
     """Which job it belongs to."""
     attempt: int
     """Number of the attempt, from 1."""
-    engine: str
-    """Name of an engine (entry point group `gpuquery.engines`): cpu, tasks or rapidsmpf."""
-    cluster: str
-    """Cluster shape: single or distributed."""
+    engine: EngineChoice
+    """The engine, by the name of its entry point (group `gpuquery.engines`); never `auto`."""
+    cluster: ClusterChoice
+    """Cluster shape; never `auto`."""
     replicas: int = 1
     """Pods."""
     gpus: int = 0

@@ -90,8 +90,8 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
     return Plan.model_construct(
         job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         attempt=attempt,
-        engine=str(choice.engine),
-        cluster=str(choice.cluster),
+        engine=choice.engine,
+        cluster=choice.cluster,
         replicas=choice.replicas,
         gpus=choice.gpus,
         processes=processes,

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import PLAN_VERSION, Plan
+from gpuquery.runner import engines
 from gpuquery.runner.errors import JobError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def load(path: Path) -> Plan:
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
+        if where == "engine":
+            engines.find(str(document["engine"]))  # which names those that this image has
         raise _invalid(f"the plan is broken at {where}: {first['msg']}") from None
 
 

@@ -25,10 +25,10 @@ def find(name: str) -> Release | None:
     return RELEASES.get(name)
 
 
-def cell_of(release: str, engine: str, cluster: str) -> Cell | None:
+def cell_of(release: str, engine: EngineChoice, cluster: ClusterChoice) -> Cell | None:
     """Return what the table says of a combination; None where it knows nothing of the release, or of the cell."""
     known = find(release)
-    return known.cells.get((EngineChoice(engine), ClusterChoice(cluster))) if known else None
+    return known.cells.get((engine, cluster)) if known else None
 
 
 def names() -> tuple[str, ...]:

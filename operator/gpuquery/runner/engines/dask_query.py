@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.choices import EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.plan.releases import RELEASES, Cell
@@ -139,7 +139,7 @@ def cell(plan: Plan) -> Cell:
             Failure.INVALID_PLAN,
             f'release "{plan.release}" is not known to this image: it knows {", ".join(RELEASES)}',
         )
-    return release.cells[EngineChoice(plan.engine), ClusterChoice(plan.cluster)]
+    return release.cells[plan.engine, plan.cluster]
 
 
 def gpu_engine(plan: Plan) -> pl.GPUEngine:

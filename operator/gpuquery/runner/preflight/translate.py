@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.releases import Way, cell_of, safe
 from gpuquery.runner.errors import JobError
@@ -202,7 +202,7 @@ def _refuse_doubled(plan: Plan, found: Lowered) -> None:
             f"the sizes of the inputs' files could not be asked for, and with them {plan.engine} on several GPUs of "
             f"RAPIDS {plan.release} may write rows once for each GPU (cudf#23525)",
         )
-    others = " or ".join(safe(EngineChoice(plan.engine), ClusterChoice(plan.cluster)))
+    others = " or ".join(safe(plan.engine, plan.cluster))
     raise JobError(
         Failure.INVALID_COMBINATION,
         f"the result is on one partition, and {plan.engine} on several GPUs of RAPIDS {plan.release} writes rows that "
