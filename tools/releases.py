@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
+from gpuquery.api.choices import GPU_ENGINES, ClusterChoice, EngineChoice
 from gpuquery.plan.releases import RELEASES, Cell, Option, OptionKind, Release, sql_on_cpu
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ bytes or a text such as `1.5GB` or `512MiB`. The same options can be set as `CUD
 Engine, cluster, and everything else that the spec or the runner decides are no options: `runtime`, `cluster` and
 `scheduler` are refused here, for they are `spec.engine` and `spec.cluster`. The engine `cpu` has no options.
 """
-ENGINES = (EngineChoice.TASKS, EngineChoice.RAPIDSMPF, EngineChoice.CPU)
+ENGINES = (*GPU_ENGINES, EngineChoice.CPU)
 CLUSTERS = (ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED)
 VALUES = {
     OptionKind.BYTES: "size",

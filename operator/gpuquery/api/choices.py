@@ -73,7 +73,10 @@ RUN_BY: Mapping[EngineChoice, tuple[ReleaseChoice, ...]] = {
     EngineChoice.RAPIDSMPF: tuple(r for r in ReleaseChoice if r >= ReleaseChoice.R26_04),
 }
 """Releases that run a GPU engine with a right result on some cluster shape. A part of the release table that the API
-server checks too, so it stands here; a test holds the two equal."""
+server checks too, so it stands here; a test holds the two equal. Where a release runs several engines, `auto` means the
+one that stands first."""
+GPU_ENGINES = tuple(RUN_BY)
+"""All engines but the one that needs no GPU."""
 
 
 class NetworkChoice(StrEnum):

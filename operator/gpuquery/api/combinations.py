@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import RUN_BY, ClusterChoice, EngineChoice, NetworkChoice
+from gpuquery.api.choices import GPU_ENGINES, RUN_BY, ClusterChoice, EngineChoice, NetworkChoice
 from gpuquery.api.dask import DaskBackend
 from gpuquery.api.schema import Rule
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gpuquery.api.spec import GpuQueryJobSpec
-
-GPU_ENGINES = tuple(RUN_BY)
 
 _HAS_GPUS = "has(self.workers) && has(self.workers.gpus)"
 _MANY_PODS = "has(self.workers) && has(self.workers.replicas) && !(string(self.workers.replicas) in ['auto', '1'])"
@@ -34,6 +32,16 @@ _DISTRIBUTED = "(self.cluster == 'distributed' || (has(self.scheduler) && self.s
 def listed(words: Iterable[str]) -> str:
     """Return words for a sentence: `"a", "b"`."""
     return ", ".join(f'"{word}"' for word in words)
+
+
+def either(words: Iterable[str]) -> str:
+    """Return words for a choice in a sentence: `"a", "b" or "c"`."""
+    *most, last = [f'"{word}"' for word in words]
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+WITH_GPU = f"engine {either(GPU_ENGINES)}"
+"""The way out of what the engine `cpu` cannot do."""
 
 
 def _cel(words: Iterable[str]) -> str:
@@ -56,7 +64,7 @@ def _never(expression: str, check: Callable[[GpuQueryJobSpec], bool], message: s
 
 def _release(engine: EngineChoice) -> Rule:
     can = RUN_BY[engine]
-    other = next(e for e in GPU_ENGINES if e is not engine)
+    others = either(other for other in GPU_ENGINES if other is not engine)
     return _never(
         f"self.engine == '{engine}' && has(self.runtime) && has(self.runtime.release) && "
         f"!(self.runtime.release in {_cel(can)})",
@@ -64,7 +72,7 @@ def _release(engine: EngineChoice) -> Rule:
             self.engine is engine and self.runtime.release is not None and self.runtime.release not in RUN_BY[engine]
         ),
         f'engine "{engine}" needs a RAPIDS release from {can[0]} to {can[-1]}, not {{runtime.release}}: use engine '
-        f'"{other}", or a release of that range',
+        f"{others}, or a release of that range",
         ".runtime.release",
     )
 
@@ -79,35 +87,33 @@ COMBINATIONS: tuple[Rule, ...] = (
     _never(
         f"{_CPU} && {_DISTRIBUTED}",
         lambda self: self.engine is EngineChoice.CPU and self.shape is ClusterChoice.DISTRIBUTED,
-        'engine "cpu" is one process and has no cluster "distributed": use cluster "single", or engine "tasks" or '
-        '"rapidsmpf"',
+        f'engine "cpu" is one process and has no cluster "distributed": use cluster "single", or {WITH_GPU}',
         ".engine",
     ),
     _never(
         f"{_CPU} && {_HAS_GPUS} && self.workers.gpus > 0",
         lambda self: self.engine is EngineChoice.CPU and (self.workers.gpus or 0) > 0,
-        'engine "cpu" uses no GPU, and workers.gpus is {workers.gpus!16}: remove it, or use engine "tasks" or '
-        '"rapidsmpf"',
+        f'engine "cpu" uses no GPU, and workers.gpus is {{workers.gpus!16}}: remove it, or use {WITH_GPU}',
         ".workers.gpus",
     ),
     _never(
         f"{_CPU} && {_MANY_PODS}",
         lambda self: self.engine is EngineChoice.CPU and many_pods(self),
-        'engine "cpu" runs in one pod, and workers.replicas is {workers.replicas!any}: use 1, or engine "tasks" or '
-        '"rapidsmpf" with cluster "distributed"',
+        f'engine "cpu" runs in one pod, and workers.replicas is {{workers.replicas!any}}: use 1, or {WITH_GPU} with '
+        'cluster "distributed"',
         ".workers.replicas",
     ),
     _never(
         f"{_CPU} && has(self.executorOptions)",
         lambda self: self.engine is EngineChoice.CPU and bool(self.executor_options),
-        'engine "cpu" has no executorOptions: remove them, or use engine "tasks" or "rapidsmpf"',
+        f'engine "cpu" has no executorOptions: remove them, or use {WITH_GPU}',
         ".executorOptions",
     ),
     _never(
         f"{_NETWORK} && {_CPU}",
         lambda self: self.network is not NetworkChoice.AUTO and self.engine is EngineChoice.CPU,
         'network is "{network}", and engine "cpu" is one process, which exchanges no rows: remove network, or use '
-        'engine "tasks" or "rapidsmpf" with cluster "distributed"',
+        f'{WITH_GPU} with cluster "distributed"',
         ".network",
     ),
     _never(
@@ -120,8 +126,7 @@ COMBINATIONS: tuple[Rule, ...] = (
     _never(
         f"{_CPU} && {_CLAIMS} && self.template.spec.resourceClaims.size() > 0",
         lambda self: self.engine is EngineChoice.CPU and bool(self.template.spec.resource_claims),
-        'engine "cpu" uses no device, and template.spec.resourceClaims asks for one: remove it, or use engine "tasks" '
-        'or "rapidsmpf"',
+        f'engine "cpu" uses no device, and template.spec.resourceClaims asks for one: remove it, or use {WITH_GPU}',
         ".template.spec.resourceClaims",
     ),
     _never(
@@ -157,8 +162,8 @@ COMBINATIONS: tuple[Rule, ...] = (
     _never(
         f"{_DASK} && {_CPU}",
         lambda self: self.dask is not None and self.engine is EngineChoice.CPU,
-        'dask is set, and engine "cpu" is one process without a cluster: remove dask, or use engine "tasks" or '
-        '"rapidsmpf" with cluster "distributed"',
+        f'dask is set, and engine "cpu" is one process without a cluster: remove dask, or use {WITH_GPU} with cluster '
+        '"distributed"',
         ".dask",
     ),
     _never(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import NetworkChoice
+from gpuquery.api.combinations import WITH_GPU
 from gpuquery.plan.rejected import Rejected, invalid, together
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _refused(name: str, said: str, job: GpuQueryJob, choice: Choice, defaults: D
     if name == defaults.gpu_resource:
         if not choice.gpus:
             return invalid(
-                f'{said}, and the query runs on the CPU: remove it, or use engine "tasks" or "rapidsmpf" and say in '
+                f"{said}, and the query runs on the CPU: remove it, or use {WITH_GPU} and say in "
                 "workers.gpus how many each pod gets"
             )
         return invalid(f"{said}: remove it, and say in workers.gpus how many each pod gets")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.api import choices
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.releases.foreign import ELSEWHERE, RESERVED, SUCCESSORS
 from gpuquery.plan.releases.model import CLUSTERS, GPU_ENGINES, Cell, Option, Release
@@ -111,7 +112,8 @@ def _known(release: Release, engine: EngineChoice, name: str) -> Option:
     if name in RESERVED:
         raise OptionError(f"is set, but {name} {RESERVED[name]}")
     if engine is EngineChoice.CPU:
-        raise OptionError("is set, but the engine cpu has no options: leave it out, or use engine tasks or rapidsmpf")
+        ways = listed(choices.GPU_ENGINES)
+        raise OptionError(f"is set, but the engine cpu has no options: leave it out, or use engine {ways}")
     option = release.options.get(name)
     if option is None:
         raise OptionError(f"is set, but {unknown(release, name)}")

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.api import choices
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-GPU_ENGINES = frozenset({EngineChoice.TASKS, EngineChoice.RAPIDSMPF})
+GPU_ENGINES = frozenset(choices.GPU_ENGINES)
 CLUSTERS = frozenset({ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED})
 
 
@@ -148,6 +149,9 @@ class Cell:
     """Whether the release can return a result at all (`collect`)."""
     sinks: bool = True
     """Whether the release can write a result itself, as files in a folder."""
+    packages: tuple[str, ...] = ()
+    """Packages beside cudf-polars and those of Dask that a cell needs, without their CUDA endings. cudf-polars itself
+    requires rapidsmpf only from 26.06 on."""
     partition_share: float | None = None
     """Share of a GPU's memory for a partition; None: that of the release."""
     unverified: str = ""

@@ -228,9 +228,18 @@ R26_04 = Release(
     cells={
         **_TASKS,
         RAPIDSMPF_SINGLE: Cell(
-            way=Way.GPU_ENGINE, options={"runtime": "rapidsmpf", "cluster": "single"}, unverified=_ONE_GPU
+            way=Way.GPU_ENGINE,
+            options={"runtime": "rapidsmpf", "cluster": "single"},
+            packages=("rapidsmpf",),
+            unverified=_ONE_GPU,
         ),
-        RAPIDSMPF_DISTRIBUTED: Cell(way=Way.DASK, options=_BY_DASK, replicated_safe=False, unverified=_MANY_GPUS),
+        RAPIDSMPF_DISTRIBUTED: Cell(
+            way=Way.DASK,
+            options=_BY_DASK,
+            replicated_safe=False,
+            packages=("rapidsmpf", "ucxx"),
+            unverified=_MANY_GPUS,
+        ),
     },
     options=_OPTIONS_2604,
     partitions=_PARTITIONS_2508,
@@ -258,12 +267,12 @@ R26_04 = Release(
 _NO_TASKS = Cell(
     way=None, collects=False, sinks=False, because="the engine tasks was taken out of RAPIDS in 26.06 (cudf#22281)"
 )
-_RANKS = Cell(way=Way.SPMD, replicated_safe=False, unverified=_MANY_GPUS)
+_RANKS = Cell(way=Way.SPMD, replicated_safe=False, packages=("rapidsmpf", "ucxx"), unverified=_MANY_GPUS)
 _ENGINES: Cells = {
     **_CPU,
     TASKS_SINGLE: _NO_TASKS,
     TASKS_DISTRIBUTED: _NO_TASKS,
-    RAPIDSMPF_SINGLE: Cell(way=Way.SPMD, unverified=_ONE_GPU),
+    RAPIDSMPF_SINGLE: Cell(way=Way.SPMD, packages=("rapidsmpf",), unverified=_ONE_GPU),
     RAPIDSMPF_DISTRIBUTED: _RANKS,
 }
 _WORDS_2606 = {

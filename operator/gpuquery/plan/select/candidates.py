@@ -5,8 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice
-from gpuquery.api.combinations import GPU_ENGINES
+from gpuquery.api.choices import GPU_ENGINES, ClusterChoice, EngineChoice
 from gpuquery.plan import numbers
 from gpuquery.plan.choice import Choice
 from gpuquery.plan.guide import amount
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from gpuquery.plan.releases import Release
     from gpuquery.plan.select.request import Request
 
-TASKS, RAPIDSMPF = EngineChoice.TASKS, EngineChoice.RAPIDSMPF
+RAPIDSMPF = EngineChoice.RAPIDSMPF
 SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED
 
 
@@ -76,12 +75,12 @@ def _engines(request: Request, release: Release, cluster: ClusterChoice) -> Iter
     can = [engine for engine in GPU_ENGINES if release.runs(engine, cluster)]
     if len(can) == 1:
         yield can[0], f"{can[0]} is what RAPIDS {release.name} runs as {cluster}{unheeded(said, can[0])}"
-        return
-    percentage = request.defaults.rapidsmpf_percentage
-    as_safe = release.writes_once(RAPIDSMPF, cluster) or not release.writes_once(TASKS, cluster)
-    if as_safe and lot(request.job) < percentage:
-        yield RAPIDSMPF, f"rapidsmpf by the roll-out, which has {percentage} % of the jobs"
-    yield TASKS, f"tasks is what RAPIDS {release.name} means by auto"
+    elif can:
+        usual, percentage = can[0], request.defaults.rapidsmpf_percentage
+        as_safe = release.writes_once(RAPIDSMPF, cluster) or not release.writes_once(usual, cluster)
+        if RAPIDSMPF in can[1:] and as_safe and lot(request.job) < percentage:
+            yield RAPIDSMPF, f"rapidsmpf by the roll-out, which has {percentage} % of the jobs"
+        yield usual, f"{usual} is what RAPIDS {release.name} means by auto"
 
 
 def lot(job: GpuQueryJob) -> int:

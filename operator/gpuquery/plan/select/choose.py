@@ -7,10 +7,10 @@ The order in which it is decided, and what it falls back to:
    never falls back to the CPU.
 2. The cluster: as asked; else `distributed` for more than one GPU and `single` for one; else by the size of the data;
    else `single`.
-3. The engine: as asked; else the one of `tasks` and `rapidsmpf` that the release runs on this cluster. Where it runs
-   both, `tasks`, but for the jobs that the roll-out sends to `rapidsmpf`, which it never does where only `tasks` is
-   known to write every row once.
-4. Where the release runs neither on a cluster that was not asked for, the other cluster. It does not run what the
+3. The engine: as asked; else the one that the release runs on this cluster. Where it runs several, the first of the
+   table (`tasks` before `rapidsmpf`), but for the jobs that the roll-out sends to `rapidsmpf`, which it never does
+   where only the first is known to write every row once.
+4. Where the release runs none on a cluster that was not asked for, the other cluster. It does not run what the
    preflight found to be on one partition, where every GPU would write that.
 
 What was asked for is never changed: it is refused. What `status.plan` tells was decided, and stays for all attempts of

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice
-from gpuquery.api.combinations import GPU_ENGINES, listed
+from gpuquery.api.choices import GPU_ENGINES, ClusterChoice, EngineChoice, NetworkChoice
+from gpuquery.api.combinations import WITH_GPU, either, listed
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import dask, releases
 from gpuquery.plan.rejected import Rejected, invalid, together
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from gpuquery.plan.choice import Choice
     from gpuquery.plan.releases import Release
-
-WITH_GPU = 'engine "tasks" or "rapidsmpf"'
 
 
 def by(said: Said) -> str:
@@ -126,9 +124,8 @@ def refused(request: Request, release: Release) -> Rejected:
     engine, cluster = request.engine.value, request.cluster.value
     engines = [EngineChoice(engine)] if engine and request.engine.explicit else list(GPU_ENGINES)
     clusters = [ClusterChoice(cluster)] if cluster and request.cluster.explicit else _possible(request, shapes)
-    words = " or ".join(f'"{engine}"' for engine in engines)
     source = f" ({request.engine.source})" if request.engine.explicit and engine else ""
-    name = f"engine {words}{source} x cluster {' or '.join(clusters)}"
+    name = f"engine {either(engines)}{source} x cluster {' or '.join(clusters)}"
     because = [release.cells[e, c].because for e in engines for c in clusters if (e, c) in release.cells]
     why = "; ".join(dict.fromkeys(text for text in because if text)) or "it has no such engine"
     can = [r for e in engines for c in clusters for r in releases.runnable(e, c)]

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import ClusterChoice, EngineChoice, NetworkChoice, ReleaseChoice
-from gpuquery.api.combinations import GPU_ENGINES, listed
+from gpuquery.api.choices import GPU_ENGINES, ClusterChoice, EngineChoice, NetworkChoice, ReleaseChoice
+from gpuquery.api.combinations import listed
 from gpuquery.api.labels import ANNOTATION_CLUSTER, ANNOTATION_ENGINE, ANNOTATION_RELEASE
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import footprint, releases

@@ -14,6 +14,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuquery.api.choices import GPU_ENGINES
 from gpuquery.api.status import MAX_PLAN_SHOWN, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.plan.plan import Plan, Purpose
@@ -62,7 +63,7 @@ class Checks:
                 "installed"
             )
         release.check_sql(plan, here)
-        self._gpu = plan.engine in release.GPU_ENGINES
+        self._gpu = plan.engine in GPU_ENGINES
         self._translates = self._gpu and not self._skipped
         self._plan = plan.model_copy(update={"release": here.release}) if self._translates else plan
         self.status = PreflightStatus(release=(here.release if self._gpu else None), polars=here.polars)

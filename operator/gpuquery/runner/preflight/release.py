@@ -11,27 +11,20 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
-from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice
+from gpuquery.api.choices import GPU_ENGINES, Dialect
 from gpuquery.api.combinations import listed
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Language
-from gpuquery.plan.releases import RELEASES, SQL_POLARS, sql_on_gpus
+from gpuquery.plan.releases import RELEASES, SQL_POLARS, Way, cell_of, sql_on_gpus
 from gpuquery.runner.errors import JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gpuquery.plan.plan import Plan
 
-GPU_ENGINES = frozenset({EngineChoice.TASKS.value, EngineChoice.RAPIDSMPF.value})
 _CUDA = ("-cu12", "-cu13", "")
 """Endings of the names of packages: of wheels by CUDA version, and of other builds (conda)."""
-_NEEDED: Mapping[tuple[str, str], tuple[str, ...]] = {
-    (EngineChoice.TASKS, ClusterChoice.DISTRIBUTED): ("dask", "distributed", "dask-cuda", "distributed-ucxx"),
-    (EngineChoice.RAPIDSMPF, ClusterChoice.SINGLE): ("rapidsmpf",),
-    (EngineChoice.RAPIDSMPF, ClusterChoice.DISTRIBUTED): ("rapidsmpf", "ucxx"),
-}
-"""Packages beside cudf-polars, without the CUDA ending. cudf-polars itself requires rapidsmpf only from 26.06 on."""
+_DASK = ("dask", "distributed", "dask-cuda", "distributed-ucxx")
+"""Packages that a Dask cluster needs beside cudf-polars, without the CUDA ending."""
 _PURE = ("dask", "distributed", "dask-cuda")
 """Packages without a CUDA ending."""
 _BOUND = re.compile(r"(>=|<=|<|>|==|!=)\s*([0-9][0-9.]*)")
@@ -108,7 +101,7 @@ def check(plan: Plan, place: Place = IMAGE) -> Installed:
             + place.or_other_image.format(release=plan.release),
         )
     _check_polars(here, place)
-    if missing := [name for name in _needed(plan) if not _find(name)]:
+    if missing := [name for name in _needed(plan, here.release) if not _find(name)]:
         raise JobError(
             Failure.INVALID_PLAN,
             f'engine "{plan.engine}" with cluster "{plan.cluster}" needs {" and ".join(missing)}, which this '
@@ -145,10 +138,12 @@ def _dotted(numbers: tuple[int, ...]) -> str:
     return ".".join(map(str, numbers))
 
 
-def _needed(plan: Plan) -> tuple[str, ...]:
-    needed = _NEEDED.get((plan.engine, plan.cluster), ())
-    by_dask = _NEEDED[EngineChoice.TASKS, ClusterChoice.DISTRIBUTED] if plan.dask is not None else ()
-    return tuple(dict.fromkeys((*needed, *by_dask)))
+def _needed(plan: Plan, release: str) -> tuple[str, ...]:
+    cell = cell_of(release, plan.engine, plan.cluster)
+    if cell is None:
+        return ()
+    by_dask = _DASK if plan.dask is not None or cell.way is Way.DASK else ()
+    return tuple(dict.fromkeys((*cell.packages, *by_dask)))
 
 
 def _check_polars(here: Installed, place: Place) -> None:
