@@ -283,6 +283,11 @@ def test_an_annotation_that_does_not_matter_is_not_judged() -> None:
 
 REFUSED: list[Any] = [
     pytest.param(
+        having(default_engine="cpu"), {"executorOptions": {"target_partition_size": 1}, "workers": {"gpus": 0}},
+        Failure.INVALID_COMBINATION, ["executorOptions are options of a GPU engine, and workers.gpus is 0: remove"],
+        id="no GPU for a GPU engine's options, where the default needs none",
+    ),
+    pytest.param(
         noted(engine="fast"), {}, Failure.INVALID_COMBINATION, ["default-engine", "fast", "tasks", "spec.engine"],
         id="an annotation that is no engine",
     ),
@@ -526,6 +531,12 @@ def test_no_size_takes_a_result_on_one_partition_to_gpus_that_would_each_write_i
     told = chosen(status=found_on_one_partition(300 * GB), runtime={"release": release}, **spec)
     assert (told.engine, told.cluster, told.replicas * told.gpus) == want
     assert ("each write it" in told.why) is (told.cluster == "single")
+
+
+def test_no_size_gets_a_gpu_for_a_job_that_asks_for_none() -> None:
+    options = {"executorOptions": {"target_partition_size": 1}, "workers": {"gpus": 0}}
+    message = refused(having(default_engine="cpu"), checked(300 * GB, 200 * GB), **options).message
+    assert message.startswith("executorOptions are options of a GPU engine, and workers.gpus is 0")
 
 
 def test_a_preflight_that_could_not_tell_sizes_decides_nothing() -> None:

@@ -69,9 +69,8 @@ def _decided(told: PlanStatus) -> Choice:
 
 def _because_cpu(request: Request) -> str | None:
     """Return why the job runs on the CPU; None if it does not."""
-    if request.engine.value == EngineChoice.CPU:
-        # A default does not stand against a job that asks for a GPU in some other field.
-        return f"engine {explain.by(request.engine)}" if request.engine.explicit or not request.gpu else None
+    if request.cpu:
+        return f"engine {explain.by(request.engine)}"
     if request.gpus == 0:
         return "workers.gpus is 0"
     if request.gpu or request.engine.value is not None:

@@ -65,8 +65,7 @@ def without_gpu(request: Request) -> Rejected | None:
 
 
 def _without_gpu(request: Request) -> Iterator[str]:
-    cpu = request.engine.value == EngineChoice.CPU
-    why = f'{of(request.engine, "engine")} is "cpu"' if cpu else "workers.gpus is 0"
+    why = f'{of(request.engine, "engine")} is "cpu"' if request.cpu else "workers.gpus is 0"
     if request.cluster.explicit and request.cluster.value == ClusterChoice.DISTRIBUTED and request.dask is None:
         yield (
             f'{request.cluster.source} is "distributed", and {why}: without a GPU a query runs in one process: use '

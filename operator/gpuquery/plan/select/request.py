@@ -91,6 +91,11 @@ class Request:
         """The defaults by which no more is chosen, where the job leaves it open, than it may have."""
         return self.defaults if self.local else footprint.within(self.job, self.defaults)
 
+    @property
+    def cpu(self) -> bool:
+        """Whether the engine `cpu` is asked for; a default is not, where the job asks for a GPU in some other field."""
+        return self.engine.value == EngineChoice.CPU and (self.engine.explicit or not self.gpu)
+
     def lacks_image(self, release: str) -> bool:
         """Whether there is no image to run a release by, or the engine `cpu` where it is empty."""
         return not self.local and self.image is None and self.defaults.image_of(release) is None
