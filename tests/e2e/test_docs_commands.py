@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 from tests.e2e.jobs import Bench, fresh, tpch
 from tests.support.certificates import Authority
 from tools import demo
@@ -252,7 +252,7 @@ def test_the_command_of_the_dask_page_makes_a_secret_with_certificates(reader: R
         (reader.folder / file.name).write_bytes(file.read_bytes())
     reader.follow("docs/dask.md")
     made = yaml.safe_load(reader.run("kubectl get secret dask-client -o yaml"))
-    assert sorted(made["data"]) == sorted(dask_flags.TLS_FILES), "what the volume of the client's pod asks for"
+    assert sorted(made["data"]) == sorted(flags.TLS_FILES), "what the volume of the client's pod asks for"
 
 
 def test_the_command_and_the_objects_of_the_page_on_security_are_taken(reader: Reader) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 from gpuquery.plan.releases import RELEASES
 from gpuquery.runner.dask.parts import each_once
 from tests.bench import tpch
@@ -58,7 +58,7 @@ def planned(folder: Path, tables: Path, cell: Cell, query: str) -> Plan:
     if cell.cluster == "distributed":
         shape |= {
             "processes": "pods",
-            "dask": dask(workers=count, options=dask_flags.complete({}, RELEASES[cell.release])),
+            "dask": dask(workers=count, options=flags.complete({}, RELEASES[cell.release])),
         }
     return plan(
         folder, query, language="python", inputs={name: f"file://{tables}/{name}.parquet" for name in tpch.NAMES},

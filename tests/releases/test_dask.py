@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 from gpuquery.plan.releases import RELEASES
 from tests.releases.dask_jobs import KINDS, LAST, LONG, RAPIDSMPF, TASKS, WANTED, attached, each, rows, stub
 from tests.releases.environments import python_of
@@ -111,7 +111,7 @@ def test_the_first_cause_is_told_and_nothing_is_left(
 @pytest.mark.parametrize(("release", "engine"), each())
 def test_real_workers_without_a_driver_end_in_no_gpu(start: Callable[..., Pods], release: str, engine: str) -> None:
     known = RELEASES[release]
-    asked = dask(protocol=known.dask.protocol, options=dask_flags.complete({}, known))
+    asked = dask(protocol=known.dask.protocol, options=flags.complete({}, known))
     pods = start(release, engine, own=True, gpus=1, dask=asked)
     for code, report in pods.ends():
         assert code == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 from gpuquery.plan.releases import RELEASES
 from gpuquery.runner.dask import commands
 from tests.releases.dask_jobs import each, planned, stub
@@ -23,8 +23,8 @@ from dask_cuda.cli import worker
 print(json.dumps([name for flag in worker.params for name in (*flag.opts, *flag.secondary_opts)]))
 """
 VALUES = {
-    dask_flags.Kind.SWITCH: (True, False), dask_flags.Kind.COUNT: (1,), dask_flags.Kind.SIZE: ("1GB",),
-    dask_flags.Kind.SPILL: ("auto",),
+    flags.Kind.SWITCH: (True, False), flags.Kind.COUNT: (1,), flags.Kind.SIZE: ("1GB",),
+    flags.Kind.SPILL: ("auto",),
 }  # fmt: skip
 
 
@@ -34,10 +34,10 @@ def test_dask_cuda_worker_has_the_flags_that_a_job_may_set_and_ours(release: str
         [python_of(release), "-c", FLAGS], capture_output=True, text=True, check=True, env=environment(**stub(release))
     )  # fmt: skip
     known = set(json.loads(told.stdout.splitlines()[-1]))
-    for name, flag in dask_flags.FLAGS.items():
-        taken, _ = dask_flags.checked({name: VALUES[flag.kind][0]}, RELEASES[release])
+    for name, flag in flags.FLAGS.items():
+        taken, _ = flags.checked({name: VALUES[flag.kind][0]}, RELEASES[release])
         if taken:
-            written = {dask_flags.arguments({name: value})[0] for value in VALUES[flag.kind]}
+            written = {flags.arguments({name: value})[0] for value in VALUES[flag.kind]}
             assert written <= known, f"{release} has no such flags"
         elif not flag.allocator:
             assert f"--{name}" not in known, f"{release} has this flag"

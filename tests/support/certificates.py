@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,4 +62,4 @@ def servers(folder: Path) -> dict[str, str]:
 
 def client(folder: Path) -> dict[str, str]:
     """Variables of a job's pod that has these files by `dask.tlsSecretName`."""
-    return {name: str(folder / key) for key, name in dask_flags.TLS_FILES.items()} | dask_flags.TLS_ONLY
+    return {name: str(folder / key) for key, name in flags.TLS_FILES.items()} | flags.TLS_ONLY

@@ -9,7 +9,7 @@ import pytest
 from gpuquery.api.labels import LABEL_DASK, LABEL_JOB_UID, NO_DRIVER_DIRECTORY, SCRATCH_DIRECTORY, TOKEN_KEY
 from gpuquery.build.attempt import attempt_labels, attempt_objects
 from gpuquery.build.preflight import preflight_objects
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
@@ -280,7 +280,7 @@ def test_certificates_of_the_client_are_files_that_its_user_reads_and_nobody_wri
     (mount,) = (mount for mount in only(pod)["volumeMounts"] if mount["name"] == volume["name"])
     assert mount["readOnly"] is True and "subPath" not in mount
     found = environment(only(pod))
-    assert [found[name] for name in dask_flags.TLS_FILES.values()] == [f"{mount['mountPath']}/{key}" for key in keys]
+    assert [found[name] for name in flags.TLS_FILES.values()] == [f"{mount['mountPath']}/{key}" for key in keys]
     assert found["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] == "True", "what asks for TLS talks no other way"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 from gpuquery.plan.plan import Dask, Plan
 from gpuquery.plan.releases import RELEASES
 from gpuquery.runner.dask import commands
@@ -47,7 +47,7 @@ def has(words: list[str], *wanted: str) -> bool:
 def test_how_workers_take_gpu_memory(
     engine: str, release: str, options: dict[str, Any], wanted: list[str], unwanted: list[str]
 ) -> None:
-    complete = dask_flags.complete(options, RELEASES[release])
+    complete = flags.complete(options, RELEASES[release])
     words = commands.cuda_workers(workers(dask_plan(engine, release, options=complete)))
     assert words[:2] == ["cuda", "worker"]
     assert not wanted or has(words, *wanted)

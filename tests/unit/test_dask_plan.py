@@ -9,9 +9,10 @@ import pytest
 
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.status import GpuQueryJobStatus, PlanStatus, PreflightStatus
-from gpuquery.plan import dask_flags, releases
+from gpuquery.plan import releases
 from gpuquery.plan.checks import Place, place
-from gpuquery.plan.dask import KEPT
+from gpuquery.plan.dask import flags
+from gpuquery.plan.dask.layout import KEPT
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import DaskWay, Plan, Processes
 from gpuquery.plan.resolve import Rejected, plan_json, plan_status, resolve
@@ -48,8 +49,6 @@ def checked(read: int) -> GpuQueryJobStatus:
 
 
 MANY: dict[str, Any] = {"workers": {"replicas": 2, "gpus": 4}}
-PYTHON = {"python": "def query(inputs, params): ..."}
-"""A query that every release may run, which is not so of SQL."""
 SHAPES: list[Any] = [
     pytest.param(
         {"engine": "tasks", "cluster": "distributed", "runtime": {"release": "25.08"}, "query": PYTHON, **MANY},
@@ -362,9 +361,9 @@ def test_a_flag_is_refused_with_its_name_and_value(release: str, options: dict[s
 def test_flags_are_words_of_a_command_line() -> None:
     options = {"rmm-pool-size": "0.8", "rmm-async": False, "enable-nvlink": True, "enable-rdmacm": False}
     words = "--rmm-pool-size 0.8 --no-rmm-async --enable-nvlink --disable-rdmacm"
-    assert dask_flags.arguments(options) == words.split()
+    assert flags.arguments(options) == words.split()
 
 
 def test_no_flag_is_both_a_jobs_and_ours_and_releases_lack_none_that_is_not_a_flag() -> None:
-    assert not set(dask_flags.FLAGS) & dask_flags.OURS
-    assert all(release.dask.without <= set(dask_flags.FLAGS) for release in releases.RELEASES.values())
+    assert not set(flags.FLAGS) & flags.OURS
+    assert all(release.dask.without <= set(flags.FLAGS) for release in releases.RELEASES.values())

@@ -28,7 +28,7 @@ from gpuquery.api.labels import (
 )
 from gpuquery.api.pods import Workers
 from gpuquery.build.pod import Manifest, pod_spec
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,7 +126,7 @@ def _worker(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> Man
         "dask", "cuda", "worker", dask.scheduler, "--protocol", dask.protocol, "--name", "$(DASK_WORKER_NAME)",
         "--local-directory", SCRATCH_DIRECTORY, "--dashboard-address", f":{WORKER_PORT}",
         "--death-timeout", str(DEATH_TIMEOUT_SECONDS), "--preload", "gpuquery.runner.dask.worker",
-        "--pre-import", "cudf_polars", *dask_flags.arguments(dask.options),
+        "--pre-import", "cudf_polars", *flags.arguments(dask.options),
     ]  # fmt: skip
     # DASK_WORKER_NAME is the one that dask-kubernetes adds; it leaves alone an address that is there.
     _set(container, {"DASK_SCHEDULER_ADDRESS": dask.scheduler, **BEATS})
@@ -145,7 +145,7 @@ def _pod(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
     container["volumeMounts"] = [mount for mount in container["volumeMounts"] if mount["name"] != "plan"]
     # Nothing of ours runs there that could write a report: the log's last lines are what is left of a container.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
-    _set(container, dask_flags.VARIABLES)
+    _set(container, flags.VARIABLES)
     return spec
 
 

@@ -20,7 +20,7 @@ from gpuquery.api.labels import (
 )
 from gpuquery.api.pods import RESERVED_VARIABLE
 from gpuquery.build import ranks
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 from gpuquery.plan.plan import Network, Plan, Processes, Purpose
 from gpuquery.plan.resolve import image_of
 
@@ -122,7 +122,7 @@ def _tls_volume(secret: str) -> Manifest:
 
     Each key is named, so that the kubelet tells which one is missing; what else the Secret holds stays out.
     """
-    files = [{"key": key, "path": key} for key in dask_flags.TLS_FILES]
+    files = [{"key": key, "path": key} for key in flags.TLS_FILES]
     source = {"secretName": secret, "items": files, "defaultMode": ranks.OWNER_AND_GROUP_READ, "optional": False}
     return {"name": TLS_VOLUME, "secret": source}
 
@@ -163,8 +163,8 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         env += [{"name": name, "value": value} for name, value in DASK_VARIABLES.items()]
     if _tls_secret(plan):
         shared.append({"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True})
-        files = {name: f"{TLS_DIRECTORY}/{key}" for key, name in dask_flags.TLS_FILES.items()}
-        env += [{"name": name, "value": value} for name, value in {**files, **dask_flags.TLS_ONLY}.items()]
+        files = {name: f"{TLS_DIRECTORY}/{key}" for key, name in flags.TLS_FILES.items()}
+        env += [{"name": name, "value": value} for name, value in {**files, **flags.TLS_ONLY}.items()]
     if distributed(plan):
         env += [{"name": name, "value": value} for name, value in ranks.presets(plan.network).items()]
     # What the job sets goes over presets, and under what is reserved: the object's rules refuse such names, and should

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan import dask
+from gpuquery.plan.dask import layout
 from gpuquery.plan.maxima import GPUS, PODS, Maximum, maximum
 from gpuquery.plan.plan import DaskWay
 from gpuquery.plan.rejected import Rejected, invalid, together
@@ -35,7 +35,7 @@ class Footprint:
 def footprint(job: GpuQueryJob, choice: Choice) -> Footprint:
     """Return what a choice holds."""
     pods, gpus = choice.replicas, choice.replicas * choice.gpus
-    if choice.workers and dask.way_of(job.spec.dask) is DaskWay.OPERATOR:
+    if choice.workers and layout.way_of(job.spec.dask) is DaskWay.OPERATOR:
         return Footprint(pods + SCHEDULER + choice.workers, gpus + choice.workers)
     return Footprint(pods, gpus)
 
@@ -55,7 +55,7 @@ def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | 
 def within(job: GpuQueryJob, defaults: Defaults) -> Defaults:
     """Return defaults by which no more is chosen, where a job leaves it open, than it may have."""
     pods, gpus = allowed(PODS, job, defaults), allowed(GPUS, job, defaults)
-    if dask.way_of(job.spec.dask) is DaskWay.OPERATOR:
+    if layout.way_of(job.spec.dask) is DaskWay.OPERATOR:
         pods, gpus = pods - CLIENT - SCHEDULER, gpus - CLIENT
     in_each = job.spec.workers.gpus or max(1, min(defaults.gpus, gpus))
     replicas = max(1, min(defaults.max_replicas, pods, gpus // in_each))

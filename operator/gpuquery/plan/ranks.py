@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, NetworkChoice
-from gpuquery.plan import dask, releases
+from gpuquery.plan import releases
+from gpuquery.plan.dask import layout
 from gpuquery.plan.plan import DaskWay, Processes
 from gpuquery.plan.rejected import Rejected, invalid, together
 
@@ -32,8 +33,8 @@ def processes(choice: Choice, asked: DaskSpec | None) -> Processes:
     known = releases.find(choice.release) if choice.release else None
     if known is None or choice.cluster is not ClusterChoice.DISTRIBUTED:
         return Processes.ONE
-    if dask.on_dask(known, choice, asked):
-        return Processes.PODS if dask.way_of(asked) is DaskWay.NATIVE else Processes.ONE
+    if layout.on_dask(known, choice, asked):
+        return Processes.PODS if layout.way_of(asked) is DaskWay.NATIVE else Processes.ONE
     cell = known.cells.get((choice.engine, choice.cluster))
     return Processes.RANKS if cell is not None and cell.way is releases.Way.SPMD else Processes.ONE
 

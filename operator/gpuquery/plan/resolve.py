@@ -18,8 +18,9 @@ from gpuquery.api.spec import (
     InputFormat,
 )
 from gpuquery.api.status import DaskStatus, PlanStatus
-from gpuquery.plan import dask, devices, footprint, policy, ranks
+from gpuquery.plan import devices, footprint, policy, ranks
 from gpuquery.plan.choice import Choice
+from gpuquery.plan.dask import layout
 from gpuquery.plan.formats import format_of
 from gpuquery.plan.options import executor_options
 from gpuquery.plan.plan import DEFAULT_REGION, Dask, DaskWay, JobRef, Language, Plan, StoreAccess
@@ -64,7 +65,7 @@ def resolve(
     if not local and _is_new(job):
         found.append(policy.refused(job, defaults.policy, defaults.annotations))
     if isinstance(choice, Choice):
-        cluster = dask.cluster_of(job, choice, attempt=attempt, scheduler=scheduler)
+        cluster = layout.cluster_of(job, choice, attempt=attempt, scheduler=scheduler)
         options = executor_options(job, choice, defaults)
         found += [_unfit(job, choice, defaults, local=local), cluster, options]
         if isinstance(query, tuple) and query[0] is Language.SQL and _dialect(job) is not Dialect.POLARS:
@@ -115,7 +116,7 @@ def _unfit(job: GpuQueryJob, choice: Choice, defaults: Defaults, *, local: bool)
     """Return what the chosen plan, this operator or this namespace cannot have."""
     checks = [] if local else [ranks.refused]
     if _is_new(job):
-        checks += [dask.refused] if local else [dask.refused, devices.refused, footprint.refused]
+        checks += [layout.refused] if local else [layout.refused, devices.refused, footprint.refused]
     return together(*(check(job, choice, defaults) for check in checks))
 
 

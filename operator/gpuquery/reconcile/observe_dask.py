@@ -24,8 +24,8 @@ from gpuquery.api.labels import (
 )
 from gpuquery.build.pod import TLS_VOLUME
 from gpuquery.kube.client import FOREGROUND, ApiError, KubeClient, Resource
-from gpuquery.plan.dask import address_of
-from gpuquery.plan.dask_flags import TLS_FILES
+from gpuquery.plan.dask.flags import TLS_FILES
+from gpuquery.plan.dask.layout import address_of
 from gpuquery.reconcile import digest, ownership
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler, Waiting
 from gpuquery.reconcile.startup import NOT_MOUNTED

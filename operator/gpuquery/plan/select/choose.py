@@ -23,8 +23,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice
-from gpuquery.plan import dask, footprint, numbers
+from gpuquery.plan import footprint, numbers
 from gpuquery.plan.choice import Choice
+from gpuquery.plan.dask import layout
 from gpuquery.plan.formats import is_text
 from gpuquery.plan.guide import advise, amount
 from gpuquery.plan.maxima import GPUS
@@ -120,7 +121,7 @@ def _numbered(request: Request, best: Choice, release: Release) -> Choice:
     """Fill in pods and GPUs, and write the sentence."""
     replicas, gpus, sizing = numbers.pods(request, release, best.cluster)
     workers = 0
-    if request.dask is not None and (way := dask.way_of(request.dask)) is not DaskWay.NATIVE:
+    if request.dask is not None and (way := layout.way_of(request.dask)) is not DaskWay.NATIVE:
         # The client is a pod of its own: in every release the process that asks for a result needs a GPU.
         workers, replicas, gpus = replicas * gpus, 1, 1
         if way is DaskWay.ATTACH:

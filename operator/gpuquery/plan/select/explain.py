@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from gpuquery.api.choices import GPU_ENGINES, ClusterChoice, EngineChoice, NetworkChoice
 from gpuquery.api.combinations import WITH_GPU, either, listed
 from gpuquery.api.reasons import Failure
-from gpuquery.plan import dask, releases
+from gpuquery.plan import releases
+from gpuquery.plan.dask import layout
 from gpuquery.plan.rejected import Rejected, invalid, together
 from gpuquery.plan.select.request import DEFAULT, Request, Said
 
@@ -37,7 +38,7 @@ def head(request: Request, choice: Choice, release: Release) -> str:
     """Say what a plan on GPUs is, without why."""
     pods = "1 pod" if choice.replicas == 1 else f"{choice.replicas} pods"
     gpus = f"{choice.gpus} GPU{'s' if choice.gpus > 1 else ''}"
-    on = dask.told(request.dask, choice.workers) if dask.on_dask(release, choice, request.dask) else ""
+    on = layout.told(request.dask, choice.workers) if layout.on_dask(release, choice, request.dask) else ""
     return f"{choice.engine} x {choice.cluster} on {choice.release}, {pods} x {gpus}{on}"
 
 

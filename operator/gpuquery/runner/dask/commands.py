@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.labels import DASHBOARD_PORT
-from gpuquery.plan import dask_flags
+from gpuquery.plan.dask import flags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ FORCED: Mapping[str, str] = {
     "DASK_DISTRIBUTED__SCHEDULER__IDLE_TIMEOUT": "None",
     "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": "None",
     "DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION": "None",
-    **dask_flags.VARIABLES,
+    **flags.VARIABLES,
 }
 """Variables of Dask's processes that a job cannot set."""
 PRESETS: Mapping[str, str] = {
@@ -84,15 +84,15 @@ def cuda_workers(workers: Workers) -> list[str]:
     """Return the words of the workers, one for each GPU that the process sees."""
     # Imports hold the interpreter for long, so they are over before the cluster is complete.
     imports = ["--pre-import", "cudf_polars"]
-    return ["cuda", "worker", *_common(workers), *imports, *dask_flags.arguments(workers.dask.options)]
+    return ["cuda", "worker", *_common(workers), *imports, *flags.arguments(workers.dask.options)]
 
 
 def cpu_workers(workers: Workers) -> list[str]:
     """Return the words of as many workers without a GPU, for tests of everything else."""
     kept = {name: value for name, value in workers.dask.options.items() if name == "memory-limit"}
     # `dask worker` gives its nannies this list even if it is empty, and so does not look at the variable.
-    preload = ["--preload-nanny", dask_flags.NANNY]
-    return ["worker", *_common(workers), *preload, "--nworkers", str(workers.count), *dask_flags.arguments(kept)]
+    preload = ["--preload-nanny", flags.NANNY]
+    return ["worker", *_common(workers), *preload, "--nworkers", str(workers.count), *flags.arguments(kept)]
 
 
 def _common(workers: Workers) -> list[str]:

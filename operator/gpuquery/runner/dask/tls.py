@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.dask_flags import TLS_FILES
+from gpuquery.plan.dask.flags import TLS_FILES
 from gpuquery.runner.errors import JobError
 
 if TYPE_CHECKING:

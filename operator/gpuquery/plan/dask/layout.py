@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.dask import DaskBackend, DaskSpec
 from gpuquery.api.labels import DASK_PORT, attempt_name, scheduler_name
-from gpuquery.plan import dask_flags, releases
+from gpuquery.plan import releases
+from gpuquery.plan.dask import flags
 from gpuquery.plan.plan import Dask, DaskWay
 from gpuquery.plan.rejected import Rejected, invalid, together
 
@@ -92,7 +93,7 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
                 "--protocol tls, or remove dask.tlsSecretName"
             )
         return Dask(way=way, workers=choice.workers, protocol=spoken, scheduler=address, tls_secret=secret)
-    options, problems = dask_flags.checked(asked.worker_options, release)
+    options, problems = flags.checked(asked.worker_options, release)
     # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
     if problems and job.status.plan is None:
         return together(*map(invalid, problems))
@@ -104,7 +105,7 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
         protocol=protocol,
         scheduler=address_of(name, job.metadata.namespace, protocol) if made else "",
         dashboard=asked.dashboard,
-        options=dask_flags.complete(options, release),
+        options=flags.complete(options, release),
     )
 
 
@@ -152,7 +153,7 @@ def _refused(job: GpuQueryJob, asked: DaskSpec, choice: Choice, defaults: Defaul
             "scheduler in dask.schedulerAddress, or ask the administrator to set the Helm value dask.attach.enabled"
         )
     if asked.tls_secret_name is not None:
-        ours = {*dask_flags.TLS_FILES.values(), *dask_flags.TLS_ONLY}
+        ours = {*flags.TLS_FILES.values(), *flags.TLS_ONLY}
         if own := next((variable.name for variable in job.spec.template.spec.env if variable.name in ours), None):
             yield (
                 f'dask.tlsSecretName is "{asked.tls_secret_name}", and sets {own}, as template.spec.env does: remove '
