@@ -5,10 +5,13 @@ The rows are written out, so that a fact that changes with a refactoring of the 
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import gpuquery
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan import releases, sizing
 from gpuquery.plan.releases import RELEASES
@@ -131,3 +134,25 @@ def test_a_release_that_is_not_known_counts_as_the_last_before_it(asked: str, wa
 
 def test_on_the_cpu_groups_lack_nothing_and_no_release_says_anything() -> None:
     assert CPU.full_groups and CPU.facts is None
+
+
+LISTS = (
+    "api/choices.py",
+    "plan/releases/",
+    "runner/query/sql/functions/lacks.py",
+    "runner/query/sql/compile/aggregate_functions_",
+)
+"""Where names of releases stand: the words of the object, the table, and which functions of SQL each release lacks."""
+
+
+def test_no_other_file_decides_by_the_name_of_a_release() -> None:
+    house = Path(gpuquery.__file__).parent
+    found = {}
+    for file in house.rglob("*.py"):
+        room = str(file.relative_to(house))
+        words = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+        if names := [word for word in words if word in RELEASES]:
+            found[room] = names
+    others = {room: names for room, names in found.items() if not room.startswith(LISTS)}
+    assert others == {}, "put what the release does otherwise into its row of plan/releases/table.py"
+    assert found, "nothing was searched"
