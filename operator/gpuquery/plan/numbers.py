@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 UNKNOWN = "the size of the data is not known: the fewest pods that have more than one GPU together"
 
 
-def sized(request: Request, release: Release, cluster: ClusterChoice = ClusterChoice.AUTO) -> sizing.Sizing:
+def sized(request: Request, cluster: ClusterChoice = ClusterChoice.AUTO) -> sizing.Sizing:
     """Return pods and GPUs for what a preflight found; with `auto` the cluster shape too."""
     limits = sizing.Limits(
-        release=release,
+        release=request.row,
         engine=EngineChoice.AUTO,
         cluster=cluster,
         gpu_memory=request.defaults.gpu_memory,
@@ -41,16 +41,16 @@ def sized(request: Request, release: Release, cluster: ClusterChoice = ClusterCh
     return sizing.size(request.found, limits)
 
 
-def pods(request: Request, release: Release, cluster: ClusterChoice) -> tuple[int, int, str | None]:
+def pods(request: Request, cluster: ClusterChoice) -> tuple[int, int, str | None]:
     """Return pods, GPUs in each, and what they rest on where the data decided."""
     if cluster is ClusterChoice.SINGLE:
-        return 1, 1, sized(request, release, cluster).why if request.found else None
+        return 1, 1, sized(request, cluster).why if request.found else None
     if request.replicas is not None:
         return request.replicas, request.gpus or 1, None
     if request.found is None:
         gpus = request.gpus or request.bounds.gpus
         return 1 if gpus > 1 else 2, gpus, UNKNOWN
-    found = sized(request, release, cluster)
+    found = sized(request, cluster)
     return found.replicas, found.gpus, found.why
 
 

@@ -15,30 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.plan.releases import Release
     from gpuquery.plan.select.request import Request
 
 RAPIDSMPF = EngineChoice.RAPIDSMPF
 SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED
 
 
-def candidates(request: Request, release: Release) -> Iterator[Choice]:
-    """Yield the candidates, the best first; `why` is the reason alone, and pods and GPUs are not counted yet."""
-    for cluster, because_cluster in _clusters(request, release):
-        for engine, because_engine in _engines(request, release, cluster):
-            if release.runs(engine, cluster) and not _doubled(request, release, engine, cluster):
+def candidates(request: Request) -> Iterator[Choice]:
+    """Yield the candidates of a release that is known, the best first.
+
+    Their `why` is the reason alone, and pods and GPUs are not counted yet.
+    """
+    for cluster, because_cluster in _clusters(request):
+        for engine, because_engine in _engines(request, cluster):
+            if request.row.runs(engine, cluster) and not _doubled(request, engine, cluster):
                 why = "; ".join(filter(None, (because_engine, because_cluster, f"release {by(request.release)}")))
-                yield Choice(engine=engine, cluster=cluster, release=release.name, why=why)
+                yield Choice(engine=engine, cluster=cluster, release=request.row.name, why=why)
 
 
-def _doubled(request: Request, release: Release, engine: EngineChoice, cluster: ClusterChoice) -> bool:
+def _doubled(request: Request, engine: EngineChoice, cluster: ClusterChoice) -> bool:
     """Whether rows would come out once for each GPU; where the job itself asks for several, its preflight refuses."""
     found = request.found is not None and request.found.one_partition
     asked = request.cluster.explicit
-    return found and cluster is DISTRIBUTED and not asked and not release.writes_once(engine, cluster)
+    return found and cluster is DISTRIBUTED and not asked and not request.row.writes_once(engine, cluster)
 
 
-def _clusters(request: Request, release: Release) -> Iterator[tuple[ClusterChoice, str]]:
+def _clusters(request: Request) -> Iterator[tuple[ClusterChoice, str]]:
     """Yield the cluster shapes in order of preference, with the reason for each."""
     said = request.cluster
     if said.explicit and said.value is not None:
@@ -55,7 +57,7 @@ def _clusters(request: Request, release: Release) -> Iterator[tuple[ClusterChoic
     if said.value is not None:
         yield ClusterChoice(said.value), f"cluster {by(said)}"
     elif request.found is not None:
-        cluster = numbers.sized(request, release).cluster
+        cluster = numbers.sized(request).cluster
         yield cluster, f"{cluster} for {amount(max(request.found.input_bytes, request.found.peak_bytes))} in memory"
     else:
         yield SINGLE, "single as long as the size of the data is not known"
@@ -65,13 +67,14 @@ def _clusters(request: Request, release: Release) -> Iterator[tuple[ClusterChoic
     yield DISTRIBUTED, "distributed, as this release runs no other"
 
 
-def _engines(request: Request, release: Release, cluster: ClusterChoice) -> Iterator[tuple[EngineChoice, str]]:
+def _engines(request: Request, cluster: ClusterChoice) -> Iterator[tuple[EngineChoice, str]]:
     """Yield the engines in order of preference, with the reason for each."""
     said = request.engine
     if said.value in GPU_ENGINES:
         yield EngineChoice(said.value), f"engine {by(said)}"
         if said.explicit:
             return
+    release = request.row
     can = [engine for engine in GPU_ENGINES if release.runs(engine, cluster)]
     if len(can) == 1:
         yield can[0], f"{can[0]} is what RAPIDS {release.name} runs as {cluster}{unheeded(said, can[0])}"

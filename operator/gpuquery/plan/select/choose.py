@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from gpuquery.api.status import PlanStatus
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.defaults import Defaults
-    from gpuquery.plan.releases import Release
 
 
 def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choice | Rejected:
@@ -104,22 +103,22 @@ def _on_cpu(request: Request, because: str) -> Choice | Rejected:
 
 
 def _on_gpus(request: Request) -> Choice | Rejected:
-    if (release := request.known) is None:
+    if request.known is None:
         wrong = explain.unknown_release(request)
-    elif (best := next(candidates(request, release), None)) is None:
-        wrong = explain.refused(request, release)
-    elif request.lacks_image(release.name):
+    elif (best := next(candidates(request), None)) is None:
+        wrong = explain.refused(request)
+    elif request.lacks_image(best.release):
         wrong = explain.no_image(request)
     else:
-        return explain.with_gpu(request) or _numbered(request, best, release)
+        return explain.with_gpu(request) or _numbered(request, best)
     rejected = together(explain.with_gpu(request), wrong)
     assert rejected is not None
     return rejected
 
 
-def _numbered(request: Request, best: Choice, release: Release) -> Choice:
+def _numbered(request: Request, best: Choice) -> Choice:
     """Fill in pods and GPUs, and write the sentence."""
-    replicas, gpus, sizing = numbers.pods(request, release, best.cluster)
+    replicas, gpus, sizing = numbers.pods(request, best.cluster)
     workers = 0
     if request.dask is not None and (way := layout.way_of(request.dask)) is not DaskWay.NATIVE:
         # The client is a pod of its own: in every release the process that asks for a result needs a GPU.
@@ -129,6 +128,6 @@ def _numbered(request: Request, best: Choice, release: Release) -> Choice:
     choice = replace(best, replicas=replicas, gpus=gpus, workers=workers, sizing=sizing)
     return replace(
         choice,
-        why=f"{explain.head(request, choice, release)}: {choice.why}",
-        default_changes=explain.later(request, choice, release),
+        why=f"{explain.head(request, choice)}: {choice.why}",
+        default_changes=explain.later(request, choice),
     )

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpuquery.plan.choice import Choice
-    from gpuquery.plan.releases import Release
 
 
 def by(said: Said) -> str:
@@ -34,29 +33,29 @@ def unheeded(said: Said, chosen: str) -> str:
     return "" if said.value is None or said.value == chosen else f", where {said.value} (by {said.source}) does not fit"
 
 
-def head(request: Request, choice: Choice, release: Release) -> str:
+def head(request: Request, choice: Choice) -> str:
     """Say what a plan on GPUs is, without why."""
     pods = "1 pod" if choice.replicas == 1 else f"{choice.replicas} pods"
     gpus = f"{choice.gpus} GPU{'s' if choice.gpus > 1 else ''}"
-    on = layout.told(request.dask, choice.workers) if layout.on_dask(release, choice, request.dask) else ""
+    on = layout.told(request.dask, choice.workers) if layout.on_dask(request.row, choice, request.dask) else ""
     return f"{choice.engine} x {choice.cluster} on {choice.release}, {pods} x {gpus}{on}"
 
 
-def later(request: Request, choice: Choice, release: Release) -> str | None:
+def later(request: Request, choice: Choice) -> str | None:
     """Return what a later release does otherwise, where nobody has chosen the engine."""
     if request.engine.value in GPU_ENGINES:
         return None
-    names = releases.names()
-    for name in names[names.index(release.name) + 1 :]:
+    engine, release, names = choice.engine, choice.release, releases.names()
+    for name in names[names.index(release) + 1 :]:
         coming = releases.RELEASES[name]
-        if not coming.runs(choice.engine, choice.cluster):
-            others = [e for e in GPU_ENGINES if coming.runs(e, choice.cluster)]
-            if others:
-                return (
-                    f'engine was left open, and RAPIDS {release.name} means "{choice.engine}" by it; from {name} on it '
-                    f'means "{others[0]}": set engine: {choice.engine} and runtime.release: "{release.name}" to stay, '
-                    f"or engine: {others[0]} with a release that has it to move on"
-                )
+        if coming.runs(engine, choice.cluster):
+            continue
+        if other := next((e for e in GPU_ENGINES if coming.runs(e, choice.cluster)), None):
+            return (
+                f'engine was left open, and RAPIDS {release} means "{engine}" by it; from {name} on it means '
+                f'"{other}": set engine: {engine} and runtime.release: "{release}" to stay, or engine: {other} with a '
+                "release that has it to move on"
+            )
     return None
 
 
@@ -118,9 +117,9 @@ def unknown_release(request: Request) -> Rejected:
     )
 
 
-def refused(request: Request, release: Release) -> Rejected:
+def refused(request: Request) -> Rejected:
     """Refuse what the release cannot run, and say which releases and engines can."""
-    shapes = [ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED]
+    release, shapes = request.row, [ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED]
     engine, cluster = request.engine.value, request.cluster.value
     engines = [EngineChoice(engine)] if engine and request.engine.explicit else list(GPU_ENGINES)
     clusters = [ClusterChoice(cluster)] if cluster and request.cluster.explicit else _possible(request, shapes)

@@ -86,6 +86,12 @@ class Request:
         """The release that is asked for; None if the table does not know it."""
         return releases.find(str(self.release.value))
 
+    @property
+    def row(self) -> Release:
+        """The row of the release that is asked for, which must be known."""
+        assert self.known is not None, self.release.value
+        return self.known
+
     @cached_property
     def bounds(self) -> Defaults:
         """The defaults by which no more is chosen, where the job leaves it open, than it may have."""
