@@ -9,11 +9,11 @@ import pytest
 
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB, LABEL_JOB_UID, MAX_NAME_LENGTH, PLAN_KEY
 from gpuquery.api.pods import EnvVar, Resources, TemplateSpec
-from gpuquery.build.attempt import attempt_objects
-from gpuquery.build.pod import pod_spec
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
+from gpuquery.render.attempt import attempt_objects
+from gpuquery.render.pod import pod_spec
 from tests.support.kube_objects import DEFAULTS, UID, job
 
 Objects = dict[str, dict[str, Any]]

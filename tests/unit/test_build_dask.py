@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from gpuquery.api.labels import LABEL_DASK, LABEL_JOB_UID, NO_DRIVER_DIRECTORY, SCRATCH_DIRECTORY, TOKEN_KEY
-from gpuquery.build.attempt import attempt_labels, attempt_objects
-from gpuquery.build.preflight import preflight_objects
 from gpuquery.plan.dask import flags
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
+from gpuquery.render.attempt import attempt_labels, attempt_objects
+from gpuquery.render.preflight import preflight_objects
 from gpuquery.runner.dask import beats, nanny
 from tests.support.kube_objects import PYTHON, UID, job
 

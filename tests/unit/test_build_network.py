@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from gpuquery.api.labels import LABEL_JOB_UID, PROGRESS_PORT
-from gpuquery.build.attempt import attempt_objects, policies
-from gpuquery.build.preflight import preflight_objects
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import resolve
+from gpuquery.render.attempt import attempt_objects, policies
+from gpuquery.render.preflight import preflight_objects
 from tests.support.kube_objects import UID, job
 
 Json = dict[str, Any]

@@ -19,12 +19,12 @@ from gpuquery.api.labels import (
     attempt_name,
     preflight_name,
 )
-from gpuquery.build.attempt import attempt_objects
-from gpuquery.build.preflight import preflight_objects
 from gpuquery.plan.checks import Place, place
 from gpuquery.plan.maxima import Maxima
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import resolve
+from gpuquery.render.attempt import attempt_objects
+from gpuquery.render.preflight import preflight_objects
 from gpuquery.runner.plans import load
 from tests.support.kube_objects import DEFAULTS, UID, job
 

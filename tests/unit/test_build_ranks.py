@@ -12,13 +12,13 @@ from gpuquery.api.labels import (
     TOKEN_DIRECTORY,
     TOKEN_KEY,
 )
-from gpuquery.build.attempt import attempt_objects
-from gpuquery.build.preflight import preflight_objects
-from gpuquery.build.ranks import TO_COME
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.maxima import Maxima
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, resolve
+from gpuquery.render.attempt import attempt_objects
+from gpuquery.render.preflight import preflight_objects
+from gpuquery.render.ranks import TO_COME
 from tests.support.kube_objects import job
 
 GPUS = Defaults(

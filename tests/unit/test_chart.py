@@ -18,9 +18,9 @@ from gpuquery.api import crd
 from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.labels import DEFAULTS_CONFIG_MAP, PUBLIC_NAMESPACE
 from gpuquery.app.settings import PREFIX, Settings
-from gpuquery.build.network import OPERATOR
 from gpuquery.plan.maxima import Maxima
 from gpuquery.plan.policy import PATTERN, Policy, annotation
+from gpuquery.render.network import OPERATOR
 from tools.kubectl import ROOT
 
 CHART = ROOT / "charts" / "gpuquery"

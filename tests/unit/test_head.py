@@ -10,7 +10,6 @@ import pytest
 
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.app.watch import Jobs, Sightings
-from gpuquery.build.ranks import TOKEN_VOLUME
 from gpuquery.plan.maxima import Maxima
 from gpuquery.reconcile import digest
 from gpuquery.reconcile.census import Census, Sight
@@ -19,6 +18,7 @@ from gpuquery.reconcile.head import Head, head
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.slim import slim_job, slim_pod
+from gpuquery.render.ranks import TOKEN_VOLUME
 from tests.support.kube_objects import job
 from tests.support.recording import READY, RecordingClient
 

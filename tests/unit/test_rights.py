@@ -79,7 +79,7 @@ def used() -> set[Right]:
             found |= {right(WATCHED[key], verb) for verb in ("list", "watch")}
         elif name == "LeaderElection":
             found |= {right(Resource.LEASES, verb) for verb in ("get", "create", "update")}
-    # An owner reference that blocks deletion asks for it: see `owner` in build/attempt.py.
+    # An owner reference that blocks deletion asks for it: see `owner` in render/attempt.py.
     return found | {right(Resource.JOBS, "update", "/finalizers")}
 
 

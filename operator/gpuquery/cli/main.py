@@ -186,7 +186,7 @@ def _verdict(path: str, name: str | None, problems: Sequence[str], remarks: Sequ
 
 def render(chosen: argparse.Namespace) -> int:
     """Print the children of the first attempt of each job."""
-    from gpuquery.build.attempt import attempt_objects
+    from gpuquery.render.attempt import attempt_objects
 
     file = read(chosen.file, config_maps=chosen.configmap)
     objects: list[dict[str, Any]] = []

@@ -23,7 +23,6 @@ from gpuquery.api.labels import (
     preflight_name,
 )
 from gpuquery.api.reasons import Failure, Reason
-from gpuquery.build.ranks import TO_COME
 from gpuquery.kube.client import BY_KIND, FOREGROUND, ApiError, KubeClient, Manifest, Resource, UnreachableError
 from gpuquery.plan.plan import DaskWay
 from gpuquery.reconcile import ownership
@@ -31,6 +30,7 @@ from gpuquery.reconcile.events import Note, manifest, notes
 from gpuquery.reconcile.facts import Refusal
 from gpuquery.reconcile.smaller import smaller
 from gpuquery.reconcile.startup import refusal_of
+from gpuquery.render.ranks import TO_COME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.reasons import Failure
-from gpuquery.build.attempt import safety_net
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, digest, resolve
 from gpuquery.reconcile import deadline
 from gpuquery.reconcile.outcome import Fault, ends_all
 from gpuquery.reconcile.pause import pause
 from gpuquery.reconcile.status import Account, derive
+from gpuquery.render.attempt import safety_net
 
 if TYPE_CHECKING:
     from gpuquery.api.status import GpuQueryJobStatus

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.conditions import is_terminal
 from gpuquery.api.reasons import Failure, Policy, Reason
 from gpuquery.api.status import AttemptStatus
-from gpuquery.build.attempt import attempt_objects
 from gpuquery.plan.options import halved_partitions
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, plan_status
@@ -41,6 +40,7 @@ from gpuquery.reconcile.outcome import Committed, Fault, blamed, firm, judge, re
 from gpuquery.reconcile.pause import pause
 from gpuquery.reconcile.retry import Ended, GiveUp, Retry, next_attempt
 from gpuquery.reconcile.status import Account, gave_up
+from gpuquery.render.attempt import attempt_objects
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob

@@ -10,8 +10,8 @@ from typing import Any
 
 from gpuquery.api import claims
 from gpuquery.api.labels import CONTAINER, FIELD_MANAGER, LABEL_DASK
-from gpuquery.build.ranks import TOKEN_VOLUME
 from gpuquery.reconcile.facts import BatchJob, Exit, Pod, Waiting
+from gpuquery.render.ranks import TOKEN_VOLUME
 
 Json = Mapping[str, Any]
 

@@ -22,13 +22,13 @@ from gpuquery.api.labels import (
     attempt_name,
     scheduler_name,
 )
-from gpuquery.build.pod import TLS_VOLUME
 from gpuquery.kube.client import FOREGROUND, ApiError, KubeClient, Resource
 from gpuquery.plan.dask.flags import TLS_FILES
 from gpuquery.plan.dask.layout import address_of
 from gpuquery.reconcile import digest, ownership
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler, Waiting
 from gpuquery.reconcile.startup import NOT_MOUNTED
+from gpuquery.render.pod import TLS_VOLUME
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from gpuquery.api.conditions import TERMINAL, is_terminal, is_true
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.status import PlanStatus, PreflightRun, PreflightStatus
-from gpuquery.build.preflight import preflight_objects
 from gpuquery.plan.checks import Place, place
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import digest, plan_status
@@ -37,6 +36,7 @@ from gpuquery.reconcile.facts import Attempt, Observed
 from gpuquery.reconcile.outcome import Fault, blamed, of_pod, recorded, vanished
 from gpuquery.reconcile.retry import Ended, GiveUp, Retry, next_attempt
 from gpuquery.reconcile.status import Account, gave_up
+from gpuquery.render.preflight import preflight_objects
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob

@@ -27,8 +27,8 @@ from gpuquery.api.labels import (
     SCRATCH_DIRECTORY,
 )
 from gpuquery.api.pods import Workers
-from gpuquery.build.pod import Manifest, pod_spec
 from gpuquery.plan.dask import flags
+from gpuquery.render.pod import Manifest, pod_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,8 @@ from gpuquery.api.labels import (
     preflight_name,
 )
 from gpuquery.api.pods import Workers
-from gpuquery.build.attempt import (
+from gpuquery.plan.plan import DaskWay, Plan, Processes, Purpose
+from gpuquery.render.attempt import (
     attempt_labels,
     batch_job,
     child_metadata,
@@ -26,8 +27,7 @@ from gpuquery.build.attempt import (
     plan_config_map,
     policies,
 )
-from gpuquery.build.pod import Manifest, pod_spec
-from gpuquery.plan.plan import DaskWay, Plan, Processes, Purpose
+from gpuquery.render.pod import Manifest, pod_spec
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob

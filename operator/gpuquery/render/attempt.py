@@ -31,12 +31,12 @@ from gpuquery.api.labels import (
     attempt_name,
     policy_name,
 )
-from gpuquery.build import ranks
-from gpuquery.build.daskcluster import dask_cluster
-from gpuquery.build.network import network_policy
-from gpuquery.build.pod import Manifest, pod_spec, serves_dashboard
 from gpuquery.plan.plan import DaskWay, Plan, Processes
 from gpuquery.plan.resolve import plan_json
+from gpuquery.render import ranks
+from gpuquery.render.daskcluster import dask_cluster
+from gpuquery.render.network import network_policy
+from gpuquery.render.pod import Manifest, pod_spec, serves_dashboard
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob

@@ -19,10 +19,10 @@ from gpuquery.api.labels import (
     TLS_DIRECTORY,
 )
 from gpuquery.api.pods import RESERVED_VARIABLE
-from gpuquery.build import ranks
 from gpuquery.plan.dask import flags
 from gpuquery.plan.plan import Network, Plan, Processes, Purpose
 from gpuquery.plan.resolve import image_of
+from gpuquery.render import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
