@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
 from gpuquery.kube import client as kube
-from gpuquery.kube.client import ApiError, KubeClient, Resource, UnreachableError
+from gpuquery.kube.client import ApiError, KubeClient, Resource, Scope, UnreachableError
 
 Answer = Callable[[web.Request], web.Response]
 
@@ -199,7 +199,7 @@ async def streaming(*pieces: bytes, status: int = 200) -> AsyncIterator[KubeClie
 
 
 async def watched(subject: KubeClient) -> list[tuple[str, object]]:
-    events = subject.watch(Resource.JOBS, None, "5", lambda found: found.get("n"), opened=lambda: None)
+    events = subject.watch(Scope(Resource.JOBS, None), "5", lambda found: found.get("n"), opened=lambda: None)
     return [event async for event in events]
 
 

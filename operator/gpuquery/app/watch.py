@@ -1,10 +1,10 @@
 """Watch: what has changed, so that somebody looks; nothing else is asked of it.
 
 Jobs come from a copy of our own, trimmed while it is read (kube/copy.py): their specs are as large as their authors
-like. kopf tells of what belongs to them: pods, batch Jobs and DaskClusters. Only raw events are handled, and they only
-put a key into the queue. So kopf keeps no state on the objects, sets no finalizer and never retries: the queue does.
-It gets their metadata alone and in pages, by a session of ours. After a broken watch it lists anew but tells no
-deletion that it missed, which is why all jobs that have not ended are looked at every now and then anyway.
+like. So do their pods and batch Jobs (reconcile/children.py). kopf tells of DaskClusters. Only raw events are handled,
+and they only put a key into the queue. So kopf keeps no state on the objects, sets no finalizer and never retries: the
+queue does. It gets their metadata alone and in pages, by a session of ours. After a broken watch it lists anew but
+tells no deletion that it missed, which is why all jobs that have not ended are looked at every now and then anyway.
 """
 
 from __future__ import annotations
@@ -123,16 +123,14 @@ def registry(queue: WorkQueue[Key], configuration: Configuration, *, dask: bool 
     async def login(**_: Any) -> kopf.AiohttpSession:
         return await connection(configuration)
 
-    @kopf.on.event("v1", "pods", labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)
-    @kopf.on.event("batch", "v1", "jobs", labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)
-    async def on_child(namespace: str | None, labels: Any, **_: Any) -> None:
+    async def on_cluster(namespace: str | None, labels: Any, **_: Any) -> None:
         if job := labels.get(LABEL_JOB):
             queue.add_after((namespace or "", job), DEBOUNCE_SECONDS)
 
     if dask:
         # Their pods tell the rest; one that a deleted job left behind while no operator ran shows in no other way.
         kopf.on.event(DASK_GROUP, DASK_VERSION, DASK_PLURAL, labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)(
-            on_child
+            on_cluster
         )
     return handlers
 
@@ -214,8 +212,6 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     # No list and watch of CRDs and namespaces, and no right to it.
     settings.scanning.disabled = True
-    settings.watching.label_selectors["v1/pods"] = LABEL_JOB_UID
-    settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_JOB_UID
     settings.watching.label_selectors[DASK_GROUP, DASK_VERSION, DASK_PLURAL] = LABEL_JOB_UID
     settings.watching.chunk_size = CHUNK
     # An object that nothing happens to is forgotten at once, with its last event.
@@ -255,5 +251,10 @@ async def resync(client: KubeClient, jobs: Jobs, *, namespaces: tuple[str, ...],
             jobs.metrics.gone(key)
             jobs.census.gone(key)
         for key in listed:
-            if not jobs.metrics.over(key):
+            if jobs.metrics.over(key):
+                continue
+            if key in jobs.sightings.suspects:
                 jobs.queue.add(key)
+            else:
+                # One that is looked at earlier anyway needs no look of its own.
+                jobs.queue.add_after(key, seconds)
