@@ -208,18 +208,22 @@ class Children:
         self._jobs: _Kept[BatchJob] = _Kept(job_child, wake)
         self._pods: _Kept[Pod] = _Kept(pod_child, wake)
         self._kinds: dict[Resource, _Kept[Any]] = {Resource.BATCH_JOBS: self._jobs, Resource.PODS: self._pods}
-        self._copies = {
-            namespace: {resource: self._copy(client, resource, namespace) for resource in self._kinds}
+        self._copies: dict[str | None, dict[Resource, Copy[Child[Any]]]] = {
+            namespace: {
+                Resource.BATCH_JOBS: self._copy(
+                    client, Scope(Resource.BATCH_JOBS, namespace, LABEL_JOB_UID, whole=True)
+                ),
+                Resource.PODS: self._copy(client, Scope(Resource.PODS, namespace, LABEL_JOB_UID, whole=True)),
+            }
             for namespace in namespaces
         }
         self._expected: dict[Key, _Expected] = {}
         self._asks: set[Key] = set()
         """Jobs of which a write was not seen in time."""
 
-    def _copy(self, client: KubeClient, resource: Resource, namespace: str | None) -> Copy[Child[Any]]:
-        kept = self._kinds[resource]
-        what = f"list and watch the {'pods' if resource is Resource.PODS else 'batch Jobs'} of {namespace or 'all'}"
-        scope = Scope(resource, namespace, labels=LABEL_JOB_UID, whole=True)
+    def _copy(self, client: KubeClient, scope: Scope) -> Copy[Child[Any]]:
+        kept, where = self._kinds[scope.resource], f" of namespace {scope.namespace}" if scope.namespace else ""
+        what = f"list and watch the {'pods' if scope.resource is Resource.PODS else 'batch Jobs'}{where}"
         return Copy(client, scope, trim=kept.trim, tell=kept.tell, ability=Ability(what))
 
     def keepers(self) -> list[Coroutine[Any, Any, None]]:
