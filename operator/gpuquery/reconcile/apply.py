@@ -260,7 +260,8 @@ def _key(job: GpuQueryJob) -> tuple[str, str]:
 
 
 def _with_status(job: GpuQueryJob, status: Manifest) -> Manifest:
-    # The status is of that version alone: if the job has changed since, it is derived anew (StaleError).
+    # The status is of that version alone: if the job has changed since, it is derived anew (StaleError). So none lands on
+    # another job of the same name either, which the UID does not prevent: the API server heeds it in no apply of a status.
     version = {"resourceVersion": job.metadata.resource_version} if job.metadata.resource_version else {}
     return {
         "apiVersion": API_VERSION,
@@ -268,7 +269,6 @@ def _with_status(job: GpuQueryJob, status: Manifest) -> Manifest:
         "metadata": {
             "name": job.metadata.name,
             "namespace": job.metadata.namespace,
-            # Without it a status could land on another job of the same name.
             "uid": job.metadata.uid,
             **version,
         },

@@ -189,8 +189,7 @@ class Reconciler:
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             self._forget(key)
             return None
-        # Read just now, and written up to twice: an end must come through.
-        job, now = unconditional(_as_far_as_read(raw)), self.clock().replace(microsecond=0)
+        job, now = _as_far_as_read(raw), self.clock().replace(microsecond=0)
         if has_ended(job):
             return None
         why = failing.in_words(error)
@@ -201,7 +200,8 @@ class Reconciler:
         await self._write(job, failing.releasing(job, late, now), now)
         if not await release_all(self.client, job, clusters=self.defaults.dask_operator):
             return failing.LOOK_FOR_END
-        await self._write(job, failing.ended(job, late, now), now)
+        # The write before this one has made another version of it.
+        await self._write(unconditional(job), failing.ended(job, late, now), now)
         return None
 
     def _forget(self, key: Key) -> None:
