@@ -115,9 +115,12 @@ async def until(so: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def kept(server: Server, *, at_once: bool = True) -> AsyncIterator[Subject]:
-    """A memory that is kept, and has been filled unless that takes longer."""
+async def kept(server: Server, *, at_once: bool = True, stood_by: float = 0) -> AsyncIterator[Subject]:
+    """A memory that is kept, so many seconds after it was made, and has been filled unless that takes longer."""
     subject = Subject(server)
+    for copy in subject._copies[None].values():
+        assert copy._behind_since is not None
+        copy._behind_since -= stood_by
     running = [asyncio.create_task(keeper) for keeper in subject.keepers()]
     if at_once:
         await until(lambda: server.watches == 2)
@@ -157,6 +160,14 @@ async def test_looks_wait_for_the_first_list_and_ask_where_it_takes_too_long(mon
         assert subject.pause(KEY) == children.AGAIN_SECONDS
         monkeypatch.setattr(children, "LISTING_SECONDS", 0.0)
         assert subject.pause(KEY) is None and subject.of(KEY, UID) is None, "never half of what there is"
+
+
+async def test_an_operator_that_stood_by_for_hours_waits_for_its_first_list_too() -> None:
+    server = Server()
+    server.open.clear()
+    async with kept(server, at_once=False, stood_by=36_000.0) as subject:
+        await until(lambda: server.lists == 2)
+        assert subject.pause(KEY) == children.AGAIN_SECONDS
 
 
 async def test_where_lists_are_refused_the_api_server_is_asked_at_once() -> None:

@@ -67,7 +67,7 @@ class Copy(Generic[T]):
         self._tell = tell
         self._ability = ability
         self._behind_since: float | None = time.monotonic()
-        """Since when it may lag by more than the time that an event takes; None: it follows."""
+        """Since when it may lag by more than the time that an event takes, though it is kept; None: it follows."""
         self.items: dict[Key, T] = {}
         self.listed = asyncio.Event()
         self._seen = ""
@@ -91,6 +91,7 @@ class Copy(Generic[T]):
 
     async def keep(self) -> None:
         """Keep the copy, until cancelled."""
+        self._behind_since = time.monotonic()
         while True:
             try:
                 if not self._seen:

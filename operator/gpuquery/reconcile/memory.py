@@ -113,5 +113,4 @@ class Memory:
 
     def forget(self, key: Key) -> None:
         """Drop what is only needed while a job is under way."""
-        self.jobs.forget(key)
         self.children.forget(key)
