@@ -7,19 +7,23 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from gpuquery.api.conditions import is_true
 from gpuquery.api.reasons import Failure
+from gpuquery.app import watch
 from gpuquery.kube.ability import Ability
 from gpuquery.kube.client import Resource, Scope, StaleError
 from gpuquery.kube.copy import Copy
+from gpuquery.plan.maxima import Maxima
 from gpuquery.reconcile import memory as memories
+from gpuquery.reconcile.census import Census
 from gpuquery.reconcile.children import Children
 from gpuquery.reconcile.head import head
 from gpuquery.reconcile.memory import Jobs, Memory
+from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import MOST_STALE, Key, Reconciler, work
 from tests.support.kube_objects import COMMITTED, failed_report
@@ -180,6 +184,48 @@ async def test_a_stale_status_is_no_failure_and_the_job_is_looked_at_again_soon(
             await asyncio.sleep(0.01)
             assert queue.failures(KEY) == 0
     working.cancel()
+
+
+async def test_what_a_look_has_seen_or_written_needs_no_look_and_all_else_does() -> None:
+    client, queue = Counting(), WorkQueue[Key]()
+    store(client)
+    memory = Memory(Subject(Server()))
+    memory.jobs = Watched(client)
+    client.heed = memory
+    jobs = watch.Jobs(queue, Metrics(client, queue), watch.Sightings(), Census(Maxima(), queue.add), memory.jobs.has)
+
+    async def told(*, listed: bool = False) -> bool:
+        """Tell of the job as it is, and return whether somebody looks."""
+        jobs.tell(KEY, head(client.objects[Resource.JOBS, "revenue"]), listed)
+        if not len(queue):
+            return False
+        queue.done(await queue.get())
+        return True
+
+    assert await told(), "it is new"
+    await replace(operator(client, READING), memory=cast("Memory", Asking(memory.jobs))).reconcile(KEY)
+    assert current(client).status.attempt == 1 and not await told(), "the operator wrote that itself"
+    change(client)
+    assert await told() and await told(), "nobody has looked at it yet"
+    await memory.jobs.read(client, KEY)
+    assert not await told() and await told(listed=True), "a LIST after a broken watch may tell more"
+
+
+class Asking:
+    """A memory of jobs alone."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+        self.children = SimpleNamespace(pause=lambda _: None, of=lambda *_: None)
+
+
+async def test_the_answer_to_a_write_that_was_bound_to_no_version_is_not_gone_by() -> None:
+    client = Following()
+    store(client)
+    async with remembering(client) as subject:
+        subject.stale[KEY] = MOST_STALE
+        await looked(subject)
+        assert subject.memory and KEY not in subject.memory.jobs._kept and not subject.stale
 
 
 class Following(Counting):

@@ -127,7 +127,7 @@ class Operator:
                 census=self.census,
                 memory=self.memory,
             )
-            jobs = Jobs(self.queue, self.metrics, health.sightings, self.census)
+            jobs = Jobs(self.queue, self.metrics, health.sightings, self.census, self.memory.jobs.has)
             copies = {namespace: self._copy(namespace, jobs) for namespace in health.jobs.places}
             self.memory.jobs.copies = copies
             # Before kopf starts: on its end it waits five seconds for every task that is younger than itself, and then

@@ -57,6 +57,10 @@ class Jobs:
         head = copy.items.get(key) if copy is not None and not copy.behind else None
         return 0 if head is None else numbered(head.version)
 
+    def has(self, key: Key, version: str) -> bool:
+        """Whether a version of a job is known, or a later one: from a look, or from a write."""
+        return 0 < numbered(version) <= self._kept.get(key, (0, b""))[0]
+
     def keep(self, manifest: Manifest) -> None:
         """Keep a job, unless it is large, or older than what is kept."""
         metadata = manifest["metadata"]

@@ -176,6 +176,9 @@ class Reconciler:
             if self.memory is not None:
                 self.memory.jobs.forget(key)
             raise
+        if self.memory is not None and not job.metadata.resource_version:
+            # The answer may have changes of others that no look has seen.
+            self.memory.jobs.forget(key)
         self.stale.pop(key, None)
         self.status.forget(key)
         if written and status is not None:
