@@ -37,6 +37,7 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.rendezvous
 	$(PY) -m tests.bench.readiness
 	$(PY) -m tests.bench.daskjob
+	$(PY) -m tests.bench.steady
 	$(PY) -m tests.bench.sql
 
 ON_RELEASES = GPUQUERY_TEST_RELEASES="$(RELEASES)" GPUQUERY_TEST_CUDA=$(CUDA) $(PY) -m pytest

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB_UID, LABEL_PREFLIGHT
-from gpuquery.kube.client import BY_KIND, ApiError, KubeClient, Manifest, Resource
+from gpuquery.kube.client import BY_KIND, ApiError, KubeClient, Manifest, Resource, StaleError
 from gpuquery.reconcile.progress import Key, ProgressReader
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class RecordingClient(KubeClient):
             return None
         about = {**manifest["metadata"], "creationTimestamp": "2026-11-21T12:00:00Z"}
         stored = self.put(resource, {**manifest, "metadata": about})
+        self._heeded(resource, copy.deepcopy(stored))
         self.written(name, after=True)
         return stored
 
@@ -101,7 +102,12 @@ class RecordingClient(KubeClient):
         job = self.objects.get((Resource.JOBS, manifest["metadata"]["name"]))
         if job is None or job["metadata"]["uid"] != manifest["metadata"]["uid"]:
             return None
-        job["status"] = copy.deepcopy(manifest["status"])
+        read, metadata = manifest["metadata"].get("resourceVersion"), job["metadata"]
+        if read and read != metadata["resourceVersion"]:
+            raise StaleError("the object has been modified")
+        self._version += 1
+        job["status"], metadata["resourceVersion"] = copy.deepcopy(manifest["status"]), str(self._version)
+        self._heeded(Resource.JOBS, copy.deepcopy(job))
         self.written("apply status", after=True)
         return job
 
@@ -123,6 +129,8 @@ class RecordingClient(KubeClient):
     ) -> bool:
         self.written(f"delete {resource.name}" + (f" {propagation}" if propagation else ""))
         found = self.objects.get((resource, name))
+        if found and self.heed is not None:
+            self.heed.deleted(resource, namespace, name)
         if resource is Resource.DASK_CLUSTERS and found:
             # Its finalizer is that of another operator, which may be away.
             found["metadata"].setdefault("deletionTimestamp", self.deleted_at)

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
 from gpuquery.kube import client as kube
-from gpuquery.kube.client import ApiError, KubeClient, Resource, UnreachableError
+from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, Scope, StaleError, UnreachableError
 
 Answer = Callable[[web.Request], web.Response]
 
@@ -199,7 +199,7 @@ async def streaming(*pieces: bytes, status: int = 200) -> AsyncIterator[KubeClie
 
 
 async def watched(subject: KubeClient) -> list[tuple[str, object]]:
-    events = subject.watch(Resource.JOBS, None, "5", lambda found: found.get("n"), opened=lambda: None)
+    events = subject.watch(Scope(Resource.JOBS, None), "5", lambda found: found.get("n"), opened=lambda: None)
     return [event async for event in events]
 
 
@@ -213,6 +213,73 @@ async def test_events_of_a_watch_come_whole_however_the_network_cuts_them_and_ho
     )
     async with streaming(*pieces) as subject:
         assert await watched(subject) == [("ADDED", 1), ("ADDED", 2), ("BOOKMARK", None)]
+
+
+async def test_of_a_long_event_of_a_watch_of_whole_objects_only_what_names_the_object_is_read() -> None:
+    def event(size: int) -> bytes:
+        # In the order in which the API server writes fields.
+        metadata = {
+            "name": f"p{size}", "generateName": "p", "namespace": "ns", "uid": "u1", "resourceVersion": "7",
+            "generation": 1, "labels": {"gpuquery.io/job": "j"}, "annotations": {"labels": '"labels":{"a":"b"}' * size},
+            "managedFields": [{"fieldsV1": {"f:metadata": {"f:labels": {}}}}],
+        }  # fmt: skip
+        pod = {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": {"labels": {}}, "status": {}}
+        return json.dumps({"type": "ADDED", "object": pod}, separators=(",", ":")).encode() + b"\n"
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        assert request.query["labelSelector"] == "a" and request.headers["Accept"] == "application/json"
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for size in (1, 10_000):
+            await answer.write(event(size))
+        return answer
+
+    async with connected(handle) as subject:
+        scope = Scope(Resource.PODS, None, labels="a", whole=True)
+        (_, short), (word, long) = [e async for e in subject.watch(scope, "5", lambda m: m, opened=lambda: None)]
+    assert set(short) == {"kind", "apiVersion", "metadata", "spec", "status"}
+    metadata = {
+        "name": "p10000", "namespace": "ns", "uid": "u1", "resourceVersion": "7", "labels": {"gpuquery.io/job": "j"},
+    }  # fmt: skip
+    assert (word, long) == ("ADDED", {"metadata": metadata})
+
+
+@pytest.mark.parametrize("version", ["5", ""])
+async def test_a_status_of_an_older_version_is_stale_and_one_of_no_version_of_a_job_that_is_gone(version: str) -> None:
+    manifest = {"metadata": {"namespace": "ns", "name": "j", "resourceVersion": version}}
+    async with answering(failure(409, "Conflict")) as (subject, _):
+        if version:
+            with pytest.raises(StaleError):
+                await subject.apply_status(manifest)
+        else:
+            assert await subject.apply_status(manifest) is None
+
+
+async def test_who_remembers_is_told_of_what_was_written_and_of_no_large_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[str, Resource, object]] = []
+
+    class Heeding:
+        def stored(self, resource: Resource, manifest: Manifest) -> None:
+            told.append(("stored", resource, manifest["metadata"]["resourceVersion"]))
+
+        def deleted(self, resource: Resource, namespace: str, name: str) -> None:
+            told.append(("deleted", resource, name))
+
+    about = {"namespace": "ns", "name": "j"}
+    async with answering(success(metadata={"resourceVersion": "7"})) as (subject, _):
+        subject.heed = Heeding()
+        await subject.create({"kind": "Job", "metadata": about})
+        await subject.merge(Resource.BATCH_JOBS, "ns", "j", {})
+        await subject.apply_status({"metadata": about})
+        await subject.delete(Resource.BATCH_JOBS, "ns", "j")
+        monkeypatch.setattr(kube, "LARGEST_KEPT", 10)
+        assert await subject.apply_status({"metadata": about}) is not None
+    assert told == [
+        ("stored", Resource.BATCH_JOBS, "7"), ("stored", Resource.BATCH_JOBS, "7"), ("stored", Resource.JOBS, "7"),
+        ("deleted", Resource.BATCH_JOBS, "j"),
+    ]  # fmt: skip
 
 
 async def test_what_is_no_json_is_no_answer_of_an_api_server() -> None:

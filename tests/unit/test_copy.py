@@ -10,7 +10,7 @@ import pytest
 
 from gpuquery.kube import copy as copies
 from gpuquery.kube.ability import Ability
-from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
+from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, Scope, UnreachableError
 from gpuquery.kube.copy import Copy, Key
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Script(KubeClient):
             yield [digest(found) for found in page], str(version)
 
     async def watch(
-        self, resource: Resource, namespace: str | None, version: str, digest: Callable[[Manifest], Any], *, opened: Any
+        self, scope: Scope, version: str, digest: Callable[[Manifest], Any], *, opened: Any
     ) -> AsyncIterator[tuple[str, Any]]:
         events = await self._step(f"watch from {version}")
         opened()
@@ -80,7 +80,7 @@ async def told(*steps: Any) -> tuple[list[tuple[str, str | None, bool]], Script,
     def trim(found: Manifest) -> Item:
         return Item(found["metadata"]["resourceVersion"])
 
-    copy = Copy(client, Resource.JOBS, None, trim=trim, tell=tell, ability=ability)
+    copy = Copy(client, Scope(Resource.JOBS, None), trim=trim, tell=tell, ability=ability)
     running = asyncio.create_task(copy.keep())
     await asyncio.wait_for(client.over.wait(), 10)
     running.cancel()

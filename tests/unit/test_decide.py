@@ -10,8 +10,9 @@ from gpuquery.api.labels import LABEL_ATTEMPT
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.kube.progress import Reading
-from gpuquery.reconcile.case import LOOK_FOR_PODS, Decision
+from gpuquery.reconcile.case import LOOK_FOR_PODS, LOOK_WHILE_RUNNING, Decision
 from gpuquery.reconcile.facts import Exit, Observed, QueryText, Refusal, Waiting
+from gpuquery.reconcile.progress import WANTED_SECONDS
 from tests.support.kube_objects import (
     COMMITTED,
     OUTPUT,
@@ -63,6 +64,12 @@ def test_a_pod_that_is_ready_makes_one_change_with_progress_in_it() -> None:
     assert told(subject, "ClusterReady") == ("True", Reason.POD_READY)
     assert told(subject, "Running") == ("True", Reason.QUERY_RUNNING)
     assert subject.status.attempts[0].node == "node-1"
+
+
+def test_a_job_that_merely_runs_is_looked_at_again_before_its_progress_is_forgotten_and_no_sooner() -> None:
+    _, decision = step(under_way(), seen(attempt(running()), reading=reading()), seconds=5)
+    assert decision.requeue_after == LOOK_WHILE_RUNNING
+    assert LOOK_WHILE_RUNNING < WANTED_SECONDS / 2
 
 
 def test_a_pod_on_its_way_changes_nothing() -> None:

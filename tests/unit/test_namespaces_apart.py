@@ -13,7 +13,7 @@ from gpuquery.api.conditions import is_true
 from gpuquery.app import main as app
 from gpuquery.app.settings import Settings
 from gpuquery.kube import ability
-from gpuquery.kube.client import ApiError, Manifest, Resource
+from gpuquery.kube.client import ApiError, Manifest, Resource, Scope
 from tests.support.recording import RecordingClient
 from tests.unit.test_reconciler import current, store
 
@@ -34,7 +34,7 @@ class OneRefuses(RecordingClient):
         yield [digest(job) for (kind, _), job in self.objects.items() if kind is resource], "9"
 
     async def watch(
-        self, resource: Resource, namespace: str | None, version: str, digest: Callable[[Manifest], Any], *, opened: Any
+        self, scope: Scope, version: str, digest: Callable[[Manifest], Any], *, opened: Any
     ) -> AsyncIterator[tuple[str, Any]]:
         opened()
         await asyncio.Event().wait()

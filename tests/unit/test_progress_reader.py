@@ -154,6 +154,26 @@ async def test_the_pause_doubles_with_every_miss_up_to_a_bound(monkeypatch: pyte
         assert least * 0.9 <= pause
 
 
+async def test_a_query_that_stays_as_it_is_is_asked_more_seldom_until_something_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[float] = []
+
+    async def alive(_: web.Request) -> web.Response:
+        asked.append(time.monotonic())
+        rows = 5 if len(asked) < 12 else 6
+        return web.Response(text=f'{{"phase": "running", "rows": {rows}, "cpuSeconds": {len(asked)}}}')
+
+    async with reading(monkeypatch, alive, EVERY_SECONDS=0.01, SHARE=0.5) as found:
+        found.latest()
+        while len(asked) < 14:  # noqa: ASYNC110 (as above)
+            await asyncio.sleep(0.005)
+        assert len(found.news) >= 13, "each sign of life is told"
+    pauses = [after - before for before, after in itertools.pairwise(asked)]
+    assert pauses[10] > 0.1, "half of the time for which nothing has happened"
+    assert pauses[11] < pauses[10] / 2, "something has happened"
+
+
 async def test_sixty_pods_that_never_answer_do_not_keep_another_namespaces_pod_from_being_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -61,7 +61,7 @@ def used() -> set[Right]:
         resource = named(call)
         if name in VERBS and resource is not None:
             found.add(right(resource, VERBS[name]))
-        elif name == "Copy" and resource is not None:
+        elif name == "Scope" and resource is not None:
             found |= {right(resource, verb) for verb in ("list", "watch")}
         elif name == "_dask_cluster":
             found.add(right(Resource.DASK_CLUSTERS, "create"))

@@ -16,14 +16,16 @@ from gpuquery.app.ending import end
 from gpuquery.app.serve import Health, served
 from gpuquery.app.settings import PREFIX, Settings
 from gpuquery.app.visible import visible
-from gpuquery.app.watch import Jobs, operator_settings, registry, resync
+from gpuquery.app.watch import DEBOUNCE_SECONDS, Jobs, operator_settings, registry, resync
 from gpuquery.kube.ability import Ability, InNamespaces
-from gpuquery.kube.client import KubeClient, Resource
+from gpuquery.kube.client import KubeClient, Resource, Scope
 from gpuquery.kube.connect import api_client, configuration
 from gpuquery.kube.copy import Copy
 from gpuquery.kube.lease import Holding, PatientLock, lead, release
 from gpuquery.reconcile.census import Census
+from gpuquery.reconcile.children import Children
 from gpuquery.reconcile.head import Head, head
+from gpuquery.reconcile.memory import Memory
 from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.progress import ProgressReader
 from gpuquery.reconcile.queue import WorkQueue
@@ -104,6 +106,8 @@ class Operator:
         abilities = {namespace: Ability(_listing(namespace)) for namespace in settings.namespaces or (None,)}
         self.metrics = Metrics(client, self.queue, abilities)
         self.census = Census(settings.limits, self.queue.add)
+        children = Children(client, abilities, lambda key: self.queue.add_after(key, DEBOUNCE_SECONDS))
+        self.memory = client.heed = Memory(children)
         self.health = Health(self.queue, jobs=InNamespaces(abilities))
 
     async def operate(self, stop: asyncio.Event) -> None:
@@ -121,13 +125,16 @@ class Operator:
                 status=health.status,
                 instance=settings.identity,
                 census=self.census,
+                memory=self.memory,
             )
-            jobs = Jobs(self.queue, self.metrics, health.sightings, self.census)
+            jobs = Jobs(self.queue, self.metrics, health.sightings, self.census, self.memory.jobs.has)
             copies = {namespace: self._copy(namespace, jobs) for namespace in health.jobs.places}
+            self.memory.jobs.copies = copies
             # Before kopf starts: on its end it waits five seconds for every task that is younger than itself, and then
             # cancels it. The Lease would be held for as long, and another operator kept waiting.
             tasks = {asyncio.create_task(work(self.queue, reconciler)) for _ in range(settings.workers)}
             tasks |= {asyncio.create_task(copy.keep()) for copy in copies.values()}
+            tasks |= {asyncio.create_task(keeper) for keeper in self.memory.children.keepers()}
             tasks |= {asyncio.create_task(self._resync(jobs)), *reader.start()}
             watch = asyncio.create_task(self._watch(stop, copies))
             try:
@@ -142,7 +149,13 @@ class Operator:
 
     def _copy(self, namespace: str | None, jobs: Jobs) -> Copy[Head]:
         ability = self.health.jobs.places[namespace]
-        return Copy(self.client, Resource.JOBS, namespace, trim=head, tell=jobs.tell, ability=ability)
+        return Copy(
+            self.client,
+            Scope(Resource.JOBS, namespace),
+            trim=self.memory.trimmed(head),
+            tell=jobs.tell,
+            ability=ability,
+        )
 
     async def _resync(self, jobs: Jobs) -> None:
         settings = self.settings

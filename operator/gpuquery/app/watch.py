@@ -1,10 +1,10 @@
 """Watch: what has changed, so that somebody looks; nothing else is asked of it.
 
 Jobs come from a copy of our own, trimmed while it is read (kube/copy.py): their specs are as large as their authors
-like. kopf tells of what belongs to them: pods, batch Jobs and DaskClusters. Only raw events are handled, and they only
-put a key into the queue. So kopf keeps no state on the objects, sets no finalizer and never retries: the queue does.
-It gets their metadata alone and in pages, by a session of ours. After a broken watch it lists anew but tells no
-deletion that it missed, which is why all jobs that have not ended are looked at every now and then anyway.
+like. So do their pods and batch Jobs (reconcile/children.py). kopf tells of DaskClusters. Only raw events are handled,
+and they only put a key into the queue. So kopf keeps no state on the objects, sets no finalizer and never retries: the
+queue does. It gets their metadata alone and in pages, by a session of ours. After a broken watch it lists anew but
+tells no deletion that it missed, which is why all jobs that have not ended are looked at every now and then anyway.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from gpuquery.kube.client import (
 from gpuquery.reconcile.reconciler import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from kubernetes.aio.client import Configuration
 
@@ -95,6 +95,8 @@ class Jobs:
     metrics: Metrics
     sightings: Sightings
     census: Census
+    looked_at: Callable[[Key, str], bool] = lambda *_: False
+    """Whether a look has seen a version of a job, or written it."""
 
     def tell(self, key: Key, head: Head | None, listed: bool) -> None:
         """Take a change of the copy.
@@ -107,6 +109,8 @@ class Jobs:
             self.census.gone(key)
         elif listed or new:
             self.census.saw(key, head.sight)
+        if head is not None and not listed and not new and self.looked_at(key, head.version):
+            return  # most changes of a job are the operator's own
         if head is None or not listed or not head.ended:
             self.queue.add(key)
             return
@@ -123,16 +127,14 @@ def registry(queue: WorkQueue[Key], configuration: Configuration, *, dask: bool 
     async def login(**_: Any) -> kopf.AiohttpSession:
         return await connection(configuration)
 
-    @kopf.on.event("v1", "pods", labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)
-    @kopf.on.event("batch", "v1", "jobs", labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)
-    async def on_child(namespace: str | None, labels: Any, **_: Any) -> None:
+    async def on_cluster(namespace: str | None, labels: Any, **_: Any) -> None:
         if job := labels.get(LABEL_JOB):
             queue.add_after((namespace or "", job), DEBOUNCE_SECONDS)
 
     if dask:
         # Their pods tell the rest; one that a deleted job left behind while no operator ran shows in no other way.
         kopf.on.event(DASK_GROUP, DASK_VERSION, DASK_PLURAL, labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)(
-            on_child
+            on_cluster
         )
     return handlers
 
@@ -214,8 +216,6 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     # No list and watch of CRDs and namespaces, and no right to it.
     settings.scanning.disabled = True
-    settings.watching.label_selectors["v1/pods"] = LABEL_JOB_UID
-    settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_JOB_UID
     settings.watching.label_selectors[DASK_GROUP, DASK_VERSION, DASK_PLURAL] = LABEL_JOB_UID
     settings.watching.chunk_size = CHUNK
     # An object that nothing happens to is forgotten at once, with its last event.
@@ -255,5 +255,10 @@ async def resync(client: KubeClient, jobs: Jobs, *, namespaces: tuple[str, ...],
             jobs.metrics.gone(key)
             jobs.census.gone(key)
         for key in listed:
-            if not jobs.metrics.over(key):
+            if jobs.metrics.over(key):
+                continue
+            if key in jobs.sightings.suspects:
                 jobs.queue.add(key)
+            else:
+                # One that is looked at earlier anyway needs no look of its own.
+                jobs.queue.add_after(key, seconds)

@@ -43,9 +43,11 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 from collections import Counter
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aiohttp
 
@@ -87,6 +89,21 @@ LISTS = 4
 WATCH_SECONDS = 300
 SILENT_SECONDS = 90.0
 """Silence after which a watch is taken for dead: the API server sends a bookmark about once a minute."""
+LARGEST_KEPT = 2**17
+"""Bytes of an object up to which somebody may keep it whole."""
+LONGEST_EVENT = 2**16
+"""Bytes of an event of a watch of whole objects up to which it is read whole; of a longer one only the head is."""
+HEAD = re.compile(
+    rb'"metadata":\{"name":"(?P<name>[^"]*)",(?:"generateName":"[^"]*",)?"namespace":"(?P<namespace>[^"]*)",'
+    rb'(?:"selfLink":"[^"]*",)?"uid":"(?P<uid>[^"]*)","resourceVersion":"(?P<resourceVersion>[^"]*)"'
+)
+"""How the API server begins the metadata of a built-in kind: the fields of ObjectMeta, in their order (k8s.io/
+apimachinery, meta/v1/types.go). None of these values can hold a quotation mark."""
+LABELS = re.compile(rb'"labels":(\{[^{}]*\})')
+"""The first of them after that are the object's own; no label can hold a brace."""
+EVENT_TYPE = re.compile(rb'\{"type":"([A-Z]+)"')
+NOT_THAT_UID = "UID in precondition"
+"""What the API server says where a write names another UID (apiserver, storage/interfaces.go)."""
 NOT_IN_SCHEMA = "failed to create typed patch object"
 """How the API server begins to say, with the status 500, that it does not know a field of a server-side apply
 (kubernetes/apimachinery, managedfields/internal/structuredmerge.go)."""
@@ -128,6 +145,17 @@ BY_KIND = {
 }
 
 
+@dataclass(frozen=True)
+class Scope:
+    """Objects that are watched: of a resource, in one namespace or (None) in all."""
+
+    resource: Resource
+    namespace: str | None
+    labels: str = ""
+    whole: bool = False
+    """Whether more than their metadata is."""
+
+
 class ApiError(Exception):
     """The API server refused a request."""
 
@@ -143,8 +171,25 @@ class UnreachableError(Exception):
     """The API server did not answer, several times in a row."""
 
 
+class StaleError(Exception):
+    """An object has changed since it was read, so that what was derived from it was not written."""
+
+
+class Heed(Protocol):
+    """Who remembers what was written, until a watch tells it too."""
+
+    def stored(self, resource: Resource, manifest: Manifest) -> None:
+        """Take an object as the API server has it since a write of ours."""
+
+    def deleted(self, resource: Resource, namespace: str, name: str) -> None:
+        """Take it that an object is gone, or about to go, since a delete of ours."""
+
+
 class KubeClient:
     """Requests against one API server, counted by verb in `requests`."""
+
+    heed: Heed | None = None
+    """Who is told of writes that were done."""
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
@@ -212,27 +257,29 @@ class KubeClient:
 
     async def watch(
         self,
-        resource: Resource,
-        namespace: str | None,
+        scope: Scope,
         version: str,
         digest: Callable[[Manifest], T],
         *,
         opened: Callable[[], None],
     ) -> AsyncIterator[tuple[str, T]]:
         """Yield what happens to objects after a version: the word of the API server and what a function makes of the
-        object's metadata, for BOOKMARK too; ends when the server ends the watch. `opened` is called once it has begun.
+        object, for BOOKMARK too; ends when the server ends the watch. `opened` is called once it has begun.
 
-        Only metadata comes: all objects share one stream, and a large one would hold up those behind it.
+        Only metadata comes, unless objects are wanted `whole`: all of them share one stream, and a large one would hold
+        up those behind it. Of a whole one that is longer than LONGEST_EVENT only what names it is read: it then has
+        neither a spec nor a status.
 
         Raises ApiError, with status 410 where the version is too old, and UnreachableError where the connection breaks
         or falls silent.
         """
         query = {
             "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version,
-            "timeoutSeconds": str(WATCH_SECONDS),
+            "timeoutSeconds": str(WATCH_SECONDS), **({"labelSelector": scope.labels} if scope.labels else {}),
         }  # fmt: skip
-        how = {"headers": {"Accept": METADATA_ONLY}, "query": query}
-        method, url, headers, _, _ = await self._serialized("GET", resource.path(namespace), **how)
+        how = {"headers": {"Accept": "application/json" if scope.whole else METADATA_ONLY}, "query": query}
+        path = scope.resource.path(scope.namespace)
+        method, url, headers, _, _ = await self._serialized("GET", path, **how)
         timeout = aiohttp.ClientTimeout(total=None, connect=TIMEOUT.connect, sock_read=SILENT_SECONDS)
         try:
             response = await self._api.call_api(method, url, header_params=headers, _request_timeout=timeout)
@@ -243,7 +290,7 @@ class KubeClient:
                     raise _error(response.status, await answer.read(), answer.headers.get("Retry-After"))
                 opened()
                 async for line in _lines(answer.content):
-                    event = _parsed(line, resource.path(namespace))
+                    event = (scope.whole and _head(line)) or _parsed(line, path)
                     if event["type"] == "ERROR":
                         told = event["object"]
                         raise ApiError(told.get("code") or 500, told.get("reason") or "", told.get("message") or "")
@@ -252,7 +299,7 @@ class KubeClient:
                 answer.close()
         except (aiohttp.ClientError, TimeoutError) as error:
             self.requests["watch", "error"] += 1
-            raise UnreachableError(f"watching {resource.path(namespace)}: {error or type(error).__name__}") from error
+            raise UnreachableError(f"watching {path}: {error or type(error).__name__}") from error
 
     async def list_metadata(self, resource: Resource, namespace: str | None) -> list[Manifest]:
         """Return all objects of a namespace, or of all namespaces, with what is known of them by their metadata."""
@@ -276,27 +323,45 @@ class KubeClient:
         A field that the API server does not know is an error, and not left out.
         """
         metadata = manifest["metadata"]
-        path = BY_KIND[manifest["kind"]].path(metadata["namespace"])
-        return await self._created(path, manifest)
+        resource = BY_KIND[manifest["kind"]]
+        made = await self._created(resource.path(metadata["namespace"]), manifest)
+        if made is not None:
+            self._heeded(resource, made)
+        return made
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Manifest | None:
-        """Apply the whole status of a GpuQueryJob; None if the job is gone (or was replaced by a namesake)."""
+        """Apply the whole status of a GpuQueryJob, and return it; None if the job is gone (or is a namesake by now).
+
+        Raises StaleError if `metadata.resourceVersion` is given, and is not that of the job any more.
+        """
         metadata = manifest["metadata"]
         try:
-            return await self._apply(Resource.JOBS.path(metadata["namespace"], metadata["name"], "status"), manifest)
+            found = await self._apply(Resource.JOBS.path(metadata["namespace"], metadata["name"], "status"), manifest)
         except ApiError as error:
+            if error.status == 409 and NOT_THAT_UID not in error.message and metadata.get("resourceVersion"):
+                raise StaleError(error.message) from error
             # 409: the UID does not fit: the job was deleted and another of its name was made.
             if error.status in (404, 409):
                 return None
             raise
+        # Of a large one nobody keeps what was answered, and so it is not read.
+        if self.heed is not None and len(found) <= LARGEST_KEPT:
+            self.heed.stored(Resource.JOBS, _parsed(found, "status"))
+        return dict(manifest)
+
+    def _heeded(self, resource: Resource, manifest: Manifest) -> None:
+        if self.heed is not None:
+            self.heed.stored(resource, manifest)
 
     async def merge(self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any]) -> Manifest | None:
         """Change single fields of an object; None if it is gone."""
         headers = {"Content-Type": MERGE}
         query = {"fieldManager": FIELD_MANAGER}
-        return await self._maybe(
-            "patch", "PATCH", resource.path(namespace, name), headers=headers, query=query, body=patch
-        )
+        path = resource.path(namespace, name)
+        found = await self._maybe("patch", "PATCH", path, headers=headers, query=query, body=patch)
+        if found is not None:
+            self._heeded(resource, found)
+        return found
 
     async def create_event(self, event: Mapping[str, Any]) -> bool:
         """Post an event; False if one of that name exists already, so that none is ever told twice."""
@@ -320,16 +385,19 @@ class KubeClient:
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
-            return await self._maybe("delete", "DELETE", resource.path(namespace, name), body=body) is not None
+            gone = await self._maybe("delete", "DELETE", resource.path(namespace, name), body=body) is not None
         except ApiError as error:
             if error.status == 409:
                 return False
             raise
+        if gone and self.heed is not None:
+            self.heed.deleted(resource, namespace, name)
+        return gone
 
-    async def _apply(self, path: str, manifest: Mapping[str, Any]) -> Manifest:
+    async def _apply(self, path: str, manifest: Mapping[str, Any]) -> bytes:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        headers = {"Content-Type": APPLY, "Accept": METADATA_ONLY}
-        return await self._request("apply", "PATCH", path, headers=headers, query=query, body=dict(manifest))
+        headers = {"Content-Type": APPLY, "Accept": "application/json" if self.heed else METADATA_ONLY}
+        return await self._answer("apply", "PATCH", path, headers=headers, query=query, body=dict(manifest))
 
     async def _maybe(self, verb: str, method: str, path: str, **how: Any) -> Manifest | None:
         try:
@@ -415,6 +483,19 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         for line in lines:
             if line:
                 yield line
+
+
+def _head(line: bytes) -> Manifest | None:
+    """Read the head of an event that is long; None of any other."""
+    if len(line) <= LONGEST_EVENT:
+        return None
+    word, about = EVENT_TYPE.match(line), HEAD.search(line)
+    if word is None or about is None:
+        return None
+    labels = LABELS.search(line, about.end())
+    metadata = {key: value.decode() for key, value in about.groupdict().items()}
+    found = {"metadata": {**metadata, "labels": json.loads(labels[1]) if labels else {}}}
+    return {"type": word[1].decode(), "object": found}
 
 
 def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:

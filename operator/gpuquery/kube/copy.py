@@ -3,6 +3,8 @@
 What it takes of memory does not depend on what is written into the objects: no more than a page of whole ones is ever
 held. After a WATCH that broke it goes on from the version that it saw last. Where that is too old it lists anew, and
 then tells deletions that it missed too.
+
+Versions are compared as numbers, which they are by KEP-5504 (Kubernetes 1.35); all servers before counted so too.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, UnreachableError
+from gpuquery.kube.client import ApiError, KubeClient, Manifest, Scope, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +27,11 @@ log = logging.getLogger(__name__)
 Key = tuple[str, str]
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 GONE = 410
+
+
+def numbered(version: str) -> int:
+    """Return a resourceVersion as a number; 0 if it is none."""
+    return int(version) if version.isdigit() else 0
 
 
 class Versioned(Protocol):
@@ -38,40 +46,61 @@ T = TypeVar("T", bound=Versioned)
 
 
 class Copy(Generic[T]):
-    """The objects of a resource in one namespace, or in all (None).
+    """The objects of a scope.
 
     `tell` is called with each change: the key, the trimmed object or None where it is gone, and whether a LIST told it.
+    Where the scope is not of whole objects, a WATCH trims their metadata alone.
     """
 
     def __init__(
         self,
         client: KubeClient,
-        resource: Resource,
-        namespace: str | None,
+        scope: Scope,
         *,
         trim: Callable[[Manifest], T],
         tell: Callable[[Key, T | None, bool], None],
         ability: Ability,
     ) -> None:
         self._client = client
-        self._resource = resource
-        self._namespace = namespace
+        self._scope = scope
         self._trim = trim
         self._tell = tell
         self._ability = ability
+        self._behind_since: float | None = time.monotonic()
+        """Since when it may lag by more than the time that an event takes, though it is kept; None: it follows."""
         self.items: dict[Key, T] = {}
         self.listed = asyncio.Event()
         self._seen = ""
         """Version from which a watch can go on; empty: none."""
         self._failures = 0
 
+    @property
+    def behind(self) -> float:
+        """Return for how many seconds it has not been followed what happens; 0 while it is."""
+        return 0.0 if self._behind_since is None else max(time.monotonic() - self._behind_since, 1e-9)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last LIST or WATCH failed."""
+        return self._failures > 0
+
+    @property
+    def version(self) -> int:
+        """The version up to which it is known what happened; 0 before anything is."""
+        return numbered(self._seen)
+
     async def keep(self) -> None:
         """Keep the copy, until cancelled."""
+        self._behind_since = time.monotonic()
         while True:
             try:
                 if not self._seen:
                     await self._list()
-                await self._watch()
+                try:
+                    await self._watch()
+                finally:
+                    if self._behind_since is None:
+                        self._behind_since = time.monotonic()
             except ApiError as error:
                 # The version may be too old, which is no failure; and where it is something else, a LIST does no harm.
                 self._seen = ""
@@ -90,7 +119,8 @@ class Copy(Generic[T]):
     async def _list(self) -> None:
         """List all objects; nothing is watched meanwhile, so what is not listed any more is gone."""
         missing, version = set(self.items), ""
-        async for page, at in self._client.pages(self._resource, self._namespace, self._keyed):
+        scope, query = self._scope, {"labelSelector": self._scope.labels}
+        async for page, at in self._client.pages(scope.resource, scope.namespace, self._keyed, query=query):
             version = at
             for key, item in page:
                 missing.discard(key)
@@ -103,9 +133,7 @@ class Copy(Generic[T]):
 
     async def _watch(self) -> None:
         """Follow what happens since the version that was seen last, until the server ends the watch."""
-        changes = self._client.watch(
-            self._resource, self._namespace, self._seen, self._keyed, opened=self._ability.succeeded
-        )
+        changes = self._client.watch(self._scope, self._seen, self._keyed, opened=self._opened)
         async for word, (key, item) in changes:
             self._seen = item.version
             self._failures = 0
@@ -115,6 +143,10 @@ class Copy(Generic[T]):
             elif word != "BOOKMARK":
                 self._note(key, item, listed=False)
         self._failures = 0
+
+    def _opened(self) -> None:
+        self._ability.succeeded()
+        self._behind_since = None
 
     def _keyed(self, manifest: Manifest) -> tuple[Key, T]:
         metadata: dict[str, Any] = manifest["metadata"]

@@ -260,14 +260,17 @@ def _key(job: GpuQueryJob) -> tuple[str, str]:
 
 
 def _with_status(job: GpuQueryJob, status: Manifest) -> Manifest:
+    # The status is of that version alone: if the job has changed since, it is derived anew (StaleError). So none lands
+    # on another job of the same name, either; the UID alone is heeded in no apply of a status.
+    version = {"resourceVersion": job.metadata.resource_version} if job.metadata.resource_version else {}
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {
             "name": job.metadata.name,
             "namespace": job.metadata.namespace,
-            # Without it a status could land on another job of the same name.
             "uid": job.metadata.uid,
+            **version,
         },
         "status": status,
     }

@@ -28,6 +28,8 @@ Manifest = dict[str, Any]
 LOOK_FOR_PODS = 1.0
 """Seconds until a Job without pods is looked at again: only its events tell why, and nobody watches them."""
 LOOK_FOR_PROGRESS = 5.0
+LOOK_WHILE_RUNNING = 120.0
+"""Seconds until a job that runs is looked at again: only so that its progress goes on being read (WANTED_SECONDS)."""
 LOOK_FOR_QUERY = 5.0
 LOOK_FOR_TURN = 600.0
 """Seconds until a job that waits for others is looked at again; the end of one of them is told by the watch."""

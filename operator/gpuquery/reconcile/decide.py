@@ -24,6 +24,7 @@ from gpuquery.reconcile.case import (
     LOOK_FOR_PROGRESS,
     LOOK_FOR_QUERY,
     LOOK_FOR_TURN,
+    LOOK_WHILE_RUNNING,
     PHASE_SECONDS,
     Case,
     Decision,
@@ -37,7 +38,6 @@ from gpuquery.reconcile.case import (
 )
 from gpuquery.reconcile.facts import Attempt, Observed
 from gpuquery.reconcile.outcome import Committed, Fault, blamed, firm, judge, recorded
-from gpuquery.reconcile.pause import pause
 from gpuquery.reconcile.retry import Ended, GiveUp, Retry, next_attempt
 from gpuquery.reconcile.status import Account, gave_up
 from gpuquery.render.attempt import attempt_objects
@@ -193,10 +193,8 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
     status = case.derive(account)
     moments = [case.deadline, None if record.ready else start_due(case, record.started, blocker)]
     if record.ready is not None:
-        # Whoever reads its progress tells of news at once.
-        moments.append(
-            case.now + timedelta(seconds=pause(LOOK_FOR_PROGRESS, (case.now - record.ready).total_seconds()))
-        )
+        # Watches tell of its pods, and whoever reads its progress of news, at once.
+        moments.append(case.now + timedelta(seconds=LOOK_WHILE_RUNNING))
     elif not attempt.pods:
         # Whoever resumes a Job that is suspended changes it, and the watch tells.
         held = blocker is not None and blocker.reason is Reason.SUSPENDED

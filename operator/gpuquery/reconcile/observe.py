@@ -1,10 +1,10 @@
-"""Observe: read what exists of a job and is its own. The only truth; nothing is remembered between two looks.
+"""Observe: read what exists of a job and is its own. The only truth; what is decided is remembered nowhere.
 
-Few requests, and fewer the further a job is: two LISTs always, a small GET while an attempt is slow to start (with
-ranks three, and a pod's events, as with certificates of a Dask cluster), a GET of its DaskCluster if it has one,
-events only while a Job has no pods, the query's ConfigMap only before an attempt begins. A LIST comes in pages, by
-their bytes, so that of large sets takes several. Labels find objects; whose they are their owner says
-(reconcile/ownership.py).
+Batch Jobs and pods come from memory (reconcile/children.py), and from two LISTs where that cannot be relied on. Few
+requests are left, and fewer the further a job is: a small GET while an attempt is slow to start (with ranks three, and
+a pod's events, as with certificates of a Dask cluster), a GET of its DaskCluster if it has one, events only while a Job
+has no pods, the query's ConfigMap only before an attempt begins. A LIST comes in pages, by their bytes, so that of
+large sets takes several. Labels find objects; whose they are their owner says (reconcile/ownership.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpuquery.api.labels import (
     LABEL_ATTEMPT,
@@ -26,8 +26,8 @@ from gpuquery.api.labels import (
 )
 from gpuquery.kube.client import KubeClient, Resource
 from gpuquery.reconcile import digest, observe_dask, ownership, startup
+from gpuquery.reconcile.children import Family, job_child, pod_child
 from gpuquery.reconcile.facts import Attempt, Observed, Pod, QueryText, Refusal
-from gpuquery.reconcile.slim import slim_job, slim_pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gpuquery.api.spec import ConfigMapKeyRef
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.kube.progress import Reading
+    from gpuquery.reconcile.children import Children
     from gpuquery.reconcile.progress import ProgressReader
 
 log = logging.getLogger(__name__)
@@ -43,15 +44,15 @@ LATE = timedelta(seconds=5)
 """Age of an attempt from which on a pod that is still pending is worth a closer look."""
 
 
-async def observe(client: KubeClient, reader: ProgressReader, job: GpuQueryJob, now: datetime) -> Observed:
+async def observe(
+    client: KubeClient, reader: ProgressReader, job: GpuQueryJob, now: datetime, children: Children | None = None
+) -> Observed:
     """Read everything that a decision about this job needs."""
-    namespace, labels = job.metadata.namespace, f"{LABEL_JOB_UID}={job.metadata.uid}"
-    jobs, pods = await asyncio.gather(
-        client.digested(Resource.BATCH_JOBS, namespace, slim_job, labels=labels),
-        client.digested(Resource.PODS, namespace, slim_pod, labels=labels),
-    )
-    attempts = _numbered(job, LABEL_ATTEMPT, jobs, pods)
-    runs = _numbered(job, LABEL_PREFLIGHT, jobs, pods)
+    namespace = job.metadata.namespace
+    known = children.of((namespace, job.metadata.name), job.metadata.uid) if children is not None else None
+    family = known or await _asked(client, job)
+    attempts = _numbered(job, LABEL_ATTEMPT, family)
+    runs = _numbered(job, LABEL_PREFLIGHT, family)
     attempts = observe_dask.begun(job, attempts)
     current = attempts[-1] if attempts else None
     reader.forget(
@@ -76,34 +77,41 @@ NAMES: Mapping[str, Callable[[str, str, int], str]] = {LABEL_ATTEMPT: attempt_na
 """By the label that numbers them: how all that belongs to an attempt, or to a run of the preflight, is called."""
 
 
-def _numbered(job: GpuQueryJob, label: str, jobs: Sequence[Any], pods: Sequence[Any]) -> tuple[Attempt, ...]:
+async def _asked(client: KubeClient, job: GpuQueryJob) -> Family:
+    """Ask the API server for the batch Jobs and the pods of a job."""
+    namespace, labels = job.metadata.namespace, f"{LABEL_JOB_UID}={job.metadata.uid}"
+    jobs, pods = await asyncio.gather(
+        client.digested(Resource.BATCH_JOBS, namespace, job_child, labels=labels),
+        client.digested(Resource.PODS, namespace, pod_child, labels=labels),
+    )
+    return Family(tuple(jobs), tuple(pods))
+
+
+def _numbered(job: GpuQueryJob, label: str, family: Family) -> tuple[Attempt, ...]:
     """Put together what carries the same number in a label, and is the job's own."""
     found: dict[int, Attempt] = {}
     strangers = set()
-    for manifest in jobs:
-        number = digest.number(manifest, label)
-        if ownership.belongs(manifest, job.metadata.uid):
-            found[number] = Attempt(number=number, batch_job=digest.batch_job(manifest))
+    for child in family.jobs:
+        number = digest.number(child.about, label)
+        if ownership.belongs(child.about, job.metadata.uid):
+            found[number] = Attempt(number=number, batch_job=child.fact)
         else:
-            strangers.add(manifest["metadata"].get("uid", ""))
-    for manifest in pods:
-        number = digest.number(manifest, label)
-        known = found.get(number, Attempt(number=number))
+            strangers.add(child.about["metadata"]["uid"])
+    pods: dict[int, list[Pod]] = {}
+    for each in family.pods:
+        number = digest.number(each.about, label)
+        batch = found[number].batch_job if number in found else None
         name = NAMES[label](job.metadata.name, job.metadata.uid, number)
-        uid = known.batch_job.uid if known.batch_job else ""
-        if LABEL_DASK in manifest["metadata"]["labels"]:
-            own = ownership.of_cluster(manifest, name)
+        if LABEL_DASK in each.labels:
+            own = ownership.of_cluster(each.about, name)
         else:
-            own = ownership.of_job(manifest, name, uid, frozenset(strangers))
-        if own:
-            found[number] = replace(known, pods=(*known.pods, digest.pod(manifest)))
-    return tuple(
-        observe_dask.split(
-            replace(found[number], pods=tuple(sorted(found[number].pods, key=lambda pod: (pod.index, pod.name))))
-        )
-        for number in sorted(found)
-        if number > 0
-    )
+            own = ownership.of_job(each.about, name, batch.uid if batch else "", frozenset(strangers))
+        if own and each.fact is not None:
+            pods.setdefault(number, []).append(each.fact)
+    for number, own_pods in pods.items():
+        known = found.get(number, Attempt(number=number))
+        found[number] = replace(known, pods=tuple(sorted(own_pods, key=lambda pod: (pod.index, pod.name))))
+    return tuple(observe_dask.split(found[number]) for number in sorted(found) if number > 0)
 
 
 async def _preflight(client: KubeClient, job: GpuQueryJob, runs: tuple[Attempt, ...], now: datetime) -> Observed:

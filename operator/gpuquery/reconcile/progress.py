@@ -2,7 +2,8 @@
 
 A look takes the latest reading that is known and thereby says that the next one is wanted; a reading that says
 something new asks for a look. So a pod that answers slowly, or never, costs nobody but itself: readers take turns among
-namespaces, none of which has all of them, and a pod that cannot be read is asked ever more seldom.
+namespaces, none of which has all of them, a pod whose query stays as it is is asked more seldom, and one that cannot be
+read ever more so.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.kube import progress
 from gpuquery.kube.progress import EVERY_SECONDS, Reading
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 1.0
 LONGEST_PAUSE = 60.0
 """Pause after many misses: it doubles from RETRY_SECONDS on."""
+SHARE = 0.1
+QUIET_PAUSE = 30.0
+"""Pause after which a pod is asked whose query has long been as it is: a tenth of that time, from EVERY_SECONDS up to
+this, which is how often a sign of life alone is told (status.HEARTBEAT_SECONDS)."""
+PULSE = frozenset({"read_bytes", "cpu_seconds"})
+"""What grows as long as a query is alive, however little happens."""
 READERS = 16
 MOST_OF_A_NAMESPACE = 4
 """Pods of one namespace that are read at the same time."""
@@ -40,8 +47,15 @@ PodKey = tuple[str, str, str]
 class _Pod:
     address: str
     wanted: float
+    changed: float
+    """When a reading said something new, beside a pulse."""
     misses: int = 0
     reading: Reading | None = None
+
+
+def _told(reading: Reading) -> Any:
+    """Return what a reading says, without the pulse; None where it says nothing."""
+    return reading.progress.model_dump(exclude=set(PULSE)) if reading.progress is not None else None
 
 
 def _namespace(key: PodKey) -> str:
@@ -65,7 +79,7 @@ class ProgressReader:
         key, now = (*job, pod_uid), time.monotonic()
         pod = self._pods.get(key)
         if pod is None:
-            pod = self._pods[key] = _Pod(address, now)
+            pod = self._pods[key] = _Pod(address, now, now)
             self._queue.add(key)
         pod.address, pod.wanted = address, now
         return pod.reading
@@ -99,7 +113,11 @@ class ProgressReader:
             pod.misses += 1
             pause = min(RETRY_SECONDS * 2.0 ** min(pod.misses - 1, 10), LONGEST_PAUSE)
         else:
-            pod.misses, pause = 0, EVERY_SECONDS
+            now = time.monotonic()
+            if pod.reading is None or _told(pod.reading) != _told(reading):
+                pod.changed = now
+            quiet = min(SHARE * (now - pod.changed), QUIET_PAUSE)
+            pod.misses, pause = 0, max(EVERY_SECONDS, quiet)
         self._queue.add_after(key, pause)
         if pod.misses == 1:
             # No reading yet: a pod that is about to end refuses the connection before anyone knows.

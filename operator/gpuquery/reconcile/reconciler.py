@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from gpuquery.api.size import oversized
 from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.ability import REFUSALS, Writes
-from gpuquery.kube.client import ApiError, KubeClient, Resource
+from gpuquery.kube.client import ApiError, KubeClient, Resource, StaleError
 from gpuquery.reconcile import failing, observe_dask
 from gpuquery.reconcile.apply import create, post, remove, sweep, tell, write_status
 from gpuquery.reconcile.census import Census, Sight, sight_of
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from gpuquery.kube.client import Manifest
     from gpuquery.plan.defaults import Defaults
     from gpuquery.reconcile.facts import Refusal
+    from gpuquery.reconcile.memory import Memory
     from gpuquery.reconcile.metrics import Metrics
     from gpuquery.reconcile.progress import ProgressReader
     from gpuquery.reconcile.queue import WorkQueue
@@ -67,6 +69,10 @@ def utc_now() -> datetime:
 UNREAD = {"query": {"sql": "-"}, "output": {"uri": "s3://unknown"}}
 """Stands for a spec that no model of this version can read."""
 DEADLINES = ("activeDeadlineSeconds", "startDeadlineSeconds")
+MOST_STALE = 3
+"""How often in a row a status is derived anew because the job has changed meanwhile. Then it is written all the same:
+whoever changes a job all the time must not keep it from its end."""
+STALE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +88,10 @@ class Reconciler:
     clock: Callable[[], datetime] = utc_now
     census: Census | None = None
     """All jobs, by which the maxima of namespaces are seen to; without it there are none."""
+    memory: Memory | None = None
+    """What need not be asked for; without it everything is."""
+    stale: Counter[Key] = field(default_factory=Counter)
+    """How often in a row the status of a job was derived from what had changed meanwhile."""
     namespaces: Namespaces = field(default_factory=Namespaces)
     sightings: Sightings = field(default_factory=Sightings)
     refusals: Refusals = field(default_factory=Refusals)
@@ -89,12 +99,11 @@ class Reconciler:
     async def reconcile(self, key: Key) -> float | None:
         """Look at a job and do what has to be done; returns after how many seconds to look again."""
         namespace, name = key
-        if self.census is not None:
-            if self.census.holds(key):
-                return None
-            if (pause := self.census.pause(key)) is not None:
-                return pause
-        raw = await self.client.get(Resource.JOBS, namespace, name)
+        if self.census is not None and self.census.holds(key):
+            return None
+        if (pause := self._pause(key)) is not None:
+            return pause
+        raw = await self._raw(key)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             # The garbage collector removes the children by their owner; what it leaves alone is a DaskCluster's.
             self.metrics.gone(key)
@@ -132,19 +141,45 @@ class Reconciler:
         self.metrics.seen(key, job.status, decision.status or job.status)
         return decision.requeue_after
 
+    def _pause(self, key: Key) -> float | None:
+        """Return for how many seconds a job needs no look, or none would see how it stands; None: it is to have one."""
+        if self.census is not None and (pause := self.census.pause(key)) is not None:
+            return pause
+        return self.memory.children.pause(key) if self.memory is not None else None
+
+    async def _raw(self, key: Key) -> Manifest | None:
+        """Return a job as the API server has it."""
+        if self.memory is None:
+            return await self.client.get(Resource.JOBS, *key)
+        return await self.memory.jobs.read(self.client, key)
+
     async def _create(self, key: Key, objects: tuple[Manifest, ...]) -> Refusal | None:
         """Make what is missing, unless that was refused a moment ago."""
         return self.refusals.recent(key) or self.refusals.noted(key, await create(self.client, objects))
 
     async def _write(self, job: GpuQueryJob, status: GpuQueryJobStatus | None, now: datetime) -> None:
-        """Write the status if it changed, and then what that means."""
+        """Write the status if it changed, and then what that means.
+
+        Raises StaleError if the job is not the one any more that the status was derived from.
+        """
         key = job.metadata.namespace, job.metadata.name
+        if self.stale[key] >= MOST_STALE:
+            job = unconditional(job)
         try:
             written = await write_status(self.client, job, status)
         except ApiError as error:
             if error.status in REFUSALS:
                 self.status.refused(key, str(error))
             raise
+        except StaleError:
+            self.stale[key] += 1
+            if self.memory is not None:
+                self.memory.jobs.forget(key)
+            raise
+        if self.memory is not None and not job.metadata.resource_version:
+            # The answer may have changes of others that no look has seen.
+            self.memory.jobs.forget(key)
+        self.stale.pop(key, None)
         self.status.forget(key)
         if written and status is not None:
             self.status.succeeded()
@@ -168,13 +203,17 @@ class Reconciler:
         await self._write(job, failing.releasing(job, late, now), now)
         if not await release_all(self.client, job, clusters=self.defaults.dask_operator):
             return failing.LOOK_FOR_END
-        await self._write(job, failing.ended(job, late, now), now)
+        # The write before this one has made another version of it.
+        await self._write(unconditional(job), failing.ended(job, late, now), now)
         return None
 
     def _forget(self, key: Key) -> None:
         """Drop what is remembered of a job while it is under way: it has ended, or is gone."""
         self.sightings.forget(key)
         self.refusals.forget(key)
+        self.stale.pop(key, None)
+        if self.memory is not None:
+            self.memory.forget(key)
         self.status.forget(key)
 
     async def _sweep(self, key: Key, uid: str = "") -> None:
@@ -218,7 +257,8 @@ class Reconciler:
 
     async def _observed(self, job: GpuQueryJob, now: datetime) -> Observed:
         """Observe what exists of a job, with when this operator first saw it."""
-        found = await observe(self.client, self.reader, job, now)
+        children = self.memory.children if self.memory is not None else None
+        found = await observe(self.client, self.reader, job, now, children)
         return self.sightings.noted((job.metadata.namespace, job.metadata.name), found, now)
 
     async def _read(self, raw: dict[str, Any], sight: Sight) -> GpuQueryJob | None:
@@ -241,6 +281,11 @@ class Reconciler:
         job = GpuQueryJob.model_validate({"metadata": raw["metadata"], "spec": UNREAD})
         now = self.clock().replace(microsecond=0)
         await self._write(job, derive(job, Account(rejected=fault), now), now)
+
+
+def unconditional(job: GpuQueryJob) -> GpuQueryJob:
+    """Return a job whose status is written whatever has become of the job since it was read."""
+    return job.model_copy(update={"metadata": job.metadata.model_copy(update={"resource_version": ""})})
 
 
 def _as_far_as_read(raw: dict[str, Any]) -> GpuQueryJob:
@@ -266,6 +311,11 @@ async def work(queue: WorkQueue[Key], reconciler: Reconciler) -> None:
             queue.forget(key)
             if again is not None:
                 queue.add_after(key, again)
+        except StaleError as error:
+            # No failure: the job has changed, and is looked at anew.
+            log.info("%s/%s: %s", *key, error)
+            result = "stale"
+            queue.add_after(key, STALE_SECONDS)
         except Exception as error:
             pause = queue.retry(key)
             log.warning("%s/%s: %s: %s; again in %.1f s", *key, type(error).__name__, error, pause, exc_info=error)
