@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.reasons import Failure
@@ -12,6 +12,7 @@ from gpuquery.build.attempt import safety_net
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, digest, resolve
 from gpuquery.reconcile import deadline
+from gpuquery.reconcile.actions import Create, ForgetAttempt, MoveDeadline
 from gpuquery.reconcile.outcome import Fault, ends_all
 from gpuquery.reconcile.pause import pause
 from gpuquery.reconcile.status import Account, derive
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
     from gpuquery.api.status import GpuQueryJobStatus
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.defaults import Defaults
+    from gpuquery.reconcile.actions import Action, Manifest
     from gpuquery.reconcile.facts import Attempt, Observed
     from gpuquery.reconcile.startup import Blocker
-
-Manifest = dict[str, Any]
 
 LOOK_FOR_PODS = 1.0
 """Seconds until a Job without pods is looked at again: only its events tell why, and nobody watches them."""
@@ -40,49 +40,28 @@ PHASE_SECONDS = 10.0
 several on a node whose CPU is taken. Who is less patient deletes pods whose log somebody wants to read."""
 
 
-@dataclass(frozen=True)
-class Removal:
-    """What of a DaskCluster has to be deleted."""
-
-    name: str = ""
-    uid: str = ""
-    """Of the DaskCluster itself; empty: it is gone, or on its way."""
-    groups: tuple[str, ...] = ()
-    """The DaskWorkerGroups that it would leave behind."""
-
-    @property
-    def told(self) -> str:
-        """Say that others did not do their part; empty where they do."""
-        if not self.groups:
-            return ""
-        return (
-            f"DaskCluster {self.name} was deleted, and its DaskWorkerGroup {', '.join(self.groups)} would stay: it is "
-            "deleted too (dask-kubernetes had not made it the DaskCluster's: see the log of its operator)"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What has to be done, in this order: creations, one status write, deletions; and when to look again.
+    """What has to be done, and when to look again.
 
-    Deletions come last because the status must know the cause before its effect can be seen.
+    What is to be created comes before the status write and its events, all other actions after them, in their order: a
+    deletion comes last because the status must know the cause before its effect can be seen.
     """
 
     status: GpuQueryJobStatus | None = None
     """The whole status; None leaves it alone."""
-    apply: tuple[Manifest, ...] = ()
-    release: int | None = None
-    """Attempt whose batch Job has to go, so that its pods go."""
-    forget: tuple[int, ...] = ()
-    """Earlier attempts of which nothing has to stay."""
-    drop: tuple[int, ...] = ()
-    """Runs of the preflight of which nothing has to stay."""
-    dask: Removal | None = None
-    """What of the attempt's DaskCluster has to go."""
-    net: tuple[str, int | None] | None = None
-    """Name and new deadline of a batch Job, after `activeDeadlineSeconds` was changed."""
-    delete_job: bool = False
+    actions: tuple[Action, ...] = ()
     requeue_after: float | None = None
+
+    @property
+    def creates(self) -> tuple[Manifest, ...]:
+        """The objects to create."""
+        return tuple(each for action in self.actions if isinstance(action, Create) for each in action.objects)
+
+
+def create(objects: tuple[Manifest, ...]) -> tuple[Create, ...]:
+    """Return the action that makes these objects; none if there are none."""
+    return (Create(objects),) if objects else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +108,11 @@ class Case:
         longest = pause(first, (self.now - asked).total_seconds())
         return min(left, longest) if left > 0 else longest
 
-    def earlier(self, number: int) -> tuple[int, ...]:
-        """Return the attempts before this one that are still there: only the last one's logs are kept."""
+    def earlier(self, number: int) -> tuple[ForgetAttempt, ...]:
+        """Delete the attempts before this one that are still there: only the last one's logs are kept."""
         attempts = self.observed.attempts
-        return tuple(a.number for a in attempts if a.number < number and a.batch_job and not a.batch_job.deleting)
+        left = (a.number for a in attempts if a.number < number and a.batch_job and not a.batch_job.deleting)
+        return tuple(map(ForgetAttempt, left))
 
     @property
     def due_since(self) -> datetime:
@@ -186,13 +166,13 @@ def overdue(case: Case, asked: datetime, blocker: Blocker | None, *, starting: s
     return Fault(late.failure, late.message) if late else None
 
 
-def net(case: Case, attempt: Attempt) -> tuple[str, int | None] | None:
-    """Return name and new deadline of the batch Job, if its safety net hangs elsewhere than it should."""
+def net(case: Case, attempt: Attempt) -> tuple[MoveDeadline, ...]:
+    """Move the deadline of the batch Job, if this safety net hangs elsewhere than it should."""
     job = attempt.batch_job
     wanted = safety_net(case.job)
     if job is None or job.finished or job.deleting or job.deadline == wanted:
-        return None
-    return job.name, wanted
+        return ()
+    return (MoveDeadline(job.name, wanted),)
 
 
 def settling(attempt: Attempt, now: datetime) -> bool:

@@ -16,9 +16,10 @@ from gpuquery.api.reasons import Failure, Policy, Reason
 from gpuquery.api.status import AttemptStatus
 from gpuquery.build.attempt import attempt_objects
 from gpuquery.plan.options import halved_partitions
-from gpuquery.plan.plan import Plan
+from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import Rejected, plan_status
 from gpuquery.reconcile import contradiction, dask, deadline, lingering, preflight, startup, ttl, undone
+from gpuquery.reconcile.actions import DeleteJob, DeleteRun, ForgetAttempt
 from gpuquery.reconcile.believed import believed
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
@@ -28,7 +29,7 @@ from gpuquery.reconcile.case import (
     PHASE_SECONDS,
     Case,
     Decision,
-    Manifest,
+    create,
     net,
     node_of,
     overdue,
@@ -45,6 +46,7 @@ from gpuquery.reconcile.status import Account, gave_up
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.defaults import Defaults
+    from gpuquery.reconcile.actions import Manifest
     from gpuquery.reconcile.admission import Wait
 
 
@@ -82,10 +84,10 @@ def _decide(case: Case) -> Decision:
 def _finished(case: Case) -> Decision:
     status = case.job.status
     if case.observed.kept:
-        return Decision(delete_job=True)
+        return Decision(actions=(DeleteJob(),))
     match ttl.after_finish(status.completion_time, case.job.spec.ttl_seconds_after_finished, case.now):
         case ttl.Expired():
-            return Decision(delete_job=True)
+            return Decision(actions=(DeleteJob(),))
         case ttl.Keep(until=until):
             return Decision(requeue_after=case.wake(until))
 
@@ -122,10 +124,13 @@ def _begin(case: Case, number: int, asked: datetime) -> Decision:
         blocker = startup.blocker(Attempt(number=number), refusal)
         return refused(case, Account(plan=told, blocker=blocker), asked)
     record = AttemptStatus(id=number, started=case.now, partition_bytes=halved_partitions(job, plan))
+    # The last one's batch Job may be gone already, and what it owned not be collected yet.
+    left = {*case.earlier(number), *map(ForgetAttempt, range(max(1, number - 1), number))}
     return Decision(
-        apply=attempt_objects(plan, job, case.defaults),
-        # The last one's batch Job may be gone already, and what it owned not be collected yet.
-        forget=tuple(sorted({*case.earlier(number), *range(max(1, number - 1), number)})),
+        actions=(
+            *create(attempt_objects(plan, job, case.defaults)),
+            *sorted(left, key=lambda each: each.number),
+        ),
         status=case.derive(Account(plan=told, attempt=record, pods=startup.asked(plan))),
         requeue_after=LOOK_FOR_PODS,
     )
@@ -209,9 +214,11 @@ def _follow(case: Case, record: AttemptStatus) -> Decision:
         moments.append(slow)
     return Decision(
         status=status,
-        apply=_repairs(case, attempt) if record.ready is None else (),
-        forget=case.earlier(record.id),
-        net=net(case, attempt),
+        actions=(
+            *(create(_repairs(case, attempt)) if record.ready is None else ()),
+            *net(case, attempt),
+            *case.earlier(record.id),
+        ),
         requeue_after=case.wake(*moments),
     )
 
@@ -225,7 +232,7 @@ def _plan_told(case: Case, number: int) -> Any:
 
 
 def _repairs(case: Case, attempt: Attempt) -> tuple[Manifest, ...]:
-    """Make anew what an attempt that still starts is missing: someone deleted it, or the operator died midway."""
+    """Return anew what an attempt that still starts is missing: someone deleted it, or the operator died midway."""
     kinds = attempt.missing
     if not kinds or attempt.batch_job is None:
         return ()
@@ -246,11 +253,11 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
         account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end)
         return Decision(status=case.derive(account), requeue_after=PHASE_SECONDS)
     gone = dask.removal(attempt)
-    removing = "; ".join(filter(None, (lingering.waits_for(attempt.all_pods), gone.told if gone else "")))
+    removing = "; ".join(filter(None, (lingering.waits_for(attempt.all_pods), *(part.told for part in gone))))
     if isinstance(end, Committed):
         # The last rank is about to leave. Its Job stays: with it the report would go.
         account = Account(plan=case.job.status.plan, attempt=record, committed=end, removing=removing)
-        return Decision(status=case.derive(account), dask=gone, requeue_after=LOOK_FOR_PODS)
+        return Decision(status=case.derive(account), actions=gone, requeue_after=LOOK_FOR_PODS)
     # A pod that Kubernetes takes away goes by itself, and may still commit within its grace period.
     taken = job is not None and job.suspended is not None
     slow = not attempt.pods or any(pod.disruption is None and not taken for pod in attempt.alive)
@@ -258,8 +265,7 @@ def _release(case: Case, record: AttemptStatus, end: Committed | Fault) -> Decis
     account = Account(plan=case.job.status.plan, attempt=blamed(record, end), fault=end, removing=removing)
     return Decision(
         status=case.derive(account),
-        release=record.id if release else None,
-        dask=gone,
+        actions=(*((DeleteRun(Purpose.QUERY, record.id),) if release else ()), *gone),
         requeue_after=LOOK_FOR_PROGRESS,
     )
 

@@ -16,16 +16,17 @@ from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.status import PlanStatus, PreflightRun, PreflightStatus
 from gpuquery.build.preflight import preflight_objects
 from gpuquery.plan.checks import Place, place
-from gpuquery.plan.plan import Plan
+from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import digest, plan_status
 from gpuquery.reconcile import deadline, lingering, startup
+from gpuquery.reconcile.actions import DeleteRun
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
     LOOK_FOR_PROGRESS,
     PHASE_SECONDS,
     Case,
     Decision,
-    Manifest,
+    create,
     net,
     node_of,
     overdue,
@@ -40,6 +41,7 @@ from gpuquery.reconcile.status import Account, gave_up
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.actions import Manifest
 
 LOOK_FOR_REPORT = 30.0
 """Seconds until a pod at work is looked at again; its end is told by the watch."""
@@ -103,8 +105,10 @@ def begin(case: Case, plan: Plan, asked: datetime) -> Decision:
         query_digest=digest(plan),
     )
     return Decision(
-        apply=preflight_objects(plan, case.job, case.defaults, record.id),
-        drop=tuple(range(max(1, record.id - 1), record.id)),
+        actions=(
+            *create(preflight_objects(plan, case.job, case.defaults, record.id)),
+            *_drop(*range(max(1, record.id - 1), record.id)),
+        ),
         status=case.derive(Account(provisional=told, checking=True, run=record)),
         requeue_after=LOOK_FOR_PODS,
     )
@@ -125,7 +129,7 @@ def guarded(case: Case, decision: Decision, *, told: PreflightStatus | None) -> 
     runs = case.observed.runs
     pods = [pod for run in runs for pod in run.pods]
     ends = decision.status is not None and any(is_true(decision.status.conditions, kind) for kind in TERMINAL)
-    asks = any(manifest["kind"] == "Job" for manifest in decision.apply)
+    asks = any(manifest["kind"] == "Job" for manifest in decision.creates)
     if (ends and any(pod.alive for pod in pods)) or (asks and any(pod.at_work for pod in pods)):
         soon = any(settling(run, case.now) for run in runs)
         stuck = () if soon else tuple(run.number for run in runs if run.alive and _has_job(run))
@@ -133,14 +137,19 @@ def guarded(case: Case, decision: Decision, *, told: PreflightStatus | None) -> 
         passed = not soon and case.job.status.preflight is not None and case.job.status.attempt is None
         return Decision(
             status=case.derive(waiting) if passed else None,
-            drop=stuck,
+            actions=_drop(*stuck),
             requeue_after=PHASE_SECONDS if soon else LOOK_FOR_PODS,
         )
     written = told or (decision.status.preflight if decision.status else None)
     if written is None or case.job.spec.dry_run:
         return decision
     left = tuple(run.number for run in runs if _has_job(run))
-    return replace(decision, drop=left) if left else decision
+    return replace(decision, actions=(*decision.actions, *_drop(*left)))
+
+
+def _drop(*numbers: int) -> tuple[DeleteRun, ...]:
+    """Delete the batch Jobs of these runs."""
+    return tuple(DeleteRun(Purpose.PREFLIGHT, number) for number in numbers)
 
 
 def _last(record: PreflightRun) -> Ended:
@@ -198,8 +207,7 @@ def _under_way(case: Case, record: PreflightRun) -> Decision:
     pause = LOOK_FOR_REPORT if run.pods else case.again(LOOK_FOR_PODS, record.started)
     return Decision(
         status=case.derive(account),
-        apply=_repairs(case, run),
-        net=net(case, run),
+        actions=(*create(_repairs(case, run)), *net(case, run)),
         requeue_after=case.wake(_deadline(case, record), begin_by, case.now + timedelta(seconds=pause)),
     )
 
@@ -236,7 +244,7 @@ def _release(case: Case, record: PreflightRun, fault: Fault) -> Decision:
     )  # fmt: skip
     return Decision(
         status=case.derive(account),
-        drop=(record.id,) if _has_job(run) and slow else (),
+        actions=_drop(record.id) if _has_job(run) and slow else (),
         requeue_after=LOOK_FOR_PROGRESS,
     )
 

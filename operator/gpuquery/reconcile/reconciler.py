@@ -19,7 +19,7 @@ from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.ability import REFUSALS, Writes
 from gpuquery.kube.client import ApiError, KubeClient, Resource
 from gpuquery.reconcile import failing, observe_dask
-from gpuquery.reconcile.apply import create, post, remove, sweep, tell, write_status
+from gpuquery.reconcile.apply import carry_out, create, post, sweep, tell, write_status
 from gpuquery.reconcile.census import Census, Sight, sight_of
 from gpuquery.reconcile.contradiction import has_ended
 from gpuquery.reconcile.decide import decide
@@ -117,7 +117,7 @@ class Reconciler:
             return None
         observed, defaults = await self._look(job, sight, now)
         decision = decide(job, observed, defaults, now)
-        refusal = await self._create(key, decision.apply) if decision.apply else None
+        refusal = await self._create(key, decision.creates) if decision.creates else None
         if refusal is not None:
             decision = decide(job, replace(observed, refusal=refusal), defaults, now)
         await self._write(job, decision.status, now)
@@ -125,7 +125,7 @@ class Reconciler:
             log.info("%s/%s: deleted: %d finished jobs are kept in its namespace", namespace, name, observed.kept)
             await post(self.client, job, pruned(observed.kept), instance=self.instance, now=now)
             self.metrics.pruned()
-        await remove(self.client, job, decision)
+        await carry_out(self.client, job, decision.actions)
         if decision.status is not None and is_terminal(decision.status.conditions) and observe_dask.wanted(job):
             # An operator may have died between a DaskCluster and its Job, of which the decision knows nothing.
             await self._sweep(key)
