@@ -9,8 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuquery.plan.resolve import Rejected
+from gpuquery.reconcile.begin import reject
+from gpuquery.reconcile.case import LOOK_FOR_TURN, Decision
+from gpuquery.reconcile.status import Account
+
 if TYPE_CHECKING:
     from gpuquery.plan.maxima import Maximum
+    from gpuquery.reconcile.case import Case
 
 
 @dataclass(frozen=True)
@@ -37,3 +43,20 @@ def turn(*, begun: int, earlier: int, most: Maximum) -> Wait | None:
 def surplus(*, later: int, most: int) -> bool:
     """Whether a finished job is one too many; `later` of its namespace ended after it. 0: all are kept."""
     return 0 < most <= later
+
+
+def await_turn(case: Case) -> Decision | None:
+    """Other jobs of the namespace come first; what cannot be run whenever its turn comes is refused now."""
+    if (wait := case.observed.wait) is None:
+        return None
+    if (rejected := unfit(case)) is not None:
+        return rejected
+    account = Account(pending=wait.message, queued=True)
+    return Decision(status=case.derive(account), requeue_after=LOOK_FOR_TURN)
+
+
+def unfit(case: Case) -> Decision | None:
+    """Refuse what cannot be run, as far as that shows before anything is read for the job."""
+    if case.job.spec.query.config_map_key_ref is None and isinstance(plan := case.plan(1), Rejected):
+        return reject(case, plan)
+    return None

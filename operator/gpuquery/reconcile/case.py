@@ -18,7 +18,7 @@ from gpuquery.reconcile.pause import pause
 from gpuquery.reconcile.status import Account, derive
 
 if TYPE_CHECKING:
-    from gpuquery.api.status import GpuQueryJobStatus
+    from gpuquery.api.status import AttemptStatus, GpuQueryJobStatus, PreflightRun
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.defaults import Defaults
     from gpuquery.reconcile.actions import Action, Manifest
@@ -124,10 +124,30 @@ class Case:
             return self.now
         return accepted.last_transition_time or self.now
 
-    @property
-    def deadline(self) -> datetime | None:
-        """When the job must have ended."""
-        return deadline.due_at(self.job.status.start_time, self.job.spec.active_deadline_seconds)
+    def deadline_of(self, record: AttemptStatus | PreflightRun) -> datetime | None:
+        """Return when the job must have ended, whose last run this is."""
+        return deadline.due_at(self._start(record), self.job.spec.active_deadline_seconds)
+
+    def expired(self, record: AttemptStatus | PreflightRun) -> deadline.Exceeded | None:
+        """Return that this moment has passed, if it has."""
+        return deadline.active(self._start(record), self.job.spec.active_deadline_seconds, self.now)
+
+    def _start(self, record: AttemptStatus | PreflightRun) -> datetime:
+        """Return when the job has begun; where nobody could tell so yet, it begins with this run."""
+        return self.job.status.start_time or record.started
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderWay:
+    """A run that is under way."""
+
+    case: Case
+    run: Attempt
+    record: AttemptStatus | PreflightRun
+    blocker: Blocker | None
+    """What holds its pods up."""
+    starting: str
+    """What its pods wait for where nothing holds them up; empty: they have begun."""
 
 
 def refused(case: Case, account: Account, asked: datetime) -> Decision:
@@ -147,23 +167,6 @@ def start_due(case: Case, asked: datetime, blocker: Blocker | None) -> datetime:
     """Return when the pods that were asked for at `asked` have to be ready."""
     missed = blocker.secret_missed if blocker else None
     return deadline.start_due(asked, case.job.spec.start_deadline_seconds, missed)
-
-
-def overdue(case: Case, asked: datetime, blocker: Blocker | None, *, starting: str) -> Fault | None:
-    """Return what ends an attempt, or a run of the preflight, by the operator's own word: what holds it up can never
-    get better, or a deadline has passed.
-
-    `starting` says what its pods, asked for at `asked`, wait for where nothing holds them up; empty: they have begun.
-    """
-    spec = case.job.spec
-    if blocker and blocker.failure:
-        return Fault(blocker.failure, blocker.message)
-    late = deadline.active(case.job.status.start_time or asked, spec.active_deadline_seconds, case.now)
-    if late is None and starting:
-        because = f"{blocker.reason}: {blocker.message}" if blocker else starting
-        missed = blocker.secret_missed if blocker else None
-        late = deadline.start(asked, spec.start_deadline_seconds, case.now, because=because, secret_missed=missed)
-    return Fault(late.failure, late.message) if late else None
 
 
 def net(case: Case, attempt: Attempt) -> tuple[MoveDeadline, ...]:

@@ -11,16 +11,24 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gpuquery.reconcile.case import LOOK_FOR_PODS, Decision
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.case import Case
     from gpuquery.reconcile.facts import Attempt, Observed, Refusal
 
 HOLDS_SECONDS = 9.0
 """How long a refusal holds that cost a Job: a little less than the first pause after one (case.RETRY_REFUSED)."""
 FINAL_SECONDS = 600.0
 """How long one holds that asking again cannot help: the pods of that Job are gone by then, and the job may end."""
+
+
+def await_leaving(case: Case) -> Decision | None:
+    """What was taken back has to be gone before anything else begins."""
+    return Decision(requeue_after=LOOK_FOR_PODS) if leaving(case.job, case.observed) else None
 
 
 def leaving(job: GpuQueryJob, observed: Observed) -> bool:
