@@ -192,3 +192,31 @@ def test_they_hold_with_a_preflight_and_no_attempt_comes_before_it_has_passed(
         known = before.status.preflight_run
         if reported & set(dropped(decision)) and not (known and known.reason):
             assert subject.status.preflight is not None, "a report goes only once it is written down"
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(checked_specs | specs, st.lists(st.tuples(checked_sights, st.booleans()), min_size=1, max_size=12))
+def test_they_hold_for_a_job_that_is_suspended_and_resumed_at_any_time(
+    spec: dict[str, object], history: list[tuple[tuple[object, ...], bool]]
+) -> None:
+    subject, now = job(**spec), 0
+    for sight, suspend in history:
+        subject = subject.model_copy(update={"spec": subject.spec.model_copy(update={"suspend": suspend})})
+        before, of_attempt = subject, sight[4]
+        now += of_attempt[4]  # type: ignore[index]
+        runs = runs_of(subject, sight)
+        subject, decision, alive = look(subject, of_attempt, now, runs)  # type: ignore[arg-type]
+        alive = (*alive, *(pod for run in runs for pod in run.alive))
+        promises(before, subject, decision, alive)
+        if is_terminal(subject.status.conditions):
+            continue
+        rests = is_true(subject.status.conditions, ConditionType.SUSPENDED)
+        if suspend:
+            assert not any(o["kind"] == "Job" for o in decision.creates), "nothing begins"
+            assert not (rests and alive and decision.status), "it does not say so while a pod lives"
+            assert subject.status.failure != Failure.SUSPENDED, "it is no failure"
+        if rests and decision.status:
+            assert suspend and subject.status.state == State.SUSPENDED and subject.status.start_time is None
+        spent = (subject.status.counted_failures or 0) - (before.status.counted_failures or 0)
+        last = subject.status.attempts[-1:]
+        assert not (spent and last and last[0].reason == Failure.SUSPENDED), "a suspension spends no budget"

@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuquery.plan.resolve import Rejected
-from gpuquery.reconcile.begin import reject
-from gpuquery.reconcile.case import LOOK_FOR_TURN, Decision
+from gpuquery.reconcile.case import LOOK_FOR_TURN, Decision, unfit
 from gpuquery.reconcile.status import Account
 
 if TYPE_CHECKING:
@@ -53,10 +51,3 @@ def await_turn(case: Case) -> Decision | None:
         return rejected
     account = Account(pending=wait.message, queued=True)
     return Decision(status=case.derive(account), requeue_after=LOOK_FOR_TURN)
-
-
-def unfit(case: Case) -> Decision | None:
-    """Refuse what cannot be run, as far as that shows before anything is read for the job."""
-    if case.job.spec.query.config_map_key_ref is None and isinstance(plan := case.plan(1), Rejected):
-        return reject(case, plan)
-    return None

@@ -11,7 +11,7 @@ from gpuquery.api.status import AttemptStatus
 from gpuquery.build.attempt import attempt_objects
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import Rejected, plan_status
-from gpuquery.reconcile import dask, startup
+from gpuquery.reconcile import dask, startup, suspend
 from gpuquery.reconcile import run as runs
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
@@ -26,6 +26,7 @@ from gpuquery.reconcile.case import (
 )
 from gpuquery.reconcile.outcome import Committed, Fault, judge
 from gpuquery.reconcile.pause import pause
+from gpuquery.reconcile.retry import Spent
 from gpuquery.reconcile.run import Due, RunKind
 from gpuquery.reconcile.status import Account
 
@@ -71,11 +72,14 @@ class _Attempt(RunKind[AttemptStatus]):
     def judge(self, case: Case, run: Attempt, record: AttemptStatus) -> Committed | Fault | None:
         return dask.explained(run, record, judge(run, record) or dask.lost(run, record, case.now))
 
-    def account(self, case: Case, record: AttemptStatus, *, counted: int | None = None) -> Account:
-        return Account(plan=_plan_told(case, record.id), attempt=record, counted_failures=counted)
+    def account(self, case: Case, record: AttemptStatus, spent: Spent | None = None) -> Account:
+        account = Account(plan=_plan_told(case, record.id), attempt=record)
+        if spent is None:
+            return account
+        return replace(account, counted_failures=spent.counted, suspended_attempts=spent.suspended)
 
-    def counted(self, case: Case, record: AttemptStatus) -> int:
-        return case.job.status.counted_failures or 0
+    def spent(self, case: Case, record: AttemptStatus) -> Spent:
+        return Spent(case.job.status.counted_failures or 0, case.job.status.suspended_attempts or 0)
 
     def goes_on(self, case: Case, run: Attempt, record: AttemptStatus, blocker: Blocker | None) -> Decision:
         starting = record.ready is None
@@ -125,6 +129,8 @@ def _looks(case: Case, run: Attempt, record: AttemptStatus, blocker: Blocker | N
         # Whoever reads its progress tells of news at once.
         seconds = pause(LOOK_FOR_PROGRESS, (case.now - record.ready).total_seconds())
         yield case.now + timedelta(seconds=seconds)
+        if (until := suspend.look_until(case)) is not None:
+            yield until
         return
     yield start_due(case, record.started, blocker)
     if not run.pods:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuquery.api.conditions import ConditionType, is_true
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import AttemptStatus
 from gpuquery.build.attempt import attempt_objects
@@ -12,9 +13,8 @@ from gpuquery.plan.resolve import Rejected, plan_status
 from gpuquery.reconcile import attempt as attempts
 from gpuquery.reconcile import dask, deadline, preflight, startup
 from gpuquery.reconcile.actions import ForgetAttempt
-from gpuquery.reconcile.case import LOOK_FOR_PODS, LOOK_FOR_QUERY, Case, Decision, create, refused
+from gpuquery.reconcile.case import LOOK_FOR_PODS, LOOK_FOR_QUERY, Case, Decision, create, refused, reject
 from gpuquery.reconcile.facts import Attempt
-from gpuquery.reconcile.outcome import Fault
 from gpuquery.reconcile.run import Due
 from gpuquery.reconcile.status import Account
 
@@ -26,7 +26,10 @@ def follow(case: Case) -> Decision | None:
     """The current run goes on, or has ended and another one is due; before the first attempt comes the preflight."""
     number = max(case.job.status.attempt or 0, case.observed.latest)
     found = attempts.follow(case, number) if number else preflight.follow(case)
-    return begin(case, number + 1, found.since) if isinstance(found, Due) else found
+    if not isinstance(found, Due):
+        return found
+    # A job that was resumed was due no earlier than that.
+    return begin(case, number + 1, max(found.since, case.due_since))
 
 
 def begin(case: Case, number: int, asked: datetime) -> Decision:
@@ -74,14 +77,7 @@ def _await_cluster(case: Case, number: int, asked: datetime, unusable: Rejected 
         words = f"{unusable}; still so after startDeadlineSeconds ({seconds} s)"
         return reject(case, Rejected(Failure.CLUSTER_UNAVAILABLE, words))
     # Between two attempts the status tells why there is to be another one.
-    status = case.derive(Account(pending=unusable)) if number == 1 and case.job.status.plan is None else None
+    first = number == 1 and case.job.status.plan is None
+    resumed = is_true(case.job.status.conditions, ConditionType.SUSPENDED)
+    status = case.derive(Account(pending=unusable)) if first or resumed else None
     return Decision(status=status, requeue_after=case.again(LOOK_FOR_QUERY, asked))
-
-
-def reject(case: Case, rejected: Rejected) -> Decision:
-    """The job cannot be run, whoever tries."""
-    fault = Fault(rejected.reason, rejected.message)
-    # A job that was accepted once stays so: what changed since is why it failed.
-    accepted = case.job.status.plan is not None
-    account = Account(plan=case.job.status.plan, failed=fault, ended=True) if accepted else Account(rejected=fault)
-    return Decision(status=case.derive(account), requeue_after=0)

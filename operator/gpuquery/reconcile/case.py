@@ -59,6 +59,22 @@ class Decision:
         return tuple(each for action in self.actions if isinstance(action, Create) for each in action.objects)
 
 
+def reject(case: Case, rejected: Rejected) -> Decision:
+    """The job cannot be run, whoever tries."""
+    fault = Fault(rejected.reason, rejected.message)
+    # A job that was accepted once stays so: what changed since is why it failed.
+    accepted = case.job.status.plan is not None
+    account = Account(plan=case.job.status.plan, failed=fault, ended=True) if accepted else Account(rejected=fault)
+    return Decision(status=case.derive(account), requeue_after=0)
+
+
+def unfit(case: Case) -> Decision | None:
+    """Refuse what cannot be run, as far as that shows before anything is read for the job."""
+    if case.job.spec.query.config_map_key_ref is None and isinstance(plan := case.plan(1), Rejected):
+        return reject(case, plan)
+    return None
+
+
 def create(objects: tuple[Manifest, ...]) -> tuple[Create, ...]:
     """Return the action that makes these objects; none if there are none."""
     return (Create(objects),) if objects else ()
@@ -117,7 +133,8 @@ class Case:
     @property
     def due_since(self) -> datetime:
         """Since when nobody but the job itself keeps it from beginning: since the operator first told of it, or the
-        end of its wait for other jobs, which is when its condition Accepted is no longer Unknown.
+        end of its wait for other jobs, or since it was resumed, which is when its condition Accepted is no longer
+        Unknown.
         """
         accepted = find(self.job.status.conditions, ConditionType.ACCEPTED)
         if accepted is None or accepted.status == "Unknown":
@@ -132,9 +149,15 @@ class Case:
         """Return that this moment has passed, if it has."""
         return deadline.active(self._start(record), self.job.spec.active_deadline_seconds, self.now)
 
-    def _start(self, record: AttemptStatus | PreflightRun) -> datetime:
-        """Return when the job has begun; where nobody could tell so yet, it begins with this run."""
-        return self.job.status.start_time or record.started
+    def _start(self, record: AttemptStatus | PreflightRun) -> datetime | None:
+        """Return when the job has begun; where nobody could tell so yet, it begins with this run.
+
+        After it was suspended it begins anew, with the first run that comes then.
+        """
+        status = self.job.status
+        if status.start_time is None and record.ended and find(status.conditions, ConditionType.SUSPENDED):
+            return None
+        return status.start_time or record.started
 
 
 @dataclass(frozen=True, kw_only=True)

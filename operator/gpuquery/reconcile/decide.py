@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuquery.reconcile import admission, begin, contradiction, preflight, ttl, undone
+from gpuquery.reconcile import admission, begin, contradiction, preflight, suspend, ttl, undone
 from gpuquery.reconcile.believed import believed
 from gpuquery.reconcile.case import Case, Decision
 
@@ -37,6 +37,7 @@ def decide(job: GpuQueryJob, observed: Observed, defaults: Defaults, now: dateti
 
 POLICIES: tuple[Callable[[Case], Decision | None], ...] = (
     ttl.finished,
+    suspend.stay,
     admission.await_turn,
     undone.await_leaving,
     begin.follow,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from gpuquery.api.conditions import TERMINAL, is_terminal, is_true
+from gpuquery.api.conditions import TERMINAL, ConditionType, is_terminal, is_true
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import PlanStatus, PreflightRun, PreflightStatus
 from gpuquery.build.preflight import preflight_objects
@@ -35,6 +35,7 @@ from gpuquery.reconcile.case import (
 )
 from gpuquery.reconcile.facts import Attempt, Observed
 from gpuquery.reconcile.outcome import Fault, of_pod, recorded, vanished
+from gpuquery.reconcile.retry import Spent
 from gpuquery.reconcile.run import Due, RunKind
 from gpuquery.reconcile.status import Account
 
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from gpuquery.reconcile.actions import Manifest
     from gpuquery.reconcile.startup import Blocker
 
+AT_REST = (*TERMINAL, ConditionType.SUSPENDED)
+"""Conditions that say that nothing of a job runs."""
 LOOK_FOR_REPORT = 30.0
 """Seconds until a pod at work is looked at again; its end is told by the watch."""
 
@@ -95,6 +98,7 @@ def begin(case: Case, plan: Plan, asked: datetime) -> Decision:
         id=last.id + 1 if last else 1,
         started=case.now,
         counted_failures=last.counted_failures if last else 0,
+        suspended=last.suspended if last else 0,
         query_digest=digest(plan),
     )
     return Decision(
@@ -115,18 +119,20 @@ def complete(case: Case, told: PlanStatus) -> Decision:
 def guarded(case: Case, decision: Decision, *, told: PreflightStatus | None) -> Decision:
     """Hold back what must not happen while a preflight's pod lives, and take away runs that are no longer needed.
 
-    No job ends while a pod of it is alive, and no pod is asked for while a preflight is still at work: a straggler,
-    which the Job controller made just before it saw its Job go, is taken by the garbage collector. `told` is what the
-    stored status holds of the preflight: its pod goes only once that was written, for its report goes with it.
+    No job ends, or is suspended, while a pod of it is alive, and no pod is asked for while a preflight is still at
+    work: a straggler, which the Job controller made just before it saw its Job go, is taken by the garbage collector.
+    `told` is what the stored status holds of the preflight: its pod goes only once that was written, for its report
+    goes with it.
     """
     checks = case.observed.runs
     pods = [pod for run in checks for pod in run.pods]
-    ends = decision.status is not None and any(is_true(decision.status.conditions, kind) for kind in TERMINAL)
+    ends = decision.status is not None and any(is_true(decision.status.conditions, kind) for kind in AT_REST)
     asks = any(manifest["kind"] == "Job" for manifest in decision.creates)
     if (ends and any(pod.alive for pod in pods)) or (asks and any(pod.at_work for pod in pods)):
         soon = any(settling(run, case.now) for run in checks)
         stuck = () if soon else tuple(run.number for run in checks if run.alive and _has_job(run))
         waiting = Account(plan=case.job.status.plan, checking=True, removing=lingering.waits_for(pods))
+        waiting = replace(waiting, suspending=case.job.spec.suspend)
         passed = not soon and case.job.status.preflight is not None and case.job.status.attempt is None
         return Decision(
             status=case.derive(waiting) if passed else None,
@@ -158,7 +164,11 @@ def _record(run: Attempt, known: PreflightRun | None, now: datetime) -> Prefligh
         return None
     before = known or PreflightRun(id=0, started=now)
     return PreflightRun(
-        id=run.number, started=now, counted_failures=before.counted_failures, query_digest=before.query_digest
+        id=run.number,
+        started=now,
+        counted_failures=before.counted_failures,
+        suspended=before.suspended,
+        query_digest=before.query_digest,
     )
 
 
@@ -194,16 +204,16 @@ class _Preflight(RunKind[PreflightRun]):
             return replace(fault, message=f"the preflight needed more than its memory limit ({limit}): {way_out}")
         return fault
 
-    def account(self, case: Case, record: PreflightRun, *, counted: int | None = None) -> Account:
+    def account(self, case: Case, record: PreflightRun, spent: Spent | None = None) -> Account:
         provisional = _provisional(case)
         if record.query_digest is None and provisional is not None:
             record = record.model_copy(update={"query_digest": provisional.query_digest})
-        if counted is not None:
-            record = record.model_copy(update={"counted_failures": counted})
+        if spent is not None:
+            record = record.model_copy(update={"counted_failures": spent.counted, "suspended": spent.suspended})
         return Account(provisional=provisional, checking=True, run=record)
 
-    def counted(self, case: Case, record: PreflightRun) -> int:
-        return record.counted_failures
+    def spent(self, case: Case, record: PreflightRun) -> Spent:
+        return Spent(record.counted_failures, record.suspended)
 
     def goes_on(self, case: Case, run: Attempt, record: PreflightRun, blocker: Blocker | None) -> Decision:
         begin_by = None if self.begun(run, record) else start_due(case, record.started, blocker)

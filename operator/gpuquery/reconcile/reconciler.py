@@ -31,7 +31,7 @@ from gpuquery.reconcile.outcome import Fault
 from gpuquery.reconcile.release import release_all
 from gpuquery.reconcile.sightings import Sightings
 from gpuquery.reconcile.status import Account, derive
-from gpuquery.reconcile.undone import Refusals
+from gpuquery.reconcile.undone import Refusals, untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,14 +203,15 @@ class Reconciler:
                 log.warning("namespace %s: no finished job is deleted as one too many: %s", key[0], error)
                 return Observed(), self.defaults
             return Observed(kept=self.census.surplus(key, noted)), self.defaults
-        if job.status.plan is not None:
+        if job.status.plan is not None and (sight.begun or sight.suspended or self.census is None):
             return await self._observed(job, now), self.defaults
         noted = await self.namespaces.fresh(self.client, job)
-        defaults = self.defaults.in_namespace(noted)
+        defaults = self.defaults if job.status.plan is not None else self.defaults.in_namespace(noted)
         observed = None
-        if self.census is not None and not sight.begun and (wait := self.census.turn(key, sight, noted)) is not None:
+        free = sight.begun or sight.suspended
+        if self.census is not None and not free and (wait := self.census.turn(key, sight, noted)) is not None:
             observed = await self._observed(job, now)
-            if not observed.attempts and not observed.runs:
+            if not untold(job, observed):
                 return Observed(wait=wait), defaults
             # An operator died between making something of it and telling so.
             self.census.begin(key, sight)
@@ -249,7 +250,7 @@ def _as_far_as_read(raw: dict[str, Any]) -> GpuQueryJob:
         return GpuQueryJob.model_validate(raw)
     except ValidationError:
         spec = raw.get("spec") or {}
-        deadlines = {key: spec[key] for key in DEADLINES if isinstance(spec.get(key), int)}
+        deadlines = {key: spec[key] for key in (*DEADLINES, "suspend") if isinstance(spec.get(key), int)}
         found = {"metadata": raw["metadata"], "spec": {**UNREAD, **deadlines}, "status": raw.get("status") or {}}
         return GpuQueryJob.model_validate(found)
 

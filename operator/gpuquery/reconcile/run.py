@@ -9,8 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Generic
 
-from gpuquery.api.reasons import Policy
-from gpuquery.reconcile import dask, deadline, lingering, startup
+from gpuquery.reconcile import dask, deadline, lingering, startup, suspend
 from gpuquery.reconcile.actions import DeleteDask, DeleteRun
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
@@ -22,7 +21,7 @@ from gpuquery.reconcile.case import (
     settling,
 )
 from gpuquery.reconcile.outcome import Committed, Fault, Record, blamed, firm, recorded
-from gpuquery.reconcile.retry import Ended, GiveUp, Retry, next_attempt
+from gpuquery.reconcile.retry import Ended, GiveUp, Retry, Spent, next_attempt
 from gpuquery.reconcile.status import gave_up
 
 if TYPE_CHECKING:
@@ -77,15 +76,16 @@ class RunKind(ABC, Generic[Record]):
         """Tell how a run stands that has not ended, and see that nothing of it is missing."""
 
     @abstractmethod
-    def account(self, case: Case, record: Record, *, counted: int | None = None) -> Account:
+    def account(self, case: Case, record: Record, spent: Spent | None = None) -> Account:
         """Return the account of a run, for others to add to."""
 
     @abstractmethod
-    def counted(self, case: Case, record: Record) -> int:
-        """Return how many runs up to this one are known to count against the budget."""
+    def spent(self, case: Case, record: Record) -> Spent:
+        """Return what is known of the runs up to this one."""
 
 
 ENDS: tuple[Callable[[UnderWay], Fault | None], ...] = (
+    suspend.ends,
     startup.hopeless,
     deadline.job_is_late,
     deadline.start_is_late,
@@ -109,17 +109,17 @@ def follow(kind: RunKind[Record], case: Case, record: Record) -> Decision:
 def between(kind: RunKind[Record], case: Case, record: Record) -> Decision | Due:
     """A run has failed and ended; the next one may be due."""
     fault = recorded(record)
-    counted = kind.counted(case, record)
+    spent = kind.spent(case, record)
     straggling = lingering.waits_for(pod for attempt in case.observed.attempts for pod in attempt.all_pods)
     if straggling:
         # The Job controller made it just before it saw its Job go, and the garbage collector takes it; or the Job was
         # deleted without its pods.
-        waiting = replace(kind.account(case, record, counted=counted), fault=fault, removing=straggling)
+        waiting = replace(kind.account(case, record, spent), fault=fault, removing=straggling)
         return Decision(status=case.derive(waiting), requeue_after=LOOK_FOR_PODS)
-    match _next(case, record, fault, counted):
+    match _next(case, record, fault, spent):
         case Retry(at=at) if at <= case.now and case.expired(record) is None:
             return Due(at)
-    return _or_again(kind, case, record, fault, counted)
+    return _or_again(kind, case, record, fault, spent)
 
 
 def _release(kind: RunKind[Record], case: Case, record: Record, end: Committed | Fault) -> Decision:
@@ -155,22 +155,23 @@ def _released(kind: RunKind[Record], case: Case, record: Record, end: Committed 
     """The run has ended and nothing of it is alive: complete, failed, or another run to come."""
     run = kind.sight(case, record.id)
     record = record.model_copy(update={"node": record.node or node_of(run), "ended": case.now})
-    counted = kind.counted(case, record)
+    spent = kind.spent(case, record)
     if isinstance(end, Committed):
         done = record.model_copy(update={"reason": None, "message": None, "exit_code": 0})
         account = replace(kind.account(case, done), committed=end, ended=True)
         return Decision(status=case.derive(account), requeue_after=0)
-    counted += end.failure.policy is Policy.BUDGETED
-    return _or_again(kind, case, blamed(record, end), end, counted)
+    return _or_again(kind, case, blamed(record, end), end, spent.after(end.failure))
 
 
-def _or_again(kind: RunKind[Record], case: Case, record: Record, fault: Fault, counted: int) -> Decision:
+def _or_again(kind: RunKind[Record], case: Case, record: Record, fault: Fault, spent: Spent) -> Decision:
     """Tell a run that has failed and ended, and what follows: the job's end, or another run in a while."""
-    account = replace(kind.account(case, record, counted=counted), fault=fault, ended=True)
-    match _next(case, record, fault, counted):
+    account = replace(kind.account(case, record, spent), fault=fault, ended=True)
+    match _next(case, record, fault, spent):
         case GiveUp(reason=reason):
-            failed = gave_up(fault, reason, _last(record, fault, counted), kind.several)
+            failed = gave_up(fault, reason, _last(record, fault, spent), kind.several)
             return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
+        case Retry() if case.job.spec.suspend:
+            return suspend.settled(case, account)
         case Retry(at=at):
             if late := case.expired(record):
                 failed = Fault(late.failure, f"{late.message} {kind.last} {fault.failure}: {fault.message}")
@@ -179,11 +180,11 @@ def _or_again(kind: RunKind[Record], case: Case, record: Record, fault: Fault, c
             return Decision(status=case.derive(replace(account, retry_at=at)), requeue_after=wake)
 
 
-def _next(case: Case, record: Record, fault: Fault, counted: int) -> Retry | GiveUp:
-    return next_attempt(_last(record, fault, counted), case.job.spec.backoff_limit, case.job.metadata.uid)
+def _next(case: Case, record: Record, fault: Fault, spent: Spent) -> Retry | GiveUp:
+    return next_attempt(_last(record, fault, spent), case.job.spec.backoff_limit, case.job.metadata.uid)
 
 
-def _last(record: Record, fault: Fault, counted: int) -> Ended:
+def _last(record: Record, fault: Fault, spent: Spent) -> Ended:
     """Return a run that has failed and ended as the retry policy sees it."""
     assert record.ended is not None  # the callers checked
-    return Ended(record.id, fault.failure, record.ended, counted)
+    return Ended(record.id, fault.failure, record.ended, spent.counted, spent.suspended)

@@ -33,10 +33,15 @@ def await_leaving(case: Case) -> Decision | None:
 
 def leaving(job: GpuQueryJob, observed: Observed) -> bool:
     """Whether something of which no status tells is on its way out: the next one has to wait for that."""
+    return any(map(_leaves, untold(job, observed)))
+
+
+def untold(job: GpuQueryJob, observed: Observed) -> tuple[Attempt, ...]:
+    """Return the attempts and runs of the preflight of which no status tells."""
     run = job.status.preflight_run
     attempts = (a for a in observed.attempts if a.number > (job.status.attempt or 0))
     runs = (r for r in observed.runs if r.number > (run.id if run else 0))
-    return any(map(_leaves, (*attempts, *runs)))
+    return *attempts, *runs
 
 
 def _leaves(attempt: Attempt) -> bool:
