@@ -24,6 +24,7 @@ POLICIES = {
     Policy.NEVER: "never",
     Policy.BUDGETED: "up to `backoffLimit`",
     Policy.FREE: "always; does not count",
+    Policy.RESUMED: "once the job is resumed; does not count",
 }
 HEADER = f"""<!-- Generated from operator/gpuquery/api by `make generate`. Do not edit. -->
 # API reference: {KIND}

@@ -10,6 +10,8 @@ from gpuquery.api.report import Report
 from gpuquery.api.status import AttemptStatus, Condition, GpuQueryJobStatus, OutputStatus, PreflightStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Purpose
+from gpuquery.reconcile.actions import DeleteRun, ForgetAttempt
 from gpuquery.reconcile.decide import decide
 from gpuquery.reconcile.facts import Attempt, BatchJob, Exit, Observed, Pod
 
@@ -100,6 +102,26 @@ def step(
     status = decision.status or subject.status
     stored = GpuQueryJobStatus.model_validate_json(status.model_dump_json(by_alias=True, exclude_none=True))
     return subject.model_copy(update={"status": stored}), decision
+
+
+def stopped(decision: Decision) -> tuple[int, ...]:
+    """Return the attempts whose batch Job is deleted, so that their pods go."""
+    return _deleted(decision, Purpose.QUERY)
+
+
+def dropped(decision: Decision) -> tuple[int, ...]:
+    """Return the runs of the preflight whose batch Job is deleted."""
+    return _deleted(decision, Purpose.PREFLIGHT)
+
+
+def forgotten(decision: Decision) -> tuple[int, ...]:
+    """Return the attempts of which nothing is to stay."""
+    return tuple(each.number for each in decision.actions if isinstance(each, ForgetAttempt))
+
+
+def _deleted(decision: Decision, purpose: Purpose) -> tuple[int, ...]:
+    deletions = (each for each in decision.actions if isinstance(each, DeleteRun))
+    return tuple(each.number for each in deletions if each.purpose is purpose)
 
 
 def started(**spec: Any) -> GpuQueryJob:

@@ -62,8 +62,9 @@ def test_which_finished_jobs_go(later: int, most: int, goes: bool) -> None:
     assert surplus(later=later, most=most) is goes
 
 
-def sight(number: int, *, begun: bool = False, ended: str = "") -> Sight:
-    return Sight(uid=f"u{number}", created=f"2026-11-21T12:00:{number:02}Z", begun=begun, ended=ended)
+def sight(number: int, *, begun: bool = False, ended: str = "", suspended: bool = False) -> Sight:
+    created = f"2026-11-21T12:00:{number:02}Z"
+    return Sight(uid=f"u{number}", created=created, begun=begun, ended=ended, suspended=suspended)
 
 
 class Bench:
@@ -210,6 +211,18 @@ def test_a_namesake_is_another_job() -> None:
     assert bench.goes(2), "the one that had begun is gone"
 
 
+def test_a_job_that_is_suspended_gives_its_place_away_and_waits_for_none() -> None:
+    bench = Bench(live_jobs_per_namespace=1)
+    for number in (1, 2):
+        bench.saw(number)
+    assert [bench.goes(number) for number in (1, 2)] == [True, False]
+    bench.woken.clear()
+    bench.saw(1, suspended=True)
+    assert bench.woken == ["j2"] and bench.goes(2), "though the other was created first"
+    bench.saw(1)
+    assert not bench.goes(1), "once it is resumed it waits for its turn"
+
+
 # What the operator makes of it
 
 
@@ -284,6 +297,33 @@ async def test_the_end_of_a_job_makes_room_and_an_edit_of_it_afterwards_changes_
         await house.look("first")
     await house.look("second")
     assert house.status("second").attempt == 1
+
+
+async def test_a_job_that_is_resumed_waits_for_its_turn_and_goes_on_with_another_attempt() -> None:
+    house = House(live_jobs_per_namespace=1)
+    put(house.client, "first", 1)
+    put(house.client, "second", 2, spec={"suspend": True})
+    await house.look("first")
+    await house.look("second")
+    assert house.status("second").state == "Suspended", "it does not wait for the first"
+    first = house.client.objects[Resource.JOBS, "first"]
+    first["spec"]["suspend"] = True
+    await house.look("first")
+    for _ in range(2):
+        await house.look("first")
+    assert house.status("first").state == "Suspended" and house.status("first").attempts[0].reason == "Suspended"
+    house.client.objects[Resource.JOBS, "second"]["spec"]["suspend"] = False
+    await house.look("second")
+    assert house.status("second").attempt == 1, "the first holds no place"
+    first["spec"]["suspend"] = False
+    await house.look("first")
+    told = find(house.status("first").conditions, "Accepted")
+    assert told is not None and (told.status, told.reason) == ("Unknown", Reason.TOO_MANY_JOBS)
+    assert house.status("first").attempt == 1 and not is_true(house.status("first").conditions, "Suspended")
+    del house.client.objects[Resource.JOBS, "second"]
+    await house.subject.reconcile(("marts", "second"))
+    await house.look("first")
+    assert house.status("first").attempt == 2 and house.status("first").counted_failures == 0
 
 
 async def test_a_job_that_an_operator_began_before_it_died_does_not_wait_for_others() -> None:

@@ -104,12 +104,13 @@ def test_the_defaults_that_matter_show_in_a_stored_object() -> None:
         ".spec.template.spec.resourceClaims[].gpus": True,
         ".spec.backoffLimit": 2,
         ".spec.startDeadlineSeconds": 600,
+        ".spec.suspend": False,
     }
 
 
 def test_every_field_of_the_spec_is_either_immutable_or_meant_to_change() -> None:
     names = set(crd.schema()["properties"]["spec"]["properties"])
-    assert names - set(GpuQueryJobSpec.immutable) == {"activeDeadlineSeconds", "ttlSecondsAfterFinished"}
+    assert names - set(GpuQueryJobSpec.immutable) == {"activeDeadlineSeconds", "ttlSecondsAfterFinished", "suspend"}
 
 
 def test_lists_with_a_key_are_maps_for_the_api_server() -> None:

@@ -12,14 +12,16 @@ from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.kube.progress import Reading
 from gpuquery.plan.defaults import Defaults
-from gpuquery.reconcile.case import COMMIT_SECONDS, Removal
+from gpuquery.reconcile.actions import DeleteDask
+from gpuquery.reconcile.case import COMMIT_SECONDS
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Exit, Pod, Refusal, Scheduler, Waiting
 from gpuquery.reconcile.startup import SLOW_SECONDS
 from tests.support import kube_objects as kube
-from tests.support.kube_objects import COMMITTED, NOW, at, condition, failed_report, told
+from tests.support.kube_objects import COMMITTED, NOW, at, condition, failed_report, stopped, told
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.case import Decision
 
 F = Failure
 DASK = Defaults(
@@ -33,6 +35,11 @@ NAME = "revenue-0a1b2-1"
 
 def step(subject: GpuQueryJob, *attempts: Attempt, seconds: float = 0, **facts: Any) -> Any:
     return kube.step(subject, kube.seen(*attempts, **facts), seconds=seconds, defaults=DASK)
+
+
+def taken(decision: Decision) -> list[DeleteDask]:
+    """Return which parts of a DaskCluster are deleted."""
+    return [each for each in decision.actions if isinstance(each, DeleteDask)]
 
 
 def started(**spec: Any) -> GpuQueryJob:
@@ -100,7 +107,7 @@ def test_a_complete_cluster_is_ready_and_stays_so_while_a_query_holds_its_worker
     subject = ready()
     assert subject.status.attempts[-1].ready == at(1)
     again, decision = step(subject, whole(kube.running()), seconds=60)
-    assert told(again, "ClusterReady")[0] == "True" and decision.dask is None and decision.release is None
+    assert told(again, "ClusterReady")[0] == "True" and not taken(decision) and not stopped(decision)
 
 
 HELD: list[Any] = [
@@ -137,7 +144,7 @@ def test_a_worker_without_a_gpu_ends_the_attempt_at_once_with_its_own_words() ->
     subject, decision = step(started(), with_cluster(kube.running(), dask=cluster(SCHEDULER, pod)), seconds=2)
     last = subject.status.attempts[-1]
     assert last.reason == F.NO_GPU and "NVML Shared Library Not Found" in (last.message or "")
-    assert decision.release == 1 and decision.dask == Removal(NAME, "d1")
+    assert stopped(decision) == (1,) and taken(decision) == [DeleteDask(NAME, "d1")]
 
 
 @pytest.mark.parametrize(
@@ -158,12 +165,12 @@ def test_an_operator_that_does_nothing_is_named_after_a_while_and_at_the_deadlin
     assert words in condition(late, "ClusterReady").message
     over, decision = step(late, sight, seconds=600)
     assert over.status.attempts[-1].reason == F.START_DEADLINE_EXCEEDED
-    assert words in (over.status.attempts[-1].message or "") and decision.dask == Removal(NAME, "d1")
+    assert words in (over.status.attempts[-1].message or "") and taken(decision) == [DeleteDask(NAME, "d1")]
 
 
 def test_a_daskcluster_that_somebody_removes_while_it_starts_is_made_again() -> None:
     _, decision = step(started(), with_cluster(kube.running(), dask=cluster(there=False)), seconds=3)
-    assert [o["kind"] for o in decision.apply] == ["DaskCluster"]
+    assert [o["kind"] for o in decision.creates] == ["DaskCluster"]
 
 
 FULL = part(
@@ -216,22 +223,22 @@ def test_a_loss_ends_the_attempt_after_the_client_had_its_time(dask: DaskCluster
     subject = ready()
     sight = with_cluster(kube.running(), dask=dask)
     _, soon = step(subject, sight, seconds=20 + COMMIT_SECONDS - 1)
-    assert soon.release is None and soon.dask is None, "it may be committing what the workers have done"
+    assert not soon.actions, "it may be committing what the workers have done"
     over, decision = step(subject, sight, seconds=20 + COMMIT_SECONDS)
     last = over.status.attempts[-1]
-    assert last.reason == want and words in (last.message or "") and decision.release == 1
-    assert decision.dask == (Removal(NAME, "d1") if dask.there else None)
+    assert last.reason == want and words in (last.message or "") and stopped(decision) == (1,)
+    assert taken(decision) == ([DeleteDask(NAME, "d1")] if dask.there else [])
 
 
 def test_a_daskcluster_that_is_gone_ends_the_attempt() -> None:
     over, decision = step(ready(), with_cluster(kube.running(), dask=cluster(there=False)), seconds=20)
-    assert over.status.attempts[-1].reason == F.WORKER_LOST and decision.apply == ()
+    assert over.status.attempts[-1].reason == F.WORKER_LOST and decision.creates == ()
 
 
 def test_one_of_another_job_is_not_touched() -> None:
     sight = with_cluster(kube.running(), dask=cluster(ours=False))
     over, decision = step(started(), sight, seconds=1)
-    assert over.status.attempts[-1].reason == F.CLUSTER_UNAVAILABLE and decision.dask is None
+    assert over.status.attempts[-1].reason == F.CLUSTER_UNAVAILABLE and not taken(decision)
     assert "not this job's" in (over.status.attempts[-1].message or "")
     gone = with_cluster(dask=cluster(ours=False), batch_job=None)
     assert step(over, gone, seconds=5)[0].status.failure == F.CLUSTER_UNAVAILABLE, "and nobody waits for it to go"
@@ -282,10 +289,10 @@ def replace_dask(attempt: Attempt, **dask: Any) -> Attempt:
 
 def test_a_commit_lets_the_workers_go_and_only_then_is_the_job_complete() -> None:
     subject, decision = step(ready(), done(), seconds=10)
-    assert decision.dask == Removal(NAME, "d1") and decision.release is None, "the report lies with the Job's pod"
+    assert taken(decision) == [DeleteDask(NAME, "d1")] and not stopped(decision), "the report lies with the Job's pod"
     assert not is_true(subject.status.conditions, "Complete") and subject.status.state == "Finishing"
     leaving, decision = step(subject, done(deleting=at(10), collecting=True, groups=("w",)), seconds=12)
-    assert decision.dask is None and not is_true(leaving.status.conditions, "Complete")
+    assert not taken(decision) and not is_true(leaving.status.conditions, "Complete")
     for kept in ({"collecting": True}, {"groups": ("w",)}):
         quick, _ = step(leaving, done(deleting=at(10), pods=(), **kept), seconds=13)
         assert not is_true(quick.status.conditions, "Complete"), "a Deployment would make another pod"
@@ -296,26 +303,28 @@ def test_a_commit_lets_the_workers_go_and_only_then_is_the_job_complete() -> Non
 def test_a_worker_group_that_was_not_tied_to_its_cluster_keeps_no_gpu() -> None:
     subject, _ = step(ready(), done(), seconds=10)
     tied = done(deleting=at(10), collecting=True, groups=("g",))
-    assert step(subject, tied, seconds=99)[1].dask is None, "the garbage collector takes it"
+    assert not taken(step(subject, tied, seconds=99)[1]), "the garbage collector takes it"
     told_, decision = step(subject, replace_dask(tied, untied=("g",)), seconds=11)
-    assert decision.dask == Removal(NAME, groups=("g",))
+    assert taken(decision) == [DeleteDask(NAME, groups=("g",))]
     assert "DaskWorkerGroup g would stay" in condition(told_, "ClusterReady").message
     orphans = done(there=False, groups=("g",), untied=("g",))
-    assert step(subject, orphans, seconds=11)[1].dask == Removal(NAME, groups=("g",)), "nobody else will"
+    assert taken(step(subject, orphans, seconds=11)[1]) == [DeleteDask(NAME, groups=("g",))], "nobody else will"
 
 
 def test_a_cluster_that_somebody_deleted_in_the_background_is_deleted_in_the_foreground() -> None:
     subject, _ = step(ready(), done(), seconds=10)
-    assert step(subject, done(deleting=at(10)), seconds=11)[1].dask == Removal(NAME, "d1")
-    assert step(subject, done(deleting=at(10), pods=(), groups=("g",)), seconds=11)[1].dask == Removal(NAME, "d1")
-    assert step(subject, done(deleting=at(10), collecting=True), seconds=99)[1].dask is None, "once is enough"
-    assert step(subject, done(deleting=at(10), pods=()), seconds=99)[1].dask is None
+    assert taken(step(subject, done(deleting=at(10)), seconds=11)[1]) == [DeleteDask(NAME, "d1")]
+    assert taken(step(subject, done(deleting=at(10), pods=(), groups=("g",)), seconds=11)[1]) == [
+        DeleteDask(NAME, "d1")
+    ]
+    assert not taken(step(subject, done(deleting=at(10), collecting=True), seconds=99)[1]), "once is enough"
+    assert not taken(step(subject, done(deleting=at(10), pods=()), seconds=99)[1])
 
 
 def test_a_failed_attempt_is_over_when_its_workers_are() -> None:
     failed = kube.ended(1, failed_report(F.USER_ERROR), finished=at(9))
     subject, decision = step(ready(), with_cluster(failed, dask=cluster(SCHEDULER, *WORKERS)), seconds=30)
-    assert decision.dask == Removal(NAME, "d1") and not is_true(subject.status.conditions, "Failed")
+    assert taken(decision) == [DeleteDask(NAME, "d1")] and not is_true(subject.status.conditions, "Failed")
     over, _ = step(subject, with_cluster(failed, dask=cluster(deleting=at(30))), seconds=32)
     assert is_true(over.status.conditions, "Failed") and over.status.failure == F.USER_ERROR
 
@@ -324,8 +333,8 @@ def test_no_attempt_begins_while_a_worker_of_the_last_one_lives() -> None:
     failed = kube.ended(1, failed_report(F.STORAGE_UNAVAILABLE), finished=at(9))
     subject, _ = step(ready(), with_cluster(failed, dask=cluster(deleting=at(8))), seconds=30)
     straggler = with_cluster(failed, dask=DaskCluster(name="", pods=(WORKERS[0],)))
-    assert step(subject, straggler, seconds=60)[1].apply == ()
-    kinds = [o["kind"] for o in step(subject, with_cluster(failed, dask=cluster()), seconds=60)[1].apply]
+    assert step(subject, straggler, seconds=60)[1].creates == ()
+    kinds = [o["kind"] for o in step(subject, with_cluster(failed, dask=cluster()), seconds=60)[1].creates]
     assert kinds == ["NetworkPolicy", "DaskCluster", "Job", "ConfigMap"]
 
 
@@ -354,15 +363,15 @@ def warm(scheduler: Scheduler | None, seconds: float = 0, **spec: Any) -> Any:
 
 def test_a_warm_cluster_is_used_where_its_scheduler_is() -> None:
     _, decision = warm(Scheduler(address=HERE, workers=(GPU, GPU)))
-    (plan,) = [o["data"]["plan.json"] for o in decision.apply if o["kind"] == "ConfigMap"]
+    (plan,) = [o["data"]["plan.json"] for o in decision.creates if o["kind"] == "ConfigMap"]
     assert f'"scheduler":"{HERE}"' in plan
-    assert [o["kind"] for o in decision.apply] == ["NetworkPolicy", "Job", "ConfigMap"]
+    assert [o["kind"] for o in decision.creates] == ["NetworkPolicy", "Job", "ConfigMap"]
 
 
 def test_one_that_is_not_there_yet_is_waited_for_until_the_start_deadline() -> None:
     missing = Scheduler(missing='dask.clusterRef.name is "warm", and it is being deleted')
     subject, decision = warm(missing)
-    assert told(subject, "Accepted") == ("False", "Pending") and decision.apply == () and decision.requeue_after
+    assert told(subject, "Accepted") == ("False", "Pending") and decision.creates == () and decision.requeue_after
     assert "being deleted" in condition(subject, "Accepted").message
     over, _ = kube.step(subject, kube.seen(scheduler=missing), seconds=600, defaults=DASK)
     assert over.status.failure == F.CLUSTER_UNAVAILABLE
@@ -406,7 +415,7 @@ def test_one_that_will_never_do_is_refused_at_once(scheduler: Scheduler, words: 
 def test_workers_that_are_still_to_come_and_shares_of_gpus() -> None:
     assert "scale it up" in condition(warm(Scheduler(address=HERE))[0], "Accepted").message
     shares = Scheduler(address=HERE, workers=(frozenset({"nvidia.com/mig-1g.10gb"}),))
-    assert warm(shares)[1].apply
+    assert warm(shares)[1].creates
 
 
 def test_between_two_attempts_the_cluster_may_come_back_and_the_status_keeps_why() -> None:
@@ -415,7 +424,7 @@ def test_between_two_attempts_the_cluster_may_come_back_and_the_status_keeps_why
     subject, _ = step(subject, lost, seconds=20)
     missing = Scheduler(missing="its scheduler is not ready")
     waiting, decision = step(subject, lost, scheduler=missing, seconds=60)
-    assert decision.apply == () and decision.requeue_after and waiting.status.state == "Retrying"
-    assert step(waiting, lost, scheduler=Scheduler(address=HERE, workers=(GPU,)), seconds=65)[1].apply
+    assert decision.creates == () and decision.requeue_after and waiting.status.state == "Retrying"
+    assert step(waiting, lost, scheduler=Scheduler(address=HERE, workers=(GPU,)), seconds=65)[1].creates
     over, _ = step(waiting, lost, scheduler=missing, seconds=700)
     assert over.status.failure == F.CLUSTER_UNAVAILABLE

@@ -10,6 +10,7 @@ from gpuquery.api.labels import LABEL_ATTEMPT
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.kube.progress import Reading
+from gpuquery.reconcile.actions import DeleteJob, MoveDeadline
 from gpuquery.reconcile.case import LOOK_FOR_PODS, LOOK_WHILE_RUNNING, Decision
 from gpuquery.reconcile.facts import Exit, Observed, QueryText, Refusal, Waiting
 from gpuquery.reconcile.progress import WANTED_SECONDS
@@ -22,12 +23,14 @@ from tests.support.kube_objects import (
     condition,
     ended,
     failed_report,
+    forgotten,
     job,
     pod,
     running,
     seen,
     started,
     step,
+    stopped,
     told,
 )
 
@@ -40,7 +43,7 @@ def reading(phase: Phase = Phase.RUNNING, *, seconds: float = 1, **counts: Any) 
 
 
 def kinds(decision: Decision) -> list[str]:
-    return [o["kind"] for o in decision.apply]
+    return [o["kind"] for o in decision.creates]
 
 
 def under_way(**spec: Any) -> GpuQueryJob:
@@ -86,7 +89,7 @@ def test_a_committed_report_completes_the_job_once_the_pod_has_ended() -> None:
     assert told(subject, "Failed")[0] == "False"
     assert subject.status.output == OUTPUT and subject.status.completion_time == at(10)
     assert subject.status.attempts[0].ended == at(10), "when it was seen, whatever the node's clock says"
-    assert not decision.forget and decision.release is None, "the last attempt stays for kubectl logs"
+    assert not forgotten(decision) and not stopped(decision), "the last attempt stays for kubectl logs"
 
 
 def test_a_complete_jobs_progress_counts_what_was_committed_not_what_was_read_last() -> None:
@@ -104,7 +107,7 @@ def test_a_job_is_not_complete_while_its_pod_lives_whatever_the_report_says() ->
     assert told(subject, "Complete") == ("False", Reason.RELEASING)
     assert told(subject, "OutputCommitted")[0] == "True"
     assert subject.status.state == "Finishing"
-    assert decision.release is None, "with the Job the report would go"
+    assert not stopped(decision), "with the Job the report would go"
 
 
 def test_a_wrong_query_fails_at_once_with_the_runners_words() -> None:
@@ -112,7 +115,7 @@ def test_a_wrong_query_fails_at_once_with_the_runners_words() -> None:
     subject, decision = step(under_way(), seen(attempt(ended(1, report))), seconds=5)
     assert told(subject, "Failed") == ("True", Failure.INVALID_QUERY)
     assert condition(subject, "Failed").message == "line 1: no table t"
-    assert subject.status.state == "Failed" and not decision.apply
+    assert subject.status.state == "Failed" and not decision.creates
 
 
 def lost(number: int, seconds: float = 0) -> Observed:
@@ -122,15 +125,15 @@ def lost(number: int, seconds: float = 0) -> Observed:
 
 def test_a_lost_worker_is_followed_by_a_second_attempt_after_its_pause() -> None:
     subject, decision = step(under_way(), lost(1), seconds=10)
-    assert subject.status.state == "Retrying" and not decision.apply
+    assert subject.status.state == "Retrying" and not decision.creates
     assert told(subject, "ClusterReady") == ("False", Reason.RETRYING)
     assert "WorkerLost" in condition(subject, "Failed").message
     early, decision = step(subject, lost(1), seconds=2)
-    assert early.status == subject.status and not decision.apply and (decision.requeue_after or 0) > 1
+    assert early.status == subject.status and not decision.creates and (decision.requeue_after or 0) > 1
     again, decision = step(subject, lost(1), seconds=30)
     assert kinds(decision) == ["NetworkPolicy", "Job", "ConfigMap"]
-    assert {o["metadata"]["labels"][LABEL_ATTEMPT] for o in decision.apply if o["kind"] != "NetworkPolicy"} == {"2"}
-    assert decision.forget == (1,), "what is left of the first attempt goes"
+    assert {o["metadata"]["labels"][LABEL_ATTEMPT] for o in decision.creates if o["kind"] != "NetworkPolicy"} == {"2"}
+    assert forgotten(decision) == (1,), "what is left of the first attempt goes"
     assert again.status.attempt == 2 and again.status.state == "Starting"
     assert [a.reason for a in again.status.attempts] == ["WorkerLost", None]
 
@@ -140,11 +143,11 @@ def test_a_second_attempt_waits_until_the_first_ones_pods_are_gone() -> None:
     subject, decision = step(under_way(), seen(attempt(evicted)), seconds=5)
     assert subject.status.attempts[0].reason == "Evicted", "the cause is kept: the pod may be gone when we look again"
     assert told(subject, "Failed") == ("False", Reason.RELEASING)
-    assert not decision.apply and decision.release is None
+    assert not decision.creates and not stopped(decision)
     subject, _ = step(subject, seen(attempt(batch_job=batch(finished="Failed"))), seconds=20)
     assert subject.status.attempts[0].ended == at(20)
     early, decision = step(subject, seen(), seconds=22)
-    assert early.status == subject.status and not decision.apply, "a node that was taken is not asked again at once"
+    assert early.status == subject.status and not decision.creates, "a node that was taken is not asked again at once"
     subject, decision = step(subject, seen(), seconds=27)
     assert subject.status.attempt == 2 and kinds(decision) == ["NetworkPolicy", "Job", "ConfigMap"]
     assert (subject.status.counted_failures or 0) == 0
@@ -167,7 +170,7 @@ def test_the_budget_is_counted_beyond_the_ten_attempts_that_are_shown() -> None:
         now += 1000
         if number < 15:
             subject, decision = step(subject, lost(number, now), seconds=now)
-            assert decision.apply, f"attempt {number + 1} is made"
+            assert decision.creates, f"attempt {number + 1} is made"
     assert told(subject, "Failed") == ("True", Failure.BACKOFF_LIMIT_EXCEEDED)
     assert len(subject.status.attempts) == 10 and subject.status.attempt == 15
 
@@ -178,7 +181,7 @@ def test_a_pod_that_cannot_start_says_why_and_ends_at_the_start_deadline() -> No
     assert told(subject, "ClusterReady") == ("False", Reason.UNSCHEDULABLE)
     assert decision.requeue_after == 14
     subject, decision = step(subject, stuck, seconds=15)
-    assert decision.release == 1 and told(subject, "Failed") == ("False", Reason.RELEASING)
+    assert stopped(decision) == (1,) and told(subject, "Failed") == ("False", Reason.RELEASING)
     subject, decision = step(subject, seen(), seconds=16)
     assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
     assert "Insufficient cpu" in condition(subject, "Failed").message
@@ -186,13 +189,13 @@ def test_a_pod_that_cannot_start_says_why_and_ends_at_the_start_deadline() -> No
 
 def test_a_job_without_pods_is_released_before_it_fails_lest_pods_come_later() -> None:
     subject, decision = step(started(startDeadlineSeconds=5), seen(attempt()), seconds=6)
-    assert decision.release == 1 and told(subject, "Failed")[0] == "False"
+    assert stopped(decision) == (1,) and told(subject, "Failed")[0] == "False"
 
 
 def test_an_image_name_that_is_none_fails_within_seconds() -> None:
     wrong = seen(attempt(pod(waiting=Waiting(reason="InvalidImageName", message='"not a name"'))))
     subject, decision = step(started(), wrong, seconds=1)
-    assert decision.release == 1
+    assert stopped(decision) == (1,)
     subject, _ = step(subject, seen(), seconds=2)
     assert told(subject, "Failed") == ("True", Failure.IMAGE_PULL_FAILED)
 
@@ -207,7 +210,7 @@ def test_a_kubelet_that_backs_off_does_not_hide_the_cause_it_gave_before() -> No
 
 def test_the_deadline_deletes_the_pods_first_and_fails_after() -> None:
     subject, decision = step(under_way(activeDeadlineSeconds=8), seen(attempt(running())), seconds=8)
-    assert decision.release == 1 and told(subject, "Failed") == ("False", Reason.RELEASING)
+    assert stopped(decision) == (1,) and told(subject, "Failed") == ("False", Reason.RELEASING)
     subject, _ = step(subject, seen(attempt(running(), batch_job=None)), seconds=9)
     assert told(subject, "Failed")[0] == "False", "the pod still runs"
     subject, _ = step(subject, seen(), seconds=12)
@@ -231,9 +234,9 @@ def test_the_deadline_ends_the_wait_for_another_attempt() -> None:
 def test_a_changed_deadline_moves_the_safety_net_of_the_batch_job() -> None:
     subject = under_way(activeDeadlineSeconds=100)
     net = seen(attempt(running(), batch_job=batch(deadline=70)))
-    assert step(subject, net, seconds=1)[1].net == ("revenue-0a1b2-1", 160)
+    assert step(subject, net, seconds=1)[1].actions == (MoveDeadline("revenue-0a1b2-1", 160),)
     fits = seen(attempt(running(), batch_job=batch(deadline=160)))
-    assert step(subject, fits, seconds=1)[1].net is None
+    assert step(subject, fits, seconds=1)[1].actions == ()
 
 
 def test_progress_that_cannot_be_read_changes_only_running() -> None:
@@ -352,14 +355,14 @@ def test_no_word_of_a_pod_frees_a_retry_so_the_budget_holds(phase: Phase, code: 
     subject = under_way(backoffLimit=0)
     subject, _ = step(subject, seen(attempt(running()), reading=reading(phase, seconds=8)), seconds=8)
     subject, decision = step(subject, seen(attempt(ended(code, finished=at(9)))), seconds=20)
-    assert told(subject, "Failed")[0] == "True" and not decision.apply
+    assert told(subject, "Failed")[0] == "True" and not decision.creates
 
 
 def test_a_refused_pod_shows_the_quota_and_the_job_goes_on_waiting() -> None:
     full = Refusal(reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: gpus")
     subject, decision = step(started(), seen(attempt(), refusal=full), seconds=2)
     assert told(subject, "ClusterReady") == ("False", Reason.QUOTA_EXCEEDED)
-    assert decision.requeue_after == LOOK_FOR_PODS and decision.release is None
+    assert decision.requeue_after == LOOK_FOR_PODS and not stopped(decision)
     subject, _ = step(subject, seen(attempt(running()), reading=reading(seconds=30)), seconds=30)
     assert told(subject, "ClusterReady")[0] == "True"
 
@@ -367,9 +370,9 @@ def test_a_refused_pod_shows_the_quota_and_the_job_goes_on_waiting() -> None:
 def test_a_refused_batch_job_is_asked_for_again_until_the_start_deadline() -> None:
     full = seen(refusal=Refusal(reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: jobs"))
     subject, decision = step(job(startDeadlineSeconds=60), full)
-    assert not decision.apply and decision.requeue_after == 10
+    assert not decision.creates and decision.requeue_after == 10
     assert told(subject, "ClusterReady") == ("False", Reason.QUOTA_EXCEEDED) and subject.status.attempt is None
-    assert step(subject, seen(), seconds=10)[1].apply, "it is tried again"
+    assert step(subject, seen(), seconds=10)[1].creates, "it is tried again"
     subject, _ = step(subject, full, seconds=60)
     assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
 
@@ -384,7 +387,7 @@ def test_an_invalid_template_ends_the_job_with_the_api_servers_words() -> None:
 
 def test_a_file_input_is_refused_before_anything_is_made() -> None:
     subject, decision = step(job(inputs=[{"name": "t", "uri": "file:///data/t.parquet"}]))
-    assert not decision.apply and subject.status.state == "Failed"
+    assert not decision.creates and subject.status.state == "Failed"
     assert told(subject, "Accepted") == ("False", Failure.INVALID_INPUT)
     assert told(subject, "Failed") == ("True", Failure.INVALID_INPUT)
     assert "gpuquery run" in condition(subject, "Failed").message
@@ -399,7 +402,7 @@ def test_a_missing_config_map_is_waited_for_until_the_start_deadline() -> None:
     assert told(subject, "Accepted") == ("False", Reason.PENDING) and decision.requeue_after == 5
     assert told(subject, "Failed")[0] == "False"
     there, decision = step(subject, seen(query=QueryText(text="SELECT 1")), seconds=5)
-    assert decision.apply and told(there, "Accepted")[0] == "True"
+    assert decision.creates and told(there, "Accepted")[0] == "True"
     late, _ = step(subject, missing, seconds=30)
     assert told(late, "Failed") == ("True", Failure.INVALID_QUERY)
     assert "queries" in condition(late, "Failed").message
@@ -411,14 +414,14 @@ def test_a_config_map_that_changed_between_attempts_fails_the_job_truthfully() -
     subject, _ = step(subject, lost(1), seconds=1)
     changed = Observed(attempts=lost(1).attempts, query=QueryText(text="SELECT 2"))
     subject, decision = step(subject, changed, seconds=60)
-    assert told(subject, "Failed") == ("True", Failure.INVALID_QUERY) and not decision.apply
+    assert told(subject, "Failed") == ("True", Failure.INVALID_QUERY) and not decision.creates
     assert "was changed" in condition(subject, "Failed").message
     assert told(subject, "Accepted")[0] == "True", "it was accepted once"
 
 
 def test_an_operator_that_died_before_its_first_status_write_goes_on_with_the_attempt() -> None:
     subject, decision = step(job(), seen(attempt(pod())), seconds=3)
-    assert not decision.apply and subject.status.attempt == 1
+    assert not decision.creates and subject.status.attempt == 1
     assert subject.status.start_time == at(3), "from when this operator saw it: it shares no clock with the API server"
 
 
@@ -426,13 +429,13 @@ def test_a_config_map_that_is_missing_is_made_again_while_the_attempt_starts() -
     subject = started()
     assert kinds(step(subject, seen(attempt(pod(), service=False)), seconds=1)[1]) == [], "one process has no Service"
     assert kinds(step(subject, seen(attempt(config_map=False)), seconds=1)[1]) == ["ConfigMap"]
-    assert not step(under_way(), seen(attempt(running())), seconds=2)[1].apply
+    assert not step(under_way(), seen(attempt(running())), seconds=2)[1].creates
 
 
 def test_an_interrupted_clean_up_of_an_earlier_attempt_is_taken_up() -> None:
     subject = under_way()
     both = seen(attempt(ended(137), number=1), attempt(running(), number=2))
-    assert step(subject, both, seconds=2)[1].forget == (1,)
+    assert forgotten(step(subject, both, seconds=2)[1]) == (1,)
 
 
 def finished(**spec: Any) -> GpuQueryJob:
@@ -447,7 +450,7 @@ def test_a_finished_job_is_left_alone() -> None:
 def test_a_finished_job_is_deleted_at_its_ttl() -> None:
     subject = finished(ttlSecondsAfterFinished=60)
     assert step(subject, seconds=11)[1] == Decision(requeue_after=59)
-    assert step(subject, seconds=70)[1].delete_job
+    assert step(subject, seconds=70)[1].actions == (DeleteJob(),)
 
 
 def test_deciding_twice_on_the_same_sight_changes_nothing() -> None:
@@ -460,7 +463,7 @@ def test_deciding_twice_on_the_same_sight_changes_nothing() -> None:
     for subject, sight in sights:
         after, decision = step(subject, sight, seconds=3)
         assert after.status == subject.status
-        assert not decision.apply and not decision.forget and decision.release is None
+        assert not decision.creates and not forgotten(decision) and not stopped(decision)
 
 
 def test_a_retry_that_is_refused_once_still_has_its_whole_start_deadline() -> None:
@@ -477,4 +480,4 @@ def test_nothing_is_left_of_an_attempt_whose_batch_job_someone_deleted() -> None
     gone = seen()
     subject, _ = step(under_way(), gone, seconds=2)
     assert told(subject, "ClusterReady") == ("False", Reason.RETRYING)
-    assert step(subject, gone, seconds=60)[1].forget == (1,), "its ConfigMap and Service go"
+    assert forgotten(step(subject, gone, seconds=60)[1]) == (1,), "its ConfigMap and Service go"

@@ -260,7 +260,8 @@ def test_every_failure_class_is_in_the_troubleshooting_table_or_is_explained_the
     page = (ROOT / "docs" / "write-a-job.md").read_text()
     # Seldom, or not a matter of the job's author: these stand in the reference only.
     rest = {
-        Failure.WORKER_LOST, Failure.EVICTED, Failure.INVALID_PLAN, Failure.TEMPLATE_REJECTED, Failure.INTERNAL_ERROR,
+        Failure.WORKER_LOST, Failure.EVICTED, Failure.SUSPENDED, Failure.INVALID_PLAN, Failure.TEMPLATE_REJECTED,
+        Failure.INTERNAL_ERROR,
     }  # fmt: skip
     assert [f for f in Failure if f not in rest and f"`{f}`" not in page] == []
 

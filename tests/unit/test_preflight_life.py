@@ -13,6 +13,7 @@ from gpuquery.api.reasons import Event, Failure, Policy, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.api.status import PreflightRun
 from gpuquery.kube.progress import Reading
+from gpuquery.reconcile.actions import DeleteJob, MoveDeadline
 from gpuquery.reconcile.case import LOOK_FOR_PODS, Decision
 from gpuquery.reconcile.events import notes
 from gpuquery.reconcile.facts import Observed, QueryText, Refusal, Waiting
@@ -28,14 +29,17 @@ from tests.support.kube_objects import (
     check,
     checking,
     condition,
+    dropped,
     ended,
     failed_report,
+    forgotten,
     job,
     pod,
     running,
     seen,
     started,
     step,
+    stopped,
     told,
 )
 
@@ -64,12 +68,12 @@ def events(before: GpuQueryJob, after: GpuQueryJob) -> list[Event]:
 
 
 def labels(decision: Decision, label: str) -> set[str | None]:
-    return {o["metadata"]["labels"].get(label) for o in decision.apply if o["kind"] != "NetworkPolicy"}
+    return {o["metadata"]["labels"].get(label) for o in decision.creates if o["kind"] != "NetworkPolicy"}
 
 
 def test_the_preflight_comes_first_and_is_no_attempt() -> None:
     subject, decision = step(job(preflight="always"))
-    assert [o["kind"] for o in decision.apply] == ["NetworkPolicy", "Job", "ConfigMap"]
+    assert [o["kind"] for o in decision.creates] == ["NetworkPolicy", "Job", "ConfigMap"]
     assert labels(decision, LABEL_PREFLIGHT) == {"1"} and labels(decision, LABEL_ATTEMPT) == {None}
     assert subject.status.state == "Preflight"
     assert told(subject, "Accepted") == ("True", Reason.RESOLVED)
@@ -93,7 +97,7 @@ def test_why_a_job_has_failed_is_one_word_wherever_it_failed() -> None:
 
 
 def test_it_checks_the_plan_of_the_first_attempt() -> None:
-    *_, config_map = step(job(preflight="always"))[1].apply
+    *_, config_map = step(job(preflight="always"))[1].creates
     plan = json.loads(config_map["data"][PLAN_KEY])
     assert plan["purpose"] == "preflight" and plan["attempt"] == 1
 
@@ -102,15 +106,15 @@ def test_a_preflight_on_its_way_or_at_work_changes_nothing() -> None:
     subject = asked()
     for waypoint in (pod(node=None), pod(), pod(phase="Running"), running()):
         after, decision = step(subject, checking(check(waypoint)), seconds=2)
-        assert after.status == subject.status and not decision.apply and not decision.drop
+        assert after.status == subject.status and not decision.creates and not dropped(decision)
         assert decision.requeue_after
 
 
 def test_once_it_has_passed_one_write_tells_the_result_and_the_attempt_is_asked_for() -> None:
     before = asked()
     subject, decision = step(before, done(), seconds=4)
-    assert [o["kind"] for o in decision.apply] == ["NetworkPolicy", "Job", "ConfigMap"]
-    assert labels(decision, LABEL_ATTEMPT) == {"1"} and decision.drop == (1,), "its pod goes at once"
+    assert [o["kind"] for o in decision.creates] == ["NetworkPolicy", "Job", "ConfigMap"]
+    assert labels(decision, LABEL_ATTEMPT) == {"1"} and dropped(decision) == (1,), "its pod goes at once"
     assert subject.status.preflight == FOUND
     assert told(subject, "Preflight") == ("True", Reason.PASSED)
     assert "12 files, 6,000,000 rows: 893 MB in memory, 1.2 GB at work" in condition(subject, "Preflight").message
@@ -138,7 +142,7 @@ def test_the_plan_is_made_from_what_was_found_out(monkeypatch: pytest.MonkeyPatc
     again, decision = step(
         step(subject, seen(attempt(ended(137))), seconds=5)[0], seen(attempt(ended(137))), seconds=60
     )
-    assert again.status.attempt == 2 and decision.apply
+    assert again.status.attempt == 2 and decision.creates
     assert sizes and set(sizes) == {FOUND}, "all attempts are made from the same"
 
 
@@ -147,14 +151,14 @@ def test_what_passed_is_not_checked_again_whatever_becomes_of_its_job() -> None:
     for sight in (checking(), done(), checking(check(batch_job=batch(deleting=True)))):
         observed = Observed(attempts=(attempt(running()),), runs=sight.runs)
         after, decision = step(subject, observed, seconds=6)
-        assert not decision.apply and after.status.preflight == FOUND
+        assert not decision.creates and after.status.preflight == FOUND
         assert told(after, "Preflight")[0] == "True"
 
 
 def test_a_pod_whose_container_has_ended_holds_up_no_attempt() -> None:
     lagging = running(exit=ended(0, CHECKED, finished=at(3)).exit)
     subject, decision = step(asked(), checking(check(lagging)), seconds=3)
-    assert subject.status.attempt == 1 and decision.apply
+    assert subject.status.attempt == 1 and decision.creates
 
 
 def test_a_finding_fails_the_job_and_no_attempt_was_ever_asked_for() -> None:
@@ -165,7 +169,7 @@ def test_a_finding_fails_the_job_and_no_attempt_was_ever_asked_for() -> None:
     assert told(subject, "Preflight") == ("False", Failure.UNSUPPORTED_QUERY)
     assert condition(subject, "Preflight").message == condition(subject, "Failed").message == report.message
     assert told(subject, "Accepted")[0] == "True" and subject.status.plan
-    assert not decision.apply and not decision.drop, "its pod stays for kubectl logs"
+    assert not decision.creates and not dropped(decision), "its pod stays for kubectl logs"
     assert subject.status.attempt is None and subject.status.completion_time == at(4)
     assert events(before, subject) == [Event.PREFLIGHT_FAILED]
 
@@ -178,20 +182,20 @@ AGAIN = [f for f in Failure if f.policy is Policy.BUDGETED]
 @pytest.mark.parametrize("failure", NEVER)
 def test_every_class_that_is_never_retried_ends_the_job_with_itself(failure: Failure) -> None:
     subject, decision = step(asked(), lost(failure=failure), seconds=4)
-    assert told(subject, "Failed") == ("True", failure) and not decision.apply
+    assert told(subject, "Failed") == ("True", failure) and not decision.creates
 
 
 @pytest.mark.parametrize("failure", AGAIN)
 def test_every_other_class_is_followed_by_another_run_after_its_pause(failure: Failure) -> None:
     before = asked()
     subject, decision = step(before, lost(failure=failure), seconds=1)
-    assert not is_terminal(subject.status.conditions) and not decision.apply
+    assert not is_terminal(subject.status.conditions) and not decision.creates
     assert subject.status.state == "Preflight" and told(subject, "Preflight") == ("Unknown", Reason.RETRYING)
     assert events(before, subject) == [Event.PREFLIGHT_FAILED]
     words = condition(subject, "Preflight").message
     assert words.startswith(f"{failure}: ") and "; the preflight runs again at" in words
     again, decision = step(subject, lost(failure=failure), seconds=60)
-    assert labels(decision, LABEL_PREFLIGHT) == {"2"} and decision.drop == (1,), "nothing stays of the first"
+    assert labels(decision, LABEL_PREFLIGHT) == {"2"} and dropped(decision) == (1,), "nothing stays of the first"
     assert again.status.preflight_run and again.status.preflight_run.id == 2
     assert again.status.attempt is None and (again.status.counted_failures or 0) == 0, "attempts are counted apart"
     assert events(subject, again) == []
@@ -200,7 +204,7 @@ def test_every_other_class_is_followed_by_another_run_after_its_pause(failure: F
 def test_a_pause_that_has_not_passed_changes_nothing() -> None:
     subject, _ = step(asked(), lost(), seconds=1)
     after, decision = step(subject, lost(), seconds=2)
-    assert after.status == subject.status and not decision.apply and (decision.requeue_after or 0) > 1
+    assert after.status == subject.status and not decision.creates and (decision.requeue_after or 0) > 1
 
 
 def test_the_budget_ends_with_the_last_cause() -> None:
@@ -212,7 +216,7 @@ def test_the_budget_ends_with_the_last_cause() -> None:
     assert "2 runs of the preflight failed" in condition(subject, "Failed").message
     assert "WorkerLost: reset by peer" in condition(subject, "Failed").message
     assert told(subject, "Preflight") == ("Unknown", Failure.BACKOFF_LIMIT_EXCEEDED), "it was found out about nothing"
-    assert events(before, subject) == [Event.FAILED] and not decision.apply
+    assert events(before, subject) == [Event.FAILED] and not decision.creates
 
 
 def test_where_no_retry_is_allowed_the_failure_itself_is_the_reason() -> None:
@@ -225,9 +229,9 @@ def test_preflights_that_are_taken_away_wait_ever_longer_and_end_like_attempts()
     subject = asked()
     subject = subject.model_copy(update={"status": subject.status.model_copy(update={"preflight_run": run})})
     early, decision = step(subject, seconds=60)
-    assert not decision.apply and (decision.requeue_after or 0) > 200, "the pause has grown"
+    assert not decision.creates and (decision.requeue_after or 0) > 200, "the pause has grown"
     late, decision = step(early, seconds=400)
-    assert decision.apply, "another run"
+    assert decision.creates, "another run"
     gone = checking(check(pod(phase="Failed", disruption="DeletionByTaintManager"), number=FREE_LIMIT))
     over, _ = step(late, gone, seconds=401)
     assert told(over, "Failed") == ("True", Failure.EVICTED)
@@ -239,7 +243,7 @@ def test_preflights_that_are_taken_away_wait_ever_longer_and_end_like_attempts()
 
 def test_an_operator_that_died_before_its_first_status_write_goes_on_with_the_run() -> None:
     subject, decision = step(job(preflight="always"), checking(check(pod())), seconds=3)
-    assert not decision.apply and subject.status.state == "Preflight"
+    assert not decision.creates and subject.status.state == "Preflight"
     run = subject.status.preflight_run
     assert run and run.id == 1 and run.started == at(3), "from when this operator saw it"
     assert subject.status.start_time == at(3) and run.query_digest
@@ -249,7 +253,7 @@ def test_an_operator_that_died_before_it_told_the_result_asks_for_one_attempt_on
     observed = Observed(attempts=(attempt(pod()),), runs=done().runs)
     for subject in (asked(), job(preflight="always")):
         after, decision = step(subject, observed, seconds=5)
-        assert not decision.apply and decision.drop == (1,)
+        assert not decision.creates and dropped(decision) == (1,)
         assert after.status.preflight == FOUND and after.status.attempt == 1 and after.status.plan
 
 
@@ -257,7 +261,7 @@ def test_a_report_goes_with_its_pod_only_once_it_is_written_down() -> None:
     settling = running(exit=ended(0, COMMITTED, finished=at(5)).exit)
     observed = Observed(attempts=(attempt(settling),), runs=done().runs)
     after, decision = step(asked(), observed, seconds=5)
-    assert decision.status is None and not decision.drop, "nothing is written, so nothing is deleted"
+    assert decision.status is None and not dropped(decision), "nothing is written, so nothing is deleted"
     assert after.status.preflight is None
 
 
@@ -265,9 +269,9 @@ def test_a_report_is_written_down_before_a_pod_that_does_not_go_is_taken_away() 
     stays = running(exit=ended(0, CHECKED, finished=at(5)).exit)
     subject = asked(dryRun=True)
     waiting, soon = step(subject, checking(check(stays)), seconds=6)
-    assert not soon.drop and waiting.status.preflight is None, "its phase follows by itself"
+    assert not dropped(soon) and waiting.status.preflight is None, "its phase follows by itself"
     after, decision = step(subject, checking(check(stays)), seconds=60)
-    assert decision.drop == (1,) and after.status.preflight == FOUND
+    assert dropped(decision) == (1,) and after.status.preflight == FOUND
     assert not is_terminal(after.status.conditions), "its pod is alive"
 
 
@@ -275,15 +279,15 @@ def test_the_pod_of_a_finding_is_given_time_to_end_so_that_its_log_stays() -> No
     report = ended(1, failed_report(Failure.SCHEMA_MISMATCH), finished=at(5)).exit
     subject = asked()
     after, decision = step(subject, checking(check(running(exit=report))), seconds=6)
-    assert not decision.drop and decision.status is None and after == subject
-    assert step(subject, checking(check(running(exit=report))), seconds=60)[1].drop == (1,)
+    assert not dropped(decision) and decision.status is None and after == subject
+    assert dropped(step(subject, checking(check(running(exit=report))), seconds=60)[1]) == (1,)
 
 
 def test_no_run_begins_after_the_deadline_of_the_job() -> None:
     subject = step(asked(activeDeadlineSeconds=20), lost(), seconds=1)[0]
     assert not is_terminal(subject.status.conditions), "another run is to come"
     after, decision = step(subject, lost(), seconds=30)
-    assert not decision.apply and told(after, "Failed") == ("True", Failure.DEADLINE_EXCEEDED)
+    assert not decision.creates and told(after, "Failed") == ("True", Failure.DEADLINE_EXCEEDED)
 
 
 def test_a_second_operator_that_missed_the_status_of_the_second_run_goes_on_with_it() -> None:
@@ -291,13 +295,13 @@ def test_a_second_operator_that_missed_the_status_of_the_second_run_goes_on_with
     both = checking(*lost().runs, check(pod(), number=2))
     after, decision = step(subject, both, seconds=60)
     run = after.status.preflight_run
-    assert run and (run.id, run.counted_failures) == (2, 1) and not decision.apply
+    assert run and (run.id, run.counted_failures) == (2, 1) and not decision.creates
     assert run.query_digest == (subject.status.preflight_run and subject.status.preflight_run.query_digest)
 
 
 def test_a_job_that_someone_deleted_is_another_run_within_the_budget() -> None:
     subject, decision = step(asked(), checking(), seconds=2)
-    assert not decision.apply and told(subject, "Preflight") == ("Unknown", Reason.RETRYING)
+    assert not decision.creates and told(subject, "Preflight") == ("Unknown", Reason.RETRYING)
     assert "the preflight's Job was deleted by someone else" in condition(subject, "Preflight").message
     subject, decision = step(subject, checking(), seconds=60)
     assert labels(decision, LABEL_PREFLIGHT) == {"2"}
@@ -307,7 +311,7 @@ def test_a_report_that_went_with_its_pod_is_another_run_without_budget() -> None
     gone = checking(check(batch_job=batch(finished="Complete")))
     subject, _ = step(asked(backoffLimit=0), gone, seconds=2)
     assert subject.status.preflight_run and subject.status.preflight_run.counted_failures == 0
-    assert step(subject, gone, seconds=9)[1].apply
+    assert step(subject, gone, seconds=9)[1].creates
 
 
 def test_an_exit_without_a_report_is_no_success() -> None:
@@ -317,7 +321,7 @@ def test_an_exit_without_a_report_is_no_success() -> None:
 
 def test_a_config_map_that_someone_deleted_is_made_again_while_the_pod_waits_for_it() -> None:
     sight = checking(check(pod(), config_map=False))
-    (made,) = step(asked(), sight, seconds=9)[1].apply
+    (made,) = step(asked(), sight, seconds=9)[1].creates
     assert made["kind"] == "ConfigMap" and made["metadata"]["name"] == "revenue-0a1b2-p1"
 
 
@@ -326,7 +330,7 @@ def test_a_query_that_changed_after_it_was_checked_is_not_run() -> None:
     subject, _ = step(job(query=ref, preflight="always"), seen(query=QueryText(text="SELECT 1")))
     changed = Observed(runs=done().runs, query=QueryText(text="SELECT 2"))
     subject, decision = step(subject, changed, seconds=5)
-    assert told(subject, "Failed") == ("True", Failure.INVALID_QUERY) and not decision.apply
+    assert told(subject, "Failed") == ("True", Failure.INVALID_QUERY) and not decision.creates
     assert "was changed" in condition(subject, "Failed").message
 
 
@@ -334,7 +338,7 @@ def test_a_straggler_is_waited_for_before_another_run() -> None:
     subject, _ = step(asked(), checking(), seconds=1)
     late = checking(check(running(), batch_job=None))
     after, decision = step(subject, late, seconds=60)
-    assert after.status == subject.status and not decision.apply and decision.requeue_after == LOOK_FOR_PODS
+    assert after.status == subject.status and not decision.creates and decision.requeue_after == LOOK_FOR_PODS
 
 
 def test_no_attempt_is_asked_for_beside_a_preflight_at_work() -> None:
@@ -342,7 +346,7 @@ def test_no_attempt_is_asked_for_beside_a_preflight_at_work() -> None:
     subject, _ = step(subject, lost(), seconds=60)
     both = checking(check(running(), number=1), check(ended(0, CHECKED, finished=at(61)), number=2))
     _, decision = step(subject, both, seconds=62)
-    assert not decision.apply and decision.requeue_after
+    assert not decision.creates and decision.requeue_after
 
 
 def test_a_run_that_was_given_up_for_lost_has_no_say_any_more() -> None:
@@ -350,7 +354,7 @@ def test_a_run_that_was_given_up_for_lost_has_no_say_any_more() -> None:
     subject, _ = step(subject, checking(), seconds=60)
     assert subject.status.preflight_run and subject.status.preflight_run.id == 2
     after, decision = step(subject, done(), seconds=61)
-    assert after.status.preflight is None and after.status.attempt is None and not decision.apply
+    assert after.status.preflight is None and after.status.attempt is None and not decision.creates
 
 
 def test_a_job_does_not_end_while_a_straggler_of_its_preflight_lives() -> None:
@@ -358,7 +362,7 @@ def test_a_job_does_not_end_while_a_straggler_of_its_preflight_lives() -> None:
     straggler = check(running())
     complete = Observed(attempts=(attempt(ended(0, COMMITTED)),), runs=(straggler,))
     after, decision = step(subject, complete, seconds=9)
-    assert not is_terminal(after.status.conditions) and decision.drop == (1,) and decision.requeue_after
+    assert not is_terminal(after.status.conditions) and dropped(decision) == (1,) and decision.requeue_after
     after, _ = step(subject, Observed(attempts=complete.attempts), seconds=10)
     assert is_terminal(after.status.conditions)
 
@@ -376,17 +380,17 @@ def test_a_pod_that_cannot_start_says_why_and_ends_at_the_start_deadline() -> No
     assert events(before, subject) == [Event.CANNOT_START]
     assert decision.requeue_after == 14
     subject, decision = step(subject, stuck, seconds=15)
-    assert decision.drop == (1,) and told(subject, "Failed") == ("False", Reason.RELEASING)
+    assert dropped(decision) == (1,) and told(subject, "Failed") == ("False", Reason.RELEASING)
     assert told(subject, "Preflight") == ("Unknown", Reason.RELEASING)
     subject, decision = step(subject, checking(), seconds=16)
-    assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED) and not decision.apply
+    assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED) and not decision.creates
     assert NO_NODE in condition(subject, "Failed").message
 
 
 def test_an_image_that_cannot_be_pulled_is_waited_for_until_the_start_deadline() -> None:
     waiting = Waiting(reason="ErrImagePull", message="no-such-image: not found")
     subject, decision = step(asked(startDeadlineSeconds=15), checking(check(pod(waiting=waiting))), seconds=1)
-    assert told(subject, "Preflight") == ("Unknown", Reason.IMAGE_PULL_FAILED) and not decision.drop
+    assert told(subject, "Preflight") == ("Unknown", Reason.IMAGE_PULL_FAILED) and not dropped(decision)
     vague = Waiting(reason="ImagePullBackOff", message="Back-off")
     after, _ = step(subject, checking(check(pod(waiting=vague))), seconds=5)
     assert after.status == subject.status, "a kubelet that backs off does not hide the cause"
@@ -398,19 +402,19 @@ def test_an_image_that_cannot_be_pulled_is_waited_for_until_the_start_deadline()
 def test_an_image_name_that_is_none_fails_within_seconds() -> None:
     wrong = checking(check(pod(waiting=Waiting(reason="InvalidImageName", message='"not a name"'))))
     subject, decision = step(asked(), wrong, seconds=1)
-    assert decision.drop == (1,)
+    assert dropped(decision) == (1,)
     subject, _ = step(subject, checking(), seconds=2)
     assert told(subject, "Failed") == ("True", Failure.IMAGE_PULL_FAILED)
 
 
 def test_the_start_deadline_is_over_once_the_pod_has_started() -> None:
     subject, decision = step(asked(startDeadlineSeconds=15), checking(check(running())), seconds=100)
-    assert not decision.drop and not is_terminal(subject.status.conditions) and decision.requeue_after
+    assert not dropped(decision) and not is_terminal(subject.status.conditions) and decision.requeue_after
 
 
 def test_a_batch_job_without_pods_is_released_before_the_job_fails() -> None:
     subject, decision = step(asked(startDeadlineSeconds=5), checking(check()), seconds=6)
-    assert decision.drop == (1,) and told(subject, "Failed")[0] == "False"
+    assert dropped(decision) == (1,) and told(subject, "Failed")[0] == "False"
 
 
 def test_each_attempt_has_its_whole_start_deadline_after_a_long_preflight() -> None:
@@ -428,7 +432,7 @@ def test_the_deadline_of_the_job_counts_from_the_preflight() -> None:
     subject, decision = step(asked(activeDeadlineSeconds=8), checking(check(running())), seconds=1)
     assert decision.requeue_after == 7
     subject, decision = step(subject, checking(check(running())), seconds=8)
-    assert decision.drop == (1,) and told(subject, "Failed")[0] == "False"
+    assert dropped(decision) == (1,) and told(subject, "Failed")[0] == "False"
     still, _ = step(subject, checking(check(running(), batch_job=None)), seconds=9)
     assert told(still, "Failed")[0] == "False", "the pod still runs"
     subject, _ = step(still, checking(), seconds=12)
@@ -438,7 +442,7 @@ def test_the_deadline_of_the_job_counts_from_the_preflight() -> None:
 def test_a_report_that_comes_after_the_deadline_starts_no_attempt() -> None:
     subject, _ = step(asked(activeDeadlineSeconds=8), checking(check(running())), seconds=8)
     after, decision = step(subject, checking(check(ended(0, CHECKED, finished=at(9)), batch_job=None)), seconds=9)
-    assert told(after, "Failed") == ("True", Failure.DEADLINE_EXCEEDED) and not decision.apply
+    assert told(after, "Failed") == ("True", Failure.DEADLINE_EXCEEDED) and not decision.creates
 
 
 def test_the_deadline_ends_the_wait_for_another_run() -> None:
@@ -451,7 +455,9 @@ def test_the_deadline_ends_the_wait_for_another_run() -> None:
 
 def test_a_changed_deadline_moves_the_safety_net() -> None:
     sight = checking(check(running(), batch_job=batch(name="revenue-0a1b2-p1", deadline=70)))
-    assert step(asked(activeDeadlineSeconds=100), sight, seconds=1)[1].net == ("revenue-0a1b2-p1", 160)
+    assert step(asked(activeDeadlineSeconds=100), sight, seconds=1)[1].actions == (
+        MoveDeadline("revenue-0a1b2-p1", 160),
+    )
 
 
 # What the API server refuses.
@@ -460,10 +466,10 @@ def test_a_changed_deadline_moves_the_safety_net() -> None:
 def test_a_refused_batch_job_is_asked_for_again_until_the_start_deadline() -> None:
     full = checking(refusal=Refusal(reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: jobs"))
     subject, decision = step(job(preflight="always", startDeadlineSeconds=60), full)
-    assert not decision.apply and decision.requeue_after == 10
+    assert not decision.creates and decision.requeue_after == 10
     assert told(subject, "Preflight") == ("Unknown", Reason.QUOTA_EXCEEDED) and subject.status.state == "Preflight"
     assert subject.status.preflight_run is None
-    assert step(subject, checking(), seconds=10)[1].apply, "it is tried again"
+    assert step(subject, checking(), seconds=10)[1].creates, "it is tried again"
     subject, _ = step(subject, full, seconds=60)
     assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
 
@@ -471,7 +477,7 @@ def test_a_refused_batch_job_is_asked_for_again_until_the_start_deadline() -> No
 def test_a_refused_pod_shows_the_quota_and_the_job_goes_on_waiting() -> None:
     full = Refusal(reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: pods")
     subject, decision = step(asked(), checking(check(), refusal=full), seconds=2)
-    assert told(subject, "Preflight") == ("Unknown", Reason.QUOTA_EXCEEDED) and not decision.drop
+    assert told(subject, "Preflight") == ("Unknown", Reason.QUOTA_EXCEEDED) and not dropped(decision)
 
 
 def test_an_invalid_template_ends_the_job_with_the_api_servers_words() -> None:
@@ -503,16 +509,16 @@ def test_a_dry_run_ends_with_its_preflight() -> None:
     assert told(subject, "ClusterReady") == ("False", Reason.ENDED)
     assert subject.status.state == "Complete" and subject.status.completion_time == at(4)
     assert subject.status.plan and subject.status.output is None and subject.status.attempt is None
-    assert not decision.apply and not decision.drop, "its pod stays for kubectl logs"
+    assert not decision.creates and not dropped(decision), "its pod stays for kubectl logs"
     assert events(before, subject) == [Event.PREFLIGHT_PASSED, Event.PLANNED, Event.COMPLETE]
 
 
 def test_a_dry_run_is_not_complete_while_its_pod_lives() -> None:
     lagging = running(exit=ended(0, CHECKED, finished=at(3)).exit)
     early, decision = step(step(job(dryRun=True))[0], checking(check(lagging)), seconds=3)
-    assert not is_terminal(early.status.conditions) and decision.requeue_after and not decision.drop
+    assert not is_terminal(early.status.conditions) and decision.requeue_after and not dropped(decision)
     late, decision = step(early, checking(check(lagging)), seconds=60)
-    assert not is_terminal(late.status.conditions) and not decision.apply
+    assert not is_terminal(late.status.conditions) and not decision.creates
 
 
 def test_a_dry_run_with_a_finding_fails_like_any_other() -> None:
@@ -523,10 +529,10 @@ def test_a_dry_run_with_a_finding_fails_like_any_other() -> None:
 
 def test_deadlines_and_ttl_work_for_a_dry_run() -> None:
     subject = step(job(dryRun=True, activeDeadlineSeconds=8, ttlSecondsAfterFinished=60))[0]
-    assert step(subject, checking(check(running())), seconds=8)[1].drop == (1,)
+    assert dropped(step(subject, checking(check(running())), seconds=8)[1]) == (1,)
     complete, _ = step(subject, done(), seconds=4)
     assert step(complete, seconds=5)[1] == Decision(requeue_after=59)
-    assert step(complete, seconds=64)[1].delete_job
+    assert step(complete, seconds=64)[1].actions == (DeleteJob(),)
 
 
 # Where the query's own pod does it, or nobody.
@@ -604,15 +610,15 @@ SIGHTS: list[tuple[str, GpuQueryJob, Observed]] = [
 def test_deciding_twice_on_the_same_sight_changes_nothing(subject: GpuQueryJob, sight: Observed) -> None:
     after, decision = step(subject, sight, seconds=4)
     assert after.status == subject.status
-    assert not decision.apply and not decision.forget and not decision.drop and decision.release is None
+    assert not decision.creates and not forgotten(decision) and not dropped(decision) and not stopped(decision)
 
 
 def test_a_disruption_is_waited_out_and_spends_no_budget() -> None:
     taken = checking(check(running(disruption="EvictionByEvictionAPI: drained")))
     subject, decision = step(asked(backoffLimit=0), taken, seconds=2)
-    assert not decision.drop, "Kubernetes takes the pod away itself"
+    assert not dropped(decision), "Kubernetes takes the pod away itself"
     assert subject.status.preflight_run and subject.status.preflight_run.reason == "Evicted", "the cause is kept"
     subject, _ = step(subject, checking(check(batch_job=batch(finished="Failed"))), seconds=20)
     run = subject.status.preflight_run
     assert run and run.ended == at(20) and run.counted_failures == 0
-    assert step(subject, checking(), seconds=27)[1].apply
+    assert step(subject, checking(), seconds=27)[1].creates

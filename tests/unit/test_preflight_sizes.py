@@ -42,17 +42,17 @@ def then(found: PreflightStatus, **spec: Any) -> tuple[GpuQueryJob, Decision]:
 
 def gpus(decision: Decision) -> int:
     """GPUs that are asked for in all."""
-    jobs = [o["spec"] for o in decision.apply if o["kind"] == "Job"]
+    jobs = [o["spec"] for o in decision.creates if o["kind"] == "Job"]
     limits = [(j["completions"], j["template"]["spec"]["containers"][0]["resources"].get("limits", {})) for j in jobs]
     return sum(count * int(limit.get("nvidia.com/gpu", 0)) for count, limit in limits)
 
 
 def test_where_the_size_decides_no_gpu_is_asked_for_before_it_is_known() -> None:
     subject, decision = first()
-    _, batch, _ = decision.apply
+    _, batch, _ = decision.creates
     (container,) = batch["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "rapids:26.10", "the image of the query itself"
-    assert gpus(decision) == 0 and "nvidia.com" not in json.dumps(decision.apply)
+    assert gpus(decision) == 0 and "nvidia.com" not in json.dumps(decision.creates)
     assert subject.status.state == "Preflight" and subject.status.plan is None
     assert "rapidsmpf" in condition(subject, "Accepted").message
 
@@ -62,7 +62,7 @@ def test_afterwards_the_plan_has_as_many_gpus_as_the_data_needs() -> None:
     plan = subject.status.plan
     assert plan and plan.replicas * plan.gpus > 8 and plan.cluster == "distributed" and plan.sizing
     assert gpus(decision) == plan.replicas * plan.gpus
-    document = json.loads(decision.apply[-1]["data"][PLAN_KEY])
+    document = json.loads(decision.creates[-1]["data"][PLAN_KEY])
     assert (document["purpose"], document["replicas"], document["gpus"]) == ("query", plan.replicas, plan.gpus)
 
 
@@ -74,7 +74,7 @@ def test_the_second_attempt_has_the_plan_of_the_first_whatever_the_defaults_have
     again, decision = step(subject, gone, seconds=60, defaults=fewer)
     assert again.status.attempt == 2 and again.status.plan == subject.status.plan
     assert gpus(decision) == gpus(then(BIG)[1])
-    _, batch, *_ = decision.apply
+    _, batch, *_ = decision.creates
     (container,) = batch["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "rapids:26.10"
 
@@ -104,7 +104,7 @@ def test_an_estimate_that_fails_is_a_warning_and_has_no_basis(monkeypatch: pytes
 def test_a_dry_run_tells_the_gpus_and_asks_for_none() -> None:
     subject, decision = then(BIG, dryRun=True)
     plan = subject.status.plan
-    assert told(subject, "Complete") == ("True", Reason.DRY_RUN) and not decision.apply
+    assert told(subject, "Complete") == ("True", Reason.DRY_RUN) and not decision.creates
     assert plan and plan.why in condition(subject, "Complete").message and plan.replicas * plan.gpus > 8
 
 

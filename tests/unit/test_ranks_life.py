@@ -22,7 +22,7 @@ from gpuquery.reconcile.facts import Attempt, Pod, Waiting
 from gpuquery.reconcile.outcome import Fault, judge
 from gpuquery.reconcile.startup import SLOW_SECONDS, count
 from tests.support import kube_objects as kube
-from tests.support.kube_objects import COMMITTED, NOW, OUTPUT, at, batch, condition, failed_report, told
+from tests.support.kube_objects import COMMITTED, NOW, OUTPUT, at, batch, condition, failed_report, stopped, told
 from tests.support.recording import READY, NoProgress, RecordingClient
 from tests.support.recording import ended as ended_status
 from tests.unit.test_reconciler import KEY, current, operator, store
@@ -133,24 +133,24 @@ def test_the_others_are_heard_before_a_loss_is_believed_and_no_longer_than_that(
     subject = started()
     sight = ranks(ended(0, 1, LOST), running(1), running(2))
     waiting, decision = step(subject, sight, seconds=PHASE_SECONDS - 1)
-    assert decision.status is None and decision.release is None and 0 < decision.requeue_after <= PHASE_SECONDS
+    assert decision.status is None and not stopped(decision) and 0 < decision.requeue_after <= PHASE_SECONDS
     heard = ranks(ended(0, 1, LOST), ended(1, 1, LOST), ended(2, 137, exit_reason="OOMKilled"), finished="Failed")
     after, _ = step(waiting, heard, seconds=PHASE_SECONDS - 1)
     assert after.status.attempts[-1].reason == F.HOST_OUT_OF_MEMORY and after.status.attempts[-1].node == "node-2"
     late, decision = step(subject, sight, seconds=PHASE_SECONDS + 1)
-    assert decision.release == 1 and late.status.attempts[-1].reason == F.WORKER_LOST
+    assert stopped(decision) == (1,) and late.status.attempts[-1].reason == F.WORKER_LOST
 
 
 def test_index_0_may_finish_its_commit_when_another_pod_has_failed() -> None:
     subject = started()
     sight = ranks(running(0), ended(1, 1, LOST), running(2))
     waiting, decision = step(subject, sight, seconds=COMMIT_SECONDS - 1)
-    assert decision.release is None
+    assert not stopped(decision)
     committed = ranks(ended(0, 0, COMMITTED, when=at(20)), ended(1, 1, LOST), ended(2, 0, DONE), finished="Failed")
     after, _ = step(waiting, committed, seconds=COMMIT_SECONDS - 1)
     assert is_true(after.status.conditions, ConditionType.COMPLETE) and after.status.output == OUTPUT
     _, decision = step(subject, sight, seconds=COMMIT_SECONDS + 1)
-    assert decision.release == 1
+    assert stopped(decision) == (1,)
 
 
 def test_a_cause_that_was_seen_is_written_down_before_its_pod_goes() -> None:
@@ -158,7 +158,7 @@ def test_a_cause_that_was_seen_is_written_down_before_its_pod_goes() -> None:
     subject = started()
     sight = ranks(ended(0, 1, LOST), running(1), ended(2, 137, exit_reason="OOMKilled"))
     known, decision = step(subject, sight, seconds=1)
-    assert decision.release is None and known.status.attempts[-1].reason == F.HOST_OUT_OF_MEMORY
+    assert not stopped(decision) and known.status.attempts[-1].reason == F.HOST_OUT_OF_MEMORY
     again, decision = step(known, sight, seconds=2)
     assert decision.status is None, "once"
     gone = ranks(ended(0, 1, LOST), finished="Failed")
@@ -168,7 +168,7 @@ def test_a_cause_that_was_seen_is_written_down_before_its_pod_goes() -> None:
 
 def test_ranks_that_leave_after_the_commit_are_left_to_themselves() -> None:
     subject, decision = step(started(), ranks(ended(0, 0, COMMITTED), running(1), running(2)), seconds=1)
-    assert decision.release is None and decision.status is None
+    assert not stopped(decision) and decision.status is None
     done = ranks(ended(0, 0, COMMITTED), ended(1, 0, DONE), ended(2, 0, DONE), finished="Complete")
     after, _ = step(subject, done, seconds=2)
     assert is_true(after.status.conditions, ConditionType.COMPLETE) and after.status.output == OUTPUT
@@ -178,7 +178,7 @@ def test_the_deadline_does_not_wait_for_anybody() -> None:
     subject = started(activeDeadlineSeconds=60)
     sight = ranks(running(0), ended(1, 0, DONE, when=at(59)), running(2))
     _, decision = step(subject, sight, seconds=61)
-    assert decision.release == 1
+    assert stopped(decision) == (1,)
 
 
 def test_the_cluster_is_ready_when_all_pods_are() -> None:
@@ -211,7 +211,7 @@ def test_one_pod_of_a_set_that_cannot_start_is_named(held: dict[str, Any], reaso
     assert condition(subject, "ClusterReady").message == f"pod {name(2)}: {words}"
     late, decision = step(subject, ranks(running(0, ready=False), pod(2, **held)), seconds=601)
     message = late.status.attempts[-1].message or ""
-    assert decision.release == 1 and name(2) in message and words in message
+    assert stopped(decision) == (1,) and name(2) in message and words in message
 
 
 def test_what_cannot_get_better_is_told_first_whichever_pod_it_holds_up() -> None:
@@ -275,7 +275,7 @@ def test_an_attempt_after_lack_of_gpu_memory_has_half_the_partitions_and_its_eve
     assert failed.status.attempts[-1].reason == F.GPU_OUT_OF_MEMORY
     again, decision = step(failed, sight, seconds=100)
     assert again.status.attempt == 2 and again.status.attempts[-1].partition_bytes == 500_000_000
-    plan = next(o for o in decision.apply if o["kind"] == "ConfigMap")["data"]["plan.json"]
+    plan = next(o for o in decision.creates if o["kind"] == "ConfigMap")["data"]["plan.json"]
     assert '"target_partition_size":500000000' in plan
     (note,) = (n for n in notes(failed.status, again.status) if n.event == "AttemptStarted")
     assert "partitions of 500,000,000 bytes" in note.message
@@ -331,10 +331,10 @@ async def test_the_token_is_drawn_when_the_secret_is_made_and_never_again() -> N
     token = client.objects[Resource.SECRETS, secret_name]["stringData"][TOKEN_KEY]
     assert len(bytes.fromhex(token)) == 32
     _, decision = kube.step(kube.job(**SET), defaults=GPUS)
-    assert await create(client, decision.apply) is None
+    assert await create(client, decision.creates) is None
     assert client.objects[Resource.SECRETS, secret_name]["stringData"][TOKEN_KEY] == token
     other = RecordingClient()
-    assert await create(other, decision.apply) is None
+    assert await create(other, decision.creates) is None
     assert other.objects[Resource.SECRETS, secret_name]["stringData"][TOKEN_KEY] != token
 
 

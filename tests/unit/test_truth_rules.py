@@ -20,6 +20,7 @@ from tests.support.kube_objects import (
     at,
     batch,
     check,
+    dropped,
     ended,
     failed_report,
     job,
@@ -125,7 +126,7 @@ def promises(before: GpuQueryJob, subject: GpuQueryJob, decision: Decision, aliv
     true = [kind for kind in TERMINAL if is_true(conditions, kind)]
     assert len(true) <= 1, "never both"
     if is_terminal(before.status.conditions):
-        assert subject.status == before.status and not decision.apply, "never back, and nothing new"
+        assert subject.status == before.status and not decision.creates, "never back, and nothing new"
     elif true:
         assert not alive, "never while a pod lives"
         assert subject.status.completion_time is not None
@@ -148,13 +149,13 @@ def test_the_terminal_rules_hold(spec: dict[str, int], history: list[tuple[objec
         now += sight[4]  # type: ignore[operator]
         subject, decision, alive = look(subject, sight, now)
         promises(before, subject, decision, alive)
-        if decision.apply and any(o["kind"] == "Job" for o in decision.apply):
+        if decision.creates and any(o["kind"] == "Job" for o in decision.creates):
             assert not alive, "a new attempt never runs beside the old one"
 
 
 def asked_for(decision: Decision, label: str) -> bool:
     """Whether pods are asked for that carry a label."""
-    return any(o["kind"] == "Job" and label in o["metadata"]["labels"] for o in decision.apply)
+    return any(o["kind"] == "Job" and label in o["metadata"]["labels"] for o in decision.creates)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -172,7 +173,7 @@ def test_they_hold_with_a_preflight_and_no_attempt_comes_before_it_has_passed(
         promises(before, subject, decision, (*alive, *checking))
         passed, was = subject.status.preflight, find(before.status.conditions, ConditionType.PREFLIGHT)
         told = find(subject.status.conditions, ConditionType.PREFLIGHT)
-        if "nvidia.com/gpu" in json.dumps(decision.apply):
+        if "nvidia.com/gpu" in json.dumps(decision.creates):
             assert passed is not None, "no GPU before"
         if asked_for(decision, LABEL_ATTEMPT):
             assert passed is not None and is_true(subject.status.conditions, ConditionType.PREFLIGHT), "not before"
@@ -189,5 +190,33 @@ def test_they_hold_with_a_preflight_and_no_attempt_comes_before_it_has_passed(
             assert subject.status.attempt is None and not asked_for(decision, LABEL_ATTEMPT)
         reported = {r.number for r in runs if any(p.exit and p.exit.report == CHECKED for p in r.pods)}
         known = before.status.preflight_run
-        if reported & set(decision.drop) and not (known and known.reason):
+        if reported & set(dropped(decision)) and not (known and known.reason):
             assert subject.status.preflight is not None, "a report goes only once it is written down"
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(checked_specs | specs, st.lists(st.tuples(checked_sights, st.booleans()), min_size=1, max_size=12))
+def test_they_hold_for_a_job_that_is_suspended_and_resumed_at_any_time(
+    spec: dict[str, object], history: list[tuple[tuple[object, ...], bool]]
+) -> None:
+    subject, now = job(**spec), 0
+    for sight, suspend in history:
+        subject = subject.model_copy(update={"spec": subject.spec.model_copy(update={"suspend": suspend})})
+        before, of_attempt = subject, sight[4]
+        now += of_attempt[4]  # type: ignore[index]
+        runs = runs_of(subject, sight)
+        subject, decision, alive = look(subject, of_attempt, now, runs)  # type: ignore[arg-type]
+        alive = (*alive, *(pod for run in runs for pod in run.alive))
+        promises(before, subject, decision, alive)
+        if is_terminal(subject.status.conditions):
+            continue
+        rests = is_true(subject.status.conditions, ConditionType.SUSPENDED)
+        if suspend:
+            assert not any(o["kind"] == "Job" for o in decision.creates), "nothing begins"
+            assert not (rests and alive and decision.status), "it does not say so while a pod lives"
+            assert subject.status.failure != Failure.SUSPENDED, "it is no failure"
+        if rests and decision.status:
+            assert suspend and subject.status.state == State.SUSPENDED and subject.status.start_time is None
+        spent = (subject.status.counted_failures or 0) - (before.status.counted_failures or 0)
+        last = subject.status.attempts[-1:]
+        assert not (spent and last and last[0].reason == Failure.SUSPENDED), "a suspension spends no budget"

@@ -24,7 +24,7 @@ OPERATORS = frozenset(
         Failure.UNKNOWN_RELEASE, Failure.IMAGE_PULL_FAILED, Failure.START_DEADLINE_EXCEEDED, Failure.DEADLINE_EXCEEDED,
         Failure.BACKOFF_LIMIT_EXCEEDED, Failure.TEMPLATE_REJECTED, Failure.LIMIT_EXCEEDED,
         Failure.NOT_ALLOWED, Failure.POD_REFUSED,
-        *(failure for failure in Failure if failure.policy is Policy.FREE),
+        *(failure for failure in Failure if failure.policy in (Policy.FREE, Policy.RESUMED)),
     }
 )  # fmt: skip
 """What only the operator says, from what Kubernetes tells it. No pod says that it was taken away and is due another

@@ -19,7 +19,10 @@ class ConditionType(StrEnum):
     """The condition types, in the order in which a user reads them."""
 
     ACCEPTED = "Accepted"
-    """The spec was resolved to a plan. Unknown: the job waits for others of its namespace to end."""
+    """The spec was resolved to a plan. Unknown: the job waits for others of its namespace to end, or is suspended."""
+    SUSPENDED = "Suspended"
+    """`spec.suspend` is true, and nothing of the job runs. Unknown: its pods are being removed, or its commit, which
+    has begun, is finished first. Not there if the job was never suspended."""
     PREFLIGHT = "Preflight"
     """The query was checked without a GPU and can run. False: it cannot, and reason and message say what is wrong with
     it. Unknown: nobody knows yet (the check goes on, or comes with the query's own pod), or nobody asked for it."""
@@ -56,6 +59,8 @@ class State(StrEnum):
     """All pods are ready."""
     RUNNING = "Running"
     """The query runs."""
+    SUSPENDED = "Suspended"
+    """Suspended by `spec.suspend`, or about to be."""
     RETRYING = "Retrying"
     """An attempt failed and another will follow."""
     FINISHING = "Finishing"

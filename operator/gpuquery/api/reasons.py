@@ -17,6 +17,8 @@ class Policy(StrEnum):
     """May pass: retried with backoff, up to `spec.backoffLimit`."""
     FREE = "Free"
     """Not the job's fault (its node was taken away): retried without spending the budget, but not for ever."""
+    RESUMED = "Resumed"
+    """Ended on purpose (`spec.suspend`): another attempt begins once the job is resumed, and nothing is counted."""
 
 
 class Failure(StrEnum):
@@ -166,6 +168,11 @@ class Failure(StrEnum):
     Nothing to do: such attempts do not count against `backoffLimit`. They follow each other after pauses that grow, and
     the twentieth ends the job. `template.spec.priorityClassName` makes them rarer.
     """
+    SUSPENDED = "Suspended"
+    """The job was suspended (`spec.suspend`) while the attempt was under way. It stands in `status.attempts` only.
+
+    Nothing to do: it counts against nothing. Once the job is resumed another attempt begins.
+    """
     POD_REFUSED = "PodRefused"
     """The kubelet of its node refused the pod, which never ran: a policy of the node, a device plugin, or no room.
 
@@ -234,6 +241,7 @@ _POLICIES = {
     Failure.POD_REFUSED: Policy.BUDGETED,
     Failure.INTERNAL_ERROR: Policy.BUDGETED,
     Failure.EVICTED: Policy.FREE,
+    Failure.SUSPENDED: Policy.RESUMED,
 }
 
 
@@ -246,6 +254,10 @@ class Reason(StrEnum):
     """The job waits for what its spec refers to; the message names it."""
     TOO_MANY_JOBS = "TooManyJobs"
     """The namespace has as many jobs that have begun and not ended as it may: this one begins in its turn."""
+    JOB_SUSPENDED = "JobSuspended"
+    """`spec.suspend` is true, and nothing of the job runs."""
+    JOB_RESUMED = "JobResumed"
+    """`spec.suspend` was set to false again."""
     PASSED = "Passed"
     """The preflight found nothing that keeps the query from running; the message tells sizes and warnings."""
     IN_POD = "InPod"
@@ -332,6 +344,10 @@ class Event(StrEnum):
     """The pods of an attempt were asked for."""
     ATTEMPT_FAILED = "AttemptFailed"
     """An attempt failed and another will follow: class, first cause, node."""
+    SUSPENDED = "Suspended"
+    """The job is suspended, and nothing of it runs."""
+    RESUMED = "Resumed"
+    """The job was resumed."""
     STATUS_CORRECTED = "StatusCorrected"
     """Somebody else had written a status that contradicts itself; it was derived anew from what there is."""
     OUTPUT_COMMITTED = "OutputCommitted"

@@ -318,7 +318,7 @@ class Output(Model):
 
 
 class GpuQueryJobSpec(Model):
-    """What to run. Immutable, but for `activeDeadlineSeconds` and `ttlSecondsAfterFinished`."""
+    """What to run. Immutable, but for `activeDeadlineSeconds`, `suspend` and `ttlSecondsAfterFinished`."""
 
     query: Query
     """The query: exactly one of `sql`, `python` and `configMapKeyRef`."""
@@ -373,6 +373,12 @@ class GpuQueryJobSpec(Model):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
     """When the finished job is deleted, in seconds after its end. Left out: when its namespace has too many finished
     jobs. The output stays."""
+
+    suspend: bool = False
+    """`true` removes all pods of a job that has not ended, and so frees its GPUs, but keeps its history; a commit that
+    has begun is finished first. `false` again: another attempt begins, and `backoffLimit` does not count the one that
+    was ended. A job may be created suspended. `activeDeadlineSeconds` does not run while a job is suspended, and starts
+    anew when it is resumed."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

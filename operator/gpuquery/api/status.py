@@ -135,6 +135,8 @@ class PreflightRun(Lenient):
     """Node of its pod."""
     counted_failures: int = 0
     """Failed runs up to this one that count against `backoffLimit`; attempts are counted apart."""
+    suspended: int = 0
+    """Runs up to this one that were ended by `spec.suspend`, and count against nothing."""
     query_digest: str | None = None
     """SHA-256 of the query's text that it checks: the attempts run the same."""
 
@@ -217,12 +219,13 @@ class GpuQueryJobStatus(Lenient):
     observed_generation: int | None = None
     """Generation of the spec that the status speaks about."""
     state: str | None = None
-    """One word: Pending, Accepted, Preflight, Starting, Ready, Running, Retrying, Finishing, Complete or Failed."""
+    """One word: Pending, Accepted, Preflight, Starting, Ready, Running, Suspended, Retrying, Finishing,
+    Complete or Failed."""
     failure: str | None = None
     """Class of the failure of the job; while it goes on, of its preflight or of its last attempt."""
     conditions: tuple[Condition, ...] = ()
-    """Accepted, Preflight, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly one of the last two
-    becomes True, once no pod of the job is alive."""
+    """Accepted, Suspended (once it was), Preflight, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly
+    one of the last two becomes True, once no pod of the job is alive."""
     plan: PlanStatus | None = None
     """What the spec was resolved to."""
     preflight: PreflightStatus | None = None
@@ -235,6 +238,8 @@ class GpuQueryJobStatus(Lenient):
     """The last ten attempts."""
     counted_failures: int | None = None
     """Failed attempts that count against `backoffLimit`."""
+    suspended_attempts: int | None = None
+    """Attempts that were ended by `spec.suspend`, and count against nothing."""
     progress: ProgressStatus | None = None
     """How far the running attempt is."""
     output: OutputStatus | None = None
@@ -242,6 +247,7 @@ class GpuQueryJobStatus(Lenient):
     warnings: tuple[str, ...] = ()
     """What the query's author should know about the result."""
     start_time: datetime | None = None
-    """When the first pod was asked for: the preflight's, if it has its own, else the first attempt's."""
+    """When the first pod was asked for: the preflight's, if it has its own, else the first attempt's. A job
+    that is suspended has none; once it is resumed, it is that of the first pod after that."""
     completion_time: datetime | None = None
     """When the job ended and its last pod was gone."""

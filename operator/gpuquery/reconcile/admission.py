@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuquery.reconcile.case import LOOK_FOR_TURN, Decision, unfit
+from gpuquery.reconcile.status import Account
+
 if TYPE_CHECKING:
     from gpuquery.plan.maxima import Maximum
+    from gpuquery.reconcile.case import Case
 
 
 @dataclass(frozen=True)
@@ -37,3 +41,13 @@ def turn(*, begun: int, earlier: int, most: Maximum) -> Wait | None:
 def surplus(*, later: int, most: int) -> bool:
     """Whether a finished job is one too many; `later` of its namespace ended after it. 0: all are kept."""
     return 0 < most <= later
+
+
+def await_turn(case: Case) -> Decision | None:
+    """Other jobs of the namespace come first; what cannot be run whenever its turn comes is refused now."""
+    if (wait := case.observed.wait) is None:
+        return None
+    if (rejected := unfit(case)) is not None:
+        return rejected
+    account = Account(pending=wait.message, queued=True)
+    return Decision(status=case.derive(account), requeue_after=LOOK_FOR_TURN)

@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from gpuquery.api.labels import (
     API_VERSION,
@@ -24,8 +24,9 @@ from gpuquery.api.labels import (
 )
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.kube.client import BY_KIND, FOREGROUND, ApiError, KubeClient, Manifest, Resource, UnreachableError
-from gpuquery.plan.plan import DaskWay
+from gpuquery.plan.plan import DaskWay, Purpose
 from gpuquery.reconcile import ownership
+from gpuquery.reconcile.actions import Create, DeleteDask, DeleteJob, DeleteRun, ForgetAttempt, MoveDeadline
 from gpuquery.reconcile.events import Note, manifest, notes
 from gpuquery.reconcile.facts import Refusal
 from gpuquery.reconcile.smaller import smaller
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from gpuquery.api.status import GpuQueryJobStatus
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.reconcile.case import Decision
+    from gpuquery.reconcile.actions import Action
 
 COMPANIONS = ("Service", "Secret", "ConfigMap")
 """Kinds of what belongs to a batch Job."""
@@ -305,32 +306,40 @@ async def _take(client: KubeClient, resource: Resource, namespace: str, name: st
         await client.delete(resource, namespace, name, uid=found["metadata"]["uid"])
 
 
-async def remove(client: KubeClient, job: GpuQueryJob, decision: Decision) -> None:
-    """Delete what has to go."""
+async def carry_out(client: KubeClient, job: GpuQueryJob, actions: Sequence[Action]) -> None:
+    """Do what comes after the status write, one action after the other."""
+    for action in actions:
+        await _carry_out(client, job, action)
+
+
+async def _carry_out(client: KubeClient, job: GpuQueryJob, action: Action) -> None:
     namespace, owner = job.metadata.namespace, job.metadata.uid
-    if decision.net is not None:
-        name, deadline = decision.net
-        await client.merge(Resource.BATCH_JOBS, namespace, name, {"spec": {"activeDeadlineSeconds": deadline}})
-    if decision.release is not None:
-        await _take(client, Resource.BATCH_JOBS, namespace, _name(job, decision.release), owner)
-    if decision.dask is not None:
-        # In the foreground: the garbage collector takes what the cluster owns, even while its finalizer waits for an
-        # operator that is away.
-        if decision.dask.uid:
-            how = {"uid": decision.dask.uid, "propagation": "Foreground"}
-            await client.delete(Resource.DASK_CLUSTERS, namespace, decision.dask.name, **how)
-        for group in decision.dask.groups:
-            await client.delete(Resource.DASK_WORKER_GROUPS, namespace, group, propagation="Foreground")
-    for number in decision.forget:
-        # The Job last: as long as it is there, an interrupted clean-up is taken up again.
-        if _on_dask_kubernetes(job):
-            await _take(client, Resource.DASK_CLUSTERS, namespace, _name(job, number), owner)
-        await _take(client, Resource.BATCH_JOBS, namespace, _name(job, number), owner)
-    for run in decision.drop:
-        name = preflight_name(job.metadata.name, job.metadata.uid, run)
-        await _take(client, Resource.BATCH_JOBS, namespace, name, owner)
-    if decision.delete_job:
-        await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=job.metadata.uid)
+    match action:
+        case Create():
+            pass  # came before the status
+        case MoveDeadline(batch_job=name, seconds=seconds):
+            await client.merge(Resource.BATCH_JOBS, namespace, name, {"spec": {"activeDeadlineSeconds": seconds}})
+        case DeleteRun(purpose=purpose, number=number):
+            named = attempt_name if purpose is Purpose.QUERY else preflight_name
+            await _take(client, Resource.BATCH_JOBS, namespace, named(job.metadata.name, owner, number), owner)
+        case DeleteDask(name=name, uid=uid, groups=groups):
+            # In the foreground: the garbage collector takes what the cluster owns, even while its finalizer waits for
+            # an operator that is away.
+            if uid:
+                how = {"uid": uid, "propagation": "Foreground"}
+                await client.delete(Resource.DASK_CLUSTERS, namespace, name, **how)
+            for group in groups:
+                await client.delete(Resource.DASK_WORKER_GROUPS, namespace, group, propagation="Foreground")
+        case ForgetAttempt(number=number):
+            name = attempt_name(job.metadata.name, owner, number)
+            # The Job last: as long as it is there, an interrupted clean-up is taken up again.
+            if _on_dask_kubernetes(job):
+                await _take(client, Resource.DASK_CLUSTERS, namespace, name, owner)
+            await _take(client, Resource.BATCH_JOBS, namespace, name, owner)
+        case DeleteJob():
+            await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=owner)
+        case _:
+            assert_never(action)
 
 
 async def sweep(client: KubeClient, namespace: str, name: str, uid: str = "") -> None:
@@ -359,7 +368,3 @@ def _on_dask_kubernetes(job: GpuQueryJob) -> bool:
     """Whether attempts have a DaskCluster; the plan is told before there is any to delete."""
     told = job.status.plan
     return told is not None and told.dask is not None and told.dask.way == DaskWay.OPERATOR
-
-
-def _name(job: GpuQueryJob, attempt: int) -> str:
-    return attempt_name(job.metadata.name, job.metadata.uid, attempt)

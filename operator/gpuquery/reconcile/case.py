@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, digest, resolve
 from gpuquery.reconcile import deadline
+from gpuquery.reconcile.actions import Create, ForgetAttempt, MoveDeadline
 from gpuquery.reconcile.outcome import Fault, ends_all
 from gpuquery.reconcile.pause import pause
 from gpuquery.reconcile.status import Account, derive
 from gpuquery.render.attempt import safety_net
 
 if TYPE_CHECKING:
-    from gpuquery.api.status import GpuQueryJobStatus
+    from gpuquery.api.status import AttemptStatus, GpuQueryJobStatus, PreflightRun
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.defaults import Defaults
+    from gpuquery.reconcile.actions import Action, Manifest
     from gpuquery.reconcile.facts import Attempt, Observed
     from gpuquery.reconcile.startup import Blocker
-
-Manifest = dict[str, Any]
 
 LOOK_FOR_PODS = 1.0
 """Seconds until a Job without pods is looked at again: only its events tell why, and nobody watches them."""
@@ -42,49 +42,44 @@ PHASE_SECONDS = 10.0
 several on a node whose CPU is taken. Who is less patient deletes pods whose log somebody wants to read."""
 
 
-@dataclass(frozen=True)
-class Removal:
-    """What of a DaskCluster has to be deleted."""
-
-    name: str = ""
-    uid: str = ""
-    """Of the DaskCluster itself; empty: it is gone, or on its way."""
-    groups: tuple[str, ...] = ()
-    """The DaskWorkerGroups that it would leave behind."""
-
-    @property
-    def told(self) -> str:
-        """Say that others did not do their part; empty where they do."""
-        if not self.groups:
-            return ""
-        return (
-            f"DaskCluster {self.name} was deleted, and its DaskWorkerGroup {', '.join(self.groups)} would stay: it is "
-            "deleted too (dask-kubernetes had not made it the DaskCluster's: see the log of its operator)"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What has to be done, in this order: creations, one status write, deletions; and when to look again.
+    """What has to be done, and when to look again.
 
-    Deletions come last because the status must know the cause before its effect can be seen.
+    What is to be created comes before the status write and its events, all other actions after them, in their order: a
+    deletion comes last because the status must know the cause before its effect can be seen.
     """
 
     status: GpuQueryJobStatus | None = None
     """The whole status; None leaves it alone."""
-    apply: tuple[Manifest, ...] = ()
-    release: int | None = None
-    """Attempt whose batch Job has to go, so that its pods go."""
-    forget: tuple[int, ...] = ()
-    """Earlier attempts of which nothing has to stay."""
-    drop: tuple[int, ...] = ()
-    """Runs of the preflight of which nothing has to stay."""
-    dask: Removal | None = None
-    """What of the attempt's DaskCluster has to go."""
-    net: tuple[str, int | None] | None = None
-    """Name and new deadline of a batch Job, after `activeDeadlineSeconds` was changed."""
-    delete_job: bool = False
+    actions: tuple[Action, ...] = ()
     requeue_after: float | None = None
+
+    @property
+    def creates(self) -> tuple[Manifest, ...]:
+        """The objects to create."""
+        return tuple(each for action in self.actions if isinstance(action, Create) for each in action.objects)
+
+
+def reject(case: Case, rejected: Rejected) -> Decision:
+    """The job cannot be run, whoever tries."""
+    fault = Fault(rejected.reason, rejected.message)
+    # A job that was accepted once stays so: what changed since is why it failed.
+    accepted = case.job.status.plan is not None
+    account = Account(plan=case.job.status.plan, failed=fault, ended=True) if accepted else Account(rejected=fault)
+    return Decision(status=case.derive(account), requeue_after=0)
+
+
+def unfit(case: Case) -> Decision | None:
+    """Refuse what cannot be run, as far as that shows before anything is read for the job."""
+    if case.job.spec.query.config_map_key_ref is None and isinstance(plan := case.plan(1), Rejected):
+        return reject(case, plan)
+    return None
+
+
+def create(objects: tuple[Manifest, ...]) -> tuple[Create, ...]:
+    """Return the action that makes these objects; none if there are none."""
+    return (Create(objects),) if objects else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,25 +126,53 @@ class Case:
         longest = pause(first, (self.now - asked).total_seconds())
         return min(left, longest) if left > 0 else longest
 
-    def earlier(self, number: int) -> tuple[int, ...]:
-        """Return the attempts before this one that are still there: only the last one's logs are kept."""
+    def earlier(self, number: int) -> tuple[ForgetAttempt, ...]:
+        """Delete the attempts before this one that are still there: only the last one's logs are kept."""
         attempts = self.observed.attempts
-        return tuple(a.number for a in attempts if a.number < number and a.batch_job and not a.batch_job.deleting)
+        left = (a.number for a in attempts if a.number < number and a.batch_job and not a.batch_job.deleting)
+        return tuple(map(ForgetAttempt, left))
 
     @property
     def due_since(self) -> datetime:
         """Since when nobody but the job itself keeps it from beginning: since the operator first told of it, or the
-        end of its wait for other jobs, which is when its condition Accepted is no longer Unknown.
+        end of its wait for other jobs, or since it was resumed, which is when its condition Accepted is no longer
+        Unknown.
         """
         accepted = find(self.job.status.conditions, ConditionType.ACCEPTED)
         if accepted is None or accepted.status == "Unknown":
             return self.now
         return accepted.last_transition_time or self.now
 
-    @property
-    def deadline(self) -> datetime | None:
-        """When the job must have ended."""
-        return deadline.due_at(self.job.status.start_time, self.job.spec.active_deadline_seconds)
+    def deadline_of(self, record: AttemptStatus | PreflightRun) -> datetime | None:
+        """Return when the job must have ended, whose last run this is."""
+        return deadline.due_at(self._start(record), self.job.spec.active_deadline_seconds)
+
+    def expired(self, record: AttemptStatus | PreflightRun) -> deadline.Exceeded | None:
+        """Return that this moment has passed, if it has."""
+        return deadline.active(self._start(record), self.job.spec.active_deadline_seconds, self.now)
+
+    def _start(self, record: AttemptStatus | PreflightRun) -> datetime | None:
+        """Return when the job has begun; where nobody could tell so yet, it begins with this run.
+
+        After it was suspended it begins anew, with the first run that comes then.
+        """
+        status = self.job.status
+        if status.start_time is None and record.ended and find(status.conditions, ConditionType.SUSPENDED):
+            return None
+        return status.start_time or record.started
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderWay:
+    """A run that is under way."""
+
+    case: Case
+    run: Attempt
+    record: AttemptStatus | PreflightRun
+    blocker: Blocker | None
+    """What holds its pods up."""
+    starting: str
+    """What its pods wait for where nothing holds them up; empty: they have begun."""
 
 
 def refused(case: Case, account: Account, asked: datetime) -> Decision:
@@ -171,30 +194,13 @@ def start_due(case: Case, asked: datetime, blocker: Blocker | None) -> datetime:
     return deadline.start_due(asked, case.job.spec.start_deadline_seconds, missed)
 
 
-def overdue(case: Case, asked: datetime, blocker: Blocker | None, *, starting: str) -> Fault | None:
-    """Return what ends an attempt, or a run of the preflight, by the operator's own word: what holds it up can never
-    get better, or a deadline has passed.
-
-    `starting` says what its pods, asked for at `asked`, wait for where nothing holds them up; empty: they have begun.
-    """
-    spec = case.job.spec
-    if blocker and blocker.failure:
-        return Fault(blocker.failure, blocker.message)
-    late = deadline.active(case.job.status.start_time or asked, spec.active_deadline_seconds, case.now)
-    if late is None and starting:
-        because = f"{blocker.reason}: {blocker.message}" if blocker else starting
-        missed = blocker.secret_missed if blocker else None
-        late = deadline.start(asked, spec.start_deadline_seconds, case.now, because=because, secret_missed=missed)
-    return Fault(late.failure, late.message) if late else None
-
-
-def net(case: Case, attempt: Attempt) -> tuple[str, int | None] | None:
-    """Return name and new deadline of the batch Job, if its safety net hangs elsewhere than it should."""
+def net(case: Case, attempt: Attempt) -> tuple[MoveDeadline, ...]:
+    """Move the deadline of the batch Job, if this safety net hangs elsewhere than it should."""
     job = attempt.batch_job
     wanted = safety_net(case.job)
     if job is None or job.finished or job.deleting or job.deadline == wanted:
-        return None
-    return job.name, wanted
+        return ()
+    return (MoveDeadline(job.name, wanted),)
 
 
 def settling(attempt: Attempt, now: datetime) -> bool:

@@ -13,6 +13,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.api.conditions import ConditionType
 from gpuquery.plan.maxima import FINISHED_JOBS, LIVE_JOBS, Maxima, Maximum, maximum
 from gpuquery.reconcile import admission
 from gpuquery.reconcile.contradiction import ended_in
@@ -35,20 +36,27 @@ class Sight:
     uid: str
     created: str
     begun: bool
-    """Whether it was accepted once, or something of it was made."""
+    """Whether it was accepted, or something of it was made, so that it holds a place."""
     ended: str = ""
     """When it ended, so that its status bears it out; empty while it lives."""
+    suspended: bool = False
+    """Whether it is suspended and nothing of it runs: it neither holds a place nor waits for one."""
 
 
 def sight_of(job: Mapping[str, Any]) -> Sight:
     """Return what counts of a job as the API server has it."""
     metadata, status = job["metadata"], job.get("status") or {}
     created = metadata.get("creationTimestamp") or ""
+    told = {condition.get("type"): condition.get("status") for condition in status.get("conditions") or ()}
+    begun = any(status.get(name) for name in ("plan", "attempt", "preflightRun"))
+    asked = bool((job.get("spec") or {}).get("suspend"))
     return Sight(
         uid=metadata.get("uid", ""),
         created=created,
-        begun=any(status.get(name) for name in ("plan", "attempt", "preflightRun")),
+        # One that is suspended, or was and waits for its turn since, is not accepted.
+        begun=begun and told.get(ConditionType.ACCEPTED) != "Unknown",
         ended=status["completionTime"] if ended_in(status) else "",
+        suspended=asked and (not begun or told.get(ConditionType.SUSPENDED) == "True"),
     )
 
 
@@ -156,6 +164,11 @@ class Census:
         begun = sight.begun or jobs.begun.get(name) == sight.uid
         if sight.ended:
             jobs.put(jobs.ended, name, sight.ended)
+        elif sight.suspended:
+            held = name in jobs.begun
+            jobs.take_out(name)
+            if held:
+                self._call(namespace)
         elif begun:
             jobs.take_out(name)
             jobs.begun[name] = sight.uid

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.plan.rejected import Rejected
-from gpuquery.reconcile.case import COMMIT_SECONDS, Case, Removal
+from gpuquery.reconcile.actions import DeleteDask
+from gpuquery.reconcile.case import COMMIT_SECONDS, Case
 from gpuquery.reconcile.outcome import Committed, Fault, firm, of_pod
 from gpuquery.reconcile.startup import SLOW_SECONDS, Blocker, count, last_line
 
@@ -122,18 +123,18 @@ def explained(attempt: Attempt, record: AttemptStatus, end: Committed | Fault | 
     return replace(better, exit_code=end.exit_code) if better else end
 
 
-def removal(attempt: Attempt) -> Removal | None:
-    """Return what of an attempt's DaskCluster has to be deleted, now that the attempt is over."""
+def removal(attempt: Attempt) -> tuple[DeleteDask, ...]:
+    """Delete the parts of an attempt's DaskCluster that are left, now that the attempt is over."""
     cluster = attempt.dask
     if cluster is None or not cluster.ours:
-        return None
+        return ()
     if cluster.there and not cluster.deleting:
-        return Removal(cluster.name, cluster.uid)
+        return (DeleteDask(cluster.name, cluster.uid),)
     if cluster.untied:
-        return Removal(cluster.name, groups=cluster.untied)
+        return (DeleteDask(cluster.name, groups=cluster.untied),)
     # Somebody else may have deleted it in the background, which takes nothing as long as its finalizer waits.
     again = cluster.there and not cluster.collecting and (cluster.alive or cluster.groups)
-    return Removal(cluster.name, cluster.uid) if again else None
+    return (DeleteDask(cluster.name, cluster.uid),) if again else ()
 
 
 def _losses(cluster: DaskCluster, record: AttemptStatus) -> Iterator[tuple[datetime, Fault]]:

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
+from gpuquery.reconcile.outcome import Fault
+
+if TYPE_CHECKING:
+    from gpuquery.reconcile.case import UnderWay
 
 SECRET_SECONDS = 120
 """How long pods wait for a Secret that they miss, at most: time enough for one that is made along with the job."""
@@ -72,3 +77,20 @@ def start_due(asked: datetime, seconds: int, secret_missed: datetime | None) -> 
 def due_at(started: datetime | None, seconds: int | None) -> datetime | None:
     """Return when a deadline passes; None if there is none."""
     return None if started is None or seconds is None else started + timedelta(seconds=seconds)
+
+
+def job_is_late(look: UnderWay) -> Fault | None:
+    """The whole job has taken too long."""
+    late = look.case.expired(look.record)
+    return Fault(late.failure, late.message) if late else None
+
+
+def start_is_late(look: UnderWay) -> Fault | None:
+    """The pods of a run have taken too long to start."""
+    if not look.starting:
+        return None
+    held, seconds = look.blocker, look.case.job.spec.start_deadline_seconds
+    because = f"{held.reason}: {held.message}" if held else look.starting
+    missed = held.secret_missed if held else None
+    late = start(look.record.started, seconds, look.case.now, because=because, secret_missed=missed)
+    return Fault(late.failure, late.message) if late else None

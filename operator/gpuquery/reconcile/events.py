@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.conditions import ConditionType, find, is_true
 from gpuquery.api.labels import API_VERSION, FIELD_MANAGER, KIND
-from gpuquery.api.reasons import Event, Reason
+from gpuquery.api.reasons import Event, Failure, Reason
 from gpuquery.api.text import clean
 from gpuquery.reconcile.contradiction import contradiction
 
@@ -64,6 +64,7 @@ def _notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note
         blocked, known = find(after.conditions, kind), find(before.conditions, kind)
         if blocked and blocked.reason in BLOCKED and (known is None or known.reason != blocked.reason):
             yield Note(Event.CANNOT_START, f"{blocked.reason}: {blocked.message}", warning=True)
+    yield from _suspension(before, after)
     complete = is_true(after.conditions, ConditionType.COMPLETE)
     committed = find(after.conditions, ConditionType.OUTPUT_COMMITTED)
     told = complete or is_true(before.conditions, ConditionType.OUTPUT_COMMITTED)
@@ -87,6 +88,8 @@ def _preflight(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[
     if after.preflight is not None and before.preflight is None:
         yield Note(Event.PREFLIGHT_PASSED, found.message, warning=bool(after.preflight.warnings))
     told = before.preflight_run is not None and before.preflight_run.id == run.id and before.preflight_run.ended
+    if run.reason == Failure.SUSPENDED:
+        return  # Suspended says it
     if run.reason and not told and not (is_true(after.conditions, ConditionType.FAILED) and found.status != "False"):
         yield Note(Event.PREFLIGHT_FAILED, f"{run.reason}: {run.message}", warning=True)
 
@@ -97,10 +100,24 @@ def _attempts(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[N
     ended = {a.id for a in before.attempts if a.ended}
     failed = is_true(after.conditions, ConditionType.FAILED)
     for attempt in after.attempts:
+        if attempt.reason == Failure.SUSPENDED:
+            continue  # Suspended says it
         if attempt.ended and attempt.reason and attempt.id not in ended and not failed:
             where = f" on node {attempt.node}" if attempt.node else ""
             text = f"attempt {attempt.id} failed{where}: {attempt.reason}: {attempt.message}"
             yield Note(Event.ATTEMPT_FAILED, text, warning=True)
+
+
+def _suspension(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
+    was, now = (find(status.conditions, ConditionType.SUSPENDED) for status in (before, after))
+    if now is None or (was is not None and was.status == now.status):
+        return
+    # The time makes each suspension an event of its own.
+    since = f" (since {now.last_transition_time:%Y-%m-%d %H:%M:%SZ})" if now.last_transition_time else ""
+    if now.status == "True":
+        yield Note(Event.SUSPENDED, now.message + since)
+    elif now.reason == Reason.JOB_RESUMED:
+        yield Note(Event.RESUMED, now.message + since)
 
 
 def _started(status: GpuQueryJobStatus) -> str:

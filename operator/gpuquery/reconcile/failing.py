@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuquery.api.conditions import MAX_MESSAGE, TERMINAL, ConditionType, State, find, merged
+from gpuquery.api.conditions import MAX_MESSAGE, TERMINAL, ConditionType, State, find, is_true, merged
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.status import AttemptStatus, Condition, GpuQueryJobStatus
 from gpuquery.api.text import clean
@@ -56,6 +56,8 @@ def told(job: GpuQueryJob, why: str, now: datetime) -> GpuQueryJobStatus:
 def overdue(job: GpuQueryJob, why: str, now: datetime) -> deadline.Exceeded | None:
     """Return the deadline that has passed, if one has."""
     status, spec = job.status, job.spec
+    if is_true(status.conditions, ConditionType.SUSPENDED):
+        return None
     late = deadline.active(status.start_time or _since(status, now), spec.active_deadline_seconds, now)
     if late is None and not _runs(status):
         late = deadline.start(_since(status, now), spec.start_deadline_seconds, now, because="it is not known why")
@@ -68,6 +70,8 @@ def overdue(job: GpuQueryJob, why: str, now: datetime) -> deadline.Exceeded | No
 def due(job: GpuQueryJob, now: datetime) -> float | None:
     """Return the seconds until the next deadline."""
     status, spec = job.status, job.spec
+    if is_true(status.conditions, ConditionType.SUSPENDED):
+        return None
     moments = [deadline.due_at(status.start_time or _since(status, now), spec.active_deadline_seconds)]
     if not _runs(status):
         moments.append(deadline.due_at(_since(status, now), spec.start_deadline_seconds))

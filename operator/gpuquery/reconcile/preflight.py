@@ -1,55 +1,53 @@
 """Preflight: the life of the pod that checks the query before a GPU is asked for.
 
 It comes before the first attempt and is none. A run ends with what it found out, with a finding that ends the job, or
-without either (its pod was lost, the store did not answer): then another run follows, as attempts do. What it found out
-is copied into the status once; from then on the status is the truth, and nothing is checked twice.
+without either (its pod was lost, the store did not answer): then another run follows, by the rules of run.py. What it
+found out is copied into the status once; from then on the status is the truth, and nothing is checked twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from gpuquery.api.conditions import TERMINAL, is_terminal, is_true
-from gpuquery.api.reasons import Failure, Policy
+from gpuquery.api.conditions import TERMINAL, ConditionType, is_terminal, is_true
+from gpuquery.api.reasons import Failure
 from gpuquery.api.status import PlanStatus, PreflightRun, PreflightStatus
 from gpuquery.plan.checks import Place, place
-from gpuquery.plan.plan import Plan
+from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import digest, plan_status
-from gpuquery.reconcile import deadline, lingering, startup
+from gpuquery.reconcile import lingering, startup
+from gpuquery.reconcile import run as runs
+from gpuquery.reconcile.actions import DeleteRun
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
-    LOOK_FOR_PROGRESS,
     PHASE_SECONDS,
     Case,
     Decision,
-    Manifest,
+    create,
     net,
     node_of,
-    overdue,
     refused,
     settling,
     start_due,
 )
 from gpuquery.reconcile.facts import Attempt, Observed
-from gpuquery.reconcile.outcome import Fault, blamed, of_pod, recorded, vanished
-from gpuquery.reconcile.retry import Ended, GiveUp, Retry, next_attempt
-from gpuquery.reconcile.status import Account, gave_up
+from gpuquery.reconcile.outcome import Fault, of_pod, recorded, vanished
+from gpuquery.reconcile.retry import Spent
+from gpuquery.reconcile.run import Due, RunKind
+from gpuquery.reconcile.status import Account
 from gpuquery.render.preflight import preflight_objects
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.actions import Manifest
+    from gpuquery.reconcile.startup import Blocker
 
+AT_REST = (*TERMINAL, ConditionType.SUSPENDED)
+"""Conditions that say that nothing of a job runs."""
 LOOK_FOR_REPORT = 30.0
 """Seconds until a pod at work is looked at again; its end is told by the watch."""
-
-
-@dataclass(frozen=True)
-class Due:
-    """Nothing is left to wait for: pods may be asked for, and were due at that time."""
-
-    since: datetime
 
 
 def with_found(job: GpuQueryJob, observed: Observed, now: datetime) -> GpuQueryJob:
@@ -80,8 +78,8 @@ def follow(case: Case) -> Decision | Due:
     if record is None:
         return Due(begun)
     if record.ended is not None:
-        return _between(case, record)
-    return _under_way(case, record)
+        return runs.between(PREFLIGHT, case, record)
+    return runs.follow(PREFLIGHT, case, record)
 
 
 def due(case: Case, plan: Plan) -> bool:
@@ -100,11 +98,14 @@ def begin(case: Case, plan: Plan, asked: datetime) -> Decision:
         id=last.id + 1 if last else 1,
         started=case.now,
         counted_failures=last.counted_failures if last else 0,
+        suspended=last.suspended if last else 0,
         query_digest=digest(plan),
     )
     return Decision(
-        apply=preflight_objects(plan, case.job, case.defaults, record.id),
-        drop=tuple(range(max(1, record.id - 1), record.id)),
+        actions=(
+            *create(preflight_objects(plan, case.job, case.defaults, record.id)),
+            *_drop(*range(max(1, record.id - 1), record.id)),
+        ),
         status=case.derive(Account(provisional=told, checking=True, run=record)),
         requeue_after=LOOK_FOR_PODS,
     )
@@ -118,51 +119,36 @@ def complete(case: Case, told: PlanStatus) -> Decision:
 def guarded(case: Case, decision: Decision, *, told: PreflightStatus | None) -> Decision:
     """Hold back what must not happen while a preflight's pod lives, and take away runs that are no longer needed.
 
-    No job ends while a pod of it is alive, and no pod is asked for while a preflight is still at work: a straggler,
-    which the Job controller made just before it saw its Job go, is taken by the garbage collector. `told` is what the
-    stored status holds of the preflight: its pod goes only once that was written, for its report goes with it.
+    No job ends, or is suspended, while a pod of it is alive, and no pod is asked for while a preflight is still at
+    work: a straggler, which the Job controller made just before it saw its Job go, is taken by the garbage collector.
+    `told` is what the stored status holds of the preflight: its pod goes only once that was written, for its report
+    goes with it.
     """
-    runs = case.observed.runs
-    pods = [pod for run in runs for pod in run.pods]
-    ends = decision.status is not None and any(is_true(decision.status.conditions, kind) for kind in TERMINAL)
-    asks = any(manifest["kind"] == "Job" for manifest in decision.apply)
+    checks = case.observed.runs
+    pods = [pod for run in checks for pod in run.pods]
+    ends = decision.status is not None and any(is_true(decision.status.conditions, kind) for kind in AT_REST)
+    asks = any(manifest["kind"] == "Job" for manifest in decision.creates)
     if (ends and any(pod.alive for pod in pods)) or (asks and any(pod.at_work for pod in pods)):
-        soon = any(settling(run, case.now) for run in runs)
-        stuck = () if soon else tuple(run.number for run in runs if run.alive and _has_job(run))
+        soon = any(settling(run, case.now) for run in checks)
+        stuck = () if soon else tuple(run.number for run in checks if run.alive and _has_job(run))
         waiting = Account(plan=case.job.status.plan, checking=True, removing=lingering.waits_for(pods))
+        waiting = replace(waiting, suspending=case.job.spec.suspend)
         passed = not soon and case.job.status.preflight is not None and case.job.status.attempt is None
         return Decision(
             status=case.derive(waiting) if passed else None,
-            drop=stuck,
+            actions=_drop(*stuck),
             requeue_after=PHASE_SECONDS if soon else LOOK_FOR_PODS,
         )
     written = told or (decision.status.preflight if decision.status else None)
     if written is None or case.job.spec.dry_run:
         return decision
-    left = tuple(run.number for run in runs if _has_job(run))
-    return replace(decision, drop=left) if left else decision
+    left = tuple(run.number for run in checks if _has_job(run))
+    return replace(decision, actions=(*decision.actions, *_drop(*left)))
 
 
-def _last(record: PreflightRun) -> Ended:
-    """Return a run that has failed and ended as the retry policy sees it."""
-    assert record.ended is not None  # the callers checked
-    return Ended(record.id, recorded(record).failure, record.ended, record.counted_failures)
-
-
-def judge(run: Attempt, record: PreflightRun) -> Fault | None:
-    """Return how a run failed; None while it goes on. A cause that was recorded is the first cause, and stays."""
-    if record.reason is not None:
-        return recorded(record)
-    faults = [fault for pod in run.pods if (fault := of_pod(pod))]
-    if not faults:
-        return vanished(run, "preflight")
-    fault = faults[0]
-    if fault.failure is Failure.HOST_OUT_OF_MEMORY:
-        # What `workers.resources` says is for the query's own pods.
-        limit = next((pod.memory_limit for pod in run.pods if pod.memory_limit), "that of its node")
-        way_out = "preflight: never leaves it out; the administrator can give it more (runtime.preflightResources)"
-        return replace(fault, message=f"the preflight needed more than its memory limit ({limit}): {way_out}")
-    return fault
+def _drop(*numbers: int) -> tuple[DeleteRun, ...]:
+    """Delete the batch Jobs of these runs."""
+    return tuple(DeleteRun(Purpose.PREFLIGHT, number) for number in numbers)
 
 
 def _found(run: Attempt) -> PreflightStatus | None:
@@ -178,39 +164,72 @@ def _record(run: Attempt, known: PreflightRun | None, now: datetime) -> Prefligh
         return None
     before = known or PreflightRun(id=0, started=now)
     return PreflightRun(
-        id=run.number, started=now, counted_failures=before.counted_failures, query_digest=before.query_digest
+        id=run.number,
+        started=now,
+        counted_failures=before.counted_failures,
+        suspended=before.suspended,
+        query_digest=before.query_digest,
     )
 
 
-def _under_way(case: Case, record: PreflightRun) -> Decision:
-    run = case.observed.run(record.id)
-    started = any(pod.phase != "Pending" for pod in run.pods)
-    blocker = None if started else startup.blocker(run, case.observed.refusal)
-    starting = "" if started else "they were still starting"
-    fault = judge(run, record) or overdue(case, record.started, blocker, starting=starting)
-    if fault is not None:
-        return _ended(case, record, fault) if run.released else _release(case, record, fault)
-    provisional = _provisional(case)
-    if record.query_digest is None and provisional is not None:
-        record = record.model_copy(update={"query_digest": provisional.query_digest})
-    account = Account(provisional=provisional, checking=True, run=record, blocker=blocker)
-    begin_by = None if started else start_due(case, record.started, blocker)
-    pause = LOOK_FOR_REPORT if run.pods else case.again(LOOK_FOR_PODS, record.started)
-    return Decision(
-        status=case.derive(account),
-        apply=_repairs(case, run),
-        net=net(case, run),
-        requeue_after=case.wake(_deadline(case, record), begin_by, case.now + timedelta(seconds=pause)),
-    )
+class _Preflight(RunKind[PreflightRun]):
+    purpose = Purpose.PREFLIGHT
+    several = "runs of the preflight"
+    last = "The preflight:"
+
+    def sight(self, case: Case, number: int) -> Attempt:
+        return case.observed.run(number)
+
+    def begun(self, run: Attempt, record: PreflightRun) -> bool:
+        return any(pod.phase != "Pending" for pod in run.pods)
+
+    def blocker(self, case: Case, run: Attempt, record: PreflightRun) -> Blocker | None:
+        return startup.blocker(run, case.observed.refusal)
+
+    def starting(self, run: Attempt) -> str:
+        return "they were still starting"
+
+    def judge(self, case: Case, run: Attempt, record: PreflightRun) -> Fault | None:
+        """A cause that was recorded is the first cause, and stays; a run that has passed is not judged."""
+        if record.reason is not None:
+            return recorded(record)
+        faults = [fault for pod in run.pods if (fault := of_pod(pod))]
+        if not faults:
+            return vanished(run, "preflight")
+        fault = faults[0]
+        if fault.failure is Failure.HOST_OUT_OF_MEMORY:
+            # What `workers.resources` says is for the query's own pods.
+            limit = next((pod.memory_limit for pod in run.pods if pod.memory_limit), "that of its node")
+            way_out = "preflight: never leaves it out; the administrator can give it more (runtime.preflightResources)"
+            return replace(fault, message=f"the preflight needed more than its memory limit ({limit}): {way_out}")
+        return fault
+
+    def account(self, case: Case, record: PreflightRun, spent: Spent | None = None) -> Account:
+        provisional = _provisional(case)
+        if record.query_digest is None and provisional is not None:
+            record = record.model_copy(update={"query_digest": provisional.query_digest})
+        if spent is not None:
+            record = record.model_copy(update={"counted_failures": spent.counted, "suspended": spent.suspended})
+        return Account(provisional=provisional, checking=True, run=record)
+
+    def spent(self, case: Case, record: PreflightRun) -> Spent:
+        return Spent(record.counted_failures, record.suspended)
+
+    def goes_on(self, case: Case, run: Attempt, record: PreflightRun, blocker: Blocker | None) -> Decision:
+        begin_by = None if self.begun(run, record) else start_due(case, record.started, blocker)
+        pause = LOOK_FOR_REPORT if run.pods else case.again(LOOK_FOR_PODS, record.started)
+        return Decision(
+            status=case.derive(replace(self.account(case, record), blocker=blocker)),
+            actions=(*create(_repairs(case, run)), *net(case, run)),
+            requeue_after=case.wake(case.deadline_of(record), begin_by, case.now + timedelta(seconds=pause)),
+        )
 
 
-def _deadline(case: Case, record: PreflightRun) -> datetime | None:
-    started = case.job.status.start_time or record.started
-    return deadline.due_at(started, case.job.spec.active_deadline_seconds)
+PREFLIGHT = _Preflight()
 
 
 def _repairs(case: Case, run: Attempt) -> tuple[Manifest, ...]:
-    """Make the ConfigMap anew while the pod still waits for it: someone deleted it."""
+    """Return the ConfigMap anew while the pod still waits for it: someone deleted it."""
     if run.config_map or run.batch_job is None:
         return ()
     plan = case.plan(1)
@@ -222,68 +241,6 @@ def _repairs(case: Case, run: Attempt) -> tuple[Manifest, ...]:
 def _provisional(case: Case) -> PlanStatus | None:
     plan = case.plan(1)
     return plan_status(plan, case.job, case.defaults) if isinstance(plan, Plan) else None
-
-
-def _release(case: Case, record: PreflightRun, fault: Fault) -> Decision:
-    """The outcome is known, but the pod is alive or may still come: see that it goes, and remember the cause."""
-    run = case.observed.run(record.id)
-    if settling(run, case.now):
-        return Decision(requeue_after=PHASE_SECONDS)
-    slow = not run.pods or any(pod.disruption is None for pod in run.alive)
-    account = Account(
-        provisional=_provisional(case), checking=True, run=blamed(record, fault), fault=fault,
-        removing=lingering.waits_for(run.pods),
-    )  # fmt: skip
-    return Decision(
-        status=case.derive(account),
-        drop=(record.id,) if _has_job(run) and slow else (),
-        requeue_after=LOOK_FOR_PROGRESS,
-    )
-
-
-def _ended(case: Case, record: PreflightRun, fault: Fault) -> Decision:
-    """The run has failed and nothing of it is alive."""
-    run = case.observed.run(record.id)
-    over = blamed(record, fault).model_copy(
-        update={
-            "ended": case.now,
-            "node": fault.node or record.node or node_of(run),
-            "counted_failures": record.counted_failures + (fault.failure.policy is Policy.BUDGETED),
-        }
-    )
-    return _or_again(case, over, fault)
-
-
-def _between(case: Case, record: PreflightRun) -> Decision | Due:
-    """A run has failed and ended; the next one may be due."""
-    after = next_attempt(_last(record), case.job.spec.backoff_limit, case.job.metadata.uid)
-    if isinstance(after, Retry) and after.at <= case.now and not _expired(case, record):
-        return Due(after.at)
-    fault = recorded(record)
-    return _or_again(case, record, fault)
-
-
-def _expired(case: Case, record: PreflightRun) -> deadline.Exceeded | None:
-    started = case.job.status.start_time or record.started
-    return deadline.active(started, case.job.spec.active_deadline_seconds, case.now)
-
-
-def _or_again(case: Case, record: PreflightRun, fault: Fault) -> Decision:
-    """Tell a run that has failed and ended, and what follows: the job's end, or another run in a while."""
-    account = Account(provisional=_provisional(case), checking=True, run=record, fault=fault, ended=True)
-    last = _last(record)
-    match next_attempt(last, case.job.spec.backoff_limit, case.job.metadata.uid):
-        case GiveUp(reason=reason):
-            failed = gave_up(fault, reason, last, "runs of the preflight")
-            return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
-        case Retry(at=at):
-            if late := _expired(case, record):
-                failed = Fault(late.failure, f"{late.message} The preflight: {fault.failure}: {fault.message}")
-                return Decision(status=case.derive(replace(account, failed=failed)), requeue_after=0)
-            return Decision(
-                status=case.derive(replace(account, retry_at=at)),
-                requeue_after=case.wake(at, _deadline(case, record)),
-            )
 
 
 def _has_job(run: Attempt) -> bool:

@@ -20,7 +20,7 @@ from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.ability import REFUSALS, Writes
 from gpuquery.kube.client import ApiError, KubeClient, Resource, StaleError
 from gpuquery.reconcile import failing, observe_dask
-from gpuquery.reconcile.apply import create, post, remove, sweep, tell, write_status
+from gpuquery.reconcile.apply import carry_out, create, post, sweep, tell, write_status
 from gpuquery.reconcile.census import Census, Sight, sight_of
 from gpuquery.reconcile.contradiction import has_ended
 from gpuquery.reconcile.decide import decide
@@ -32,7 +32,7 @@ from gpuquery.reconcile.outcome import Fault
 from gpuquery.reconcile.release import release_all
 from gpuquery.reconcile.sightings import Sightings
 from gpuquery.reconcile.status import Account, derive
-from gpuquery.reconcile.undone import Refusals
+from gpuquery.reconcile.undone import Refusals, untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ class Reconciler:
             return None
         observed, defaults = await self._look(job, sight, now)
         decision = decide(job, observed, defaults, now)
-        refusal = await self._create(key, decision.apply) if decision.apply else None
+        refusal = await self._create(key, decision.creates) if decision.creates else None
         if refusal is not None:
             decision = decide(job, replace(observed, refusal=refusal), defaults, now)
         await self._write(job, decision.status, now)
@@ -134,7 +134,7 @@ class Reconciler:
             log.info("%s/%s: deleted: %d finished jobs are kept in its namespace", namespace, name, observed.kept)
             await post(self.client, job, pruned(observed.kept), instance=self.instance, now=now)
             self.metrics.pruned()
-        await remove(self.client, job, decision)
+        await carry_out(self.client, job, decision.actions)
         if decision.status is not None and is_terminal(decision.status.conditions) and observe_dask.wanted(job):
             # An operator may have died between a DaskCluster and its Job, of which the decision knows nothing.
             await self._sweep(key)
@@ -242,14 +242,15 @@ class Reconciler:
                 log.warning("namespace %s: no finished job is deleted as one too many: %s", key[0], error)
                 return Observed(), self.defaults
             return Observed(kept=self.census.surplus(key, noted)), self.defaults
-        if job.status.plan is not None:
+        if job.status.plan is not None and (sight.begun or sight.suspended or self.census is None):
             return await self._observed(job, now), self.defaults
         noted = await self.namespaces.fresh(self.client, job)
-        defaults = self.defaults.in_namespace(noted)
+        defaults = self.defaults if job.status.plan is not None else self.defaults.in_namespace(noted)
         observed = None
-        if self.census is not None and not sight.begun and (wait := self.census.turn(key, sight, noted)) is not None:
+        free = sight.begun or sight.suspended
+        if self.census is not None and not free and (wait := self.census.turn(key, sight, noted)) is not None:
             observed = await self._observed(job, now)
-            if not observed.attempts and not observed.runs:
+            if not untold(job, observed):
                 return Observed(wait=wait), defaults
             # An operator died between making something of it and telling so.
             self.census.begin(key, sight)
@@ -294,7 +295,7 @@ def _as_far_as_read(raw: dict[str, Any]) -> GpuQueryJob:
         return GpuQueryJob.model_validate(raw)
     except ValidationError:
         spec = raw.get("spec") or {}
-        deadlines = {key: spec[key] for key in DEADLINES if isinstance(spec.get(key), int)}
+        deadlines = {key: spec[key] for key in (*DEADLINES, "suspend") if isinstance(spec.get(key), int)}
         found = {"metadata": raw["metadata"], "spec": {**UNREAD, **deadlines}, "status": raw.get("status") or {}}
         return GpuQueryJob.model_validate(found)
 

@@ -30,6 +30,18 @@ class Ended:
     """When the operator saw that nothing of it was left."""
     counted: int
     """Failed ones up to this one that count against the limit."""
+    suspended: int = 0
+    """Those up to this one that were ended by `spec.suspend`."""
+
+    @property
+    def failed(self) -> int:
+        """How many have failed: all but those that were suspended."""
+        return self.id - self.suspended
+
+    @property
+    def taken(self) -> int:
+        """How many were taken away."""
+        return self.failed - self.counted
 
 
 @dataclass(frozen=True)
@@ -46,10 +58,28 @@ class GiveUp:
     reason: Failure
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What is known of the runs of a job so far."""
+
+    counted: int = 0
+    """Failed ones that count against the limit."""
+    suspended: int = 0
+    """Those that were ended by `spec.suspend`."""
+
+    def after(self, failure: Failure) -> Spent:
+        """Return what it is after one more run, which ended with this."""
+        return Spent(
+            self.counted + (failure.policy is Policy.BUDGETED), self.suspended + (failure.policy is Policy.RESUMED)
+        )
+
+
 def next_attempt(last: Ended, backoff_limit: int, key: str = "") -> Retry | GiveUp:
     """Decide what follows. `key` spreads the retries of many jobs that failed for one cause: the job's UID."""
-    taken = last.id - last.counted
+    taken = last.taken
     match last.failure.policy:
+        case Policy.RESUMED:
+            return Retry(at=last.at)
         case Policy.FREE if taken < FREE_LIMIT:
             return Retry(at=last.at + backoff(taken, key))
         case Policy.BUDGETED if last.counted <= backoff_limit:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 
 NAMED = re.compile(r"\bstatus\.([A-Za-z]+)")
-NEEDED = ("observedGeneration", "state", "failure", "conditions", "attempt", "attempts", "countedFailures", "startTime",
-          "completionTime", "preflightRun")  # fmt: skip
+NEEDED = ("observedGeneration", "state", "failure", "conditions", "attempt", "attempts", "countedFailures",
+          "suspendedAttempts", "startTime", "completionTime", "preflightRun")  # fmt: skip
 """What the next look goes by."""
 ALSO_KEPT = (*NEEDED, "plan", "output")
 SHORT = 250

@@ -14,9 +14,12 @@ from gpuquery.api.reasons import Failure, Reason
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Refusal, Waiting
 from gpuquery.reconcile.lingering import where
+from gpuquery.reconcile.outcome import Fault
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from gpuquery.reconcile.case import UnderWay
 
 IMAGE_REASONS = {
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable",
@@ -68,6 +71,12 @@ def blocker(attempt: Attempt, refusal: Refusal | None) -> Blocker | None:
     pod, held = min(found, key=lambda pair: pair[1].failure is None)
     alone = attempt.wanted == 1 and attempt.dask is None
     return held if alone else replace(held, message=f"pod {pod.name}: {held.message}")
+
+
+def hopeless(look: UnderWay) -> Fault | None:
+    """What holds a run up can never get better."""
+    held = look.blocker
+    return Fault(held.failure, held.message) if held and held.failure else None
 
 
 def suspended(attempt: Attempt) -> Blocker | None:

@@ -44,6 +44,7 @@ HEARTBEAT_SECONDS = 30.0
 CHECKED = {Phase.RUNNING, Phase.COMMITTING, *PUBLISHED}
 """Phases that come after the checks in the query's own pod."""
 
+SUSPENDED = "the job is suspended, and nothing of it runs"
 Told = tuple[str, str, str]
 """Status, reason and message of a condition."""
 
@@ -84,13 +85,23 @@ class Account:
     dry_run: bool = False
     """The preflight has passed, and nothing else was to be done."""
     counted_failures: int | None = None
+    suspended_attempts: int | None = None
+    suspending: bool = False
+    """The job is about to be suspended: pods of it are still alive."""
+    suspended: bool = False
+    """It is, and nothing of it runs."""
 
 
 def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStatus:
     """Return the whole status for an account."""
     before = job.status
+    if account.fault and account.fault.failure is Failure.SUSPENDED:
+        # It is no failure, and nobody is told of one.
+        account = replace(account, fault=None, suspending=True)
+    suspended = _suspended(job, account, before)
     told = {
         ConditionType.ACCEPTED: _accepted(account, before),
+        **({ConditionType.SUSPENDED: suspended} if suspended else {}),
         ConditionType.PREFLIGHT: _preflight(job, account),
         ConditionType.CLUSTER_READY: _cluster_ready(account, before),
         ConditionType.RUNNING: _running(account, before),
@@ -105,10 +116,9 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
     ]  # fmt: skip
     conditions = merged(before.conditions, wanted, now=now)
     attempt, committed = account.attempt, account.committed if account.ended else None
-    over = committed is not None or account.dry_run or account.failed is not None or account.rejected is not None
+    over = _over(account)
     run = account.run or before.preflight_run
     fault = account.failed or account.rejected or account.fault
-    first = run or attempt
     status = GpuQueryJobStatus(
         observed_generation=job.metadata.generation,
         state=_state(conditions, account),
@@ -120,13 +130,36 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
         attempt=attempt.id if attempt else before.attempt,
         attempts=with_attempt(before.attempts, attempt),
         counted_failures=before.counted_failures if account.counted_failures is None else account.counted_failures,
+        suspended_attempts=account.suspended_attempts or before.suspended_attempts,
         progress=_progress(account, before, over=over),
         output=committed.output if committed else before.output,
         warnings=committed.warnings if committed else _warned(account) or before.warnings,
-        start_time=before.start_time or (first.started if first else None),
+        start_time=_start_time(account, before, conditions),
         completion_time=now if over else None,
     )
     return _shown(status)
+
+
+def _over(account: Account) -> bool:
+    """Whether the job has ended."""
+    committed = account.committed is not None and account.ended
+    return committed or account.dry_run or account.failed is not None or account.rejected is not None
+
+
+def _start_time(account: Account, before: GpuQueryJobStatus, conditions: Sequence[Condition]) -> datetime | None:
+    """When the first pod was asked for: since the job was resumed, if it was suspended, as for a batch Job."""
+    if account.suspended:
+        return None
+    if before.start_time is not None:
+        return before.start_time
+    first = account.run or before.preflight_run or account.attempt
+    resumed = find(conditions, ConditionType.SUSPENDED)
+    if resumed is None or resumed.last_transition_time is None:
+        return first.started if first else None
+    return next(
+        (each.started for each in (first, account.attempt) if each and each.started >= resumed.last_transition_time),
+        None,
+    )
 
 
 def _shown(status: GpuQueryJobStatus) -> GpuQueryJobStatus:
@@ -148,9 +181,25 @@ def with_attempt(attempts: Sequence[AttemptStatus], attempt: AttemptStatus | Non
     return (*(a for a in attempts if a.id != attempt.id), attempt)[-MAX_ATTEMPTS_SHOWN:]
 
 
+def _suspended(job: GpuQueryJob, account: Account, before: GpuQueryJobStatus) -> Told | None:
+    """None: it never was."""
+    known = find(before.conditions, ConditionType.SUSPENDED)
+    if account.suspended:
+        return "True", Reason.JOB_SUSPENDED, f"{SUSPENDED}: it is resumed by spec.suspend: false"
+    if _over(account):
+        return None if known is None else ("False", Reason.ENDED, "the job has ended")
+    if job.spec.suspend and (account.suspending or account.fault):
+        return "Unknown", Reason.RELEASING, _removing(account, "the pods of the job are being removed")
+    if job.spec.suspend:
+        return "Unknown", Reason.RELEASING, "the commit of the job, which has begun, is finished first"
+    return None if known is None else ("False", Reason.JOB_RESUMED, "the job was resumed")
+
+
 def _accepted(account: Account, before: GpuQueryJobStatus) -> Told:
     if account.rejected:
         return "False", account.rejected.failure, account.rejected.message
+    if account.suspended:
+        return "Unknown", Reason.JOB_SUSPENDED, SUSPENDED
     if account.pending:
         if account.queued:
             return "Unknown", Reason.TOO_MANY_JOBS, account.pending
@@ -176,6 +225,8 @@ def _preflight(job: GpuQueryJob, account: Account) -> Told:
         return "False", fault.failure, fault.message
     if known and known.status != "Unknown":
         return known.status, known.reason, known.message
+    if account.suspended:
+        return "Unknown", Reason.JOB_SUSPENDED, SUSPENDED
     if account.checking:
         return "Unknown", *_checking(account, before)
     plan = account.plan or before.plan
@@ -202,6 +253,8 @@ def _checking(account: Account, before: GpuQueryJobStatus) -> tuple[str, str]:
     fault = account.failed or account.fault
     if account.failed:
         return account.failed.failure, account.failed.message
+    if account.suspending:
+        return Reason.RELEASING, _removing(account, "the job is being suspended; the preflight's pod is being removed")
     if fault and account.retry_at:
         return Reason.RETRYING, _again(fault, account.retry_at)
     if fault:
@@ -255,12 +308,16 @@ def _not_under_way(account: Account) -> Told | None:
     """What ClusterReady and Running say alike when no attempt is under way."""
     if account.rejected or account.pending:
         return "False", Reason.NOT_STARTED, "the job is not accepted"
+    if account.suspended:
+        return "False", Reason.JOB_SUSPENDED, SUSPENDED
     if account.committed or account.failed or account.dry_run:
         if account.ended:
             return "False", Reason.ENDED, "the job has ended"
         return "False", Reason.RELEASING, _removing(account, "the outcome is known; pods are still being removed")
     if account.checking:
         return "False", Reason.NOT_STARTED, _removing(account, "the preflight comes first")
+    if account.suspending:
+        return "False", Reason.RELEASING, _removing(account, "the job is being suspended; its pods are being removed")
     if account.fault and not account.ended:
         failed = f"the attempt failed ({account.fault.failure}); its pods are being removed"
         return "False", Reason.RELEASING, _removing(account, failed)
@@ -319,7 +376,7 @@ def _failed(account: Account) -> Told:
 
 
 def _progress(account: Account, before: GpuQueryJobStatus, *, over: bool) -> ProgressStatus | None:
-    if account.attempt is not None and account.attempt.id != before.attempt:
+    if account.suspended or (account.attempt is not None and account.attempt.id != before.attempt):
         return None
     was = before.progress
     if over and account.committed and was:
@@ -356,6 +413,8 @@ def _state(conditions: Sequence[Condition], account: Account) -> State:
         return State.FAILED
     if is_true(conditions, ConditionType.COMPLETE):
         return State.COMPLETE
+    if account.suspended or account.suspending:
+        return State.SUSPENDED
     if account.checking:
         return State.PREFLIGHT
     if account.fault:
@@ -378,10 +437,9 @@ def _state(conditions: Sequence[Condition], account: Account) -> State:
 def gave_up(fault: Fault, reason: Failure, last: Ended, what: str = "attempts") -> Fault:
     """Return why the job failed, for the last attempt's fault and the reason to give up."""
     if reason.policy is Policy.FREE:
-        taken = last.id - last.counted
         return replace(
-            fault, message=f"{taken} {what} were taken away, which is the limit; the last one: {fault.message}"
+            fault, message=f"{last.taken} {what} were taken away, which is the limit; the last one: {fault.message}"
         )
     if reason is fault.failure:
         return fault
-    return Fault(reason, f"{last.id} {what} failed; the last one: {fault.failure}: {fault.message}")
+    return Fault(reason, f"{last.failed} {what} failed; the last one: {fault.failure}: {fault.message}")

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from gpuquery.api.conditions import is_terminal
+from gpuquery.reconcile.actions import DeleteJob
+from gpuquery.reconcile.case import Decision
+
+if TYPE_CHECKING:
+    from gpuquery.reconcile.case import Case
 
 
 @dataclass(frozen=True)
@@ -24,3 +32,17 @@ def after_finish(completed: datetime | None, seconds: int | None, now: datetime)
         return Keep()
     due = completed + timedelta(seconds=seconds)
     return Expired() if now >= due else Keep(until=due)
+
+
+def finished(case: Case) -> Decision | None:
+    """A job that has ended stays as it is, until its time to live has passed or its namespace has too many of them."""
+    status = case.job.status
+    if not is_terminal(status.conditions):
+        return None
+    if case.observed.kept:
+        return Decision(actions=(DeleteJob(),))
+    match after_finish(status.completion_time, case.job.spec.ttl_seconds_after_finished, case.now):
+        case Expired():
+            return Decision(actions=(DeleteJob(),))
+        case Keep(until=until):
+            return Decision(requeue_after=case.wake(until))

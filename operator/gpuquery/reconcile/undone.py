@@ -11,10 +11,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gpuquery.reconcile.case import LOOK_FOR_PODS, Decision
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.case import Case
     from gpuquery.reconcile.facts import Attempt, Observed, Refusal
 
 HOLDS_SECONDS = 9.0
@@ -23,12 +26,22 @@ FINAL_SECONDS = 600.0
 """How long one holds that asking again cannot help: the pods of that Job are gone by then, and the job may end."""
 
 
+def await_leaving(case: Case) -> Decision | None:
+    """What was taken back has to be gone before anything else begins."""
+    return Decision(requeue_after=LOOK_FOR_PODS) if leaving(case.job, case.observed) else None
+
+
 def leaving(job: GpuQueryJob, observed: Observed) -> bool:
     """Whether something of which no status tells is on its way out: the next one has to wait for that."""
+    return any(map(_leaves, untold(job, observed)))
+
+
+def untold(job: GpuQueryJob, observed: Observed) -> tuple[Attempt, ...]:
+    """Return the attempts and runs of the preflight of which no status tells."""
     run = job.status.preflight_run
     attempts = (a for a in observed.attempts if a.number > (job.status.attempt or 0))
     runs = (r for r in observed.runs if r.number > (run.id if run else 0))
-    return any(map(_leaves, (*attempts, *runs)))
+    return *attempts, *runs
 
 
 def _leaves(attempt: Attempt) -> bool:
