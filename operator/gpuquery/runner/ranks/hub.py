@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gpuquery.api.phases import Phase
 from gpuquery.api.reasons import Failure
-from gpuquery.api.report import Phase
 from gpuquery.runner.ranks.causes import Causes, Fault
 from gpuquery.runner.ranks.gates import Gate, GateError, Gates
 from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
