@@ -14,13 +14,14 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
 from gpuquery.runner import obituary
 from gpuquery.runner.last_lines import KEPT_LINES
-from gpuquery.runner.ranks import closing, door, proof, wire
+from gpuquery.runner.pod import report as reports
+from gpuquery.runner.pod.rank import DevicesError, device
+from gpuquery.runner.pod.relay import Outlet, Relay
+from gpuquery.runner.ranks import door, proof, wire
 from gpuquery.runner.ranks.causes import HOLD_SECONDS, Causes, Fault
 from gpuquery.runner.ranks.gates import MAX_GATES, GateError, Gates
 from gpuquery.runner.ranks.hub import Hub
-from gpuquery.runner.ranks.local import DevicesError, device
 from gpuquery.runner.ranks.loop import Link, Loop
-from gpuquery.runner.ranks.relay import Outlet, Relay
 from gpuquery.runner.ranks.roster import Roster
 from gpuquery.runner.ranks.settings import Settings, SettingsError, read
 from tests.support.ranks import until
@@ -276,7 +277,7 @@ def test_a_fault_travels_whole():
 @given(st.text(max_size=6000), st.lists(st.text(max_size=3000), max_size=3))
 def test_the_report_of_a_failure_is_one_that_the_operator_reads(message, warnings):
     fault = Fault(Failure.GPU_ERROR, message, "pod-1", "pod pod-1, GPU 2", details={"warnings": warnings})
-    line = closing.failed(fault)
+    line = reports.failed(fault)
     assert len(line.encode()) <= MAX_REPORT_BYTES
     assert "\n" not in line
     report = Report.from_line(line)
@@ -285,7 +286,7 @@ def test_the_report_of_a_failure_is_one_that_the_operator_reads(message, warning
 
 
 def test_the_share_of_a_pod_is_a_success_that_commits_nothing():
-    report = Report.from_line(closing.well())
+    report = Report.from_line(reports.well())
     assert (report.succeeded, report.committed) == (True, None)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress
-from gpuquery.runner.ranks.pod import STOP_SECONDS
+from gpuquery.runner.pod.worker_set import STOP_SECONDS
 from gpuquery.runner.ranks.wire import frame
 from tests.support.ranks import TOKEN, Set, until
 
@@ -444,7 +444,7 @@ def test_a_pod_that_loses_its_way_to_index_0_ends_all_in_time(make):
 
 ELSEWHERE = """
 import importlib
-pod = importlib.import_module("gpuquery.runner.ranks.pod")
+pod = importlib.import_module("gpuquery.runner.pod.worker_set")
 listen = pod.listen
 pod.listen = lambda port: listen({told: real}.get(port, port))
 """

@@ -25,8 +25,8 @@ print(json.dumps([sorted(sys.modules), int(line.split()[1]) / 1024]))
 @pytest.mark.parametrize(
     "modules",
     [
-        pytest.param(["gpuquery.runner.ranks.settings", "gpuquery.runner.ranks.run"], id="of a set of ranks"),
-        pytest.param(["gpuquery.runner.board", "http.server", "gpuquery.runner.ranks.closing"], id="of one process"),
+        pytest.param(["gpuquery.runner.pod.worker_set"], id="of a set of ranks"),
+        pytest.param([], id="of one process"),
     ],
 )
 def test_the_supervisor_loads_no_library_and_stays_small(modules: list[str]) -> None:

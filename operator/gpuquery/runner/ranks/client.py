@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.ranks.local import FD_VARIABLE
-from gpuquery.runner.ranks.settings import BEAT_OFFSET, until_next
+from gpuquery.runner.ranks.settings import BEAT_OFFSET, FD_VARIABLE, until_next
 from gpuquery.runner.ranks.wire import MAX_FRAME, MAX_VALUE, Message, dumps, message
 
 if TYPE_CHECKING:

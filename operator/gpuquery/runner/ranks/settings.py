@@ -19,6 +19,8 @@ WHOLE = "pods"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 POD_VARIABLE = "GPUQUERY_POD_NAME"
 HUB_VARIABLE = "GPUQUERY_HUB"
+FD_VARIABLE = "GPUQUERY_RANK_FD"
+"""Where a rank process finds the socket to its supervisor."""
 BEAT_SECONDS = 1.0
 """Between two signs of life."""
 BEAT_OFFSET, TICK_OFFSET = 0.0, 0.1

@@ -1,4 +1,4 @@
-"""A web server for a board in the supervisor's one thread: http.server alone would take half of its memory."""
+"""A web server in the supervisor's one thread: http.server would load TLS, and take a quarter of its memory again."""
 
 from __future__ import annotations
 
