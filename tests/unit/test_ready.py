@@ -11,8 +11,7 @@ import pytest
 
 from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.pod.http import Server
-from gpuquery.runner.ranks.door import listen
-from gpuquery.runner.ranks.loop import Loop
+from gpuquery.runner.ranks.loop import Loop, listen
 from tests.support.pod import WAIT_SECONDS
 from tests.support.seaweed import free_ports
 

@@ -15,7 +15,7 @@ from gpuquery.runner import oom
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.http import Server
 from gpuquery.runner.pod.relay import Outlet
-from gpuquery.runner.ranks.door import listen
+from gpuquery.runner.ranks.loop import listen
 from gpuquery.runner.ranks.settings import TICK_OFFSET, until_next
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from gpuquery.runner.pod.endpoints import SetBoard
 from gpuquery.runner.pod.pod import KILL_SECONDS, Pod
 from gpuquery.runner.pod.rank import DevicesError, Rank
 from gpuquery.runner.ranks.causes import Fault
-from gpuquery.runner.ranks.door import Door, Identity, listen
+from gpuquery.runner.ranks.door import Door, Identity
 from gpuquery.runner.ranks.hub import Hub
-from gpuquery.runner.ranks.loop import TICK, Link, Loop
+from gpuquery.runner.ranks.loop import TICK, Link, Loop, listen
 from gpuquery.runner.ranks.member import Member
 from gpuquery.runner.ranks.mesh import Mesh
 from gpuquery.runner.ranks.roster import Roster

@@ -6,12 +6,11 @@ When the places are taken the one who has been there longest goes, since who hol
 
 from __future__ import annotations
 
-import contextlib
 import selectors
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gpuquery.runner.ranks.loop import Link, Loop
 from gpuquery.runner.ranks.proof import (
@@ -23,6 +22,9 @@ from gpuquery.runner.ranks.proof import (
     is_call,
 )
 from gpuquery.runner.ranks.wire import MAX_FRAME, VERSION, Message, WireError
+
+if TYPE_CHECKING:
+    import socket
 
 MAX_STRANGERS = 256
 """Connections that have not shown who they are."""
@@ -43,14 +45,6 @@ class Identity:
     index: int
     incarnation: str
     token: bytes = field(repr=False)
-
-
-def listen(port: int) -> socket.socket:
-    """Open the port on all addresses; raises OSError."""
-    if socket.has_dualstack_ipv6():
-        with contextlib.suppress(OSError):  # the kernel may have IPv6 without any address
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
-    return socket.create_server(("", port), backlog=1024)
 
 
 class Door:

@@ -25,6 +25,14 @@ _READ = 256 * 1024
 Readable = Callable[[], None]
 
 
+def listen(port: int) -> socket.socket:
+    """Open the port on all addresses; raises OSError."""
+    if socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):  # the kernel may have IPv6 without any address
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
+    return socket.create_server(("", port), backlog=1024)
+
+
 class Loop:
     """Calls what belongs to a descriptor when it is ready."""
 

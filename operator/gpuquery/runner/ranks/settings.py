@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.labels import RENDEZVOUS_PORT, TOKEN_DIRECTORY, TOKEN_KEY
-from gpuquery.runner.ranks.proof import MIN_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +26,8 @@ BEAT_OFFSET, TICK_OFFSET = 0.0, 0.1
 """When processes give theirs, and when supervisors look at the clock and give theirs: in seconds after the full second,
 by the clocks that nodes set after each other anyway. So whoever listens wakes up once for all, and not once for each;
 nothing else depends on it."""
+MIN_TOKEN = 16
+"""Bytes of the shortest token that is worth something."""
 SILENCE_SECONDS = 6.0
 """After which who gives none is taken for dead, where the plan says nothing else."""
 
