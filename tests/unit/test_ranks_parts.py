@@ -416,6 +416,9 @@ class Nobody:
     def peers(self, peers):
         pass
 
+    def probe(self):
+        pass
+
     def log(self, line):
         pass
 
@@ -527,6 +530,33 @@ def test_a_consequence_waits_while_a_pod_is_disconnected(tmp_path):
     hub.tick(time.monotonic() + 7)
     assert local.cause.failure is Failure.WORKER_LOST
     assert "pod-1 (index 1) is lost: its connection broke (reset)" in local.cause.message
+
+
+def test_members_look_for_each_other_only_while_a_heartbeat_or_progress_is_late(tmp_path, monkeypatch):
+    hub, _ = hub_of(tmp_path, pods=3, silence=6.0)
+    began = time.monotonic()
+    first, second = Played(), Played()
+    hub.admit(HELLO, first, "10.0.0.2")
+    hub.admit(HELLO._replace(caller=2, incarnation="two", pod="pod-2"), second, "10.0.0.3")
+
+    def asked(seconds, *, beats=(first, second), moved=True):
+        """Whether they are asked to, once those members have been heard."""
+        monkeypatch.setattr(time, "monotonic", lambda: began + seconds)
+        for link in beats:
+            link.on_message({"kind": "beat", "moved": moved})
+        before = second.kinds().count("probe")
+        hub.tick(began + seconds)
+        assert first.kinds().count("probe") == second.kinds().count("probe")
+        return second.kinds().count("probe") > before
+
+    assert not asked(1)
+    assert not asked(2, moved=False), "all are heard, and what has not moved is not late yet"
+    assert asked(4.5, moved=False), "nothing has moved for half of the limit"
+    assert not asked(5, moved=False), "they have just been asked"
+    assert asked(6.1, moved=False), "as long as nothing moves"
+    assert not asked(7), "it moves again"
+    assert not asked(9, beats=(first,)), "one heartbeat may come late"
+    assert asked(10, beats=(first,)), "one has not been heard for longer"
 
 
 # The door.

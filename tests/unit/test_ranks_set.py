@@ -372,7 +372,7 @@ class Wire:
         """Break all connections; new ones are possible."""
         pairs, self.pairs = self.pairs, []
         for pair in pairs:
-            for end in pair:
+            for end in set(pair):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 end.close()
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from gpuquery.runner.pod.process import Process
     from gpuquery.runner.ranks.loop import Loop
 
+COMMIT_SECONDS = 22
+"""From SIGTERM to SIGKILL of a process that may be at its commit, when the pod is to stop: the kubelet kills the pod
+after 30."""
 ENDING_TICK = 0.1
 """Seconds between two looks at the clock while processes are being ended."""
 KILL_SECONDS = 1.5

@@ -21,7 +21,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner import obituary, signs, stall
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.endpoints import Board
-from gpuquery.runner.pod.pod import KILL_SECONDS, Pod
+from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod
 from gpuquery.runner.pod.process import Process
 from gpuquery.runner.ranks.causes import Fault
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from gpuquery.runner.pod.relay import Outlet
     from gpuquery.runner.ranks.loop import Loop
 
-GRACE_SECONDS = 22
-"""From SIGTERM to SIGKILL of the query process; the kubelet kills the pod after 30."""
 STACKS_SIGNAL = signal.SIGUSR1
 """At which the query process writes the stacks of its threads into its log."""
 STACKS_SECONDS = 0.5
@@ -170,10 +168,10 @@ class SinglePod(Pod):
             return
         self._stopped = True
         self.log(
-            f"{'it hangs' if self._hung else 'SIGTERM'}: the query has {GRACE_SECONDS} s to withdraw or to finish its "
+            f"{'it hangs' if self._hung else 'SIGTERM'}: the query has {COMMIT_SECONDS} s to withdraw or to finish its "
             "commit"
         )
-        self._kill_at = time.monotonic() + GRACE_SECONDS
+        self._kill_at = time.monotonic() + COMMIT_SECONDS
         self._process.signal(signal.SIGTERM)
 
     def ended(self, process: Process) -> None:

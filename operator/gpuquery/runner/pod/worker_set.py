@@ -15,14 +15,14 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner import obituary
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.endpoints import SetBoard
-from gpuquery.runner.pod.pod import KILL_SECONDS, Pod
+from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod
 from gpuquery.runner.pod.rank import DevicesError, Rank
 from gpuquery.runner.ranks.causes import Fault
 from gpuquery.runner.ranks.door import Door, Identity
 from gpuquery.runner.ranks.hub import Hub
 from gpuquery.runner.ranks.loop import TICK, Link, Loop, listen
 from gpuquery.runner.ranks.member import Member
-from gpuquery.runner.ranks.mesh import Mesh
+from gpuquery.runner.ranks.probe import Probe
 from gpuquery.runner.ranks.roster import Roster
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 END_SECONDS = 2.0
 """From SIGTERM to SIGKILL of the processes when another one has failed."""
 STOP_SECONDS = 2.5
-"""The same when the pod is to stop."""
-COMMIT_SECONDS = 22.0
-"""The same for process 0 while it commits, when the pod is to stop: the kubelet kills the pod after 30."""
+"""The same when the pod is to stop; process 0, while it commits, has `COMMIT_SECONDS`."""
 UNDISTURBED_SECONDS = 30.0
 """How long process 0 goes on with a commit when another process has failed, which it needs no more: it is not even
 told. The operator waits for it a little longer."""
@@ -46,8 +44,6 @@ LEAVE_SECONDS = 10.0
 """How long a process that has said its last word may take to end."""
 LATE_SECONDS = 1.0
 """A tick that comes so late says that this process was not running: others may well have been heard meanwhile."""
-_COMMITTING = ("committing", "publishing", "done")
-"""Phases from which on the result may be committed; in the last one process 0 waits for the others to hear of it."""
 
 
 class SetPod(Pod):
@@ -74,7 +70,7 @@ class SetPod(Pod):
             if settings.index == 0
             else Member(settings, self._roster, loop, self, self._incarnation)
         )
-        self._mesh = Mesh(settings, loop, self._incarnation, self._set.unheard)
+        self._probe = Probe(settings, loop, self._incarnation, self._set.unheard)
 
     def start(self, port: int) -> None:
         """Start the processes, then answer: they need not wait for it."""
@@ -106,7 +102,7 @@ class SetPod(Pod):
 
     def part(self) -> None:
         """Part from the other pods."""
-        self._mesh.close()
+        self._probe.close()
         self._set.close()
         if self._door is not None:
             self._door.close()
@@ -147,8 +143,11 @@ class SetPod(Pod):
 
     def peers(self, peers: Mapping[int, tuple[str, int, str]]) -> None:
         """Meet the other pods."""
-        self._mesh.meet(peers)
-        self._mesh.tick(time.monotonic())
+        self._probe.meet(peers)
+
+    def probe(self) -> None:
+        """Look for the other pods."""
+        self._probe.ask()
 
     # What the processes tell.
 
@@ -238,7 +237,7 @@ class SetPod(Pod):
             case "member":
                 return self._set.admit(hello, link, address)
             case "peer":
-                return self._mesh.admit(hello, link, address)
+                return self._probe.admit(hello, link, address)
             case other:
                 return f'nobody comes here as "{other[:20]}"'
 
@@ -252,7 +251,7 @@ class SetPod(Pod):
             for rank in self._ranks:
                 rank.forgive(late)
             self._set.forgive(late)
-            self._mesh.forgive(late)
+            self._probe.forgive(late)
         for rank in [rank for rank in self._ranks if rank.alive]:
             self._look(rank)
             if not self._kill_at and (ailment := rank.ails(now)):
@@ -260,7 +259,7 @@ class SetPod(Pod):
             if now > self._kill_at.get(rank, self._leaving.get(rank, now) + LEAVE_SECONDS):
                 rank.signal(signal.SIGKILL)
         self._set.tick(now)
-        self._mesh.tick(now)
+        self._probe.tick(now)
         if isinstance(self._set, Member) and self._set.parted and not self._kill_at:
             # Index 0 has committed, and left when it had waited long enough for this pod.
             self._terminate(END_SECONDS)
@@ -271,7 +270,7 @@ class SetPod(Pod):
     def _committing(self) -> bool:
         """Whether process 0 is here, and in the middle of a commit: half of one helps nobody."""
         first = self._ranks[0] if self._ranks else None
-        return first is not None and first.index == 0 and first.alive and first.phase in _COMMITTING
+        return first is not None and first.index == 0 and first.alive and first.phase in obituary.MOMENTS
 
     def _terminate(self, seconds: float) -> None:
         """Tell the processes to end, and see to it that they have soon."""

@@ -43,6 +43,9 @@ class Local(Protocol):
     def peers(self, peers: Mapping[int, tuple[str, int, str]]) -> None:
         """Take address, port and incarnation of all other pods than index 0."""
 
+    def probe(self) -> None:
+        """Look for the pods that this one has met."""
+
     def log(self, line: str) -> None:
         """Tell something."""
 
@@ -78,6 +81,7 @@ class Hub:
         self._left: float | None = None
         self._beaten = 0.0
         self._moved = time.monotonic()
+        self._probed = 0.0
 
     # What the processes of this pod do.
 
@@ -217,7 +221,17 @@ class Hub:
         if (stuck := self._stuck(now)) is not None:
             self.fault(stuck)
         self._introduce()
+        self._probe(now)
         self._decide(now)
+
+    def _probe(self, now: float) -> None:
+        """Have the members look for each other while something is late: this pod sees no cut between two of them."""
+        silence = self._settings.silence
+        late = self._doubt(now) or now - self._moved > silence / 2
+        if late and self._spread and self._cause is None and now - self._probed >= silence / 4:
+            self._probed = now
+            for member in self._members.values():
+                member.link.send({"kind": "probe"})
 
     def _stuck(self, now: float) -> Fault | None:
         """Return the fault of a set whose processes live, but of which none comes any further: they wait for each other

@@ -180,6 +180,8 @@ class Member:
             case "peers":
                 self._roster.names.update({int(index): name for index, name in message["names"].items()})
                 self._local.peers({int(i): (a, p, c) for i, (a, p, c) in message["peers"].items()})
+            case "probe":
+                self._local.probe()
             case "cause":
                 self._send({"kind": "told"})
                 self._judge(Fault.read(message.get("fault")))

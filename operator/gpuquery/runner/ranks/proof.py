@@ -29,7 +29,7 @@ class Hello(NamedTuple):
     """Who calls whom."""
 
     purpose: str
-    """`member`: to the hub, for the whole attempt; `peer`: between two other pods, for nothing but being heard."""
+    """`member`: to the hub, for the whole attempt; `peer`: between two other pods, to see whether there is a way."""
     caller: int
     """Pod index of who calls."""
     answerer: int
