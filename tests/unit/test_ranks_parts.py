@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
 from gpuquery.runner import obituary
+from gpuquery.runner.coordination import door, proof, wire
+from gpuquery.runner.coordination.causes import HOLD_SECONDS, Causes, Fault
+from gpuquery.runner.coordination.gates import MAX_GATES, GateError, Gates
+from gpuquery.runner.coordination.hub import Hub
+from gpuquery.runner.coordination.loop import Link, Loop, listen
+from gpuquery.runner.coordination.roster import Roster
+from gpuquery.runner.coordination.settings import Settings, SettingsError, read
 from gpuquery.runner.last_lines import KEPT_LINES
 from gpuquery.runner.pod import report as reports
 from gpuquery.runner.pod.rank import DevicesError, device
 from gpuquery.runner.pod.relay import Outlet, Relay
-from gpuquery.runner.ranks import door, proof, wire
-from gpuquery.runner.ranks.causes import HOLD_SECONDS, Causes, Fault
-from gpuquery.runner.ranks.gates import MAX_GATES, GateError, Gates
-from gpuquery.runner.ranks.hub import Hub
-from gpuquery.runner.ranks.loop import Link, Loop, listen
-from gpuquery.runner.ranks.roster import Roster
-from gpuquery.runner.ranks.settings import Settings, SettingsError, read
 from tests.support.ranks import until
 
 JSON = st.recursive(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gpuquery.runner.ranks import probe as probes
-from gpuquery.runner.ranks import proof
-from gpuquery.runner.ranks.door import Door, Identity
-from gpuquery.runner.ranks.loop import Link, Loop, listen
-from gpuquery.runner.ranks.probe import Probe
-from gpuquery.runner.ranks.settings import Settings
+from gpuquery.runner.coordination import probe as probes
+from gpuquery.runner.coordination import proof
+from gpuquery.runner.coordination.door import Door, Identity
+from gpuquery.runner.coordination.loop import Link, Loop, listen
+from gpuquery.runner.coordination.probe import Probe
+from gpuquery.runner.coordination.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

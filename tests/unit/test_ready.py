@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from gpuquery.runner.coordination.loop import Loop, listen
 from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.pod.http import Server
-from gpuquery.runner.ranks.loop import Loop, listen
 from tests.support.pod import WAIT_SECONDS
 from tests.support.seaweed import free_ports
 

@@ -17,10 +17,10 @@ from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import Phase, Progress
 from gpuquery.reconcile.commitment import BEFORE
 from gpuquery.runner import obituary, oom, supervisor
+from gpuquery.runner.coordination.loop import Loop
 from gpuquery.runner.pod.process import Process, last_report
 from gpuquery.runner.pod.relay import Outlet
 from gpuquery.runner.pod.report import UNTOLD
-from gpuquery.runner.ranks.loop import Loop
 from tests.support import pod as support
 from tests.support.pod import WAIT_SECONDS, Pod, until
 from tests.support.runner import plan, result

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.labels import PLAN_DIRECTORY, PLAN_KEY, PROGRESS_PORT, RENDEZVOUS_PORT, TERMINATION_LOG
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
+from gpuquery.runner.coordination import settings
+from gpuquery.runner.coordination.causes import Fault
 from gpuquery.runner.pod import report, single
 from gpuquery.runner.pod.run import run
-from gpuquery.runner.ranks import settings
-from gpuquery.runner.ranks.causes import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gpuquery.runner.coordination.loop import Loop
     from gpuquery.runner.pod.pod import Pod
-    from gpuquery.runner.ranks.loop import Loop
 
 ALLOCATOR = "_RJEM_MALLOC_CONF"
 """Variable that Polars hands its memory allocator."""

@@ -2,5 +2,5 @@
 
 Standard library only, and small: it shares the pod's memory with the query, and must outlive whatever the query does.
 `pod` is what every pod has, `single` a pod whose process is the only one, `worker_set` one of several; the latter talks
-to the others through `gpuquery.runner.ranks`.
+to the others through `gpuquery.runner.coordination`.
 """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gpuquery.runner.ranks.roster import Roster
+    from gpuquery.runner.coordination.roster import Roster
 
 _COUNTERS = {
     "files": ("gpuquery_written_files", "Files whose bytes were uploaded."),

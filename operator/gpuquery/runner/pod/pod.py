@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.text import clean
 from gpuquery.runner import oom
+from gpuquery.runner.coordination.loop import listen
+from gpuquery.runner.coordination.settings import TICK_OFFSET, until_next
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.http import Server
 from gpuquery.runner.pod.relay import Outlet
-from gpuquery.runner.ranks.loop import listen
-from gpuquery.runner.ranks.settings import TICK_OFFSET, until_next
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gpuquery.runner.coordination.loop import Loop
     from gpuquery.runner.pod.endpoints import Board
     from gpuquery.runner.pod.process import Process
-    from gpuquery.runner.ranks.loop import Loop
 
 COMMIT_SECONDS = 22
 """From SIGTERM to SIGKILL of a process that may be at its commit, when the pod is to stop: the kubelet kills the pod

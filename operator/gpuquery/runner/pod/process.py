@@ -14,7 +14,7 @@ from gpuquery.runner.pod.relay import Outlet, Relay
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gpuquery.runner.ranks.loop import Loop
+    from gpuquery.runner.coordination.loop import Loop
 
 
 class Process:

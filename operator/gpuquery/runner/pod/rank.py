@@ -10,16 +10,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.runner.coordination.loop import TICK, Loop
+from gpuquery.runner.coordination.settings import FD_VARIABLE
+from gpuquery.runner.coordination.wire import MAX_FRAME, Message, WireError, dumps, message
 from gpuquery.runner.pod.process import Process
-from gpuquery.runner.ranks.loop import TICK, Loop
-from gpuquery.runner.ranks.settings import FD_VARIABLE
-from gpuquery.runner.ranks.wire import MAX_FRAME, Message, WireError, dumps, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gpuquery.runner.coordination.settings import Settings
     from gpuquery.runner.pod.relay import Outlet
-    from gpuquery.runner.ranks.settings import Settings
 
 DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
 START_SECONDS = 300.0

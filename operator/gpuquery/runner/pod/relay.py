@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gpuquery.runner.last_lines import LastLines
 
 if TYPE_CHECKING:
-    from gpuquery.runner.ranks.loop import Loop
+    from gpuquery.runner.coordination.loop import Loop
 
 MAX_WAITING = 1024 * 1024
 """Bytes that wait for the reader of the log."""

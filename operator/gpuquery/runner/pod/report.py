@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from gpuquery.runner.ranks.causes import Fault
+    from gpuquery.runner.coordination.causes import Fault
 
 MAX_BYTES = 4096
 """Of a termination message that the kubelet keeps."""

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.ranks.loop import Loop
+from gpuquery.runner.coordination.loop import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

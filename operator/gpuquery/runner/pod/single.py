@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import obituary, signs, stall
+from gpuquery.runner.coordination.causes import Fault
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod
 from gpuquery.runner.pod.process import Process
-from gpuquery.runner.ranks.causes import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from gpuquery.runner.coordination.loop import Loop
     from gpuquery.runner.pod.relay import Outlet
-    from gpuquery.runner.ranks.loop import Loop
 
 STACKS_SIGNAL = signal.SIGUSR1
 """At which the query process writes the stacks of its threads into its log."""

@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import obituary
+from gpuquery.runner.coordination.causes import Fault
+from gpuquery.runner.coordination.door import Door, Identity
+from gpuquery.runner.coordination.hub import Hub
+from gpuquery.runner.coordination.loop import TICK, Link, Loop, listen
+from gpuquery.runner.coordination.member import Member
+from gpuquery.runner.coordination.probe import Probe
+from gpuquery.runner.coordination.roster import Roster
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.endpoints import SetBoard
 from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod
 from gpuquery.runner.pod.rank import DevicesError, Rank
-from gpuquery.runner.ranks.causes import Fault
-from gpuquery.runner.ranks.door import Door, Identity
-from gpuquery.runner.ranks.hub import Hub
-from gpuquery.runner.ranks.loop import TICK, Link, Loop, listen
-from gpuquery.runner.ranks.member import Member
-from gpuquery.runner.ranks.probe import Probe
-from gpuquery.runner.ranks.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gpuquery.runner.coordination.proof import Hello
+    from gpuquery.runner.coordination.settings import Settings
+    from gpuquery.runner.coordination.wire import Message
     from gpuquery.runner.pod.process import Process
-    from gpuquery.runner.ranks.proof import Hello
-    from gpuquery.runner.ranks.settings import Settings
-    from gpuquery.runner.ranks.wire import Message
 
 END_SECONDS = 2.0
 """From SIGTERM to SIGKILL of the processes when another one has failed."""

@@ -12,7 +12,7 @@ import hmac
 import os
 from typing import NamedTuple
 
-from gpuquery.runner.ranks.wire import VERSION, Message, WireError, dumps
+from gpuquery.runner.coordination.wire import VERSION, Message, WireError, dumps
 
 HANDSHAKE_SECONDS = 5.0
 """How long a handshake may take, from the first byte to the last."""

@@ -10,14 +10,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.ranks.dial import Answer, dial
-from gpuquery.runner.ranks.proof import Hello, nonce
+from gpuquery.runner.coordination.dial import Answer, dial
+from gpuquery.runner.coordination.proof import Hello, nonce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gpuquery.runner.ranks.loop import Link, Loop
-    from gpuquery.runner.ranks.settings import Settings
+    from gpuquery.runner.coordination.loop import Link, Loop
+    from gpuquery.runner.coordination.settings import Settings
 
 EARLY_SECONDS = 1.0
 """How much sooner than the silence of a pod its absence is told: the hub waits for a word of the pod that is missed."""

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gpuquery.runner.ranks.wire import MAX_FRAME, Frames, Message, WireError, frame
+from gpuquery.runner.coordination.wire import MAX_FRAME, Frames, Message, WireError, frame
 
 TICK = 1.0
 """Seconds between two looks at the clock, about."""

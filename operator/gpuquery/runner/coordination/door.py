@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.ranks.loop import Link, Loop
-from gpuquery.runner.ranks.proof import (
+from gpuquery.runner.coordination.loop import Link, Loop
+from gpuquery.runner.coordination.proof import (
     HANDSHAKE_FRAME,
     HANDSHAKE_SECONDS,
     Challenge,
@@ -21,7 +21,7 @@ from gpuquery.runner.ranks.proof import (
     challenge,
     is_call,
 )
-from gpuquery.runner.ranks.wire import MAX_FRAME, VERSION, Message, WireError
+from gpuquery.runner.coordination.wire import MAX_FRAME, VERSION, Message, WireError
 
 if TYPE_CHECKING:
     import socket

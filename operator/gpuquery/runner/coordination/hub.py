@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gpuquery.api.phases import Phase
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.ranks.causes import Causes, Fault
-from gpuquery.runner.ranks.gates import Gate, GateError, Gates
-from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
-from gpuquery.runner.ranks.wire import Message, WireError, pieces
+from gpuquery.runner.coordination.causes import Causes, Fault
+from gpuquery.runner.coordination.gates import Gate, GateError, Gates
+from gpuquery.runner.coordination.settings import BEAT_SECONDS, Settings
+from gpuquery.runner.coordination.wire import Message, WireError, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gpuquery.runner.ranks.loop import Link
-    from gpuquery.runner.ranks.proof import Hello
-    from gpuquery.runner.ranks.roster import Roster
+    from gpuquery.runner.coordination.loop import Link
+    from gpuquery.runner.coordination.proof import Hello
+    from gpuquery.runner.coordination.roster import Roster
 
 LATECOMER_SECONDS = 5.0
 """How long a hub whose attempt has failed stays for pods that have not come yet: they would wait for it in vain."""

@@ -9,18 +9,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.ranks.causes import HOLD_SECONDS, Fault
-from gpuquery.runner.ranks.dial import Answer, dial
-from gpuquery.runner.ranks.hub import PARTING_SECONDS, Local
-from gpuquery.runner.ranks.loop import Link, Loop
-from gpuquery.runner.ranks.proof import Hello, nonce
-from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
-from gpuquery.runner.ranks.wire import Message, WireError
+from gpuquery.runner.coordination.causes import HOLD_SECONDS, Fault
+from gpuquery.runner.coordination.dial import Answer, dial
+from gpuquery.runner.coordination.hub import PARTING_SECONDS, Local
+from gpuquery.runner.coordination.loop import Link, Loop
+from gpuquery.runner.coordination.proof import Hello, nonce
+from gpuquery.runner.coordination.settings import BEAT_SECONDS, Settings
+from gpuquery.runner.coordination.wire import Message, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gpuquery.runner.ranks.roster import Roster
+    from gpuquery.runner.coordination.roster import Roster
 
 FORM_SECONDS = 24 * 3600.0
 """How long a pod waits for index 0 to come up. The operator's start deadline is shorter: this is for its absence."""

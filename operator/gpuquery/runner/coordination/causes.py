@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.runner.ranks.wire import Message, WireError
+from gpuquery.runner.coordination.wire import Message, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

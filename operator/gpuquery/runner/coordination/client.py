@@ -17,9 +17,9 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpuquery.api.reasons import Failure
+from gpuquery.runner.coordination.settings import BEAT_OFFSET, FD_VARIABLE, until_next
+from gpuquery.runner.coordination.wire import MAX_FRAME, MAX_VALUE, Message, dumps, message
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.ranks.settings import BEAT_OFFSET, FD_VARIABLE, until_next
-from gpuquery.runner.ranks.wire import MAX_FRAME, MAX_VALUE, Message, dumps, message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
