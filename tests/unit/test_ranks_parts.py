@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import threading
 import time
 
 import pytest
@@ -378,6 +379,28 @@ def test_a_log_that_is_not_read_loses_lines_and_says_so():
         loop.run(0)
         rest += os.read(log_read, 65536)
     assert b"lines were dropped" in rest
+
+
+def test_the_last_lines_of_a_log_wait_for_a_slow_reader_but_not_for_ever():
+    read_end, write_end = os.pipe()
+    outlet = Outlet(Loop(), write_end)
+    for number in range(20_000):
+        outlet.write(b"line %d\n" % number)
+    began = time.monotonic()
+    outlet.drain(0.2)
+    assert time.monotonic() - began < 5, "nobody reads"
+    got = []
+
+    def slow() -> None:
+        while data := os.read(read_end, 65536):
+            got.append(data)
+
+    reader = threading.Thread(target=slow)
+    reader.start()
+    outlet.drain(30)
+    os.close(write_end)
+    reader.join()
+    assert b"".join(got).split(b"\n")[-2:] == [b"line 19999", b""]
 
 
 # The hub, with members that are played.
