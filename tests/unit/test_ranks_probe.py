@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gpuquery.runner.coordination import handshake
 from gpuquery.runner.coordination import probe as probes
-from gpuquery.runner.coordination import proof
-from gpuquery.runner.coordination.door import Door, Identity
+from gpuquery.runner.coordination.listener import Identity, Listener
 from gpuquery.runner.coordination.loop import Link, Loop, listen
 from gpuquery.runner.coordination.probe import Probe
 from gpuquery.runner.coordination.settings import Settings
@@ -41,21 +41,21 @@ def run(loop: Loop, over: Callable[[], object]) -> None:
         loop.run(0.05)
 
 
-def answering(loop: Loop, folder: Path, incarnation: str) -> tuple[Door, int, list[str]]:
-    """The door of pod 1, its port, and who came."""
+def answering(loop: Loop, folder: Path, incarnation: str) -> tuple[Listener, int, list[str]]:
+    """The listener of pod 1, its port, and who came."""
     sock, came = listen(0), []
     other, _ = looking(folder, loop, {2: ("", 0, "two"), 3: ("", 0, "three")}, index=1)
 
-    def admit(hello: proof.Hello, link: Link, address: str) -> str | None:
+    def admit(hello: handshake.Hello, link: Link, address: str) -> str | None:
         came.append(hello.pod)
         return other.admit(hello, link, address)
 
-    return Door(loop, sock, Identity(1, incarnation, TOKEN), admit, lambda _: None), sock.getsockname()[1], came
+    return Listener(loop, sock, Identity(1, incarnation, TOKEN), admit, lambda _: None), sock.getsockname()[1], came
 
 
 def test_a_peer_that_answers_is_not_missed(tmp_path: Path) -> None:
     loop = Loop()
-    door, port, came = answering(loop, tmp_path, "one")
+    listener, port, came = answering(loop, tmp_path, "one")
     probe, told = looking(tmp_path, loop, {1: ("127.0.0.1", port, "one"), 3: ("127.0.0.1", 1, "three")})
     probe.ask()
     probe.ask()  # which comes while it is looking
@@ -63,15 +63,15 @@ def test_a_peer_that_answers_is_not_missed(tmp_path: Path) -> None:
     probe.tick(time.monotonic() + 60)
     assert told == []
     assert came == ["pod-2"], "it is called once, and pod 3 is the one to call"
-    door.close()
+    listener.close()
 
 
 @pytest.mark.parametrize("what", ["nobody listens", "another supervisor"])
 def test_a_peer_that_does_not_answer_is_told_of_after_the_limit_and_once(tmp_path: Path, what: str) -> None:
     loop = Loop()
-    door, port, _ = answering(loop, tmp_path, "one")
+    listener, port, _ = answering(loop, tmp_path, "one")
     if what == "nobody listens":
-        door.close()
+        listener.close()
     probe, told = looking(tmp_path, loop, {1: ("127.0.0.1", port, "another")})
     began = time.monotonic()
     probe.ask()
@@ -86,12 +86,12 @@ def test_a_peer_that_does_not_answer_is_told_of_after_the_limit_and_once(tmp_pat
     (reporter, pod, why), *more = told
     assert (reporter, pod, more) == (2, 1, [])
     assert ("Connection refused" if what == "nobody listens" else "another supervisor answers there") in why
-    door.close()
+    listener.close()
 
 
 def test_a_peer_that_answers_again_is_missed_no_more(tmp_path: Path) -> None:
     loop = Loop()
-    door, port, came = answering(loop, tmp_path, "one")
+    listener, port, came = answering(loop, tmp_path, "one")
     probe, told = looking(tmp_path, loop, {1: ("127.0.0.1", 1, "one")})
     probe.ask()
     run(loop, lambda: not probe._dialling)
@@ -100,7 +100,7 @@ def test_a_peer_that_answers_again_is_missed_no_more(tmp_path: Path) -> None:
     run(loop, lambda: came and not probe._dialling)
     probe.tick(time.monotonic() + 60)
     assert told == []
-    door.close()
+    listener.close()
 
 
 def test_no_more_calls_go_on_at_a_time_than_there_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_who_is_answered(tmp_path: Path, hello: dict[str, object], why: str | No
     probe, _ = looking(tmp_path, loop, {1: ("", 0, "one"), 3: ("", 0, "three")})
     ours, theirs = socket.socketpair()
     with theirs:
-        caller = proof.Hello("peer", 3, 2, "three", proof.nonce(), "pod-3", 8081)._replace(**hello)  # type: ignore[arg-type]
+        caller = handshake.Hello("peer", 3, 2, "three", handshake.nonce(), "pod-3", 8081)._replace(**hello)  # type: ignore[arg-type]
         link = Link(loop, ours)
         refused = probe.admit(caller, link, "")
         assert (refused is None) if why is None else (refused is not None and why in refused)

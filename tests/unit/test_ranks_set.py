@@ -679,7 +679,7 @@ def test_a_gate_names_a_pod_that_never_came(make):
     ("environment", "words"),
     [
         pytest.param({"JOB_COMPLETION_INDEX": "7"}, 'JOB_COMPLETION_INDEX is "7"', id="index"),
-        pytest.param({"GPUQUERY_HUB": ""}, "GPUQUERY_HUB is not set", id="hub"),
+        pytest.param({"GPUQUERY_HUB": ""}, "GPUQUERY_HUB is not set", id="coordinator"),
         pytest.param({"token": "short"}, "holds 5 bytes", id="token"),
         pytest.param({"GPUQUERY_TOKEN_FILE": "/nowhere/token"}, "cannot read /nowhere/token", id="no token"),
     ],

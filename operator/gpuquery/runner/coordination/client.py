@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _SLACK_SECONDS = 20.0
-"""How much longer than the hub a process waits at a gate before it gives up by itself."""
+"""How much longer than the coordinator a process waits at a gate before it gives up by itself."""
 _GREETING_SECONDS = 30.0
 
 

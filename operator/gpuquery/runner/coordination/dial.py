@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuquery.runner.coordination.proof import HANDSHAKE_SECONDS, Challenge, Hello, is_answer, proof
+from gpuquery.runner.coordination.handshake import HANDSHAKE_SECONDS, Challenge, Hello, is_answer, proof
 from gpuquery.runner.coordination.wire import HEADER, MAX_FRAME, Message, WireError, frame, length, message
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The probe: two pods may have lost the way to each other though index 0 hears both, which then looks like a stop.
 
 So when a heartbeat or the progress of the set is late, index 0 has the others look for each other. Of two pods the one
-of the higher index calls, over the door of the other, and hangs up once it is welcome.
+of the higher index calls, at the listener of the other, and hangs up once it is welcome.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gpuquery.runner.coordination.dial import Answer, dial
-from gpuquery.runner.coordination.proof import Hello, nonce
+from gpuquery.runner.coordination.handshake import Hello, nonce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.coordination.settings import Settings
 
 EARLY_SECONDS = 1.0
-"""How much sooner than the silence of a pod its absence is told: the hub waits for a word of the pod that is missed."""
+"""How much sooner than the silence of a pod its absence is told: the coordinator waits for a word of that pod."""
 MAX_DIALS = 16
 """Calls at a time."""
 

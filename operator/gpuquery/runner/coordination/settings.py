@@ -54,7 +54,7 @@ class Settings:
     """In each pod; 0: none, and one process nevertheless."""
     pod: str
     """Name of the pod."""
-    hub: tuple[str, int]
+    coordinator: tuple[str, int]
     """Where index 0 answers."""
     token: bytes = field(repr=False)
     port: int = RENDEZVOUS_PORT
@@ -103,8 +103,8 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
     index = environment.get(INDEX_VARIABLE, "0" if pods == 1 else "")
     if not index.isdigit() or int(index) >= pods:
         raise SettingsError(f'{INDEX_VARIABLE} is "{index}": the Job gives each of its {pods} pods a number from 0')
-    hub = environment.get(HUB_VARIABLE, "")
-    if not hub and int(index) > 0:
+    coordinator = environment.get(HUB_VARIABLE, "")
+    if not coordinator and int(index) > 0:
         raise SettingsError(f"{HUB_VARIABLE} is not set: it holds the address of index 0")
     return Settings(
         plan=path,
@@ -112,7 +112,7 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
         pods=pods,
         gpus=gpus,
         pod=environment.get(POD_VARIABLE) or os.uname().nodename,
-        hub=_address(hub, port),
+        coordinator=_address(coordinator, port),
         token=_token(Path(environment.get("GPUQUERY_TOKEN_FILE") or Path(TOKEN_DIRECTORY, TOKEN_KEY)), pods),
         port=port,
         silence=float(plan.get("heartbeatSeconds") or SILENCE_SECONDS),

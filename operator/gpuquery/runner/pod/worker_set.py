@@ -1,4 +1,4 @@
-"""One pod of a set: its processes, its way to the hub, its word at the end.
+"""One pod of a set: its processes, its way to the coordinator, its word at the end.
 
 It lives in three steps: it runs; then either all of its processes end well, or the first cause of a failure is known
 (or an order to stop has come) and what still runs is ended; then it stays for as long as others need it.
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import obituary
+from gpuquery.runner.coordination.agent import Agent
 from gpuquery.runner.coordination.causes import Fault
-from gpuquery.runner.coordination.door import Door, Identity
-from gpuquery.runner.coordination.hub import Hub
+from gpuquery.runner.coordination.coordinator import Coordinator
+from gpuquery.runner.coordination.listener import Identity, Listener
 from gpuquery.runner.coordination.loop import TICK, Link, Loop, listen
-from gpuquery.runner.coordination.member import Member
 from gpuquery.runner.coordination.probe import Probe
 from gpuquery.runner.coordination.roster import Roster
 from gpuquery.runner.pod import report
@@ -28,7 +28,7 @@ from gpuquery.runner.pod.rank import DevicesError, Rank
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gpuquery.runner.coordination.proof import Hello
+    from gpuquery.runner.coordination.handshake import Hello
     from gpuquery.runner.coordination.settings import Settings
     from gpuquery.runner.coordination.wire import Message
     from gpuquery.runner.pod.process import Process
@@ -64,11 +64,11 @@ class SetPod(Pod):
         self._parted: float | None = None
         self._well = False
         self._last = time.monotonic()
-        self._door: Door | None = None
-        self._set: Hub | Member = (
-            Hub(settings, self._roster, self)
+        self._listener: Listener | None = None
+        self._set: Coordinator | Agent = (
+            Coordinator(settings, self._roster, self)
             if settings.index == 0
-            else Member(settings, self._roster, loop, self, self._incarnation)
+            else Agent(settings, self._roster, loop, self, self._incarnation)
         )
         self._probe = Probe(settings, loop, self._incarnation, self._set.unheard)
 
@@ -84,7 +84,7 @@ class SetPod(Pod):
         if self._settings.pods > 1:
             identity = Identity(self._settings.index, self._incarnation, self._settings.token)
             try:
-                self._door = Door(self._loop, listen(self._settings.port), identity, self._admit, self.log)
+                self._listener = Listener(self._loop, listen(self._settings.port), identity, self._admit, self.log)
             except OSError as exc:
                 self._fault(Failure.INTERNAL_ERROR, f"cannot listen on port {self._settings.port}: {exc.strerror}")
         self.serve(SetBoard(self._roster), port)
@@ -104,8 +104,8 @@ class SetPod(Pod):
         """Part from the other pods."""
         self._probe.close()
         self._set.close()
-        if self._door is not None:
-            self._door.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def stop(self) -> None:
         """Obey an order to stop."""
@@ -123,7 +123,7 @@ class SetPod(Pod):
         self._terminate(STOP_SECONDS)
         self._set.fault(self._stopped)
 
-    # What hub or member tell.
+    # What the coordinator or the agent tells.
 
     def answered(self, message: Message) -> None:
         """Pass the answer of a gate on to the processes that wait at it."""
@@ -260,11 +260,11 @@ class SetPod(Pod):
                 rank.signal(signal.SIGKILL)
         self._set.tick(now)
         self._probe.tick(now)
-        if isinstance(self._set, Member) and self._set.parted and not self._kill_at:
+        if isinstance(self._set, Agent) and self._set.parted and not self._kill_at:
             # Index 0 has committed, and left when it had waited long enough for this pod.
             self._terminate(END_SECONDS)
-        if self._door is not None:
-            self._door.tick(now)
+        if self._listener is not None:
+            self._listener.tick(now)
 
     @property
     def _committing(self) -> bool:

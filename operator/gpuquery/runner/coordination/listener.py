@@ -1,4 +1,4 @@
-"""The door: where a supervisor answers others, and whoever else finds the port.
+"""The listener: where a supervisor answers others, and whoever else finds the port.
 
 A stranger gets little: a place among a bounded number, small frames, a few seconds, and no word beyond the challenge.
 When the places are taken the one who has been there longest goes, since who holds the token needs only milliseconds.
@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.coordination.loop import Link, Loop
-from gpuquery.runner.coordination.proof import (
+from gpuquery.runner.coordination.handshake import (
     HANDSHAKE_FRAME,
     HANDSHAKE_SECONDS,
     Challenge,
@@ -21,6 +20,7 @@ from gpuquery.runner.coordination.proof import (
     challenge,
     is_call,
 )
+from gpuquery.runner.coordination.loop import Link, Loop
 from gpuquery.runner.coordination.wire import MAX_FRAME, VERSION, Message, WireError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Identity:
     token: bytes = field(repr=False)
 
 
-class Door:
+class Listener:
     """Lets in who holds the token."""
 
     def __init__(self, loop: Loop, sock: socket.socket, identity: Identity, admit: Admit, log: Callable[[str], None]) -> None:  # fmt: skip # noqa: E501
@@ -143,10 +143,10 @@ class Door:
 class _Stranger:
     """A connection of which it is not known whose it is."""
 
-    def __init__(self, door: Door, link: Link, address: str) -> None:
+    def __init__(self, listener: Listener, link: Link, address: str) -> None:
         self.link = link
         self.address = address
         self.hello: Hello | None = None
         self.challenge: Challenge | None = None
-        link.on_message = lambda message: door.greet(self, message)
-        link.on_close = lambda why: door.dismiss(self, why)
+        link.on_message = lambda message: listener.greet(self, message)
+        link.on_close = lambda why: listener.dismiss(self, why)

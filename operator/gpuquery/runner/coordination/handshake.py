@@ -1,4 +1,4 @@
-"""Proof: two supervisors of one attempt show each other that both hold its token, which itself is never sent.
+"""The handshake: two supervisors of one attempt show each other that both hold its token, which itself is never sent.
 
 The caller says who it is, with a nonce; the answerer returns its own nonce and an HMAC over all of it; the caller
 checks that and returns another HMAC. Each covers who calls whom, for what, both incarnations and both nonces, and
@@ -29,7 +29,7 @@ class Hello(NamedTuple):
     """Who calls whom."""
 
     purpose: str
-    """`member`: to the hub, for the whole attempt; `peer`: between two other pods, to see whether there is a way."""
+    """`member`: to the coordinator, for the whole attempt; `peer`: to another pod, to see whether there is a way."""
     caller: int
     """Pod index of who calls."""
     answerer: int

@@ -1,4 +1,4 @@
-"""The hub: index 0's side of the set. It knows who is there, opens gates, and says what the first cause was.
+"""The coordinator: index 0's side of the set. It knows who is there, opens gates, and says what the first cause was.
 
 All that a member tells is told again when it comes back over a new connection, so nothing here depends on how often it
 was told. A member that comes back within the limit has missed nothing: gates that are open are answered again.
@@ -19,20 +19,20 @@ from gpuquery.runner.coordination.wire import Message, WireError, pieces
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gpuquery.runner.coordination.handshake import Hello
     from gpuquery.runner.coordination.loop import Link
-    from gpuquery.runner.coordination.proof import Hello
     from gpuquery.runner.coordination.roster import Roster
 
 LATECOMER_SECONDS = 5.0
-"""How long a hub whose attempt has failed stays for pods that have not come yet: they would wait for it in vain."""
+"""How long it stays, when its attempt has failed, for pods that have not come yet: they would wait for it in vain."""
 PARTING_SECONDS = 1.5
-"""How long the hub stays for members that have not heard the first cause, or have not said that they are done."""
+"""How long it stays for members that have not heard the first cause, or have not said that they are done."""
 MOST_NAMED = 8
 """Processes that a message names."""
 
 
 class Local(Protocol):
-    """The pod that a hub or a member speaks for."""
+    """The pod that a coordinator or an agent speaks for."""
 
     def answered(self, message: Message) -> None:
         """Take the answer of a gate, for whichever process waits at it."""
@@ -65,7 +65,7 @@ class _Member:
         """Whether it has heard the first cause."""
 
 
-class Hub:
+class Coordinator:
     """The set, seen from index 0. Its methods are called in the loop's thread."""
 
     def __init__(self, settings: Settings, roster: Roster, local: Local) -> None:
@@ -257,7 +257,7 @@ class Hub:
         self._moved += seconds
 
     def settled(self, now: float) -> bool:
-        """Whether the hub is needed no more, now that this pod's processes have ended: all know how it ends."""
+        """Whether the coordinator is needed no more, now that this pod's processes have ended: all know how it ends."""
         if self._left is None:
             self._left = now
         awaited = any(self._awaited(m) or not m.link.flushed for m in self._members.values())
