@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import obituary, signs, stall
+from gpuquery.runner import obituary, signs
 from gpuquery.runner.coordination.causes import Fault
-from gpuquery.runner.pod import report
+from gpuquery.runner.pod import report, stall
 from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod
 from gpuquery.runner.pod.process import Process
@@ -145,16 +145,15 @@ class SinglePod(Pod):
             self._stall = stall.Stall(self._job.stall, stall.counts(self._process.pid), time.monotonic())
 
     def pause(self) -> float:
-        """Return the seconds to the next look at the clock."""
-        return super().pause() if self._stall is None else min(super().pause(), self._stall.pause)
+        """Return the seconds to the next look at the clock: the end of the process is heard at once."""
+        return stall.LONGEST_PAUSE if self._stall is None else self._stall.pause
 
     def tick(self, now: float) -> None:
         """Look whether it works, or has to end now."""
         process = self._process
         if process is None or not process.alive:
             return
-        watched = self._stall if not self.ending else None
-        if watched is not None and watched.due(now) and watched.look(stall.counts(process.pid), now):
+        if self._stall is not None and not self.ending and self._stall.look(stall.counts(process.pid), now):
             self._hangs(process, now)
         if now >= self._stop_at:
             self.stop()

@@ -49,10 +49,6 @@ class Stall:
             self.idle += min(seconds, 2 * self.pause)
         return self.idle >= self._limit
 
-    def due(self, now: float) -> bool:
-        """Whether it is time for the next look."""
-        return now - self._now >= self.pause
-
     @property
     def pause(self) -> float:
         """Seconds from one look to the next."""
