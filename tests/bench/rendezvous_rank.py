@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from gpuquery.runner.ranks.client import Client
+from gpuquery.runner.coordination.client import Client
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ import threading
 import time
 from pathlib import Path
 
+from gpuquery.runner.coordination.client import Client
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.ranks.client import Client
 
 MOMENTS = ("start", "up", "joined", "running", "staged", "committing", "done")
 UNTIL_SECONDS = 120

@@ -75,7 +75,7 @@ def test_no_variable_of_a_job_makes_dask_restart_workers() -> None:
 
 
 def settings(tmp_path: Path, **environment: str) -> Any:
-    from gpuquery.runner.ranks import settings
+    from gpuquery.runner.coordination import settings
 
     (tmp_path / "token").write_text("7c" * 32)
     given = {"JOB_COMPLETION_INDEX": "1", "GPUQUERY_HUB": "x-0.x", "GPUQUERY_TOKEN_FILE": str(tmp_path / "token")}

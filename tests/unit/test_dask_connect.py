@@ -10,11 +10,11 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase
-from gpuquery.runner.board import Board
 from gpuquery.runner.dask import remote, versions
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.watch import Watch
 from gpuquery.runner.errors import JobError
+from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.progress import Tracker
 
 # --- Versions

@@ -1,9 +1,9 @@
 """The parts of a set that need no process: frames, proofs, gates, the first cause, the closing word."""
 
-import hmac
 import json
 import os
 import socket
+import threading
 import time
 
 import pytest
@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
 from gpuquery.runner import obituary
+from gpuquery.runner.coordination import handshake, listener, wire
+from gpuquery.runner.coordination.causes import HOLD_SECONDS, Causes, Fault
+from gpuquery.runner.coordination.coordinator import Coordinator
+from gpuquery.runner.coordination.gates import MAX_GATES, GateError, Gates
+from gpuquery.runner.coordination.loop import Link, Loop, listen
+from gpuquery.runner.coordination.roster import Roster
+from gpuquery.runner.coordination.settings import Settings, SettingsError, read
 from gpuquery.runner.last_lines import KEPT_LINES
-from gpuquery.runner.ranks import closing, door, proof, wire
-from gpuquery.runner.ranks.causes import HOLD_SECONDS, Causes, Fault
-from gpuquery.runner.ranks.gates import MAX_GATES, GateError, Gates
-from gpuquery.runner.ranks.hub import Hub
-from gpuquery.runner.ranks.local import DevicesError, device
-from gpuquery.runner.ranks.loop import Link, Loop
-from gpuquery.runner.ranks.relay import Outlet, Relay
-from gpuquery.runner.ranks.roster import Roster
-from gpuquery.runner.ranks.settings import Settings, SettingsError, read
+from gpuquery.runner.pod import report as reports
+from gpuquery.runner.pod.rank import DevicesError, device
+from gpuquery.runner.pod.relay import Outlet, Relay
 from tests.support.ranks import until
 
 JSON = st.recursive(
@@ -91,16 +92,16 @@ def test_what_a_gate_has_collected_fits_into_frames(sizes):
 
 # Proofs.
 
-HELLO = proof.Hello("member", 1, 0, "abc", proof.nonce(), "pod-1", 8081)
+HELLO = handshake.Hello("member", 1, 0, "abc", handshake.nonce(), "pod-1", 8081)
 
 
 def test_who_holds_the_token_can_prove_it_to_the_other():
-    made = proof.challenge(b"k" * 32, HELLO, "inc")
-    assert proof.is_answer(b"k" * 32, HELLO, made)
-    given = proof.proof(b"k" * 32, "call", HELLO, made.incarnation, made.nonce)
-    assert proof.is_call(b"k" * 32, HELLO, made, given)
-    assert proof.Hello.read(HELLO.message()) == HELLO
-    assert proof.Challenge.read(made.message()) == made
+    made = handshake.challenge(b"k" * 32, HELLO, "inc")
+    assert handshake.is_answer(b"k" * 32, HELLO, made)
+    given = handshake.proof(b"k" * 32, "call", HELLO, made.incarnation, made.nonce)
+    assert handshake.is_call(b"k" * 32, HELLO, made, given)
+    assert handshake.Hello.read(HELLO.message()) == HELLO
+    assert handshake.Challenge.read(made.message()) == made
     assert b"k" * 32 not in wire.frame(made.message()) + wire.frame(HELLO.message())
 
 
@@ -114,38 +115,32 @@ def test_who_holds_the_token_can_prove_it_to_the_other():
 )  # fmt: skip
 def test_a_proof_is_good_for_one_thing_only(change):
     key = b"k" * 32
-    made = proof.challenge(key, HELLO, "inc")
+    made = handshake.challenge(key, HELLO, "inc")
     other = HELLO._replace(**change)
-    assert not proof.is_answer(key, other, made)
-    assert not proof.is_call(key, HELLO, made, proof.proof(key, "call", other, made.incarnation, made.nonce))
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=200), st.binary(max_size=200))
-def test_the_hmac_is_that_of_the_standard_library(key, text):
-    assert proof.hmac(key, text) == hmac.digest(key, text, "sha256")
+    assert not handshake.is_answer(key, other, made)
+    assert not handshake.is_call(key, HELLO, made, handshake.proof(key, "call", other, made.incarnation, made.nonce))
 
 
 def test_a_proof_cannot_be_sent_back_or_made_with_another_token_or_nonce():
     key = b"k" * 32
-    made = proof.challenge(key, HELLO, "inc")
-    assert not proof.is_call(key, HELLO, made, made.proof), "sent back"
+    made = handshake.challenge(key, HELLO, "inc")
+    assert not handshake.is_call(key, HELLO, made, made.proof), "sent back"
     for forged in (
-        proof.proof(b"x" * 32, "call", HELLO, made.incarnation, made.nonce),
-        proof.proof(key, "call", HELLO, made.incarnation, "older"),
-        proof.proof(key, "call", HELLO, "another", made.nonce),
+        handshake.proof(b"x" * 32, "call", HELLO, made.incarnation, made.nonce),
+        handshake.proof(key, "call", HELLO, made.incarnation, "older"),
+        handshake.proof(key, "call", HELLO, "another", made.nonce),
         None, 1, "", "é", "\udc80",
     ):  # fmt: skip
-        assert not proof.is_call(key, HELLO, made, forged)
-    assert not proof.is_answer(b"x" * 32, HELLO, made)
+        assert not handshake.is_call(key, HELLO, made, forged)
+    assert not handshake.is_answer(b"x" * 32, HELLO, made)
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.sampled_from([*proof.Hello._fields, "kind", "more"]), JSON))
+@given(st.dictionaries(st.sampled_from([*handshake.Hello._fields, "kind", "more"]), JSON))
 def test_no_greeting_but_a_whole_one_is_read(fields):
     message = {**HELLO.message(), **fields, "kind": "hello"}
     try:
-        hello = proof.Hello.read(message)
+        hello = handshake.Hello.read(message)
     except wire.WireError:
         return
     assert hello.message() == message
@@ -276,7 +271,7 @@ def test_a_fault_travels_whole():
 @given(st.text(max_size=6000), st.lists(st.text(max_size=3000), max_size=3))
 def test_the_report_of_a_failure_is_one_that_the_operator_reads(message, warnings):
     fault = Fault(Failure.GPU_ERROR, message, "pod-1", "pod pod-1, GPU 2", details={"warnings": warnings})
-    line = closing.failed(fault)
+    line = reports.failed(fault)
     assert len(line.encode()) <= MAX_REPORT_BYTES
     assert "\n" not in line
     report = Report.from_line(line)
@@ -285,7 +280,7 @@ def test_the_report_of_a_failure_is_one_that_the_operator_reads(message, warning
 
 
 def test_the_share_of_a_pod_is_a_success_that_commits_nothing():
-    report = Report.from_line(closing.well())
+    report = Report.from_line(reports.well())
     assert (report.succeeded, report.committed) == (True, None)
 
 
@@ -316,20 +311,20 @@ def test_a_gpu_that_is_not_there_is_not_guessed():
 
 
 @pytest.mark.parametrize(
-    ("hub", "want"),
+    ("coordinator", "want"),
     [
         ("a-0.a", ("a-0.a", 8081)), ("a-0.a:9", ("a-0.a", 9)), ("::1", ("::1", 8081)), ("[::1]:9", ("::1", 9)),
         ("[fd00::1]", ("fd00::1", 8081)), ("10.0.0.1:9", ("10.0.0.1", 9)),
     ],
 )  # fmt: skip
-def test_the_address_of_index_0_may_have_a_port(tmp_path, hub, want):
+def test_the_address_of_index_0_may_have_a_port(tmp_path, coordinator, want):
     (tmp_path / "token").write_text("t" * 64 + "\n")
     environment = {
-        "JOB_COMPLETION_INDEX": "1", "GPUQUERY_HUB": hub, "GPUQUERY_TOKEN_FILE": str(tmp_path / "token"),
+        "JOB_COMPLETION_INDEX": "1", "GPUQUERY_HUB": coordinator, "GPUQUERY_TOKEN_FILE": str(tmp_path / "token"),
         "GPUQUERY_POD_NAME": "a-1-xyz",
     }  # fmt: skip
     found = read({"replicas": 2, "gpus": 4}, tmp_path, environment, program="p", port=8081)
-    assert (found.hub, found.pod, found.size, list(found.own), found.token) == (
+    assert (found.coordinator, found.pod, found.size, list(found.own), found.token) == (
         want, "a-1-xyz", 8, [4, 5, 6, 7], b"t" * 64,
     )  # fmt: skip
     assert (found.silence, found.stall) == (6, 0)
@@ -386,7 +381,29 @@ def test_a_log_that_is_not_read_loses_lines_and_says_so():
     assert b"lines were dropped" in rest
 
 
-# The hub, with members that are played.
+def test_the_last_lines_of_a_log_wait_for_a_slow_reader_but_not_for_ever():
+    read_end, write_end = os.pipe()
+    outlet = Outlet(Loop(), write_end)
+    for number in range(20_000):
+        outlet.write(b"line %d\n" % number)
+    began = time.monotonic()
+    outlet.drain(0.2)
+    assert time.monotonic() - began < 5, "nobody reads"
+    got = []
+
+    def slow() -> None:
+        while data := os.read(read_end, 65536):
+            got.append(data)
+
+    reader = threading.Thread(target=slow)
+    reader.start()
+    outlet.drain(30)
+    os.close(write_end)
+    reader.join()
+    assert b"".join(got).split(b"\n")[-2:] == [b"line 19999", b""]
+
+
+# The coordinator, with members that are played.
 
 
 class Played:
@@ -422,24 +439,27 @@ class Nobody:
     def peers(self, peers):
         pass
 
+    def probe(self):
+        pass
+
     def log(self, line):
         pass
 
 
-def hub_of(tmp_path, pods=2, **changes):
+def coordinator_of(tmp_path, pods=2, **changes):
     settings, local = Settings(tmp_path, 0, pods, 1, "pod-0", ("", 0), b"", **changes), Nobody()
-    return Hub(settings, Roster(settings), local), local
+    return Coordinator(settings, Roster(settings), local), local
 
 
 def test_a_member_that_comes_back_gets_the_answer_that_it_lost(tmp_path):
-    hub, local = hub_of(tmp_path)
+    coordinator, local = coordinator_of(tmp_path)
     first, again = Played(), Played()
     come = {"kind": "gate", "process": 1, "name": "plan", "value": "b", "seconds": 60}
-    assert hub.admit(HELLO, first, "10.0.0.2") is None
+    assert coordinator.admit(HELLO, first, "10.0.0.2") is None
     first.on_message(come)
-    hub.gate(0, "plan", "a", 60)
+    coordinator.gate(0, "plan", "a", 60)
     assert [m["values"] for m in first.sent if m["kind"] == "open"] == [["a", "b"]]
-    assert hub.admit(HELLO, again, "10.0.0.2") is None
+    assert coordinator.admit(HELLO, again, "10.0.0.2") is None
     assert first.closed, "half open, it would stay for ever"
     again.on_message({**come, "value": "something else"})
     assert [m["values"] for m in again.sent if m["kind"] == "open"] == [["a", "b"]]
@@ -447,103 +467,134 @@ def test_a_member_that_comes_back_gets_the_answer_that_it_lost(tmp_path):
 
 
 def test_a_member_that_comes_back_after_the_end_learns_the_cause(tmp_path):
-    hub, local = hub_of(tmp_path)
+    coordinator, local = coordinator_of(tmp_path)
     first, again = Played(), Played()
-    hub.admit(HELLO, first, "10.0.0.2")
-    hub.fault(DEATH)
+    coordinator.admit(HELLO, first, "10.0.0.2")
+    coordinator.fault(DEATH)
     assert (local.cause, first.kinds()[-1]) == (DEATH, "cause")
-    hub.admit(HELLO, again, "10.0.0.2")
+    coordinator.admit(HELLO, again, "10.0.0.2")
     assert "cause" in again.kinds()
-    assert not hub.settled(time.monotonic())
+    assert not coordinator.settled(time.monotonic())
     again.on_message({"kind": "told"})
-    assert hub.settled(time.monotonic())
+    assert coordinator.settled(time.monotonic())
 
 
 def test_a_member_speaks_for_its_own_processes_only(tmp_path):
-    hub, _ = hub_of(tmp_path, pods=3)
+    coordinator, _ = coordinator_of(tmp_path, pods=3)
     link = Played()
-    hub.admit(HELLO, link, "10.0.0.2")
+    coordinator.admit(HELLO, link, "10.0.0.2")
     for process in (0, 2, -1, "1", None, True):
         with pytest.raises(wire.WireError):
             link.on_message({"kind": "joined", "process": process})
 
 
 def running_since(tmp_path):
-    """A hub whose set has joined and runs the query, and the moment before that."""
-    hub, local = hub_of(tmp_path, stall=10, silence=60)
+    """A coordinator whose set has joined and runs the query, and the moment before that."""
+    coordinator, local = coordinator_of(tmp_path, stall=10, silence=60)
     link, began = Played(), time.monotonic()
-    hub.admit(HELLO, link, "10.0.0.2")
-    hub.joined(0)
+    coordinator.admit(HELLO, link, "10.0.0.2")
+    coordinator.joined(0)
     link.on_message({"kind": "joined", "process": 1})
-    hub.progress(0, {"phase": "running"})
-    return hub, local, link, began
+    coordinator.progress(0, {"phase": "running"})
+    return coordinator, local, link, began
 
 
 def test_a_set_is_not_taken_for_hung_while_the_pod_that_works_cannot_say_so(tmp_path, monkeypatch):
-    hub, local, link, began = running_since(tmp_path)
+    coordinator, local, link, began = running_since(tmp_path)
     again = Played()
     link.on_close("reset")
-    hub.tick(began + 12)
+    coordinator.tick(began + 12)
     assert local.cause is None, "it is not connected"
     monkeypatch.setattr(time, "monotonic", lambda: began + 13)
-    hub.admit(HELLO, again, "10.0.0.2")
-    hub.tick(began + 13.1)
+    coordinator.admit(HELLO, again, "10.0.0.2")
+    coordinator.tick(began + 13.1)
     assert local.cause is None, "it has just come back"
 
 
 def test_a_set_whose_pods_all_live_and_none_moves_is_taken_for_hung(tmp_path, monkeypatch):
-    hub, local, link, began = running_since(tmp_path)
+    coordinator, local, link, began = running_since(tmp_path)
     for seconds, moved in [(9, True), (18, False), (20, False)]:
         monkeypatch.setattr(time, "monotonic", lambda at=began + seconds: at)
         link.on_message({"kind": "beat", "moved": moved})
-        hub.tick(began + seconds)
+        coordinator.tick(began + seconds)
         assert local.cause is None or seconds == 20
     assert local.cause is not None and local.cause.failure is Failure.RANK_STALLED
 
 
 def test_who_comes_to_a_gate_has_come_further(tmp_path, monkeypatch):
-    hub, local, link, began = running_since(tmp_path)
+    coordinator, local, link, began = running_since(tmp_path)
     monkeypatch.setattr(time, "monotonic", lambda: began + 12)
     link.on_message({"kind": "gate", "process": 1, "name": "staged", "value": None, "seconds": 60})
-    hub.tick(began + 12.1)
+    coordinator.tick(began + 12.1)
     assert local.cause is None
 
 
 def test_a_set_is_not_taken_for_hung_because_its_hub_was_asleep(tmp_path, monkeypatch):
-    hub, local, link, began = running_since(tmp_path)
-    hub.forgive(12)
+    coordinator, local, link, began = running_since(tmp_path)
+    coordinator.forgive(12)
     monkeypatch.setattr(time, "monotonic", lambda: began + 15)
     link.on_message({"kind": "beat"})
-    hub.tick(began + 15)
+    coordinator.tick(began + 15)
     assert local.cause is None
     monkeypatch.setattr(time, "monotonic", lambda: began + 23)
     link.on_message({"kind": "beat"})
-    hub.tick(began + 23)
+    coordinator.tick(began + 23)
     assert local.cause is not None
 
 
 def test_a_consequence_waits_while_a_pod_is_disconnected(tmp_path):
-    hub, local = hub_of(tmp_path)
+    coordinator, local = coordinator_of(tmp_path)
     link = Played()
-    hub.admit(HELLO, link, "10.0.0.2")
+    coordinator.admit(HELLO, link, "10.0.0.2")
     link.on_close("reset")
-    hub.fault(BROKEN)
-    hub.tick(time.monotonic() + HOLD_SECONDS + 1)
+    coordinator.fault(BROKEN)
+    coordinator.tick(time.monotonic() + HOLD_SECONDS + 1)
     assert local.cause is None
-    hub.tick(time.monotonic() + 7)
+    coordinator.tick(time.monotonic() + 7)
     assert local.cause.failure is Failure.WORKER_LOST
     assert "pod-1 (index 1) is lost: its connection broke (reset)" in local.cause.message
 
 
-# The door.
+def test_members_look_for_each_other_only_while_a_heartbeat_or_progress_is_late(tmp_path, monkeypatch):
+    coordinator, _ = coordinator_of(tmp_path, pods=3, silence=6.0)
+    began = time.monotonic()
+    first, second = Played(), Played()
+    coordinator.admit(HELLO, first, "10.0.0.2")
+    coordinator.admit(HELLO._replace(caller=2, incarnation="two", pod="pod-2"), second, "10.0.0.3")
+
+    def asked(seconds, *, beats=(first, second), moved=True):
+        """Whether they are asked to, once those members have been heard."""
+        monkeypatch.setattr(time, "monotonic", lambda: began + seconds)
+        for link in beats:
+            link.on_message({"kind": "beat", "moved": moved})
+        before = second.kinds().count("probe")
+        coordinator.tick(began + seconds)
+        assert first.kinds().count("probe") == second.kinds().count("probe")
+        return second.kinds().count("probe") > before
+
+    assert not asked(1)
+    assert not asked(2, moved=False), "all are heard, and what has not moved is not late yet"
+    assert asked(4.5, moved=False), "nothing has moved for half of the limit"
+    assert not asked(5, moved=False), "they have just been asked"
+    assert asked(6.1, moved=False), "as long as nothing moves"
+    assert not asked(7), "it moves again"
+    assert not asked(9, beats=(first,)), "one heartbeat may come late"
+    assert asked(10, beats=(first,)), "one has not been heard for longer"
+
+
+# The listener.
 
 
 @pytest.fixture
 def opened():
     loop, admitted, lines = Loop(), [], []
-    sock = door.listen(0)
-    here = door.Door(
-        loop, sock, door.Identity(0, "inc", b"k" * 32), lambda h, link, a: admitted.append((h, link, a)), lines.append
+    sock = listen(0)
+    here = listener.Listener(
+        loop,
+        sock,
+        listener.Identity(0, "inc", b"k" * 32),
+        lambda h, link, a: admitted.append((h, link, a)),
+        lines.append,
     )
     yield loop, here, sock.getsockname()[1], admitted, lines
     here.close()
@@ -552,17 +603,17 @@ def opened():
 def test_the_places_of_strangers_are_few_and_the_longest_there_goes(opened):
     loop, here, port, _, lines = opened
     callers = []
-    for _ in range(door.MAX_STRANGERS + 20):
+    for _ in range(listener.MAX_STRANGERS + 20):
         callers.append(socket.create_connection(("127.0.0.1", port)))
         loop.run(0)
-    until(lambda: loop.run(0.01) or here.strangers == door.MAX_STRANGERS)
+    until(lambda: loop.run(0.01) or here.strangers == listener.MAX_STRANGERS)
     callers[0].settimeout(5)
     assert callers[0].recv(1) == b"", "the first had to go"
     callers[-1].setblocking(False)
     with pytest.raises(BlockingIOError):
         callers[-1].recv(1)
     assert len(lines) == 5
-    here.tick(time.monotonic() + proof.HANDSHAKE_SECONDS + 1)
+    here.tick(time.monotonic() + handshake.HANDSHAKE_SECONDS + 1)
     assert here.strangers == 0, "nobody stays for long"
     for caller in callers:
         caller.close()
@@ -602,8 +653,8 @@ def test_another_version_and_another_pod_are_told_so(opened):
         def take(message, caller=caller, hello=hello, got=got):
             got.append(message)
             if message["kind"] == "challenge":
-                made = proof.Challenge.read(message)
-                given = proof.proof(b"k" * 32, "call", hello, made.incarnation, made.nonce)
+                made = handshake.Challenge.read(message)
+                given = handshake.proof(b"k" * 32, "call", hello, made.incarnation, made.nonce)
                 caller.send({"kind": "proof", "proof": given})
 
         caller.on_message = take

@@ -15,8 +15,8 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress
-from gpuquery.runner.ranks.pod import STOP_SECONDS
-from gpuquery.runner.ranks.wire import frame
+from gpuquery.runner.coordination.wire import frame
+from gpuquery.runner.pod.worker_set import STOP_SECONDS
 from tests.support.ranks import TOKEN, Set, until
 
 
@@ -372,7 +372,7 @@ class Wire:
         """Break all connections; new ones are possible."""
         pairs, self.pairs = self.pairs, []
         for pair in pairs:
-            for end in pair:
+            for end in set(pair):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 end.close()
 
@@ -444,7 +444,7 @@ def test_a_pod_that_loses_its_way_to_index_0_ends_all_in_time(make):
 
 ELSEWHERE = """
 import importlib
-pod = importlib.import_module("gpuquery.runner.ranks.pod")
+pod = importlib.import_module("gpuquery.runner.pod.worker_set")
 listen = pod.listen
 pod.listen = lambda port: listen({told: real}.get(port, port))
 """
@@ -679,7 +679,7 @@ def test_a_gate_names_a_pod_that_never_came(make):
     ("environment", "words"),
     [
         pytest.param({"JOB_COMPLETION_INDEX": "7"}, 'JOB_COMPLETION_INDEX is "7"', id="index"),
-        pytest.param({"GPUQUERY_HUB": ""}, "GPUQUERY_HUB is not set", id="hub"),
+        pytest.param({"GPUQUERY_HUB": ""}, "GPUQUERY_HUB is not set", id="coordinator"),
         pytest.param({"token": "short"}, "holds 5 bytes", id="token"),
         pytest.param({"GPUQUERY_TOKEN_FILE": "/nowhere/token"}, "cannot read /nowhere/token", id="no token"),
     ],

@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from gpuquery.runner.board import Board, serve
+from gpuquery.runner.coordination.loop import Loop, listen
+from gpuquery.runner.pod.endpoints import Board
+from gpuquery.runner.pod.http import Server
 from tests.support.pod import WAIT_SECONDS
 from tests.support.seaweed import free_ports
 
@@ -34,9 +37,15 @@ def test_the_probe_waits_for_the_supervisor_and_then_for_the_query_and_ends_well
         return answer(path)
 
     monkeypatch.setattr(board, "answer", noted)
-    serve(board, port)
-    assert asked.wait(WAIT_SECONDS)
+    loop = Loop()
+    Server(loop, listen(port), board.answer)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not asked.is_set() and time.monotonic() < deadline:
+        loop.run(0.1)
+    assert asked.is_set()
     assert process.poll() is None, "a pod that answers is not ready yet"
     board.put(b'{"phase":"planning"}')
-    assert process.wait(WAIT_SECONDS) == 0
+    while process.poll() is None and time.monotonic() < deadline:
+        loop.run(0.1)
+    assert process.poll() == 0
     assert process.communicate() == (None, b"")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gpuquery.api.pods import Workers
+from gpuquery.runner.pod.stall import BUSY, Counts, Stall
 from gpuquery.runner.signs import ENOUGH
-from gpuquery.runner.stall import BUSY, Counts, Stall
 
 STALL_DOCS = ("docs/worker-set.md", "docs/limitations.md")
 

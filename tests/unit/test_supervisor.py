@@ -17,6 +17,10 @@ from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import Phase, Progress
 from gpuquery.reconcile.commitment import BEFORE
 from gpuquery.runner import obituary, oom, supervisor
+from gpuquery.runner.coordination.loop import Loop
+from gpuquery.runner.pod.process import Process, last_report
+from gpuquery.runner.pod.relay import Outlet
+from gpuquery.runner.pod.report import UNTOLD
 from tests.support import pod as support
 from tests.support.pod import WAIT_SECONDS, Pod, until
 from tests.support.runner import plan, result
@@ -112,21 +116,21 @@ def test_an_order_to_stop_that_another_thread_of_the_query_takes_is_obeyed(held)
     assert "stopped by SIGTERM before the result was committed" in report.message
 
 
-def test_no_thread_of_the_supervisor_but_the_one_that_handles_it_takes_an_order_to_stop(held):
+def test_the_supervisor_has_one_thread_so_that_no_other_takes_an_order_to_stop(held):
     until(lambda: held.get("/healthz")[0] == 200)
     threads = {n: status for n, status in held.threads().items() if int(status["Tgid"]) == held.process.pid}
-    assert len(threads) > 2
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        assert [n for n, status in threads.items() if takes(status, number)] == [held.process.pid]
+    assert list(threads) == [held.process.pid]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        assert takes(threads[held.process.pid], number)
 
 
-def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code(monkeypatch):
-    monkeypatch.setattr(signal, "alarm", lambda _: None)
-    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code():
+    loop = Loop()
+    process = Process([sys.executable, "-c", "raise SystemExit(3)"], loop, Outlet(loop), environment=os.environ)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended and is not reaped
-    child = supervisor.Child(process, progress_fd=-1, report_fd=-1)
-    child.stop(signal.SIGTERM, None)
-    assert child.wait() == 3
+    process.signal(signal.SIGTERM)
+    pid, status = os.waitpid(process.pid, os.WNOHANG)
+    assert (pid, os.waitstatus_to_exitcode(status)) == (process.pid, 3)
 
 
 def test_a_killed_query_process_is_a_lost_worker(held):
@@ -201,14 +205,13 @@ def test_an_order_to_stop_is_told_though_the_process_crashes_afterwards(tmp_path
 
 def test_a_report_that_a_dying_process_did_not_finish_does_not_count():
     fd = os.memfd_create("report")
-    child = supervisor.Child(None, progress_fd=-1, report_fd=fd)
-    assert child.report() == ""
+    assert last_report(fd) == ""
     os.write(fd, b'{"failure":')
-    assert child.report() == ""
+    assert last_report(fd) == ""
     os.write(fd, b'"UserError"}\n{"failure":"Work')
-    assert child.report() == '{"failure":"UserError"}'
+    assert last_report(fd) == '{"failure":"UserError"}'
     os.write(fd, b'erLost"}\n')
-    assert child.report() == '{"failure":"WorkerLost"}'
+    assert last_report(fd) == '{"failure":"WorkerLost"}'
 
 
 def test_a_query_process_that_ends_without_a_word_is_told(tmp_path):
@@ -373,7 +376,7 @@ def test_a_report_that_cannot_be_written_is_told_in_the_log_and_by_the_exit_code
          "--termination-log", str(log)],
         stderr=subprocess.PIPE, text=True, timeout=WAIT_SECONDS, check=False,
     )  # fmt: skip
-    assert ended.returncode == supervisor.UNTOLD
+    assert ended.returncode == UNTOLD
     assert f"cannot write {log}" in ended.stderr
     assert '"failure":"InvalidQuery"' in ended.stderr
 

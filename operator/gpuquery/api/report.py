@@ -7,11 +7,11 @@ needs no token and no connection. The kubelet keeps at most 4,096 bytes of it.
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from gpuquery.api.phases import Phase as Phase  # noqa: PLC0414 - a word of what is read here
 from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
 from gpuquery.api.status import OutputStatus, PreflightStatus
@@ -29,16 +29,6 @@ _MORE = "..."
 
 def _seen(text: str) -> str:
     return clean(text, MAX_WAITS_FOR)
-
-
-class Phase(StrEnum):
-    """What index 0 of an attempt is doing, as `/v1/progress` tells it."""
-
-    PLANNING = "planning"
-    RUNNING = "running"
-    COMMITTING = "committing"
-    PUBLISHING = "publishing"
-    DONE = "done"
 
 
 class Progress(Lenient):

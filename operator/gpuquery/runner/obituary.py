@@ -23,8 +23,9 @@ MOMENTS = {
     "publishing": "after the commit, before all its files were published: the next attempt publishes the rest",
     "done": "before it could leave its report: the next attempt finds out how it ended",
 }
-"""What it means to end in a phase from which on the result may be committed. Whoever ends there is tried again: only
-the next attempt can find out whether the commit stands."""
+"""What it means to end in a phase from which on the result may be committed; in the last one, process 0 of a set waits
+for the others to hear of it. Whoever ends there is tried again: only the next attempt can find out whether the commit
+stands."""
 TAIL = 1800
 """Characters of the last lines that a message has room for."""
 _UNFIT = re.compile(

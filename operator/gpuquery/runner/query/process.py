@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from gpuquery.runner.ranks.client import Client
+    from gpuquery.runner.coordination.client import Client
 
 
 UNTOLD = 3
@@ -145,7 +145,7 @@ class Alone(engines.Alone):
 
 def _client(plan: Plan) -> Client:
     """Return what this process has of the others; raises JobError(InternalError) if they are not those of the plan."""
-    from gpuquery.runner.ranks.client import Client  # what runs alone need not load it
+    from gpuquery.runner.coordination.client import Client  # what runs alone need not load it
 
     client = Client.inherited()
     if client is None:

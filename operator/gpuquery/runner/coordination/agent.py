@@ -1,6 +1,6 @@
-"""A member: the other pods' side of the set. One connection to the hub, for the whole attempt.
+"""The agent: the other pods' side of the set. One connection to the coordinator, for the whole attempt.
 
-What the hub has to know is kept here until the end, and told again over every new connection.
+What the coordinator has to know is kept here until the end, and told again over every new connection.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.ranks.causes import HOLD_SECONDS, Fault
-from gpuquery.runner.ranks.dial import Answer, dial
-from gpuquery.runner.ranks.hub import PARTING_SECONDS, Local
-from gpuquery.runner.ranks.loop import Link, Loop
-from gpuquery.runner.ranks.proof import Hello, nonce
-from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
-from gpuquery.runner.ranks.wire import Message, WireError
+from gpuquery.runner.coordination.causes import HOLD_SECONDS, Fault
+from gpuquery.runner.coordination.coordinator import PARTING_SECONDS, Local
+from gpuquery.runner.coordination.dial import Answer, dial
+from gpuquery.runner.coordination.handshake import Hello, nonce
+from gpuquery.runner.coordination.loop import Link, Loop
+from gpuquery.runner.coordination.settings import BEAT_SECONDS, Settings
+from gpuquery.runner.coordination.wire import Message, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gpuquery.runner.ranks.roster import Roster
+    from gpuquery.runner.coordination.roster import Roster
 
 FORM_SECONDS = 24 * 3600.0
 """How long a pod waits for index 0 to come up. The operator's start deadline is shorter: this is for its absence."""
@@ -34,7 +34,7 @@ _SLOW_SECONDS = 30.0
 """Between two lines of the log about an index 0 that does not answer."""
 
 
-class Member:
+class Agent:
     """The set, seen from a pod other than index 0. Its methods are called in the loop's thread."""
 
     def __init__(self, settings: Settings, roster: Roster, loop: Loop, local: Local, incarnation: str) -> None:
@@ -43,7 +43,7 @@ class Member:
         self._loop = loop
         self._local = local
         self._incarnation = incarnation
-        self._hub_incarnation = ""
+        self._coordinator_incarnation = ""
         self._link: Link | None = None
         self._dialling = False
         self._began = self._heard = time.monotonic()
@@ -90,7 +90,7 @@ class Member:
         self._moved = True
 
     def fault(self, fault: Fault) -> None:
-        """Something went wrong. Which was the first cause is the hub's to say, if it can."""
+        """Something went wrong. Which was the first cause is the coordinator's to say, if it can."""
         if self._fault is None and self._cause is None:
             self._fault, self._told_at = fault, time.monotonic()
             self._send({"kind": "fault", "fault": fault.message_of()})
@@ -105,10 +105,10 @@ class Member:
         self._done = True
         self._send({"kind": "done"})
 
-    # What the hub does.
+    # What the coordinator does.
 
     def admit(self, hello: Hello, _link: Link, _address: str) -> str | None:
-        """Refuse: members come to the hub."""
+        """Refuse: members come to the coordinator."""
         return f"this is pod {self._settings.pod} (index {self._settings.index}), not index 0"
 
     def _answered(self, answer: Answer) -> None:
@@ -123,11 +123,11 @@ class Member:
             self._refused(answer, now)
             return
         self._strange = None
-        if self._hub_incarnation not in ("", answer.incarnation):
+        if self._coordinator_incarnation not in ("", answer.incarnation):
             answer.sock.close()
             self._die("index 0 was started again: the attempt that it led is over")
             return
-        self._hub_incarnation = answer.incarnation
+        self._coordinator_incarnation = answer.incarnation
         self._heard = now
         link = self._link = Link(self._loop, answer.sock)
         link.on_message = self._take
@@ -180,6 +180,8 @@ class Member:
             case "peers":
                 self._roster.names.update({int(index): name for index, name in message["names"].items()})
                 self._local.peers({int(i): (a, p, c) for i, (a, p, c) in message["peers"].items()})
+            case "probe":
+                self._local.probe()
             case "cause":
                 self._send({"kind": "told"})
                 self._judge(Fault.read(message.get("fault")))
@@ -199,7 +201,7 @@ class Member:
             self._dialling = True
             settings = self._settings
             hello = Hello("member", settings.index, 0, self._incarnation, nonce(), settings.pod, settings.port)
-            dial(self._loop, settings.hub, hello, settings.token, self._answered)
+            dial(self._loop, settings.coordinator, hello, settings.token, self._answered)
         if now - self._beaten >= BEAT_SECONDS / 2:
             self._beaten = now
             if self._link is not None:
@@ -216,7 +218,7 @@ class Member:
         silence = now - self._heard
         if self._fault is not None and now - self._told_at > VERDICT_SECONDS:
             self._judge(self._fault)
-        elif not self._hub_incarnation:
+        elif not self._coordinator_incarnation:
             if silence > FORM_SECONDS:
                 self._die(f"index 0 was not reached within {FORM_SECONDS / 3600:.0f} h: {self._why}")
         elif silence > self._settings.silence:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gpuquery.runner.ranks.settings import Settings
+    from gpuquery.runner.coordination.settings import Settings
 
 _SUMS = {"files": "files", "rows": "rows", "bytes": "bytes", "spilledBytes": "spilled_bytes"}
 _PEAK, _UTILIZATION = ("gpuMemoryPeak", "gpu_memory_peak"), ("gpuUtilization", "gpu_utilization")

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import selectors
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.ranks.loop import TICK, Loop
-from gpuquery.runner.ranks.relay import Outlet, Relay
-from gpuquery.runner.ranks.wire import MAX_FRAME, Message, WireError, dumps, message
+from gpuquery.runner.coordination.loop import TICK, Loop
+from gpuquery.runner.coordination.settings import FD_VARIABLE
+from gpuquery.runner.coordination.wire import MAX_FRAME, Message, WireError, dumps, message
+from gpuquery.runner.pod.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gpuquery.runner.ranks.settings import Settings
+    from gpuquery.runner.coordination.settings import Settings
+    from gpuquery.runner.pod.relay import Outlet
 
-FD_VARIABLE = "GPUQUERY_RANK_FD"
-"""Where a rank process finds the socket to its supervisor."""
 DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
 START_SECONDS = 300.0
 """From the start of a process to its first sign of life, at most. Until then only a frozen one is noticed sooner: an
@@ -55,18 +51,15 @@ def device(number: int, environment: Mapping[str, str]) -> str:
     return devices[number]
 
 
-class Rank:
-    """One process, its socket, its report and its output."""
+class Rank(Process):
+    """One process, and its socket."""
 
     def __init__(self, settings: Settings, number: int, loop: Loop, outlet: Outlet, take: Callable[[Rank, Message], None]) -> None:  # fmt: skip # noqa: E501
         """Start it."""
         self.index = settings.own[number]
-        self.status: int | None = None
-        """Its exit code, once it has ended; negative: the signal that it died of."""
         self.joined = False
         self.leaving = False
         """Whether it has said that it ends."""
-        self.phase = ""
         self.waiting: set[str] = set()
         """Gates that it waits at."""
         self.heard: float | None = None
@@ -81,38 +74,16 @@ class Rank:
         self._read_of_report = 0
         self._last_beat = b""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._report = os.memfd_create("report")
-        output, pipe = os.pipe()
         environment = {**settings.environment, FD_VARIABLE: str(theirs.fileno())}
         if settings.gpus:
             seen = range(settings.gpus) if settings.whole else [number]
             environment[DEVICES_VARIABLE] = ",".join(device(one, settings.environment) for one in seen)
         command = [sys.executable, "-m", settings.program, "--plan", str(settings.plan)]
         with theirs:
-            self._process = subprocess.Popen(
-                [*command, "--report", f"/proc/{os.getpid()}/fd/{self._report}"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=pipe,
-                stderr=pipe,
-                pass_fds=(theirs.fileno(),),
-                process_group=0,
-            )
-        os.close(pipe)
-        self._relay = Relay(loop, output, outlet)
+            super().__init__(command, loop, outlet, environment=environment, pass_fds=(theirs.fileno(),))
         self._socket.setblocking(False)
         loop.watch(self._socket, selectors.EVENT_READ, self._ready)
         self.send({"kind": "you", "index": self.index, "size": settings.size})
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not been reaped."""
-        return self.status is None
 
     def send(self, told: Message) -> None:
         """Tell it something, now or when it takes it."""
@@ -122,26 +93,9 @@ class Rank:
             self._unsent_bytes += len(data)
             self._write()
 
-    def signal(self, number: int) -> None:
-        """Send a signal: SIGTERM to it alone, which tells those that it has started; SIGKILL to all of them."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if number == signal.SIGKILL:
-                os.killpg(self.pid, number)
-            elif self.alive:
-                os.kill(self.pid, number)
-
-    def report(self) -> Mapping[str, Any] | None:
-        """Return the last report that it has left whole."""
-        size = os.fstat(self._report).st_size
-        *lines, _ = os.pread(self._report, size, 0).decode(errors="replace").split("\n")
-        with contextlib.suppress(ValueError):
-            found = json.loads(lines[-1]) if lines else None
-            return found if isinstance(found, dict) else None
-        return None
-
     def new_report(self) -> Mapping[str, Any] | None:
         """Return its report if it has left one since this was asked last."""
-        size = os.fstat(self._report).st_size
+        size = self.report_size
         if size == self._read_of_report:
             return None
         self._read_of_report = size
@@ -149,15 +103,10 @@ class Rank:
 
     def ended(self, status: int) -> None:
         """Take its exit code, and what it said last."""
-        self.status = self._process.returncode = status
+        super().ended(status)
         self._ready(selectors.EVENT_READ)
-        self._relay.close()
         self._loop.forget(self._socket)
         self._socket.close()
-
-    def tail(self) -> list[str]:
-        """Return the last lines that it printed."""
-        return self._relay.tail()
 
     def beat(self, counter: object) -> bool:
         """Take a sign of life, and how far it has come; returns whether that is further than before."""

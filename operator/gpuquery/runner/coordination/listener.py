@@ -1,4 +1,4 @@
-"""The door: where a supervisor answers others, and whoever else finds the port.
+"""The listener: where a supervisor answers others, and whoever else finds the port.
 
 A stranger gets little: a place among a bounded number, small frames, a few seconds, and no word beyond the challenge.
 When the places are taken the one who has been there longest goes, since who holds the token needs only milliseconds.
@@ -6,15 +6,13 @@ When the places are taken the one who has been there longest goes, since who hol
 
 from __future__ import annotations
 
-import contextlib
 import selectors
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from gpuquery.runner.ranks.loop import Link, Loop
-from gpuquery.runner.ranks.proof import (
+from gpuquery.runner.coordination.handshake import (
     HANDSHAKE_FRAME,
     HANDSHAKE_SECONDS,
     Challenge,
@@ -22,7 +20,11 @@ from gpuquery.runner.ranks.proof import (
     challenge,
     is_call,
 )
-from gpuquery.runner.ranks.wire import MAX_FRAME, VERSION, Message, WireError
+from gpuquery.runner.coordination.loop import Link, Loop
+from gpuquery.runner.coordination.wire import MAX_FRAME, VERSION, Message, WireError
+
+if TYPE_CHECKING:
+    import socket
 
 MAX_STRANGERS = 256
 """Connections that have not shown who they are."""
@@ -45,15 +47,7 @@ class Identity:
     token: bytes = field(repr=False)
 
 
-def listen(port: int) -> socket.socket:
-    """Open the port on all addresses; raises OSError."""
-    if socket.has_dualstack_ipv6():
-        with contextlib.suppress(OSError):  # the kernel may have IPv6 without any address
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
-    return socket.create_server(("", port), backlog=1024)
-
-
-class Door:
+class Listener:
     """Lets in who holds the token."""
 
     def __init__(self, loop: Loop, sock: socket.socket, identity: Identity, admit: Admit, log: Callable[[str], None]) -> None:  # fmt: skip # noqa: E501
@@ -149,10 +143,10 @@ class Door:
 class _Stranger:
     """A connection of which it is not known whose it is."""
 
-    def __init__(self, door: Door, link: Link, address: str) -> None:
+    def __init__(self, listener: Listener, link: Link, address: str) -> None:
         self.link = link
         self.address = address
         self.hello: Hello | None = None
         self.challenge: Challenge | None = None
-        link.on_message = lambda message: door.greet(self, message)
-        link.on_close = lambda why: door.dismiss(self, why)
+        link.on_message = lambda message: listener.greet(self, message)
+        link.on_close = lambda why: listener.dismiss(self, why)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.labels import RENDEZVOUS_PORT, TOKEN_DIRECTORY, TOKEN_KEY
-from gpuquery.runner.ranks.proof import MIN_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,12 +18,16 @@ WHOLE = "pods"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 POD_VARIABLE = "GPUQUERY_POD_NAME"
 HUB_VARIABLE = "GPUQUERY_HUB"
+FD_VARIABLE = "GPUQUERY_RANK_FD"
+"""Where a rank process finds the socket to its supervisor."""
 BEAT_SECONDS = 1.0
 """Between two signs of life."""
 BEAT_OFFSET, TICK_OFFSET = 0.0, 0.1
 """When processes give theirs, and when supervisors look at the clock and give theirs: in seconds after the full second,
 by the clocks that nodes set after each other anyway. So whoever listens wakes up once for all, and not once for each;
 nothing else depends on it."""
+MIN_TOKEN = 16
+"""Bytes of the shortest token that is worth something."""
 SILENCE_SECONDS = 6.0
 """After which who gives none is taken for dead, where the plan says nothing else."""
 
@@ -51,7 +54,7 @@ class Settings:
     """In each pod; 0: none, and one process nevertheless."""
     pod: str
     """Name of the pod."""
-    hub: tuple[str, int]
+    coordinator: tuple[str, int]
     """Where index 0 answers."""
     token: bytes = field(repr=False)
     port: int = RENDEZVOUS_PORT
@@ -100,8 +103,8 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
     index = environment.get(INDEX_VARIABLE, "0" if pods == 1 else "")
     if not index.isdigit() or int(index) >= pods:
         raise SettingsError(f'{INDEX_VARIABLE} is "{index}": the Job gives each of its {pods} pods a number from 0')
-    hub = environment.get(HUB_VARIABLE, "")
-    if not hub and int(index) > 0:
+    coordinator = environment.get(HUB_VARIABLE, "")
+    if not coordinator and int(index) > 0:
         raise SettingsError(f"{HUB_VARIABLE} is not set: it holds the address of index 0")
     return Settings(
         plan=path,
@@ -109,7 +112,7 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
         pods=pods,
         gpus=gpus,
         pod=environment.get(POD_VARIABLE) or os.uname().nodename,
-        hub=_address(hub, port),
+        coordinator=_address(coordinator, port),
         token=_token(Path(environment.get("GPUQUERY_TOKEN_FILE") or Path(TOKEN_DIRECTORY, TOKEN_KEY)), pods),
         port=port,
         silence=float(plan.get("heartbeatSeconds") or SILENCE_SECONDS),

@@ -1,4 +1,4 @@
-"""The board: what the pod answers over HTTP while the query runs.
+"""Endpoints: what the pod answers over HTTP while the query runs.
 
 `/v1/progress` is the query's last word on itself, passed on as it came; of many ranks it is the sum. Readiness means
 that the query process is up, or that the ranks have joined; liveness only that this one is: a query that is merely slow
@@ -7,15 +7,13 @@ must never be killed by a probe.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gpuquery.runner.ranks.roster import Roster
+    from gpuquery.runner.coordination.roster import Roster
 
 _COUNTERS = {
     "files": ("gpuquery_written_files", "Files whose bytes were uploaded."),
@@ -133,28 +131,3 @@ def _gauge(name: str, text: str, samples: Iterable[tuple[Mapping[str, str], Any]
 
 def _escaped(label: str) -> str:
     return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def serve(board: Board, port: int) -> None:
-    """Answer on all addresses, in threads of its own; raises OSError if the port is taken."""
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer  # takes more memory than all else here
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 10
-
-        def do_GET(self) -> None:
-            status, kind, body = board.answer(self.path)
-            # Whoever asks may have given up by now, and a traceback in the log would look like a fault of the query.
-            with contextlib.suppress(ConnectionError):
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Probes come every few seconds: not a word in the log."""
-
-    server = ThreadingHTTPServer(("", port), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import select
 import selectors
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gpuquery.runner.last_lines import LastLines
 
 if TYPE_CHECKING:
-    from gpuquery.runner.ranks.loop import Loop
+    from gpuquery.runner.coordination.loop import Loop
 
 MAX_WAITING = 1024 * 1024
 """Bytes that wait for the reader of the log."""
@@ -51,19 +52,28 @@ class Outlet:
 
     def flush(self) -> None:
         """Write as much as the reader takes."""
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        try:
-            while self._waiting and poll.poll(0):
-                del self._waiting[: os.write(self._fd, self._waiting[:_PIECE])]
-        except OSError:  # nobody is there to read it
-            self._waiting.clear()
+        self._write(0.0)
         if bool(self._waiting) != self._watched:
             self._watched = not self._watched
             if self._watched:
                 self._loop.watch(self._fd, selectors.EVENT_WRITE, lambda _: self.flush())
             else:
                 self._loop.forget(self._fd)
+
+    def drain(self, seconds: float) -> None:
+        """Write what is left, and wait so long for the reader: the process is about to end."""
+        until = time.monotonic() + seconds
+        while self._waiting and (left := until - time.monotonic()) > 0:
+            self._write(left)
+
+    def _write(self, seconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        try:
+            while self._waiting and poll.poll(1000 * seconds):
+                del self._waiting[: os.write(self._fd, self._waiting[:_PIECE])]
+        except OSError:  # nobody is there to read it
+            self._waiting.clear()
 
 
 class Relay:

@@ -9,15 +9,10 @@ nothing over the network (`signs.ENOUGH`), waits for something that does not com
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from gpuquery.runner import signs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LOOKS = 10
 """How often it is looked at within the limit."""
@@ -66,21 +61,8 @@ class Stall:
         return cpu > BUSY * seconds or disk > 0 or network > signs.ENOUGH * seconds
 
 
-def watch(leader: int, limit: float, on_stall: Callable[[], None], *, root: Path = Path("/proc")) -> None:
-    """Look at a process group from a thread of its own; `on_stall` is called once, from there."""
-
-    def look() -> None:
-        stall = Stall(limit, _counts(leader, root), time.monotonic())
-        while True:
-            time.sleep(stall.pause)
-            if stall.look(_counts(leader, root), time.monotonic()):
-                on_stall()
-                return
-
-    threading.Thread(target=look, name="stall", daemon=True).start()
-
-
-def _counts(leader: int, root: Path) -> Counts | None:
+def counts(leader: int, root: Path = Path("/proc")) -> Counts | None:
+    """Return what the kernel has counted of a process group; None where that cannot be read."""
     with contextlib.suppress(OSError, ValueError, LookupError):
         cpu, disk = 0.0, 0
         for proc in signs.group(leader, root):

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gpuquery.runner.ranks.wire import MAX_FRAME, Frames, Message, WireError, frame
+from gpuquery.runner.coordination.wire import MAX_FRAME, Frames, Message, WireError, frame
 
 TICK = 1.0
 """Seconds between two looks at the clock, about."""
@@ -23,6 +23,14 @@ MAX_UNSENT = 64 * 2**20
 _READ = 256 * 1024
 
 Readable = Callable[[], None]
+
+
+def listen(port: int) -> socket.socket:
+    """Open the port on all addresses; raises OSError."""
+    if socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):  # the kernel may have IPv6 without any address
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
+    return socket.create_server(("", port), backlog=1024)
 
 
 class Loop:

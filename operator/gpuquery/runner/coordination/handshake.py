@@ -1,4 +1,4 @@
-"""Proof: two supervisors of one attempt show each other that both hold its token, which itself is never sent.
+"""The handshake: two supervisors of one attempt show each other that both hold its token, which itself is never sent.
 
 The caller says who it is, with a nonce; the answerer returns its own nonce and an HMAC over all of it; the caller
 checks that and returns another HMAC. Each covers who calls whom, for what, both incarnations and both nonces, and
@@ -8,37 +8,16 @@ encrypted: the network between the pods of a cluster is trusted as far as Kubern
 
 from __future__ import annotations
 
+import hmac
 import os
-from _operator import _compare_digest as equal  # what hmac.compare_digest is
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from gpuquery.runner.ranks.wire import VERSION, Message, WireError, dumps
-
-try:  # Python's own code: `hashlib` and `hmac` load OpenSSL, a fifth of all the memory of a supervisor
-    from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    try:
-        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]  # before Python 3.12
-    except ImportError:
-        from hashlib import sha256
+from gpuquery.runner.coordination.wire import VERSION, Message, WireError, dumps
 
 HANDSHAKE_SECONDS = 5.0
 """How long a handshake may take, from the first byte to the last."""
 HANDSHAKE_FRAME = 1024
 """Bytes of the longest frame before it is known who sends it."""
-MIN_TOKEN = 16
-"""Bytes of the shortest token that is worth something."""
-
-
-_BLOCK = 64
-
-
-def hmac(key: bytes, text: bytes) -> bytes:
-    """Return the HMAC-SHA256 (RFC 2104)."""
-    hashed: Any = sha256
-    padded = (key if len(key) <= _BLOCK else hashed(key).digest()).ljust(_BLOCK, b"\0")
-    inner = hashed(bytes(byte ^ 0x36 for byte in padded) + text).digest()
-    return bytes(hashed(bytes(byte ^ 0x5C for byte in padded) + inner).digest())
 
 
 def nonce() -> str:
@@ -50,7 +29,7 @@ class Hello(NamedTuple):
     """Who calls whom."""
 
     purpose: str
-    """`member`: to the hub, for the whole attempt; `peer`: between two other pods, for nothing but being heard."""
+    """`member`: to the coordinator, for the whole attempt; `peer`: to another pod, to see whether there is a way."""
     caller: int
     """Pod index of who calls."""
     answerer: int
@@ -107,7 +86,7 @@ class Challenge(NamedTuple):
 
 def proof(token: bytes, role: str, hello: Hello, incarnation: str, nonce: str) -> str:
     """Return what only a holder of the token can say; `role` is `answer` or `call`, the rest the answerer's."""
-    return hmac(token, dumps([role, *hello, incarnation, nonce])).hex()
+    return hmac.digest(token, dumps([role, *hello, incarnation, nonce]), "sha256").hex()
 
 
 def challenge(token: bytes, hello: Hello, incarnation: str) -> Challenge:
@@ -119,10 +98,10 @@ def challenge(token: bytes, hello: Hello, incarnation: str) -> Challenge:
 def is_answer(token: bytes, hello: Hello, made: Challenge) -> bool:
     """Whether the answerer holds the token."""
     wanted = proof(token, "answer", hello, made.incarnation, made.nonce)
-    return equal(wanted.encode(), made.proof.encode("utf-8", "surrogatepass"))
+    return hmac.compare_digest(wanted.encode(), made.proof.encode("utf-8", "surrogatepass"))
 
 
 def is_call(token: bytes, hello: Hello, made: Challenge, given: object) -> bool:
     """Whether the caller holds the token."""
     wanted = proof(token, "call", hello, made.incarnation, made.nonce)
-    return isinstance(given, str) and equal(wanted.encode(), given.encode("utf-8", "surrogatepass"))
+    return isinstance(given, str) and hmac.compare_digest(wanted.encode(), given.encode("utf-8", "surrogatepass"))

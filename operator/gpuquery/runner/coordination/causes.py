@@ -2,8 +2,8 @@
 
 Where one process dies, others see their connections break, and may say so sooner than the kernel tells of the death: a
 fault in the exchange of rows is therefore held for a moment, and gives way to any other that comes meanwhile. A pod
-that does not hear another one may have lost the way, or the other its life: that is decided when the hub hears from the
-other again, or does not. Pure: time is an argument.
+that does not hear another one may have lost the way, or the other its life: that is decided when the coordinator hears
+from the other again, or does not. Pure: time is an argument.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.runner.ranks.wire import Message, WireError
+from gpuquery.runner.coordination.wire import Message, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ def _bounded(details: dict[str, Any]) -> dict[str, Any]:
 
 
 class Causes:
-    """The faults of an attempt, in the order in which the hub learns of them."""
+    """The faults of an attempt, in the order in which the coordinator learns of them."""
 
     def __init__(self) -> None:
         self.first: Fault | None = None

@@ -1,4 +1,4 @@
-"""A web server for a board in the supervisor's one thread: http.server alone would take half of its memory."""
+"""A web server in the supervisor's one thread: http.server would load TLS, and take a quarter of its memory again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gpuquery.runner.ranks.loop import Loop
+    from gpuquery.runner.coordination.loop import Loop
 
 MAX_REQUEST = 8 * 1024
 MAX_CALLERS = 64

@@ -1,4 +1,4 @@
-"""The hub: index 0's side of the set. It knows who is there, opens gates, and says what the first cause was.
+"""The coordinator: index 0's side of the set. It knows who is there, opens gates, and says what the first cause was.
 
 All that a member tells is told again when it comes back over a new connection, so nothing here depends on how often it
 was told. A member that comes back within the limit has missed nothing: gates that are open are answered again.
@@ -9,30 +9,30 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gpuquery.api.phases import Phase
 from gpuquery.api.reasons import Failure
-from gpuquery.api.report import Phase
-from gpuquery.runner.ranks.causes import Causes, Fault
-from gpuquery.runner.ranks.gates import Gate, GateError, Gates
-from gpuquery.runner.ranks.settings import BEAT_SECONDS, Settings
-from gpuquery.runner.ranks.wire import Message, WireError, pieces
+from gpuquery.runner.coordination.causes import Causes, Fault
+from gpuquery.runner.coordination.gates import Gate, GateError, Gates
+from gpuquery.runner.coordination.settings import BEAT_SECONDS, Settings
+from gpuquery.runner.coordination.wire import Message, WireError, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gpuquery.runner.ranks.loop import Link
-    from gpuquery.runner.ranks.proof import Hello
-    from gpuquery.runner.ranks.roster import Roster
+    from gpuquery.runner.coordination.handshake import Hello
+    from gpuquery.runner.coordination.loop import Link
+    from gpuquery.runner.coordination.roster import Roster
 
 LATECOMER_SECONDS = 5.0
-"""How long a hub whose attempt has failed stays for pods that have not come yet: they would wait for it in vain."""
+"""How long it stays, when its attempt has failed, for pods that have not come yet: they would wait for it in vain."""
 PARTING_SECONDS = 1.5
-"""How long the hub stays for members that have not heard the first cause, or have not said that they are done."""
+"""How long it stays for members that have not heard the first cause, or have not said that they are done."""
 MOST_NAMED = 8
 """Processes that a message names."""
 
 
 class Local(Protocol):
-    """The pod that a hub or a member speaks for."""
+    """The pod that a coordinator or an agent speaks for."""
 
     def answered(self, message: Message) -> None:
         """Take the answer of a gate, for whichever process waits at it."""
@@ -42,6 +42,9 @@ class Local(Protocol):
 
     def peers(self, peers: Mapping[int, tuple[str, int, str]]) -> None:
         """Take address, port and incarnation of all other pods than index 0."""
+
+    def probe(self) -> None:
+        """Look for the pods that this one has met."""
 
     def log(self, line: str) -> None:
         """Tell something."""
@@ -62,7 +65,7 @@ class _Member:
         """Whether it has heard the first cause."""
 
 
-class Hub:
+class Coordinator:
     """The set, seen from index 0. Its methods are called in the loop's thread."""
 
     def __init__(self, settings: Settings, roster: Roster, local: Local) -> None:
@@ -78,6 +81,7 @@ class Hub:
         self._left: float | None = None
         self._beaten = 0.0
         self._moved = time.monotonic()
+        self._probed = 0.0
 
     # What the processes of this pod do.
 
@@ -217,7 +221,17 @@ class Hub:
         if (stuck := self._stuck(now)) is not None:
             self.fault(stuck)
         self._introduce()
+        self._probe(now)
         self._decide(now)
+
+    def _probe(self, now: float) -> None:
+        """Have the members look for each other while something is late: this pod sees no cut between two of them."""
+        silence = self._settings.silence
+        late = self._doubt(now) or now - self._moved > silence / 2
+        if late and self._spread and self._cause is None and now - self._probed >= silence / 4:
+            self._probed = now
+            for member in self._members.values():
+                member.link.send({"kind": "probe"})
 
     def _stuck(self, now: float) -> Fault | None:
         """Return the fault of a set whose processes live, but of which none comes any further: they wait for each other
@@ -243,7 +257,7 @@ class Hub:
         self._moved += seconds
 
     def settled(self, now: float) -> bool:
-        """Whether the hub is needed no more, now that this pod's processes have ended: all know how it ends."""
+        """Whether the coordinator is needed no more, now that this pod's processes have ended: all know how it ends."""
         if self._left is None:
             self._left = now
         awaited = any(self._awaited(m) or not m.link.flushed for m in self._members.values())

@@ -8,13 +8,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuquery.runner.ranks.proof import HANDSHAKE_SECONDS, Challenge, Hello, is_answer, proof
-from gpuquery.runner.ranks.wire import HEADER, MAX_FRAME, Message, WireError, frame, length, message
+from gpuquery.runner.coordination.handshake import HANDSHAKE_SECONDS, Challenge, Hello, is_answer, proof
+from gpuquery.runner.coordination.wire import HEADER, MAX_FRAME, Message, WireError, frame, length, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpuquery.runner.ranks.loop import Loop
+    from gpuquery.runner.coordination.loop import Loop
 
 CONNECT_SECONDS = 3.0
 _STACK = 256 * 1024

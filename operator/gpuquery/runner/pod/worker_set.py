@@ -1,4 +1,4 @@
-"""One pod of a set: its processes, its way to the hub, its word at the end.
+"""One pod of a set: its processes, its way to the coordinator, its word at the end.
 
 It lives in three steps: it runs; then either all of its processes end well, or the first cause of a failure is known
 (or an order to stop has come) and what still runs is ended; then it stays for as long as others need it.
@@ -6,69 +6,54 @@ It lives in three steps: it runs; then either all of its processes end well, or 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import obituary, oom
-from gpuquery.runner.board import SetBoard
-from gpuquery.runner.ranks import closing
-from gpuquery.runner.ranks.causes import Fault
-from gpuquery.runner.ranks.door import Door, Identity, listen
-from gpuquery.runner.ranks.http import Server
-from gpuquery.runner.ranks.hub import Hub
-from gpuquery.runner.ranks.local import DevicesError, Rank
-from gpuquery.runner.ranks.loop import TICK, Link, Loop
-from gpuquery.runner.ranks.member import Member
-from gpuquery.runner.ranks.mesh import Mesh
-from gpuquery.runner.ranks.relay import Outlet
-from gpuquery.runner.ranks.roster import Roster
-from gpuquery.runner.ranks.settings import TICK_OFFSET, Settings, until_next
+from gpuquery.runner import obituary
+from gpuquery.runner.coordination.agent import Agent
+from gpuquery.runner.coordination.causes import Fault
+from gpuquery.runner.coordination.coordinator import Coordinator
+from gpuquery.runner.coordination.listener import Identity, Listener
+from gpuquery.runner.coordination.loop import TICK, Link, Loop, listen
+from gpuquery.runner.coordination.probe import Probe
+from gpuquery.runner.coordination.roster import Roster
+from gpuquery.runner.pod import report
+from gpuquery.runner.pod.endpoints import SetBoard
+from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod
+from gpuquery.runner.pod.rank import DevicesError, Rank
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from gpuquery.runner.ranks.proof import Hello
-    from gpuquery.runner.ranks.wire import Message
+    from gpuquery.runner.coordination.handshake import Hello
+    from gpuquery.runner.coordination.settings import Settings
+    from gpuquery.runner.coordination.wire import Message
+    from gpuquery.runner.pod.process import Process
 
 END_SECONDS = 2.0
 """From SIGTERM to SIGKILL of the processes when another one has failed."""
 STOP_SECONDS = 2.5
-"""The same when the pod is to stop."""
-COMMIT_SECONDS = 22.0
-"""The same for process 0 while it commits, when the pod is to stop: the kubelet kills the pod after 30."""
+"""The same when the pod is to stop; process 0, while it commits, has `COMMIT_SECONDS`."""
 UNDISTURBED_SECONDS = 30.0
 """How long process 0 goes on with a commit when another process has failed, which it needs no more: it is not even
 told. The operator waits for it a little longer."""
 LEAVE_SECONDS = 10.0
 """How long a process that has said its last word may take to end."""
-ENDING_TICK = 0.1
-"""Seconds between two looks at the clock while processes are being ended."""
 LATE_SECONDS = 1.0
 """A tick that comes so late says that this process was not running: others may well have been heard meanwhile."""
-_KILL_SECONDS = 1.5
-"""After SIGKILL nothing but the kernel can hold a process; it is not waited for any longer."""
-UNTOLD = 3
-"""Exit code of a pod whose report could not be written."""
-_COMMITTING = ("committing", "publishing", "done")
-"""Phases from which on the result may be committed; in the last one process 0 waits for the others to hear of it."""
 
 
-class Pod:
+class SetPod(Pod):
     """The supervisor of one pod of a set."""
 
     def __init__(self, settings: Settings, loop: Loop) -> None:
+        super().__init__(loop)
         self._settings = settings
-        self._loop = loop
-        self._outlet = Outlet(loop)
         self._roster = Roster(settings)
         self._incarnation = os.urandom(8).hex()
-        self._kills = oom.kills()
         self._ranks: list[Rank] = []
         self._cause: Fault | None = None
         self._stopped: Fault | None = None
@@ -78,17 +63,16 @@ class Pod:
         self._leaving: dict[Rank, float] = {}
         self._parted: float | None = None
         self._well = False
-        self._last = self._next = time.monotonic()
-        self._door: Door | None = None
-        self._server: Server | None = None
-        self._set: Hub | Member = (
-            Hub(settings, self._roster, self)
+        self._last = time.monotonic()
+        self._listener: Listener | None = None
+        self._set: Coordinator | Agent = (
+            Coordinator(settings, self._roster, self)
             if settings.index == 0
-            else Member(settings, self._roster, loop, self, self._incarnation)
+            else Agent(settings, self._roster, loop, self, self._incarnation)
         )
-        self._mesh = Mesh(settings, loop, self._incarnation, self._set.unheard)
+        self._probe = Probe(settings, loop, self._incarnation, self._set.unheard)
 
-    def start(self, board_port: int) -> None:
+    def start(self, port: int) -> None:
         """Start the processes, then answer: they need not wait for it."""
         try:
             for number in range(self._settings.per_pod):
@@ -100,40 +84,28 @@ class Pod:
         if self._settings.pods > 1:
             identity = Identity(self._settings.index, self._incarnation, self._settings.token)
             try:
-                self._door = Door(self._loop, listen(self._settings.port), identity, self._admit, self.log)
+                self._listener = Listener(self._loop, listen(self._settings.port), identity, self._admit, self.log)
             except OSError as exc:
                 self._fault(Failure.INTERNAL_ERROR, f"cannot listen on port {self._settings.port}: {exc.strerror}")
-        try:
-            self._server = Server(self._loop, listen(board_port), SetBoard(self._roster).answer)
-        except OSError as exc:
-            # Progress is best effort; the result is not.
-            self.log(f"cannot listen on port {board_port}: {exc.strerror}")
+        self.serve(SetBoard(self._roster), port)
         self._set.tick(time.monotonic())
 
-    def run(self, termination_log: Path) -> int:
-        """Stay until the end; returns the exit code."""
-        while not self._over():
-            self._loop.run(self._next - time.monotonic())
-            self._reap()
-            now = time.monotonic()
-            if now >= self._next:
-                self._tick(now)
-                self._next = now + until_next(TICK_OFFSET, time.time())
-            if self._kill_at:
-                self._next = min(self._next, now + ENDING_TICK)
-        self._sweep()
-        line, told = self._line(), True
-        try:
-            termination_log.write_text(line)
-        except OSError as exc:
-            self.log(f"cannot write {termination_log}: {exc.strerror}; the report was: {line}")
-            told = False
-        self._mesh.close()
+    @property
+    def processes(self) -> Sequence[Rank]:
+        """The processes of this pod."""
+        return self._ranks
+
+    @property
+    def ending(self) -> bool:
+        """Whether processes have been told to end."""
+        return bool(self._kill_at)
+
+    def part(self) -> None:
+        """Part from the other pods."""
+        self._probe.close()
         self._set.close()
-        if self._door is not None:
-            self._door.close()
-        self._outlet.flush()
-        return UNTOLD if not told else 1 if "failure" in json.loads(line) else 0
+        if self._listener is not None:
+            self._listener.close()
 
     def stop(self) -> None:
         """Obey an order to stop."""
@@ -151,7 +123,7 @@ class Pod:
         self._terminate(STOP_SECONDS)
         self._set.fault(self._stopped)
 
-    # What hub or member tell.
+    # What the coordinator or the agent tells.
 
     def answered(self, message: Message) -> None:
         """Pass the answer of a gate on to the processes that wait at it."""
@@ -171,12 +143,11 @@ class Pod:
 
     def peers(self, peers: Mapping[int, tuple[str, int, str]]) -> None:
         """Meet the other pods."""
-        self._mesh.meet(peers)
-        self._mesh.tick(time.monotonic())
+        self._probe.meet(peers)
 
-    def log(self, line: str) -> None:
-        """Tell something."""
-        self._outlet.log(line)
+    def probe(self) -> None:
+        """Look for the other pods."""
+        self._probe.ask()
 
     # What the processes tell.
 
@@ -211,49 +182,36 @@ class Pod:
 
     def _look(self, rank: Rank) -> None:
         """See whether a process has told how it fails: it may take a while until it has ended."""
-        if (report := rank.new_report()) is not None and "failure" in report:
-            self._failed(rank, report)
+        if (left := rank.new_report()) is not None and "failure" in left:
+            self._failed(rank, left)
 
     # What happens to them.
 
-    def _reap(self) -> None:
-        """Take the exit codes of processes, and of every orphan that ends up with PID 1."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            for rank in self._ranks:
-                if rank.pid == pid:
-                    self._ended(rank, os.waitstatus_to_exitcode(status))
-
-    def _ended(self, rank: Rank, status: int) -> None:
-        rank.ended(status)
-        rank.signal(signal.SIGKILL)  # whatever it has started and left behind
-        report = rank.report()
-        if report is None:
+    def ended(self, process: Process) -> None:
+        """A process has ended."""
+        rank = next(rank for rank in self._ranks if rank is process)
+        status, left = rank.status or 0, rank.report()
+        if left is None:
             failure, message = obituary.ended(
-                "a process of the query", status, rank.tail(), oom_killed=oom.kills() > self._kills,
+                "a process of the query", status, rank.tail(), oom_killed=self.oom_killed,
                 phase=rank.phase or ("planning" if rank.heard is not None else ""), python=self._settings.python,
             )  # fmt: skip
             self._fault(failure, message, rank)
-        elif "failure" in report:
-            self._failed(rank, report)
-        if report is not None and status < 0:
+        elif "failure" in left:
+            self._failed(rank, left)
+        if left is not None and status < 0:
             self.log(f"process {rank.index} died of {obituary.signal_name(status)} after it had told how it ends")
         if not self._well and not self._kill_at and all(self._succeeded(rank) for rank in self._ranks):
             self._well = True
             self._set.done()
 
     def _succeeded(self, rank: Rank) -> bool:
-        return not rank.alive and (report := rank.report()) is not None and "failure" not in report
+        return not rank.alive and (left := rank.report()) is not None and "failure" not in left
 
-    def _failed(self, rank: Rank, report: Mapping[str, Any]) -> None:
+    def _failed(self, rank: Rank, left: Mapping[str, Any]) -> None:
         if self._kill_at:
             return  # what a process says that was told to end is no cause
-        self._set.fault(Fault.reported(report, **(self._elsewhere(report) or self._where(rank))))
+        self._set.fault(Fault.reported(left, **(self._elsewhere(left) or self._where(rank))))
 
     def _fault(self, failure: Failure, message: str, rank: Rank | None = None) -> None:
         if self._kill_at or self._cause is not None:
@@ -266,9 +224,9 @@ class Pod:
         place = self._roster.place(rank.index)
         return {"pod": self._settings.pod, "place": place, "process": rank.index, "code": rank.status}
 
-    def _elsewhere(self, report: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _elsewhere(self, left: Mapping[str, Any]) -> dict[str, Any] | None:
         """Where it happened, if a process passes on what another one of the set has told."""
-        process = report.get("process")
+        process = left.get("process")
         if type(process) is not int or not 0 <= process < self._settings.size:
             return None
         pod = self._roster.names.get(process // self._settings.per_pod)
@@ -279,20 +237,21 @@ class Pod:
             case "member":
                 return self._set.admit(hello, link, address)
             case "peer":
-                return self._mesh.admit(hello, link, address)
+                return self._probe.admit(hello, link, address)
             case other:
                 return f'nobody comes here as "{other[:20]}"'
 
     # What time does.
 
-    def _tick(self, now: float) -> None:
+    def tick(self, now: float) -> None:
+        """Look at the clock."""
         late = now - self._last - TICK
         self._last = now
         if late > LATE_SECONDS:
             for rank in self._ranks:
                 rank.forgive(late)
             self._set.forgive(late)
-            self._mesh.forgive(late)
+            self._probe.forgive(late)
         for rank in [rank for rank in self._ranks if rank.alive]:
             self._look(rank)
             if not self._kill_at and (ailment := rank.ails(now)):
@@ -300,20 +259,18 @@ class Pod:
             if now > self._kill_at.get(rank, self._leaving.get(rank, now) + LEAVE_SECONDS):
                 rank.signal(signal.SIGKILL)
         self._set.tick(now)
-        self._mesh.tick(now)
-        if isinstance(self._set, Member) and self._set.parted and not self._kill_at:
+        self._probe.tick(now)
+        if isinstance(self._set, Agent) and self._set.parted and not self._kill_at:
             # Index 0 has committed, and left when it had waited long enough for this pod.
             self._terminate(END_SECONDS)
-        if self._door is not None:
-            self._door.tick(now)
-        if self._server is not None:
-            self._server.tick(now)
+        if self._listener is not None:
+            self._listener.tick(now)
 
     @property
     def _committing(self) -> bool:
         """Whether process 0 is here, and in the middle of a commit: half of one helps nobody."""
         first = self._ranks[0] if self._ranks else None
-        return first is not None and first.index == 0 and first.alive and first.phase in _COMMITTING
+        return first is not None and first.index == 0 and first.alive and first.phase in obituary.MOMENTS
 
     def _terminate(self, seconds: float) -> None:
         """Tell the processes to end, and see to it that they have soon."""
@@ -336,38 +293,22 @@ class Pod:
         if rank is self._ranks[0] and self._committing and (since := self._told.get(rank)) is not None:
             self._kill_at[rank] = max(self._kill_at[rank], since + COMMIT_SECONDS)
 
-    def _over(self) -> bool:
+    def over(self) -> bool:
+        """Whether nothing is left to wait for, and nobody else waits for this pod."""
         now = time.monotonic()
-        if any(rank.alive and now < self._kill_at.get(rank, now + 1) + _KILL_SECONDS for rank in self._ranks):
+        if any(rank.alive and now < self._kill_at.get(rank, now + 1) + KILL_SECONDS for rank in self._ranks):
             return False
         if not (self._well or self._kill_at or self._cause is not None):
             return False
         return self._set.settled(now)
 
-    def _line(self) -> str:
+    def line(self) -> str:
+        """Return the report of the pod."""
         first = self._ranks[0].report() if self._ranks else None
         if first is not None and "failure" not in first and self._settings.index == 0:
-            return closing.passed(first)  # committed: nothing that came later undoes it
+            return report.passed(first)  # committed: nothing that came later undoes it
         if self._well and first is not None:
-            return closing.passed(first)
+            return report.passed(first)
         if (cause := self._cause or self._stopped) is not None:
-            return closing.failed(cause)
-        return closing.well("the attempt was committed while this pod's processes were still ending")
-
-    def _sweep(self) -> None:
-        """End everything that processes have started and that has outlived them."""
-        until = time.monotonic() + _KILL_SECONDS
-        while (children := _children()) and time.monotonic() < until:
-            for pid in children:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            self._reap()
-            time.sleep(0.01)
-
-
-def _children() -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path("/proc/self/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-    return found
+            return report.failed(cause)
+        return report.well("the attempt was committed while this pod's processes were still ending")

@@ -1,4 +1,4 @@
-"""Closing: the pod's last word, without the models of `api.report`, which cost more memory than the supervisor."""
+"""The report of a pod, made without the models of `api.report`, which cost more memory than the supervisor."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from gpuquery.runner.ranks.causes import Fault
+    from gpuquery.runner.coordination.causes import Fault
 
 MAX_BYTES = 4096
 """Of a termination message that the kubelet keeps."""
+UNTOLD = 3
+"""Exit code of a pod whose report could not be written."""
 _CUT = " ..."
 
 
@@ -32,6 +35,16 @@ def passed(report: Mapping[str, Any]) -> str:
 def well(message: str = "") -> str:
     """Return the report of a pod that did its share."""
     return _line({"done": True, "message": message, "finished": _now()})
+
+
+def leave(line: str, termination_log: Path, log: Callable[[str], None]) -> int:
+    """Write the report where the kubelet finds it; returns the pod's exit code."""
+    try:
+        termination_log.write_text(line)
+    except OSError as exc:
+        log(f"cannot write {termination_log}: {exc.strerror}; the report was: {line}")
+        return UNTOLD
+    return 1 if "failure" in json.loads(line) else 0
 
 
 def _now() -> str:

@@ -17,17 +17,16 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpuquery.api.reasons import Failure
+from gpuquery.runner.coordination.settings import BEAT_OFFSET, FD_VARIABLE, until_next
+from gpuquery.runner.coordination.wire import MAX_FRAME, MAX_VALUE, Message, dumps, message
 from gpuquery.runner.errors import JobError
-from gpuquery.runner.ranks.local import FD_VARIABLE
-from gpuquery.runner.ranks.settings import BEAT_OFFSET, until_next
-from gpuquery.runner.ranks.wire import MAX_FRAME, MAX_VALUE, Message, dumps, message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
 _SLACK_SECONDS = 20.0
-"""How much longer than the hub a process waits at a gate before it gives up by itself."""
+"""How much longer than the coordinator a process waits at a gate before it gives up by itself."""
 _GREETING_SECONDS = 30.0
 
 
