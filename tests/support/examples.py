@@ -28,4 +28,4 @@ def load_profile() -> None:
 
 def examples(count: int) -> settings:
     """Return settings of a test that tries so many examples in CI."""
-    return settings(max_examples=max(FEWEST, count * settings.default.max_examples // WHOLE))  # type: ignore[union-attr]
+    return settings(max_examples=max(FEWEST, count * settings.default.max_examples // WHOLE))
