@@ -74,7 +74,7 @@ class HostOperator:
 
 
 @pytest.fixture
-def host_operator(bench: Bench, tmp_path: Path) -> Iterator[HostOperator]:
+def host_operator(bench: Bench, settled: None, tmp_path: Path) -> Iterator[HostOperator]:
     """The operator on this machine in place of the one in the cluster."""
     cluster = bench.cluster
     cluster.run("scale", "deployment", "-n", demo.SYSTEM, "--all", "--replicas=0")
