@@ -82,7 +82,11 @@ class Bench:
     def failed(self, document: Mapping[str, Any], *, timeout: float = 120) -> dict[str, Any]:
         """Apply a job, wait for its end, insist that it Failed; returns the Failed condition."""
         self.apply(document)
-        job = self.ended(document["metadata"]["name"], timeout=timeout)
+        return self.how_it_failed(document["metadata"]["name"], timeout=timeout)
+
+    def how_it_failed(self, name: str, *, timeout: float = 120) -> dict[str, Any]:
+        """Wait for a job's end, insist that it Failed; returns the Failed condition."""
+        job = self.ended(name, timeout=timeout)
         found = condition(job, "Failed")
         assert found and found["status"] == "True", job["status"]
         return found
