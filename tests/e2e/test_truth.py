@@ -54,6 +54,7 @@ def test_a_healthy_job_leaves_no_warning(bench: Bench) -> None:
     assert bench.warnings(name) == []
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline(bench: Bench) -> None:
     name = fresh("huge")
     resources = {"requests": {"cpu": "4000"}, "limits": {"cpu": "4000"}}
@@ -68,18 +69,33 @@ def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline
     assert bench.alive(name) == []
 
 
-@pytest.mark.parametrize(
-    ("image", "word"),
-    [("localhost/no-such-image:v0", "no-such-image"), ("localhost/UpperCase:v0", "UpperCase")],
-    ids=["an image that is nowhere", "a name that is none"],
-)
-def test_an_image_that_cannot_be_pulled_is_named(bench: Bench, image: str, word: str) -> None:
-    name = fresh("image")
-    bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), runtime={"image": image}, startDeadlineSeconds=20))
-    ended = bench.ended(name)
-    failed = condition(ended, "Failed")
-    assert failed and failed["reason"] in ("ImagePullFailed", "StartDeadlineExceeded")
-    assert word in failed["message"]
+IMAGES = {
+    "an image that is nowhere": ("localhost/no-such-image:v0", "no-such-image"),
+    "a name that is none": ("localhost/UpperCase:v0", "UpperCase"),
+}
+
+
+@pytest.fixture(scope="module")
+def begun(together: Bench) -> dict[str, str]:
+    """Jobs that only time ends, applied at once: their names."""
+    names = {what: fresh("begun") for what in (*IMAGES, "deadline", "ttl")}
+    select: dict[str, Any] = {"sql": SELECT, "inputs": tpch("nation")}
+    together.apply(
+        *(
+            together.job(names[what], **select, runtime={"image": image}, startDeadlineSeconds=20)
+            for what, (image, _) in IMAGES.items()
+        ),
+        sleeper(together, names["deadline"], 600, activeDeadlineSeconds=8),
+        together.job(names["ttl"], **select, ttlSecondsAfterFinished=1),
+    )
+    return names
+
+
+@pytest.mark.parametrize("what", IMAGES)
+def test_an_image_that_cannot_be_pulled_is_named(together: Bench, begun: dict[str, str], what: str) -> None:
+    failed = together.how_it_failed(begun[what], timeout=180)
+    assert failed["reason"] in ("ImagePullFailed", "StartDeadlineExceeded")
+    assert IMAGES[what][1] in failed["message"]
 
 
 def test_a_full_quota_is_told_and_waited_for(bench: Bench) -> None:
@@ -154,23 +170,20 @@ def test_a_killed_pod_is_retried_within_the_budget_and_then_fails(bench: Bench) 
     assert len(job["status"]["attempts"]) == 2
 
 
-def test_a_deadline_ends_the_job_and_its_pods(bench: Bench) -> None:
-    name = fresh("deadline")
-    bench.apply(sleeper(bench, name, 600, activeDeadlineSeconds=8))
-    failed = condition(bench.ended(name, timeout=90), "Failed")
-    assert failed and failed["reason"] == "DeadlineExceeded"
+def test_a_deadline_ends_the_job_and_its_pods(together: Bench, begun: dict[str, str]) -> None:
+    failed = together.how_it_failed(begun["deadline"], timeout=90)
+    assert failed["reason"] == "DeadlineExceeded"
     assert "8" in failed["message"]
 
 
-def test_a_finished_job_goes_after_its_ttl_and_the_output_stays(bench: Bench) -> None:
-    name = fresh("ttl")
-    bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), ttlSecondsAfterFinished=1))
+def test_a_finished_job_goes_after_its_ttl_and_the_output_stays(together: Bench, begun: dict[str, str]) -> None:
+    name = begun["ttl"]
 
     def gone() -> bool:
-        return "NotFound" in bench.cluster.run("get", "gqj", name, "-n", bench.namespace, check=False)
+        return "NotFound" in together.cluster.run("get", "gqj", name, "-n", together.namespace, check=False)
 
     wait_until(gone, timeout=90, what="the job to be deleted")
-    assert len(bench.commits(f"out/{name}")) == 1
+    assert len(together.commits(f"out/{name}")) == 1
 
 
 def test_the_pod_of_a_query_reaches_no_api_token_and_runs_restricted(bench: Bench) -> None:
