@@ -6,6 +6,7 @@ fail: a green run means that a real API server, kubelet and object store were th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,37 @@ def cluster() -> Cluster:
     return chosen_cluster()
 
 
+@dataclass
+class Operator:
+    """The operator of this checkout, installed by Helm for all namespaces, with those values beside its defaults."""
+
+    cluster: Cluster
+    values: tuple[str, ...] = ()
+
+    def suit(self, values: tuple[str, ...]) -> None:
+        """Install it with other values, if these are not those that it has."""
+        if values != self.values:
+            demo.install(self.cluster, *values)
+            self.values = values
+
+
 @pytest.fixture(scope="session")
-def operator(cluster: Cluster) -> None:
-    """The operator of this checkout, installed by Helm for all namespaces."""
+def operator(cluster: Cluster) -> Operator:
+    """The operator of the run; who installs it with values of their own installs it with none afterwards."""
     demo.install(cluster)
+    return Operator(cluster)
+
+
+@pytest.fixture(scope="module")
+def operator_values() -> tuple[str, ...]:
+    """Values of the chart that the tests of a module need: none, where the module says nothing else."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def suited(operator: Operator, operator_values: tuple[str, ...]) -> None:
+    """The operator has the values that the module needs; modules that need the same share it."""
+    operator.suit(operator_values)
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +98,7 @@ def tables(lake: lakes.Lake, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def everything(operator: None, tables: Path) -> None:
+def everything(operator: Operator, tables: Path) -> None:
     """Operator, store and data."""
 
 
@@ -83,7 +111,7 @@ def all_applied(cluster: Cluster) -> Iterator[set[str]]:
 
 
 @pytest.fixture(scope="module")
-def applied(cluster: Cluster, all_applied: set[str]) -> Iterator[list[str]]:
+def applied(cluster: Cluster, suited: None, all_applied: set[str]) -> Iterator[list[str]]:
     """The names of a module's jobs. At its end they are deleted, and nothing of any of them may be left."""
     names: list[str] = []
     yield names
