@@ -9,13 +9,14 @@ test e2e test-faults bench: export TEST_DASK_KUBERNETES ?= 1
 unit test e2e test-faults: export PYTHONDONTWRITEBYTECODE =
 
 SLOWEST := --durations=25
-WORKERS ?= 2
+# One more than there are cores, because many tests wait.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 # Each process begins with a part of them in this order, so that one alone starts the S3 server; who is done takes half
 # of what another has left.
 ON_THIS_MACHINE := tests/s3 tests/cluster tests/unit
 
 .PHONY: unit
-unit: venv ## Tests that need no cluster, in WORKERS processes (two)
+unit: venv ## Tests that need no cluster, in several processes; WORKERS=0 ARGS="-k sink" for a few in one
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "not faults" $(ON_THIS_MACHINE) $(ARGS)
 
 # What needs no cluster comes first and ends the run if it fails: it takes a minute, where cluster and pods take many.
