@@ -17,16 +17,16 @@ ON_THIS_MACHINE := tests/s3 tests/cluster tests/unit
 
 .PHONY: unit
 unit: venv ## Tests that need no cluster, in several processes; WORKERS=0 ARGS="-k sink" for a few in one
-	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "not faults" $(ON_THIS_MACHINE) $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "not e2e and not faults" $(ON_THIS_MACHINE) $(ARGS)
 
 # What needs no cluster comes first and ends the run if it fails: it takes a minute, where cluster and pods take many.
 .PHONY: test
 test: unit cluster-for-use ## Every test: what needs no cluster, then the one-node cluster (or CONTEXT=... REGISTRY=...)
-	$(PY) -m pytest $(SLOWEST) -m "not faults" tests/e2e
+	$(PY) -m pytest $(SLOWEST) -m "e2e and not faults" tests/cluster tests/e2e
 
 .PHONY: e2e
 e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to pytest
-	$(PY) -m pytest $(SLOWEST) -m "not faults" tests/e2e $(ARGS)
+	$(PY) -m pytest $(SLOWEST) -m "e2e and not faults" tests/cluster tests/e2e $(ARGS)
 
 .PHONY: test-faults
 test-faults: venv cluster-for-use ## The long schedule: all faults of ranks and of Dask clusters, a hundred jobs, ten thousand partitions
