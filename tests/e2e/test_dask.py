@@ -152,6 +152,7 @@ def test_workers_of_a_daskcluster_give_their_rows_and_go_with_the_attempt(
     assert daskclusters(bench, ranks.name) == [], "terminal means that nothing of it holds a GPU"
 
 
+@pytest.mark.faults
 def test_real_workers_of_a_daskcluster_say_that_there_is_no_gpu(bench: Bench) -> None:
     ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, image="runtime")
     failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
@@ -229,6 +230,7 @@ def put_secret(bench: Bench, name: str, files: Path) -> None:
     bench.cluster.apply(secret, namespace=bench.namespace)
 
 
+@pytest.mark.faults
 def test_a_job_brings_its_certificates_to_a_warm_cluster_that_speaks_tls(
     bench: Bench, cluster: Cluster, tables: Any, tmp_path: Path
 ) -> None:
