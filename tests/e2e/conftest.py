@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.jobs import Bench
+from tests.e2e.jobs import Begun, Bench, fresh
 from tests.support.faultproxy import FaultProxy
 from tools import dask_kubernetes, demo
 from tools import lake as lakes
@@ -124,6 +124,24 @@ def applied(cluster: Cluster, suited: None, all_applied: set[str]) -> Iterator[l
 def together(cluster: Cluster, lake: lakes.Lake, everything: None, applied: list[str]) -> Bench:
     """Where a module applies the jobs of several tests at once; they stay until its end."""
     return Bench(cluster, lake, NAMESPACE, names=applied)
+
+
+@pytest.fixture(scope="module")
+def all_begun(together: Bench, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The jobs that the tests of a module begin with, applied at once: their names by the test."""
+    jobs: dict[str, dict[str, Any]] = {}
+    for item in request.session.items:
+        if item.path == request.node.path and (mark := item.get_closest_marker("begins")):
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            jobs[item.nodeid] = together.job(fresh("begun"), **{**mark.kwargs, **parameters.get("spec", {})})
+    together.apply(*jobs.values())
+    return {test: job["metadata"]["name"] for test, job in jobs.items()}
+
+
+@pytest.fixture
+def begun(together: Bench, all_begun: dict[str, str], request: pytest.FixtureRequest) -> Begun:
+    """The job that this test begins with."""
+    return Begun(together, all_begun[request.node.nodeid])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.jobs import Bench, condition, fresh, tpch, true
+from tests.e2e.jobs import Begun, Bench, condition, fresh, tpch, true
 from tools import demo
 from tools.kubectl import wait_until
 
@@ -54,7 +54,7 @@ def test_a_healthy_job_leaves_no_warning(bench: Bench) -> None:
     assert bench.warnings(name) == []
 
 
-@pytest.mark.usefixtures("begun")
+@pytest.mark.usefixtures("all_begun")  # it waits for a quarter of a minute, as they do
 def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline(bench: Bench) -> None:
     name = fresh("huge")
     resources = {"requests": {"cpu": "4000"}, "limits": {"cpu": "4000"}}
@@ -69,33 +69,20 @@ def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline
     assert bench.alive(name) == []
 
 
-IMAGES = {
-    "an image that is nowhere": ("localhost/no-such-image:v0", "no-such-image"),
-    "a name that is none": ("localhost/UpperCase:v0", "UpperCase"),
-}
-
-
-@pytest.fixture(scope="module")
-def begun(together: Bench) -> dict[str, str]:
-    """Jobs that only time ends, applied at once: their names."""
-    names = {what: fresh("begun") for what in (*IMAGES, "deadline", "ttl")}
-    select: dict[str, Any] = {"sql": SELECT, "inputs": tpch("nation")}
-    together.apply(
-        *(
-            together.job(names[what], **select, runtime={"image": image}, startDeadlineSeconds=20)
-            for what, (image, _) in IMAGES.items()
+@pytest.mark.begins(sql=SELECT, inputs=tpch("nation"), startDeadlineSeconds=20)
+@pytest.mark.parametrize(
+    ("spec", "word"),
+    [
+        pytest.param(
+            {"runtime": {"image": "localhost/no-such-image:v0"}}, "no-such-image", id="an image that is nowhere"
         ),
-        sleeper(together, names["deadline"], 600, activeDeadlineSeconds=8),
-        together.job(names["ttl"], **select, ttlSecondsAfterFinished=1),
-    )
-    return names
-
-
-@pytest.mark.parametrize("what", IMAGES)
-def test_an_image_that_cannot_be_pulled_is_named(together: Bench, begun: dict[str, str], what: str) -> None:
-    failed = together.how_it_failed(begun[what], timeout=180)
+        pytest.param({"runtime": {"image": "localhost/UpperCase:v0"}}, "UpperCase", id="a name that is none"),
+    ],
+)
+def test_an_image_that_cannot_be_pulled_is_named(begun: Begun, spec: dict[str, Any], word: str) -> None:
+    failed = begun.failed()
     assert failed["reason"] in ("ImagePullFailed", "StartDeadlineExceeded")
-    assert IMAGES[what][1] in failed["message"]
+    assert word in failed["message"]
 
 
 def test_a_full_quota_is_told_and_waited_for(bench: Bench) -> None:
@@ -170,24 +157,27 @@ def test_a_killed_pod_is_retried_within_the_budget_and_then_fails(bench: Bench) 
     assert len(job["status"]["attempts"]) == 2
 
 
-def test_a_deadline_ends_the_job_and_its_pods(together: Bench, begun: dict[str, str]) -> None:
-    failed = together.how_it_failed(begun["deadline"], timeout=90)
+@pytest.mark.begins(
+    python=SLEEP, inputs=tpch("nation"), parameters={"seconds": {"integer": 600}}, activeDeadlineSeconds=8
+)
+def test_a_deadline_ends_the_job_and_its_pods(begun: Begun) -> None:
+    failed = begun.failed()
     assert failed["reason"] == "DeadlineExceeded"
     assert "8" in failed["message"]
 
 
-def test_a_finished_job_goes_after_its_ttl_and_the_output_stays(together: Bench, begun: dict[str, str]) -> None:
-    name = begun["ttl"]
+@pytest.mark.begins(sql=SELECT, inputs=tpch("nation"), ttlSecondsAfterFinished=1)
+def test_a_finished_job_goes_after_its_ttl_and_the_output_stays(begun: Begun) -> None:
+    bench, name = begun.bench, begun.name
 
     def gone() -> bool:
-        return "NotFound" in together.cluster.run("get", "gqj", name, "-n", together.namespace, check=False)
+        return "NotFound" in bench.cluster.run("get", "gqj", name, "-n", bench.namespace, check=False)
 
     wait_until(gone, timeout=90, what="the job to be deleted")
-    assert len(together.commits(f"out/{name}")) == 1
+    assert len(bench.commits(f"out/{name}")) == 1
 
 
-def test_the_pod_of_a_query_reaches_no_api_token_and_runs_restricted(bench: Bench) -> None:
-    code = """
+CONFINED = """
 import os
 import pathlib
 
@@ -200,7 +190,11 @@ def query(inputs, params):
         return inputs["nation"]
     raise AssertionError("the root file system is writable")
 """
-    bench.completed(bench.job(fresh("restricted"), python=code, inputs=tpch("nation")))
+
+
+@pytest.mark.begins(python=CONFINED, inputs=tpch("nation"))
+def test_the_pod_of_a_query_reaches_no_api_token_and_runs_restricted(begun: Begun) -> None:
+    begun.completed()
 
 
 def test_no_credential_shows_up_in_an_object_an_event_or_a_log(bench: Bench) -> None:
