@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
@@ -35,6 +35,7 @@ JSON = st.recursive(
 # Frames.
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(max_size=8), JSON, max_size=4), max_size=6), st.integers(1, 50))
 def test_frames_come_out_as_they_went_in_however_they_are_cut(bodies, step):
     messages = [{**body, "kind": "any"} for body in bodies]
@@ -44,6 +45,7 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(bodies, step):
     assert found == messages
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_garbage_is_refused_or_waited_for_and_never_raises_anything_else(data):
     frames = wire.Frames(limit=64)
@@ -76,6 +78,7 @@ def test_a_frame_that_nobody_would_take_is_not_sent():
         wire.frame({"kind": "x", "value": "y" * wire.MAX_FRAME})
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, wire.MAX_VALUE - 2), min_size=1, max_size=12))
 def test_what_a_gate_has_collected_fits_into_frames(sizes):
     values = ["v" * size for size in sizes]
@@ -117,6 +120,7 @@ def test_a_proof_is_good_for_one_thing_only(change):
     assert not proof.is_call(key, HELLO, made, proof.proof(key, "call", other, made.incarnation, made.nonce))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_the_hmac_is_that_of_the_standard_library(key, text):
     assert proof.hmac(key, text) == hmac.digest(key, text, "sha256")
@@ -136,6 +140,7 @@ def test_a_proof_cannot_be_sent_back_or_made_with_another_token_or_nonce():
     assert not proof.is_answer(b"x" * 32, HELLO, made)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*proof.Hello._fields, "kind", "more"]), JSON))
 def test_no_greeting_but_a_whole_one_is_read(fields):
     message = {**HELLO.message(), **fields, "kind": "hello"}
@@ -149,6 +154,7 @@ def test_no_greeting_but_a_whole_one_is_read(fields):
 # Gates.
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_nobody_passes_a_gate_before_all_have_come_and_all_get_the_same(data):
     """Any order, any repetition, any clock: a gate opens once, with the first value of each, or closes for good."""
@@ -266,6 +272,7 @@ def test_a_fault_travels_whole():
 # The closing word.
 
 
+@settings(deadline=None)
 @given(st.text(max_size=6000), st.lists(st.text(max_size=3000), max_size=3))
 def test_the_report_of_a_failure_is_one_that_the_operator_reads(message, warnings):
     fault = Fault(Failure.GPU_ERROR, message, "pod-1", "pod pod-1, GPU 2", details={"warnings": warnings})
