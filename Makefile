@@ -53,7 +53,3 @@ lint: venv ## Style, types and layers
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m tools.generate --check
-
-.PHONY: unit
-unit: venv ## Tests that need no cluster
-	$(PY) -m pytest -m "not e2e and not gpu and not releases and not faults and not tenants" tests

@@ -5,17 +5,32 @@ test e2e test-faults bench: export TEST_ENGINES ?= 26.04 26.10
 # And the operator of dask-kubernetes, which makes the DaskClusters of the tests.
 test e2e test-faults bench: export TEST_DASK_KUBERNETES ?= 1
 
+# Hundreds of tests start processes of Python: each would compile the same modules again.
+unit test e2e test-faults: export PYTHONDONTWRITEBYTECODE =
+
+SLOWEST := --durations=25
+# One more than there are cores, because many tests wait.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+# Each process begins with a part of them in this order, so that one alone starts the S3 server; who is done takes half
+# of what another has left.
+ON_THIS_MACHINE := tests/s3 tests/cluster tests/unit
+
+.PHONY: unit
+unit: venv ## Tests that need no cluster, in several processes; WORKERS=0 ARGS="-k sink" for a few in one
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "not e2e and not faults" $(ON_THIS_MACHINE) $(ARGS)
+
+# What needs no cluster comes first and ends the run if it fails: it takes a minute, where cluster and pods take many.
 .PHONY: test
-test: venv cluster-for-use ## Every test, on the one-node cluster (or CONTEXT=... REGISTRY=...)
-	$(PY) -m pytest -m "not gpu and not faults" tests/unit tests/cluster tests/s3 tests/e2e
+test: unit cluster-for-use ## Every test: what needs no cluster, then the one-node cluster (or CONTEXT=... REGISTRY=...)
+	$(PY) -m pytest $(SLOWEST) -m "e2e and not faults" tests/cluster tests/e2e
 
 .PHONY: e2e
 e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to pytest
-	$(PY) -m pytest -m "e2e and not faults" tests $(ARGS)
+	$(PY) -m pytest $(SLOWEST) -m "e2e and not faults" tests/cluster tests/e2e $(ARGS)
 
 .PHONY: test-faults
 test-faults: venv cluster-for-use ## The long schedule: all faults of ranks and of Dask clusters, a hundred jobs, ten thousand partitions
-	$(PY) -m pytest -m "faults and not releases" tests $(ARGS)
+	$(PY) -m pytest $(SLOWEST) -m "faults and not releases" tests $(ARGS)
 
 .PHONY: test-tenants
 test-tenants: venv ## Attacks of one tenant on the others, on a control plane of its own: times, and the operator's memory

@@ -6,12 +6,13 @@ fail: a green run means that a real API server, kubelet and object store were th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.jobs import Bench
+from tests.e2e.jobs import Begun, Bench, fresh
 from tests.support.faultproxy import FaultProxy
 from tools import dask_kubernetes, demo
 from tools import lake as lakes
@@ -19,7 +20,7 @@ from tools.kubectl import Cluster, chosen_cluster, wait_until
 from tools.lake import PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 NAMESPACE = "gpuquery-e2e"
 SCALE = 0.05
@@ -39,10 +40,37 @@ def cluster() -> Cluster:
     return chosen_cluster()
 
 
+@dataclass
+class Operator:
+    """The operator of this checkout, installed by Helm for all namespaces, with those values beside its defaults."""
+
+    cluster: Cluster
+    values: tuple[str, ...] = ()
+
+    def suit(self, values: tuple[str, ...]) -> None:
+        """Install it with other values, if these are not those that it has."""
+        if values != self.values:
+            demo.install(self.cluster, *values)
+            self.values = values
+
+
 @pytest.fixture(scope="session")
-def operator(cluster: Cluster) -> None:
-    """The operator of this checkout, installed by Helm for all namespaces."""
+def operator(cluster: Cluster) -> Operator:
+    """The operator of the run; who installs it with values of their own installs it with none afterwards."""
     demo.install(cluster)
+    return Operator(cluster)
+
+
+@pytest.fixture(scope="module")
+def operator_values() -> tuple[str, ...]:
+    """Values of the chart that the tests of a module need: none, where the module says nothing else."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def suited(operator: Operator, operator_values: tuple[str, ...]) -> None:
+    """The operator has the values that the module needs; modules that need the same share it."""
+    operator.suit(operator_values)
 
 
 @pytest.fixture(scope="session")
@@ -70,31 +98,91 @@ def tables(lake: lakes.Lake, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def everything(operator: None, tables: Path) -> None:
+def everything(operator: Operator, tables: Path) -> None:
     """Operator, store and data."""
 
 
+@pytest.fixture(scope="session")
+def all_applied(cluster: Cluster) -> Iterator[set[str]]:
+    """The names of all jobs of the run, of which nothing may have come back at its end."""
+    names: set[str] = set()
+    yield names
+    gone(cluster, names)
+
+
+@pytest.fixture(scope="module")
+def applied(cluster: Cluster, suited: None, all_applied: set[str]) -> Iterator[list[str]]:
+    """The names of a module's jobs. At its end they are deleted, and nothing of any of them may be left."""
+    names: list[str] = []
+    yield names
+    delete(cluster, names)
+    all_applied.update(names)
+    gone(cluster, names)
+
+
+@pytest.fixture(scope="module")
+def together(cluster: Cluster, lake: lakes.Lake, everything: None, applied: list[str]) -> Bench:
+    """Where a module applies the jobs of several tests at once; they stay until its end."""
+    return Bench(cluster, lake, NAMESPACE, names=applied)
+
+
+@pytest.fixture(scope="module")
+def all_begun(together: Bench, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The jobs that the tests of a module begin with, applied at once: their names by the test."""
+    jobs: dict[str, dict[str, Any]] = {}
+    for item in request.session.items:
+        if item.path == request.node.path and (mark := item.get_closest_marker("begins")):
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            jobs[item.nodeid] = together.job(fresh("begun"), **{**mark.kwargs, **parameters.get("spec", {})})
+    together.apply(*jobs.values())
+    return {test: job["metadata"]["name"] for test, job in jobs.items()}
+
+
 @pytest.fixture
-def bench(cluster: Cluster, lake: lakes.Lake, everything: None) -> Iterator[Bench]:
-    """Where a test runs its jobs; afterwards they are deleted and nothing of them may be left."""
+def begun(together: Bench, all_begun: dict[str, str], request: pytest.FixtureRequest) -> Begun:
+    """The job that this test begins with."""
+    return Begun(together, all_begun[request.node.nodeid])
+
+
+@pytest.fixture
+def bench(cluster: Cluster, lake: lakes.Lake, everything: None, applied: list[str]) -> Iterator[Bench]:
+    """Where a test runs its jobs; afterwards they are deleted, and the module looks whether they are gone."""
     bench = Bench(cluster, lake, NAMESPACE)
     yield bench
-    if bench.names:
-        cluster.run("delete", "gqj", "-n", NAMESPACE, "--ignore-not-found", "--wait=false", *bench.names)
-        wait_until(lambda: not left(bench), timeout=90, what="the deleted jobs' children to go", every=0.5)
+    applied.extend(bench.names)
+    delete(cluster, bench.names)
 
 
-def left(bench: Bench) -> list[str]:
-    """Return what is left of the jobs of a test."""
-    names = ",".join(bench.names)
-    found = bench.cluster.get(
-        "jobs,services,configmaps,secrets,networkpolicies,pods",
-        "-n",
-        bench.namespace,
-        "-l",
-        f"gpuquery.io/job in ({names})",
-    )
-    return [f"{o['kind']}/{o['metadata']['name']}" for o in found["items"]]
+@pytest.fixture
+def settled(cluster: Cluster, applied: list[str]) -> None:
+    """Nothing is left of the module's tests before this one, with whose jobs the operator would be busy."""
+    gone(cluster, applied)
+
+
+def delete(cluster: Cluster, names: Collection[str]) -> None:
+    """Delete jobs, and wait for nothing."""
+    if names:
+        cluster.run("delete", "gqj", "-n", NAMESPACE, "--ignore-not-found", "--wait=false", *names)
+
+
+def gone(cluster: Cluster, names: Collection[str]) -> None:
+    """Wait until nothing is left of deleted jobs."""
+    try:
+        wait_until(lambda: not left(cluster, names), timeout=90, what="the deleted jobs' children to go", every=0.5)
+    except TimeoutError as error:
+        raise AssertionError(f"{error}; left are {', '.join(left(cluster, names))}") from None
+
+
+def left(cluster: Cluster, names: Collection[str]) -> list[str]:
+    """Return what there is of jobs, themselves included."""
+    kinds = "gqj,jobs.batch,services,configmaps,secrets,networkpolicies,pods"
+    found = cluster.get(kinds, "-n", NAMESPACE)["items"] if names else []
+    return [
+        f"{each['kind']}/{each['metadata']['name']}"
+        for each in found
+        if each["metadata"].get("labels", {}).get("gpuquery.io/job") in names
+        or (each["kind"] == "GpuQueryJob" and each["metadata"]["name"] in names)
+    ]
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from tools.lake import SECRET, Lake
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+PATIENCE = 300.0
+"""Seconds for a job that is applied with those of a whole module: on two cores they wait for each other."""
 TPCH = ("customer", "lineitem", "nation", "orders", "region")
 
 
@@ -74,7 +76,11 @@ class Bench:
     def completed(self, document: Mapping[str, Any], *, timeout: float = 180) -> dict[str, Any]:
         """Apply a job, wait for its end, and insist that it is Complete."""
         self.apply(document)
-        job = self.ended(document["metadata"]["name"], timeout=timeout)
+        return self.as_completed(document["metadata"]["name"], timeout=timeout)
+
+    def as_completed(self, name: str, *, timeout: float = 180) -> dict[str, Any]:
+        """Wait for a job's end, and insist that it is Complete."""
+        job = self.ended(name, timeout=timeout)
         assert true(job, "Complete"), condition(job, "Failed")
         assert true(job, "OutputCommitted")
         return job
@@ -82,7 +88,11 @@ class Bench:
     def failed(self, document: Mapping[str, Any], *, timeout: float = 120) -> dict[str, Any]:
         """Apply a job, wait for its end, insist that it Failed; returns the Failed condition."""
         self.apply(document)
-        job = self.ended(document["metadata"]["name"], timeout=timeout)
+        return self.how_it_failed(document["metadata"]["name"], timeout=timeout)
+
+    def how_it_failed(self, name: str, *, timeout: float = 120) -> dict[str, Any]:
+        """Wait for a job's end, insist that it Failed; returns the Failed condition."""
+        job = self.ended(name, timeout=timeout)
         found = condition(job, "Failed")
         assert found and found["status"] == "True", job["status"]
         return found
@@ -136,6 +146,26 @@ class Bench:
         records = [k for k in self.keys(f"{output}/_commits/") if k.endswith(".json")]
         bodies = {k: client.get_object(Bucket="lake", Key=k)["Body"].read() for k in records}
         return [k for k, body in bodies.items() if json.loads(body)["mode"] != "fence"]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The job that a test begins with, by `@pytest.mark.begins(sql=..., inputs=...)`.
+
+    All jobs that the tests of a module begin with are applied at once; a test waits for its own and looks at it. What
+    the mark says is given to `Bench.job`, and so is a parameter `spec` of the test.
+    """
+
+    bench: Bench
+    name: str
+
+    def completed(self) -> dict[str, Any]:
+        """Wait for its end, and insist that it is Complete."""
+        return self.bench.as_completed(self.name, timeout=PATIENCE)
+
+    def failed(self) -> dict[str, Any]:
+        """Wait for its end, insist that it Failed; returns the Failed condition."""
+        return self.bench.how_it_failed(self.name, timeout=PATIENCE)
 
 
 def condition(job: Mapping[str, Any], kind: str) -> dict[str, Any] | None:

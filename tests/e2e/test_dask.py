@@ -15,7 +15,7 @@ from tests.e2e.dask_clusters import WarmCluster, warm
 from tests.e2e.jobs import Bench, condition, fresh, true
 from tests.e2e.test_worker_set import LONG, cause, now, rows_of, rows_wanted
 from tests.support.certificates import Authority
-from tools import dask_kubernetes, demo
+from tools import dask_kubernetes
 from tools.kubectl import Cluster, wait_until
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ PATIENCE = 400.0
 """Seconds for a job: a cluster is some twenty processes that import for seconds each."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def enabled(cluster: Cluster, operator: None, dask_operator: None) -> Iterator[None]:
+# Twenty processes that import on two cores keep each other waiting for seconds.
+VALUES = ("dask.operator.enabled=true", "dask.attach.enabled=true", f"gpu.heartbeatSeconds={HEARTBEAT}")
+
+
+@pytest.fixture(scope="module")
+def operator_values(dask_operator: None) -> tuple[str, ...]:
     """An operator that may make DaskClusters, and look at those of others."""
-    # Twenty processes that import on two cores keep each other waiting for seconds.
-    values = ("dask.operator.enabled=true", "dask.attach.enabled=true", f"gpu.heartbeatSeconds={HEARTBEAT}")
-    demo.install(cluster, *values)
-    yield
-    demo.install(cluster)
+    return VALUES
 
 
 def native(bench: Bench, release: str, engine: str, **given: Any) -> sets.Set:
@@ -152,6 +152,7 @@ def test_workers_of_a_daskcluster_give_their_rows_and_go_with_the_attempt(
     assert daskclusters(bench, ranks.name) == [], "terminal means that nothing of it holds a GPU"
 
 
+@pytest.mark.faults
 def test_real_workers_of_a_daskcluster_say_that_there_is_no_gpu(bench: Bench) -> None:
     ranks = by_operator(bench, "26.10", "rapidsmpf", pods=2, image="runtime")
     failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
@@ -178,7 +179,7 @@ def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_s
 
 
 @pytest.fixture(scope="module")
-def shared(cluster: Cluster, enabled: None, lake: Any) -> Iterator[WarmCluster]:
+def shared(cluster: Cluster, suited: None, lake: Any) -> Iterator[WarmCluster]:
     """A warm cluster of two workers in the namespace of the jobs."""
     with warm(cluster, "gpuquery-e2e", workers=2, protocol="ucx", gpus=1, lake=lake) as made:
         yield made
@@ -229,6 +230,7 @@ def put_secret(bench: Bench, name: str, files: Path) -> None:
     bench.cluster.apply(secret, namespace=bench.namespace)
 
 
+@pytest.mark.faults
 def test_a_job_brings_its_certificates_to_a_warm_cluster_that_speaks_tls(
     bench: Bench, cluster: Cluster, tables: Any, tmp_path: Path
 ) -> None:

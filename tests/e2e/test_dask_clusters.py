@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.dask_clusters import CUDA, RELEASE, WarmCluster, document, warm
 from tests.e2e.jobs import Bench, condition, fresh, true
-from tests.e2e.test_dask import PATIENCE, by_operator, daskclusters
+from tests.e2e.test_dask import PATIENCE, VALUES, by_operator, daskclusters
 from tools import dask_kubernetes, demo
 from tools.kubectl import Cluster, KubectlError, wait_until
 
@@ -118,17 +118,9 @@ def test_without_an_operator_nothing_is_made_and_what_is_there_does_not_go(there
 
 
 @pytest.fixture(scope="module")
-def allowed(cluster: Cluster, operator: None, dask_operator: None) -> Iterator[None]:
+def operator_values(dask_operator: None) -> tuple[str, ...]:
     """An operator that may make DaskClusters."""
-    demo.install(cluster, "dask.operator.enabled=true")
-    yield
-    demo.install(cluster)
-
-
-@pytest.fixture
-def making(allowed: None, bench: Bench) -> Bench:
-    """A bench with such an operator."""
-    return bench
+    return VALUES
 
 
 def at_work(bench: Bench, name: str) -> list[str]:
@@ -145,23 +137,23 @@ def started(bench: Bench, hold: int) -> sets.Set:
     return ranks
 
 
-def test_a_job_that_is_deleted_takes_its_workers_with_it_though_the_operator_of_dask_is_away(making: Bench) -> None:
-    ranks = started(making, hold=300)
-    (name,) = (each for each in daskclusters(making, ranks.name) if each.startswith("DaskCluster/"))
-    with dask_kubernetes.without_operator(making.cluster):
-        making.cluster.run("delete", "gqj", ranks.name, "-n", making.namespace)
-        wait_until(lambda: not at_work(making, ranks.name), timeout=GONE_SECONDS, what=f"what {name} has made to go")
-        assert daskclusters(making, ranks.name) == [name], "its finalizer keeps it, and it keeps nothing"
-    wait_until(lambda: not daskclusters(making, ranks.name), timeout=90, what=f"{name} to go")
+def test_a_job_that_is_deleted_takes_its_workers_with_it_though_the_operator_of_dask_is_away(bench: Bench) -> None:
+    ranks = started(bench, hold=300)
+    (name,) = (each for each in daskclusters(bench, ranks.name) if each.startswith("DaskCluster/"))
+    with dask_kubernetes.without_operator(bench.cluster):
+        bench.cluster.run("delete", "gqj", ranks.name, "-n", bench.namespace)
+        wait_until(lambda: not at_work(bench, ranks.name), timeout=GONE_SECONDS, what=f"what {name} has made to go")
+        assert daskclusters(bench, ranks.name) == [name], "its finalizer keeps it, and it keeps nothing"
+    wait_until(lambda: not daskclusters(bench, ranks.name), timeout=90, what=f"{name} to go")
 
 
 @pytest.mark.faults
-def test_a_job_ends_with_all_its_workers_though_the_operator_of_dask_is_away(making: Bench) -> None:
-    ranks = started(making, hold=60)
-    with dask_kubernetes.without_operator(making.cluster):
-        ended = making.ended(ranks.name, timeout=PATIENCE)
+def test_a_job_ends_with_all_its_workers_though_the_operator_of_dask_is_away(bench: Bench) -> None:
+    ranks = started(bench, hold=60)
+    with dask_kubernetes.without_operator(bench.cluster):
+        ended = bench.ended(ranks.name, timeout=PATIENCE)
         assert true(ended, "Complete"), condition(ended, "Failed")
-        kept = [each for each in at_work(making, ranks.name) if "Pod/" not in each]
+        kept = [each for each in at_work(bench, ranks.name) if "Pod/" not in each]
         assert kept == [], "terminal means that nothing of it can start any more"
 
 
@@ -215,22 +207,22 @@ def refused(bench: Bench, why: str) -> bool:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("end", ["the job ends", "the job is deleted"])
-def test_workers_that_dask_kubernetes_did_not_tie_to_their_cluster_go_with_the_job(making: Bench, end: str) -> None:
+def test_workers_that_dask_kubernetes_did_not_tie_to_their_cluster_go_with_the_job(bench: Bench, end: str) -> None:
     """One refusal of the API server is enough: their group has no owner from then on, and nobody takes it away."""
     policy = fresh("never-adopted")
-    making.cluster.apply(*never_adopted(policy))
+    bench.cluster.apply(*never_adopted(policy))
     try:
-        wait_until(lambda: refused(making, policy), timeout=60, what="the policy to be in force")
-        ranks = started(making, hold=30 if end == "the job ends" else 300)
-        groups = making.cluster.get("daskworkergroups", "-n", making.namespace, "-l", f"gpuquery.io/job={ranks.name}")
+        wait_until(lambda: refused(bench, policy), timeout=60, what="the policy to be in force")
+        ranks = started(bench, hold=30 if end == "the job ends" else 300)
+        groups = bench.cluster.get("daskworkergroups", "-n", bench.namespace, "-l", f"gpuquery.io/job={ranks.name}")
         assert [each["metadata"].get("ownerReferences") for each in groups["items"]] == [None]
         if end == "the job ends":
-            ended = making.ended(ranks.name, timeout=PATIENCE)
+            ended = bench.ended(ranks.name, timeout=PATIENCE)
             assert true(ended, "Complete"), condition(ended, "Failed")
         else:
-            making.cluster.run("delete", "gqj", ranks.name, "-n", making.namespace)
-        wait_until(lambda: not daskclusters(making, ranks.name), timeout=GONE_SECONDS, what="the workers to go")
+            bench.cluster.run("delete", "gqj", ranks.name, "-n", bench.namespace)
+        wait_until(lambda: not daskclusters(bench, ranks.name), timeout=GONE_SECONDS, what="the workers to go")
     finally:
         kinds = ["validatingadmissionpolicybinding", "validatingadmissionpolicy"]
         for kind in kinds:
-            making.cluster.run("delete", kind, policy, "--ignore-not-found")
+            bench.cluster.run("delete", kind, policy, "--ignore-not-found")

@@ -12,14 +12,11 @@ import pytest
 from gpuquery.api.labels import CONTAINER, LABEL_DASK, SCRATCH_DIRECTORY
 from tests.e2e.dask_clusters import SIGNAL_CHILDREN, warm
 from tests.e2e.jobs import Bench, condition
-from tests.e2e.test_dask import HEARTBEAT, PATIENCE, attached, by_operator, committed, daskclusters
+from tests.e2e.test_dask import PATIENCE, VALUES, attached, by_operator, committed, daskclusters
 from tests.e2e.test_worker_set import cause, now
-from tools import demo
 from tools.kubectl import Cluster, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.e2e import sets
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -38,13 +35,10 @@ NO_INTERPRETER = {"DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON": "{'PYTHONHOME': 
 """A variable by which every process that a nanny starts ends at once; nothing else looks at it."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def enabled(cluster: Cluster, operator: None, dask_operator: None) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def operator_values(dask_operator: None) -> tuple[str, ...]:
     """An operator that may make DaskClusters, and look at those of others."""
-    values = ("dask.operator.enabled=true", "dask.attach.enabled=true", f"gpu.heartbeatSeconds={HEARTBEAT}")
-    demo.install(cluster, *values)
-    yield
-    demo.install(cluster)
+    return VALUES
 
 
 def pods(ranks: sets.Set, part: str) -> list[str]:

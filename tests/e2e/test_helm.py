@@ -109,7 +109,7 @@ def test_the_store_of_the_tests_is_the_real_one(lake: lakes.Lake) -> None:
         client.put_object(Bucket="lake", Key="probe/once", Body=b"2", IfNoneMatch="*")
 
 
-def test_the_operator_pod_is_restricted_and_ready(cluster: Cluster, operator: None) -> None:
+def test_the_operator_pod_is_restricted_and_ready(cluster: Cluster, suited: None) -> None:
     def ready() -> bool:
         pods = cluster.get("pods", "-n", demo.SYSTEM, "-l", "app.kubernetes.io/name=gpuquery")["items"]
         return any(

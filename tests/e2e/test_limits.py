@@ -59,7 +59,7 @@ class Tenant:
 
 
 @pytest.fixture
-def tenant(cluster: Cluster, operator: None) -> Iterator[Namespaced]:
+def tenant(cluster: Cluster, suited: None) -> Iterator[Namespaced]:
     """Makes a namespace that is gone afterwards."""
     made: list[Tenant] = []
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.jobs import Bench, condition, fresh, tpch, true
+from tests.e2e.jobs import Begun, Bench, condition, fresh, tpch, true
 from tools import demo
 from tools.kubectl import wait_until
 
@@ -103,10 +103,11 @@ def contract(kind: str) -> dict[str, Any]:
     return {**tpch("nation")[0], "schema": {"columns": {"n_nationkey": {"type": kind}}}}
 
 
+@pytest.mark.begins(sql=SELECT, inputs=[contract("Date")])
 @pytest.mark.parametrize("spec", [{"preflight": "always"}, {"dryRun": True}], ids=["a job", "a dry run"])
-def test_a_finding_ends_the_job_before_any_attempt(bench: Bench, spec: dict[str, Any]) -> None:
-    name = fresh("contract")
-    failed = bench.failed(bench.job(name, sql=SELECT, inputs=[contract("Date")], **spec))
+def test_a_finding_ends_the_job_before_any_attempt(begun: Begun, spec: dict[str, Any]) -> None:
+    bench, name = begun.bench, begun.name
+    failed = begun.failed()
     assert failed["reason"] == "SchemaMismatch"
     assert "n_nationkey" in failed["message"] and "Date" in failed["message"]
     assert told(bench, name) == ("False", "SchemaMismatch")
@@ -114,8 +115,9 @@ def test_a_finding_ends_the_job_before_any_attempt(bench: Bench, spec: dict[str,
     assert reasons(bench, name) == ["PreflightFailed"]
 
 
-def test_a_contract_that_holds_passes(bench: Bench) -> None:
-    bench.completed(bench.job(fresh("holds"), sql=SELECT, inputs=[contract("Int64")], preflight="always"))
+@pytest.mark.begins(sql=SELECT, inputs=[contract("Int64")], preflight="always")
+def test_a_contract_that_holds_passes(begun: Begun) -> None:
+    begun.completed()
 
 
 def test_the_querys_own_pod_checks_small_jobs_and_says_so(bench: Bench) -> None:

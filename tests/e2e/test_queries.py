@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from tests.e2e.jobs import Bench, fresh, tpch
+from tests.e2e.jobs import Begun, Bench, fresh, tpch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,19 +63,20 @@ def test_sql_with_a_parameter_and_partitions_equals_an_independent_computation(b
     assert [reason for reason, _ in bench.events(name)][-1] == "Complete"
 
 
-def test_a_python_query_equals_an_independent_computation(bench: Bench, tables: Path) -> None:
-    code = """
+LEAST = """
 import polars as pl
 
 def query(inputs, params):
     return (inputs["orders"].filter(pl.col("o_totalprice") > params["least"])
             .group_by("o_orderpriority").agg(pl.len().alias("n")))
 """
-    name = fresh("python")
-    least = {"least": {"decimal": "1000.50"}}
-    job = bench.completed(bench.job(name, python=code, inputs=tpch("orders"), parameters=least))
+
+
+@pytest.mark.begins(python=LEAST, inputs=tpch("orders"), parameters={"least": {"decimal": "1000.50"}})
+def test_a_python_query_equals_an_independent_computation(begun: Begun, tables: Path) -> None:
+    job = begun.completed()
     want = duck("SELECT o_orderpriority, count(*) n FROM orders WHERE o_totalprice > 1000.50 GROUP BY 1", tables)
-    same(committed(bench, job), want)
+    same(committed(begun.bench, job), want)
 
 
 def test_a_query_from_a_configmap_runs(bench: Bench, tables: Path) -> None:
@@ -124,20 +125,22 @@ def test_append_adds_and_overwrite_replaces(bench: Bench, tables: Path) -> None:
     assert committed(bench, last, hive=True)["n_regionkey"].unique().to_list() == [2]
 
 
-@pytest.mark.parametrize("columns", [[], ["n_regionkey"]], ids=["unpartitioned", "partitioned"])
-def test_an_empty_result_is_committed_with_its_schema(bench: Bench, columns: list[str]) -> None:
-    name = fresh("empty")
-    sql = "SELECT n_name, n_regionkey FROM nation WHERE n_nationkey < 0"
-    job = bench.completed(bench.job(name, sql=sql, inputs=tpch("nation"), output={"partitionBy": columns}))
+@pytest.mark.begins(sql="SELECT n_name, n_regionkey FROM nation WHERE n_nationkey < 0", inputs=tpch("nation"))
+@pytest.mark.parametrize(
+    "spec", [{}, {"output": {"partitionBy": ["n_regionkey"]}}], ids=["unpartitioned", "partitioned"]
+)
+def test_an_empty_result_is_committed_with_its_schema(begun: Begun, spec: dict[str, Any]) -> None:
+    job = begun.completed()
     assert job["status"]["output"]["rows"] == 0
-    got = committed(bench, job)
+    got = committed(begun.bench, job)
     assert got.height == 0
     assert "n_name" in got.columns
 
 
-def test_a_cast_that_rounds_is_warned_about(bench: Bench) -> None:
-    name = fresh("decimals")
-    sql = "SELECT sum(CAST(l_extendedprice AS DECIMAL(15, 0))) AS revenue FROM lineitem"
-    job = bench.completed(bench.job(name, sql=sql, inputs=tpch("lineitem")))
+@pytest.mark.begins(
+    sql="SELECT sum(CAST(l_extendedprice AS DECIMAL(15, 0))) AS revenue FROM lineitem", inputs=tpch("lineitem")
+)
+def test_a_cast_that_rounds_is_warned_about(begun: Begun) -> None:
+    job = begun.completed()
     assert any("CAST" in w for w in job["status"]["warnings"])
-    assert any(reason == "QueryWarning" for reason, _ in bench.events(name))
+    assert any(reason == "QueryWarning" for reason, _ in begun.bench.events(begun.name))

@@ -23,7 +23,7 @@ ACCOUNT = f"system:serviceaccount:{demo.SYSTEM}:{demo.RELEASE}"
 
 
 @pytest.fixture(scope="module")
-def home(cluster: Cluster, operator: None) -> Iterator[str]:
+def home(cluster: Cluster, suited: None) -> Iterator[str]:
     """A namespace of a tenant."""
     name = fresh("rights")
     cluster.run("create", "namespace", name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.jobs import Bench, condition, fresh, tpch, true
+from tests.e2e.jobs import Begun, Bench, condition, fresh, tpch, true
 from tools import demo
 from tools.kubectl import wait_until
 
@@ -54,6 +54,7 @@ def test_a_healthy_job_leaves_no_warning(bench: Bench) -> None:
     assert bench.warnings(name) == []
 
 
+@pytest.mark.usefixtures("all_begun")  # it waits for a quarter of a minute, as they do
 def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline(bench: Bench) -> None:
     name = fresh("huge")
     resources = {"requests": {"cpu": "4000"}, "limits": {"cpu": "4000"}}
@@ -68,17 +69,19 @@ def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline
     assert bench.alive(name) == []
 
 
+@pytest.mark.begins(sql=SELECT, inputs=tpch("nation"), startDeadlineSeconds=20)
 @pytest.mark.parametrize(
-    ("image", "word"),
-    [("localhost/no-such-image:v0", "no-such-image"), ("localhost/UpperCase:v0", "UpperCase")],
-    ids=["an image that is nowhere", "a name that is none"],
+    ("spec", "word"),
+    [
+        pytest.param(
+            {"runtime": {"image": "localhost/no-such-image:v0"}}, "no-such-image", id="an image that is nowhere"
+        ),
+        pytest.param({"runtime": {"image": "localhost/UpperCase:v0"}}, "UpperCase", id="a name that is none"),
+    ],
 )
-def test_an_image_that_cannot_be_pulled_is_named(bench: Bench, image: str, word: str) -> None:
-    name = fresh("image")
-    bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), runtime={"image": image}, startDeadlineSeconds=20))
-    ended = bench.ended(name)
-    failed = condition(ended, "Failed")
-    assert failed and failed["reason"] in ("ImagePullFailed", "StartDeadlineExceeded")
+def test_an_image_that_cannot_be_pulled_is_named(begun: Begun, spec: dict[str, Any], word: str) -> None:
+    failed = begun.failed()
+    assert failed["reason"] in ("ImagePullFailed", "StartDeadlineExceeded")
     assert word in failed["message"]
 
 
@@ -154,17 +157,18 @@ def test_a_killed_pod_is_retried_within_the_budget_and_then_fails(bench: Bench) 
     assert len(job["status"]["attempts"]) == 2
 
 
-def test_a_deadline_ends_the_job_and_its_pods(bench: Bench) -> None:
-    name = fresh("deadline")
-    bench.apply(sleeper(bench, name, 600, activeDeadlineSeconds=8))
-    failed = condition(bench.ended(name, timeout=90), "Failed")
-    assert failed and failed["reason"] == "DeadlineExceeded"
+@pytest.mark.begins(
+    python=SLEEP, inputs=tpch("nation"), parameters={"seconds": {"integer": 600}}, activeDeadlineSeconds=8
+)
+def test_a_deadline_ends_the_job_and_its_pods(begun: Begun) -> None:
+    failed = begun.failed()
+    assert failed["reason"] == "DeadlineExceeded"
     assert "8" in failed["message"]
 
 
-def test_a_finished_job_goes_after_its_ttl_and_the_output_stays(bench: Bench) -> None:
-    name = fresh("ttl")
-    bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), ttlSecondsAfterFinished=1))
+@pytest.mark.begins(sql=SELECT, inputs=tpch("nation"), ttlSecondsAfterFinished=1)
+def test_a_finished_job_goes_after_its_ttl_and_the_output_stays(begun: Begun) -> None:
+    bench, name = begun.bench, begun.name
 
     def gone() -> bool:
         return "NotFound" in bench.cluster.run("get", "gqj", name, "-n", bench.namespace, check=False)
@@ -173,8 +177,7 @@ def test_a_finished_job_goes_after_its_ttl_and_the_output_stays(bench: Bench) ->
     assert len(bench.commits(f"out/{name}")) == 1
 
 
-def test_the_pod_of_a_query_reaches_no_api_token_and_runs_restricted(bench: Bench) -> None:
-    code = """
+CONFINED = """
 import os
 import pathlib
 
@@ -187,7 +190,11 @@ def query(inputs, params):
         return inputs["nation"]
     raise AssertionError("the root file system is writable")
 """
-    bench.completed(bench.job(fresh("restricted"), python=code, inputs=tpch("nation")))
+
+
+@pytest.mark.begins(python=CONFINED, inputs=tpch("nation"))
+def test_the_pod_of_a_query_reaches_no_api_token_and_runs_restricted(begun: Begun) -> None:
+    begun.completed()
 
 
 def test_no_credential_shows_up_in_an_object_an_event_or_a_log(bench: Bench) -> None:

@@ -142,7 +142,7 @@ def test_a_rank_that_dies_while_the_set_forms_ends_it(bench: Bench) -> None:
         LONG("2:write:exit", "InternalError"),
         LONG("1:write:spin-in-native", "RankStalled"),
         LONG("0:end:disk-full", "ScratchFull"),
-        ("2:write:oom", "HostOutOfMemory"),
+        LONG("2:write:oom", "HostOutOfMemory"),
     ],
 )
 def test_the_class_of_a_ranks_end_is_that_of_the_job(bench: Bench, fault: str, reason: str) -> None:
@@ -180,7 +180,8 @@ def test_a_supervisor_that_is_frozen_ends_the_set(bench: Bench, index: int) -> N
     assert pod in failed["message"] or (index == 0 and "index 0" in failed["message"]), failed
 
 
-@pytest.mark.parametrize("index", [0, LONG(1)])
+@pytest.mark.faults
+@pytest.mark.parametrize("index", [0, 1])
 def test_a_pod_that_is_gone_ends_the_set(bench: Bench, index: int) -> None:
     ranks = sets.started(bench, env=sets.SLOW)
     ranks.reaches("running", files=1)
@@ -189,7 +190,8 @@ def test_a_pod_that_is_gone_ends_the_set(bench: Bench, index: int) -> None:
     assert cause(ranks, since)["reason"] in ("WorkerLost", "Evicted")
 
 
-@pytest.mark.parametrize(("one", "other", "reason"), [LONG(0, 1, "WorkerLost"), (1, 2, "TransportError")])
+@pytest.mark.faults
+@pytest.mark.parametrize(("one", "other", "reason"), [(0, 1, "WorkerLost"), (1, 2, "TransportError")])
 def test_a_cut_between_two_pods_ends_the_set(bench: Bench, one: int, other: int, reason: str) -> None:
     if not bench.cluster.is_one_node:
         pytest.skip("the network of another cluster is not this machine's to cut")

@@ -18,6 +18,8 @@ from tests.support.seaweed import free_ports
 WAIT_SECONDS = 60
 HELD_THREADS = 2
 """How much a held query has written depends on how many threads hold rows back, so not on the machine's cores."""
+IN_CGROUP = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+"""Enters a cgroup before it becomes the program, as a container runtime does."""
 HOLD = """
 import os
 import polars as pl
@@ -41,13 +43,14 @@ def query(inputs, params):
 class Pod:
     """A supervisor and the files that a kubelet would give it."""
 
-    def __init__(self, folder: Path, wanted, **environment: str) -> None:
+    def __init__(self, folder: Path, wanted, *, cgroup: Path | None = None, **environment: str) -> None:
         self.port = free_ports(1)[0]
         self.log = folder / "termination-log"
         plan_file = folder / "plan.json"
         plan_file.write_text(wanted if isinstance(wanted, str) else wanted.model_dump_json(by_alias=True))
         self.process = subprocess.Popen(
             [
+                *(["sh", "-c", IN_CGROUP, str(cgroup)] if cgroup else []),
                 sys.executable, "-m", "gpuquery.runner.supervisor", "--plan", str(plan_file), "--port", str(self.port),
                 "--termination-log", str(self.log),
             ],

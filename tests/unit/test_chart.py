@@ -31,6 +31,11 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(HELM), *arguments], capture_output=True, text=True, timeout=60)
 
 
+def objects(text: str) -> list[dict[str, Any]]:
+    """Read YAML in C: the definition of the jobs has thousands of lines, and dozens of releases are rendered."""
+    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
+
+
 ADMISSION = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 
 
@@ -40,7 +45,7 @@ def rendered(*settings: str, api: str = ADMISSION) -> tuple[dict[str, Any], ...]
     flags = [word for setting in settings for word in ("--set-json", setting)]
     done = helm("template", "gpuquery", str(CHART), "-n", "system", "--api-versions", api, *flags)
     assert done.returncode == 0, done.stderr
-    return tuple(d for d in yaml.safe_load_all(done.stdout) if d)
+    return tuple(objects(done.stdout))
 
 
 def of_kind(kind: str, *settings: str) -> list[dict[str, Any]]:
@@ -434,7 +439,7 @@ def test_metrics_have_a_service_and_on_demand_a_monitor_that_selects_it() -> Non
 
 def test_two_releases_of_one_namespace_do_not_share_names() -> None:
     done = helm("template", "other", str(CHART), "-n", "system", "--set", "crds.install=false")
-    names = {(d["kind"], d["metadata"]["name"]) for d in yaml.safe_load_all(done.stdout) if d}
+    names = {(d["kind"], d["metadata"]["name"]) for d in objects(done.stdout)}
     shared = names & {(d["kind"], d["metadata"]["name"]) for d in rendered()}
     assert {name for _, name in shared} == {DEFAULTS_CONFIG_MAP}, "so that Helm refuses two that serve all namespaces"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ from gpuquery.api.text import MARK
 from gpuquery.reconcile import digest
 from gpuquery.reconcile.events import MAX_NOTE_BYTES, Note, manifest, notes
 from gpuquery.reconcile.facts import Exit, Refusal, Waiting
+from tests.support.examples import examples
 from tests.support.kube_objects import (
     FOUND,
     NOW,
@@ -152,7 +153,7 @@ OUTPUTS = st.fixed_dictionaries({}, optional=dict.fromkeys(DONE["committed"], VA
 REPORTS = st.dictionaries(st.sampled_from(NAMES), VALUES | OUTPUTS, max_size=5)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@examples(300)
 @given(REPORTS)
 def test_whatever_a_pod_says_what_is_believed_of_it_can_be_stored_and_seen(report: dict[str, Any]) -> None:
     found = claims.read(json.dumps(report)).report
@@ -202,7 +203,7 @@ def test_the_digest_of_a_pod_tells_what_is_wrong_with_its_report() -> None:
     assert found.exit and found.exit.report is None and found.exit.wrong.startswith("committed.rows is 1000")
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(ANYTHING, ANYTHING, st.sampled_from(list(Failure)), st.integers(0, 5))
 def test_no_text_of_a_pod_or_of_a_cluster_hides_anything_in_a_status_or_an_event(
     words: str, more: str, failure: Failure, kind: int

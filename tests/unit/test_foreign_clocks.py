@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuquery.api.conditions import is_terminal, is_true
@@ -19,6 +19,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.kube.client import Manifest, Resource
 from gpuquery.reconcile.case import PHASE_SECONDS
 from gpuquery.reconcile.sightings import Sightings
+from tests.support.examples import examples
 from tests.support.kube_objects import CHECKED, COMMITTED, DEFAULTS, NOW, at, failed_report, seen
 from tests.support.kube_objects import attempt as attempt_of
 from tests.support.kube_objects import ended as ended_pod
@@ -172,7 +173,7 @@ def shown(status: dict[str, Any]) -> dict[str, Any]:
     return status
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(80)
 @given(st.sampled_from(SPECS), LOOKS, HOURS)
 async def test_foreign_clocks_that_are_off_by_hours_change_nothing(
     spec: dict[str, Any], looks: list[tuple[Any, ...]], offsets: list[int]

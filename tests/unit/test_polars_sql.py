@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
@@ -15,6 +15,7 @@ from gpuquery.runner.errors import JobError
 from gpuquery.runner.query import params
 from gpuquery.runner.query.polars_sql import plan as sql_plan
 from gpuquery.runner.query.polars_sql import tree as sql
+from tests.support.examples import examples
 
 DAY = dt.date(1994, 1, 1)
 SALES = pl.DataFrame(
@@ -260,7 +261,7 @@ def test_a_parameter_is_its_value(text, parameters, want):
     assert sorted(rows(text, **parameters)) == want
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
 @example("x'); drop table sales; --")
 @example("\\")
@@ -274,7 +275,7 @@ def test_any_text_stays_a_literal_and_comes_back_as_it_is(value):
     assert rows("select :v as v from shops where :v = :v limit 1", v={"string": value}) == [(value,)]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False))
 @example(-(2**63), 5e-324)
 @example(0, -0.0)
@@ -282,7 +283,7 @@ def test_any_number_comes_back_as_it_is(whole, number):
     assert rows("select :i as i, :f as f", i={"integer": whole}, f={"number": number}) == [(whole, number)]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.decimals(allow_nan=False, allow_infinity=False, places=9, min_value=-(10**20), max_value=10**20),
     st.dates(),

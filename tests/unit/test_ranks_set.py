@@ -66,7 +66,9 @@ def failed(one, failure, *words, but=(), within=10.0, since=None):
 # How a set forms and ends well.
 
 
-@pytest.mark.parametrize(("pods", "gpus"), [(1, 1), (2, 1), (3, 1), (8, 1), (2, 4), (2, 0)])
+@pytest.mark.parametrize(
+    ("pods", "gpus"), [(1, 1), (2, 1), (3, 1), pytest.param(8, 1, marks=pytest.mark.faults), (2, 4), (2, 0)]
+)
 def test_a_set_forms_and_ends_with_one_commit(make, pods, gpus):
     one = make(pods, gpus, beat=60).start()
     ends = one.ends()
@@ -167,7 +169,7 @@ def at(moment):
     return "0" if moment == "committing" else "1-0" if moment == "start" else "1"
 
 
-@pytest.mark.parametrize("moment", ["start", "joined", "running"])
+@pytest.mark.parametrize("moment", ["start", pytest.param("joined", marks=pytest.mark.faults), "running"])
 @pytest.mark.parametrize(
     ("kind", "failure", "words"),
     [
@@ -180,7 +182,7 @@ def test_a_process_that_dies_ends_all(make, moment, kind, failure, words):
     failed(one, failure, "pod pod-1, GPU 0", *words, within=60)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", usually("start", "running", "committing"))
 def test_a_killed_process_ends_all_in_time(make, moment):
     one = make(3, hold=moment).start()
     pid = one.pid(at(moment), moment)

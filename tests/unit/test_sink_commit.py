@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
@@ -19,6 +19,7 @@ from gpuquery.runner.sink.commit import Committer, Result
 from gpuquery.runner.sink.record import Column, CommitRecord, PendingSet, StagedFile, part_name
 from gpuquery.runner.sink.store import Dangling, Piece
 from gpuquery.runner.sink.sweep import lease_key, sweep, sweep_finished
+from tests.support.examples import examples
 from tests.support.memory_store import Actor, Content, MemoryStore, play
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _no_waiting():
         yield
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(400)
 @given(tries=st.lists(TRIES, min_size=1, max_size=4), schedule=st.lists(STEPS, max_size=160))
 def test_any_interleaving_of_racing_and_crashing_attempts_commits_each_job_at_most_once_and_publishes_it(
     tries: Sequence[Try], schedule: Sequence[tuple[int, str]]
@@ -144,7 +145,7 @@ def test_any_interleaving_of_racing_and_crashing_attempts_commits_each_job_at_mo
     assert all(item.mode is OutputMode.ERROR_IF_EXISTS for item in last if item.ref.uid in refused)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150)
 @given(schedule=st.lists(STEPS, max_size=120), mode=st.sampled_from([OutputMode.APPEND, OutputMode.OVERWRITE]))
 def test_an_attempt_that_was_believed_dead_and_wakes_up_never_commits_files_that_its_successor_dropped(
     schedule: Sequence[tuple[int, str]], mode: OutputMode

@@ -26,6 +26,7 @@ from gpuquery.runner.sink.posix import PosixStore
 from gpuquery.runner.sink.record import Column
 from gpuquery.runner.sink.store import DATA
 from tests.support import sinks
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -323,7 +324,7 @@ RECORDS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(record=RECORDS, link=st.booleans())
 def test_whatever_a_forged_record_says_nothing_outside_of_the_table_is_touched(
     record: dict[str, Any], link: bool, tmp_path_factory: pytest.TempPathFactory

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
@@ -22,6 +22,7 @@ from gpuquery.runner.errors import JobError
 from gpuquery.runner.sink import footer, upload
 from gpuquery.runner.sink.commit import Step
 from gpuquery.runner.sink.upload import Uploads
+from tests.support.examples import examples
 from tests.support.memory_store import Content, MemoryStore
 from tests.support.sinks import ROWS, plan, run, run_in_process, sink
 
@@ -34,9 +35,11 @@ TYPES = {
 }  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(rows=st.integers(0, 5000), columns=st.integers(1, 40), group=st.integers(1, 2000))
+@example(rows=5000, columns=1, group=1)
 def test_the_row_count_in_a_footer_is_what_pyarrow_reads(rows: int, columns: int, group: int):
+    group = max(group, rows * columns // 5000)  # ten thousand pieces are seconds of writing, and no other footer
     frame = pl.DataFrame({f"c{n}": range(rows) for n in range(columns)})
     for write in (
         lambda file: frame.write_parquet(file, row_group_size=group),
@@ -61,7 +64,7 @@ def test_what_is_no_parquet_file_has_no_row_count(tail: bytes):
         footer.row_count(tail)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(sizes=st.lists(st.integers(0, 40_000), max_size=30), seed=st.integers(0, 255))
 def test_any_sequence_of_writes_arrives_whole_in_pieces_of_one_size(sizes: list[int], seed: int):
     content = Content()

@@ -13,13 +13,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.errors import JobError
 from gpuquery.runner.sizing import Estimate, estimate, fetch, footers, parquet, reads
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ def files(draw: st.DrawFn) -> tuple[pa.Table, dict[str, Any]]:
     return pa.table(columns), options
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 @given(files(), st.booleans(), st.data())
 def test_never_under_by_more_than_two_and_over_only_by_what_the_layout_adds(
     made: tuple[pa.Table, dict[str, Any]], told: bool, data: st.DataObject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuquery.api.conditions import TERMINAL, ConditionType, State, find, is_terminal, is_true
@@ -14,6 +14,7 @@ from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.kube.progress import Reading
 from gpuquery.reconcile.facts import Attempt, Observed, Pod, Refusal, Waiting
+from tests.support.examples import examples
 from tests.support.kube_objects import (
     CHECKED,
     COMMITTED,
@@ -140,7 +141,7 @@ def promises(before: GpuQueryJob, subject: GpuQueryJob, decision: Decision, aliv
     assert is_terminal(conditions) or decision.requeue_after is not None, "an unfinished job is looked at again"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150)
 @given(specs, st.lists(sights, min_size=1, max_size=10))
 def test_the_terminal_rules_hold(spec: dict[str, int], history: list[tuple[object, ...]]) -> None:
     subject, now = job(**spec), 0
@@ -158,7 +159,7 @@ def asked_for(decision: Decision, label: str) -> bool:
     return any(o["kind"] == "Job" and label in o["metadata"]["labels"] for o in decision.creates)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(300)
 @given(checked_specs, st.lists(checked_sights, min_size=1, max_size=12))
 def test_they_hold_with_a_preflight_and_no_attempt_comes_before_it_has_passed(
     spec: dict[str, object], history: list[tuple[object, ...]]
