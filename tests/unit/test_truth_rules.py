@@ -195,7 +195,7 @@ def test_they_hold_with_a_preflight_and_no_attempt_comes_before_it_has_passed(
             assert subject.status.preflight is not None, "a report goes only once it is written down"
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(200)
 @given(checked_specs | specs, st.lists(st.tuples(checked_sights, st.booleans()), min_size=1, max_size=12))
 def test_they_hold_for_a_job_that_is_suspended_and_resumed_at_any_time(
     spec: dict[str, object], history: list[tuple[tuple[object, ...], bool]]
