@@ -123,11 +123,11 @@ def test_a_restart_with_live_and_finished_jobs_writes_nothing(bench: Bench, host
     assert true(bench.ended(live), "Complete")
 
 
-def test_one_attempt_of_one_pod_costs_fewer_than_ten_writes(bench: Bench, host_operator: HostOperator) -> None:
-    """On average of three: a pod that is seen ready in the moment before its progress is read costs one more."""
+def test_one_attempt_of_one_pod_costs_at_most_ten_writes(bench: Bench, host_operator: HostOperator) -> None:
+    """Nine, and ten where a pod is seen ready in the moment before its progress is read."""
     wait_until(lambda: host_operator.writes() >= 0, timeout=30, what="the operator's metrics")
     before = host_operator.writes()
     for _ in range(3):
         bench.completed(bench.job(fresh("cheap"), sql=SELECT, inputs=tpch("nation")))
     time.sleep(2)  # events follow the last status write
-    assert (host_operator.writes() - before) / 3 < 10
+    assert (host_operator.writes() - before) / 3 <= 10
