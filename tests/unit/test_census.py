@@ -223,6 +223,15 @@ def test_a_job_that_is_suspended_gives_its_place_away_and_waits_for_none() -> No
     assert not bench.goes(1), "once it is resumed it waits for its turn"
 
 
+def test_whoever_waited_behind_a_job_that_is_suspended_is_called() -> None:
+    bench = Bench(live_jobs_per_namespace=1)
+    bench.saw(1)
+    bench.saw(2)
+    assert not bench.goes(2), "the first has its turn"
+    bench.saw(1, suspended=True)
+    assert bench.woken == ["j2"] and bench.goes(2)
+
+
 # What the operator makes of it
 
 
@@ -324,6 +333,29 @@ async def test_a_job_that_is_resumed_waits_for_its_turn_and_goes_on_with_another
     await house.subject.reconcile(("marts", "second"))
     await house.look("first")
     assert house.status("first").attempt == 2 and house.status("first").counted_failures == 0
+
+
+async def test_what_a_failed_attempt_has_left_gives_no_place_to_a_job_that_is_resumed() -> None:
+    house = House(live_jobs_per_namespace=1)
+    put(house.client, "first", 1)
+    put(house.client, "second", 2)
+    await house.look("first")
+    ((_, batch),) = [key for key in house.client.objects if key[0] is Resource.BATCH_JOBS]
+    failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+    house.client.objects[Resource.BATCH_JOBS, batch]["status"] = {"conditions": [failed]}
+    first = house.client.objects[Resource.JOBS, "first"]
+    await house.look("first")
+    assert house.status("first").state == "Retrying"
+    first["spec"]["suspend"] = True
+    for _ in range(2):
+        await house.look("first")
+    await house.look("second")
+    assert house.status("first").state == "Suspended" and house.status("second").attempt == 1
+    assert (Resource.BATCH_JOBS, batch) in house.client.objects, "its logs stay"
+    first["spec"]["suspend"] = False
+    await house.look("first")
+    assert find(house.status("first").conditions, "Accepted").reason == Reason.TOO_MANY_JOBS  # type: ignore[union-attr]
+    assert house.status("first").attempt == 1
 
 
 async def test_a_job_that_an_operator_began_before_it_died_does_not_wait_for_others() -> None:

@@ -10,7 +10,7 @@ from gpuquery.api.labels import LABEL_ATTEMPT
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.kube.progress import Reading
-from gpuquery.reconcile.actions import DeleteJob, MoveDeadline
+from gpuquery.reconcile.actions import DeleteJob
 from gpuquery.reconcile.case import LOOK_FOR_PODS, LOOK_WHILE_RUNNING, Decision
 from gpuquery.reconcile.facts import Exit, Observed, QueryText, Refusal, Waiting
 from gpuquery.reconcile.progress import WANTED_SECONDS
@@ -175,31 +175,6 @@ def test_the_budget_is_counted_beyond_the_ten_attempts_that_are_shown() -> None:
     assert len(subject.status.attempts) == 10 and subject.status.attempt == 15
 
 
-def test_a_pod_that_cannot_start_says_why_and_ends_at_the_start_deadline() -> None:
-    stuck = seen(attempt(pod(node=None, unschedulable="0/1 nodes are available: Insufficient cpu")))
-    subject, decision = step(started(startDeadlineSeconds=15), stuck, seconds=1)
-    assert told(subject, "ClusterReady") == ("False", Reason.UNSCHEDULABLE)
-    assert decision.requeue_after == 14
-    subject, decision = step(subject, stuck, seconds=15)
-    assert stopped(decision) == (1,) and told(subject, "Failed") == ("False", Reason.RELEASING)
-    subject, decision = step(subject, seen(), seconds=16)
-    assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
-    assert "Insufficient cpu" in condition(subject, "Failed").message
-
-
-def test_a_job_without_pods_is_released_before_it_fails_lest_pods_come_later() -> None:
-    subject, decision = step(started(startDeadlineSeconds=5), seen(attempt()), seconds=6)
-    assert stopped(decision) == (1,) and told(subject, "Failed")[0] == "False"
-
-
-def test_an_image_name_that_is_none_fails_within_seconds() -> None:
-    wrong = seen(attempt(pod(waiting=Waiting(reason="InvalidImageName", message='"not a name"'))))
-    subject, decision = step(started(), wrong, seconds=1)
-    assert stopped(decision) == (1,)
-    subject, _ = step(subject, seen(), seconds=2)
-    assert told(subject, "Failed") == ("True", Failure.IMAGE_PULL_FAILED)
-
-
 def test_a_kubelet_that_backs_off_does_not_hide_the_cause_it_gave_before() -> None:
     first = Waiting(reason="ErrImagePull", message="no-such-image: not found")
     then = Waiting(reason="ImagePullBackOff", message="Back-off pulling image")
@@ -208,35 +183,10 @@ def test_a_kubelet_that_backs_off_does_not_hide_the_cause_it_gave_before() -> No
     assert after.status == subject.status
 
 
-def test_the_deadline_deletes_the_pods_first_and_fails_after() -> None:
-    subject, decision = step(under_way(activeDeadlineSeconds=8), seen(attempt(running())), seconds=8)
-    assert stopped(decision) == (1,) and told(subject, "Failed") == ("False", Reason.RELEASING)
-    subject, _ = step(subject, seen(attempt(running(), batch_job=None)), seconds=9)
-    assert told(subject, "Failed")[0] == "False", "the pod still runs"
-    subject, _ = step(subject, seen(), seconds=12)
-    assert told(subject, "Failed") == ("True", Failure.DEADLINE_EXCEEDED)
-
-
 def test_a_commit_in_the_last_moment_wins_over_the_deadline() -> None:
     subject, _ = step(under_way(activeDeadlineSeconds=8), seen(attempt(running())), seconds=8)
     subject, _ = step(subject, seen(attempt(ended(0, COMMITTED), batch_job=None)), seconds=9)
     assert told(subject, "Complete")[0] == "True" and subject.status.attempts[0].reason is None
-
-
-def test_the_deadline_ends_the_wait_for_another_attempt() -> None:
-    subject, decision = step(started(activeDeadlineSeconds=3), lost(1), seconds=1)
-    assert decision.requeue_after and decision.requeue_after <= 2
-    subject, _ = step(subject, lost(1), seconds=3)
-    assert told(subject, "Failed") == ("True", Failure.DEADLINE_EXCEEDED)
-    assert "WorkerLost" in condition(subject, "Failed").message
-
-
-def test_a_changed_deadline_moves_the_safety_net_of_the_batch_job() -> None:
-    subject = under_way(activeDeadlineSeconds=100)
-    net = seen(attempt(running(), batch_job=batch(deadline=70)))
-    assert step(subject, net, seconds=1)[1].actions == (MoveDeadline("revenue-0a1b2-1", 160),)
-    fits = seen(attempt(running(), batch_job=batch(deadline=160)))
-    assert step(subject, fits, seconds=1)[1].actions == ()
 
 
 def test_progress_that_cannot_be_read_changes_only_running() -> None:
@@ -365,24 +315,6 @@ def test_a_refused_pod_shows_the_quota_and_the_job_goes_on_waiting() -> None:
     assert decision.requeue_after == LOOK_FOR_PODS and not stopped(decision)
     subject, _ = step(subject, seen(attempt(running()), reading=reading(seconds=30)), seconds=30)
     assert told(subject, "ClusterReady")[0] == "True"
-
-
-def test_a_refused_batch_job_is_asked_for_again_until_the_start_deadline() -> None:
-    full = seen(refusal=Refusal(reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: jobs"))
-    subject, decision = step(job(startDeadlineSeconds=60), full)
-    assert not decision.creates and decision.requeue_after == 10
-    assert told(subject, "ClusterReady") == ("False", Reason.QUOTA_EXCEEDED) and subject.status.attempt is None
-    assert step(subject, seen(), seconds=10)[1].creates, "it is tried again"
-    subject, _ = step(subject, full, seconds=60)
-    assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
-
-
-def test_an_invalid_template_ends_the_job_with_the_api_servers_words() -> None:
-    words = "Job is invalid: spec.template.spec.tolerations[0].effect"
-    refusal = Refusal(reason=Reason.CREATION_REFUSED, message=words, permanent=True)
-    subject, _ = step(job(), seen(refusal=refusal))
-    assert told(subject, "Failed") == ("True", Failure.TEMPLATE_REJECTED)
-    assert condition(subject, "Failed").message == words
 
 
 def test_a_file_input_is_refused_before_anything_is_made() -> None:

@@ -13,7 +13,7 @@ from gpuquery.api.reasons import Event, Failure, Policy, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.api.status import PreflightRun
 from gpuquery.kube.progress import Reading
-from gpuquery.reconcile.actions import DeleteJob, MoveDeadline
+from gpuquery.reconcile.actions import DeleteJob
 from gpuquery.reconcile.case import LOOK_FOR_PODS, Decision
 from gpuquery.reconcile.events import notes
 from gpuquery.reconcile.facts import Observed, QueryText, Refusal, Waiting
@@ -372,21 +372,6 @@ def test_a_job_does_not_end_while_a_straggler_of_its_preflight_lives() -> None:
 NO_NODE = "0/1 nodes are available: Insufficient cpu"
 
 
-def test_a_pod_that_cannot_start_says_why_and_ends_at_the_start_deadline() -> None:
-    stuck = checking(check(pod(node=None, unschedulable=NO_NODE)))
-    before = asked(startDeadlineSeconds=15)
-    subject, decision = step(before, stuck, seconds=1)
-    assert told(subject, "Preflight") == ("Unknown", Reason.UNSCHEDULABLE)
-    assert events(before, subject) == [Event.CANNOT_START]
-    assert decision.requeue_after == 14
-    subject, decision = step(subject, stuck, seconds=15)
-    assert dropped(decision) == (1,) and told(subject, "Failed") == ("False", Reason.RELEASING)
-    assert told(subject, "Preflight") == ("Unknown", Reason.RELEASING)
-    subject, decision = step(subject, checking(), seconds=16)
-    assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED) and not decision.creates
-    assert NO_NODE in condition(subject, "Failed").message
-
-
 def test_an_image_that_cannot_be_pulled_is_waited_for_until_the_start_deadline() -> None:
     waiting = Waiting(reason="ErrImagePull", message="no-such-image: not found")
     subject, decision = step(asked(startDeadlineSeconds=15), checking(check(pod(waiting=waiting))), seconds=1)
@@ -399,22 +384,9 @@ def test_an_image_that_cannot_be_pulled_is_waited_for_until_the_start_deadline()
     assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
 
 
-def test_an_image_name_that_is_none_fails_within_seconds() -> None:
-    wrong = checking(check(pod(waiting=Waiting(reason="InvalidImageName", message='"not a name"'))))
-    subject, decision = step(asked(), wrong, seconds=1)
-    assert dropped(decision) == (1,)
-    subject, _ = step(subject, checking(), seconds=2)
-    assert told(subject, "Failed") == ("True", Failure.IMAGE_PULL_FAILED)
-
-
 def test_the_start_deadline_is_over_once_the_pod_has_started() -> None:
     subject, decision = step(asked(startDeadlineSeconds=15), checking(check(running())), seconds=100)
     assert not dropped(decision) and not is_terminal(subject.status.conditions) and decision.requeue_after
-
-
-def test_a_batch_job_without_pods_is_released_before_the_job_fails() -> None:
-    subject, decision = step(asked(startDeadlineSeconds=5), checking(check()), seconds=6)
-    assert dropped(decision) == (1,) and told(subject, "Failed")[0] == "False"
 
 
 def test_each_attempt_has_its_whole_start_deadline_after_a_long_preflight() -> None:
@@ -428,62 +400,13 @@ def test_each_attempt_has_its_whole_start_deadline_after_a_long_preflight() -> N
     assert told(late, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
 
 
-def test_the_deadline_of_the_job_counts_from_the_preflight() -> None:
-    subject, decision = step(asked(activeDeadlineSeconds=8), checking(check(running())), seconds=1)
-    assert decision.requeue_after == 7
-    subject, decision = step(subject, checking(check(running())), seconds=8)
-    assert dropped(decision) == (1,) and told(subject, "Failed")[0] == "False"
-    still, _ = step(subject, checking(check(running(), batch_job=None)), seconds=9)
-    assert told(still, "Failed")[0] == "False", "the pod still runs"
-    subject, _ = step(still, checking(), seconds=12)
-    assert told(subject, "Failed") == ("True", Failure.DEADLINE_EXCEEDED)
-
-
 def test_a_report_that_comes_after_the_deadline_starts_no_attempt() -> None:
     subject, _ = step(asked(activeDeadlineSeconds=8), checking(check(running())), seconds=8)
     after, decision = step(subject, checking(check(ended(0, CHECKED, finished=at(9)), batch_job=None)), seconds=9)
     assert told(after, "Failed") == ("True", Failure.DEADLINE_EXCEEDED) and not decision.creates
 
 
-def test_the_deadline_ends_the_wait_for_another_run() -> None:
-    subject, decision = step(asked(activeDeadlineSeconds=3), lost(), seconds=1)
-    assert decision.requeue_after and decision.requeue_after <= 2
-    subject, _ = step(subject, lost(), seconds=3)
-    assert told(subject, "Failed") == ("True", Failure.DEADLINE_EXCEEDED)
-    assert "WorkerLost" in condition(subject, "Failed").message
-
-
-def test_a_changed_deadline_moves_the_safety_net() -> None:
-    sight = checking(check(running(), batch_job=batch(name="revenue-0a1b2-p1", deadline=70)))
-    assert step(asked(activeDeadlineSeconds=100), sight, seconds=1)[1].actions == (
-        MoveDeadline("revenue-0a1b2-p1", 160),
-    )
-
-
 # What the API server refuses.
-
-
-def test_a_refused_batch_job_is_asked_for_again_until_the_start_deadline() -> None:
-    full = checking(refusal=Refusal(reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: jobs"))
-    subject, decision = step(job(preflight="always", startDeadlineSeconds=60), full)
-    assert not decision.creates and decision.requeue_after == 10
-    assert told(subject, "Preflight") == ("Unknown", Reason.QUOTA_EXCEEDED) and subject.status.state == "Preflight"
-    assert subject.status.preflight_run is None
-    assert step(subject, checking(), seconds=10)[1].creates, "it is tried again"
-    subject, _ = step(subject, full, seconds=60)
-    assert told(subject, "Failed") == ("True", Failure.START_DEADLINE_EXCEEDED)
-
-
-def test_a_refused_pod_shows_the_quota_and_the_job_goes_on_waiting() -> None:
-    full = Refusal(reason=Reason.QUOTA_EXCEEDED, message="exceeded quota: pods")
-    subject, decision = step(asked(), checking(check(), refusal=full), seconds=2)
-    assert told(subject, "Preflight") == ("Unknown", Reason.QUOTA_EXCEEDED) and not dropped(decision)
-
-
-def test_an_invalid_template_ends_the_job_with_the_api_servers_words() -> None:
-    refusal = Refusal(reason=Reason.CREATION_REFUSED, message="tolerations[0].effect", permanent=True)
-    subject, _ = step(job(preflight="always"), checking(refusal=refusal))
-    assert told(subject, "Failed") == ("True", Failure.TEMPLATE_REJECTED)
 
 
 def test_a_preflight_that_outgrows_its_memory_says_whose_limit_it_is() -> None:

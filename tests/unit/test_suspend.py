@@ -218,6 +218,12 @@ def test_a_commit_that_has_begun_is_finished_and_the_job_is_complete(phase: Phas
     assert told(over, "Suspended") == ("False", Reason.ENDED) and len(over.status.attempts) == 1
 
 
+def test_a_commit_is_watched_closely_however_long_the_query_has_run() -> None:
+    _, decision = step(suspended(running_job()), seen(attempt(running()), reading=reading(Phase.COMMITTING, 9e4)),
+                       seconds=9e4)  # fmt: skip
+    assert decision.requeue_after == COMMIT_SECONDS
+
+
 def test_a_pod_that_tells_of_a_commit_for_ever_is_taken_away_all_the_same() -> None:
     sight = seen(attempt(running()), reading=reading(Phase.COMMITTING, 10))
     subject, _ = step(suspended(running_job()), sight, seconds=10)

@@ -165,7 +165,7 @@ class Census:
         if sight.ended:
             jobs.put(jobs.ended, name, sight.ended)
         elif sight.suspended:
-            held = name in jobs.begun
+            held = name in jobs.begun or name in jobs.places
             jobs.take_out(name)
             if held:
                 self._call(namespace)
