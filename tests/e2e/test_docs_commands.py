@@ -167,6 +167,8 @@ def test_the_job_and_the_commands_of_the_readme_work(reader: Reader) -> None:
 def test_the_commands_of_the_job_page_work_in_their_order(reader: Reader) -> None:
     text = first_job("docs/write-a-job.md")
     (reader.folder / "job.yaml").write_text(text)
+    (suspended,) = [each for each in yaml_blocks("docs/write-a-job.md") if "name: at-night" in each]
+    (reader.folder / "at-night.yaml").write_text(suspended)
     uri = yaml.safe_load(text)["spec"]["output"]["uri"]
     clear(reader.bench, uri)
     reader.follow("docs/write-a-job.md", leave_out=("gpuquery run",))

@@ -12,7 +12,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.ability import Ability
-from gpuquery.kube.client import KubeClient, Resource
+from gpuquery.kube.client import KubeClient, Resource, Scope
 from gpuquery.kube.copy import Copy
 from gpuquery.reconcile.apply import create, write_status
 from gpuquery.reconcile.decide import decide
@@ -87,7 +87,7 @@ async def test_a_copy_follows_a_real_server_through_pages_events_and_deletions(s
     told: asyncio.Queue[tuple[str, Head | None, bool]] = asyncio.Queue()
     async with client(server) as subject:
         copy: Copy[Head] = Copy(
-            subject, Resource.JOBS, namespace, trim=head, ability=(ability := Ability("watch")),
+            subject, Scope(Resource.JOBS, namespace), trim=head, ability=(ability := Ability("watch")),
             tell=lambda key, item, listed: told.put_nowait((key[1], item, listed)),
         )  # fmt: skip
         running = asyncio.create_task(copy.keep())
