@@ -236,14 +236,16 @@ async def test_a_look_waits_until_the_watch_has_told_what_the_operator_deleted(w
         assert subject.pause(KEY) is None
 
 
-async def test_one_look_asks_the_api_server_where_the_watch_never_tells() -> None:
+async def test_looks_ask_the_api_server_as_long_as_the_watch_does_not_tell() -> None:
     server = Server()
     async with kept(server) as subject:
         subject.stored(Resource.BATCH_JOBS, batch("revenue-2", 20))
         subject.now += children.PATIENCE_SECONDS
-        assert subject.pause(KEY) is None
-        assert subject.of(KEY, UID) is None, "once"
-        assert subject.of(KEY, UID) is not None
+        for _ in range(2):
+            assert subject.pause(KEY) is None
+            assert subject.of(KEY, UID) is None, "what is remembered is no newer after a look that asked"
+        await server.tell("ADDED", batch("revenue-2", 20), Resource.BATCH_JOBS)
+        assert subject.pause(KEY) is None and len(subject.family().jobs) == 2
 
 
 async def test_a_job_that_ended_before_its_pod_is_asked_for_since_one_watch_is_late() -> None:

@@ -18,6 +18,7 @@ from gpuquery.kube.ability import Ability
 from gpuquery.kube.client import Resource, Scope, StaleError
 from gpuquery.kube.copy import Copy
 from gpuquery.plan.maxima import Maxima
+from gpuquery.reconcile import children
 from gpuquery.reconcile import memory as memories
 from gpuquery.reconcile.census import Census
 from gpuquery.reconcile.children import Children
@@ -365,3 +366,16 @@ async def test_a_restarted_operator_fills_its_memory_by_lists_and_asks_for_no_jo
     async with remembering(client) as subject:
         await looked(subject)
     assert not client.read and not client.writes
+
+
+async def test_an_attempt_that_the_watch_never_tells_of_is_not_taken_for_one_that_somebody_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(children, "PATIENCE_SECONDS", 0.0)
+    client = Following()
+    store(client)
+    async with remembering(client) as subject:
+        client.flow.clear()
+        for _ in range(4):
+            await subject.reconcile(KEY)
+            assert [(each.id, each.ended) for each in current(client).status.attempts] == [(1, None)]

@@ -8,7 +8,7 @@ A memory lags behind. Four rules make that harmless:
 - Nothing is decided on half of it. While a namespace is being listed, or its watch is being opened again, looks wait;
   where that fails, or takes too long, they ask the API server as if there were no memory.
 - The operator waits to see its own writes: until the watch has told of what it made or deleted, no look at that job is
-  taken; after `PATIENCE_SECONDS` one look asks the API server.
+  taken; after `PATIENCE_SECONDS` looks ask the API server, until it has.
 - The two watches have no common order. Where a Job has ended and a pod of it has not, one of them is late, so the API
   server is asked.
 - What is made has a fixed name, and what is deleted is named by its UID (reconcile/apply.py).
@@ -246,10 +246,11 @@ class Children:
             if self._seen(copies[resource], resource, (key[0], name), version):
                 del expected.writes[resource, name]
         left = expected.until - self._clock()
-        if expected.writes and left > 0:
+        if not expected.writes:
+            self.forget(key)
+        elif left > 0:
             return left
-        del self._expected[key]
-        if expected.writes:
+        elif key not in self._asks:
             log.warning("%s/%s: the watch does not tell of %s", *key, ", ".join(name for _, name in expected.writes))
             self._asks.add(key)
         return None
@@ -265,9 +266,6 @@ class Children:
         """Return the children of a job; None if the API server has to be asked."""
         namespace = key[0]
         if any(copy.behind for copy in self._of_namespace(namespace).values()) or key in self._asks:
-            # What is read now has all that was written.
-            self._asks.discard(key)
-            self._expected.pop(key, None)
             return None
         found = Family(self._jobs.of(namespace, uid), self._pods.of(namespace, uid))
         return None if _doubtful(found) else found
@@ -292,7 +290,7 @@ class Children:
         expected.writes[resource, name] = version
 
     def forget(self, key: Key) -> None:
-        """Drop what was expected of a job that has ended or is gone."""
+        """Drop what was expected of a job: all of it was seen, or the job has ended or is gone."""
         self._expected.pop(key, None)
         self._asks.discard(key)
 
