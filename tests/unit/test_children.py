@@ -257,6 +257,17 @@ async def test_a_job_that_ended_before_its_pod_is_asked_for_since_one_watch_is_l
         assert subject.of(KEY, UID) is not None
 
 
+async def test_a_job_that_ended_is_asked_for_as_long_as_not_all_of_its_pods_are_known() -> None:
+    server = Server()
+    server.listed[Resource.PODS] = []
+    async with kept(server) as subject:
+        assert subject.family().pods == ()
+        await server.tell("MODIFIED", batch(version=20, ended=True), Resource.BATCH_JOBS)
+        assert subject.of(KEY, UID) is None, "its only report may be in a pod that is still to be told"
+        await server.tell("ADDED", pod(version=21, phase="Succeeded"))
+        assert len(subject.family().pods) == 1
+
+
 @pytest.mark.parametrize(
     "manifest",
     [

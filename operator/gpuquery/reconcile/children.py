@@ -9,8 +9,8 @@ A memory lags behind. Four rules make that harmless:
   where that fails, or takes too long, they ask the API server as if there were no memory.
 - The operator waits to see its own writes: until the watch has told of what it made or deleted, no look at that job is
   taken; after `PATIENCE_SECONDS` looks ask the API server, until it has.
-- The two watches have no common order. Where a Job has ended and a pod of it has not, one of them is late, so the API
-  server is asked.
+- The two watches have no common order. Where a Job has ended and a pod of it has not, or is not known, one of them is
+  late, so the API server is asked.
 - What is made has a fixed name, and what is deleted is named by its UID (reconcile/apply.py).
 
 Authors of pods decide how large they are, and how many. An object whose facts are large, and those of a namespace
@@ -299,6 +299,9 @@ def _doubtful(found: Family) -> bool:
     """Whether something is known by its name alone, or one of the two watches is late: a Job ends after its pods."""
     if any(job.fact is None for job in found.jobs) or any(pod.fact is None for pod in found.pods):
         return True
-    ended = {child.about["metadata"]["uid"] for child in found.jobs if child.fact and child.fact.finished}
-    alive = (child.about for child in found.pods if child.fact and child.fact.alive)
-    return any(ownership.controller(pod).get("uid") in ended for pod in alive)
+    over: Counter[str] = Counter(
+        ownership.controller(child.about).get("uid", "") for child in found.pods if child.fact and not child.fact.alive
+    )
+    alive = {ownership.controller(child.about).get("uid") for child in found.pods if child.fact and child.fact.alive}
+    finished = [job.fact for job in found.jobs if job.fact and job.fact.finished]
+    return any(job.uid in alive or over[job.uid] < job.completions for job in finished)
