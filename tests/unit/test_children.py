@@ -236,6 +236,18 @@ async def test_a_look_waits_until_the_watch_has_told_what_the_operator_deleted(w
         assert subject.pause(KEY) is None
 
 
+async def test_what_was_taken_back_at_once_is_waited_for_until_it_has_come_and_gone() -> None:
+    server = Server()
+    async with kept(server) as subject:
+        subject.stored(Resource.BATCH_JOBS, batch("revenue-2", 20))
+        subject.deleted(Resource.BATCH_JOBS, "marts", "revenue-2")
+        assert subject.pause(KEY) == children.PATIENCE_SECONDS, "it is still to come"
+        await server.tell("ADDED", batch("revenue-2", 20), Resource.BATCH_JOBS)
+        assert subject.pause(KEY) == children.PATIENCE_SECONDS, "nobody must take it for an attempt"
+        await server.tell("DELETED", batch("revenue-2", 21), Resource.BATCH_JOBS)
+        assert subject.pause(KEY) is None and len(subject.family().jobs) == 1
+
+
 async def test_looks_ask_the_api_server_as_long_as_the_watch_does_not_tell() -> None:
     server = Server()
     async with kept(server) as subject:

@@ -180,14 +180,20 @@ class _Kept(Generic[F]):
         return tuple(self._of.get((namespace, uid), {}).values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """What a watch has yet to tell of an object: the version that was stored (0: none), and whether it goes then."""
+
+    version: int
+    goes: bool = False
+
+
 @dataclass
 class _Expected:
-    """What a watch has yet to tell of one job: by kind and name of an object the version that was stored, or None: that
-    it goes.
-    """
+    """What the watches have yet to tell of one job, by kind and name of an object."""
 
     until: float
-    writes: dict[tuple[Resource, str], int | None] = field(default_factory=dict)
+    writes: dict[tuple[Resource, str], _Write] = field(default_factory=dict)
 
 
 class Children:
@@ -242,8 +248,8 @@ class Children:
         expected = self._expected.get(key)
         if expected is None:
             return None
-        for (resource, name), version in list(expected.writes.items()):
-            if self._seen(copies[resource], resource, (key[0], name), version):
+        for (resource, name), write in list(expected.writes.items()):
+            if self._seen(copies[resource], resource, (key[0], name), write):
                 del expected.writes[resource, name]
         left = expected.until - self._clock()
         if not expected.writes:
@@ -255,12 +261,11 @@ class Children:
             self._asks.add(key)
         return None
 
-    def _seen(self, copy: Copy[Child[Any]], resource: Resource, child: Key, version: int | None) -> bool:
+    def _seen(self, copy: Copy[Child[Any]], resource: Resource, child: Key, write: _Write) -> bool:
         known = self._kinds[resource].get(*child)
-        if version is not None:
-            # What was made may be gone again, but the watch has come as far.
-            return copy.version >= version
-        return known is None or (isinstance(known.fact, BatchJob) and known.fact.deleting)
+        # What was made may be gone again, but the watch has come as far.
+        left = known is None or (isinstance(known.fact, BatchJob) and known.fact.deleting)
+        return copy.version >= write.version and (left or not write.goes)
 
     def of(self, key: Key, uid: str) -> Family | None:
         """Return the children of a job; None if the API server has to be asked."""
@@ -276,18 +281,22 @@ class Children:
         job = (metadata.get("labels") or {}).get(LABEL_JOB)
         if resource in self._kinds and job:
             version = numbered(metadata["resourceVersion"])
-            self._expect((metadata["namespace"], job), resource, metadata["name"], version)
+            self._expect((metadata["namespace"], job), resource, metadata["name"], _Write(version))
 
     def deleted(self, resource: Resource, namespace: str, name: str) -> None:
-        """Expect to see an object go."""
+        """Expect to see an object go; one that was made a moment ago is still to come first."""
+        for key, expected in self._expected.items():
+            if key[0] == namespace and (made := expected.writes.get((resource, name))) is not None:
+                self._expect(key, resource, name, _Write(made.version, goes=True))
+                return
         known = self._kinds[resource].get(namespace, name) if resource in self._kinds else None
         if known is not None and (job := known.labels.get(LABEL_JOB)):
-            self._expect((namespace, job), resource, name, None)
+            self._expect((namespace, job), resource, name, _Write(0, goes=True))
 
-    def _expect(self, key: Key, resource: Resource, name: str, version: int | None) -> None:
+    def _expect(self, key: Key, resource: Resource, name: str, write: _Write) -> None:
         expected = self._expected.setdefault(key, _Expected(0))
         expected.until = self._clock() + PATIENCE_SECONDS
-        expected.writes[resource, name] = version
+        expected.writes[resource, name] = write
 
     def forget(self, key: Key) -> None:
         """Drop what was expected of a job: all of it was seen, or the job has ended or is gone."""
