@@ -15,7 +15,7 @@ from gpuquery.api.conditions import is_true
 from gpuquery.api.reasons import Failure
 from gpuquery.app import watch
 from gpuquery.kube.ability import Ability
-from gpuquery.kube.client import Resource, Scope, StaleError
+from gpuquery.kube.client import Resource, Scope, StaleError, UnreachableError
 from gpuquery.kube.copy import Copy
 from gpuquery.plan.maxima import Maxima
 from gpuquery.reconcile import children
@@ -379,3 +379,24 @@ async def test_an_attempt_that_the_watch_never_tells_of_is_not_taken_for_one_tha
         for _ in range(4):
             await subject.reconcile(KEY)
             assert [(each.id, each.ended) for each in current(client).status.attempts] == [(1, None)]
+
+
+async def test_that_an_attempt_is_gone_is_not_concluded_from_a_memory_that_nobody_told_of_it() -> None:
+    client = Following()
+    store(client)
+    lost = iter([UnreachableError("no answer")])
+    client.fault = lambda what: next(lost, None) if what == "create Job done" else None
+    async with remembering(client) as subject:
+        client.flow.clear()
+        assert subject.memory is not None
+        with pytest.raises(UnreachableError):
+            await subject.reconcile(KEY)
+        # Of a Job whose creation was not answered nobody expects to see it.
+        subject.memory.children.forget(KEY)
+        for _ in range(3):
+            await subject.reconcile(KEY)
+            assert [(each.id, each.ended) for each in current(client).status.attempts] == [(1, None)]
+        client.flow.set()
+        client.read.clear()
+        await looked(subject)
+        assert not client.read["list PODS"], "once it is known nobody asks"
