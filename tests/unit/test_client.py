@@ -359,10 +359,17 @@ async def test_a_field_that_no_schema_has_is_a_refusal_and_is_not_asked_again() 
         assert caught.value.status == 422 and len(asked) == 1
 
 
-async def test_a_delete_names_the_uid_so_that_no_namesake_goes() -> None:
+@pytest.mark.parametrize(
+    ("how", "named"),
+    [
+        pytest.param({"uid": "u1"}, {"uid": "u1"}, id="the UID, so that no namesake goes"),
+        pytest.param({"uid": "u1", "version": "7"}, {"uid": "u1", "resourceVersion": "7"}, id="and the version read"),
+    ],
+)
+async def test_a_delete_names_what_is_meant(how: dict[str, str], named: dict[str, str]) -> None:
     async with answering(failure(409, "Conflict")) as (subject, asked):
-        assert await subject.delete(Resource.JOBS, "ns", "j", uid="u1") is False
-        assert json.loads(await asked[0].text())["preconditions"] == {"uid": "u1"}
+        assert await subject.delete(Resource.JOBS, "ns", "j", **how) is False
+        assert json.loads(await asked[0].text())["preconditions"] == named
 
 
 async def test_an_event_that_exists_is_not_told_twice() -> None:

@@ -400,3 +400,21 @@ async def test_that_an_attempt_is_gone_is_not_concluded_from_a_memory_that_nobod
         client.read.clear()
         await looked(subject)
         assert not client.read["list PODS"], "once it is known nobody asks"
+
+
+async def test_an_ended_job_that_was_given_more_time_is_not_deleted_by_who_has_not_heard_of_it() -> None:
+    client = Following()
+    store(client, ttlSecondsAfterFinished=0)
+    async with remembering(client) as subject:
+        await looked(subject)
+        client.pod(1, ended(COMMITTED, 0))
+        await looked(subject)
+        await asyncio.sleep(0.01)  # the watch has told of the end
+        client.flow.clear()
+        whole = client.objects[Resource.JOBS, "revenue"]
+        client.put(Resource.JOBS, {**whole, "spec": {**whole["spec"], "ttlSecondsAfterFinished": 3600}})
+        await subject.reconcile(KEY)
+        assert client.names(Resource.JOBS) == ["revenue"]
+        client.flow.set()
+        await looked(subject)
+        assert client.names(Resource.JOBS) == ["revenue"]

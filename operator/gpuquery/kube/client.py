@@ -386,12 +386,21 @@ class KubeClient:
             raise
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, propagation: str = "Background"
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        version: str = "",
+        propagation: str = "Background",
     ) -> bool:
-        """Delete an object, and no namesake of it where a UID is given; False if it is gone already."""
+        """Delete an object, and no namesake of it where a UID is given; False if it is gone already, or has another
+        version than the one that is given.
+        """
         body: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        if meant := {k: v for k, v in (("uid", uid), ("resourceVersion", version)) if v}:
+            body["preconditions"] = meant
         try:
             gone = await self._maybe("delete", "DELETE", resource.path(namespace, name), body=body) is not None
         except ApiError as error:
