@@ -47,6 +47,12 @@ def pod(name: str = "revenue-1-x", version: int = 2, *, phase: str = "Running", 
     }
 
 
+def owned(**owner: Any) -> Manifest:
+    found = pod(version=20)
+    found["metadata"]["ownerReferences"][0] |= owner
+    return found
+
+
 class Server(KubeClient):
     """An API server of which each watch is fed by the test."""
 
@@ -286,6 +292,7 @@ async def test_a_job_that_ended_is_asked_for_as_long_as_not_all_of_its_pods_are_
         pytest.param({"metadata": labelled("revenue-1-x", 20)}, id="of which only the head was read"),
         pytest.param(pod(version=20, message="x" * (children.LARGEST_FACTS + 1)), id="with a text of any length"),
         pytest.param(pod(version=20, conditions=[{"status": "True"}]), id="that is like no pod"),
+        pytest.param(owned(uid="x" * (children.LARGEST_FACTS + 1)), id="with an owner whose UID has any length"),
     ],
 )
 async def test_a_pod_that_is_too_large_or_strange_is_asked_for_and_ends_no_memory(manifest: Manifest) -> None:
@@ -293,8 +300,19 @@ async def test_a_pod_that_is_too_large_or_strange_is_asked_for_and_ends_no_memor
     async with kept(server) as subject:
         await server.tell("MODIFIED", manifest)
         assert subject.of(KEY, UID) is None and set(subject.woken) == {KEY}
+        assert len(str(subject._pods.get("marts", "revenue-1-x"))) < 1000, "no more of it is kept than its name"
         await server.tell("MODIFIED", pod(version=21))
         assert subject.of(KEY, UID) is not None
+
+
+async def test_a_bookmark_of_the_api_server_is_taken_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    async with kept(server) as subject:
+        # As a real one sends it, of a pod without a name.
+        empty = {"metadata": {"resourceVersion": "25", "creationTimestamp": None}, "spec": {"containers": None}}
+        await server.tell("BOOKMARK", {**empty, "status": {}})
+        assert subject._copies[None][Resource.PODS].version == 25
+    assert not caplog.records
 
 
 async def test_pods_beyond_the_most_of_a_namespace_are_known_by_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:

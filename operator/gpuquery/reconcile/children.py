@@ -95,14 +95,15 @@ def pod_child(manifest: Manifest) -> Child[Pod]:
 
 def _child(manifest: Manifest, digested: Callable[[Manifest], F]) -> Child[F]:
     metadata = manifest["metadata"]
-    owner, has = ownership.controller(manifest), metadata.get("labels") or {}
+    fact = digested(manifest) if "spec" in manifest else None
+    # Whose it is, is asked for with its facts: what an owner is called is as long as its author likes.
+    owner, has = ownership.controller(manifest) if fact else {}, metadata.get("labels") or {}
     about = {
         "name": metadata.get("name", ""),
         "uid": metadata.get("uid", ""),
         "labels": {name: has[name] for name in LABELS if name in has},
         "ownerReferences": [{name: owner[name] for name in OWNER if name in owner}] if owner else [],
     }
-    fact = digested(manifest) if "spec" in manifest else None
     return Child(str(metadata.get("resourceVersion", "")), {"metadata": about}, fact)
 
 
@@ -134,6 +135,8 @@ class _Kept(Generic[F]):
     def trim(self, manifest: Manifest) -> Child[F]:
         """Trim an object; one that is like no other, or too large, or one too many, to its name."""
         metadata = manifest["metadata"]
+        if "name" not in metadata:  # a bookmark
+            return self._digested({"metadata": metadata})
         try:
             child = self._digested(manifest)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
