@@ -125,10 +125,19 @@ class RecordingClient(KubeClient):
         return True
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, propagation: str = ""
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        version: str = "",
+        propagation: str = "",
     ) -> bool:
         self.written(f"delete {resource.name}" + (f" {propagation}" if propagation else ""))
         found = self.objects.get((resource, name))
+        if found and version and version != found["metadata"]["resourceVersion"]:
+            return False
         if found and self.heed is not None:
             self.heed.deleted(resource, namespace, name)
         if resource is Resource.DASK_CLUSTERS and found:

@@ -47,6 +47,12 @@ def pod(name: str = "revenue-1-x", version: int = 2, *, phase: str = "Running", 
     }
 
 
+def owned(**owner: Any) -> Manifest:
+    found = pod(version=20)
+    found["metadata"]["ownerReferences"][0] |= owner
+    return found
+
+
 class Server(KubeClient):
     """An API server of which each watch is fed by the test."""
 
@@ -236,14 +242,28 @@ async def test_a_look_waits_until_the_watch_has_told_what_the_operator_deleted(w
         assert subject.pause(KEY) is None
 
 
-async def test_one_look_asks_the_api_server_where_the_watch_never_tells() -> None:
+async def test_what_was_taken_back_at_once_is_waited_for_until_it_has_come_and_gone() -> None:
+    server = Server()
+    async with kept(server) as subject:
+        subject.stored(Resource.BATCH_JOBS, batch("revenue-2", 20))
+        subject.deleted(Resource.BATCH_JOBS, "marts", "revenue-2")
+        assert subject.pause(KEY) == children.PATIENCE_SECONDS, "it is still to come"
+        await server.tell("ADDED", batch("revenue-2", 20), Resource.BATCH_JOBS)
+        assert subject.pause(KEY) == children.PATIENCE_SECONDS, "nobody must take it for an attempt"
+        await server.tell("DELETED", batch("revenue-2", 21), Resource.BATCH_JOBS)
+        assert subject.pause(KEY) is None and len(subject.family().jobs) == 1
+
+
+async def test_looks_ask_the_api_server_as_long_as_the_watch_does_not_tell() -> None:
     server = Server()
     async with kept(server) as subject:
         subject.stored(Resource.BATCH_JOBS, batch("revenue-2", 20))
         subject.now += children.PATIENCE_SECONDS
-        assert subject.pause(KEY) is None
-        assert subject.of(KEY, UID) is None, "once"
-        assert subject.of(KEY, UID) is not None
+        for _ in range(2):
+            assert subject.pause(KEY) is None
+            assert subject.of(KEY, UID) is None, "what is remembered is no newer after a look that asked"
+        await server.tell("ADDED", batch("revenue-2", 20), Resource.BATCH_JOBS)
+        assert subject.pause(KEY) is None and len(subject.family().jobs) == 2
 
 
 async def test_a_job_that_ended_before_its_pod_is_asked_for_since_one_watch_is_late() -> None:
@@ -255,12 +275,24 @@ async def test_a_job_that_ended_before_its_pod_is_asked_for_since_one_watch_is_l
         assert subject.of(KEY, UID) is not None
 
 
+async def test_a_job_that_ended_is_asked_for_as_long_as_not_all_of_its_pods_are_known() -> None:
+    server = Server()
+    server.listed[Resource.PODS] = []
+    async with kept(server) as subject:
+        assert subject.family().pods == ()
+        await server.tell("MODIFIED", batch(version=20, ended=True), Resource.BATCH_JOBS)
+        assert subject.of(KEY, UID) is None, "its only report may be in a pod that is still to be told"
+        await server.tell("ADDED", pod(version=21, phase="Succeeded"))
+        assert len(subject.family().pods) == 1
+
+
 @pytest.mark.parametrize(
     "manifest",
     [
         pytest.param({"metadata": labelled("revenue-1-x", 20)}, id="of which only the head was read"),
         pytest.param(pod(version=20, message="x" * (children.LARGEST_FACTS + 1)), id="with a text of any length"),
         pytest.param(pod(version=20, conditions=[{"status": "True"}]), id="that is like no pod"),
+        pytest.param(owned(uid="x" * (children.LARGEST_FACTS + 1)), id="with an owner whose UID has any length"),
     ],
 )
 async def test_a_pod_that_is_too_large_or_strange_is_asked_for_and_ends_no_memory(manifest: Manifest) -> None:
@@ -268,8 +300,19 @@ async def test_a_pod_that_is_too_large_or_strange_is_asked_for_and_ends_no_memor
     async with kept(server) as subject:
         await server.tell("MODIFIED", manifest)
         assert subject.of(KEY, UID) is None and set(subject.woken) == {KEY}
+        assert len(str(subject._pods.get("marts", "revenue-1-x"))) < 1000, "no more of it is kept than its name"
         await server.tell("MODIFIED", pod(version=21))
         assert subject.of(KEY, UID) is not None
+
+
+async def test_a_bookmark_of_the_api_server_is_taken_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    async with kept(server) as subject:
+        # As a real one sends it, of a pod without a name.
+        empty = {"metadata": {"resourceVersion": "25", "creationTimestamp": None}, "spec": {"containers": None}}
+        await server.tell("BOOKMARK", {**empty, "status": {}})
+        assert subject._copies[None][Resource.PODS].version == 25
+    assert not caplog.records
 
 
 async def test_pods_beyond_the_most_of_a_namespace_are_known_by_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:

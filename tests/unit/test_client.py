@@ -255,31 +255,42 @@ async def test_a_status_of_an_older_version_is_stale_and_one_of_no_version_of_a_
             assert await subject.apply_status(manifest) is None
 
 
-async def test_who_remembers_is_told_of_what_was_written_and_of_no_large_status(
+class Heeding:
+    """Notes what it is told of."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Resource, object]] = []
+
+    def stored(self, resource: Resource, manifest: Manifest) -> None:
+        self.told.append(("stored", resource, manifest["metadata"]["resourceVersion"]))
+
+    def deleted(self, resource: Resource, namespace: str, name: str) -> None:
+        self.told.append(("deleted", resource, name))
+
+
+async def test_who_remembers_is_told_of_what_was_written_and_of_a_large_status_that_there_is_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[tuple[str, Resource, object]] = []
-
-    class Heeding:
-        def stored(self, resource: Resource, manifest: Manifest) -> None:
-            told.append(("stored", resource, manifest["metadata"]["resourceVersion"]))
-
-        def deleted(self, resource: Resource, namespace: str, name: str) -> None:
-            told.append(("deleted", resource, name))
-
     about = {"namespace": "ns", "name": "j"}
     async with answering(success(metadata={"resourceVersion": "7"})) as (subject, _):
-        subject.heed = Heeding()
+        subject.heed = heed = Heeding()
         await subject.create({"kind": "Job", "metadata": about})
         await subject.merge(Resource.BATCH_JOBS, "ns", "j", {})
         await subject.apply_status({"metadata": about})
         await subject.delete(Resource.BATCH_JOBS, "ns", "j")
         monkeypatch.setattr(kube, "LARGEST_KEPT", 10)
         assert await subject.apply_status({"metadata": about}) is not None
-    assert told == [
+    assert heed.told == [
         ("stored", Resource.BATCH_JOBS, "7"), ("stored", Resource.BATCH_JOBS, "7"), ("stored", Resource.JOBS, "7"),
-        ("deleted", Resource.BATCH_JOBS, "j"),
+        ("deleted", Resource.BATCH_JOBS, "j"), ("deleted", Resource.JOBS, "j"),
     ]  # fmt: skip
+
+
+async def test_who_remembers_a_job_is_told_that_its_status_cannot_be_written_since_it_is_gone() -> None:
+    async with answering(failure(404, "NotFound")) as (subject, _):
+        subject.heed = heed = Heeding()
+        assert await subject.apply_status({"metadata": {"namespace": "ns", "name": "j"}}) is None
+    assert heed.told == [("deleted", Resource.JOBS, "j")]
 
 
 async def test_what_is_no_json_is_no_answer_of_an_api_server() -> None:
@@ -348,10 +359,17 @@ async def test_a_field_that_no_schema_has_is_a_refusal_and_is_not_asked_again() 
         assert caught.value.status == 422 and len(asked) == 1
 
 
-async def test_a_delete_names_the_uid_so_that_no_namesake_goes() -> None:
+@pytest.mark.parametrize(
+    ("how", "named"),
+    [
+        pytest.param({"uid": "u1"}, {"uid": "u1"}, id="the UID, so that no namesake goes"),
+        pytest.param({"uid": "u1", "version": "7"}, {"uid": "u1", "resourceVersion": "7"}, id="and the version read"),
+    ],
+)
+async def test_a_delete_names_what_is_meant(how: dict[str, str], named: dict[str, str]) -> None:
     async with answering(failure(409, "Conflict")) as (subject, asked):
-        assert await subject.delete(Resource.JOBS, "ns", "j", uid="u1") is False
-        assert json.loads(await asked[0].text())["preconditions"] == {"uid": "u1"}
+        assert await subject.delete(Resource.JOBS, "ns", "j", **how) is False
+        assert json.loads(await asked[0].text())["preconditions"] == named
 
 
 async def test_an_event_that_exists_is_not_told_twice() -> None:

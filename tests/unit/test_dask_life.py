@@ -224,6 +224,7 @@ def test_a_loss_ends_the_attempt_after_the_client_had_its_time(dask: DaskCluster
     sight = with_cluster(kube.running(), dask=dask)
     _, soon = step(subject, sight, seconds=20 + COMMIT_SECONDS - 1)
     assert not soon.actions, "it may be committing what the workers have done"
+    assert soon.requeue_after == 1, "nobody else tells that its time is over"
     over, decision = step(subject, sight, seconds=20 + COMMIT_SECONDS)
     last = over.status.attempts[-1]
     assert last.reason == want and words in (last.message or "") and stopped(decision) == (1,)

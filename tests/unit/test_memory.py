@@ -15,9 +15,10 @@ from gpuquery.api.conditions import is_true
 from gpuquery.api.reasons import Failure
 from gpuquery.app import watch
 from gpuquery.kube.ability import Ability
-from gpuquery.kube.client import Resource, Scope, StaleError
+from gpuquery.kube.client import Resource, Scope, StaleError, UnreachableError
 from gpuquery.kube.copy import Copy
 from gpuquery.plan.maxima import Maxima
+from gpuquery.reconcile import children
 from gpuquery.reconcile import memory as memories
 from gpuquery.reconcile.census import Census
 from gpuquery.reconcile.children import Children
@@ -365,3 +366,55 @@ async def test_a_restarted_operator_fills_its_memory_by_lists_and_asks_for_no_jo
     async with remembering(client) as subject:
         await looked(subject)
     assert not client.read and not client.writes
+
+
+async def test_an_attempt_that_the_watch_never_tells_of_is_not_taken_for_one_that_somebody_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(children, "PATIENCE_SECONDS", 0.0)
+    client = Following()
+    store(client)
+    async with remembering(client) as subject:
+        client.flow.clear()
+        for _ in range(4):
+            await subject.reconcile(KEY)
+            assert [(each.id, each.ended) for each in current(client).status.attempts] == [(1, None)]
+
+
+async def test_that_an_attempt_is_gone_is_not_concluded_from_a_memory_that_nobody_told_of_it() -> None:
+    client = Following()
+    store(client)
+    lost = iter([UnreachableError("no answer")])
+    client.fault = lambda what: next(lost, None) if what == "create Job done" else None
+    async with remembering(client) as subject:
+        client.flow.clear()
+        assert subject.memory is not None
+        with pytest.raises(UnreachableError):
+            await subject.reconcile(KEY)
+        # Of a Job whose creation was not answered nobody expects to see it.
+        subject.memory.children.forget(KEY)
+        for _ in range(3):
+            await subject.reconcile(KEY)
+            assert [(each.id, each.ended) for each in current(client).status.attempts] == [(1, None)]
+        client.flow.set()
+        client.read.clear()
+        await looked(subject)
+        assert not client.read["list PODS"], "once it is known nobody asks"
+
+
+async def test_an_ended_job_that_was_given_more_time_is_not_deleted_by_who_has_not_heard_of_it() -> None:
+    client = Following()
+    store(client, ttlSecondsAfterFinished=0)
+    async with remembering(client) as subject:
+        await looked(subject)
+        client.pod(1, ended(COMMITTED, 0))
+        await looked(subject)
+        await asyncio.sleep(0.01)  # the watch has told of the end
+        client.flow.clear()
+        whole = client.objects[Resource.JOBS, "revenue"]
+        client.put(Resource.JOBS, {**whole, "spec": {**whole["spec"], "ttlSecondsAfterFinished": 3600}})
+        await subject.reconcile(KEY)
+        assert client.names(Resource.JOBS) == ["revenue"]
+        client.flow.set()
+        await looked(subject)
+        assert client.names(Resource.JOBS) == ["revenue"]

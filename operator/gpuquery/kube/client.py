@@ -182,7 +182,7 @@ class Heed(Protocol):
         """Take an object as the API server has it since a write of ours."""
 
     def deleted(self, resource: Resource, namespace: str, name: str) -> None:
-        """Take it that an object is gone, or about to go, since a delete of ours."""
+        """Take it that an object is gone, or about to go, since a delete of ours; of a job also that it has changed."""
 
 
 class KubeClient:
@@ -342,12 +342,20 @@ class KubeClient:
                 raise StaleError(error.message) from error
             # 409: the UID does not fit: the job was deleted and another of its name was made.
             if error.status in (404, 409):
+                self._outdated(metadata)
                 return None
             raise
         # Of a large one nobody keeps what was answered, and so it is not read.
-        if self.heed is not None and len(found) <= LARGEST_KEPT:
+        if len(found) > LARGEST_KEPT:
+            self._outdated(metadata)
+        elif self.heed is not None:
             self.heed.stored(Resource.JOBS, _parsed(found, "status"))
         return dict(manifest)
+
+    def _outdated(self, job: Mapping[str, Any]) -> None:
+        """Have a job asked for: what is remembered of it is not what there is."""
+        if self.heed is not None:
+            self.heed.deleted(Resource.JOBS, job["namespace"], job["name"])
 
     def _heeded(self, resource: Resource, manifest: Manifest) -> None:
         if self.heed is not None:
@@ -378,12 +386,21 @@ class KubeClient:
             raise
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, propagation: str = "Background"
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        version: str = "",
+        propagation: str = "Background",
     ) -> bool:
-        """Delete an object, and no namesake of it where a UID is given; False if it is gone already."""
+        """Delete an object, and no namesake of it where a UID is given; False if it is gone already, or has another
+        version than the one that is given.
+        """
         body: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        if meant := {k: v for k, v in (("uid", uid), ("resourceVersion", version)) if v}:
+            body["preconditions"] = meant
         try:
             gone = await self._maybe("delete", "DELETE", resource.path(namespace, name), body=body) is not None
         except ApiError as error:

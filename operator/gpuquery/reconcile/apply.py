@@ -337,7 +337,9 @@ async def _carry_out(client: KubeClient, job: GpuQueryJob, action: Action) -> No
                 await _take(client, Resource.DASK_CLUSTERS, namespace, name, owner)
             await _take(client, Resource.BATCH_JOBS, namespace, name, owner)
         case DeleteJob():
-            await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=owner)
+            # Somebody may have given it more time since it was read.
+            version = job.metadata.resource_version
+            await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=owner, version=version)
         case _:
             assert_never(action)
 

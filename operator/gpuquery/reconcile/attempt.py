@@ -130,6 +130,7 @@ def _looks(case: Case, run: Attempt, record: AttemptStatus, blocker: Blocker | N
         yield case.now + timedelta(seconds=LOOK_WHILE_RUNNING)
         if (until := suspend.look_until(case)) is not None:
             yield until
+        yield from dask.ends_unless_told(run, record, case.now)
         return
     yield start_due(case, record.started, blocker)
     if not run.pods:

@@ -8,9 +8,9 @@ A memory lags behind. Four rules make that harmless:
 - Nothing is decided on half of it. While a namespace is being listed, or its watch is being opened again, looks wait;
   where that fails, or takes too long, they ask the API server as if there were no memory.
 - The operator waits to see its own writes: until the watch has told of what it made or deleted, no look at that job is
-  taken; after `PATIENCE_SECONDS` one look asks the API server.
-- The two watches have no common order. Where a Job has ended and a pod of it has not, one of them is late, so the API
-  server is asked.
+  taken; after `PATIENCE_SECONDS` looks ask the API server, until it has.
+- The two watches have no common order. Where a Job has ended and a pod of it has not, or is not known, one of them is
+  late, so the API server is asked.
 - What is made has a fixed name, and what is deleted is named by its UID (reconcile/apply.py).
 
 Authors of pods decide how large they are, and how many. An object whose facts are large, and those of a namespace
@@ -95,14 +95,15 @@ def pod_child(manifest: Manifest) -> Child[Pod]:
 
 def _child(manifest: Manifest, digested: Callable[[Manifest], F]) -> Child[F]:
     metadata = manifest["metadata"]
-    owner, has = ownership.controller(manifest), metadata.get("labels") or {}
+    fact = digested(manifest) if "spec" in manifest else None
+    # Whose it is, is asked for with its facts: what an owner is called is as long as its author likes.
+    owner, has = ownership.controller(manifest) if fact else {}, metadata.get("labels") or {}
     about = {
         "name": metadata.get("name", ""),
         "uid": metadata.get("uid", ""),
         "labels": {name: has[name] for name in LABELS if name in has},
         "ownerReferences": [{name: owner[name] for name in OWNER if name in owner}] if owner else [],
     }
-    fact = digested(manifest) if "spec" in manifest else None
     return Child(str(metadata.get("resourceVersion", "")), {"metadata": about}, fact)
 
 
@@ -134,6 +135,8 @@ class _Kept(Generic[F]):
     def trim(self, manifest: Manifest) -> Child[F]:
         """Trim an object; one that is like no other, or too large, or one too many, to its name."""
         metadata = manifest["metadata"]
+        if "name" not in metadata:  # a bookmark
+            return self._digested({"metadata": metadata})
         try:
             child = self._digested(manifest)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -180,14 +183,20 @@ class _Kept(Generic[F]):
         return tuple(self._of.get((namespace, uid), {}).values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """What a watch has yet to tell of an object: the version that was stored (0: none), and whether it goes then."""
+
+    version: int
+    goes: bool = False
+
+
 @dataclass
 class _Expected:
-    """What a watch has yet to tell of one job: by kind and name of an object the version that was stored, or None: that
-    it goes.
-    """
+    """What the watches have yet to tell of one job, by kind and name of an object."""
 
     until: float
-    writes: dict[tuple[Resource, str], int | None] = field(default_factory=dict)
+    writes: dict[tuple[Resource, str], _Write] = field(default_factory=dict)
 
 
 class Children:
@@ -242,32 +251,29 @@ class Children:
         expected = self._expected.get(key)
         if expected is None:
             return None
-        for (resource, name), version in list(expected.writes.items()):
-            if self._seen(copies[resource], resource, (key[0], name), version):
+        for (resource, name), write in list(expected.writes.items()):
+            if self._seen(copies[resource], resource, (key[0], name), write):
                 del expected.writes[resource, name]
         left = expected.until - self._clock()
-        if expected.writes and left > 0:
+        if not expected.writes:
+            self.forget(key)
+        elif left > 0:
             return left
-        del self._expected[key]
-        if expected.writes:
+        elif key not in self._asks:
             log.warning("%s/%s: the watch does not tell of %s", *key, ", ".join(name for _, name in expected.writes))
             self._asks.add(key)
         return None
 
-    def _seen(self, copy: Copy[Child[Any]], resource: Resource, child: Key, version: int | None) -> bool:
+    def _seen(self, copy: Copy[Child[Any]], resource: Resource, child: Key, write: _Write) -> bool:
         known = self._kinds[resource].get(*child)
-        if version is not None:
-            # What was made may be gone again, but the watch has come as far.
-            return copy.version >= version
-        return known is None or (isinstance(known.fact, BatchJob) and known.fact.deleting)
+        # What was made may be gone again, but the watch has come as far.
+        left = known is None or (isinstance(known.fact, BatchJob) and known.fact.deleting)
+        return copy.version >= write.version and (left or not write.goes)
 
     def of(self, key: Key, uid: str) -> Family | None:
         """Return the children of a job; None if the API server has to be asked."""
         namespace = key[0]
         if any(copy.behind for copy in self._of_namespace(namespace).values()) or key in self._asks:
-            # What is read now has all that was written.
-            self._asks.discard(key)
-            self._expected.pop(key, None)
             return None
         found = Family(self._jobs.of(namespace, uid), self._pods.of(namespace, uid))
         return None if _doubtful(found) else found
@@ -278,21 +284,25 @@ class Children:
         job = (metadata.get("labels") or {}).get(LABEL_JOB)
         if resource in self._kinds and job:
             version = numbered(metadata["resourceVersion"])
-            self._expect((metadata["namespace"], job), resource, metadata["name"], version)
+            self._expect((metadata["namespace"], job), resource, metadata["name"], _Write(version))
 
     def deleted(self, resource: Resource, namespace: str, name: str) -> None:
-        """Expect to see an object go."""
+        """Expect to see an object go; one that was made a moment ago is still to come first."""
+        for key, expected in self._expected.items():
+            if key[0] == namespace and (made := expected.writes.get((resource, name))) is not None:
+                self._expect(key, resource, name, _Write(made.version, goes=True))
+                return
         known = self._kinds[resource].get(namespace, name) if resource in self._kinds else None
         if known is not None and (job := known.labels.get(LABEL_JOB)):
-            self._expect((namespace, job), resource, name, None)
+            self._expect((namespace, job), resource, name, _Write(0, goes=True))
 
-    def _expect(self, key: Key, resource: Resource, name: str, version: int | None) -> None:
+    def _expect(self, key: Key, resource: Resource, name: str, write: _Write) -> None:
         expected = self._expected.setdefault(key, _Expected(0))
         expected.until = self._clock() + PATIENCE_SECONDS
-        expected.writes[resource, name] = version
+        expected.writes[resource, name] = write
 
     def forget(self, key: Key) -> None:
-        """Drop what was expected of a job that has ended or is gone."""
+        """Drop what was expected of a job: all of it was seen, or the job has ended or is gone."""
         self._expected.pop(key, None)
         self._asks.discard(key)
 
@@ -301,6 +311,9 @@ def _doubtful(found: Family) -> bool:
     """Whether something is known by its name alone, or one of the two watches is late: a Job ends after its pods."""
     if any(job.fact is None for job in found.jobs) or any(pod.fact is None for pod in found.pods):
         return True
-    ended = {child.about["metadata"]["uid"] for child in found.jobs if child.fact and child.fact.finished}
-    alive = (child.about for child in found.pods if child.fact and child.fact.alive)
-    return any(ownership.controller(pod).get("uid") in ended for pod in alive)
+    over: Counter[str] = Counter(
+        ownership.controller(child.about).get("uid", "") for child in found.pods if child.fact and not child.fact.alive
+    )
+    alive = {ownership.controller(child.about).get("uid") for child in found.pods if child.fact and child.fact.alive}
+    finished = [job.fact for job in found.jobs if job.fact and job.fact.finished]
+    return any(job.uid in alive or over[job.uid] < job.completions for job in finished)

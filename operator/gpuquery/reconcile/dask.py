@@ -113,6 +113,16 @@ def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None
     return min(late, key=lambda pair: (pair[0], pair[1].failure is Failure.WORKER_LOST))[1] if late else None
 
 
+def ends_unless_told(attempt: Attempt, record: AttemptStatus, now: datetime) -> Iterator[datetime]:
+    """Yield when an attempt whose pods were ready is lost, unless its client says something before: see `lost`."""
+    cluster, patience = attempt.dask, timedelta(seconds=COMMIT_SECONDS)
+    if cluster is None or record.ready is None:
+        return
+    if cluster.deleting:
+        yield (cluster.deleting_seen or now) + patience
+    yield from (when + patience for when, _ in _losses(cluster, record))
+
+
 def explained(attempt: Attempt, record: AttemptStatus, end: Committed | Fault | None) -> Committed | Fault | None:
     """Return the end of an attempt, by what its DaskCluster's pods know of it where the client only misses a worker."""
     if attempt.dask is None or not isinstance(end, Fault) or firm(end) or record.reason is not None:

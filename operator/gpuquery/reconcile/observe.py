@@ -50,7 +50,8 @@ async def observe(
     """Read everything that a decision about this job needs."""
     namespace = job.metadata.namespace
     known = children.of((namespace, job.metadata.name), job.metadata.uid) if children is not None else None
-    family = known or await _asked(client, job)
+    # That something is gone is never concluded from a memory.
+    family = known if known is not None and _under_way(job) <= _names(known) else await _asked(client, job)
     attempts = _numbered(job, LABEL_ATTEMPT, family)
     runs = _numbered(job, LABEL_PREFLIGHT, family)
     attempts = observe_dask.begun(job, attempts)
@@ -71,6 +72,20 @@ async def observe(
         return found
     query, scheduler = await asyncio.gather(_query(client, job), observe_dask.scheduler(client, job))
     return replace(found, query=query, scheduler=scheduler)
+
+
+def _under_way(job: GpuQueryJob) -> set[str]:
+    """Return the names of the batch Jobs that are there, by what the status tells."""
+    status, about = job.status, (job.metadata.name, job.metadata.uid)
+    found = {attempt_name(*about, each.id) for each in status.attempts if each.ended is None}
+    run = status.preflight_run
+    if run is not None and run.ended is None and status.preflight is None:
+        found.add(preflight_name(*about, run.id))
+    return found
+
+
+def _names(family: Family) -> set[str]:
+    return {child.about["metadata"]["name"] for child in family.jobs}
 
 
 NAMES: Mapping[str, Callable[[str, str, int], str]] = {LABEL_ATTEMPT: attempt_name, LABEL_PREFLIGHT: preflight_name}
