@@ -524,3 +524,15 @@ def test_the_event_of_a_wait_is_told_once() -> None:
     assert waiting is not None
     assert [note.event for note in notes(GpuQueryJobStatus(), waiting)] == [Event.CANNOT_START]
     assert notes(waiting, waiting) == ()
+
+
+async def test_a_job_that_waits_is_suspended_at_once_whatever_is_left_of_its_pause() -> None:
+    house = House(live_jobs_per_namespace=1)
+    for number, name in enumerate(("first", "second")):
+        put(house.client, name, number)
+        await house.look(name)
+    assert house.census.pause(("marts", "second")) is not None
+    manifest = house.client.objects[Resource.JOBS, "second"]
+    house.client.put(Resource.JOBS, {**manifest, "spec": {**manifest["spec"], "suspend": True}})
+    await house.look("second")
+    assert is_true(house.status("second").conditions, "Suspended")

@@ -112,6 +112,7 @@ class Jobs:
         if head is not None and not listed and not new and self.looked_at(key, head.version):
             return  # most changes of a job are the operator's own
         if head is None or not listed or not head.ended:
+            self.census.changed(key)
             self.queue.add(key)
             return
         self.metrics.noted(key, head.state, head.engine)

@@ -195,6 +195,11 @@ class Census:
         left, jobs = until - self._clock(), self._namespaces.get(key[0])
         return left if left > 0 and jobs is not None and not jobs.may_begin(key[1], self._maxima) else None
 
+    def changed(self, key: Key) -> None:
+        """Note that somebody has changed a job: he may have suspended it, and is to see that at once."""
+        if (known := self._pauses.get(key)) is not None:
+            self._pauses[key] = 0.0, known[1]
+
     def turn(self, key: Key, sight: Sight, annotations: Mapping[str, str]) -> admission.Wait | None:
         """Decide whether a job that has not begun goes ahead, and count it as begun if it does."""
         namespace, name = key
