@@ -107,9 +107,10 @@ class Single(Process):
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[-MAX_LINE:]
         for line in lines:
-            with contextlib.suppress(ValueError, LookupError, TypeError):  # the query may write there, too
+            # The query may write there, too.
+            with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
                 self.phase = str(json.loads(line)["phase"])
-            self._put(line + b"\n")
+                self._put(line + b"\n")
         return True
 
 

@@ -1,0 +1,109 @@
+"""The pod of one process, as real processes, with a small program in place of the query."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.pod import WAIT_SECONDS, until
+from tests.support.seaweed import free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM = """
+import argparse, json, os, sys, time
+parser = argparse.ArgumentParser()
+for name in ("--plan", "--report", "--progress-fd"):
+    parser.add_argument(name)
+args = parser.parse_args()
+
+def report(**fields):
+    with open(args.report, "w") as file:
+        file.write(json.dumps(fields) + "\\n")
+
+"""
+
+
+class Supervised:
+    """A supervisor of a program."""
+
+    def __init__(self, folder: Path, body: str, stdout: int = subprocess.PIPE) -> None:
+        (folder / "program.py").write_text(PROGRAM + body)
+        (folder / "plan.json").write_text("{}")
+        self.port, self.log = free_ports(1)[0], folder / "log"
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "gpuquery.runner.supervisor", "--program", "program",
+                "--plan", str(folder / "plan.json"), "--port", str(self.port), "--termination-log", str(self.log),
+            ],
+            env={**os.environ, "PYTHONPATH": str(folder)}, stdout=stdout, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read().decode()
+        except OSError:
+            return 0, ""
+
+    def report(self) -> dict[str, object]:
+        told = json.loads(self.log.read_text())
+        assert isinstance(told, dict)
+        return told
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[list[Supervised]]:
+    started: list[Supervised] = []
+    yield started
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
+
+
+def test_whatever_stands_in_the_pipe_of_progress_the_pod_answers_and_ends_as_the_query_does(
+    tmp_path: Path, supervised: list[Supervised]
+) -> None:
+    body = (
+        "fd = int(args.progress_fd)\n"
+        """for line in (b'{"phase":"running","rows":7}', b'not json', b'7', b'[]', b'{"rows":1}', b'[' * 30000):\n"""
+        "    os.write(fd, line + b'\\n')\n"
+        f"while not os.path.exists({str(tmp_path / 'end')!r}):\n"
+        "    time.sleep(0.02)\n"
+        "report(done=True)\n"
+    )
+    pod = Supervised(tmp_path, body)
+    supervised.append(pod)
+    until(lambda: pod.get("/readyz")[0] == 200)
+    until(lambda: "gpuquery_written_rows 7" in pod.get("/metrics")[1])
+    assert json.loads(pod.get("/v1/progress")[1]) == {"phase": "running", "rows": 7}
+    (tmp_path / "end").touch()
+    pod.process.communicate(timeout=WAIT_SECONDS)
+    assert (pod.process.returncode, pod.report()) == (0, {"done": True})
+
+
+def test_an_answer_that_cannot_be_made_ends_no_query(tmp_path: Path, supervised: list[Supervised]) -> None:
+    body = (
+        """os.write(int(args.progress_fd), b'{"phase":"\\\\ud800"}\\n')\n"""  # a text that nobody can encode
+        f"while not os.path.exists({str(tmp_path / 'end')!r}):\n"
+        "    time.sleep(0.02)\n"
+        "report(done=True)\n"
+    )
+    pod = Supervised(tmp_path, body)
+    supervised.append(pod)
+    until(lambda: pod.get("/readyz")[0] == 200)
+    assert pod.get("/metrics") == (500, "UnicodeEncodeError\n")
+    (tmp_path / "end").touch()
+    pod.process.communicate(timeout=WAIT_SECONDS)
+    assert (pod.process.returncode, pod.report()) == (0, {"done": True})
