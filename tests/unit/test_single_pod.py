@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gpuquery.runner.coordination.loop import Loop
+from gpuquery.runner.pod.relay import Outlet, Relay
 from tests.support.pod import WAIT_SECONDS, until
 from tests.support.seaweed import free_ports
 
@@ -36,7 +39,7 @@ def report(**fields):
 class Supervised:
     """A supervisor of a program."""
 
-    def __init__(self, folder: Path, body: str, stdout: int = subprocess.PIPE) -> None:
+    def __init__(self, folder: Path, body: str) -> None:
         (folder / "program.py").write_text(PROGRAM + body)
         (folder / "plan.json").write_text("{}")
         self.port, self.log = free_ports(1)[0], folder / "log"
@@ -45,7 +48,7 @@ class Supervised:
                 sys.executable, "-m", "gpuquery.runner.supervisor", "--program", "program",
                 "--plan", str(folder / "plan.json"), "--port", str(self.port), "--termination-log", str(self.log),
             ],
-            env={**os.environ, "PYTHONPATH": str(folder)}, stdout=stdout, stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def get(self, path: str) -> tuple[int, str]:
@@ -107,3 +110,47 @@ def test_an_answer_that_cannot_be_made_ends_no_query(tmp_path: Path, supervised:
     (tmp_path / "end").touch()
     pod.process.communicate(timeout=WAIT_SECONDS)
     assert (pod.process.returncode, pod.report()) == (0, {"done": True})
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_waits_for_the_reader_of_the_log_loses_no_line(waits: bool) -> None:
+    lines = b"".join(b"line %d\n" % n for n in range(300_000))
+    loop, (output, said), (log, written) = Loop(), os.pipe(), os.pipe()
+    for end in (said, log):
+        os.set_blocking(end, False)
+    relay = Relay(loop, output, Outlet(loop, written), waits=waits)
+    sent, taken, stuck = 0, b"", 0
+    while sent < len(lines) and stuck < 3:  # as far as it goes while nobody reads
+        try:
+            sent, stuck = sent + os.write(said, lines[sent : sent + 4096]), 0
+        except BlockingIOError:
+            stuck += 1
+        loop.run(0)
+    assert (sent < len(lines)) is waits
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            sent += os.write(said, lines[sent : sent + 4096])
+        loop.run(0)
+        try:
+            taken += os.read(log, 65536)
+        except BlockingIOError:
+            if sent == len(lines):
+                break
+    assert (taken == lines) is waits
+    os.close(said)
+    relay.close()
+    for end in (log, written):
+        os.close(end)
+
+
+def test_what_a_query_prints_is_the_pods_output_and_stands_in_no_message(
+    tmp_path: Path, supervised: list[Supervised]
+) -> None:
+    body = "print('a row', flush=True)\nprint('a reason', file=sys.stderr, flush=True)\nos._exit(9)\n"
+    pod = Supervised(tmp_path, body)
+    supervised.append(pod)
+    out, error = pod.process.communicate(timeout=WAIT_SECONDS)
+    assert out == b"a row\n"
+    assert b"a reason\n" in error
+    assert "a reason" in str(pod.report()["message"])
+    assert "a row" not in str(pod.report()["message"])

@@ -72,6 +72,8 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
 class Single(Process):
     """The query process, and the pipe through which it tells of its progress."""
 
+    alone = True
+
     def __init__(self, job: Job, loop: Loop, outlet: Outlet, put: Callable[[bytes], None]) -> None:
         """Start it; `put` takes each line of its progress."""
         self._loop = loop
