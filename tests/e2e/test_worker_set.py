@@ -202,7 +202,7 @@ def test_a_cut_between_two_pods_ends_the_set(bench: Bench, one: int, other: int,
         failed = cause(ranks, since)
     assert failed["reason"] == reason, failed
     named = [pod in failed["message"] for pod in both]
-    # Without the hub between them, each side takes the other for lost, and one of them is told.
+    # Without the coordinator between them, each side takes the other for lost, and one of them is told.
     assert all(named) or (one == 0 and (any(named) or "index 0" in failed["message"])), failed
 
 

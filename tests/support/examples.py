@@ -1,7 +1,7 @@
 """How many examples Hypothesis tries: a test names the number for CI, and who works on the code gets a quarter of it.
 
 `HYPOTHESIS_PROFILE` chooses: `dev`, the default, or `ci`. Both draw other examples in every run, and keep those that
-failed.
+failed, unless Hypothesis sees by a variable such as `CI` that nobody is there to look: then it draws the same ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gates between processes of a test, over a socket: what the supervisors' hub does, without any of its guards."""
+"""Gates between processes of a test, over a socket: what a coordinator does, without any of its guards."""
 
 from __future__ import annotations
 

@@ -103,6 +103,21 @@ def test_a_peer_that_answers_again_is_missed_no_more(tmp_path: Path) -> None:
     listener.close()
 
 
+def test_a_peer_that_does_not_answer_once_is_called_again_though_nobody_asks(tmp_path: Path) -> None:
+    loop = Loop()
+    listener, port, came = answering(loop, tmp_path, "one")
+    probe, told = looking(tmp_path, loop, {1: ("127.0.0.1", 1, "one")})
+    probe.ask()
+    run(loop, lambda: not probe._dialling)
+    probe._peers[1].address = ("127.0.0.1", port, "one")
+    probe.tick(time.monotonic())  # index 0 has seen progress since, and asks no more
+    run(loop, lambda: came and not probe._dialling)
+    probe.tick(time.monotonic() + 60)
+    assert told == []
+    assert came == ["pod-2"], "who has answered is not called again"
+    listener.close()
+
+
 def test_no_more_calls_go_on_at_a_time_than_there_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[Callable[[object], None]] = []
     monkeypatch.setattr(probes, "dial", lambda *words: done.append(words[-1]))

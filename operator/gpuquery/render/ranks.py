@@ -51,7 +51,7 @@ def token_mount() -> Manifest:
 def addresses(attempt: str) -> list[Manifest]:
     """Return the variables by which a pod knows its name, and where index 0 answers.
 
-    The hub's address is relative to the namespace, so that the resolver's first guess finds it.
+    The coordinator's address is relative to the namespace, so that the resolver's first guess finds it.
     """
     return [
         {"name": "GPUQUERY_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},

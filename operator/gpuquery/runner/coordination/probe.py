@@ -1,7 +1,8 @@
 """The probe: two pods may have lost the way to each other though index 0 hears both, which then looks like a stop.
 
 So when a heartbeat or the progress of the set is late, index 0 has the others look for each other. Of two pods the one
-of the higher index calls, at the listener of the other, and hangs up once it is welcome.
+of the higher index calls, at the listener of the other, and hangs up once it is welcome. Who does not answer is called
+again until he does: index 0 may have seen progress meanwhile, and one call that failed tells of no cut.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from gpuquery.runner.coordination.dial import Answer, dial
 from gpuquery.runner.coordination.handshake import Hello, nonce
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from gpuquery.runner.coordination.loop import Link, Loop
     from gpuquery.runner.coordination.settings import Settings
@@ -68,12 +69,11 @@ class Probe:
 
     def ask(self) -> None:
         """Look for all that this pod calls, but for those that it is looking for already."""
-        sought = self._dialling.union(self._waiting)
-        self._waiting.extend(index for index in self._peers if index < self._settings.index and index not in sought)
-        self._call()
+        self._seek([index for index in self._peers if index < self._settings.index])
 
     def tick(self, now: float) -> None:
-        """Tell of those that have not answered for too long."""
+        """Look again for those that have not answered, and tell of those that have not for too long."""
+        self._seek([index for index, peer in self._peers.items() if peer.missed is not None and not peer.told])
         for index, peer in self._peers.items():
             if peer.missed is not None and peer.why and not peer.told:
                 seconds = now - peer.missed
@@ -91,6 +91,11 @@ class Probe:
         """Look for nobody any more: this pod is done."""
         self._closed = True
         self._waiting.clear()
+
+    def _seek(self, indexes: Sequence[int]) -> None:
+        sought = self._dialling.union(self._waiting)
+        self._waiting.extend(index for index in indexes if index not in sought)
+        self._call()
 
     def _call(self) -> None:
         while self._waiting and len(self._dialling) < MAX_DIALS:

@@ -144,13 +144,13 @@ class NativeCluster:
 
 
 def own_address(*, seconds: float = NAME_SECONDS) -> str:
-    """Return the address by which the other pods reach this one, which is index 0: where the hub is.
+    """Return the address by which the other pods reach this one, which is index 0: where the coordinator is.
 
     The name of a pod may be known in DNS only seconds after the pod runs; by its bare host name the kubelet has it in
     /etc/hosts. Raises JobError(TransportError) where neither leads to an address that others reach.
     """
-    hub = os.environ.get("GPUQUERY_HUB", "")
-    host = hub.rpartition(":")[0] if hub.rpartition(":")[2].isdigit() and hub.count(":") == 1 else hub.strip("[]")
+    told = os.environ.get("GPUQUERY_HUB", "")
+    host = told.rpartition(":")[0] if told.rpartition(":")[2].isdigit() and told.count(":") == 1 else told.strip("[]")
     if not host:
         return LOOPBACK  # there is one pod
     deadline = time.monotonic() + seconds

@@ -16,7 +16,13 @@ MAX_REQUEST = 8 * 1024
 MAX_CALLERS = 64
 SECONDS = 10.0
 """How long a caller may take."""
-_REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_REASONS = {
+    200: "OK",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 
 Answer = Callable[[str], tuple[int, str, bytes]]
 """Takes a path; returns status, content type and body."""
@@ -63,12 +69,18 @@ class Server:
         elif b"\r\n\r\n" in request:
             method, _, rest = request.partition(b" ")
             path = rest.split(b" ", 1)[0].decode("latin-1")
-            status, kind, body = self._answer(path) if method == b"GET" else (405, "text/plain", b"GET only\n")
+            status, kind, body = self._told(path) if method == b"GET" else (405, "text/plain", b"GET only\n")
             head = (
                 f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nContent-Type: {kind}\r\n"
                 f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             )
             self._write(caller, memoryview(head.encode() + body))
+
+    def _told(self, path: str) -> tuple[int, str, bytes]:
+        try:
+            return self._answer(path)
+        except Exception as exc:  # what the query tells of itself may be anything, and must not end its supervisor
+            return 500, "text/plain", f"{type(exc).__name__}\n".encode()
 
     def _write(self, caller: socket.socket, rest: memoryview) -> None:
         try:

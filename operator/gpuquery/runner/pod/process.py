@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 class Process:
     """One process in a group of its own; its report goes into memory that outlives it."""
 
+    alone = False
+    """Whether nobody waits for it: then its standard output is the pod's own, only what it says to standard error is
+    kept for the report, and it waits for who reads the log."""
+
     def __init__(
         self,
         command: Sequence[str],
@@ -41,13 +45,13 @@ class Process:
             [*command, "--report", f"/proc/{os.getpid()}/fd/{self._report}"],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
-            stdout=pipe,
+            stdout=None if self.alone else pipe,
             stderr=pipe,
             pass_fds=pass_fds,
             process_group=0,
         )
         os.close(pipe)
-        self._relay = Relay(loop, output, outlet)
+        self._relay = Relay(loop, output, outlet, waits=self.alone)
 
     @property
     def pid(self) -> int:
@@ -77,7 +81,7 @@ class Process:
         self._relay.close()
 
     def tail(self) -> list[str]:
-        """Return the last lines that it printed."""
+        """Return the last lines that it said."""
         return self._relay.tail()
 
     def report_line(self) -> str:

@@ -1,7 +1,7 @@
 """The relay: what processes print goes to the pod's log at once, and its last lines are kept for the report.
 
-Neither a process nor the supervisor ever waits for who reads the log: what he does not take in time is dropped, and
-counted.
+The supervisor never waits for who reads the log, nor does a process for which others wait: what he does not take in
+time is dropped, and counted. A process that is the only one waits for him, as it would without a relay.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from gpuquery.runner.last_lines import LastLines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpuquery.runner.coordination.loop import Loop
 
 MAX_WAITING = 1024 * 1024
@@ -34,6 +36,7 @@ class Outlet:
         self._waiting = bytearray()
         self._dropped = 0
         self._watched = False
+        self._held: list[Callable[[], None]] = []
 
     def log(self, line: str) -> None:
         """Write a line of the supervisor's own."""
@@ -50,9 +53,20 @@ class Outlet:
         self._waiting += lines
         self.flush()
 
+    def hold(self, resume: Callable[[], None]) -> bool:
+        """Whether so much waits that more should not come yet; then `resume` is called once there is room again."""
+        if len(self._waiting) <= MAX_WAITING // 2:
+            return False
+        self._held.append(resume)
+        return True
+
     def flush(self) -> None:
         """Write as much as the reader takes."""
         self._write(0.0)
+        if self._held and len(self._waiting) <= MAX_WAITING // 2:
+            held, self._held = self._held, []
+            for resume in held:
+                resume()
         if bool(self._waiting) != self._watched:
             self._watched = not self._watched
             if self._watched:
@@ -79,13 +93,15 @@ class Outlet:
 class Relay:
     """The output of one process."""
 
-    def __init__(self, loop: Loop, fd: int, outlet: Outlet) -> None:
+    def __init__(self, loop: Loop, fd: int, outlet: Outlet, *, waits: bool = False) -> None:
+        """`waits`: rather than lose a line, have the process wait for who reads the log."""
         self._loop = loop
         self._fd = fd
         self._outlet = outlet
+        self._waits = waits
         self._lines = LastLines()
         os.set_blocking(fd, False)
-        loop.watch(fd, selectors.EVENT_READ, self._ready)
+        self._watch()
 
     def tail(self) -> list[str]:
         """Return the last lines."""
@@ -103,8 +119,13 @@ class Relay:
         if self._fd >= 0:
             self._end()
 
+    def _watch(self) -> None:
+        if self._fd >= 0:
+            self._loop.watch(self._fd, selectors.EVENT_READ, self._ready)
+
     def _ready(self, _events: int) -> None:
-        self._read()
+        if self._read() and self._waits and self._outlet.hold(self._watch):
+            self._loop.forget(self._fd)
 
     def _read(self) -> bool:
         try:

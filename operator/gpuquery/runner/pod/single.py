@@ -72,6 +72,8 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
 class Single(Process):
     """The query process, and the pipe through which it tells of its progress."""
 
+    alone = True
+
     def __init__(self, job: Job, loop: Loop, outlet: Outlet, put: Callable[[bytes], None]) -> None:
         """Start it; `put` takes each line of its progress."""
         self._loop = loop
@@ -107,9 +109,10 @@ class Single(Process):
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[-MAX_LINE:]
         for line in lines:
-            with contextlib.suppress(ValueError, LookupError, TypeError):  # the query may write there, too
+            # The query may write there, too.
+            with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
                 self.phase = str(json.loads(line)["phase"])
-            self._put(line + b"\n")
+                self._put(line + b"\n")
         return True
 
 

@@ -1,0 +1,156 @@
+"""The pod of one process, as real processes, with a small program in place of the query."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gpuquery.runner.coordination.loop import Loop
+from gpuquery.runner.pod.relay import Outlet, Relay
+from tests.support.pod import WAIT_SECONDS, until
+from tests.support.seaweed import free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM = """
+import argparse, json, os, sys, time
+parser = argparse.ArgumentParser()
+for name in ("--plan", "--report", "--progress-fd"):
+    parser.add_argument(name)
+args = parser.parse_args()
+
+def report(**fields):
+    with open(args.report, "w") as file:
+        file.write(json.dumps(fields) + "\\n")
+
+"""
+
+
+class Supervised:
+    """A supervisor of a program."""
+
+    def __init__(self, folder: Path, body: str) -> None:
+        (folder / "program.py").write_text(PROGRAM + body)
+        (folder / "plan.json").write_text("{}")
+        self.port, self.log = free_ports(1)[0], folder / "log"
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "gpuquery.runner.supervisor", "--program", "program",
+                "--plan", str(folder / "plan.json"), "--port", str(self.port), "--termination-log", str(self.log),
+            ],
+            env={**os.environ, "PYTHONPATH": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read().decode()
+        except OSError:
+            return 0, ""
+
+    def report(self) -> dict[str, object]:
+        told = json.loads(self.log.read_text())
+        assert isinstance(told, dict)
+        return told
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[list[Supervised]]:
+    started: list[Supervised] = []
+    yield started
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
+
+
+def test_whatever_stands_in_the_pipe_of_progress_the_pod_answers_and_ends_as_the_query_does(
+    tmp_path: Path, supervised: list[Supervised]
+) -> None:
+    body = (
+        "fd = int(args.progress_fd)\n"
+        """for line in (b'{"phase":"running","rows":7}', b'not json', b'7', b'[]', b'{"rows":1}', b'[' * 30000):\n"""
+        "    os.write(fd, line + b'\\n')\n"
+        f"while not os.path.exists({str(tmp_path / 'end')!r}):\n"
+        "    time.sleep(0.02)\n"
+        "report(done=True)\n"
+    )
+    pod = Supervised(tmp_path, body)
+    supervised.append(pod)
+    until(lambda: pod.get("/readyz")[0] == 200)
+    until(lambda: "gpuquery_written_rows 7" in pod.get("/metrics")[1])
+    assert json.loads(pod.get("/v1/progress")[1]) == {"phase": "running", "rows": 7}
+    (tmp_path / "end").touch()
+    pod.process.communicate(timeout=WAIT_SECONDS)
+    assert (pod.process.returncode, pod.report()) == (0, {"done": True})
+
+
+def test_an_answer_that_cannot_be_made_ends_no_query(tmp_path: Path, supervised: list[Supervised]) -> None:
+    body = (
+        """os.write(int(args.progress_fd), b'{"phase":"\\\\ud800"}\\n')\n"""  # a text that nobody can encode
+        f"while not os.path.exists({str(tmp_path / 'end')!r}):\n"
+        "    time.sleep(0.02)\n"
+        "report(done=True)\n"
+    )
+    pod = Supervised(tmp_path, body)
+    supervised.append(pod)
+    until(lambda: pod.get("/readyz")[0] == 200)
+    assert pod.get("/metrics") == (500, "UnicodeEncodeError\n")
+    (tmp_path / "end").touch()
+    pod.process.communicate(timeout=WAIT_SECONDS)
+    assert (pod.process.returncode, pod.report()) == (0, {"done": True})
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_waits_for_the_reader_of_the_log_loses_no_line(waits: bool) -> None:
+    lines = b"".join(b"line %d\n" % n for n in range(300_000))
+    loop, (output, said), (log, written) = Loop(), os.pipe(), os.pipe()
+    for end in (said, log):
+        os.set_blocking(end, False)
+    relay = Relay(loop, output, Outlet(loop, written), waits=waits)
+    sent, taken, stuck = 0, b"", 0
+    while sent < len(lines) and stuck < 3:  # as far as it goes while nobody reads
+        try:
+            sent, stuck = sent + os.write(said, lines[sent : sent + 4096]), 0
+        except BlockingIOError:
+            stuck += 1
+        loop.run(0)
+    assert (sent < len(lines)) is waits
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            sent += os.write(said, lines[sent : sent + 4096])
+        loop.run(0)
+        try:
+            taken += os.read(log, 65536)
+        except BlockingIOError:
+            if sent == len(lines):
+                break
+    assert (taken == lines) is waits
+    os.close(said)
+    relay.close()
+    for end in (log, written):
+        os.close(end)
+
+
+def test_what_a_query_prints_is_the_pods_output_and_stands_in_no_message(
+    tmp_path: Path, supervised: list[Supervised]
+) -> None:
+    body = "print('a row', flush=True)\nprint('a reason', file=sys.stderr, flush=True)\nos._exit(9)\n"
+    pod = Supervised(tmp_path, body)
+    supervised.append(pod)
+    out, error = pod.process.communicate(timeout=WAIT_SECONDS)
+    assert out == b"a row\n"
+    assert b"a reason\n" in error
+    assert "a reason" in str(pod.report()["message"])
+    assert "a row" not in str(pod.report()["message"])
