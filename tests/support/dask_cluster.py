@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.support.dask_pods import SECONDS, TCP
 from tests.support.engine_ranks import TEST_ENGINE, environment
 from tests.support.ranks import until
+
+if TYPE_CHECKING:
+    import signal
 
 
 class Warm:
@@ -55,9 +58,9 @@ class Warm:
         """Send a signal to a worker, and not to its nanny."""
         os.kill(self._spawned(self._processes[1 + number].pid), which)
 
-    def stop_nanny(self, number: int) -> None:
-        """Freeze the nanny of a worker, and not the worker."""
-        os.kill(self._processes[1 + number].pid, signal.SIGSTOP)
+    def kill_scheduler(self) -> None:
+        """Kill the scheduler."""
+        os.killpg(self._processes[0].pid, 9)
 
     def _spawned(self, nanny: int) -> int:
         """Return the process that a nanny has made; it has one more, which looks after what processes share."""

@@ -37,7 +37,6 @@ def guest(monkeypatch: pytest.MonkeyPatch, folder: Path, release: str) -> GuestC
     cluster.watch = made.watch
     monkeypatch.setattr(made, "cluster", cluster)
     monkeypatch.setattr(made, "_prepared", lambda: "@")
-    monkeypatch.setattr(made, "_listen", lambda: None)
     return made
 
 

@@ -27,15 +27,15 @@ BASIC = {"count", "count_star", "sum", "avg", "mean", "min", "max", "any_value",
 SPREAD = {"stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop"}
 
 DASK = {
-    #        scheme  jit-unspill  own memory resource  heard over UCX
-    "25.08": ("ucxx", True, False, False),
-    "25.10": ("ucx", True, False, False),
-    "25.12": ("ucx", True, False, False),
-    "26.02": ("ucx", True, False, False),
-    "26.04": ("ucx", True, False, False),
-    "26.06": ("ucx", False, True, True),
-    "26.08": ("ucx", False, True, True),
-    "26.10": ("ucx", False, True, True),
+    #        scheme  jit-unspill  own memory resource
+    "25.08": ("ucxx", True, False),
+    "25.10": ("ucx", True, False),
+    "25.12": ("ucx", True, False),
+    "26.02": ("ucx", True, False),
+    "26.04": ("ucx", True, False),
+    "26.06": ("ucx", False, True),
+    "26.08": ("ucx", False, True),
+    "26.10": ("ucx", False, True),
 }
 SQL = {
     #        full groups  sorts  windows  aggregates in parts
@@ -81,7 +81,7 @@ PARTITIONS = {name: TO_2604 if name <= "26.04" else FROM_2606 for name in RELEAS
 def test_what_dask_of_each_release_does(name: str) -> None:
     dask = RELEASES[name].dask
     jit_unspill = "enable-jit-unspill" not in dask.without
-    assert (dask.protocol, jit_unspill, dask.own_resource, dask.heard_over_ucx) == DASK[name]
+    assert (dask.protocol, jit_unspill, dask.own_resource) == DASK[name]
 
 
 @pytest.mark.parametrize("name", RELEASES)

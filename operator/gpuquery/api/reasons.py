@@ -193,7 +193,8 @@ class Failure(StrEnum):
     """The Dask cluster that the job asks for cannot be had: it is not there, dask-kubernetes is not installed, or
     scheduler and client do not accept each other's certificates.
 
-    The message says what is missing, or whose certificate is at fault. `dask.backend: native` needs none of these.
+    The message says what is missing, which file is at fault, or what Dask says of the handshake. `dask.backend:
+    native` needs none of these.
     """
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
     """The pods were not ready within `startDeadlineSeconds`.

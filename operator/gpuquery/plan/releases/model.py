@@ -113,10 +113,6 @@ class DaskFacts:
     """Whether a query runs by DaskEngine, which gives each worker its own memory resource
     (`cudf_polars/engine/dask.py`, rmm.mr.set_current_device_resource): a pool would be reserved beside it. Otherwise it
     allocates by the worker's own, and without one each allocation goes to the driver."""
-    heard_over_ucx: bool = False
-    """Whether nannies are asked over UCX too. Processes of 26.04 with connections over UCX, schedulers among them, were
-    seen to crash in the garbage collector (SIGSEGV) while they import what a query brings along: with such questions
-    and without, but nobody knows that more connections do no harm."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ _PARTITIONS_2606 = Partitions(share=0.025, least=None, most=1_500 * _MB)
 _ALONE = 0.0625
 """Share of the only GPU for a partition of tasks."""
 _OVER_UCX = DaskFacts()
-_BY_DASK_ENGINE = DaskFacts(without=frozenset({"enable-jit-unspill"}), own_resource=True, heard_over_ucx=True)
+_BY_DASK_ENGINE = DaskFacts(without=frozenset({"enable-jit-unspill"}), own_resource=True)
 _IN_PARTS = frozenset({"count", "count_star", "sum", "avg", "mean", "min", "max", "any_value", "bool_and", "bool_or"})
 _SPREAD = frozenset({"stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop"})
 _SQL_2604 = SqlOnGpus(full_groups=False, sorts=False, windows=False, aggregates=_IN_PARTS)

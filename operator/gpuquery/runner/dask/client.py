@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.dask import commands, remote, tls
-from gpuquery.runner.dask.pulse import Pulse
 from gpuquery.runner.errors import JobError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ CALL_SECONDS = 60.0
 """For a question that is answered in milliseconds: imports on the other side may keep it from answering."""
 LOOK_SECONDS = 1.0
 SILENT = 10
-"""So many times the plan's heartbeat may a scheduler, or a nanny, owe an answer before it is taken to hang."""
+"""A scheduler may owe an answer for so many of the plan's heartbeats before it is taken to hang."""
 PROTOCOLS = ("ucx", "ucxx", "tcp", "tls")
 
 
@@ -47,9 +46,10 @@ class Cluster:
         """The `distributed.Client`, which is the default one of this process."""
         self.workers: Mapping[str, str] = {}
         """Names of the workers by address, once they are complete."""
+        self.left_because = ""
+        """What may be the reason when a worker leaves; ends the message about it."""
         self._over = threading.Event()
-        self._pulse: Pulse | None = None
-        self._question: asyncio.Future[tuple[dict[str, str], dict[str, Any]]] | None = None
+        self._question: asyncio.Future[dict[str, str]] | None = None
         """To the scheduler, on its way."""
 
     def connect(self, address: str, *, seconds: float, tls_secret: str | None = None) -> None:
@@ -182,29 +182,6 @@ class Cluster:
         """Look after the workers from now on, in a thread."""
         threading.Thread(target=self._look, name="dask watcher", daemon=True).start()
 
-    def listen(self, folder: str, *, limit: float, say: Callable[[str], None]) -> None:
-        """Have every worker give signs of life by a file in a folder, and its nanny tell of them, from now on.
-
-        A silence of `limit` seconds ends the query. `say` takes a line for the pod's log, of workers that nobody hears.
-        Workers must answer, and `guard` must have been called.
-        """
-        pickled = importlib.import_module("distributed.protocol.pickle").dumps(remote.attend)
-        told = self.run(remote.beat, folder)
-        without = self.scheduler(remote.listen, {address: each["file"] for address, each in told.items()}, pickled)
-        heard = {address: name for address, name in self.workers.items() if address not in without}
-        imported = [address for address, each in told.items() if each["imported"]]
-        if without:
-            names = _named([self.workers[address] for address in without])
-            say(
-                f"{names} of the cluster at {self.address} have no nanny, so nobody will notice that they hang: start "
-                "workers without --no-nanny, or bound the job by activeDeadlineSeconds"
-            )
-        self._pulse = Pulse(heard, limit=limit, silent=self._silent, imported=imported, say=say)
-
-    def attended(self) -> list[str]:
-        """Return the addresses of the workers whose nannies answer."""
-        return [] if self._pulse is None else self._pulse.attended()
-
     def leave(self) -> None:
         """Look after nobody any more; the connection ends with the process."""
         self._over.set()
@@ -216,7 +193,7 @@ class Cluster:
         heard = time.monotonic()
         while not self._over.wait(LOOK_SECONDS):
             try:
-                found, told = self.client.sync(self._answer)
+                found = self.client.sync(self._answer)
             except Exception as exc:  # of many kinds
                 status = getattr(self.client, "status", "")
                 if self._over.is_set():
@@ -232,7 +209,7 @@ class Cluster:
                 continue
             heard = time.monotonic()
             if gone := [name for address, name in self.workers.items() if address not in found]:
-                self._lost(f"{_named(gone)} left the cluster at {self.address}")
+                self._lost(f"{_named(gone)} left the cluster at {self.address}{self.left_because}")
                 return
             if came := [name for address, name in found.items() if address not in self.workers]:
                 self._lost(
@@ -240,12 +217,9 @@ class Cluster:
                     "that it began with: no autoscaler, and nobody who scales it"
                 )
                 return
-            if self._pulse is not None and told and (fault := self._pulse.told(told, time.monotonic())):
-                self.watch.suspect(fault)
-                return
 
-    async def _answer(self) -> tuple[dict[str, str], dict[str, Any]]:
-        """News, as soon as there are some; raises TimeoutError if that takes long: called again, it waits for the same
+    async def _answer(self) -> dict[str, str]:
+        """Names of the workers by address; raises TimeoutError if that takes long: called again, it waits for the same
         answer.
 
         No question is ever given up: over UCX its answer would still be received, into memory that has other uses by
@@ -253,18 +227,13 @@ class Cluster:
         import for as long.
         """
         if self._question is None:
-            self._question = asyncio.ensure_future(self._news())
+            self._question = asyncio.ensure_future(self._members())
         limit = self._silent / 3
         done, _ = await asyncio.wait([self._question], timeout=limit)
         if not done:
             raise TimeoutError(f"no answer within {limit:.3g} s")
         question, self._question = self._question, None
         return question.result()
-
-    async def _news(self) -> tuple[dict[str, str], dict[str, Any]]:
-        """Names of the workers, and what their nannies tell of them."""
-        told = {} if self._pulse is None else await self.client.scheduler.gpuquery_heard()
-        return await self._members(), told
 
     async def _members(self) -> dict[str, str]:
         """Names of the workers by address, by a question of Dask's own, which leaves no line in the scheduler's log."""

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
-from gpuquery.plan import releases
 from gpuquery.plan.plan import DaskWay, Plan
-from gpuquery.runner.dask import beats, parts, remote, versions
+from gpuquery.runner.dask import parts, remote, versions
 from gpuquery.runner.dask.client import Cluster
 from gpuquery.runner.dask.fetch import Fetch
 from gpuquery.runner.dask.watch import Watch
@@ -63,6 +62,7 @@ class GuestCluster:
         cluster.complete(
             self._dask.workers, seconds=FORM_SECONDS if self._made else WORKERS_SECONDS, more=not self._made
         )
+        self._warn_of_ttl()
         cluster.guard()
         self._freed()
         versions.check(cluster, graphs=graphs)
@@ -75,7 +75,6 @@ class GuestCluster:
         fetch = Fetch(self.cluster, self._folder, here, sink)
         done = False
         try:
-            self._listen()
             with telemetry.watching(self._ranks):
                 if streaming:
                     fetch.start()
@@ -91,17 +90,15 @@ class GuestCluster:
         finally:
             self._tidy(idle=done)
 
-    def _listen(self) -> None:
-        """Notice workers that hang. Nannies of a cluster of the attempt's own do so themselves, and end them."""
-        if self._made:
-            return
-        if self._dask.scheduler.startswith("ucx") and not releases.nearest(self._plan.release).dask.heard_over_ucx:
-            _say(
-                f"nobody will notice a Dask worker that hangs: with release {self._plan.release} that takes a cluster "
-                "that speaks tcp or tls; bound the job by activeDeadlineSeconds"
+    def _warn_of_ttl(self) -> None:
+        """Say so where the scheduler restarts workers that do not beat: a query may keep them from it for hours."""
+        if seconds := self.cluster.scheduler(remote.worker_ttl):
+            why = (
+                f"its scheduler gives up a worker that has not beaten for {seconds:g} s, and a query may keep it from "
+                "that: start the scheduler with DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=None"
             )
-            return
-        self.cluster.listen(self._folder, limit=beats.SILENCE * self._plan.heartbeat_seconds, say=_say)
+            self.cluster.left_because = f": {why}"
+            _say(f"the Dask cluster at {self.cluster.address}: {why}")
 
     def _queue(self) -> None:
         """Wait until no other job uses the cluster."""
@@ -171,8 +168,9 @@ class GuestCluster:
     def _tidy(self, *, idle: bool) -> None:
         """Remove the folder from the workers and let the next job in, if that does not take long.
 
-        Workers that are not known to be `idle` are asked nothing, for a question that is never answered does harm
-        (`Cluster.free`): their nannies remove it, if they answer; else the next job does.
+        Workers that are not known to be `idle` are asked nothing: their event loop may be held. Their nannies are asked
+        over TCP and TLS. Over UCX nobody is, for a question that is never answered does harm there (`Cluster.free`):
+        the next job removes the folder.
         """
         self.cluster.leave()
         self.watch.close()
@@ -183,9 +181,8 @@ class GuestCluster:
     def _left(self, *, idle: bool) -> None:
         cluster = self.cluster
         with contextlib.suppress(Exception):
-            whom = list(cluster.workers) if idle else cluster.attended()
-            if whom:
-                cluster.client.run(remote.removed, self._folder, workers=whom, nanny=not idle, on_error="ignore")
+            if idle or cluster.address.startswith(("tcp:", "tls:")):
+                cluster.client.run(remote.removed, self._folder, nanny=not idle, on_error="ignore")
         cluster.client.run_on_scheduler(remote.give, cluster.client.id)
 
 

@@ -13,8 +13,6 @@ PREFIX = "gpuquery-"
 """How folders of part files begin. The scheduler's mark comes next: several clusters may keep files in one place."""
 PLACE_SECONDS = 30.0
 """A job that waits asks each second; who has not for so long is not waited for."""
-BEAT_SECONDS = 1.0
-"""How often a worker gives a sign of life."""
 FETCHED = ".fetched"
 """How the name ends of what is left of a part file; before it stands how many bytes it had."""
 STALE_SECONDS = 7 * 86_400.0
@@ -66,7 +64,7 @@ def take(client: str, job: str, *, dask_scheduler: Any) -> str:
     """Take the cluster for a job, for as long as its client is connected; returns the job that comes before it, if any.
 
     Clients get it in the order in which they first asked; one that is gone, or has long not asked again, loses its
-    place. While it is taken no worker is restarted because it does not beat: a query may hold its event loop for hours.
+    place. The lease is a plugin of the scheduler, by Dask's own interface; nothing else there is changed.
     """
     import time
 
@@ -89,7 +87,6 @@ def take(client: str, job: str, *, dask_scheduler: Any) -> str:
     if queue[0] is not mine:
         return str(queue[0]["job"])
     queue.remove(mine)
-    usual = dask_scheduler.worker_ttl if holder is None else holder["ttl"]
 
     class Lease(SchedulerPlugin):  # type: ignore[misc,unused-ignore]
         name = f"gpuquery-{client}"
@@ -97,26 +94,24 @@ def take(client: str, job: str, *, dask_scheduler: Any) -> str:
         def remove_client(self, scheduler: Any, client: str) -> None:
             give(client, dask_scheduler=scheduler)
 
-    dask_scheduler._gpuquery_holder = {"client": client, "job": job, "ttl": usual}
+    dask_scheduler._gpuquery_holder = {"client": client, "job": job}
     if not hasattr(dask_scheduler, "_gpuquery_left"):
         dask_scheduler._gpuquery_left = []
-    if dask_scheduler.worker_ttl:
-        dask_scheduler.worker_ttl = 1e9
     dask_scheduler.add_plugin(Lease(), idempotent=True)
     return ""
 
 
 def give(client: str, *, dask_scheduler: Any) -> None:
     """Give the cluster back."""
-    import time
-
     held = getattr(dask_scheduler, "_gpuquery_holder", None)
     if held is not None and held["client"] == client:
         dask_scheduler._gpuquery_holder = None
-        for state in dask_scheduler.workers.values():
-            state.last_seen = max(state.last_seen, time.time())
-        dask_scheduler.worker_ttl = held["ttl"]
         dask_scheduler.remove_plugin(name=f"gpuquery-{client}")
+
+
+def worker_ttl(*, dask_scheduler: Any) -> float:
+    """Return the seconds without a heartbeat after which this scheduler gives a worker up; 0 where it never does."""
+    return float(dask_scheduler.worker_ttl or 0)
 
 
 def engaged(client: str, engine: str, *, dask_scheduler: Any) -> None:
@@ -242,96 +237,3 @@ def removed(path: str) -> bool:
     elif os.path.lexists(path):
         os.remove(path)
     return not os.path.lexists(path)
-
-
-def beat(folder: str, dask_worker: Any = None) -> dict[str, Any]:
-    """Give signs of life from now on, by the times of a file: a thread does, until the folder is gone.
-
-    Returns the file, and whether this worker has imported what queries bring along.
-    """
-    import contextlib
-    import sys
-    import threading
-    import time
-
-    file = os.path.join(folder, "beat." + "".join(c if c.isalnum() else "-" for c in dask_worker.address))
-
-    def touch() -> None:
-        now = time.monotonic()
-        os.utime(file, (now, now))
-
-    def work() -> None:
-        with contextlib.suppress(FileNotFoundError):
-            while True:
-                time.sleep(BEAT_SECONDS)
-                try:
-                    touch()
-                except FileNotFoundError:
-                    raise
-                except OSError:  # of a disk that is elsewhere, perhaps for a moment
-                    continue
-
-    with open(file, "w"):
-        touch()
-    threading.Thread(target=work, name="gpuquery beats", daemon=True).start()
-    return {"file": file, "imported": "cudf_polars" in sys.modules}
-
-
-def attend(dask_worker: Any = None) -> None:
-    """Have this nanny (which Dask gives under that name) tell when a file was last touched.
-
-    By a question of its own: each function that is sent to it leaves a line in its log.
-    """
-    import time
-
-    def touched(file: str) -> dict[str, Any]:
-        try:
-            return {"touched": os.stat(file).st_mtime, "now": time.monotonic()}
-        except OSError as exc:
-            return {"touched": None, "now": time.monotonic(), "why": str(exc)}
-
-    dask_worker.handlers["gpuquery_touched"] = touched
-
-
-def listen(files: dict[str, str], sent: bytes, *, dask_scheduler: Any) -> list[str]:
-    """Hear workers by their nannies whenever `gpuquery_heard` is asked; returns the workers that have none.
-
-    `files` are those that they touch, by address; `sent` is `attend`, as Dask sends it. The scheduler answers at once,
-    with what it knows: each nanny is asked the next time when it has answered, over the one connection that stays open.
-    No question is ever given up, and over UCX none is asked anew after a connection broke: a scheduler that has given
-    one up was seen to hang or to crash later.
-    """
-    import asyncio
-
-    nannies = {address: state.nanny for address, state in dask_scheduler.workers.items() if address in files}
-    heard: dict[str, dict[str, Any]] = {a: {"answers": 0, "error": ""} for a, nanny in nannies.items() if nanny}
-    attending: set[str] = set()
-    asked: dict[str, Any] = {}
-
-    async def ask(address: str) -> bool:
-        """Returns whether it may be asked again."""
-        nanny, state = dask_scheduler.rpc(nannies[address]), heard[address]
-        try:
-            if address not in attending:
-                done = await nanny.run(function=sent)
-                if done["status"] != "OK":
-                    raise RuntimeError(str(done.get("exception_text", done["status"])))
-                attending.add(address)
-            state.update(await nanny.gpuquery_touched(file=files[address]), answers=state["answers"] + 1, error="")
-        except OSError as exc:
-            state["error"] = f"{type(exc).__name__}: {exc}"
-            return not nannies[address].startswith("ucx")
-        except Exception as exc:
-            attending.discard(address)
-            state["error"] = f"{type(exc).__name__}: {exc}"
-        return True
-
-    def gpuquery_heard() -> dict[str, dict[str, Any]]:
-        for address in heard:
-            task = asked.get(address)
-            if task is None or (task.done() and not task.cancelled() and task.result()):
-                asked[address] = asyncio.ensure_future(ask(address))  # kept here, for asyncio would forget it
-        return {address: dict(state) for address, state in heard.items()}
-
-    dask_scheduler.handlers["gpuquery_heard"] = gpuquery_heard
-    return [address for address in files if not nannies.get(address)]
