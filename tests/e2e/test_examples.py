@@ -34,7 +34,7 @@ def test_every_example_is_listed_here() -> None:
 
 @pytest.mark.parametrize("file", NEED_GPUS)
 def test_an_example_that_needs_gpus_is_accepted_as_it_stands(
-    cluster: Cluster, suited: None, dask_suited: None, file: str
+    cluster: Cluster, suited: None, dask_operator: None, file: str
 ) -> None:
     """By the API server's own schemas, which would drop what they do not know without the flag."""
     said = cluster.run("apply", "--dry-run=server", "--validate=strict", "-f", str(ROOT / "examples" / file))
