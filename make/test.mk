@@ -19,7 +19,7 @@ ON_THIS_MACHINE := tests/s3 tests/cluster tests/unit
 unit: venv ## Tests that need no cluster, in several processes; WORKERS=0 ARGS="-k sink" for a few in one
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "not e2e and not faults" $(ON_THIS_MACHINE) $(ARGS)
 
-# What needs no cluster comes first and ends the run if it fails: it takes a minute, where cluster and pods take many.
+# What needs no cluster comes first and ends the run if it fails: it takes minutes, where cluster and pods take many more.
 .PHONY: test
 test: unit cluster-for-use ## Every test: what needs no cluster, then the one-node cluster (or CONTEXT=... REGISTRY=...)
 	$(PY) -m pytest $(SLOWEST) -m "e2e and not faults" tests/cluster tests/e2e
