@@ -464,7 +464,7 @@ def test_a_cut_between_two_pods_that_index_0_sees_ends_all_in_time(make, monkeyp
     until(lambda: wire.pairs)
     began = time.monotonic()
     wire.cut = True
-    failed(one, Failure.TRANSPORT_ERROR, "does not reach pod", since=began, within=11)
+    failed(one, Failure.TRANSPORT_ERROR, "does not reach pod", since=began, within=15)
     wire.close()
 
 
