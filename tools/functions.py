@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.runner.query.sql import functions
 from gpuquery.runner.query.sql.compile import aggregate_functions
+from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPUS
 from gpuquery.runner.query.sql.elsewhere import ELSEWHERE
 from gpuquery.runner.query.sql.functions import lacks, written
 from gpuquery.runner.query.sql.functions.known import REFUSED
@@ -58,8 +59,9 @@ def _section(group: str, rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _translated(row: Row, release: str) -> str:
-    """Return what is known: operators and functions of windows were not asked for."""
-    if row not in functions.ROWS and row not in aggregate_functions.ROWS:
+    """Return what is known: operators and functions of windows were not asked for, aggregates of some releases."""
+    asked = lacks.NONE if row in functions.ROWS else GPUS.split() if row in aggregate_functions.ROWS else ()
+    if release not in asked:
         return ""
     return "no" if release in row.lacks else "some" if release in row.partly else "yes"
 

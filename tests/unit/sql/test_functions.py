@@ -16,6 +16,7 @@ from gpuquery.runner.query.sql.functions import written
 from gpuquery.runner.query.sql.functions.known import REFUSED
 from tests.support import sql_functions as both
 from tests.support.sql_function_cases import BY_NOW, CASES, FAILS
+from tools.functions import functions_page
 
 if TYPE_CHECKING:
     from gpuquery.runner.query.sql.functions.table import Row
@@ -139,3 +140,16 @@ def test_what_is_written_otherwise_for_gpus_means_the_same(name: str) -> None:
     calls = [text for text in CASES[name] if "ILIKE p" not in text]
     found = both.differences(calls, target=both.Target("26.10"))
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [
+        pytest.param("reverse", ["no"] * 5, id="a function was asked of every release that runs SQL"),
+        pytest.param("median", ["", "no", "", "", "no"], id="an aggregate of two of them"),
+        pytest.param("row_number", [""] * 5, id="a function of windows of none"),
+    ],
+)
+def test_the_page_says_nothing_of_a_release_that_was_not_asked(name: str, answers: list[str]) -> None:
+    (line,) = [line for line in functions_page().splitlines() if line.startswith(f"| `{name}`")]
+    assert [cell.strip() for cell in line.split("|")[-6:-1]] == answers
