@@ -26,9 +26,10 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from gpuquery.plan.plan import StoreAccess
-from gpuquery.runner.sizing import estimate, fetch, parquet
-from gpuquery.runner.sizing.footers import TAIL
-from gpuquery.runner.storage import polars_options
+from gpuquery.runner.parquet.footers import TAIL
+from gpuquery.runner.sizing import estimate, parquet
+from gpuquery.runner.stores import fetch
+from gpuquery.runner.stores.storage import polars_options
 from tests.bench import tpch
 from tests.bench.setting import conditions
 from tests.support.seaweed import Seaweed, serve

@@ -2,7 +2,7 @@
 
 In turns: a small query with the checks in its own pod, the same with `preflight: always`, and a bare Job of the same
 image that only imports what a preflight imports. The clock runs from the call of `kubectl apply` until `kubectl wait`
-sees the object finished. How many writes a preflight adds is a matter of tests/unit/test_reconciler.py.
+sees the object finished. How many writes a preflight adds is a matter of tests/unit/reconcile/test_reconciler.py.
 """
 
 from __future__ import annotations

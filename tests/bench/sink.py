@@ -22,7 +22,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gpuquery.runner import storage
+from gpuquery.runner.stores import storage
 from tests.bench.setting import conditions
 from tests.support.seaweed import Seaweed, serve
 from tests.support.sinks import plan, sink

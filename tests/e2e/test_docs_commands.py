@@ -235,7 +235,7 @@ def test_a_large_configmap_goes_by_server_side_apply_alone(reader: Reader) -> No
 
 def test_kubectl_still_reads_yaml_as_it_was_recorded(reader: Reader) -> None:
     """Where a number and a text are the same key, kubectl takes one of the two by chance: about one time in five."""
-    recorded = json.loads((ROOT / "tests" / "unit" / "kubectl_yaml.json").read_text())["answers"]
+    recorded = json.loads((ROOT / "tests" / "unit" / "api" / "kubectl_yaml.json").read_text())["answers"]
     read = [answer for answer in recorded if "read" in answer]
     head = "apiVersion: v1\nkind: X\nmetadata: {name: x}\nspec:\n"
     (reader.folder / "all.yaml").write_text("---\n".join(head + answer["yaml"] for answer in read))

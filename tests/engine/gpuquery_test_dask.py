@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import gpuquery_test_faults as faults
 import polars as pl
 
-from gpuquery.runner.dask import commands, remote
+from gpuquery.runner.engines.dask import commands, injected
 from gpuquery.runner.engines.tasks import TasksEngine
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class TestTasks(TasksEngine):
             return
         without_buffers()
         super()._execute(client, frame, folder)
-        found = client.run(remote.connected).values()
+        found = client.run(injected.connected).values()
         print(f"workers connected by rapidsmpf: {sum(found)} of {len(found)}", flush=True)
 
     def _write(self, frame: pl.LazyFrame, folder: str) -> None:

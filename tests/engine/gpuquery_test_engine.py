@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import gpuquery_test_dask as on_dask
 import gpuquery_test_faults as asked
 
-from gpuquery.runner.dask import commands
-from gpuquery.runner.engines.dask_query import faults
+from gpuquery.runner.engines.dask import commands
+from gpuquery.runner.engines.dask.query import faults
 from gpuquery.runner.engines.rapidsmpf import RapidsmpfEngine
-from gpuquery.runner.sink.parts import Parts
+from gpuquery.runner.output.parts import Parts
 
 if TYPE_CHECKING:
     import polars as pl

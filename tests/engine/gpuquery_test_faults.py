@@ -9,7 +9,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from gpuquery.runner import oom
+from gpuquery.runner.failures import oom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

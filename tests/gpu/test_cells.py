@@ -13,8 +13,7 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import releases
 from gpuquery.plan.releases import Way
-from gpuquery.runner import inputs
-from gpuquery.runner.query import queries
+from gpuquery.runner.query import inputs, queries
 from tests.bench import tpch
 from tests.gpu.same import same
 from tests.support.engine_ranks import ROOT, Ranks

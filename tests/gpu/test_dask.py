@@ -13,7 +13,7 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.dask import flags
 from gpuquery.plan.releases import RELEASES
-from gpuquery.runner.dask.parts import each_once
+from gpuquery.runner.engines.dask.parts import each_once
 from tests.bench import tpch
 from tests.gpu.conftest import gpus
 from tests.gpu.same import same

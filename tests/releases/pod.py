@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from gpuquery.runner.query import process as query
+from gpuquery.runner import main as query
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.releases, pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENT = """
 import os, sys, threading, time
 import cudf_polars
-from gpuquery.runner.dask.client import Cluster
-from gpuquery.runner.dask.watch import Watch
+from gpuquery.runner.engines.dask.client import Cluster
+from gpuquery.runner.engines.dask.watch import Watch
 
 cluster = Cluster(Watch(), heartbeat=0.15)
 cluster.connect(sys.argv[1], seconds=120)

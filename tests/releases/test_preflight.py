@@ -231,7 +231,7 @@ def test_a_table_that_the_query_makes_itself_is_refused_where_each_rank_would_re
 def test_the_query_process_ends_with_0_after_a_preflight_that_passed(pod: Pod, sales: Path) -> None:
     document, left = sales / "plan.json", sales / "report.json"
     document.write_text(asked(pod, sales, GROUPS).model_dump_json(by_alias=True, exclude_none=True))
-    command = [pod.python, "-m", "gpuquery.runner.query.process", "--plan", document, "--report", left]
+    command = [pod.python, "-m", "gpuquery.runner.main", "--plan", document, "--report", left]
     done = subprocess.run(command, env=environment(pod.release), capture_output=True, text=True, timeout=200)
     report = Report.from_line(left.read_text())
     assert done.returncode == 0 and report is not None and report.preflight is not None, done.stderr[-3000:]

@@ -18,7 +18,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.plan import releases
 from gpuquery.plan.releases import Release, Way
 from gpuquery.plan.releases.values import read
-from gpuquery.runner import gpu_words
+from gpuquery.runner.failures import native
 from tests.bench import tpch
 from tests.gpu import test_cells as cells
 from tests.gpu.same import same
@@ -153,7 +153,7 @@ def test_who_learns_that_every_rank_holds_the_result(probe: Probe) -> None:
 def test_real_faults_of_a_machine_without_a_gpu(probe: Probe, how: str) -> None:
     found = probe.ask("raised", how=how)
     assert found["failure"] == Failure.NO_GPU.value, found
-    assert found["message"].endswith(gpu_words.way_out(Failure.NO_GPU))
+    assert found["message"].endswith(native.way_out(Failure.NO_GPU))
 
 
 def test_a_query_that_the_engine_cannot_run(probe: Probe) -> None:
@@ -260,7 +260,7 @@ ALONE = """
 import base64, json, os, sys
 from gpuquery.runner.engines import communicator
 from gpuquery.runner.engines.rapidsmpf_options import settings
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 
 class Ranks:
     size = 2
@@ -299,7 +299,7 @@ def test_a_root_that_is_gone_ends_the_rank_in_bounded_time_with_words_that_are_k
     address = alone(probe, "0", "-", "and-end").stdout.strip()
     done = alone(probe, "1", address)
     if done.returncode == -signal.SIGABRT:
-        words = gpu_words.last_words(done.stderr)
+        words = native.last_words(done.stderr)
         assert words is not None, done.stderr
         assert words[0] is Failure.TRANSPORT_ERROR
     else:

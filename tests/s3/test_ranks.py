@@ -13,9 +13,10 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import engines, storage
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.sink import Identity, Sink, Totals
+from gpuquery.runner import engines
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.sink import Identity, Sink, Totals
+from gpuquery.runner.stores import storage
 from tests.support.rank_threads import Shares, run
 from tests.support.runner import plan
 from tests.support.sinks import ROOT

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import storage
+from gpuquery.runner.stores import storage
 from tests.support import pod
 from tests.support.faultproxy import Action, Rule
 from tests.support.runner import plan, run

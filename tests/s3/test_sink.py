@@ -13,10 +13,10 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import JobRef
-from gpuquery.runner import storage
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.commit import Step
-from gpuquery.runner.sink.record import CommitRecord
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.commit import Step
+from gpuquery.runner.output.record import CommitRecord
+from gpuquery.runner.stores import storage
 from tests.support.faultproxy import Action, Rule
 from tests.support.sinks import ROWS, abort_in_process, plan, run, run_in_process, sink
 
@@ -248,7 +248,7 @@ def test_what_cannot_work_is_said_within_seconds(seaweed, bucket, proxy, monkeyp
 def test_uploads_of_a_job_that_died_a_day_ago_are_dropped_but_not_those_of_a_living_one(
     seaweed, bucket, made, monkeypatch
 ):
-    from gpuquery.runner.sink import sweep
+    from gpuquery.runner.output import sweep
 
     for _ in range(2):
         dead = sink(made(mode="append"))
@@ -265,7 +265,7 @@ def test_uploads_of_a_job_that_died_a_day_ago_are_dropped_but_not_those_of_a_liv
 
 
 def test_an_upload_of_another_program_is_left_alone(seaweed, bucket, made, monkeypatch):
-    from gpuquery.runner.sink import sweep
+    from gpuquery.runner.output import sweep
 
     monkeypatch.setattr(sweep, "STALE_SECONDS", -5)
     seaweed.client().create_multipart_upload(Bucket=bucket, Key="out/data/other.parquet")

@@ -14,10 +14,10 @@ import pyarrow.fs
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import storage
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.stores import storage
 from tests.support.sinks import plan, run
-from tests.unit.test_sink_hive import AWKWARD
+from tests.unit.runner.output.test_hive import AWKWARD
 
 if TYPE_CHECKING:
     from pathlib import Path

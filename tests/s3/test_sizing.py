@@ -13,9 +13,10 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sizing import estimate, fetch
-from gpuquery.runner.storage import polars_options
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.sizing import estimate
+from gpuquery.runner.stores import fetch
+from gpuquery.runner.stores.storage import polars_options
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,11 +17,11 @@ from typing import Any
 
 import polars as pl
 
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 from tests.support import sql, sql_dialects
 from tests.support.postgres import Postgres, PostgresError, serve, value
 from tests.support.sql_dialects import ORDERS
-from tests.unit.sql.test_dialect_postgres import STATEMENTS
+from tests.unit.runner.query.sql.test_dialect_postgres import STATEMENTS
 
 DIFFERENT = "DIFFERENT"
 FILE = Path(__file__).with_suffix(".txt")

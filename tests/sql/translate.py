@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.preflight import translate
 from gpuquery.runner.query.sql.compile.target import Target
 from gpuquery.runner.query.sql.prepare import Prepared

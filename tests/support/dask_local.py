@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.runner.dask.client import Cluster
-from gpuquery.runner.dask.watch import Watch
+from gpuquery.runner.engines.dask.client import Cluster
+from gpuquery.runner.engines.dask.watch import Watch
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 
 from gpuquery.plan.plan import Plan
-from gpuquery.runner import engines, inputs
+from gpuquery.runner import engines
 from gpuquery.runner.engines.rapidsmpf import RapidsmpfEngine
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.query import queries
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.query import inputs, queries
 from tests.support.gates import GateClient
 
 

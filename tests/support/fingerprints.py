@@ -11,8 +11,8 @@ import polars as pl
 import yaml
 
 from gpuquery.plan.plan import Plan
-from gpuquery.runner.fingerprint import fingerprint
 from gpuquery.runner.query import queries
+from gpuquery.runner.query.fingerprint import fingerprint
 from tests.bench import tpch
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.store import Dangling, Piece, Stored
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.stores.store import Dangling, Piece, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

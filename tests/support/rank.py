@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from gpuquery.runner.coordination.client import Client
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 
 MOMENTS = ("start", "up", "joined", "running", "staged", "committing", "done")
 UNTIL_SECONDS = 120

@@ -16,9 +16,9 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress, Report
 from gpuquery.runner.attempt import Attempt
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.parts import Parts
 from gpuquery.runner.progress import Tracker
-from gpuquery.runner.sink.parts import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

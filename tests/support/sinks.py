@@ -20,9 +20,9 @@ from uuid import uuid4
 import polars as pl
 
 from gpuquery.plan.plan import JobRef, Language, Plan, StoreAccess
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.commit import Step, no_hook
-from gpuquery.runner.sink.sink import Identity, Sink
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.commit import Step, no_hook
+from gpuquery.runner.output.sink import Identity, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

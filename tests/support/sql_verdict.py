@@ -13,7 +13,7 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.query.sql.compile.target import CPU
 from gpuquery.runner.query.sql.prepare import Prepared
 from gpuquery.runner.query.sql.rules import ColumnFacts, Statistics, TableFacts

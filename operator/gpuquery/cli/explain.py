@@ -45,7 +45,7 @@ class Explained:
 def explained(file: JobFile, job: GpuQueryJob, chosen: argparse.Namespace) -> Explained:
     """Explain a job; raises JobFileError for one that would be rejected."""
     from gpuquery.runner import local
-    from gpuquery.runner.errors import JobError
+    from gpuquery.runner.failures.errors import JobError
 
     plan = overridden(resolved(file, job), chosen)
     try:

@@ -259,7 +259,7 @@ def run(chosen: argparse.Namespace) -> int:
 def _check_query(file: JobFile, plan: Plan) -> list[str]:
     """Parse the query and bind its parameters, where the libraries for it are installed; returns remarks."""
     try:
-        from gpuquery.runner.errors import JobError
+        from gpuquery.runner.failures.errors import JobError
         from gpuquery.runner.query import queries
     except ImportError:
         return [f"{file.path}: {plan.job.name}: the query's text was not checked, which needs gpuquery[runner]"]

@@ -185,7 +185,7 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         "ports": ports,
         # Asked once: it waits inside the pod until that is ready, which it stays. Nothing fails in a healthy life.
         "startupProbe": {
-            "exec": {"command": ["python", "-m", "gpuquery.runner.ready", str(PROGRESS_PORT)]},
+            "exec": {"command": ["python", "-m", "gpuquery.runner.pod.ready", str(PROGRESS_PORT)]},
             "periodSeconds": 1,
             "timeoutSeconds": PROBE_SECONDS,
             # The kubelet would kill the container in the end; how long a start may take, the job's deadlines say.

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import OutputStatus
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.fingerprint import Fingerprint
-from gpuquery.runner.sink.sink import Totals
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.sink import Totals
+from gpuquery.runner.query.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

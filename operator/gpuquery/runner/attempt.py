@@ -26,25 +26,18 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import OutputStatus, PreflightStatus
 from gpuquery.plan.plan import Plan, Processes, Purpose
-from gpuquery.runner import (
-    agreement,
-    engines,
-    fingerprint,
-    inputs,
-    obituary,
-    pulse,
-    reader_rules,
-)
+from gpuquery.runner import agreement, engines, later, pulse
 from gpuquery.runner.agreement import Word
-from gpuquery.runner.errors import JobError, first_paragraph
-from gpuquery.runner.preflight import later
+from gpuquery.runner.failures import obituary
+from gpuquery.runner.failures.errors import JobError, first_paragraph
+from gpuquery.runner.failures.stores import classify, redact
+from gpuquery.runner.failures.words import named, said, storable
+from gpuquery.runner.output import scratch
+from gpuquery.runner.output.commit import Step
+from gpuquery.runner.output.sink import Identity, Sink
 from gpuquery.runner.preflight.checks import Checks
-from gpuquery.runner.query import python_query, queries
-from gpuquery.runner.sink import scratch
-from gpuquery.runner.sink.commit import Step
-from gpuquery.runner.sink.faults import classify, redact
-from gpuquery.runner.sink.sink import Identity, Sink
-from gpuquery.runner.words import named, said, storable
+from gpuquery.runner.query import fingerprint, inputs, python_query, queries
+from gpuquery.runner.stores import reader_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress, Report
 from gpuquery.plan.plan import Language, Plan, Purpose
-from gpuquery.runner import inputs, reach, storage
 from gpuquery.runner.attempt import Attempt, Review
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.preflight import contracts, release
 from gpuquery.runner.progress import Tracker
-from gpuquery.runner.query import queries
+from gpuquery.runner.query import inputs, queries
+from gpuquery.runner.stores import reach, storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import PLAN_VERSION, Plan
 from gpuquery.runner import engines
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
     from pathlib import Path

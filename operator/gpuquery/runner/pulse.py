@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpuquery.runner import signs, sizing, storage
-from gpuquery.runner.preflight.later import Later
+from gpuquery.runner import signs, sizing
+from gpuquery.runner.later import Later
+from gpuquery.runner.stores import storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

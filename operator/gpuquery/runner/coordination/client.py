@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.coordination.settings import BEAT_OFFSET, FD_VARIABLE, until_next
 from gpuquery.runner.coordination.wire import MAX_FRAME, MAX_VALUE, Message, dumps, message
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from gpuquery.api.labels import RENDEZVOUS_PORT, TOKEN_DIRECTORY, TOKEN_KEY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROGRAM = "gpuquery.runner.query.process"
+PROGRAM = "gpuquery.runner.main"
 WHOLE = "pods"
 """What `processes` of the plan is where each pod has one process (`plan.Processes.PODS`)."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"

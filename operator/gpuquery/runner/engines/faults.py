@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import gpu_words
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.faults import redact
-from gpuquery.runner.words import kind, named, said
+from gpuquery.runner.failures import native
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.stores import redact
+from gpuquery.runner.failures.words import kind, named, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +29,10 @@ def classify_engine(exc: BaseException) -> JobError | None:
         if isinstance(one, JobError):
             return None
         text = named(one)
-        failure = gpu_words.recognise(text)
+        failure = native.recognise(text)
         if failure is None:
             continue
-        return JobError(failure, f"{_words(failure, one)}: {gpu_words.way_out(failure, text)}")
+        return JobError(failure, f"{_words(failure, one)}: {native.way_out(failure, text)}")
     return None
 
 

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.plan.releases import Way
-from gpuquery.runner.dask import commands, remote
 from gpuquery.runner.engines import Ranks, Writes, communicator, replicated, telemetry
-from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults, gpu_engine
+from gpuquery.runner.engines.dask import commands, injected
+from gpuquery.runner.engines.dask.query import DaskQuery, bootstrap, cell, faults, gpu_engine
 from gpuquery.runner.engines.rapidsmpf_options import Settings, settings
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.parts import Parts
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.parts import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
 
-    from gpuquery.runner.dask.native import Words
+    from gpuquery.runner.engines.dask.owned import Words
 
 AGREE_SECONDS = 7 * 86_400.0
 """Time for the other ranks to finish once this one has, in a release whose results have to be compared: a rank with few
@@ -128,7 +128,7 @@ class RapidsmpfEngine:
         attached = plan.dask is not None and plan.dask.way is DaskWay.ATTACH
         if attached:  # should this process die, who comes next tidies up
             with contextlib.suppress(Exception):
-                client.run_on_scheduler(remote.engaged, client.id, engine._dask_context.rapidsmpf_id)
+                client.run_on_scheduler(injected.engaged, client.id, engine._dask_context.rapidsmpf_id)
         try:
             _write(plan, frame, Path(folder), engine)
         except BaseException:

@@ -21,7 +21,7 @@ import polars as pl
 from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import releases
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.releases import Way
-from gpuquery.runner.dask import commands
 from gpuquery.runner.engines import Ranks, Writes, telemetry
-from gpuquery.runner.engines.dask_query import DaskQuery, bootstrap, cell, faults, gpu_engine
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.parts import Parts
+from gpuquery.runner.engines.dask import commands
+from gpuquery.runner.engines.dask.query import DaskQuery, bootstrap, cell, faults, gpu_engine
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.parts import Parts
 
 if TYPE_CHECKING:
     import polars as pl
 
     from gpuquery.plan.plan import Plan
-    from gpuquery.runner.dask.native import Words
+    from gpuquery.runner.engines.dask.owned import Words
 
 
 class TasksEngine:

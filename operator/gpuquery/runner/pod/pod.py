@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuquery.api.text import clean
-from gpuquery.runner import oom
 from gpuquery.runner.coordination.loop import listen
 from gpuquery.runner.coordination.settings import TICK_OFFSET, until_next
+from gpuquery.runner.failures import oom
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.http import Server
 from gpuquery.runner.pod.relay import Outlet

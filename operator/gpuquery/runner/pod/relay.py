@@ -13,7 +13,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.last_lines import LastLines
+from gpuquery.runner.failures.last_lines import LastLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import obituary, signs
+from gpuquery.runner import signs
 from gpuquery.runner.coordination.causes import Fault
+from gpuquery.runner.failures import obituary
 from gpuquery.runner.pod import report, stall
 from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod

@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import obituary
 from gpuquery.runner.coordination.agent import Agent
 from gpuquery.runner.coordination.causes import Fault
 from gpuquery.runner.coordination.coordinator import Coordinator
@@ -20,6 +19,7 @@ from gpuquery.runner.coordination.listener import Identity, Listener
 from gpuquery.runner.coordination.loop import TICK, Link, Loop, listen
 from gpuquery.runner.coordination.probe import Probe
 from gpuquery.runner.coordination.roster import Roster
+from gpuquery.runner.failures import obituary
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.endpoints import SetBoard
 from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod

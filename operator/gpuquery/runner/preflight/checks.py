@@ -18,20 +18,21 @@ from gpuquery.api.choices import GPU_ENGINES
 from gpuquery.api.status import MAX_PLAN_SHOWN, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.plan.plan import Plan, Purpose
-from gpuquery.runner import inputs, reach, reader_rules
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.redaction import hidden
+from gpuquery.runner.failures.stores import redact
+from gpuquery.runner.later import Later
 from gpuquery.runner.preflight import contracts, files, release, sizes, translate
-from gpuquery.runner.preflight.later import Later
-from gpuquery.runner.redaction import hidden
-from gpuquery.runner.sink.faults import redact
+from gpuquery.runner.query import inputs
+from gpuquery.runner.stores import reach, reader_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import polars as pl
 
+    from gpuquery.runner.output.sink import Sink
     from gpuquery.runner.query import queries
-    from gpuquery.runner.sink.sink import Sink
 
 
 @dataclass(frozen=True)

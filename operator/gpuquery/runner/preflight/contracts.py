@@ -13,9 +13,9 @@ import polars as pl
 
 from gpuquery.api.contract import Contract, ExtraColumns
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.preflight import dtypes, nulls
-from gpuquery.runner.sink.faults import classify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

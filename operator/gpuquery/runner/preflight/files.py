@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.sizing import fetch
+from gpuquery.runner.stores import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.api.spec import Input, InputFormat
-from gpuquery.runner import inputs
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.footer import NotParquetError, metadata_size
-from gpuquery.runner.sizing import fetch, footers
-from gpuquery.runner.sizing.fetch import Part
-from gpuquery.runner.sizing.footers import TAIL, Footer
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.parquet import footers
+from gpuquery.runner.parquet.footer import NotParquetError, metadata_size
+from gpuquery.runner.parquet.footers import TAIL, Footer
+from gpuquery.runner.query import inputs
+from gpuquery.runner.stores import fetch
+from gpuquery.runner.stores.fetch import Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

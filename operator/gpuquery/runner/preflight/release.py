@@ -16,7 +16,7 @@ from gpuquery.api.combinations import listed
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Language
 from gpuquery.plan.releases import RELEASES, SQL_POLARS, Way, cell_of, sql_on_gpus
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
     from gpuquery.plan.plan import Plan

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.runner import sizing
-from gpuquery.runner.errors import JobError, first_paragraph
-from gpuquery.runner.sink.faults import redact
+from gpuquery.runner.failures.errors import JobError, first_paragraph
+from gpuquery.runner.failures.stores import redact
 
 if TYPE_CHECKING:
     from gpuquery.api.status import PreflightStatus

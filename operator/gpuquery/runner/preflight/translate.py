@@ -20,11 +20,11 @@ import polars as pl
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.releases import Way, cell_of, safe
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.fingerprint import own_tables
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.preflight import words
 from gpuquery.runner.preflight.lower import Lowered, Sizes, lower
 from gpuquery.runner.preflight.watch import Notes, needs_gpu, translator
+from gpuquery.runner.query.fingerprint import own_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

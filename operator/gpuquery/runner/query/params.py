@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.words import kind, named, storable
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.words import kind, named, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

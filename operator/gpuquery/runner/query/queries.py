@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from gpuquery.api.choices import Dialect, EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Language, Plan
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.query import params
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Sql:
         return CPU if plan.engine == EngineChoice.CPU else Target(plan.release or None, plan.workers > 1)
 
     def _statistics(self, frames: Mapping[str, pl.LazyFrame]) -> Statistics:
-        from gpuquery.runner.sizing import facts
+        from gpuquery.runner.query import facts
 
         return facts.known(self._plan.inputs, frames, self._plan.store)
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 
 
 @dataclass(frozen=True)

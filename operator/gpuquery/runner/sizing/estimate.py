@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gpuquery.runner.sizing import fetch, parquet, reads, text, widths, work
+from gpuquery.runner.sizing import parquet, reads, text, widths, work
 from gpuquery.runner.sizing.parquet import Table
 from gpuquery.runner.sizing.reads import Scan, View
-from gpuquery.runner.storage import polars_options
+from gpuquery.runner.stores import fetch
+from gpuquery.runner.stores.storage import polars_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

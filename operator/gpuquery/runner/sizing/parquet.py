@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.errors import JobError
-from gpuquery.runner.sink.faults import classify
-from gpuquery.runner.sink.footer import NotParquetError, metadata_size
-from gpuquery.runner.sizing import footers, skip, widths
-from gpuquery.runner.sizing.fetch import Files, Part
-from gpuquery.runner.sizing.footers import TAIL, Footer, RowGroup
-from gpuquery.runner.storage import polars_options
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.parquet import footers
+from gpuquery.runner.parquet.footer import NotParquetError, metadata_size
+from gpuquery.runner.parquet.footers import TAIL, Footer, RowGroup
+from gpuquery.runner.sizing import skip, widths
+from gpuquery.runner.stores.fetch import Files, Part
+from gpuquery.runner.stores.storage import polars_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

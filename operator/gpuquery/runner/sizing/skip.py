@@ -7,13 +7,12 @@ Floating point is left alone (NaN stands in no bound), and so are unsigned integ
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.runner.query.sql.types import EXACT
-from gpuquery.runner.sizing.footers import BYTE_ARRAY, Chunk, Leaf, Path, RowGroup
+from gpuquery.runner.parquet.footers import BYTE_ARRAY, Chunk, Leaf, Path, RowGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,4 +83,4 @@ def bound(raw: bytes, leaf: Leaf, dtype: pl.DataType) -> Any:
         number = int.from_bytes(raw, "big", signed=True)
     else:
         return None
-    return Decimal(number).scaleb(-leaf.scale, EXACT) if isinstance(dtype, pl.Decimal) else number
+    return Decimal(number).scaleb(-leaf.scale, Context(prec=100)) if isinstance(dtype, pl.Decimal) else number

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gpuquery.runner.sizing import widths
-from gpuquery.runner.sizing.fetch import Files, Part
 from gpuquery.runner.sizing.parquet import Table, evenly
+from gpuquery.runner.stores.fetch import Files, Part
 
 if TYPE_CHECKING:
     from gpuquery.runner.sizing.reads import Scan

@@ -15,7 +15,7 @@ from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.errors import JobError, first_paragraph
+from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.query.polars_sql.tree import BoundQuery, Statement, place, suggestion
 from gpuquery.runner.query.text import Text, invalid
 

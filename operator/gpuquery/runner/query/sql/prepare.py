@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.errors import JobError
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.types import NoType
 from gpuquery.runner.query.text import Text, invalid

@@ -1,0 +1,273 @@
+"""The client: the connection of this process to a Dask cluster, whose workers are counted once and then stay.
+
+Every call here has a time limit. A watcher asks the scheduler each second who is there: a worker that leaves, or one
+that comes, or a scheduler that is gone, ends the query. Where other processes of the attempt see the same, and sooner
+or better, their word counts (`watch.Watch.suspect`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.engines.dask import commands, injected, tls
+from gpuquery.runner.failures.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuquery.runner.engines.dask.watch import Watch
+
+CALL_SECONDS = 60.0
+"""For a question that is answered in milliseconds: imports on the other side may keep it from answering."""
+LOOK_SECONDS = 1.0
+SILENT = 10
+"""A scheduler may owe an answer for so many of the plan's heartbeats before it is taken to hang."""
+PROTOCOLS = ("ucx", "ucxx", "tcp", "tls")
+
+
+class Cluster:
+    """The cluster, once `connect` has returned."""
+
+    def __init__(self, watch: Watch, *, heartbeat: float) -> None:
+        """`heartbeat` is that of the plan, in seconds."""
+        self.watch = watch
+        self._silent = SILENT * heartbeat
+        self.address = ""
+        self.client: Any = None
+        """The `distributed.Client`, which is the default one of this process."""
+        self.workers: Mapping[str, str] = {}
+        """Names of the workers by address, once they are complete."""
+        self.left_because = ""
+        """What may be the reason when a worker leaves; ends the message about it."""
+        self._over = threading.Event()
+        self._question: asyncio.Future[dict[str, str]] | None = None
+        """To the scheduler, on its way."""
+
+    def connect(self, address: str, *, seconds: float, tls_secret: str | None = None) -> None:
+        """Connect; raises JobError(WorkerLost) that names the address when nobody has answered in time.
+
+        `tls_secret` names the Secret with the certificates of this process, if they are of one.
+        """
+        protocol = address.partition("://")[0]
+        if protocol not in PROTOCOLS:
+            raise JobError(
+                Failure.INVALID_PLAN,
+                f'the Dask scheduler\'s address is "{address}": it begins with one of {", ".join(PROTOCOLS)} and "://"',
+            )
+        self.address = address
+        distributed = importlib.import_module("distributed")
+        config = importlib.import_module("dask").config
+        config.set(commands.CLIENT)
+        certificates = tls.Certificates(address, secret=tls_secret)
+        if protocol == "tls":
+            certificates.check(config)
+        injected.register()
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                # UCXX that has once met a name that is not known yet hangs in every later try.
+                _resolve(address)
+                limit = max(1.0, min(deadline - time.monotonic(), commands.CONNECT_SECONDS))
+                self.client = self.watch.call(
+                    f"connecting to the Dask scheduler at {address}",
+                    lambda limit=limit: distributed.Client(address, timeout=limit, set_as_default=True),  # type: ignore[misc]
+                    seconds=limit + 10,
+                )
+                return
+            except (OSError, TypeError, ValueError, RuntimeError, JobError) as exc:
+                self.watch.check()
+                if refused := certificates.refused(exc):
+                    raise refused from None
+                if not isinstance(exc, OSError | JobError):
+                    if (impossible := _impossible(address, exc)) is None:
+                        raise
+                    raise impossible from exc
+                if deadline - time.monotonic() <= 0:
+                    raise JobError(
+                        Failure.WORKER_LOST,
+                        f"the Dask scheduler at {address} does not answer within {seconds:g} s: {_words(exc)}: see "
+                        "whether its pod runs, whether it speaks this protocol, and whether a NetworkPolicy is between",
+                    ) from None  # what a JobError comes from counts more than itself
+                time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
+
+    def scheduler(self, function: Callable[..., Any], *args: Any, seconds: float = CALL_SECONDS) -> Any:
+        """Run a function of `remote` in the scheduler."""
+        return self._within(f"asking the Dask scheduler for {function.__name__}", seconds, lambda: (
+            self.client.run_on_scheduler(function, *args)
+        ))  # fmt: skip
+
+    def run(self, function: Callable[..., Any], *args: Any, workers: list[str] | None = None, seconds: float | None = CALL_SECONDS) -> dict[str, Any]:  # fmt: skip # noqa: E501
+        """Run a function of `remote` in workers; returns what each has returned, by address."""
+        found: dict[str, Any] = self._within(f"asking Dask workers for {function.__name__}", seconds, lambda: (
+            self.client.run(function, *args, workers=workers if workers is not None else list(self.workers))
+        ))  # fmt: skip
+        return found
+
+    def complete(self, wanted: int, *, seconds: float, more: bool = False) -> None:
+        """Wait for the workers, which are counted from then on; `more` allows for more of them.
+
+        Raises JobError(WorkerLost) that names who is there when there are too few of them in time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self._within("asking the Dask scheduler for its workers", CALL_SECONDS, self._members_now)
+            if len(found) == wanted or (more and len(found) > wanted):
+                self.workers = found
+                return
+            if time.monotonic() > deadline:
+                there = ", ".join(sorted(found.values())[:8]) or "none"
+                raise JobError(
+                    Failure.WORKER_LOST,
+                    f"the Dask cluster at {self.address} has {len(found)} workers after {seconds:g} s ({there}), and "
+                    f"the job runs on {wanted}: look at the pods of the others",
+                )
+            self.watch.check()
+            time.sleep(0.2)
+
+    def _members_now(self) -> dict[str, str]:
+        found: dict[str, str] = self.client.sync(self._members)
+        return found
+
+    def free(self, *, seconds: float) -> None:
+        """Wait until every worker has done a small task.
+
+        It goes over the connection that each worker has with its scheduler. A question would need a new one: a worker
+        whose event loop is held takes none, the scheduler gives up after 30 s, and one that has done so over UCXX was
+        seen to crash soon after (distributed-ucxx of 26.10).
+        """
+
+        def ask() -> None:
+            submit = self.client.submit
+            tasks = [submit(os.getpid, pure=False, workers=[each]) for each in self.workers]
+            importlib.import_module("distributed").wait(tasks)
+
+        self._within("waiting for the Dask workers to be free", seconds, ask)
+
+    def settle(self, *, seconds: float = CALL_SECONDS) -> None:
+        """Wait until every worker, which must be free, has beaten once more, or for so many seconds.
+
+        Its first heartbeat makes the connection to the scheduler that later ones use. A query that begins while it is
+        being made holds the worker's event loop, the scheduler gives the connection up after 5 s, and was then seen to
+        crash over UCX as soon as the worker went on (distributed-ucxx of 26.10).
+        """
+        deadline = time.monotonic() + seconds
+        first: Mapping[str, float] = {}
+        while time.monotonic() < deadline:
+            told = self._within("asking the Dask scheduler for its workers", CALL_SECONDS, self._seen_now)
+            first = first or told
+            if all(told.get(address, 0.0) > when for address, when in first.items() if address in self.workers):
+                return
+            time.sleep(0.2)
+        print(f"not all Dask workers have beaten once more within {seconds:g} s", file=sys.stderr, flush=True)
+
+    def _seen_now(self) -> dict[str, float]:
+        found: dict[str, float] = self.client.sync(self._seen)
+        return found
+
+    async def _seen(self) -> dict[str, float]:
+        """When the scheduler heard of each worker last, by its own clock."""
+        told = await self.client.scheduler.identity(n_workers=-1)
+        return {address: float(state["last_seen"]) for address, state in told["workers"].items()}
+
+    def guard(self) -> None:
+        """Look after the workers from now on, in a thread."""
+        threading.Thread(target=self._look, name="dask watcher", daemon=True).start()
+
+    def leave(self) -> None:
+        """Look after nobody any more; the connection ends with the process."""
+        self._over.set()
+
+    def _within(self, what: str, seconds: float | None, call: Callable[[], Any]) -> Any:
+        return self.watch.call(what, call, seconds=seconds)
+
+    def _look(self) -> None:
+        heard = time.monotonic()
+        while not self._over.wait(LOOK_SECONDS):
+            try:
+                found = self.client.sync(self._answer)
+            except Exception as exc:  # of many kinds
+                status = getattr(self.client, "status", "")
+                if self._over.is_set():
+                    return
+                if status not in ("running", "newly-created"):
+                    self._lost(f"the Dask scheduler at {self.address} is gone: {_words(exc)}")
+                    return
+                if (silent := time.monotonic() - heard) > self._silent:
+                    # Its connection stands, and nobody has told of its end: it hangs, or this machine does.
+                    why = f"the Dask scheduler at {self.address} hangs: it has not answered for {silent:.0f} s"
+                    self._lost(why, Failure.RANK_STALLED)
+                    return
+                continue
+            heard = time.monotonic()
+            if gone := [name for address, name in self.workers.items() if address not in found]:
+                self._lost(f"{_named(gone)} left the cluster at {self.address}{self.left_because}")
+                return
+            if came := [name for address, name in found.items() if address not in self.workers]:
+                self._lost(
+                    f"{_named(came)} joined the cluster at {self.address} while the query ran, which needs the workers "
+                    "that it began with: no autoscaler, and nobody who scales it"
+                )
+                return
+
+    async def _answer(self) -> dict[str, str]:
+        """Names of the workers by address; raises TimeoutError if that takes long: called again, it waits for the same
+        answer.
+
+        No question is ever given up: over UCX its answer would still be received, into memory that has other uses by
+        then. A client of 25.12 was seen to crash in Python's allocator, half a minute after its scheduler had begun to
+        import for as long.
+        """
+        if self._question is None:
+            self._question = asyncio.ensure_future(self._members())
+        limit = self._silent / 3
+        done, _ = await asyncio.wait([self._question], timeout=limit)
+        if not done:
+            raise TimeoutError(f"no answer within {limit:.3g} s")
+        question, self._question = self._question, None
+        return question.result()
+
+    async def _members(self) -> dict[str, str]:
+        """Names of the workers by address, by a question of Dask's own, which leaves no line in the scheduler's log."""
+        told = await self.client.scheduler.identity(n_workers=-1)
+        return {address: str(state["name"]) for address, state in told["workers"].items()}
+
+    def _lost(self, why: str, failure: Failure = Failure.WORKER_LOST) -> None:
+        self.watch.suspect(JobError(failure, why))
+
+
+def _impossible(address: str, exc: Exception) -> JobError | None:
+    """Return what to say of a protocol that Dask lacks, or may not use; None if it is neither."""
+    if not isinstance(exc, RuntimeError):
+        out = "name a scheduler that speaks tcp, tls, ucx or ucxx as the release does"
+    elif "encryption required" in str(exc):
+        out = "name a scheduler that speaks tls, or take DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION away"
+    else:
+        return None
+    words = f"cannot connect to the Dask scheduler at {address}: {_words(exc)}: {out}"
+    return JobError(Failure.INVALID_COMBINATION, words)
+
+
+def _resolve(address: str) -> None:
+    """Raise OSError while the host of an address has none of its own: a Service may come after who looks for it."""
+    parts = urlsplit(address)
+    socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+
+
+def _named(names: list[str]) -> str:
+    shown = ", ".join(sorted(names)[:4]) + (" and others" if len(names) > 4 else "")
+    return f"Dask worker{'s' if len(names) > 1 else ''} {shown}"
+
+
+def _words(exc: BaseException) -> str:
+    if isinstance(exc, JobError):
+        return exc.message
+    return (str(exc).strip().splitlines() or [""])[0][:300] or type(exc).__name__

@@ -1,0 +1,75 @@
+"""Faults of a Dask cluster: what the end of a process, its last words or an exception of Dask mean for the attempt."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.engines.dask import nanny
+from gpuquery.runner.failures import native, obituary
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.redaction import redact
+from gpuquery.runner.failures.words import said
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LOST = (
+    "KilledWorker", "CommClosedError", "NoValidWorkerError", "NoWorkerError", "ClosedClientError", "CancelledError",
+)  # fmt: skip
+"""Exceptions of distributed that tell of a process or a connection that is gone."""
+_SIGNAL = re.compile(r"signal (\d+)")
+_TAIL = 1200
+"""Characters of the last lines of a process."""
+_SAID = re.compile(r"^\S+ - |^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ - ")
+
+
+def ended(what: str, status: int, tail: Sequence[str], *, oom_killed: bool) -> JobError:
+    """Return why a process of Dask ended before its time.
+
+    `what` names it, `status` is its exit code (negative: the signal), `tail` has its last lines. A worker's end stands
+    in those of its parent (nanny.py).
+    """
+    told = next((line.removeprefix(nanny.ENDED) for line in reversed(tail) if line.startswith(nanny.ENDED)), "")
+    of, _, how = told.rpartition(": ")
+    if told:
+        what = f"the Dask worker {of}"
+        found = _SIGNAL.search(how)
+        status = -int(found[1]) if found else int(how.rpartition(" ")[2])
+    if oom_killed and (status < 0 or not told):
+        return JobError(*obituary.out_of_memory(what))
+    lines = [line for line in tail if not line.startswith(nanny.ENDED)]
+    if status == -6 and (said := native.last_words("\n".join(lines))):
+        return JobError(said[0], f"{what} was ended by its own native code: {redact(said[1])}")
+    if status < 0:
+        return JobError(Failure.WORKER_LOST, f"{what} died of {nanny.told(status)}{obituary.last(lines, _TAIL)}")
+    if found_in := _recognised(lines):
+        failure, line = found_in
+        return JobError(failure, f"{what} ended with exit code {status}: {line}: {native.way_out(failure, line)}")
+    return JobError(Failure.WORKER_LOST, f"{what} ended with exit code {status}{obituary.last(lines, _TAIL)}")
+
+
+def _recognised(lines: Sequence[str]) -> tuple[Failure, str] | None:
+    """The last line that says what it was; what processes say of each other's end is no cause."""
+    for line in reversed(lines):
+        failure = native.recognise(line)
+        if failure is not None and failure is not Failure.TRANSPORT_ERROR:
+            return failure, redact(_SAID.sub("", line.strip()))[:400].rstrip(".: ")
+    return None
+
+
+def lost(exc: BaseException) -> JobError | None:
+    """Return WorkerLost for an exception of Dask that tells of a process or a connection that is gone; else None."""
+    seen: list[BaseException] = []
+    one: BaseException | None = exc
+    while one is not None and one not in seen:
+        seen.append(one)
+        names = {kind.__name__ for kind in type(one).__mro__}
+        if names.intersection(_LOST) or any(name in said(one) for name in _LOST[:2]):
+            text = redact(said(one).splitlines()[0])[:400]
+            return JobError(
+                Failure.WORKER_LOST, f"a process of the Dask cluster was lost: {type(one).__name__}: {text}"
+            )
+        one = one.__cause__ or one.__context__
+    return None

@@ -1,0 +1,106 @@
+"""Watch: a query that is waited for, and every process and connection that it depends on.
+
+What the library does may never end, or only long after a process has died; so it runs in a thread that is left behind
+when something else tells why it cannot end well. A fault that may be the consequence of another process's waits for a
+moment: if that process tells first, the supervisor ends this one meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner import later
+from gpuquery.runner.engines.dask import faults
+from gpuquery.runner.failures.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HOLD_SECONDS = 5.0
+"""How long a fault that may be a consequence waits for its cause."""
+NAMED_SECONDS = 3.0
+"""The least time that an exception of Dask waits for somebody who can name what was lost."""
+T = TypeVar("T")
+
+
+class Watch:
+    """Calls that a fault ends. Methods may be called in any thread."""
+
+    def __init__(self, *, hold: float = HOLD_SECONDS) -> None:
+        self._hold = hold
+        self._changed = threading.Condition()
+        self._fault: BaseException | None = None
+        self._suspected: tuple[JobError, float] | None = None
+        self.closed = False
+        """Whether the end of processes is expected from now on."""
+
+    def fail(self, fault: BaseException) -> None:
+        """Something has failed; the first word counts."""
+        with self._changed:
+            if self._fault is None and not self.closed:
+                self._fault = fault
+                self._changed.notify_all()
+
+    def suspect(self, fault: JobError) -> None:
+        """Something has failed, perhaps because something else did."""
+        with self._changed:
+            if self._suspected is None and not self.closed:
+                self._suspected = fault, time.monotonic() + self._hold
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """From now on nothing is a fault any more."""
+        with self._changed:
+            self.closed = True
+
+    def check(self) -> None:
+        """Raise the fault, if there is one."""
+        with self._changed:
+            if self._fault is not None:
+                raise self._fault
+
+    def call(self, what: str, call: Callable[[], T], *, seconds: float | None = None) -> T:
+        """Return what a call returns, or raise what it raises, or the first fault meanwhile.
+
+        JobError(RankStalled) that says `what` took longer than `seconds`.
+        """
+        done: dict[str, Any] = {}
+
+        def run() -> None:
+            try:
+                result = call()
+            except BaseException as exc:  # a panic of Polars is no Exception
+                done["raised"] = exc
+            else:
+                done["result"] = result
+            with self._changed:
+                self._changed.notify_all()
+
+        later.start(threading.Thread(target=run, name=what, daemon=True))
+        deadline = None if seconds is None else time.monotonic() + seconds
+        give_up: float | None = None
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                self._decide(now)
+                if self._fault is not None:
+                    raise self._fault
+                if "result" in done:
+                    return cast("T", done["result"])
+                if "raised" in done:
+                    consequence = faults.lost(done["raised"])
+                    if consequence is None:
+                        raise done["raised"]
+                    give_up = now + max(self._hold, NAMED_SECONDS) if give_up is None else give_up
+                    if now >= give_up:
+                        raise consequence from done["raised"]
+                if deadline is not None and now >= deadline:
+                    raise JobError(Failure.RANK_STALLED, f"{what} took longer than {seconds:g} s")
+                self._changed.wait(0.2 if self._suspected or "raised" in done else 1.0)
+
+    def _decide(self, now: float) -> None:
+        if self._fault is None and self._suspected is not None and now >= self._suspected[1]:
+            self._fault = self._suspected[0]

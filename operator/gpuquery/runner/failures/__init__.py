@@ -1,0 +1,1 @@
+"""What ended a run: its class, in words for the author of the query."""

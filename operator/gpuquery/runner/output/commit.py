@@ -1,0 +1,268 @@
+"""The commit protocol: one compare-and-swap decides, and whoever comes next finishes.
+
+    upload, invisibly -> pending set -> record created (the commit) -> uploads completed, old files deleted -> marker
+
+A crash between any two steps leaves a state that the next attempt, or the next job on this table, completes (if the
+record exists) or cleans up (if not). Two rules make that safe. Nothing is built on a version before it is published.
+And nobody's uploads are dropped before a *fence* in the log has taken away their owner's right to commit: an attempt
+that was only believed to be dead may wake up at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.spec import OutputMode
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output import genuine
+from gpuquery.runner.output.log import Log, record_key
+from gpuquery.runner.output.record import FENCE, Column, CommitRecord, StagedFile, owner_of
+from gpuquery.runner.stores.store import DATA, STAGING, Store
+
+if TYPE_CHECKING:
+    from gpuquery.plan.plan import JobRef
+
+_LOG = logging.getLogger(__name__)
+
+PUBLISH_PATIENCE = 20.0
+"""Seconds to wait for a peer that is completing the same upload right now."""
+
+LISTING_PATIENCE = 60.0
+"""Seconds after which a listing shows what another has created, also over NFS."""
+
+
+class Step(StrEnum):
+    """Moments between two effects: what a committer has done so far."""
+
+    BEFORE_RECORD = "before-record"
+    AFTER_RECORD = "after-record"
+    MID_PUBLISH = "mid-publish"
+    BEFORE_REMOVE = "before-remove"
+    BEFORE_MARKER = "before-marker"
+
+
+Hook = Callable[[Step], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an attempt wants to commit."""
+
+    files: Sequence[StagedFile]
+    columns: Sequence[Column]
+    partition_by: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The record that stands for the job, and whether it is this very attempt's."""
+
+    record: CommitRecord
+    unused: Sequence[StagedFile]
+    """Uploads that the record does not need."""
+
+
+def no_hook(_: Step) -> None:
+    """Do nothing between the steps."""
+
+
+class Committer:
+    """Commits one attempt of one job to one table. Not for use from several threads."""
+
+    def __init__(self, store: Store, job: JobRef, attempt: int, mode: OutputMode, hook: Hook = no_hook) -> None:
+        self.log = Log(store)
+        self._store = store
+        self._job = job
+        self._attempt = attempt
+        self._mode = mode
+        self._hook = hook
+        self._refusals: dict[int, float] = {}
+        self.certain = True
+        """Whether it is certain that this committer has written no commit record."""
+
+    def recover(self) -> CommitRecord | None:
+        """Look whether this job has committed before; if so, see to it that it is published."""
+        self.log.refresh()
+        entry = self.log.find(self._job.uid)
+        if entry is None:
+            return None
+        record = self.log.read([entry.version])[0]
+        genuine.check_mine(record_key(record.version), record, self._job, self._attempt)
+        if not entry.done:
+            self.settle()
+        self._clean(record)
+        return record
+
+    def check_mode(self) -> None:
+        """Raise OutputExists where the mode forbids to commit to a table that exists."""
+        if self._mode is OutputMode.ERROR_IF_EXISTS and (latest := self.log.latest()) is not None:
+            raise JobError(
+                Failure.OUTPUT_EXISTS,
+                f"the output has version {latest.version} already, committed by job {latest.job.namespace}/"
+                f"{latest.job.name} at {latest.created:%Y-%m-%d %H:%M:%S} UTC; use mode append or overwrite, or "
+                "another output.uri",
+            )
+
+    def check_fence(self) -> None:
+        """Raise if a later attempt has taken this one's right to commit."""
+        if (fenced := self.log.fenced(owner_of(self._job.uid))) >= self._attempt:
+            raise JobError(
+                Failure.WORKER_LOST,
+                f"attempt {self._attempt} was given up for dead: attempts up to {fenced} may not commit any more",
+            )
+
+    def commit(self, result: Result) -> Outcome:
+        """Commit and publish, exactly once for the job, whoever else tries at the same time."""
+        while True:
+            if (record := self.recover()) is not None:
+                return Outcome(record, _unused(result, record))
+            self.check_fence()
+            self.settle()
+            self.check_mode()
+            record = self._record(result)
+            self._hook(Step.BEFORE_RECORD)
+            self.certain = False
+            if self.log.append(record):
+                break
+            self._taken(record.version)
+            time.sleep(random.random() * 0.05)  # noqa: S311
+        self._hook(Step.AFTER_RECORD)
+        self.publish(record)
+        self._clean(record)
+        return Outcome(record, _unused(result, record))
+
+    def fence(self, owner: JobRef, attempt: int) -> bool:
+        """Take the right to commit from a job's attempts up to `attempt`; False if that job has committed already.
+
+        `owner.uid` may be the eight digits that stand in file names: they are all that a stranger's upload tells.
+        """
+        digits = owner_of(owner.uid)
+        while True:
+            self.log.refresh()
+            if any(owner_of(entry.uid) == digits for entry in self.log.tables()):
+                return False
+            if self.log.fenced(digits) >= attempt:
+                return True
+            record = CommitRecord(
+                version=self.log.next_version(), job=owner, attempt=attempt, mode=FENCE, created=datetime.now(UTC)
+            )
+            if self.log.append(record):
+                self.log.mark_done(record)
+                return True
+            self._taken(record.version)
+
+    def publish(self, record: CommitRecord) -> None:
+        """Make a record's files visible and delete what it replaces. Anyone may do this, any number of times."""
+
+        def complete(file: StagedFile) -> None:
+            self._complete(record, file)
+            self._hook(Step.MID_PUBLISH)
+
+        self._store.parallel(complete, record.add)
+        self._hook(Step.BEFORE_REMOVE)
+        self._store.delete([DATA + path for path in record.remove])
+        self._hook(Step.BEFORE_MARKER)
+        self.log.mark_done(record)
+
+    def settle(self) -> None:
+        """Publish every version that is not published yet, oldest first."""
+        for entry in self.log.entries():
+            if not entry.done:
+                self.publish(self.log.read([entry.version])[0])
+
+    def _taken(self, version: int) -> None:
+        """Another was faster. A listing shows its record then, and there is another number to try."""
+        since = self._refusals.setdefault(version, time.monotonic())
+        if time.monotonic() - since > LISTING_PATIENCE:
+            raise genuine.bad(record_key(version), "it is there, but no listing shows it: it is no plain file")
+
+    def _complete(self, record: CommitRecord, file: StagedFile) -> None:
+        key = DATA + file.path
+        deadline = time.monotonic() + PUBLISH_PATIENCE
+        while not self._store.complete(key, file.upload_id, file.pieces):
+            # No such upload: a peer has completed it, or (not every store is atomic here) is just doing it.
+            if self._store.size(key) == file.bytes or self.log.is_done(record):
+                return
+            if time.monotonic() > deadline:
+                raise JobError(
+                    Failure.STORAGE_UNAVAILABLE,
+                    f"version {record.version} is committed, but the upload of {key} has vanished: was it dropped by a "
+                    "lifecycle rule of the bucket (AbortIncompleteMultipartUpload)? The table is unusable until "
+                    f"its record _commits/{record.version:020d}.json is deleted by hand",
+                )
+            time.sleep(0.1)
+
+    def _record(self, result: Result) -> CommitRecord:
+        """Build the next version from what is live now."""
+        latest = self.log.latest() if self._mode is not OutputMode.OVERWRITE else None
+        if latest is not None:
+            check_fits(latest, result)
+        rows = sum(file.rows for file in result.files)
+        add = [file for file in result.files if file.rows] if rows else list(result.files[:1])
+        remove: Sequence[str] = ()
+        placeholder = add[0].path if add and not rows else None
+        if self._mode is OutputMode.OVERWRITE:
+            remove = self.log.live()
+        elif latest is not None and rows:
+            remove = (latest.placeholder,) if latest.placeholder else ()
+        elif latest is not None:
+            add, placeholder = [], latest.placeholder
+        return CommitRecord(
+            version=self.log.next_version(),
+            job=self._job,
+            attempt=self._attempt,
+            mode=self._mode.value,
+            add=tuple(add),
+            remove=tuple(remove),
+            columns=tuple(result.columns),
+            partition_by=tuple(result.partition_by),
+            placeholder=placeholder,
+            rows=rows,
+            bytes=sum(file.bytes for file in add),
+            created=datetime.now(UTC),
+        )
+
+    def _clean(self, record: CommitRecord) -> None:
+        """Delete the pending sets of a job that is published: nobody reads them any more."""
+        try:
+            self._store.delete([item.key for item in self._store.list(f"{STAGING}{record.job.uid}/")])
+        except JobError as exc:
+            # The output is published, so this is no failure: a job that cannot tidy up has still done its work.
+            _LOG.warning("cannot delete the pending sets of version %d: %s", record.version, exc.message)
+
+
+def check_fits(latest: CommitRecord, result: Result) -> None:
+    """Raise UserError where appended files would not fit those that are there."""
+    if tuple(result.partition_by) != latest.partition_by:
+        raise JobError(
+            Failure.USER_ERROR,
+            f"output.partitionBy is [{', '.join(result.partition_by)}], but the table is partitioned by "
+            f"[{', '.join(latest.partition_by)}] since version {latest.version}: use the same, or mode overwrite",
+        )
+    have = {column.name: column.type for column in latest.columns}
+    want = {column.name: column.type for column in result.columns}
+    differences = [
+        f"{name} is {want.get(name, 'missing')} in the result and {have.get(name, 'missing')} in the table"
+        for name in sorted(have.keys() | want.keys())
+        if have.get(name) != want.get(name)
+    ]
+    if differences:
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise JobError(
+            Failure.USER_ERROR,
+            f"the result does not fit the table's version {latest.version}: {'; '.join(differences[:5])}{more}; cast "
+            "the columns in the query, or use mode overwrite",
+        )
+
+
+def _unused(result: Result, record: CommitRecord) -> Sequence[StagedFile]:
+    used = {file.upload_id for file in record.add}
+    return [file for file in result.files if file.upload_id not in used]

@@ -1,0 +1,83 @@
+"""Sweep: drop what crashed attempts left behind, and never what a living one still needs.
+
+Invisible uploads cost money until somebody drops them. An upload's owner stands in its file name. Those of earlier
+attempts of this job go at once: the operator starts an attempt only when the one before is gone. Those of other jobs go
+after a day without a sign of life (a lease that every attempt renews while it writes). In both cases a fence comes
+first, because "gone" is never certain.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from gpuquery.plan.plan import JobRef
+from gpuquery.runner.output.record import owner_of, parse_part
+from gpuquery.runner.stores.store import STAGING, Dangling, Store, staging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpuquery.runner.output.commit import Committer
+
+STALE_SECONDS = 24 * 3600
+LEASE_SECONDS = 3600
+
+
+def lease_key(uid: str, attempt: int, rank: int) -> str:
+    """Key of the object whose age tells whether a rank is alive."""
+    return f"{staging(uid, attempt)}/rank-{rank:05d}.lease"
+
+
+def sweep(store: Store, committer: Committer, job: JobRef, attempt: int) -> int:
+    """Drop uploads of this job's earlier attempts and of jobs that died a day ago; returns how many."""
+    mine, strangers = [], []
+    for upload in store.dangling():
+        part = parse_part(upload.key)
+        if part is None:
+            continue  # not ours: another program uploads here
+        owner, number = part
+        if owner == owner_of(job.uid):
+            if number < attempt:
+                mine.append(upload)
+        elif time.time() - upload.begun > STALE_SECONDS:
+            strangers.append(upload)
+    dropped = 0
+    if mine and committer.fence(job, attempt - 1):
+        dropped += _drop(store, mine)
+    if strangers:
+        dropped += _sweep_strangers(store, committer, strangers)
+    return dropped
+
+
+def sweep_finished(store: Store, uid: str) -> int:
+    """Drop all uploads of a job whose commit is published: whatever it still has, it does not need."""
+    return _drop(store, [u for u in store.dangling() if (parse_part(u.key) or ("", 0))[0] == owner_of(uid)])
+
+
+def _sweep_strangers(store: Store, committer: Committer, uploads: Iterable[Dangling]) -> int:
+    signs: dict[str, float] = defaultdict(float)
+    objects: dict[str, list[str]] = defaultdict(list)
+    for item in store.list(STAGING):
+        owner = owner_of(item.key.removeprefix(STAGING).partition("/")[0])
+        signs[owner] = max(signs[owner], item.modified)
+        objects[owner].append(item.key)
+    by_owner: dict[str, list[Dangling]] = defaultdict(list)
+    for upload in uploads:
+        by_owner[(parse_part(upload.key) or ("", 0))[0]].append(upload)
+    dropped = 0
+    for owner, theirs in by_owner.items():
+        if time.time() - signs[owner] <= STALE_SECONDS:
+            continue
+        newest = max((parse_part(u.key) or ("", 0))[1] for u in theirs)
+        if not committer.fence(JobRef(namespace="", name="", uid=owner), newest):
+            committer.settle()  # it has committed: first finish what it needs, the rest is waste
+        dropped += _drop(store, theirs)
+        store.delete(objects[owner])
+    return dropped
+
+
+def _drop(store: Store, uploads: list[Dangling]) -> int:
+    store.parallel(lambda upload: store.abort(upload.key, upload.upload_id), uploads)
+    return len(uploads)

@@ -1,0 +1,1 @@
+"""Parquet's own metadata, read without a parquet library."""

@@ -1,0 +1,98 @@
+"""Facts of the inputs for the planner of SQL: rows and bounds of columns, where footers tell them cheaply.
+
+Whatever cannot be had is left out: a plan is right without it. Bounds are given only where every row group of every
+file has them, for rules conclude from them.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from gpuquery.api.spec import InputFormat
+from gpuquery.runner import later
+from gpuquery.runner.query import inputs
+from gpuquery.runner.query.sql.rules.statistics import ColumnFacts, Statistics, TableFacts
+from gpuquery.runner.sizing import parquet, skip
+from gpuquery.runner.stores import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.api.spec import Input
+    from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.parquet.footers import Footer
+
+MAX_FILES = 64
+"""Files of an input whose footers are read; of more, as many at equal distances, and no bounds."""
+THREADS = 8
+_EPOCH = date(1970, 1, 1)
+
+
+def known(items: Sequence[Input], frames: Mapping[str, pl.LazyFrame], store: StoreAccess) -> Statistics:
+    """Return what is known of the inputs; raises nothing."""
+
+    def told(item: Input) -> TableFacts:
+        try:
+            return _facts(item, frames[item.name].collect_schema(), store)
+        except BaseException as exc:  # a panic of Polars is no Exception
+            if isinstance(exc, KeyboardInterrupt | SystemExit):
+                raise
+            return TableFacts()
+
+    found = later.each(told, list(items), THREADS)
+    return Statistics({item.name: one for item, one in zip(items, found, strict=True)})
+
+
+def _facts(item: Input, schema: pl.Schema, store: StoreAccess) -> TableFacts:
+    if item.format is not InputFormat.PARQUET:
+        return TableFacts()
+    paths = sorted(inputs.files(item, store))
+    if not paths:
+        return TableFacts()
+    chosen = parquet.evenly(paths, MAX_FILES)
+    files = fetch.files(chosen[0], store)
+    sizes = files.sizes(chosen)
+    found = parquet.scan_footers(chosen, sizes, files)
+    rows = round(sum(found.rows) * len(paths) / len(chosen))
+    if len(found.details) < len(paths):
+        return TableFacts(rows)
+    footers = list(found.details.values())
+    columns = {name: facts for name, dtype in schema.items() if (facts := _column(name, dtype, footers))}
+    return TableFacts(rows, columns)
+
+
+def _column(name: str, dtype: pl.DataType, footers: Sequence[Footer]) -> ColumnFacts | None:
+    lows: list[Any] = []
+    highs: list[Any] = []
+    nulls = 0
+    for footer in footers:
+        leaf = footer.leaves.get((name,))
+        if leaf is None:
+            return None
+        for group in footer.groups:
+            chunk = group.chunks.get((name,))
+            if chunk is None or chunk.nulls is None:
+                return None
+            nulls += chunk.nulls
+            if chunk.nulls == chunk.values:
+                continue
+            if chunk.least is None or chunk.most is None:
+                return None
+            lows.append(_value(skip.bound(chunk.least, leaf, dtype), dtype))
+            highs.append(_value(skip.bound(chunk.most, leaf, dtype), dtype))
+    if None in lows or None in highs:
+        return ColumnFacts(nulls=nulls)
+    return ColumnFacts(min(lows, default=None), max(highs, default=None), nulls)
+
+
+def _value(bound: Any, dtype: pl.DataType) -> Any:
+    """Return a bound as a value of SQL; None for types whose bounds say too little: texts are cut, NaN is in none."""
+    if dtype.is_signed_integer() and type(bound) is int:
+        return bound
+    if dtype == pl.Date and type(bound) is int:
+        return _EPOCH + timedelta(days=bound)
+    return bound if isinstance(dtype, pl.Decimal) and isinstance(bound, Decimal) else None

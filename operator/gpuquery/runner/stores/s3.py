@@ -1,0 +1,276 @@
+"""S3: deferred multipart uploads, conditional PUT, and patience.
+
+A request is tried again until a deadline, not a number of times: an outage lasts as long as it lasts, and thirty quick
+tries can be over within seconds. What S3 answers clearly ("403", "no such bucket") is never tried again.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.text import clean
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.stores import classify, error_code, is_transient, refused
+from gpuquery.runner.stores import storage
+from gpuquery.runner.stores.store import DATA, Dangling, Piece, Stored, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from boto3.session import Session
+    from mypy_boto3_s3 import S3Client
+
+    from gpuquery.plan.plan import StoreAccess
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_KEY_BYTES = 1024
+MAX_BACKOFF = 5.0
+HURRIED_PATIENCE = 6.0
+THREADS = 16
+DELETE_BATCH = 1000
+
+_MISSING = {"NoSuchKey", "404"}
+_UPLOAD_ID = re.compile(r"[\x21-\x7e]{1,1024}")
+# InvalidPart: some servers answer this, not NoSuchUpload, while another caller completes the same upload.
+_GONE = {"NoSuchUpload", "InvalidPart", "404"}
+
+
+class S3Store:
+    """The objects below one prefix of a bucket. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        place: storage.Location,
+        access: StoreAccess,
+        *,
+        hurried: bool = False,
+        stop: threading.Event | None = None,
+        shared: Session | None = None,
+    ) -> None:
+        """`hurried` gives up within seconds, for preflight and clean-up; `stop` ends all waiting when it is set."""
+        self._client: S3Client = _client(access, hurried, shared)
+        self._bucket = place.bucket
+        self._root = f"{place.prefix}/" if place.prefix else ""
+        self._uri = place.uri
+        self._patience = HURRIED_PATIENCE if hurried else float(storage.PATIENCE)
+        self._stop = stop or threading.Event()
+
+    def get(self, key: str) -> bytes | None:
+        """Read an object; None if there is none."""
+
+        def read() -> bytes | None:
+            try:
+                return self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"].read()
+            except ClientError as exc:
+                if error_code(exc) not in _MISSING:
+                    raise
+                return None
+
+        return self._retry(f"reading {self._uri}/{key}", read)
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write an object."""
+        self._retry(
+            f"writing {self._uri}/{key}",
+            lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body),
+        )
+
+    def create(self, key: str, body: bytes) -> bool:
+        """Write an object if there is none."""
+
+        def write() -> bool:
+            try:
+                self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
+            except ClientError as exc:
+                if _status(exc) == 412:
+                    return False
+                raise
+            return True
+
+        # 409 says that another conditional write of this key is under way: only its end decides.
+        return self._retry(f"creating {self._uri}/{key}", write, also=lambda exc: _status(exc) == 409)
+
+    def size(self, key: str) -> int | None:
+        """Size of an object in bytes; None if there is none."""
+
+        def head() -> int | None:
+            try:
+                return self._client.head_object(Bucket=self._bucket, Key=self._key(key))["ContentLength"]
+            except ClientError as exc:
+                if error_code(exc) not in _MISSING:
+                    raise
+                return None
+
+        return self._retry(f"looking for {self._uri}/{key}", head)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        """List all objects whose key begins with `prefix` and sorts after `after`."""
+        start = self._root + after if after else ""
+        while True:
+            page = self._retry(
+                f"listing {self._uri}/{prefix}",
+                lambda start=start: self._client.list_objects_v2(  # type: ignore[misc]
+                    Bucket=self._bucket, Prefix=self._key(prefix.rstrip("/")) + "/", StartAfter=start
+                ),
+            )
+            for item in page.get("Contents", ()):
+                start = item["Key"]
+                yield Stored(start.removeprefix(self._root), item["Size"], item["LastModified"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects, a thousand in one request."""
+        for first in range(0, len(keys), DELETE_BATCH):
+            batch = keys[first : first + DELETE_BATCH]
+            answer = self._retry(
+                f"deleting from {self._uri}",
+                lambda batch=batch: self._client.delete_objects(  # type: ignore[misc]
+                    Bucket=self._bucket, Delete={"Objects": [{"Key": self._key(k)} for k in batch], "Quiet": True}
+                ),
+            )
+            for error in answer.get("Errors", ()):
+                why = ": ".join(filter(None, (error.get("Code"), error.get("Message"))))
+                raise refused(
+                    error.get("Code", ""), f"{self._uri} does not delete {clean(error.get('Key', ''))}: {why}"
+                )
+
+    def begin(self, key: str) -> str:
+        """Begin a multipart upload."""
+        return self._retry(
+            f"beginning the upload of {self._uri}/{key}",
+            lambda: self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=self._key(key), ContentType="application/vnd.apache.parquet"
+            ),
+        )["UploadId"]
+
+    def upload(self, key: str, upload_id: str, piece: Piece) -> str:
+        """Upload one part; returns its ETag."""
+        return self._retry(
+            f"uploading {self._uri}/{key}",
+            lambda: self._client.upload_part(
+                Bucket=self._bucket,
+                Key=self._key(key),
+                UploadId=upload_id,
+                PartNumber=piece.number,
+                Body=piece.body,
+            ),
+        )["ETag"]
+
+    def complete(self, key: str, upload_id: str, pieces: Sequence[str]) -> bool:
+        """Make an upload visible."""
+
+        def complete() -> bool:
+            try:
+                self._client.complete_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=self._key(key),
+                    UploadId=upload_id,
+                    MultipartUpload={"Parts": [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(pieces, 1)]},
+                )
+            except ClientError as exc:
+                if error_code(exc) in _GONE:
+                    return False
+                raise
+            return True
+
+        return self._retry(f"completing the upload of {self._uri}/{key}", complete)
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Drop an upload."""
+
+        def abort() -> None:
+            try:
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key(key), UploadId=upload_id)
+            except ClientError as exc:
+                if error_code(exc) not in _GONE:
+                    raise
+
+        self._retry(f"dropping the upload of {self._uri}/{key}", abort)
+
+    def can_be(self, upload_id: str, key: str, staging: str) -> bool:
+        """Whether it can be an id at all: the store itself knows to which key an upload belongs."""
+        return bool(_UPLOAD_ID.fullmatch(upload_id))
+
+    def dangling(self) -> Iterator[Dangling]:
+        """List all uploads below data/ that are neither completed nor aborted."""
+        key, upload = "", ""
+        while True:
+            page = self._retry(
+                f"listing the uploads of {self._uri}",
+                lambda key=key, upload=upload: self._client.list_multipart_uploads(  # type: ignore[misc]
+                    Bucket=self._bucket, Prefix=self._root + DATA, KeyMarker=key, UploadIdMarker=upload
+                ),
+            )
+            for item in page.get("Uploads", ()):
+                yield Dangling(item["Key"].removeprefix(self._root), item["UploadId"], item["Initiated"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            key, upload = page.get("NextKeyMarker", ""), page.get("NextUploadIdMarker", "")
+
+    def check_key(self, key: str) -> None:
+        """Refuse a key that S3 cannot hold."""
+        length = len((self._root + key).encode())
+        if length > MAX_KEY_BYTES:
+            raise JobError(
+                Failure.OUTPUT_LIMIT,
+                f"an S3 key has at most {MAX_KEY_BYTES} bytes, but the path of a partition needs {length}: "
+                f"{key[:120]!r}...; partition by a column with shorter values (they are percent-encoded)",
+            )
+
+    def check_free(self, key: str) -> None:
+        """Do nothing: what has a key is an object, and nothing stands on the way to it."""
+
+    def parallel(self, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
+        """Do calls on this store, sixteen at a time."""
+        if len(items) < 2:
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(min(THREADS, len(items)), "store") as pool:
+            return list(pool.map(work, items))
+
+    def _key(self, key: str) -> str:
+        return self._root + checked(key)
+
+    def _retry(self, what: str, call: Callable[[], T], *, also: Callable[[ClientError], bool] | None = None) -> T:
+        deadline = time.monotonic() + self._patience
+        delay = 0.1
+        while True:
+            try:
+                return call()
+            except (ClientError, BotoCoreError, OSError) as exc:
+                again = is_transient(exc) or (also is not None and isinstance(exc, ClientError) and also(exc))
+                if not again or time.monotonic() + delay > deadline:
+                    raise self._explain(exc, what) from exc
+            # The random half keeps many pods from coming back in the same moment.
+            if self._stop.wait(delay * random.uniform(0.5, 1)):  # noqa: S311
+                raise JobError(Failure.STORAGE_UNAVAILABLE, f"{what}: stopped while the store was away")
+            delay = min(delay * 2, MAX_BACKOFF)
+
+    def _explain(self, exc: Exception, what: str) -> JobError:
+        if isinstance(exc, ClientError) and error_code(exc) == "NoSuchBucket":
+            return JobError(
+                Failure.BUCKET_NOT_FOUND, f"{what}: bucket {self._bucket!r} does not exist: create it, or correct "
+                "the output's uri or storage.endpoint",
+            )  # fmt: skip
+        return classify(exc, what)
+
+
+def _client(access: StoreAccess, hurried: bool, shared: Session | None) -> S3Client:
+    try:
+        return storage.s3_client(access, hurried=hurried, shared=shared)
+    except (BotoCoreError, ValueError) as exc:
+        raise classify(exc, "making an S3 client", default=Failure.INVALID_PLAN) from exc
+
+
+def _status(exc: ClientError) -> int:
+    return int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

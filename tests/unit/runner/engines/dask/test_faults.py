@@ -1,0 +1,268 @@
+"""Faults of a Dask cluster: how processes ended, calls that a fault ends, signs of life."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.engines.dask import beats, faults, nanny
+from gpuquery.runner.engines.dask.query import DaskQuery
+from gpuquery.runner.engines.dask.watch import Watch
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.main import Alone
+from gpuquery.runner.progress import Tracker
+from tests.support.dask_plans import dask_plan
+from tests.support.ranks import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# --- Ends
+
+
+NVML = "pynvml.NVMLError_LibraryNotFound: NVML Shared Library Not Found"
+
+
+@pytest.mark.parametrize(
+    ("status", "tail", "oom", "failure", "words"),
+    [
+        pytest.param(1, [NVML], False, Failure.NO_GPU, "NVML Shared Library", id="no driver"),
+        pytest.param(-9, ["fine"], False, Failure.WORKER_LOST, "died of signal 9 (SIGKILL)", id="killed"),
+        pytest.param(-9, ["fine"], True, Failure.HOST_OUT_OF_MEMORY, "more memory", id="killed by the kernel"),
+        pytest.param(
+            70, [f"{nanny.ENDED}pod-1-0: signal 9 (SIGKILL)"], False, Failure.WORKER_LOST,
+            "the Dask worker pod-1-0 died of signal 9", id="a worker killed",
+        ),
+        pytest.param(
+            70, [f"{nanny.ENDED}pod-1-0: signal 9 (SIGKILL)"], True, Failure.HOST_OUT_OF_MEMORY,
+            "the Dask worker pod-1-0", id="a worker killed by the kernel",
+        ),
+        pytest.param(
+            70, ["MemoryError: std::bad_alloc: out_of_memory: CUDA error", f"{nanny.ENDED}pod-1: exit code 1"], False,
+            Failure.GPU_OUT_OF_MEMORY, "the Dask worker pod-1 ended with exit code 1", id="a pool that does not fit",
+        ),
+        pytest.param(
+            70, ["what(): ucxx::Error", "CommClosedError: Connection reset by remote peer",
+                 f"{nanny.ENDED}pod-1: exit code 1"], False,
+            Failure.WORKER_LOST, "its last lines", id="what it says of another's end is no cause",
+        ),
+        pytest.param(
+            70, ["terminate called after throwing an instance of 'ucxx::UnreachableError'",
+                 f"{nanny.ENDED}pod-1: signal 6 (SIGABRT)"], False,
+            Failure.TRANSPORT_ERROR, "by its own native code", id="unless it ends itself for that",
+        ),
+        pytest.param(1, ["OSError: No space left on device"], False, Failure.SCRATCH_FULL, "space", id="disk"),
+    ],
+)  # fmt: skip
+def test_why_a_process_of_dask_ended(status: int, tail: list[str], oom: bool, failure: Failure, words: str) -> None:
+    found = faults.ended("the Dask workers of this pod", status, tail, oom_killed=oom)
+    assert found.failure is failure
+    assert words in found.message
+
+
+@pytest.mark.parametrize("code", [-9, -6, 1, 0, -64])
+def test_a_nanny_s_line_is_read_as_it_is_written(code: int) -> None:
+    found = faults.ended("x", 70, [f"{nanny.ENDED}a: b: {nanny.told(code)}"], oom_killed=False)
+    assert "the Dask worker a: b" in found.message
+    assert nanny.told(code) in found.message
+
+
+NANNY = """
+import os, signal, subprocess, sys, time, types
+from gpuquery.runner.engines.dask import beats, nanny
+
+old = os.path.join(os.environ[beats.FOLDER_VARIABLE], f"worker.{os.getpid()}")
+os.makedirs(os.path.dirname(old))
+open(old, "w").close()
+os.utime(old, (1, 1))  # of a container before this one
+status = types.SimpleNamespace(name="running")
+nanny.dask_setup(types.SimpleNamespace(_on_worker_exit_sync=print, status=status, name="w"))
+code = "import time; from gpuquery.runner.engines.dask import beats; beats.start('worker'); time.sleep(60)"
+worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+file, beaten = os.path.join(os.environ[beats.FOLDER_VARIABLE], f"worker.{worker.pid}"), set()
+while len(beaten) < 5:  # longer than the limit
+    if os.path.exists(file):
+        beaten.add(os.stat(file).st_mtime)
+    time.sleep(0.1)
+print("alive", flush=True)
+os.kill(worker.pid, signal.SIGSTOP)
+print(worker.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_nanny_that_nobody_watches_ends_with_a_worker_that_hangs(tmp_path: Path) -> None:
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), nanny.LIMIT_VARIABLE: "2.5"}
+    given[beats.FOLDER_VARIABLE] = str(tmp_path / "beats")
+    done = subprocess.run(
+        [sys.executable, "-c", NANNY], env=given, capture_output=True, text=True, timeout=50, check=False
+    )
+    alive, pid = done.stdout.split()
+    os.kill(int(pid), signal.SIGKILL)
+    assert (alive, done.returncode) == ("alive", nanny.STATUS), done.stderr
+    assert f"the Dask worker with process id {pid} hangs: it gave no sign of life within 2.5 s" in done.stderr
+
+
+class CommClosedError(OSError):
+    """As distributed has one."""
+
+
+def test_what_tells_of_a_lost_process() -> None:
+    try:
+        try:
+            raise CommClosedError("in <UCX> connection closed")
+        except OSError as exc:
+            raise RuntimeError("the query failed") from exc
+    except RuntimeError as exc:
+        found = faults.lost(exc)
+    assert found is not None
+    assert found.failure is Failure.WORKER_LOST
+    assert faults.lost(ValueError("no")) is None
+
+
+# --- Watches
+
+
+def test_a_call_returns_or_raises_what_it_does() -> None:
+    watch = Watch()
+    assert watch.call("it", lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        watch.call("it", lambda: 1 // 0)
+
+
+def test_a_fault_ends_a_call_that_never_ends() -> None:
+    watch = Watch()
+    threading.Timer(0.1, watch.fail, [JobError(Failure.WORKER_LOST, "gone")]).start()
+    with pytest.raises(JobError, match="gone"):
+        watch.call("it", threading.Event().wait)
+
+
+def test_a_call_that_takes_too_long_says_what_it_was() -> None:
+    with pytest.raises(JobError, match=r"the thing took longer than 0\.1 s"):
+        Watch().call("the thing", threading.Event().wait, seconds=0.1)
+
+
+def test_a_consequence_gives_way_to_a_cause_that_is_told_later() -> None:
+    watch = Watch(hold=60)
+
+    def broken() -> None:
+        threading.Timer(0.2, watch.fail, [JobError(Failure.HOST_OUT_OF_MEMORY, "the cause")]).start()
+        raise CommClosedError
+
+    with pytest.raises(JobError, match="the cause"):
+        watch.call("it", broken)
+
+
+def test_a_consequence_that_nobody_explains_is_told_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuquery.runner.engines.dask.watch.NAMED_SECONDS", 0.1)
+
+    def broken() -> None:
+        raise CommClosedError("closed")
+
+    with pytest.raises(JobError, match="CommClosedError: closed") as told:
+        Watch(hold=0).call("it", broken)
+    assert isinstance(told.value.__cause__, CommClosedError)
+
+
+def test_a_suspicion_becomes_a_fault_when_nobody_knows_better() -> None:
+    watch = Watch(hold=0.1)
+    watch.suspect(JobError(Failure.WORKER_LOST, "it left"))
+    with pytest.raises(JobError, match="it left"):
+        watch.call("it", threading.Event().wait)
+
+
+def test_nothing_is_a_fault_once_the_end_is_expected() -> None:
+    watch = Watch()
+    watch.close()
+    watch.fail(JobError(Failure.WORKER_LOST, "gone"))
+    assert watch.call("it", lambda: 7) == 7
+
+
+# --- Signs of life
+
+
+BEATING = (
+    "import sys, time; from gpuquery.runner.engines.dask import beats; beats.start('worker'); print(1, flush=True); {}"
+)
+
+
+def beating(folder: Path, then: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEATING.format(then)], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {beats.FOLDER_VARIABLE: str(folder)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process
+
+
+def test_a_process_that_beats_is_alive_and_one_that_ended_is_not_missed(tmp_path: Path) -> None:
+    process = beating(tmp_path, "time.sleep(600)")
+    listener = beats.Listener(tmp_path)
+    try:
+        assert listener.pids("worker") == [process.pid]
+        first = (tmp_path / f"worker.{process.pid}").stat().st_mtime
+        until(lambda: (tmp_path / f"worker.{process.pid}").stat().st_mtime > first, what="it does not beat")
+        assert listener.silent(30, time.monotonic()) == ""
+    finally:
+        process.kill()
+        process.wait()
+    assert listener.silent(0, time.monotonic() + 1000) == ""
+    assert listener.pids("worker") == []
+
+
+def test_native_code_that_holds_the_interpreter_is_heard_as_silence(tmp_path: Path) -> None:
+    process = beating(tmp_path, "__import__('ctypes').PyDLL(None).pause()")
+    listener = beats.Listener(tmp_path)
+    try:
+        found = until(lambda: listener.silent(4, time.monotonic()), what="it was not missed")
+        assert found == f"the Dask worker with process id {process.pid}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        pytest.param(
+            OSError("Generic S3 error: 403 Forbidden: InvalidAccessKeyId: AKIA0123456789ABCDEF"),
+            r"of their own pods \(AWS_\*\), not with the job's",
+            id="by the store",
+        ),
+        pytest.param(
+            PermissionError(errno.EACCES, "Permission denied", "/scratch/part.000000.parquet"),
+            r"part.000000.parquet'.* as the user of their own pods, .* --local-directory",
+            id="by a file system",
+        ),
+    ],
+)
+def test_who_is_refused_on_a_cluster_of_others_is_told_whose_rights_count(refusal: OSError, words: str) -> None:
+    class Elsewhere:
+        def run(self, execute: Any, _sink: Any, *, streaming: bool) -> None:
+            execute(None, "folder")
+
+    def refused(*_: Any) -> None:
+        raise refusal
+
+    def run(way: str) -> None:
+        query = DaskQuery(dask_plan(way=way, scheduler="tcp://warm:8786"), Alone(Tracker(lambda _: None)))
+        query.native, query.guest = None, Elsewhere()  # type: ignore[assignment]
+        query.run(pl.LazyFrame(), None, refused)  # type: ignore[arg-type]
+
+    with pytest.raises(JobError, match=words) as raised:
+        run("attach")
+    assert raised.value.failure is Failure.STORAGE_AUTH
+    assert ("AWS_" in raised.value.message) == (refusal.errno is None)
+    with pytest.raises(type(refusal)):
+        run("operator")  # whose pods have the job's

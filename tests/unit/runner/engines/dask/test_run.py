@@ -1,0 +1,116 @@
+"""What a pod does in which order with a Dask cluster, by workers and rows that are this process's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gpuquery.runner.engines import Alone
+from gpuquery.runner.engines.dask import owned, versions
+from gpuquery.runner.engines.dask.external import GuestCluster
+from gpuquery.runner.failures.errors import JobError
+from tests.support.dask_local import Keeps, Local, written
+from tests.support.dask_plans import dask_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Here(Keeps):
+    """A sink whose scratch is a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def scratch(self) -> Path:
+        self._folder.mkdir(exist_ok=True)
+        return self._folder
+
+
+def guest(monkeypatch: pytest.MonkeyPatch, folder: Path, release: str) -> GuestCluster:
+    """The client of a cluster with one worker, which writes to `folder`."""
+    made = GuestCluster(dask_plan("rapidsmpf", release, way="attach", scheduler="tcp://warm:8786"), Alone())
+    cluster = Local({"a": str(folder)})
+    cluster.watch = made.watch
+    monkeypatch.setattr(made, "cluster", cluster)
+    monkeypatch.setattr(made, "_prepared", lambda: "@")
+    return made
+
+
+RELEASES = [pytest.param("26.10", id="fetched meanwhile"), pytest.param("26.08", id="fetched afterwards")]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_result_of_an_attached_cluster_is_what_its_workers_have_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str
+) -> None:
+    folder, sink, wanted = tmp_path / "worker", Here(tmp_path / "here"), {}
+    folder.mkdir()
+
+    def execute(*_: Any) -> None:
+        wanted.update(written(folder, "part.0.000000.parquet", "part.0.000001.parquet"))
+
+    guest(monkeypatch, folder, release).run(execute, sink, streaming=release == "26.10")
+    assert sink.added == wanted != {}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_result_with_a_file_that_is_gone_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str
+) -> None:
+    folder = tmp_path / "worker"
+    folder.mkdir()
+
+    def execute(*_: Any) -> None:
+        written(folder, "part.0.000000.parquet", "part.0.000002.parquet")
+
+    with pytest.raises(JobError, match=r"later ones than part\.0\.000001\.parquet"):
+        guest(monkeypatch, folder, release).run(execute, Here(tmp_path / "here"), streaming=release == "26.10")
+
+
+class Pods(Alone):
+    """A pod of two, which writes down what it does."""
+
+    size = 2
+
+    def __init__(self, index: int, done: list[str]) -> None:
+        self.index = index
+        self._done = done
+        self.noted: dict[str, Any] = {}
+
+    def gate(self, name: str, value: Any = None, *, seconds: float) -> Any:
+        self._done.append(name)
+        return ["ucx://10.0.0.1:8786", None]
+
+    def note(self, **facts: Any) -> None:
+        self.noted |= facts
+
+
+def named(name: str, done: list[str]) -> Callable[..., None]:
+    return lambda *_, **__: done.append(name)
+
+
+FIRST = "scheduler dask-scheduler nanny connect complete versions settle guard dask-formed"
+
+
+@pytest.mark.parametrize(("index", "wanted"), [(0, FIRST), (1, "dask-scheduler nanny dask-formed")])
+def test_a_query_begins_when_all_workers_have_settled_and_nannies_are_no_workers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, index: int, wanted: str
+) -> None:
+    done: list[str] = []
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(owned, "Child", lambda role, *_, **__: done.append(role))
+    monkeypatch.setattr(versions, "check", named("versions", done))
+    pods = Pods(index, done)
+    pod = owned.NativeCluster(dask_plan(), pods)
+    for each in ("connect", "complete", "settle", "guard"):
+        monkeypatch.setattr(pod.cluster, each, named(each, done))
+    monkeypatch.setattr(pod._beats, "pids", {"worker": [11, 12], "nanny": [10], "scheduler": [9]}.__getitem__)
+    (pod._folder / "scheduler.json").write_text('{"address": "ucx://10.0.0.1:8786"}')
+    pod.join()
+    pod.watch.close()
+    assert done == wanted.split()
+    assert pods.noted["workers"] == 2
