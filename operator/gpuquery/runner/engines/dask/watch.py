@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import later
-from gpuquery.runner.engines.dask import faults
+from gpuquery.runner.failures.dask import lost
 from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Watch:
                 if "result" in done:
                     return cast("T", done["result"])
                 if "raised" in done:
-                    consequence = faults.lost(done["raised"])
+                    consequence = lost(done["raised"])
                     if consequence is None:
                         raise done["raised"]
                     give_up = now + max(self._hold, NAMED_SECONDS) if give_up is None else give_up
