@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Generic
 
+from gpuquery.api.reasons import Reach
 from gpuquery.reconcile import dask, deadline, lingering, startup, suspend
 from gpuquery.reconcile.actions import DeleteDask, DeleteRun
 from gpuquery.reconcile.case import (
@@ -20,7 +21,7 @@ from gpuquery.reconcile.case import (
     node_of,
     settling,
 )
-from gpuquery.reconcile.outcome import Committed, Fault, Record, blamed, firm, recorded
+from gpuquery.reconcile.outcome import Committed, Fault, Record, blamed, recorded
 from gpuquery.reconcile.retry import Ended, GiveUp, Retry, Spent, next_attempt
 from gpuquery.reconcile.status import gave_up
 
@@ -128,7 +129,7 @@ def _release(kind: RunKind[Record], case: Case, record: Record, end: Committed |
     job = run.batch_job
     account = kind.account(case, record)
     if settling(run, case.now):
-        if run.wanted == 1 or record.reason is not None or isinstance(end, Committed) or not firm(end):
+        if isinstance(end, Committed) or end.failure.reach is not Reach.CAUSE or run.wanted == 1 or record.reason:
             return Decision(requeue_after=PHASE_SECONDS)
         # Whoever deletes the other pods meanwhile takes their reports with them.
         account = kind.account(case, blamed(record, end))

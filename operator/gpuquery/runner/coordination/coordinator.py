@@ -277,8 +277,8 @@ class Coordinator:
     # How all learn of it.
 
     def _decide(self, now: float) -> None:
-        if self._cause is None and self._causes.told:
-            # Something may be the consequence of a death that is not certain yet.
+        if self._cause is None and self._causes.suspected:
+            # What is held may be the consequence of a death that is not certain yet.
             self._cause = self._causes.due(now, doubt=self._doubt(now))
             if self._cause is not None:
                 for member in self._members.values():
