@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS, PHASE_SECONDS
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, digest, resolve
 from gpuquery.reconcile import deadline
@@ -34,12 +35,6 @@ LOOK_FOR_QUERY = 5.0
 LOOK_FOR_TURN = 600.0
 """Seconds until a job that waits for others is looked at again; the end of one of them is told by the watch."""
 RETRY_REFUSED = 10.0
-COMMIT_SECONDS = 35.0
-"""How long index 0 of a set is left alone after another pod has failed: its supervisor gives a commit that has begun
-30 s, and ends everything else at once."""
-PHASE_SECONDS = 10.0
-"""How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second, but
-several on a node whose CPU is taken. Who is less patient deletes pods whose log somebody wants to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +209,7 @@ def settling(attempt: Attempt, now: datetime) -> bool:
         told = [pod for pod in attempt.pods if pod.exit and ends_all(pod)]
         moments = [pod.exit.seen for pod in told if pod.exit and pod.exit.seen]
         first = any(pod.index == 0 and pod.exit is None for pod in attempt.alive)
-        seconds = COMMIT_SECONDS if first and attempt.wanted > 1 else PHASE_SECONDS
+        seconds = OPERATOR_COMMIT_SECONDS if first and attempt.wanted > 1 else PHASE_SECONDS
         return bool(moments) and now - min(moments) < timedelta(seconds=seconds)
     moments = [pod.exit.seen for pod in told if pod.exit and pod.exit.seen]
     return bool(moments) and now - max(moments) < timedelta(seconds=PHASE_SECONDS)

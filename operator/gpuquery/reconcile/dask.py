@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.first_cause import FirstCause, order
 from gpuquery.api.reasons import Failure, Reach, Reason
+from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS
 from gpuquery.plan.rejected import Rejected
 from gpuquery.reconcile.actions import DeleteDask
-from gpuquery.reconcile.case import COMMIT_SECONDS, Case
 from gpuquery.reconcile.outcome import OUT_OF_MEMORY, Committed, Fault, by_kubernetes, out_of_memory
 from gpuquery.reconcile.startup import SLOW_SECONDS, Blocker, count, last_line
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpuquery.api.status import AttemptStatus
+    from gpuquery.reconcile.case import Case
     from gpuquery.reconcile.facts import Attempt, DaskCluster, Pod, Scheduler
 
 
@@ -104,7 +105,7 @@ def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None
             Failure.CLUSTER_UNAVAILABLE,
             f"there is a DaskCluster {cluster.name} that is not this job's: delete it, or give the job another name",
         )
-    patience = timedelta(seconds=COMMIT_SECONDS if record.ready else 0)
+    patience = timedelta(seconds=OPERATOR_COMMIT_SECONDS if record.ready else 0)
     gone = record.ready is not None and not cluster.there
     late_since = cluster.deleting_seen or now
     if gone or (cluster.deleting and now >= late_since + patience):
@@ -118,7 +119,7 @@ def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None
 
 def ends_unless_told(attempt: Attempt, record: AttemptStatus, now: datetime) -> Iterator[datetime]:
     """Yield when an attempt whose pods were ready is lost, unless its client says something before: see `lost`."""
-    cluster, patience = attempt.dask, timedelta(seconds=COMMIT_SECONDS)
+    cluster, patience = attempt.dask, timedelta(seconds=OPERATOR_COMMIT_SECONDS)
     if cluster is None or record.ready is None:
         return
     if cluster.deleting:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gpuquery.api.conditions import TERMINAL, ConditionType, is_terminal, is_true
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import PlanStatus, PreflightRun, PreflightStatus
+from gpuquery.api.timing import PHASE_SECONDS
 from gpuquery.plan.checks import Place, place
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import digest, plan_status
@@ -22,7 +23,6 @@ from gpuquery.reconcile import run as runs
 from gpuquery.reconcile.actions import DeleteRun
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
-    PHASE_SECONDS,
     Case,
     Decision,
     create,

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Generic
 
 from gpuquery.api.reasons import Reach
+from gpuquery.api.timing import PHASE_SECONDS
 from gpuquery.reconcile import dask, deadline, lingering, startup, suspend
 from gpuquery.reconcile.actions import DeleteDask, DeleteRun
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
     LOOK_FOR_PROGRESS,
-    PHASE_SECONDS,
     Decision,
     UnderWay,
     node_of,

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from gpuquery.api.conditions import ConditionType, find, is_true
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase
-from gpuquery.reconcile.case import COMMIT_SECONDS, Decision, unfit
+from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS
+from gpuquery.reconcile.case import Decision, unfit
 from gpuquery.reconcile.outcome import Fault
 from gpuquery.reconcile.status import PUBLISHED, Account
 
@@ -61,7 +62,7 @@ def look_until(case: Case) -> datetime | None:
         return None
     known = find(case.job.status.conditions, ConditionType.SUSPENDED)
     noticed = known.last_transition_time if known and known.status == "Unknown" else None
-    until = (noticed or case.now) + timedelta(seconds=COMMIT_SECONDS)
+    until = (noticed or case.now) + timedelta(seconds=OPERATOR_COMMIT_SECONDS)
     return until if case.now < until else None
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from gpuquery.api.conditions import is_terminal, is_true
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_PREFLIGHT
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import PHASE_SECONDS
 from gpuquery.kube.client import Manifest, Resource
-from gpuquery.reconcile.case import PHASE_SECONDS
 from gpuquery.reconcile.sightings import Sightings
 from tests.support.examples import examples
 from tests.support.kube_objects import CHECKED, COMMITTED, DEFAULTS, NOW, at, failed_report, seen

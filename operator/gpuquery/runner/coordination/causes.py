@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuquery.api.first_cause import FirstCause
 from gpuquery.api.reasons import Failure, Policy, Reach
+from gpuquery.api.timing import HOLD_SECONDS
 from gpuquery.runner.coordination.wire import Message, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HOLD_SECONDS = 1.5
-"""How long a fault that may be the consequence of another waits for that other."""
 MAX_MESSAGE = 3000
 """Characters of a fault's message."""
 _DETAILS = ("queryStarted", "joined", "warnings")

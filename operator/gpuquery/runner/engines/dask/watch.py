@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gpuquery.api.first_cause import FirstCause
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import DASK_HOLD_SECONDS, NAMED_SECONDS
 from gpuquery.runner import later
 from gpuquery.runner.failures.dask import lost
 from gpuquery.runner.failures.errors import JobError
@@ -20,17 +21,13 @@ from gpuquery.runner.failures.errors import JobError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HOLD_SECONDS = 5.0
-"""How long a fault that may be a consequence waits for its cause."""
-NAMED_SECONDS = 3.0
-"""The least time that an exception of Dask waits for somebody who can name what was lost."""
 T = TypeVar("T")
 
 
 class Watch:
     """Calls that a fault ends. Methods may be called in any thread."""
 
-    def __init__(self, *, hold: float = HOLD_SECONDS) -> None:
+    def __init__(self, *, hold: float = DASK_HOLD_SECONDS) -> None:
         self._hold = hold
         self._changed = threading.Condition()
         self._causes: FirstCause[BaseException] = FirstCause()
