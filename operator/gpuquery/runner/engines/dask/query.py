@@ -19,8 +19,8 @@ from gpuquery.runner.engines.dask.external import GuestCluster
 from gpuquery.runner.engines.dask.owned import NativeCluster, Words
 from gpuquery.runner.engines.rapidsmpf_options import executor
 from gpuquery.runner.failures.dask import lost
-from gpuquery.runner.failures.engines import classify_engine
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.native import classify_engine
 from gpuquery.runner.failures.stores import classify, redact
 
 if TYPE_CHECKING:
