@@ -30,9 +30,9 @@ class Reach(IntEnum):
     TAKEN = 1
     """Kubernetes took a pod away. A pod that failed by itself did so for a reason of its own."""
     LOSS = 2
-    """A process or a pod is gone or silent; what became of it, it may say itself, or Kubernetes."""
+    """A process or a pod is gone or silent; its own report, or Kubernetes, may say why."""
     CONSEQUENCE = 3
-    """What every process says whose partner is gone."""
+    """What every process reports that has lost its partner."""
 
 
 class FailureClass(StrEnum):
@@ -120,7 +120,7 @@ class Failure(FailureClass):
     Check the keys of the Secret in `storage.secretName`, and that its user may read the inputs and write the output.
     """
     STORAGE_UNAVAILABLE = "StorageUnavailable", Policy.BUDGETED, Reach.CAUSE
-    """The object store does not answer, or answers with errors, or nobody knows the host of `storage.endpoint`.
+    """The object store does not answer, or answers with errors, or the host of `storage.endpoint` is unknown.
 
     Check `storage.endpoint` and `storage.region`; or wait until the store is back.
     """
@@ -189,7 +189,7 @@ class Failure(FailureClass):
     Raise `ephemeral-storage` in `workers.resources.limits`.
     """
     WORKER_LOST = "WorkerLost", Policy.BUDGETED, Reach.LOSS
-    """A pod was killed or deleted, and nobody says why.
+    """A pod was killed or deleted, and nothing says why.
 
     Nothing to do if a retry succeeds. If it happens again, look at the node's log and at who deletes pods.
     """
@@ -240,7 +240,7 @@ class Failure(FailureClass):
     BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded", Policy.NEVER, Reach.CAUSE
     """More than `backoffLimit` attempts failed.
 
-    The message and `status.attempts` tell how each of them failed.
+    The message and `status.attempts` say how each of them failed.
     """
     TEMPLATE_REJECTED = "TemplateRejected", Policy.NEVER, Reach.CAUSE
     """The API server refuses the pods for good, or `template` sets what belongs to the operator.
@@ -268,7 +268,7 @@ class Reason(StrEnum):
     JOB_RESUMED = "JobResumed"
     """`spec.suspend` was set to false again."""
     PASSED = "Passed"
-    """The preflight found nothing that keeps the query from running; the message tells sizes and warnings."""
+    """The preflight found nothing that keeps the query from running; the message has sizes and warnings."""
     IN_POD = "InPod"
     """The same checks run in the query's own pod before the engine starts; the condition becomes True when it has."""
     SKIPPED = "Skipped"
@@ -322,7 +322,7 @@ class Reason(StrEnum):
     COMMITTED = "Committed"
     """The commit record exists, as the report of a pod says."""
     UNCONFIRMED = "Unconfirmed"
-    """A pod told of a commit while it ran. That is a hint: its report counts, which has not come, or never will."""
+    """A pod reported a commit while it ran. That is a hint: its report counts, which has not come, or never will."""
     NOT_COMMITTED = "NotCommitted"
     """This job has committed nothing."""
     IN_PROGRESS = "InProgress"
@@ -339,7 +339,7 @@ class Event(StrEnum):
     PLANNED = "Planned"
     """The spec was resolved: engine, pods, and why."""
     REJECTED = "Rejected"
-    """The spec cannot be run, whoever tries."""
+    """The spec can never be run."""
     DEPRECATED = "Deprecated"
     """The spec uses a field that a later version will not have; the message names its successor."""
     DEFAULT_CHANGES = "DefaultChanges"
@@ -360,7 +360,7 @@ class Event(StrEnum):
     STATUS_CORRECTED = "StatusCorrected"
     """Somebody else had written a status that contradicts itself; it was derived anew from what there is."""
     OUTPUT_COMMITTED = "OutputCommitted"
-    """A report tells of the commit, while pods are still at work. Most jobs go straight to `Complete`."""
+    """A report confirms the commit, while pods are still at work. Most jobs go straight to `Complete`."""
     QUERY_WARNING = "QueryWarning"
     """What the query's author should know about the result, such as decimals that lose digits."""
     CANNOT_START = "CannotStart"

@@ -19,8 +19,8 @@ POD_COMMIT_SECONDS = GRACE_SECONDS - 8
 PROCESS_COMMIT_SECONDS = POD_COMMIT_SECONDS - 7.0
 """How long a process that was told to stop waits for its commit; the rest is for its report and its end."""
 UNDISTURBED_SECONDS = float(GRACE_SECONDS)
-"""How long process 0 goes on with a commit when another process has failed, which it no longer needs: it is not even
-told."""
+"""How long process 0 goes on with a commit when another process has failed: it no longer needs the others, and is
+not told to stop."""
 OPERATOR_COMMIT_SECONDS = UNDISTURBED_SECONDS + 5.0
 """How long the operator leaves alone what may be committing: index 0 of a set after another pod has failed, the client
 of a Dask cluster that has lost a pod, a job that is suspended."""
@@ -52,7 +52,7 @@ LATECOMER_SECONDS = 5.0
 HOLD_SECONDS = 1.5
 """At the coordinator of a set."""
 VERDICT_SECONDS = HOLD_SECONDS + 1.5
-"""How long a pod that has told a failure waits to hear what the first cause was."""
+"""How long a pod that has reported a failure waits to hear what the first cause was."""
 DASK_HOLD_SECONDS = 5.0
 """In the client of an owned Dask cluster: if another process fails first, the supervisor ends this one meanwhile."""
 NAMED_SECONDS = 3.0
@@ -92,7 +92,7 @@ changes."""
 
 
 class Order(NamedTuple):
-    """Times of which none may be longer than the next, and why."""
+    """Times, none longer than the next, and why."""
 
     why: str
     seconds: tuple[float, ...]

@@ -1,8 +1,8 @@
-"""Failing: what becomes of a job at which the operator cannot look to the end, whatever the error is. Pure.
+"""Failing: the status of a job whose reconciliation fails, whatever the error is. Pure.
 
-Its user sees the error in the job's status, and its deadlines hold all the same. Nothing is known of its pods then, so
-`startDeadlineSeconds` counts from when this was first told, unless they are known to be ready; `activeDeadlineSeconds`
-counts as ever.
+The user sees the error in the job's status, and deadlines still hold. Nothing is known of the pods then, so
+`startDeadlineSeconds` counts from when the error was first shown, unless they are known to be ready;
+`activeDeadlineSeconds` counts as always.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
 
 TOLD_FROM, BUSY_FROM = 2, 5
-"""Failed looks in a row from which on they are told: one alone is most often a hiccup, and so are a few of an API
-server that is busy."""
+"""Failed looks in a row after which they are shown: a single one is mostly a hiccup, and so are a few of a busy API
+server."""
 BUSY = (429, 503, 504)
 MAX_WHY = 1000
 LOOK_FOR_END = 5.0
 
 
 def told_from(error: Exception) -> int:
-    """Return how many looks in a row must have failed before an error is told."""
+    """Return how many looks in a row must have failed before the error is shown."""
     busy = isinstance(error, UnreachableError) or (isinstance(error, ApiError) and error.status in BUSY)
     return BUSY_FROM if busy else TOLD_FROM
 
 
 def in_words(error: Exception) -> str:
-    """Say in one line what a look failed of."""
+    """Return the error in one line."""
     said = "".join(c if c.isprintable() else " " for c in str(error))
     return clean(f"{type(error).__name__}: {' '.join(said.split())}", MAX_WHY)
 
 
 def told(job: GpuQueryJob, why: str, now: datetime) -> GpuQueryJobStatus:
-    """Return the status of a job of which nothing can be learnt."""
+    """Return the status of a job that cannot be observed."""
     message = f"the operator cannot go on with this job; it tries again, and deadlines hold: {why}"
     wanted = {"ClusterReady": ("Unknown", Reason.OPERATOR_ERROR, message)}
     if not job.status.conditions:
-        # Nothing was ever told: whoever waits for an end finds that there is none yet.
+        # The first status: a user who waits for an end sees that there is none yet.
         wanted |= dict.fromkeys(TERMINAL, ("False", Reason.IN_PROGRESS, "the job has not ended"))
     status = _with(job, now, **wanted)
     return status if status.state else status.model_copy(update={"state": State.PENDING})
@@ -80,12 +80,12 @@ def due(job: GpuQueryJob, now: datetime) -> float | None:
 
 
 def releasing(job: GpuQueryJob, late: deadline.Exceeded, now: datetime) -> GpuQueryJobStatus:
-    """Return the status of a job that a deadline ends, while a pod of it is still alive."""
+    """Return the status of a job that a deadline ends while one of its pods is still alive."""
     return _with(job, now, Failed=("False", Reason.RELEASING, f"{late.failure}: {late.message}"))
 
 
 def ended(job: GpuQueryJob, late: deadline.Exceeded, now: datetime) -> GpuQueryJobStatus:
-    """Return the status of a job that a deadline has ended, and of which no pod is alive."""
+    """Return the status of a job that a deadline has ended, once no pod is alive."""
     over = ("False", Reason.ENDED, "the job has ended")
     failed, words = ("True", late.failure, late.message), ("False", Reason.FAILED, "the job failed")
     committed = unseen(find(job.status.conditions, ConditionType.OUTPUT_COMMITTED))
@@ -109,13 +109,13 @@ def _closed(record: AttemptStatus, failure: Failure, message: str, now: datetime
 
 
 def _runs(status: GpuQueryJobStatus) -> bool:
-    """Whether the pods of the last attempt were ready, and it has not ended that anyone knows."""
+    """Whether the pods of the last attempt were ready, and it is not known to have ended."""
     record = next((each for each in status.attempts if each.id == status.attempt), None)
     return record is not None and record.ready is not None and record.ended is None
 
 
 def _since(status: GpuQueryJobStatus, now: datetime) -> datetime:
-    """Return since when it is told that looks fail; a look that succeeds takes it back."""
+    """Return since when the status shows that looks fail; a look that succeeds removes that."""
     found = find(status.conditions, ConditionType.CLUSTER_READY)
     if found is None or found.reason != Reason.OPERATOR_ERROR:
         return now

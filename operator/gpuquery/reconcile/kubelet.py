@@ -1,7 +1,7 @@
-"""Kubelet: what it means that a pod is over and no container of it ever ran.
+"""Kubelet: why a pod is over without any of its containers having run.
 
-The kubelet refuses pods that the scheduler has given to its node: by a policy of the node, or since a device plugin or
-the node's resources do not have what was promised. That is no eviction: the next pod may well be refused for the same.
+The kubelet refuses pods that the scheduler has given to its node because of a policy of the node, or because a device
+plugin or the node lacks what was promised. That is no eviction: the next pod may be refused for the same reason.
 Reasons: `pkg/kubelet/lifecycle/predicate.go`, `pkg/kubelet/cm/`, `pkg/kubelet/nodeshutdown/` of Kubernetes 1.36.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gpuquery.reconcile.facts import Pod
 
 NODE_GONE = {"NodeLost", "NodeShutdown", "Terminated"}
-"""Reasons of pods whose node is lost, or is being shut down: it was taken from them, as by an eviction."""
+"""Reasons of pods whose node is lost or shuts down, which count as evicted."""
 WAYS_OUT = {
     "AppArmor": "the pod asks for an AppArmor profile that this node cannot enforce: see who asks for it (a policy of "
     "the namespace, `template.metadata.annotations`), or choose nodes that have it",
@@ -32,11 +32,11 @@ WAYS_OUT = {
     "namespace)",
 }
 OUT_OF = "OutOf"
-"""How reasons begin that name a resource: OutOfcpu, OutOfmemory, OutOfpods, OutOfnvidia.com/gpu."""
+"""Prefix of reasons that name a resource: OutOfcpu, OutOfmemory, OutOfpods, OutOfnvidia.com/gpu."""
 
 
 def ended_before_it_ran(pod: Pod) -> tuple[Failure, str]:
-    """Return class and words of a pod that is over and of whose container no end is known."""
+    """Return class and message for a pod that is over and whose container has no known end."""
     why = ": ".join(part for part in (pod.reason, pod.message) if part)
     if pod.reason in NODE_GONE:
         return Failure.EVICTED, f"{where(pod)} ended without having run: {why}"

@@ -1,13 +1,12 @@
 """Outcome: how an attempt ended, from what its pods leave behind.
 
-A report that says `committed` wins over everything: the output is there, whatever happened to the pod afterwards. Then
-the runner's own word on errors that are the job's own; then what Kubernetes did to the pod; then what is left to guess.
+A report that says `committed` wins: the output is there, whatever happened to the pod afterwards. Then comes the
+runner's report of an error of the job's own, then what Kubernetes did to the pod, then the pod's exit code.
 
-A pod's own word decides neither that its node was taken away nor that another attempt is free: that is for Kubernetes
-to say.
+A report cannot say that a node was taken away, nor that another attempt is free: only Kubernetes can.
 
-Of several pods each tells the first cause that it knows of; which one counts, `api.first_cause` says. A pod that has
-done its part is no failure.
+Each of several pods reports the first cause that it knows; `api.first_cause` picks one. A pod that has done its part
+has not failed.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
     from gpuquery.reconcile.facts import Attempt, Pod
 
 SCRATCH_WORDS = ("ephemeral local storage", "EmptyDir volume")
-"""How the kubelet's eviction manager begins to tell that a pod used more local storage than it may."""
+"""In the message of the kubelet's eviction manager for a pod that used more local storage than it may."""
 OUT_OF_MEMORY = "OOMKilled"
 START_FAILURES = {"StartError", "ContainerCannotRun"}
 PYTHON_FAILED = 1
-"""Exit code of Python where it does not find a module, or an old one fails: the supervisor tells all other ends."""
+"""Exit code of Python that does not find a module, or finds an old one; the supervisor reports all other ends."""
 KILLED = {128 + signal: signal.name for signal in (Signals.SIGKILL, Signals.SIGTERM)}
 
 
@@ -55,7 +54,7 @@ class Fault:
     exit_code: int | None = None
     node: str | None = None
     finding: bool = False
-    """Whether the checks before the engine found it: the query cannot run, whoever tries."""
+    """Whether the checks before the engine found it: the query can never run."""
 
 
 def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
@@ -76,7 +75,7 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
     if not found:
         return vanished(attempt)
     teller, fault = min(found, key=lambda pair: _order(*pair))
-    # All pods of a set tell of one pod: it is its node that matters. If a query would fail anywhere, no words name it.
+    # All pods of a set report the same pod, and its node matters. An error of the query itself names no pod.
     first = teller.exit.report.pod if teller.exit and teller.exit.report else ""
     named = next((pod for pod in attempt.pods if pod.name in fault.message), None) or next(
         (pod for pod in attempt.pods if pod.name == first), None
@@ -170,7 +169,7 @@ def _of_exit(pod: Pod, report: Report | None) -> tuple[Failure, str]:
 
 
 def suspended(attempt: Attempt) -> Fault | None:
-    """Return what became of an attempt whose batch Job was suspended after its pods had begun; they are taken away."""
+    """Return the fault of an attempt whose batch Job was suspended after its pods had begun; they are taken away."""
     job = attempt.batch_job
     if job is None or job.suspended is None or job.deleting or job.finished:
         return None
@@ -186,7 +185,7 @@ def says(pod: Pod, report: Report) -> str:
 
 
 def vanished(attempt: Attempt, what: str = "attempt") -> Fault | None:
-    """Return what became of an attempt of which no pod tells anything; None if pods are still to come."""
+    """Return the fault of an attempt that no pod reports on; None if pods are still to come."""
     job = attempt.batch_job
     if job is None:
         return Fault(Failure.WORKER_LOST, f"the {what}'s Job was deleted by someone else")

@@ -1,8 +1,8 @@
-"""Causes: the faults of an attempt as the pods of a set tell them to the coordinator, and which was the first.
+"""Causes: the faults of an attempt that the pods of a set report to the coordinator, and which was the first.
 
 A fault in the exchange of rows may follow from the death of a process, so it is held for a moment. A pod that does not
-hear another one may have lost the way, or the other its life: that is decided when the coordinator hears from the other
-again, or does not. Pure: time is an argument.
+hear another may be cut off, or the other dead: that is decided when the coordinator hears from the other again, or does
+not. Pure: time is an argument.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _bounded(details: dict[str, Any]) -> dict[str, Any]:
 
 
 class Causes(FirstCause[Fault]):
-    """The faults of an attempt, in the order in which the coordinator learns of them."""
+    """The faults of an attempt, in the order in which the coordinator receives them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Causes(FirstCause[Fault]):
         self._suspicions.setdefault(pod, fault)
 
     def heard(self, pod: int) -> None:
-        """Note that a pod lives: a pod that does not hear it has lost the way to it."""
+        """Note that a pod lives: a pod that does not hear it is cut off from it."""
         fault = self._suspicions.pop(pod, None)
         if fault is not None:
             self.decide(fault)

@@ -1,1 +1,1 @@
-"""What ended a run: its class, in words for the author of the query."""
+"""What ended a run: its failure class, and a message for the author of the query."""

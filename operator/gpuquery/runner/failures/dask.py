@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LOST = (
     "KilledWorker", "CommClosedError", "NoValidWorkerError", "NoWorkerError", "ClosedClientError", "CancelledError",
 )  # fmt: skip
-"""Exceptions of distributed that tell of a process or a connection that is gone."""
+"""Exceptions of distributed for a process or a connection that is gone."""
 ENDED = "gpuquery: a Dask worker ended: "
 """How the line begins by which a nanny reports the end of its worker."""
 _SIGNAL = re.compile(r"signal (\d+)")
@@ -52,7 +52,7 @@ def ended(what: str, status: int, tail: Sequence[str], *, oom_killed: bool) -> J
         return JobError(
             Failure.WORKER_LOST, f"{what} died of {obituary.signal_name(status)}{obituary.last(lines, _TAIL)}"
         )
-    # The last line that says what it was; what processes say of each other's end is no cause.
+    # The last line that names a cause; what processes say about the end of others is none.
     for line in reversed(lines):
         known = native.recognise(line)
         if known is not None and known.failure.reach is Reach.CAUSE:
@@ -62,7 +62,7 @@ def ended(what: str, status: int, tail: Sequence[str], *, oom_killed: bool) -> J
 
 
 def lost(exc: BaseException) -> JobError | None:
-    """Return WorkerLost for an exception of Dask that tells of a process or a connection that is gone; else None."""
+    """Return WorkerLost for an exception of Dask that means a lost process or connection; else None."""
     seen: list[BaseException] = []
     one: BaseException | None = exc
     while one is not None and one not in seen:

@@ -15,7 +15,7 @@ class JobError(Exception):
     """An attempt cannot go on. `failure` decides about retries; `message` names the thing and the way out."""
 
     def __init__(self, failure: Failure, message: str, *, process: int | None = None) -> None:
-        """`process` is the index of the process that failed, where this one only passes on what it told."""
+        """`process` is the index of the process that failed, if this one only passes on its report."""
         super().__init__(message)
         self.failure = failure
         self.message = message

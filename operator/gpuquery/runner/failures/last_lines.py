@@ -1,4 +1,4 @@
-"""Last lines: what a process printed before it ended, kept for whoever has to say why, while its log goes on."""
+"""Last lines: what a process printed before it ended, kept for its obituary while its log goes on."""
 
 from __future__ import annotations
 

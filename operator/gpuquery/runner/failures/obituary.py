@@ -1,7 +1,7 @@
-"""Obituary: why a process of the query ended that left no report, by its exit code and its last lines.
+"""Obituary: why a process of the query ended without a report, by its exit code and its last lines.
 
-It is written by every supervisor: of one process, of the ranks of a pod, of Dask's processes. Only the standard library
-and the failure classes are imported.
+Every supervisor writes it: of one process, of the ranks of a pod, of Dask's processes. Only the standard library and
+the failure classes are imported.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ MOMENTS = {
     "publishing": "after the commit, before all its files were published: the next attempt publishes the rest",
     "done": "before it could leave its report: the next attempt finds out how it ended",
 }
-"""What it means to end in a phase from which on the result may be committed; in the last one, process 0 of a set waits
-for the others to hear of it. Whoever ends there is tried again: only the next attempt can find out whether the commit
-stands."""
+"""What it means to end in a phase in which the result may be committed; in the last one, process 0 of a set waits for
+the others to hear of it. The attempt is retried: only the next one can find out whether the commit stands."""
 TAIL = 1800
-"""Characters of the last lines that a message has room for."""
+"""Most characters of the last lines in a message."""
 _UNFIT = re.compile(
     r"(?:ModuleNotFoundError|ImportError|AttributeError|NameError|SyntaxError|TypeError): .+|No module named \S+"
 )
 """How Python ends a process whose modules are not there, or are of another version."""
 _OWN = re.compile(r"\d{4}-\d\d-\d\dT\S+Z (?:\+[\d.]+s|supervisor:) ")
-"""How the runner's own lines begin, which tell of what it did before."""
+"""How the runner's own lines begin: they report what it did before."""
 
 
 def ended(
@@ -41,8 +40,8 @@ def ended(
 ) -> tuple[Failure, str]:
     """Return class and message for a process that left no report.
 
-    `what` names it, `status` is its exit code (negative: the signal). `phase` is the last that it told, empty if it had
-    not come as far as the query; `python` says whether that is the author's own code.
+    `what` names it, `status` is its exit code (negative: the signal). `phase` is the last that it reported, empty if it
+    did not reach the query; `python` says whether that is the author's own code.
     """
     if status < 0 and oom_killed:
         return out_of_memory(what)
@@ -74,7 +73,7 @@ def out_of_memory(what: str) -> tuple[Failure, str]:
 
 
 def last(tail: Sequence[str], most: int = TAIL) -> str:
-    """Return the last lines, to be put behind a sentence."""
+    """Return the last lines, to be appended to a sentence."""
     text = "\n".join(redact(line) for line in tail if line.strip() and not _OWN.match(line))
     return f"; its last lines:\n{text if len(text) <= most else '...' + text[-most:]}" if text else ""
 
@@ -88,7 +87,7 @@ def signal_name(status: int) -> str:
 
 
 def _unfit(tail: Sequence[str]) -> tuple[Failure, str] | None:
-    """Return what an image lacks whose query process could not even begin."""
+    """Return what the image lacks if the query process could not even begin."""
     line = next((line for line in reversed(tail) if line.strip()), "")
     found = _UNFIT.search(line)
     if found is None:

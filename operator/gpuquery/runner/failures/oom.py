@@ -1,6 +1,7 @@
-"""Whether the kernel killed for memory: the counters of this container's cgroup, before and after.
+"""OOM: whether the kernel killed a process for memory, by the counters of this container's cgroup.
 
-A process that the OOM killer took looks like any other that got SIGKILL; only the cgroup's counter tells them apart.
+A process that the OOM killer ended looks like any other that got SIGKILL; only the cgroup's counter shows which it
+was.
 (Where the kubelet sets `memory.oom.group`, the supervisor dies too, and the pod's own status says OOMKilled.)
 """
 
@@ -12,7 +13,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def kills(root: Path = ROOT, self_cgroup: Path = Path("/proc/self/cgroup")) -> int:
-    """Return how many processes of this cgroup the OOM killer has taken; 0 where that cannot be told."""
+    """Return how many processes of this cgroup the OOM killer has killed; 0 if that is unknown."""
     for file in _candidates(root, self_cgroup, v2="memory.events", v1="memory.oom_control"):
         for line in _lines(file):
             name, _, count = line.partition(" ")

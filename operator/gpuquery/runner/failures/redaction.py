@@ -1,4 +1,4 @@
-"""Redaction: what must not stand in a status, which more people may read than a pod's log."""
+"""Redaction: what must not appear in a status, which more people may read than a pod's log."""
 
 from __future__ import annotations
 
@@ -29,9 +29,6 @@ def hidden(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Take out what must not stand in a status: credentials, signatures, and text beyond 1,200 characters.
-
-    What hides is shown.
-    """
+    """Take out credentials, signatures and text beyond 1,200 characters, and show characters that cannot be seen."""
     text = clean(" ".join(hidden(text).split()))
     return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + " ..."

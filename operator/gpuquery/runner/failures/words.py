@@ -1,8 +1,7 @@
-"""Words: what an exception says, whoever wrote its class.
+"""Words: the text of an exception, whose class may be anyone's.
 
-The exceptions of a query are its author's: their text may be no UTF-8, megabytes long, raise another exception, call
-itself, or never come to an end. Whatever it is, the attempt has to tell something, soon, in characters that a report
-can hold.
+The exceptions of a query are its author's: their text may be no UTF-8, have megabytes, raise another exception, call
+itself or never end. The attempt must still report something, soon, in characters that a report can hold.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
 SECONDS = 2.0
 """How long the text of an exception may take."""
 MAX_CHARACTERS = 8000
-"""More of it is not looked at: a report has 4,096 bytes."""
+"""The rest is ignored: a report has 4,096 bytes."""
 MAX_PARTS = 5
-"""Exceptions of a group that are told, and notes of one exception."""
+"""Most exceptions of a group, and most notes of an exception, in its text."""
 _KEPT = "_gpuquery_said"
 
 

@@ -1,8 +1,8 @@
-"""Watch: a query that is waited for, and every process and connection that it depends on.
+"""Watch: calls of the library that end early when a process or connection that they depend on fails.
 
-What the library does may never end, or only long after a process has died; so it runs in a thread that is left behind
-when something else tells why it cannot end well. A fault that may be the consequence of another process's waits for a
-moment: if that process tells first, the supervisor ends this one meanwhile.
+A call may never end, or only long after a process has died, so it runs in a thread that is abandoned when something
+else explains why it cannot succeed. A fault that may follow from another process is held for a moment: if that process
+fails first, the supervisor ends this one meanwhile.
 """
 
 from __future__ import annotations
