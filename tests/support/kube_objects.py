@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuquery.api.reasons import Failure
-    from gpuquery.reconcile.policy.case import Decision
+    from gpuquery.reconcile.decide.job import Decision
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 UID = "0a1b2c3d-0000-4000-8000-000000000001"

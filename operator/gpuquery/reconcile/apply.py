@@ -29,7 +29,7 @@ from gpuquery.reconcile.observe import ownership
 from gpuquery.reconcile.observe.model import Refusal
 from gpuquery.reconcile.observe.parse import refusal_of
 from gpuquery.reconcile.policy.actions import Create, DeleteDask, DeleteJob, DeleteRun, ForgetAttempt, MoveDeadline
-from gpuquery.reconcile.report.events import Note, manifest, notes
+from gpuquery.reconcile.report.events import manifest, notes
 from gpuquery.reconcile.report.smaller import smaller
 from gpuquery.render.ranks import TO_COME
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from gpuquery.api.status import GpuQueryJobStatus
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.policy.account import Note
     from gpuquery.reconcile.policy.actions import Action
 
 COMPANIONS = ("Service", "Secret", "ConfigMap")

@@ -28,12 +28,13 @@ from gpuquery.reconcile.observe.look import observe
 from gpuquery.reconcile.observe.model import Observed
 from gpuquery.reconcile.observe.namespaces import Namespaces
 from gpuquery.reconcile.observe.sightings import Sightings
+from gpuquery.reconcile.policy.account import Account
 from gpuquery.reconcile.policy.outcome import Fault
 from gpuquery.reconcile.policy.undone import Refusals, untold
 from gpuquery.reconcile.release import release_all
 from gpuquery.reconcile.report import failing
 from gpuquery.reconcile.report.events import pruned
-from gpuquery.reconcile.report.status import Account, derive
+from gpuquery.reconcile.report.status import derive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,8 @@ from gpuquery.api.report import MAX_REPORT_BYTES, Phase, Progress, Report
 from gpuquery.api.text import MARK
 from gpuquery.reconcile.observe import parse
 from gpuquery.reconcile.observe.model import Exit, Refusal, Waiting
-from gpuquery.reconcile.report.events import MAX_NOTE_BYTES, Note, manifest, notes
+from gpuquery.reconcile.policy.account import Note
+from gpuquery.reconcile.report.events import MAX_NOTE_BYTES, manifest, notes
 from tests.support.examples import examples
 from tests.support.kube_objects import (
     FOUND,

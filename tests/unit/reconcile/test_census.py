@@ -28,7 +28,7 @@ from tests.support.recording import NoProgress, RecordingClient
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.reconcile.policy.case import Decision
+    from gpuquery.reconcile.decide.job import Decision
 
 TWO = Maximum(2, "the Helm value limits.liveJobsPerNamespace")
 

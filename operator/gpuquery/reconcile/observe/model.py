@@ -207,6 +207,11 @@ class Attempt:
         return tuple(pod for pod in self.pods if pod.alive)
 
     @property
+    def node(self) -> str | None:
+        """The node of its first pod that has one."""
+        return next((pod.node for pod in self.pods if pod.node), None)
+
+    @property
     def all_pods(self) -> tuple[Pod, ...]:
         """Its pods, those of its DaskCluster too."""
         return (*self.pods, *self.dask.pods) if self.dask else self.pods

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gpuquery.plan.plan import Purpose
 
 Manifest = dict[str, Any]
@@ -71,3 +73,8 @@ class DeleteJob:
 
 
 Action = Create | MoveDeadline | DeleteRun | ForgetAttempt | DeleteDask | DeleteJob
+
+
+def created(actions: Iterable[Action]) -> tuple[Manifest, ...]:
+    """Return the objects to create."""
+    return tuple(each for action in actions if isinstance(action, Create) for each in action.objects)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuquery.api.reasons import Reason
 from gpuquery.reconcile.observe.model import Wait
-from gpuquery.reconcile.policy.case import LOOK_FOR_TURN, Decision, unfit
-from gpuquery.reconcile.report.status import Account
+from gpuquery.reconcile.policy.account import Account, Hold
+from gpuquery.reconcile.policy.case import LOOK_FOR_TURN, Answer, unfit
 
 if TYPE_CHECKING:
     from gpuquery.plan.maxima import Maximum
@@ -36,11 +37,10 @@ def surplus(*, later: int, most: int) -> bool:
     return 0 < most <= later
 
 
-def await_turn(case: Case) -> Decision | None:
+def await_turn(case: Case) -> Answer | None:
     """Other jobs of the namespace come first; what cannot be run whenever its turn comes is refused now."""
     if (wait := case.observed.wait) is None:
         return None
     if (rejected := unfit(case)) is not None:
         return rejected
-    account = Account(pending=wait.message, queued=True)
-    return Decision(status=case.derive(account), requeue_after=LOOK_FOR_TURN)
+    return Answer(Account(hold=Hold(reason=Reason.TOO_MANY_JOBS, message=wait.message)), again=LOOK_FOR_TURN)

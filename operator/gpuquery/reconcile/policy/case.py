@@ -1,9 +1,8 @@
-"""A case: one job as it stands, and the form of an answer. What all deciding shares."""
+"""A case: one job as it stands, and the form of an answer. What all policies share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import ConditionType, find
@@ -11,18 +10,19 @@ from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, digest, resolve
 from gpuquery.reconcile.policy import deadline
-from gpuquery.reconcile.policy.actions import Create, ForgetAttempt, MoveDeadline
-from gpuquery.reconcile.policy.outcome import Fault, ends_all
+from gpuquery.reconcile.policy.account import Account
+from gpuquery.reconcile.policy.actions import ForgetAttempt
+from gpuquery.reconcile.policy.outcome import Fault
 from gpuquery.reconcile.policy.pause import pause
-from gpuquery.reconcile.report.status import Account, derive
-from gpuquery.render.attempt import safety_net
 
 if TYPE_CHECKING:
-    from gpuquery.api.status import AttemptStatus, GpuQueryJobStatus, PreflightRun
+    from datetime import datetime
+
+    from gpuquery.api.status import AttemptStatus, PreflightRun
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.defaults import Defaults
     from gpuquery.reconcile.observe.model import Attempt, Observed
-    from gpuquery.reconcile.policy.actions import Action, Manifest
+    from gpuquery.reconcile.policy.actions import Action
     from gpuquery.reconcile.policy.startup import Blocker
 
 LOOK_FOR_PODS = 1.0
@@ -39,47 +39,31 @@ COMMIT_SECONDS = 35.0
 30 s, and ends everything else at once."""
 PHASE_SECONDS = 10.0
 """How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second, but
-several on a node whose CPU is taken. Who is less patient deletes pods whose log somebody wants to read."""
+several on a node whose CPU is taken. A shorter wait would delete pods before their logs can be read."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What has to be done, and when to look again.
+@dataclass(frozen=True)
+class Answer:
+    """What a policy answers: how things stand (None: the status stays as it is), what to do, and when to look again."""
 
-    What is to be created comes before the status write and its events, all other actions after them, in their order: a
-    deletion comes last because the status must know the cause before its effect can be seen.
-    """
-
-    status: GpuQueryJobStatus | None = None
-    """The whole status; None leaves it alone."""
+    account: Account | None = None
     actions: tuple[Action, ...] = ()
-    requeue_after: float | None = None
-
-    @property
-    def creates(self) -> tuple[Manifest, ...]:
-        """The objects to create."""
-        return tuple(each for action in self.actions if isinstance(action, Create) for each in action.objects)
+    again: float | None = None
 
 
-def reject(case: Case, rejected: Rejected) -> Decision:
+def reject(case: Case, rejected: Rejected) -> Answer:
     """The job cannot be run, whoever tries."""
     fault = Fault(rejected.reason, rejected.message)
     # A job that was accepted once stays so: what changed since is why it failed.
-    accepted = case.job.status.plan is not None
-    account = Account(plan=case.job.status.plan, failed=fault, ended=True) if accepted else Account(rejected=fault)
-    return Decision(status=case.derive(account), requeue_after=0)
+    accepted = case.job.status.plan
+    return Answer(Account(plan=accepted, failed=fault, ended=True) if accepted else Account(rejected=fault), again=0)
 
 
-def unfit(case: Case) -> Decision | None:
+def unfit(case: Case) -> Answer | None:
     """Refuse what cannot be run, as far as that shows before anything is read for the job."""
     if case.job.spec.query.config_map_key_ref is None and isinstance(plan := case.plan(1), Rejected):
         return reject(case, plan)
     return None
-
-
-def create(objects: tuple[Manifest, ...]) -> tuple[Create, ...]:
-    """Return the action that makes these objects; none if there are none."""
-    return (Create(objects),) if objects else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +80,8 @@ class Case:
         text = self.observed.query.text if self.observed.query else None
         address = self.observed.scheduler.address if self.observed.scheduler else ""
         plan = resolve(self.job, self.defaults, text, attempt=attempt, scheduler=address)
-        accepted, checked = self.job.status.plan, self.job.status.preflight_run
-        known = accepted.query_digest if accepted else checked.query_digest if checked else None
-        if isinstance(plan, Plan) and known and digest(plan) != known:
+        known = self.job.status.plan or self.job.status.preflight_run
+        if isinstance(plan, Plan) and known and known.query_digest and digest(plan) != known.query_digest:
             ref = self.job.spec.query.config_map_key_ref
             where = f"ConfigMap {ref.name!r}, key {ref.key!r}" if ref else "the query"
             return Rejected(
@@ -107,10 +90,6 @@ class Case:
                 "job",
             )
         return plan
-
-    def derive(self, account: Account) -> GpuQueryJobStatus:
-        """Return the status for an account of this case."""
-        return derive(self.job, account, self.now)
 
     def wake(self, *moments: datetime | None) -> float | None:
         """Return the seconds until the first of these moments."""
@@ -134,9 +113,8 @@ class Case:
 
     @property
     def due_since(self) -> datetime:
-        """Since when nobody but the job itself keeps it from beginning: since the operator first told of it, or the
-        end of its wait for other jobs, or since it was resumed, which is when its condition Accepted is no longer
-        Unknown.
+        """Since when nobody but the job itself keeps it from beginning: its condition Accepted is no longer Unknown
+        since the operator first told of it, since its wait for other jobs ended, or since it was resumed.
         """
         accepted = find(self.job.status.conditions, ConditionType.ACCEPTED)
         if accepted is None or accepted.status == "Unknown":
@@ -147,7 +125,7 @@ class Case:
         """Return when the job must have ended, whose last run this is."""
         return deadline.due_at(self._start(record), self.job.spec.active_deadline_seconds)
 
-    def expired(self, record: AttemptStatus | PreflightRun) -> deadline.Exceeded | None:
+    def expired(self, record: AttemptStatus | PreflightRun) -> Fault | None:
         """Return that this moment has passed, if it has."""
         return deadline.active(self._start(record), self.job.spec.active_deadline_seconds, self.now)
 
@@ -173,53 +151,3 @@ class UnderWay:
     """What holds its pods up."""
     starting: str
     """What its pods wait for where nothing holds them up; empty: they have begun."""
-
-
-def refused(case: Case, account: Account, asked: datetime) -> Decision:
-    """The API server refuses to create the objects of an attempt or of a preflight, which were due at `asked`."""
-    blocker = account.blocker
-    assert blocker is not None
-    seconds = case.job.spec.start_deadline_seconds
-    fault = Fault(blocker.failure, blocker.message) if blocker.failure else None
-    if late := deadline.start(asked, seconds, case.now, because=blocker.message):
-        fault = fault or Fault(late.failure, late.message)
-    if fault:
-        return Decision(status=case.derive(replace(account, failed=fault, ended=True)), requeue_after=0)
-    return Decision(status=case.derive(account), requeue_after=case.again(RETRY_REFUSED, asked))
-
-
-def start_due(case: Case, asked: datetime, blocker: Blocker | None) -> datetime:
-    """Return when the pods that were asked for at `asked` have to be ready."""
-    missed = blocker.secret_missed if blocker else None
-    return deadline.start_due(asked, case.job.spec.start_deadline_seconds, missed)
-
-
-def net(case: Case, attempt: Attempt) -> tuple[MoveDeadline, ...]:
-    """Move the deadline of the batch Job, if this safety net hangs elsewhere than it should."""
-    job = attempt.batch_job
-    wanted = safety_net(case.job)
-    if job is None or job.finished or job.deleting or job.deadline == wanted:
-        return ()
-    return (MoveDeadline(job.name, wanted),)
-
-
-def settling(attempt: Attempt, now: datetime) -> bool:
-    """Whether containers were just now seen to have ended, so that the rest will follow by itself.
-
-    That is the phases of their pods; and in a set the other pods, whose reports may say more.
-    """
-    told = [pod for pod in attempt.alive if pod.exit]
-    if len(told) < len(attempt.alive):
-        # Others still run: they have as long from the first end that ends the attempt.
-        told = [pod for pod in attempt.pods if pod.exit and ends_all(pod)]
-        moments = [pod.exit.seen for pod in told if pod.exit and pod.exit.seen]
-        first = any(pod.index == 0 and pod.exit is None for pod in attempt.alive)
-        seconds = COMMIT_SECONDS if first and attempt.wanted > 1 else PHASE_SECONDS
-        return bool(moments) and now - min(moments) < timedelta(seconds=seconds)
-    moments = [pod.exit.seen for pod in told if pod.exit and pod.exit.seen]
-    return bool(moments) and now - max(moments) < timedelta(seconds=PHASE_SECONDS)
-
-
-def node_of(attempt: Attempt) -> str | None:
-    """Return the node of the first pod that has one."""
-    return next((pod.node for pod in attempt.pods if pod.node), None)

@@ -7,7 +7,6 @@ same deadlines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,12 +20,8 @@ SECRET_SECONDS = 120
 """How long pods wait for a Secret that they miss, at most: time enough for one that is made along with the job."""
 
 
-@dataclass(frozen=True)
-class Exceeded:
-    """A deadline that has passed."""
-
-    failure: Failure
-    message: str
+Exceeded = Fault
+"""A deadline that has passed."""
 
 
 def active(started: datetime | None, seconds: int | None, now: datetime) -> Exceeded | None:
@@ -79,18 +74,17 @@ def due_at(started: datetime | None, seconds: int | None) -> datetime | None:
     return None if started is None or seconds is None else started + timedelta(seconds=seconds)
 
 
-def job_is_late(look: UnderWay) -> Fault | None:
-    """The whole job has taken too long."""
-    late = look.case.expired(look.record)
-    return Fault(late.failure, late.message) if late else None
+def job_is_late(look: UnderWay) -> Fault | datetime | None:
+    """The whole job has taken too long, or will have at a certain time."""
+    return look.case.expired(look.record) or look.case.deadline_of(look.record)
 
 
-def start_is_late(look: UnderWay) -> Fault | None:
-    """The pods of a run have taken too long to start."""
+def start_is_late(look: UnderWay) -> Fault | datetime | None:
+    """The pods of a run have taken too long to start, or will have at a certain time."""
     if not look.starting:
         return None
-    held, seconds = look.blocker, look.case.job.spec.start_deadline_seconds
+    held, asked, seconds = look.blocker, look.record.started, look.case.job.spec.start_deadline_seconds
     because = f"{held.reason}: {held.message}" if held else look.starting
     missed = held.secret_missed if held else None
-    late = start(look.record.started, seconds, look.case.now, because=because, secret_missed=missed)
-    return Fault(late.failure, late.message) if late else None
+    late = start(asked, seconds, look.case.now, because=because, secret_missed=missed)
+    return late or start_due(asked, seconds, missed)

@@ -14,23 +14,30 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from gpuquery.api.conditions import ConditionType, find, is_true
-from gpuquery.api.reasons import Failure
+from gpuquery.api.conditions import ConditionType, State, find, is_true
+from gpuquery.api.reasons import Event, Failure, Reason
 from gpuquery.api.report import Phase
-from gpuquery.reconcile.policy.case import COMMIT_SECONDS, Decision, unfit
+from gpuquery.reconcile.policy.account import Account, Hold, Note
+from gpuquery.reconcile.policy.case import COMMIT_SECONDS, Answer, unfit
 from gpuquery.reconcile.policy.outcome import Fault
-from gpuquery.reconcile.report.status import PUBLISHED, Account
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuquery.api.status import GpuQueryJobStatus
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.policy.account import Told
     from gpuquery.reconcile.policy.case import Case, UnderWay
 
-COMMITS = {Phase.COMMITTING, *PUBLISHED}
+COMMITS = {Phase.COMMITTING, Phase.PUBLISHING, Phase.DONE}
 """Phases in which a commit has begun."""
 LOOK_AGAIN = 600.0
 """Seconds until a suspended job is looked at again; that it is resumed, the watch tells."""
+QUIET = (Reason.JOB_SUSPENDED, "the job is suspended, and nothing of it runs")
+HOLD = Hold(reason=QUIET[0], message=QUIET[1], after=QUIET, state=State.SUSPENDED)
 
 
-def stay(case: Case) -> Decision | None:
+def stay(case: Case) -> Answer | None:
     """Nothing of a suspended job is under way: nothing begins until it is resumed."""
     if not case.job.spec.suspend or _under_way(case):
         return None
@@ -39,36 +46,60 @@ def stay(case: Case) -> Decision | None:
     return settled(case, Account(plan=case.job.status.plan))
 
 
-def settled(case: Case, account: Account) -> Decision:
+def settled(case: Case, account: Account) -> Answer:
     """The job is suspended, and nothing of it is left; `account` tells of the last run."""
-    account = replace(account, fault=None, checking=False, ended=True, suspended=True)
     # The next look finds that it holds no place any longer.
     known = is_true(case.job.status.conditions, ConditionType.SUSPENDED)
-    return Decision(status=case.derive(account), requeue_after=LOOK_AGAIN if known else 0)
+    account = replace(account, fault=None, checking=False, ended=True, hold=HOLD)
+    return Answer(account, again=LOOK_AGAIN if known else 0)
 
 
-def ends(look: UnderWay) -> Fault | None:
-    """End the run of a job that is suspended, unless it commits."""
-    if not look.case.job.spec.suspend or look_until(look.case) is not None:
+def ends(look: UnderWay) -> Fault | datetime | None:
+    """End the run of a job that is suspended; while it commits, not before a certain time."""
+    case, now = look.case, look.case.now
+    if not case.job.spec.suspend:
         return None
+    progress = case.observed.reading.progress if case.observed.reading else None
+    if progress is not None and progress.phase in COMMITS:
+        known = find(case.job.status.conditions, ConditionType.SUSPENDED)
+        noticed = known.last_transition_time if known and known.status == "Unknown" else None
+        until = (noticed or now) + timedelta(seconds=COMMIT_SECONDS)
+        if now < until:
+            return until
     return Fault(Failure.SUSPENDED, "the job was suspended (spec.suspend) while this was under way")
 
 
-def look_until(case: Case) -> datetime | None:
-    """Return until when a suspended job may go on with its commit; None if it may not."""
-    progress = case.observed.reading.progress if case.observed.reading else None
-    if not case.job.spec.suspend or progress is None or progress.phase not in COMMITS:
-        return None
-    known = find(case.job.status.conditions, ConditionType.SUSPENDED)
-    noticed = known.last_transition_time if known and known.status == "Unknown" else None
-    until = (noticed or case.now) + timedelta(seconds=COMMIT_SECONDS)
-    return until if case.now < until else None
+def condition(job: GpuQueryJob, account: Account) -> Told | None:
+    """Return what `Suspended` says; None: the job never was."""
+    known = find(job.status.conditions, ConditionType.SUSPENDED)
+    if account.hold is HOLD:
+        return "True", Reason.JOB_SUSPENDED, f"{QUIET[1]}: it is resumed by spec.suspend: false"
+    if account.over:
+        return None if known is None else ("False", Reason.ENDED, "the job has ended")
+    if job.spec.suspend and (account.suspending or account.fault):
+        return "Unknown", Reason.RELEASING, account.with_removal("the pods of the job are being removed")
+    if job.spec.suspend:
+        return "Unknown", Reason.RELEASING, "the commit of the job, which has begun, is finished first"
+    return None if known is None else ("False", Reason.JOB_RESUMED, "the job was resumed")
+
+
+def notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
+    """Yield the event of a job that was suspended or resumed."""
+    was, now = (find(status.conditions, ConditionType.SUSPENDED) for status in (before, after))
+    if now is None or (was is not None and was.status == now.status):
+        return
+    # The time makes each suspension an event of its own.
+    since = f" (since {now.last_transition_time:%Y-%m-%d %H:%M:%SZ})" if now.last_transition_time else ""
+    if now.status == "True":
+        yield Note(Event.SUSPENDED, now.message + since)
+    elif now.reason == Reason.JOB_RESUMED:
+        yield Note(Event.RESUMED, now.message + since)
 
 
 def _under_way(case: Case) -> bool:
     """Whether something of the job is alive, or was asked for and has not been seen to have ended."""
     status, observed = case.job.status, case.observed
-    if any(attempt.all_pods and any(pod.alive for pod in attempt.all_pods) for attempt in observed.attempts):
+    if any(pod.alive for attempt in observed.attempts for pod in attempt.all_pods):
         return True
     number = max(status.attempt or 0, observed.latest)
     if number:

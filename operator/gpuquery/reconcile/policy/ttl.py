@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import is_terminal
 from gpuquery.reconcile.policy.actions import DeleteJob
-from gpuquery.reconcile.policy.case import Decision
+from gpuquery.reconcile.policy.case import Answer
 
 if TYPE_CHECKING:
     from gpuquery.reconcile.policy.case import Case
@@ -34,15 +34,15 @@ def after_finish(completed: datetime | None, seconds: int | None, now: datetime)
     return Expired() if now >= due else Keep(until=due)
 
 
-def finished(case: Case) -> Decision | None:
+def finished(case: Case) -> Answer | None:
     """A job that has ended stays as it is, until its time to live has passed or its namespace has too many of them."""
     status = case.job.status
     if not is_terminal(status.conditions):
         return None
     if case.observed.kept:
-        return Decision(actions=(DeleteJob(),))
+        return Answer(actions=(DeleteJob(),))
     match after_finish(status.completion_time, case.job.spec.ttl_seconds_after_finished, case.now):
         case Expired():
-            return Decision(actions=(DeleteJob(),))
+            return Answer(actions=(DeleteJob(),))
         case Keep(until=until):
-            return Decision(requeue_after=case.wake(until))
+            return Answer(again=case.wake(until))

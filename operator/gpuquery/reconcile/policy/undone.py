@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuquery.reconcile.policy.case import LOOK_FOR_PODS, Decision
+from gpuquery.reconcile.policy.case import LOOK_FOR_PODS, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,9 @@ FINAL_SECONDS = 600.0
 """How long one holds that asking again cannot help: the pods of that Job are gone by then, and the job may end."""
 
 
-def await_leaving(case: Case) -> Decision | None:
+def await_leaving(case: Case) -> Answer | None:
     """What was taken back has to be gone before anything else begins."""
-    return Decision(requeue_after=LOOK_FOR_PODS) if leaving(case.job, case.observed) else None
+    return Answer(again=LOOK_FOR_PODS) if leaving(case.job, case.observed) else None
 
 
 def leaving(job: GpuQueryJob, observed: Observed) -> bool:

@@ -7,14 +7,15 @@ twice. The name is derived from the content, and the API server refuses a second
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.conditions import ConditionType, find, is_true
 from gpuquery.api.labels import API_VERSION, FIELD_MANAGER, KIND
-from gpuquery.api.reasons import Event, Failure, Reason
+from gpuquery.api.reasons import Event, Failure, Policy, Reason
 from gpuquery.api.text import clean
 from gpuquery.reconcile.observe.contradiction import contradiction
+from gpuquery.reconcile.policy import suspend
+from gpuquery.reconcile.policy.account import Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,15 +30,6 @@ BLOCKED = {
     Reason.SECRET_NOT_FOUND, Reason.CONTAINER_CANNOT_START, Reason.DASK_CLUSTER_NOT_HANDLED,
     Reason.DASK_CLUSTER_IN_USE, Reason.TOO_MANY_JOBS, Reason.OPERATOR_ERROR, Reason.SUSPENDED, Reason.NAME_TAKEN,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Note:
-    """One event."""
-
-    event: Event
-    message: str
-    warning: bool = False
 
 
 def notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> tuple[Note, ...]:
@@ -64,7 +56,7 @@ def _notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note
         blocked, known = find(after.conditions, kind), find(before.conditions, kind)
         if blocked and blocked.reason in BLOCKED and (known is None or known.reason != blocked.reason):
             yield Note(Event.CANNOT_START, f"{blocked.reason}: {blocked.message}", warning=True)
-    yield from _suspension(before, after)
+    yield from suspend.notes(before, after)
     complete = is_true(after.conditions, ConditionType.COMPLETE)
     committed = find(after.conditions, ConditionType.OUTPUT_COMMITTED)
     told = complete or is_true(before.conditions, ConditionType.OUTPUT_COMMITTED)
@@ -87,9 +79,8 @@ def _preflight(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[
         return
     if after.preflight is not None and before.preflight is None:
         yield Note(Event.PREFLIGHT_PASSED, found.message, warning=bool(after.preflight.warnings))
-    told = before.preflight_run is not None and before.preflight_run.id == run.id and before.preflight_run.ended
-    if run.reason == Failure.SUSPENDED:
-        return  # Suspended says it
+    known = before.preflight_run
+    told = (known is not None and known.id == run.id and known.ended) or _quiet(run.reason)
     if run.reason and not told and not (is_true(after.conditions, ConditionType.FAILED) and found.status != "False"):
         yield Note(Event.PREFLIGHT_FAILED, f"{run.reason}: {run.message}", warning=True)
 
@@ -100,24 +91,16 @@ def _attempts(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[N
     ended = {a.id for a in before.attempts if a.ended}
     failed = is_true(after.conditions, ConditionType.FAILED)
     for attempt in after.attempts:
-        if attempt.reason == Failure.SUSPENDED:
-            continue  # Suspended says it
-        if attempt.ended and attempt.reason and attempt.id not in ended and not failed:
+        news = attempt.ended and attempt.id not in ended and not failed
+        if news and attempt.reason and not _quiet(attempt.reason):
             where = f" on node {attempt.node}" if attempt.node else ""
             text = f"attempt {attempt.id} failed{where}: {attempt.reason}: {attempt.message}"
             yield Note(Event.ATTEMPT_FAILED, text, warning=True)
 
 
-def _suspension(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note]:
-    was, now = (find(status.conditions, ConditionType.SUSPENDED) for status in (before, after))
-    if now is None or (was is not None and was.status == now.status):
-        return
-    # The time makes each suspension an event of its own.
-    since = f" (since {now.last_transition_time:%Y-%m-%d %H:%M:%SZ})" if now.last_transition_time else ""
-    if now.status == "True":
-        yield Note(Event.SUSPENDED, now.message + since)
-    elif now.reason == Reason.JOB_RESUMED:
-        yield Note(Event.RESUMED, now.message + since)
+def _quiet(reason: str | None) -> bool:
+    """Whether a policy ended the run on purpose, and has an event of its own."""
+    return reason in set(Failure) and Failure(reason).policy is Policy.RESUMED
 
 
 def _started(status: GpuQueryJobStatus) -> str:

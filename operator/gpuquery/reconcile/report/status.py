@@ -6,35 +6,34 @@ transition times and what must never be taken back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.conditions import MAX_MESSAGE, ConditionType, State, find, is_true, merged
-from gpuquery.api.reasons import Failure, Policy, Reason
+from gpuquery.api.reasons import Policy, Reason
 from gpuquery.api.report import Phase
 from gpuquery.api.status import (
     MAX_ATTEMPTS_SHOWN,
     AttemptStatus,
     Condition,
     GpuQueryJobStatus,
-    PlanStatus,
-    PreflightRun,
     ProgressStatus,
 )
 from gpuquery.api.text import clean, cleaned
-from gpuquery.kube.progress import EVERY_SECONDS, Reading
+from gpuquery.kube.progress import EVERY_SECONDS
 from gpuquery.plan.checks import Place, place
-from gpuquery.reconcile.policy.outcome import Committed, Fault
+from gpuquery.reconcile.policy import suspend
 from gpuquery.reconcile.report.commitment import commitment
 from gpuquery.reconcile.report.findings import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.reconcile.policy.retry import Ended
+    from gpuquery.reconcile.policy.account import Account, Told
+    from gpuquery.reconcile.policy.outcome import Fault
     from gpuquery.reconcile.policy.startup import Blocker
 
 PUBLISHED = {Phase.PUBLISHING, Phase.DONE}
@@ -44,111 +43,48 @@ HEARTBEAT_SECONDS = 30.0
 CHECKED = {Phase.RUNNING, Phase.COMMITTING, *PUBLISHED}
 """Phases that come after the checks in the query's own pod."""
 
-SUSPENDED = "the job is suspended, and nothing of it runs"
-Told = tuple[str, str, str]
-"""Status, reason and message of a condition."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Account:
-    """How things stand with a job. At most one of `fault` and `committed` is set; neither while an attempt goes on."""
-
-    plan: PlanStatus | None = None
-    rejected: Fault | None = None
-    """Why the spec cannot be run."""
-    pending: str = ""
-    """What the job waits for before it can be resolved."""
-    queued: bool = False
-    """Whether that is other jobs of its namespace."""
-    checking: bool = False
-    """Whether the preflight's own pod comes first: it is asked for, at work, or failed."""
-    provisional: PlanStatus | None = None
-    """While it comes first: the plan as far as it is known without what it will find out."""
-    run: PreflightRun | None = None
-    """The preflight's current run."""
-    attempt: AttemptStatus | None = None
-    """The current attempt."""
-    pods: str = ""
-    """How many of its pods are ready, in words."""
-    ready: bool = False
-    blocker: Blocker | None = None
-    reading: Reading | None = None
-    fault: Fault | None = None
-    committed: Committed | None = None
-    removing: str = ""
-    """While pods are still alive: which they are, and why they are slow to go, where somebody knows."""
-    ended: bool = False
-    """Whether no pod of the attempt is alive any more."""
-    retry_at: datetime | None = None
-    failed: Fault | None = None
-    """Why the job has failed for good."""
-    dry_run: bool = False
-    """The preflight has passed, and nothing else was to be done."""
-    counted_failures: int | None = None
-    suspended_attempts: int | None = None
-    suspending: bool = False
-    """The job is about to be suspended: pods of it are still alive."""
-    suspended: bool = False
-    """It is, and nothing of it runs."""
-
 
 def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStatus:
     """Return the whole status for an account."""
     before = job.status
-    if account.fault and account.fault.failure is Failure.SUSPENDED:
+    if account.fault and account.fault.failure.policy is Policy.RESUMED:
         # It is no failure, and nobody is told of one.
         account = replace(account, fault=None, suspending=True)
-    suspended = _suspended(job, account, before)
-    told = {
-        ConditionType.ACCEPTED: _accepted(account, before),
-        **({ConditionType.SUSPENDED: suspended} if suspended else {}),
-        ConditionType.PREFLIGHT: _preflight(job, account),
-        ConditionType.CLUSTER_READY: _cluster_ready(account, before),
-        ConditionType.RUNNING: _running(account, before),
-        ConditionType.OUTPUT_COMMITTED: _output_committed(account, before),
-        ConditionType.COMPLETE: _complete(account, before),
-        ConditionType.FAILED: _failed(account),
-    }
+    told = ((kind, said) for kind, says in CONDITIONS.items() if (said := says(job, account)))
     wanted = [
-        Condition(type=kind, status=told[kind][0], reason=told[kind][1], message=clean(told[kind][2], MAX_MESSAGE),
+        Condition(type=kind, status=status, reason=reason, message=clean(message, MAX_MESSAGE),
                   observed_generation=job.metadata.generation)
-        for kind in ConditionType if kind in told
+        for kind, (status, reason, message) in told
     ]  # fmt: skip
     conditions = merged(before.conditions, wanted, now=now)
     attempt, committed = account.attempt, account.committed if account.ended else None
-    over = _over(account)
-    run = account.run or before.preflight_run
-    fault = account.failed or account.rejected or account.fault
+    fault, spent = account.failed or account.rejected or account.fault, account.spent
+    # A plan that is only provisional is told along with why the job has failed.
+    plan = account.plan if account.failed or not account.checking else None
     status = GpuQueryJobStatus(
         observed_generation=job.metadata.generation,
         state=_state(conditions, account),
         failure=fault.failure if fault else None,
         conditions=conditions,
-        plan=account.plan or before.plan or (account.provisional if account.failed else None),
+        plan=before.plan if account.checking and before.plan else plan or before.plan,
         preflight=before.preflight or (committed.found if committed else None),
-        preflight_run=run,
+        preflight_run=account.run or before.preflight_run,
         attempt=attempt.id if attempt else before.attempt,
         attempts=with_attempt(before.attempts, attempt),
-        counted_failures=before.counted_failures if account.counted_failures is None else account.counted_failures,
-        suspended_attempts=account.suspended_attempts or before.suspended_attempts,
-        progress=_progress(account, before, over=over),
+        counted_failures=spent.counted if spent else before.counted_failures,
+        suspended_attempts=(spent.suspended if spent else 0) or before.suspended_attempts,
+        progress=_progress(account, before),
         output=committed.output if committed else before.output,
         warnings=committed.warnings if committed else _warned(account) or before.warnings,
         start_time=_start_time(account, before, conditions),
-        completion_time=now if over else None,
+        completion_time=now if account.over else None,
     )
     return _shown(status)
 
 
-def _over(account: Account) -> bool:
-    """Whether the job has ended."""
-    committed = account.committed is not None and account.ended
-    return committed or account.dry_run or account.failed is not None or account.rejected is not None
-
-
 def _start_time(account: Account, before: GpuQueryJobStatus, conditions: Sequence[Condition]) -> datetime | None:
     """When the first pod was asked for: since the job was resumed, if it was suspended, as for a batch Job."""
-    if account.suspended:
+    if account.stopped:
         return None
     if before.start_time is not None:
         return before.start_time
@@ -181,32 +117,14 @@ def with_attempt(attempts: Sequence[AttemptStatus], attempt: AttemptStatus | Non
     return (*(a for a in attempts if a.id != attempt.id), attempt)[-MAX_ATTEMPTS_SHOWN:]
 
 
-def _suspended(job: GpuQueryJob, account: Account, before: GpuQueryJobStatus) -> Told | None:
-    """None: it never was."""
-    known = find(before.conditions, ConditionType.SUSPENDED)
-    if account.suspended:
-        return "True", Reason.JOB_SUSPENDED, f"{SUSPENDED}: it is resumed by spec.suspend: false"
-    if _over(account):
-        return None if known is None else ("False", Reason.ENDED, "the job has ended")
-    if job.spec.suspend and (account.suspending or account.fault):
-        return "Unknown", Reason.RELEASING, _removing(account, "the pods of the job are being removed")
-    if job.spec.suspend:
-        return "Unknown", Reason.RELEASING, "the commit of the job, which has begun, is finished first"
-    return None if known is None else ("False", Reason.JOB_RESUMED, "the job was resumed")
-
-
-def _accepted(account: Account, before: GpuQueryJobStatus) -> Told:
+def _accepted(job: GpuQueryJob, account: Account) -> Told:
     if account.rejected:
         return "False", account.rejected.failure, account.rejected.message
-    if account.suspended:
-        return "Unknown", Reason.JOB_SUSPENDED, SUSPENDED
-    if account.pending:
-        if account.queued:
-            return "Unknown", Reason.TOO_MANY_JOBS, account.pending
-        return "False", Reason.PENDING, account.pending
-    if (plan := account.plan or account.provisional) is not None:
-        return "True", Reason.RESOLVED, plan.told
-    known = find(before.conditions, ConditionType.ACCEPTED)
+    if account.hold:
+        return account.hold.accepted, account.hold.reason, account.hold.message
+    if account.plan is not None:
+        return "True", Reason.RESOLVED, account.plan.told
+    known = find(job.status.conditions, ConditionType.ACCEPTED)
     return "True", Reason.RESOLVED, known.message if known and known.status == "True" else ""
 
 
@@ -225,12 +143,12 @@ def _preflight(job: GpuQueryJob, account: Account) -> Told:
         return "False", fault.failure, fault.message
     if known and known.status != "Unknown":
         return known.status, known.reason, known.message
-    if account.suspended:
-        return "Unknown", Reason.JOB_SUSPENDED, SUSPENDED
+    if account.hold:
+        return "Unknown", *account.hold.after
     if account.checking:
         return "Unknown", *_checking(account, before)
     plan = account.plan or before.plan
-    if account.rejected or account.pending or plan is None:
+    if account.rejected or plan is None:
         return "Unknown", Reason.NOT_STARTED, "the job is not accepted"
     match place(job.spec, plan):
         case Place.NOWHERE:
@@ -254,11 +172,15 @@ def _checking(account: Account, before: GpuQueryJobStatus) -> tuple[str, str]:
     if account.failed:
         return account.failed.failure, account.failed.message
     if account.suspending:
-        return Reason.RELEASING, _removing(account, "the job is being suspended; the preflight's pod is being removed")
+        return Reason.RELEASING, account.with_removal(
+            "the job is being suspended; the preflight's pod is being removed"
+        )
     if fault and account.retry_at:
         return Reason.RETRYING, _again(fault, account.retry_at)
     if fault:
-        return Reason.RELEASING, _removing(account, f"the preflight failed ({fault.failure}); its pod is being removed")
+        return Reason.RELEASING, account.with_removal(
+            f"the preflight failed ({fault.failure}); its pod is being removed"
+        )
     if account.blocker:
         return account.blocker.reason, _blocked(account.blocker, find(before.conditions, ConditionType.PREFLIGHT))
     return Reason.CHECKING, "a pod without GPU checks the query"
@@ -268,7 +190,8 @@ def _again(fault: Fault, at: datetime) -> str:
     return f"{fault.failure}: {fault.message}; the preflight runs again at {at:%H:%M:%SZ}"
 
 
-def _cluster_ready(account: Account, before: GpuQueryJobStatus) -> Told:
+def _cluster_ready(job: GpuQueryJob, account: Account) -> Told:
+    before = job.status
     if (quiet := _not_under_way(account)) is not None:
         return quiet
     if account.blocker:
@@ -287,7 +210,8 @@ def _blocked(blocker: Blocker, known: Condition | None) -> str:
     return blocker.message
 
 
-def _running(account: Account, before: GpuQueryJobStatus) -> Told:
+def _running(job: GpuQueryJob, account: Account) -> Told:
+    before = job.status
     if (quiet := _not_under_way(account)) is not None:
         return quiet
     was = find(before.conditions, ConditionType.RUNNING)
@@ -306,38 +230,34 @@ def _running(account: Account, before: GpuQueryJobStatus) -> Told:
 
 def _not_under_way(account: Account) -> Told | None:
     """What ClusterReady and Running say alike when no attempt is under way."""
-    if account.rejected or account.pending:
+    if account.rejected:
         return "False", Reason.NOT_STARTED, "the job is not accepted"
-    if account.suspended:
-        return "False", Reason.JOB_SUSPENDED, SUSPENDED
+    if account.hold:
+        return "False", *account.hold.after
     if account.committed or account.failed or account.dry_run:
         if account.ended:
             return "False", Reason.ENDED, "the job has ended"
-        return "False", Reason.RELEASING, _removing(account, "the outcome is known; pods are still being removed")
+        return "False", Reason.RELEASING, account.with_removal("the outcome is known; pods are still being removed")
     if account.checking:
-        return "False", Reason.NOT_STARTED, _removing(account, "the preflight comes first")
+        return "False", Reason.NOT_STARTED, account.with_removal("the preflight comes first")
     if account.suspending:
-        return "False", Reason.RELEASING, _removing(account, "the job is being suspended; its pods are being removed")
+        return "False", Reason.RELEASING, account.with_removal("the job is being suspended; its pods are being removed")
     if account.fault and not account.ended:
         failed = f"the attempt failed ({account.fault.failure}); its pods are being removed"
-        return "False", Reason.RELEASING, _removing(account, failed)
+        return "False", Reason.RELEASING, account.with_removal(failed)
     if account.fault:
         number = account.attempt.id if account.attempt else 0
         return "False", Reason.RETRYING, f"attempt {number} failed ({account.fault.failure}); another will follow"
     return None
 
 
-def _removing(account: Account, told: str) -> str:
-    return f"{told}; {account.removing}" if account.removing else told
-
-
-def _output_committed(account: Account, before: GpuQueryJobStatus) -> Told:
+def _output_committed(job: GpuQueryJob, account: Account) -> Told:
     if account.dry_run:
         return "False", Reason.NOT_COMMITTED, "dryRun: nothing was to be written"
     progress = account.reading.progress if account.reading else None
     fault = account.fault or account.failed
     return commitment(
-        find(before.conditions, ConditionType.OUTPUT_COMMITTED),
+        find(job.status.conditions, ConditionType.OUTPUT_COMMITTED),
         hinted=progress is not None and progress.phase in PUBLISHED,
         committed=account.committed.output if account.committed else None,
         failure=fault.failure if fault else None,
@@ -345,8 +265,9 @@ def _output_committed(account: Account, before: GpuQueryJobStatus) -> Told:
     )
 
 
-def _complete(account: Account, before: GpuQueryJobStatus) -> Told:
+def _complete(job: GpuQueryJob, account: Account) -> Told:
     if account.dry_run:
+        before = job.status
         told = [account.plan.why if account.plan else "", summary(before.preflight) if before.preflight else ""]
         return "True", Reason.DRY_RUN, "; ".join(["dryRun", *filter(None, told)])
     if account.failed or account.rejected:
@@ -355,18 +276,18 @@ def _complete(account: Account, before: GpuQueryJobStatus) -> Told:
         words, said = "the output is committed, all pods have ended", account.committed.message
         return "True", Reason.COMPLETED, f"{words}; the pod says: {said}" if said else words
     if account.committed:
-        return "False", Reason.RELEASING, _removing(account, "the output is committed; a pod is still alive")
+        return "False", Reason.RELEASING, account.with_removal("the output is committed; a pod is still alive")
     return "False", Reason.IN_PROGRESS, "the job has not ended"
 
 
-def _failed(account: Account) -> Told:
+def _failed(_: GpuQueryJob, account: Account) -> Told:
     fault = account.failed or account.rejected
     if fault:
         return "True", fault.failure, fault.message
     if account.dry_run or (account.committed and account.ended):
         return "False", Reason.COMPLETED, "the job is complete"
     if account.fault and not account.ended:
-        return "False", Reason.RELEASING, _removing(account, f"{account.fault.failure}: {account.fault.message}")
+        return "False", Reason.RELEASING, account.with_removal(f"{account.fault.failure}: {account.fault.message}")
     if account.fault and account.retry_at and account.checking:
         return "False", Reason.RETRYING, _again(account.fault, account.retry_at)
     if account.fault and account.retry_at:
@@ -375,11 +296,11 @@ def _failed(account: Account) -> Told:
     return "False", Reason.IN_PROGRESS, "the job has not ended"
 
 
-def _progress(account: Account, before: GpuQueryJobStatus, *, over: bool) -> ProgressStatus | None:
-    if account.suspended or (account.attempt is not None and account.attempt.id != before.attempt):
+def _progress(account: Account, before: GpuQueryJobStatus) -> ProgressStatus | None:
+    if account.stopped or (account.attempt is not None and account.attempt.id != before.attempt):
         return None
     was = before.progress
-    if over and account.committed and was:
+    if account.over and account.committed and was:
         # The last reading may be older than the last file; the report counts what was committed.
         out = account.committed.output
         final = {"phase": Phase.DONE, "percent": 100, "files": out.files, "rows": out.rows, "bytes": out.bytes}
@@ -413,7 +334,7 @@ def _state(conditions: Sequence[Condition], account: Account) -> State:
         return State.FAILED
     if is_true(conditions, ConditionType.COMPLETE):
         return State.COMPLETE
-    if account.suspended or account.suspending:
+    if account.suspending or account.stopped:
         return State.SUSPENDED
     if account.checking:
         return State.PREFLIGHT
@@ -434,12 +355,14 @@ def _state(conditions: Sequence[Condition], account: Account) -> State:
     return State.ACCEPTED if is_true(conditions, ConditionType.ACCEPTED) else State.PENDING
 
 
-def gave_up(fault: Fault, reason: Failure, last: Ended, what: str = "attempts") -> Fault:
-    """Return why the job failed, for the last attempt's fault and the reason to give up."""
-    if reason.policy is Policy.FREE:
-        return replace(
-            fault, message=f"{last.taken} {what} were taken away, which is the limit; the last one: {fault.message}"
-        )
-    if reason is fault.failure:
-        return fault
-    return Fault(reason, f"{last.failed} {what} failed; the last one: {fault.failure}: {fault.message}")
+CONDITIONS: Mapping[ConditionType, Callable[[GpuQueryJob, Account], Told | None]] = {
+    ConditionType.ACCEPTED: _accepted,
+    ConditionType.SUSPENDED: suspend.condition,
+    ConditionType.PREFLIGHT: _preflight,
+    ConditionType.CLUSTER_READY: _cluster_ready,
+    ConditionType.RUNNING: _running,
+    ConditionType.OUTPUT_COMMITTED: _output_committed,
+    ConditionType.COMPLETE: _complete,
+    ConditionType.FAILED: _failed,
+}
+"""What each condition says, in the order in which a user reads them; None: it is not there."""

@@ -21,7 +21,7 @@ from tests.support.kube_objects import COMMITTED, NOW, at, condition, failed_rep
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.reconcile.policy.case import Decision
+    from gpuquery.reconcile.decide.job import Decision
 
 F = Failure
 DASK = Defaults(

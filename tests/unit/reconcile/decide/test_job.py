@@ -10,9 +10,10 @@ from gpuquery.api.labels import LABEL_ATTEMPT
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.kube.progress import Reading
+from gpuquery.reconcile.decide.job import Decision
 from gpuquery.reconcile.observe.model import Exit, Observed, QueryText, Refusal, Waiting
 from gpuquery.reconcile.policy.actions import DeleteJob
-from gpuquery.reconcile.policy.case import LOOK_FOR_PODS, LOOK_WHILE_RUNNING, Decision
+from gpuquery.reconcile.policy.case import LOOK_FOR_PODS, LOOK_WHILE_RUNNING
 from gpuquery.reconcile.progress import WANTED_SECONDS
 from tests.support.kube_objects import (
     COMMITTED,

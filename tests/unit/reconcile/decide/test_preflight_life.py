@@ -13,9 +13,10 @@ from gpuquery.api.reasons import Event, Failure, Policy, Reason
 from gpuquery.api.report import Phase, Progress
 from gpuquery.api.status import PreflightRun
 from gpuquery.kube.progress import Reading
+from gpuquery.reconcile.decide.job import Decision
 from gpuquery.reconcile.observe.model import Observed, QueryText, Refusal, Waiting
 from gpuquery.reconcile.policy.actions import DeleteJob
-from gpuquery.reconcile.policy.case import LOOK_FOR_PODS, Decision
+from gpuquery.reconcile.policy.case import LOOK_FOR_PODS
 from gpuquery.reconcile.policy.retry import FREE_LIMIT
 from gpuquery.reconcile.report.events import notes
 from tests.support.kube_objects import (

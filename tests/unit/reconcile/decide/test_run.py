@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.reconcile.policy.case import Decision
+    from gpuquery.reconcile.decide.job import Decision
 
 NO_NODE = "0/1 nodes are available: Insufficient cpu"
 GONE = Observed()

@@ -32,7 +32,7 @@ from tests.support.kube_objects import (
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.reconcile.policy.case import Decision
+    from gpuquery.reconcile.decide.job import Decision
 
 exits = st.sampled_from([0, 1, 137, 143])
 failed_reports = [failed_report(f) for f in Failure]

@@ -41,7 +41,7 @@ from tests.support.kube_objects import (
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.reconcile.policy.case import Decision
+    from gpuquery.reconcile.decide.job import Decision
 
 
 def suspended(subject: GpuQueryJob, suspend: bool = True) -> GpuQueryJob:
