@@ -7,6 +7,7 @@ import json
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,7 +15,16 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
 from gpuquery.kube import client as kube
-from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, Scope, StaleError, UnreachableError
+from gpuquery.kube.client import (
+    ApiError,
+    KubeClient,
+    Manifest,
+    Resource,
+    Scope,
+    StaleError,
+    UnreachableError,
+    read_json,
+)
 
 Answer = Callable[[web.Request], web.Response]
 
@@ -382,3 +392,24 @@ async def test_a_proxys_page_is_an_error_with_its_text() -> None:
     async with answering(page) as (subject, _):
         with pytest.raises(ApiError, match="bad gateway"):
             await subject.get(Resource.PODS, "ns", "p")
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        pytest.param(b'{"a": [1, 1.5, "\xc3\xbc", null]}', {"a": [1, 1.5, "ü", None]}, id="as it is"),
+        pytest.param(b'"\\ud800"', "\ud800", id="half a character, which only Python's parser takes"),
+    ],
+)
+def test_json_is_read_as_by_python(raw: bytes, read: Any) -> None:
+    assert read_json(raw) == json.loads(raw) == read
+
+
+def test_json_that_is_nested_deeply_is_read_too() -> None:
+    raw = b"[" * 300 + b"]" * 300
+    assert read_json(raw) == json.loads(raw)
+
+
+def test_what_is_no_json_is_an_error_of_values() -> None:
+    with pytest.raises(ValueError, match="Expecting value"):
+        read_json(b"<html>")
