@@ -163,8 +163,8 @@ def _in_state(*states: str) -> Callable[[stage.Manifest], bool]:
     return lambda found: found.get("status", {}).get("state") in states
 
 
-def measured(server: stage.Server, name: str, folder: str, count: int, seconds: float) -> dict[str, Any]:
-    """Run all phases with one version of the operator."""
+def measured(server: stage.Server, name: str, folder: str, count: int, seconds: float) -> None:
+    """Run all phases with one version of the operator, and print them."""
     plane, log = server.plane, audit.Log(server.plane.audit)
     jobs = Load.of(server, f"{stage.API}/namespaces/{{}}/gpuqueryjobs", _job, count)
     found: dict[str, Any] = {"bench": "steady", "subject": name, "jobs": count}
@@ -177,7 +177,6 @@ def measured(server: stage.Server, name: str, folder: str, count: int, seconds: 
         meter.read(count)
         time.sleep(seconds)
         found["running"] = {**meter.read(count), "peak_mb": round(subject.peak() / 1e6)}
-    print(json.dumps({**found, "so_far": True}), flush=True)  # the rest may take as long
     meter = Meter(plane, "", program(plane, "kube-apiserver"), log)
     time.sleep(seconds / 2)
     found["no_operator"] = {"server_cores": meter.read(count)["server_cores"]}
@@ -193,8 +192,8 @@ def measured(server: stage.Server, name: str, folder: str, count: int, seconds: 
     both = (found["begin"], found["end"])
     for figure in ("requests_per_job", "writes_per_job", "operator_cpu_ms_per_job"):
         found[figure] = round(sum(phase[figure] for phase in both), 2)
+    print(json.dumps({**found, **conditions()}), flush=True)
     jobs.clear()
-    return {**found, **conditions()}
 
 
 def beside(server: stage.Server, count: int, seconds: float) -> None:
@@ -258,7 +257,7 @@ def main() -> None:
                 beside(server, chosen.beside, chosen.seconds)
             for count in chosen.jobs:
                 for name, path in subjects if count == chosen.jobs[0] else subjects[-1:]:
-                    print(json.dumps(measured(server, name, path, count, chosen.seconds)), flush=True)
+                    measured(server, name, path, count, chosen.seconds)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from gpuquery.kube.client import (
     UnreachableError,
     read_json,
 )
+from gpuquery.kube.connect import DEAD_SECONDS, KEEPALIVE, api_client
 
 Answer = Callable[[web.Request], web.Response]
 
@@ -413,3 +415,16 @@ def test_json_that_is_nested_deeply_is_read_too() -> None:
 def test_what_is_no_json_is_an_error_of_values() -> None:
     with pytest.raises(ValueError, match="Expecting value"):
         read_json(b"<html>")
+
+
+async def test_a_connection_that_is_cut_off_is_noticed_within_half_a_minute() -> None:
+    async with TestServer(web.Application()) as server:
+        api = api_client(Configuration(host=str(server.make_url(""))))
+        answer = await api.rest_client.request("GET", api.configuration.host)
+        await answer.read()
+        (pooled,) = [held for held, *_ in next(iter(api.rest_client.pool_manager.connector._conns.values()))]
+        sock = pooled.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, every, times, unconfirmed = (sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, o)) for o in KEEPALIVE)
+        assert idle + every * times == DEAD_SECONDS == unconfirmed / 1000
+        await api.close()
