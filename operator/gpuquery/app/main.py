@@ -23,10 +23,10 @@ from gpuquery.kube.connect import api_client, configuration
 from gpuquery.kube.copy import Copy
 from gpuquery.kube.lease import Holding, PatientLock, lead, release
 from gpuquery.reconcile.census import Census
-from gpuquery.reconcile.children import Children
-from gpuquery.reconcile.head import Head, head
-from gpuquery.reconcile.memory import Memory
 from gpuquery.reconcile.metrics import Metrics
+from gpuquery.reconcile.observe.children import Children
+from gpuquery.reconcile.observe.head import Head, head
+from gpuquery.reconcile.observe.memory import Memory
 from gpuquery.reconcile.progress import ProgressReader
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import Key, Reconciler, most_of_a_namespace, namespace_of, work

@@ -1,10 +1,11 @@
 """Watch: what has changed, so that somebody looks; nothing else is asked of it.
 
 Jobs come from a copy of our own, trimmed while it is read (kube/copy.py): their specs are as large as their authors
-like. So do their pods and batch Jobs (reconcile/children.py). kopf tells of DaskClusters. Only raw events are handled,
-and they only put a key into the queue. So kopf keeps no state on the objects, sets no finalizer and never retries: the
-queue does. It gets their metadata alone and in pages, by a session of ours. After a broken watch it lists anew but
-tells no deletion that it missed, which is why all jobs that have not ended are looked at every now and then anyway.
+like. So do their pods and batch Jobs (reconcile/observe/children.py). kopf tells of DaskClusters. Only raw events are
+handled, and they only put a key into the queue. So kopf keeps no state on the objects, sets no finalizer and never
+retries: the queue does. It gets their metadata alone and in pages, by a session of ours. After a broken watch it lists
+anew but tells no deletion that it missed, which is why all jobs that have not ended are looked at every now and then
+anyway.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
 
     from gpuquery.reconcile.census import Census
-    from gpuquery.reconcile.head import Head
     from gpuquery.reconcile.metrics import Metrics
+    from gpuquery.reconcile.observe.head import Head
     from gpuquery.reconcile.queue import WorkQueue
 
 log = logging.getLogger(__name__)

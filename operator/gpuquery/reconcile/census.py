@@ -11,15 +11,16 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gpuquery.api.conditions import ConditionType
 from gpuquery.plan.maxima import FINISHED_JOBS, LIVE_JOBS, Maxima, Maximum, maximum
-from gpuquery.reconcile import admission
-from gpuquery.reconcile.contradiction import ended_in
+from gpuquery.reconcile.policy import admission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from gpuquery.reconcile.observe.head import Sight
+    from gpuquery.reconcile.observe.model import Wait
 
 Key = tuple[str, str]
 Place = tuple[str, int, str]
@@ -27,37 +28,6 @@ Place = tuple[str, int, str]
 have no parts of a second: within one, the order counts in which the watch told of them.
 """
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What counts of a job."""
-
-    uid: str
-    created: str
-    begun: bool
-    """Whether it was accepted, or something of it was made, so that it holds a place."""
-    ended: str = ""
-    """When it ended, so that its status bears it out; empty while it lives."""
-    suspended: bool = False
-    """Whether it is suspended and nothing of it runs: it neither holds a place nor waits for one."""
-
-
-def sight_of(job: Mapping[str, Any]) -> Sight:
-    """Return what counts of a job as the API server has it."""
-    metadata, status = job["metadata"], job.get("status") or {}
-    created = metadata.get("creationTimestamp") or ""
-    told = {condition.get("type"): condition.get("status") for condition in status.get("conditions") or ()}
-    begun = any(status.get(name) for name in ("plan", "attempt", "preflightRun"))
-    asked = bool((job.get("spec") or {}).get("suspend"))
-    return Sight(
-        uid=metadata.get("uid", ""),
-        created=created,
-        # One that is suspended, or was and waits for its turn since, is not accepted.
-        begun=begun and told.get(ConditionType.ACCEPTED) != "Unknown",
-        ended=status["completionTime"] if ended_in(status) else "",
-        suspended=asked and (not begun or told.get(ConditionType.SUSPENDED) == "True"),
-    )
 
 
 @dataclass
@@ -200,7 +170,7 @@ class Census:
         if (known := self._pauses.get(key)) is not None:
             self._pauses[key] = 0.0, known[1]
 
-    def turn(self, key: Key, sight: Sight, annotations: Mapping[str, str]) -> admission.Wait | None:
+    def turn(self, key: Key, sight: Sight, annotations: Mapping[str, str]) -> Wait | None:
         """Decide whether a job that has not begun goes ahead, and count it as begun if it does."""
         namespace, name = key
         jobs = self._namespaces.setdefault(namespace, _Namespace())

@@ -17,7 +17,7 @@ from gpuquery.app.watch import operator_settings, registry
 from gpuquery.kube.client import FOREGROUND, ApiError, Resource
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
-from gpuquery.reconcile.observe_dask import scheduler as look
+from gpuquery.reconcile.observe.dask import scheduler as look
 from gpuquery.reconcile.queue import WorkQueue
 from tests.support.kube_objects import COMMITTED, UID, condition, failed_report, job, told
 from tests.support.recording import READY, RecordingClient, busy, ended

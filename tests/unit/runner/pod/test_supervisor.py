@@ -15,7 +15,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import Phase, Progress
-from gpuquery.reconcile.commitment import BEFORE
+from gpuquery.reconcile.report.commitment import BEFORE
 from gpuquery.runner import supervisor
 from gpuquery.runner.coordination.loop import Loop
 from gpuquery.runner.failures import obituary, oom

@@ -1,0 +1,445 @@
+"""Status: what the user is told, derived from one account of how things stand.
+
+`Account` is filled by the decision; everything here follows from it and from the status before, which gives the
+transition times and what must never be taken back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gpuquery.api.choices import ClusterChoice
+from gpuquery.api.conditions import MAX_MESSAGE, ConditionType, State, find, is_true, merged
+from gpuquery.api.reasons import Failure, Policy, Reason
+from gpuquery.api.report import Phase
+from gpuquery.api.status import (
+    MAX_ATTEMPTS_SHOWN,
+    AttemptStatus,
+    Condition,
+    GpuQueryJobStatus,
+    PlanStatus,
+    PreflightRun,
+    ProgressStatus,
+)
+from gpuquery.api.text import clean, cleaned
+from gpuquery.kube.progress import EVERY_SECONDS, Reading
+from gpuquery.plan.checks import Place, place
+from gpuquery.reconcile.policy.outcome import Committed, Fault
+from gpuquery.reconcile.report.commitment import commitment
+from gpuquery.reconcile.report.findings import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.policy.retry import Ended
+    from gpuquery.reconcile.policy.startup import Blocker
+
+PUBLISHED = {Phase.PUBLISHING, Phase.DONE}
+"""Phases in which the commit record exists, if the pod tells the truth."""
+HEARTBEAT_SECONDS = 30.0
+"""Least pause between two writes that tell of nothing but a sign of life."""
+CHECKED = {Phase.RUNNING, Phase.COMMITTING, *PUBLISHED}
+"""Phases that come after the checks in the query's own pod."""
+
+SUSPENDED = "the job is suspended, and nothing of it runs"
+Told = tuple[str, str, str]
+"""Status, reason and message of a condition."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """How things stand with a job. At most one of `fault` and `committed` is set; neither while an attempt goes on."""
+
+    plan: PlanStatus | None = None
+    rejected: Fault | None = None
+    """Why the spec cannot be run."""
+    pending: str = ""
+    """What the job waits for before it can be resolved."""
+    queued: bool = False
+    """Whether that is other jobs of its namespace."""
+    checking: bool = False
+    """Whether the preflight's own pod comes first: it is asked for, at work, or failed."""
+    provisional: PlanStatus | None = None
+    """While it comes first: the plan as far as it is known without what it will find out."""
+    run: PreflightRun | None = None
+    """The preflight's current run."""
+    attempt: AttemptStatus | None = None
+    """The current attempt."""
+    pods: str = ""
+    """How many of its pods are ready, in words."""
+    ready: bool = False
+    blocker: Blocker | None = None
+    reading: Reading | None = None
+    fault: Fault | None = None
+    committed: Committed | None = None
+    removing: str = ""
+    """While pods are still alive: which they are, and why they are slow to go, where somebody knows."""
+    ended: bool = False
+    """Whether no pod of the attempt is alive any more."""
+    retry_at: datetime | None = None
+    failed: Fault | None = None
+    """Why the job has failed for good."""
+    dry_run: bool = False
+    """The preflight has passed, and nothing else was to be done."""
+    counted_failures: int | None = None
+    suspended_attempts: int | None = None
+    suspending: bool = False
+    """The job is about to be suspended: pods of it are still alive."""
+    suspended: bool = False
+    """It is, and nothing of it runs."""
+
+
+def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStatus:
+    """Return the whole status for an account."""
+    before = job.status
+    if account.fault and account.fault.failure is Failure.SUSPENDED:
+        # It is no failure, and nobody is told of one.
+        account = replace(account, fault=None, suspending=True)
+    suspended = _suspended(job, account, before)
+    told = {
+        ConditionType.ACCEPTED: _accepted(account, before),
+        **({ConditionType.SUSPENDED: suspended} if suspended else {}),
+        ConditionType.PREFLIGHT: _preflight(job, account),
+        ConditionType.CLUSTER_READY: _cluster_ready(account, before),
+        ConditionType.RUNNING: _running(account, before),
+        ConditionType.OUTPUT_COMMITTED: _output_committed(account, before),
+        ConditionType.COMPLETE: _complete(account, before),
+        ConditionType.FAILED: _failed(account),
+    }
+    wanted = [
+        Condition(type=kind, status=told[kind][0], reason=told[kind][1], message=clean(told[kind][2], MAX_MESSAGE),
+                  observed_generation=job.metadata.generation)
+        for kind in ConditionType if kind in told
+    ]  # fmt: skip
+    conditions = merged(before.conditions, wanted, now=now)
+    attempt, committed = account.attempt, account.committed if account.ended else None
+    over = _over(account)
+    run = account.run or before.preflight_run
+    fault = account.failed or account.rejected or account.fault
+    status = GpuQueryJobStatus(
+        observed_generation=job.metadata.generation,
+        state=_state(conditions, account),
+        failure=fault.failure if fault else None,
+        conditions=conditions,
+        plan=account.plan or before.plan or (account.provisional if account.failed else None),
+        preflight=before.preflight or (committed.found if committed else None),
+        preflight_run=run,
+        attempt=attempt.id if attempt else before.attempt,
+        attempts=with_attempt(before.attempts, attempt),
+        counted_failures=before.counted_failures if account.counted_failures is None else account.counted_failures,
+        suspended_attempts=account.suspended_attempts or before.suspended_attempts,
+        progress=_progress(account, before, over=over),
+        output=committed.output if committed else before.output,
+        warnings=committed.warnings if committed else _warned(account) or before.warnings,
+        start_time=_start_time(account, before, conditions),
+        completion_time=now if over else None,
+    )
+    return _shown(status)
+
+
+def _over(account: Account) -> bool:
+    """Whether the job has ended."""
+    committed = account.committed is not None and account.ended
+    return committed or account.dry_run or account.failed is not None or account.rejected is not None
+
+
+def _start_time(account: Account, before: GpuQueryJobStatus, conditions: Sequence[Condition]) -> datetime | None:
+    """When the first pod was asked for: since the job was resumed, if it was suspended, as for a batch Job."""
+    if account.suspended:
+        return None
+    if before.start_time is not None:
+        return before.start_time
+    first = account.run or before.preflight_run or account.attempt
+    resumed = find(conditions, ConditionType.SUSPENDED)
+    if resumed is None or resumed.last_transition_time is None:
+        return first.started if first else None
+    return next(
+        (each.started for each in (first, account.attempt) if each and each.started >= resumed.last_transition_time),
+        None,
+    )
+
+
+def _shown(status: GpuQueryJobStatus) -> GpuQueryJobStatus:
+    """Return a status in which everything can be seen: whoever wrote a text of it, and by whatever way it came in."""
+    texts = status.model_dump()
+    seen = cleaned(texts)
+    return status if seen == texts else GpuQueryJobStatus.model_validate(seen)
+
+
+def _warned(account: Account) -> tuple[str, ...]:
+    """What the running query warns of, which its report repeats."""
+    return account.reading.progress.warnings if account.reading and account.reading.progress else ()
+
+
+def with_attempt(attempts: Sequence[AttemptStatus], attempt: AttemptStatus | None) -> tuple[AttemptStatus, ...]:
+    """Return the attempts with one added or replaced; the last ten."""
+    if attempt is None:
+        return tuple(attempts)
+    return (*(a for a in attempts if a.id != attempt.id), attempt)[-MAX_ATTEMPTS_SHOWN:]
+
+
+def _suspended(job: GpuQueryJob, account: Account, before: GpuQueryJobStatus) -> Told | None:
+    """None: it never was."""
+    known = find(before.conditions, ConditionType.SUSPENDED)
+    if account.suspended:
+        return "True", Reason.JOB_SUSPENDED, f"{SUSPENDED}: it is resumed by spec.suspend: false"
+    if _over(account):
+        return None if known is None else ("False", Reason.ENDED, "the job has ended")
+    if job.spec.suspend and (account.suspending or account.fault):
+        return "Unknown", Reason.RELEASING, _removing(account, "the pods of the job are being removed")
+    if job.spec.suspend:
+        return "Unknown", Reason.RELEASING, "the commit of the job, which has begun, is finished first"
+    return None if known is None else ("False", Reason.JOB_RESUMED, "the job was resumed")
+
+
+def _accepted(account: Account, before: GpuQueryJobStatus) -> Told:
+    if account.rejected:
+        return "False", account.rejected.failure, account.rejected.message
+    if account.suspended:
+        return "Unknown", Reason.JOB_SUSPENDED, SUSPENDED
+    if account.pending:
+        if account.queued:
+            return "Unknown", Reason.TOO_MANY_JOBS, account.pending
+        return "False", Reason.PENDING, account.pending
+    if (plan := account.plan or account.provisional) is not None:
+        return "True", Reason.RESOLVED, plan.told
+    known = find(before.conditions, ConditionType.ACCEPTED)
+    return "True", Reason.RESOLVED, known.message if known and known.status == "True" else ""
+
+
+def _preflight(job: GpuQueryJob, account: Account) -> Told:
+    """True and False are for good; Unknown is everything else, for a check that goes on says nothing of its result.
+
+    But a True that only progress has told is taken back where the report says that the query cannot run.
+    """
+    before, committed = job.status, account.committed
+    found = before.preflight or (committed.found if committed else None)
+    if found is not None:
+        return "True", Reason.PASSED, summary(found)
+    known = find(before.conditions, ConditionType.PREFLIGHT)
+    fault = account.failed or account.fault
+    if fault is not None and fault.finding:
+        return "False", fault.failure, fault.message
+    if known and known.status != "Unknown":
+        return known.status, known.reason, known.message
+    if account.suspended:
+        return "Unknown", Reason.JOB_SUSPENDED, SUSPENDED
+    if account.checking:
+        return "Unknown", *_checking(account, before)
+    plan = account.plan or before.plan
+    if account.rejected or account.pending or plan is None:
+        return "Unknown", Reason.NOT_STARTED, "the job is not accepted"
+    match place(job.spec, plan):
+        case Place.NOWHERE:
+            return (
+                "Unknown",
+                Reason.SKIPPED,
+                "preflight is never: the query was not checked before its pods were asked for",
+            )
+        case Place.QUERY_POD:
+            progress = account.reading.progress if account.reading else None
+            if committed or (progress and progress.phase in CHECKED):
+                return "True", Reason.PASSED, "the query's own pod found nothing wrong before the engine started"
+            return "Unknown", Reason.IN_POD, "the query is checked in its own pod before the engine starts"
+        case Place.OWN_POD:
+            return "Unknown", Reason.CHECKING, "what the preflight found out was lost with its pod"
+
+
+def _checking(account: Account, before: GpuQueryJobStatus) -> tuple[str, str]:
+    """Reason and message of a preflight that has not come to an end."""
+    fault = account.failed or account.fault
+    if account.failed:
+        return account.failed.failure, account.failed.message
+    if account.suspending:
+        return Reason.RELEASING, _removing(account, "the job is being suspended; the preflight's pod is being removed")
+    if fault and account.retry_at:
+        return Reason.RETRYING, _again(fault, account.retry_at)
+    if fault:
+        return Reason.RELEASING, _removing(account, f"the preflight failed ({fault.failure}); its pod is being removed")
+    if account.blocker:
+        return account.blocker.reason, _blocked(account.blocker, find(before.conditions, ConditionType.PREFLIGHT))
+    return Reason.CHECKING, "a pod without GPU checks the query"
+
+
+def _again(fault: Fault, at: datetime) -> str:
+    return f"{fault.failure}: {fault.message}; the preflight runs again at {at:%H:%M:%SZ}"
+
+
+def _cluster_ready(account: Account, before: GpuQueryJobStatus) -> Told:
+    if (quiet := _not_under_way(account)) is not None:
+        return quiet
+    if account.blocker:
+        known = find(before.conditions, ConditionType.CLUSTER_READY)
+        return "False", account.blocker.reason, _blocked(account.blocker, known)
+    if account.ready:
+        plan = account.plan or before.plan
+        alone = plan is not None and plan.cluster == ClusterChoice.SINGLE
+        return "True", Reason.POD_READY if alone else Reason.ALL_RANKS_JOINED, account.pods
+    return "False", Reason.STARTING, account.pods
+
+
+def _blocked(blocker: Blocker, known: Condition | None) -> str:
+    if blocker.vague and known and known.reason == blocker.reason:
+        return known.message
+    return blocker.message
+
+
+def _running(account: Account, before: GpuQueryJobStatus) -> Told:
+    if (quiet := _not_under_way(account)) is not None:
+        return quiet
+    was = find(before.conditions, ConditionType.RUNNING)
+    joined = account.attempt is not None and account.attempt.ready is not None
+    if not joined:
+        return "False", Reason.NOT_STARTED, "the pods are not ready yet"
+    if account.reading and account.reading.progress:
+        return "True", Reason.QUERY_RUNNING, "the query runs"
+    if account.reading:
+        return "Unknown", Reason.PROGRESS_UNREADABLE, "the pods are ready, but their progress cannot be read"
+    same = before.attempt == (account.attempt.id if account.attempt else None)
+    if same and was and was.status != "False":
+        return was.status, was.reason, was.message
+    return "False", Reason.NOT_STARTED, "the pods are ready; their progress was not read yet"
+
+
+def _not_under_way(account: Account) -> Told | None:
+    """What ClusterReady and Running say alike when no attempt is under way."""
+    if account.rejected or account.pending:
+        return "False", Reason.NOT_STARTED, "the job is not accepted"
+    if account.suspended:
+        return "False", Reason.JOB_SUSPENDED, SUSPENDED
+    if account.committed or account.failed or account.dry_run:
+        if account.ended:
+            return "False", Reason.ENDED, "the job has ended"
+        return "False", Reason.RELEASING, _removing(account, "the outcome is known; pods are still being removed")
+    if account.checking:
+        return "False", Reason.NOT_STARTED, _removing(account, "the preflight comes first")
+    if account.suspending:
+        return "False", Reason.RELEASING, _removing(account, "the job is being suspended; its pods are being removed")
+    if account.fault and not account.ended:
+        failed = f"the attempt failed ({account.fault.failure}); its pods are being removed"
+        return "False", Reason.RELEASING, _removing(account, failed)
+    if account.fault:
+        number = account.attempt.id if account.attempt else 0
+        return "False", Reason.RETRYING, f"attempt {number} failed ({account.fault.failure}); another will follow"
+    return None
+
+
+def _removing(account: Account, told: str) -> str:
+    return f"{told}; {account.removing}" if account.removing else told
+
+
+def _output_committed(account: Account, before: GpuQueryJobStatus) -> Told:
+    if account.dry_run:
+        return "False", Reason.NOT_COMMITTED, "dryRun: nothing was to be written"
+    progress = account.reading.progress if account.reading else None
+    fault = account.fault or account.failed
+    return commitment(
+        find(before.conditions, ConditionType.OUTPUT_COMMITTED),
+        hinted=progress is not None and progress.phase in PUBLISHED,
+        committed=account.committed.output if account.committed else None,
+        failure=fault.failure if fault else None,
+        ended=account.failed is not None or account.rejected is not None,
+    )
+
+
+def _complete(account: Account, before: GpuQueryJobStatus) -> Told:
+    if account.dry_run:
+        told = [account.plan.why if account.plan else "", summary(before.preflight) if before.preflight else ""]
+        return "True", Reason.DRY_RUN, "; ".join(["dryRun", *filter(None, told)])
+    if account.failed or account.rejected:
+        return "False", Reason.FAILED, "the job failed"
+    if account.committed and account.ended:
+        words, said = "the output is committed, all pods have ended", account.committed.message
+        return "True", Reason.COMPLETED, f"{words}; the pod says: {said}" if said else words
+    if account.committed:
+        return "False", Reason.RELEASING, _removing(account, "the output is committed; a pod is still alive")
+    return "False", Reason.IN_PROGRESS, "the job has not ended"
+
+
+def _failed(account: Account) -> Told:
+    fault = account.failed or account.rejected
+    if fault:
+        return "True", fault.failure, fault.message
+    if account.dry_run or (account.committed and account.ended):
+        return "False", Reason.COMPLETED, "the job is complete"
+    if account.fault and not account.ended:
+        return "False", Reason.RELEASING, _removing(account, f"{account.fault.failure}: {account.fault.message}")
+    if account.fault and account.retry_at and account.checking:
+        return "False", Reason.RETRYING, _again(account.fault, account.retry_at)
+    if account.fault and account.retry_at:
+        at = account.retry_at.strftime("%H:%M:%SZ")
+        return "False", Reason.RETRYING, f"{account.fault.failure}: {account.fault.message}; next attempt at {at}"
+    return "False", Reason.IN_PROGRESS, "the job has not ended"
+
+
+def _progress(account: Account, before: GpuQueryJobStatus, *, over: bool) -> ProgressStatus | None:
+    if account.suspended or (account.attempt is not None and account.attempt.id != before.attempt):
+        return None
+    was = before.progress
+    if over and account.committed and was:
+        # The last reading may be older than the last file; the report counts what was committed.
+        out = account.committed.output
+        final = {"phase": Phase.DONE, "percent": 100, "files": out.files, "rows": out.rows, "bytes": out.bytes}
+        return was.model_copy(update=final)
+    reading = account.reading
+    if reading is None or reading.progress is None:
+        return was
+    seen = reading.progress
+    now = ProgressStatus(
+        phase=seen.phase, percent=seen.percent, files=seen.files, rows=seen.rows, bytes=seen.bytes,
+        ranks=seen.ranks if seen.ranks > 1 else None, spilled_bytes=seen.spilled_bytes or None,
+        read_bytes=seen.read_bytes or None, expected_bytes=seen.expected_bytes, cpu_seconds=seen.cpu_seconds or None,
+        gpu_memory_peak=seen.gpu_memory_peak or None, gpu_utilization=seen.gpu_utilization, updated_at=reading.at,
+    )  # fmt: skip
+    if was is None or was.updated_at is None or was.phase != now.phase:
+        return now
+    same = was.model_copy(update={"updated_at": None}) == now.model_copy(update={"updated_at": None})
+    pause = HEARTBEAT_SECONDS if was.model_copy(update=_pulse(now)) == now else EVERY_SECONDS
+    early = (reading.at - was.updated_at).total_seconds() < pause
+    return was if same or early else now
+
+
+def _pulse(progress: ProgressStatus) -> dict[str, Any]:
+    """What grows all the while: a sign of life."""
+    return {name: getattr(progress, name) for name in ("read_bytes", "cpu_seconds", "updated_at")}
+
+
+def _state(conditions: Sequence[Condition], account: Account) -> State:
+    """Derive the one word from the conditions; the first that fits, from the end of a job's life to its beginning."""
+    if account.rejected or is_true(conditions, ConditionType.FAILED):
+        return State.FAILED
+    if is_true(conditions, ConditionType.COMPLETE):
+        return State.COMPLETE
+    if account.suspended or account.suspending:
+        return State.SUSPENDED
+    if account.checking:
+        return State.PREFLIGHT
+    if account.fault:
+        if account.fault.failure.policy is not Policy.NEVER:
+            return State.RETRYING
+        return State.RUNNING if account.attempt and account.attempt.ready else State.STARTING
+    committed = find(conditions, ConditionType.OUTPUT_COMMITTED)
+    if committed and committed.status != "False":
+        return State.FINISHING
+    running = find(conditions, ConditionType.RUNNING)
+    if running and running.status != "False":
+        return State.RUNNING
+    if is_true(conditions, ConditionType.CLUSTER_READY):
+        return State.READY
+    if account.attempt is not None:
+        return State.STARTING
+    return State.ACCEPTED if is_true(conditions, ConditionType.ACCEPTED) else State.PENDING
+
+
+def gave_up(fault: Fault, reason: Failure, last: Ended, what: str = "attempts") -> Fault:
+    """Return why the job failed, for the last attempt's fault and the reason to give up."""
+    if reason.policy is Policy.FREE:
+        return replace(
+            fault, message=f"{last.taken} {what} were taken away, which is the limit; the last one: {fault.message}"
+        )
+    if reason is fault.failure:
+        return fault
+    return Fault(reason, f"{last.failed} {what} failed; the last one: {fault.failure}: {fault.message}")
