@@ -45,6 +45,10 @@ class Versioned(Protocol):
 T = TypeVar("T", bound=Versioned)
 
 
+class RestoredError(Exception):
+    """The API server tells an earlier version than before: its etcd was restored from a backup."""
+
+
 class Copy(Generic[T]):
     """The objects of a scope.
 
@@ -72,6 +76,8 @@ class Copy(Generic[T]):
         self.listed = asyncio.Event()
         self._seen = ""
         """Version from which a watch can go on; empty: none."""
+        self._latest = 0
+        """The latest version that was ever seen, as a number."""
         self._failures = 0
 
     @property
@@ -90,7 +96,7 @@ class Copy(Generic[T]):
         return numbered(self._seen)
 
     async def keep(self) -> None:
-        """Keep the copy, until cancelled."""
+        """Keep the copy, until cancelled; raises RestoredError, for then nothing that is remembered holds."""
         self._behind_since = time.monotonic()
         while True:
             try:
@@ -103,7 +109,7 @@ class Copy(Generic[T]):
                         self._behind_since = time.monotonic()
             except ApiError as error:
                 # The version may be too old, which is no failure; and where it is something else, a LIST does no harm.
-                self._seen = ""
+                self._latest, self._seen = max(self._latest, self.version), ""
                 if error.status != GONE:
                     self._failed(error, error.status)
             except UnreachableError as error:
@@ -122,6 +128,10 @@ class Copy(Generic[T]):
         scope, query = self._scope, {"labelSelector": self._scope.labels}
         async for page, at in self._client.pages(scope.resource, scope.namespace, self._keyed, query=query):
             version = at
+            if numbered(version) < self._latest:
+                raise RestoredError(
+                    f"{self._scope.resource.value[1]} were at version {self._latest} and are at {version}"
+                )
             for key, item in page:
                 missing.discard(key)
                 self._note(key, item, listed=True)

@@ -2,9 +2,10 @@
 
 It promises four things. A key that is added ten times while it waits is worked on once. A key is never worked on twice
 at the same time; if it is added meanwhile, it comes again afterwards. A key can be added for later, where the earliest
-time wins. And keys of different tenants take turns: however many keys one tenant has, a key of another waits for one
-key of each tenant that was there before it, and no tenant has all the workers to itself. So events may be duplicated,
-reordered or storm: what counts is that at least one comes.
+time wins; work that begins before then takes its place, for it says itself when to come again. And keys of different
+tenants take turns: however many keys one tenant has, a key of another waits for one key of each tenant that was there
+before it, and no tenant has all the workers to itself. So events may be duplicated, reordered or storm: what counts is
+that at least one comes.
 
 The first three are the semantics of client-go's workqueue; the turns are what its priorities and API Priority and
 Fairness are for. Every step takes constant time.
@@ -120,6 +121,8 @@ class WorkQueue(Generic[K]):
         elif not self._full(tenant):
             self._turns.append(tenant)
         del self._waiting[key]
+        if (later := self._timers.pop(key, None)) is not None:
+            later.cancel()
         self._busy.add(key)
         self._moved = time.monotonic()
         return key

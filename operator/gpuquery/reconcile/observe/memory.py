@@ -7,10 +7,11 @@ asked for again where the watch tells of a version that is newer. How much is ke
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.kube.client import LARGEST_KEPT, Resource
+from pydantic_core import to_json
+
+from gpuquery.kube.client import LARGEST_KEPT, Resource, read_json
 from gpuquery.kube.copy import numbered
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Jobs:
         version, raw = self._kept.get(key, (0, b""))
         if raw and 0 < self._told(key) <= version:
             self._kept[key] = self._kept.pop(key)
-            known: Manifest = json.loads(raw)
+            known: Manifest = read_json(raw)
             return known
         found = await client.get(Resource.JOBS, *key)
         if found is None:
@@ -70,7 +71,7 @@ class Jobs:
         self.forget(key)
         # Who owns which field is as long as the fields themselves, and nobody asks.
         about = {name: value for name, value in metadata.items() if name != "managedFields"}
-        raw = json.dumps({**manifest, "metadata": about}, separators=(",", ":")).encode()
+        raw = to_json({**manifest, "metadata": about})
         if version and len(raw) <= LARGEST_KEPT:
             self._kept[key] = version, raw
             self._bytes += len(raw)
