@@ -25,7 +25,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import genuine
 from gpuquery.runner.output.log import Log, record_key
 from gpuquery.runner.output.record import FENCE, Column, CommitRecord, StagedFile, owner_of
-from gpuquery.runner.stores.store import DATA, STAGING, Store
+from gpuquery.runner.stores.base import DATA, STAGING, Store
 
 if TYPE_CHECKING:
     from gpuquery.plan.plan import JobRef

@@ -19,7 +19,7 @@ from gpuquery.api.spec import OutputMode
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import genuine
 from gpuquery.runner.output.record import FENCE, MAX_VERSION, CommitRecord, owner_of
-from gpuquery.runner.stores.store import COMMITS, Store
+from gpuquery.runner.stores.base import COMMITS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
