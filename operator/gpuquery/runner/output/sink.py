@@ -27,16 +27,16 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import OutputMode
 from gpuquery.api.status import OutputStatus
 from gpuquery.plan.plan import JobRef, Plan
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.output import fit, hive
-from gpuquery.runner.output.commit import Committer, Hook, Result, check_fits, no_hook
+from gpuquery.runner.output.commit import Committer, Hook, no_hook
 from gpuquery.runner.output.genuine import check_uid, read_pending
 from gpuquery.runner.output.log import record_key
+from gpuquery.runner.output.modes import MODES, Result, check_fits
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet, StagedFile, part_name
 from gpuquery.runner.output.scratch import Scratch
 from gpuquery.runner.output.spool import Spool
@@ -145,7 +145,7 @@ class Sink:
         hive.check_schema(schema, self._output.partition_by)
         self._schema = pl.Schema(schema)
         self._columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in schema.items())
-        if self._output.mode is OutputMode.APPEND:
+        if MODES[self._output.mode].extends:
             self._committer.log.refresh()
             if (latest := self._committer.log.latest()) is not None:
                 check_fits(latest, Result((), self._columns, self._output.partition_by))
