@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores.store import Dangling, Piece, Stored
+from gpuquery.runner.stores.base import Dangling, Piece, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

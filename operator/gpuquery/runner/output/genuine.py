@@ -17,7 +17,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.record import FENCE, CommitRecord, PendingSet, StagedFile, owner_of, parse_part
-from gpuquery.runner.stores.store import DATA, leads_out, staging
+from gpuquery.runner.stores.base import DATA, leads_out, staging
 
 if TYPE_CHECKING:
     from gpuquery.plan.plan import JobRef

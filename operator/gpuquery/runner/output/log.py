@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import OutputMode
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import genuine
+from gpuquery.runner.output.modes import MODES
 from gpuquery.runner.output.record import FENCE, MAX_VERSION, CommitRecord, owner_of
-from gpuquery.runner.stores.store import COMMITS, Store
+from gpuquery.runner.stores.base import COMMITS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,11 @@ class Entry:
     def is_fence(self) -> bool:
         """Whether it only keeps old attempts from committing."""
         return self.mode == FENCE
+
+    @property
+    def replaces(self) -> bool:
+        """Whether no version before it matters for what the table holds."""
+        return (mode := MODES.get(self.mode)) is not None and mode.replaces
 
 
 class Log:
@@ -122,7 +127,7 @@ class Log:
     def live(self) -> Sequence[str]:
         """Paths below data/ that make up the table now. Nothing before the last overwrite matters."""
         tables = self.tables()
-        start = max((n for n, entry in enumerate(tables) if entry.mode == OutputMode.OVERWRITE), default=0)
+        start = max((n for n, entry in enumerate(tables) if entry.replaces), default=0)
         files: dict[str, None] = {}
         for record in self.read([entry.version for entry in tables[start:]]):
             for path in record.remove:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.output.record import owner_of, parse_part
-from gpuquery.runner.stores.store import STAGING, Dangling, Store, staging
+from gpuquery.runner.stores.base import STAGING, Dangling, Store, staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -22,7 +22,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.output.record import StagedFile
 from gpuquery.runner.parquet import footer
-from gpuquery.runner.stores.store import DATA, Piece, Store
+from gpuquery.runner.stores.base import DATA, Piece, Store
 
 MIB = 1 << 20
 PIECE = 8 * MIB

@@ -11,7 +11,7 @@ import polars as pl
 
 from gpuquery.runner.sizing import widths
 from gpuquery.runner.sizing.parquet import Table, evenly
-from gpuquery.runner.stores.fetch import Files, Part
+from gpuquery.runner.stores.base import Files, Part
 
 if TYPE_CHECKING:
     from gpuquery.runner.sizing.reads import Scan

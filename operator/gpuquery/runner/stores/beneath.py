@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores.store import Stored, checked
+from gpuquery.runner.stores.base import Stored, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,26 +1,24 @@
-"""S3: deferred multipart uploads, conditional PUT, and patience.
+"""A table in S3: deferred multipart uploads, conditional PUT, and patience.
 
-A request is tried again until a deadline, not a number of times: an outage lasts as long as it lasts, and thirty quick
-tries can be over within seconds. What S3 answers clearly ("403", "no such bucket") is never tried again.
+What S3 answers clearly ("403", "no such bucket") is never tried again.
 """
 
 from __future__ import annotations
 
-import random
 import re
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
+from gpuquery.runner import retry
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.failures.stores import classify, error_code, is_transient, refused
-from gpuquery.runner.stores import storage
-from gpuquery.runner.stores.store import DATA, Dangling, Piece, Stored, checked
+from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked
+from gpuquery.runner.stores.s3 import client
+from gpuquery.runner.stores.s3.errors import error_code, is_transient, refused, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,12 +29,9 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import StoreAccess
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 MAX_KEY_BYTES = 1024
-MAX_BACKOFF = 5.0
 HURRIED_PATIENCE = 6.0
-THREADS = 16
 DELETE_BATCH = 1000
 
 _MISSING = {"NoSuchKey", "404"}
@@ -45,12 +40,14 @@ _UPLOAD_ID = re.compile(r"[\x21-\x7e]{1,1024}")
 _GONE = {"NoSuchUpload", "InvalidPart", "404"}
 
 
-class S3Store:
-    """The objects below one prefix of a bucket. Safe to use from many threads."""
+class S3Store(Store):
+    """The objects below one prefix of a bucket."""
+
+    threads = 16
 
     def __init__(
         self,
-        place: storage.Location,
+        place: Location,
         access: StoreAccess,
         *,
         hurried: bool = False,
@@ -62,7 +59,7 @@ class S3Store:
         self._bucket = place.bucket
         self._root = f"{place.prefix}/" if place.prefix else ""
         self._uri = place.uri
-        self._patience = HURRIED_PATIENCE if hurried else float(storage.PATIENCE)
+        self._patience = HURRIED_PATIENCE if hurried else float(client.PATIENCE)
         self._stop = stop or threading.Event()
 
     def get(self, key: str) -> bytes | None:
@@ -92,13 +89,13 @@ class S3Store:
             try:
                 self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
             except ClientError as exc:
-                if _status(exc) == 412:
+                if status(exc) == 412:
                     return False
                 raise
             return True
 
         # 409 says that another conditional write of this key is under way: only its end decides.
-        return self._retry(f"creating {self._uri}/{key}", write, also=lambda exc: _status(exc) == 409)
+        return self._retry(f"creating {self._uri}/{key}", write, also=lambda exc: status(exc) == 409)
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
@@ -231,30 +228,19 @@ class S3Store:
     def check_free(self, key: str) -> None:
         """Do nothing: what has a key is an object, and nothing stands on the way to it."""
 
-    def parallel(self, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
-        """Do calls on this store, sixteen at a time."""
-        if len(items) < 2:
-            return [work(item) for item in items]
-        with ThreadPoolExecutor(min(THREADS, len(items)), "store") as pool:
-            return list(pool.map(work, items))
-
     def _key(self, key: str) -> str:
         return self._root + checked(key)
 
-    def _retry(self, what: str, call: Callable[[], T], *, also: Callable[[ClientError], bool] | None = None) -> T:
-        deadline = time.monotonic() + self._patience
-        delay = 0.1
-        while True:
-            try:
-                return call()
-            except (ClientError, BotoCoreError, OSError) as exc:
-                again = is_transient(exc) or (also is not None and isinstance(exc, ClientError) and also(exc))
-                if not again or time.monotonic() + delay > deadline:
-                    raise self._explain(exc, what) from exc
-            # The random half keeps many pods from coming back in the same moment.
-            if self._stop.wait(delay * random.uniform(0.5, 1)):  # noqa: S311
-                raise JobError(Failure.STORAGE_UNAVAILABLE, f"{what}: stopped while the store was away")
-            delay = min(delay * 2, MAX_BACKOFF)
+    def _retry(self, what: str, call: Callable[[], T], *, also: Callable[[Exception], bool] = lambda _: False) -> T:
+        def again(exc: Exception) -> bool:
+            return is_transient(exc) or also(exc)
+
+        try:
+            return retry.until(call, seconds=self._patience, again=again, stop=self._stop)
+        except retry.StoppedError as exc:
+            raise JobError(Failure.STORAGE_UNAVAILABLE, f"{what}: stopped while the store was away") from exc
+        except (ClientError, BotoCoreError, OSError) as exc:
+            raise self._explain(exc, what) from exc
 
     def _explain(self, exc: Exception, what: str) -> JobError:
         if isinstance(exc, ClientError) and error_code(exc) == "NoSuchBucket":
@@ -267,10 +253,6 @@ class S3Store:
 
 def _client(access: StoreAccess, hurried: bool, shared: Session | None) -> S3Client:
     try:
-        return storage.s3_client(access, hurried=hurried, shared=shared)
+        return client.s3_client(access, hurried=hurried, shared=shared)
     except (BotoCoreError, ValueError) as exc:
         raise classify(exc, "making an S3 client", default=Failure.INVALID_PLAN) from exc
-
-
-def _status(exc: ClientError) -> int:
-    return int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

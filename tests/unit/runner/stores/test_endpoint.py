@@ -15,10 +15,10 @@ import pytest
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.plan.plan import StoreAccess
-from gpuquery.runner import later
+from gpuquery.runner import later, stores
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores import reach, storage
-from gpuquery.runner.stores.s3 import S3Store
+from gpuquery.runner.stores import endpoint
+from gpuquery.runner.stores.s3 import KEYS, S3Store
 from tests.support.certificates import Authority
 from tests.support.seaweed import free_ports
 
@@ -65,25 +65,25 @@ def chatty(connection: socket.socket) -> None:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
-    monkeypatch.setattr(reach, "PATIENCE", 1.0)
-    monkeypatch.setattr(reach, "ANSWER_SECONDS", 1.0)
-    for name in (*reach.KEYS, "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+    monkeypatch.setattr(endpoint, "PATIENCE", 1.0)
+    monkeypatch.setattr(endpoint, "ANSWER_SECONDS", 1.0)
+    for name in (*KEYS, "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
 
-def refusal(endpoint: str, uris: list[str] = INPUT, *, path_style: bool = True) -> JobError:
+def refusal(url: str, uris: list[str] = INPUT, *, path_style: bool = True) -> JobError:
     with pytest.raises(JobError) as caught:
-        reach.check(uris, StoreAccess(endpoint=endpoint, path_style=path_style))
+        stores.check(uris, StoreAccess(endpoint=url, path_style=path_style))
     return caught.value
 
 
 def test_a_store_that_answers_is_left_in_peace():
     with serving(http) as port:
-        reach.check(INPUT, StoreAccess(endpoint=f"http://127.0.0.1:{port}", path_style=True))
+        stores.check(INPUT, StoreAccess(endpoint=f"http://127.0.0.1:{port}", path_style=True))
 
 
 def test_folders_of_this_machine_need_no_endpoint():
-    reach.check(["file:///data"], StoreAccess(endpoint="http://127.0.0.1:1"))
+    stores.check(["file:///data"], StoreAccess(endpoint="http://127.0.0.1:1"))
 
 
 def test_https_on_a_port_without_tls_is_told_with_what_to_write_and_never_tried_again():
@@ -129,7 +129,7 @@ def test_a_host_that_is_not_known_is_told_and_tried_again_for_its_service_may_co
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "words"),
+    ("url", "words"),
     [
         pytest.param("http://lake:99999", "Port out of range", id="a port that there is not"),
         pytest.param("http://lake:0", "no port 0", id="port nought"),
@@ -140,20 +140,20 @@ def test_a_host_that_is_not_known_is_told_and_tried_again_for_its_service_may_co
         pytest.param("http://[::1", "Invalid IPv6 URL", id="half an address"),
     ],
 )
-def test_an_endpoint_with_a_typing_error_is_told_by_its_field_whoever_asks_first(endpoint, words):
-    access = StoreAccess(endpoint=endpoint, path_style=True)
-    for ask in (lambda: reach.check(INPUT, access), lambda: S3Store(storage.locate("s3://lake/out"), access)):
+def test_an_endpoint_with_a_typing_error_is_told_by_its_field_whoever_asks_first(url, words):
+    access = StoreAccess(endpoint=url, path_style=True)
+    for ask in (lambda: stores.check(INPUT, access), lambda: S3Store(stores.locate("s3://lake/out"), access)):
         with pytest.raises(JobError) as caught:
             ask()
         assert (caught.value.failure, caught.value.failure.policy) == (Failure.INVALID_ENDPOINT, Policy.NEVER)
-        assert caught.value.message.startswith(f'storage.endpoint "{endpoint}": ')
+        assert caught.value.message.startswith(f'storage.endpoint "{url}": ')
         assert words in caught.value.message
         assert "like https://s3.example.com" in caught.value.message
 
 
-@pytest.mark.parametrize("endpoint", ["http://[::1]:8333", "http://10.0.0.7", "https://s3.example.com./base"])
-def test_an_endpoint_that_there_can_be_is_taken(endpoint):
-    S3Store(storage.locate("s3://lake/out"), StoreAccess(endpoint=endpoint, path_style=True))
+@pytest.mark.parametrize("url", ["http://[::1]:8333", "http://10.0.0.7", "https://s3.example.com./base"])
+def test_an_endpoint_that_there_can_be_is_taken(url):
+    S3Store(stores.locate("s3://lake/out"), StoreAccess(endpoint=url, path_style=True))
 
 
 def test_name_servers_that_are_not_ready_are_asked_again(monkeypatch):
@@ -165,10 +165,10 @@ def test_name_servers_that_are_not_ready_are_asked_again(monkeypatch):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return known(*args, **kwargs)
 
-    monkeypatch.setattr(reach, "PATIENCE", 30.0)
+    monkeypatch.setattr(endpoint, "PATIENCE", 30.0)
     monkeypatch.setattr(socket, "getaddrinfo", late)
     with serving(http) as port:
-        reach.check(INPUT, StoreAccess(endpoint=f"http://localhost:{port}", path_style=True))
+        stores.check(INPUT, StoreAccess(endpoint=f"http://localhost:{port}", path_style=True))
 
 
 def test_a_bucket_that_is_no_host_is_told_with_the_field_that_puts_it_into_the_path(monkeypatch):

@@ -1,26 +1,29 @@
-"""Where data lives and how to reach it: one meaning of a URI and of `StoreAccess` for boto3 and for Polars.
+"""How S3 is reached: one meaning of `StoreAccess` for boto3, for Polars and for obstore.
 
 Credentials never pass through here: boto3 finds them in the pod's environment (a Secret, or the token of a cloud
-identity), and Polars asks boto3. So no plan, log line or error message can hold one.
+identity), and Polars and obstore ask boto3. So no plan, log line or error message can hold one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import re
-from dataclasses import dataclass
+import os
+from datetime import timedelta
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.store import S3Store
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.text import clean
 from gpuquery.plan.plan import DEFAULT_REGION, StoreAccess
 from gpuquery.plan.releases import POLARS_RETRIES
-from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.stores import classify, with_way_out
+from gpuquery.runner.stores import endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,33 +35,6 @@ HURRIED_READ_TIMEOUT = 8
 PATIENCE = 300
 """Seconds for which a request is tried again: longer than a store's restart, shorter than a person's patience."""
 CONNECTIONS = 32
-_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
-
-
-@dataclass(frozen=True)
-class Location:
-    """A folder or file: a bucket and a prefix without slashes around it, or (`bucket` empty) an absolute path."""
-
-    uri: str
-    bucket: str
-    prefix: str
-
-    @property
-    def is_s3(self) -> bool:
-        """Whether it is in an object store."""
-        return bool(self.bucket)
-
-
-def locate(uri: str) -> Location:
-    """Split `s3://bucket/prefix` or `file:///path`. Percent signs are taken literally, as Polars takes them."""
-    scheme, _, rest = uri.partition("://")
-    if scheme == "s3":
-        bucket, _, prefix = rest.partition("/")
-        if bucket:
-            return Location(uri.rstrip("/"), bucket, prefix.strip("/"))
-    elif scheme == "file" and rest.startswith("/"):
-        return Location(uri.rstrip("/"), "", rest.rstrip("/") or "/")
-    raise JobError(Failure.INVALID_PLAN, f"{uri!r} is not a place for data: write s3://bucket/folder or file:///folder")
 
 
 def session() -> boto3.session.Session:
@@ -72,7 +48,7 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
     `hurried` is for questions whose answer must come within seconds, be it "no".
     """
     if access.endpoint:
-        read_endpoint(access.endpoint)
+        endpoint.parse(access.endpoint)
     path_style = access.path_style or bool(access.endpoint and _is_address(access.endpoint))
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
@@ -90,52 +66,19 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
     )
 
 
-def read_endpoint(endpoint: str) -> SplitResult:
-    """Split an endpoint. Raises InvalidEndpoint for a host or a port that there cannot be, in botocore's sense too."""
-    try:
-        parts = urlsplit(endpoint)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as exc:
-        raise _no_endpoint(endpoint, str(exc)) from None
-    if port == 0:
-        raise _no_endpoint(endpoint, "there is no port 0")
-    if ":" not in host:  # else urlsplit has read it as an address
-        for label in host.removesuffix(".").split("."):
-            if not _LABEL.fullmatch(label):
-                what = f'"{clean(label, 80)}" is no part of a host\'s name' if label else "a part of the host is empty"
-                raise _no_endpoint(endpoint, what)
-    return parts
-
-
-def _no_endpoint(endpoint: str, why: str) -> JobError:
-    return JobError(
-        Failure.INVALID_ENDPOINT,
-        f'storage.endpoint "{clean(endpoint, 200)}": {why}: correct it, like https://s3.example.com or '
-        "http://minio.lake.svc:9000",
-    )
-
-
-def polars_options(access: StoreAccess, uri: str) -> dict[str, Any]:
-    """Give `storage_options` for a scan of `uri` by the Polars that is installed; empty for a local path."""
-    options = store_options(access, uri)
+def polars_options(access: StoreAccess, bucket: str) -> dict[str, Any]:
+    """Return `storage_options` for a scan of a bucket by the Polars that is installed."""
+    options = store_options(access, bucket)
     if _polars() < POLARS_RETRIES:
         return {name: str(value) for name, value in options.items() if not name.startswith("retry_")}
     return options
 
 
-@functools.cache
-def _polars() -> tuple[int, ...]:
-    return tuple(int(part) for part in metadata.version("polars").split(".")[:2])
-
-
-def store_options(access: StoreAccess, uri: str) -> dict[str, Any]:
-    """Give the options of object_store (Polars, obstore) for `uri`; empty for a local path.
+def store_options(access: StoreAccess, bucket: str) -> dict[str, Any]:
+    """Return the options of object_store (Polars, obstore) for a bucket.
 
     Polars' own defaults give up after eight tries within seconds; these survive an outage of minutes.
     """
-    place = locate(uri)
-    if not place.is_s3:
-        return {}
     options: dict[str, Any] = {
         "max_retries": 50,
         "retry_timeout_ms": PATIENCE * 1000,
@@ -147,16 +90,61 @@ def store_options(access: StoreAccess, uri: str) -> dict[str, Any]:
         options["aws_region"] = region
     if access.endpoint:
         host_style = not access.path_style and not _is_address(access.endpoint)
-        options["aws_endpoint_url"] = _with_bucket(access.endpoint, place.bucket) if host_style else access.endpoint
+        options["aws_endpoint_url"] = _with_bucket(access.endpoint, bucket) if host_style else access.endpoint
         options["aws_virtual_hosted_style_request"] = "true" if host_style else "false"
         if access.endpoint.startswith("http://"):
             options["aws_allow_http"] = "true"
     return options
 
 
+def obstore_client(access: StoreAccess, bucket: str) -> S3Store:
+    """Make an obstore client of a bucket. Raises JobError."""
+    options = store_options(access, bucket)
+    config = {name: value for name, value in options.items() if name.startswith("aws_") and name != "aws_allow_http"}
+    if region := config.get("aws_region") or _region_of_bucket(access, bucket):
+        config["aws_region"] = region
+    what = f"reading s3://{bucket}"
+    try:
+        credentials = Boto3CredentialProvider(session())
+    except ValueError as exc:  # boto3 has found none
+        raise with_way_out(Failure.STORAGE_AUTH, f"{what}: S3 error: Unable to locate credentials") from exc
+    except Exception as exc:
+        raise classify(exc, what) from exc
+    return S3Store(
+        bucket,
+        config=config,  # type: ignore[arg-type]
+        client_options={
+            "timeout": options["timeout"],
+            "connect_timeout": options["connect_timeout"],
+            "allow_http": options.get("aws_allow_http") == "true",
+        },
+        retry_config={
+            "max_retries": options["max_retries"],
+            "retry_timeout": timedelta(milliseconds=options["retry_timeout_ms"]),
+            "backoff": {"max_backoff": timedelta(milliseconds=options["retry_max_backoff_ms"])},
+        },
+        credential_provider=credentials,
+    )
+
+
 def region_of(access: StoreAccess) -> str | None:
     """Return the region to sign for; None leaves it to what AWS says."""
     return access.region or (DEFAULT_REGION if access.endpoint else None)
+
+
+@functools.cache
+def _polars() -> tuple[int, ...]:
+    return tuple(int(part) for part in metadata.version("polars").split(".")[:2])
+
+
+def _region_of_bucket(access: StoreAccess, bucket: str) -> str | None:
+    """Ask AWS where a bucket is, as boto3 and Polars find out by themselves and obstore does not."""
+    if named := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
+        return named
+    with contextlib.suppress(Exception):  # whatever is wrong, the first read has the better message
+        headers = s3_client(access, hurried=True).head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
+        return headers.get("x-amz-bucket-region")
+    return None
 
 
 def _is_address(endpoint: str) -> bool:

@@ -1,91 +1,95 @@
-"""Reach: whether a store answers where storage.endpoint says, asked before anything else is.
+"""Whether a store answers where storage.endpoint says, asked before anything else is.
 
 The libraries that read and write are patient, for a store that is away comes back. A wrong endpoint does not, and
 what they say of it at last names neither the field nor the way out. So there is one look beforehand, which takes
-seconds: at the keys, the name, the port, TLS and HTTP. What may pass is StorageUnavailable, which is tried again by the
-next attempt: nobody listens, no answer, a name that nobody knows (its Service is made together with the job, or has no
-ready pod yet). What cannot is told as such.
+seconds: at the name, the port, TLS and HTTP. What may pass is StorageUnavailable, which is tried again by the next
+attempt: nothing listens, no answer, a name that is not known (its Service is made together with the job, or has no
+ready pod yet). What cannot pass is InvalidEndpoint.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 import socket
 import ssl
-import time
 import urllib.request
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.text import clean
+from gpuquery.runner import retry
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores import storage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gpuquery.plan.plan import StoreAccess
 
 PATIENCE = 6.0
 """Seconds for which a name is looked up and a port is tried again: a pod's network and DNS may come up after it."""
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 8.0
-PAUSE = 0.5
-KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_MAKE = (
-    "make the Secret in storage.secretName anew, with `printf` in place of `echo`, or with `kubectl create secret "
-    "--from-literal`"
-)
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
-def check(uris: Iterable[str], access: StoreAccess) -> None:
-    """Raise JobError if the stores of these URIs cannot be used: StorageAuth for keys that no request can hold,
-    InvalidEndpoint or StorageUnavailable for the endpoint."""
-    places = [place for place in map(storage.locate, uris) if place.is_s3]
-    if not places:
-        return
-    check_keys()
-    if not access.endpoint:
-        return  # AWS
-    parts = storage.read_endpoint(access.endpoint)
+def parse(endpoint: str) -> SplitResult:
+    """Split an endpoint. Raises InvalidEndpoint for a host or a port that there cannot be, in botocore's sense too."""
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as exc:
+        raise _no_endpoint(endpoint, str(exc)) from None
+    if port == 0:
+        raise _no_endpoint(endpoint, "there is no port 0")
+    if ":" not in host:  # else urlsplit has read it as an address
+        for label in host.removesuffix(".").split("."):
+            if not _LABEL.fullmatch(label):
+                what = f'"{clean(label, 80)}" is no part of a host\'s name' if label else "a part of the host is empty"
+                raise _no_endpoint(endpoint, what)
+    return parts
+
+
+def answers(endpoint: str) -> bool:
+    """Check that a store answers there; False if a proxy answers in its place, so that nothing can be said.
+
+    Raises InvalidEndpoint, StorageUnavailable.
+    """
+    parts = parse(endpoint)
     with contextlib.suppress(OSError, ValueError):
         if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.hostname or ""):
-            return  # who answers there is the proxy's affair
-    _answers(parts, access.endpoint)
-    for place in places:
-        _bucket_resolves(access, place)
-
-
-def check_keys() -> None:
-    """Refuse keys with characters that are in none, without showing them: StorageAuth."""
-    for name in KEYS:
-        key = os.environ.get(name, "")
-        if key.strip() != key:
-            where = "begins" if key.lstrip() != key else "ends"
-            edge = key[0] if where == "begins" else key[-1]
-            what = "a line break" if edge in "\r\n" else "a blank"
-            raise JobError(Failure.STORAGE_AUTH, f"the key in {name} {where} with {what}: {_MAKE}")
-        if not (key.isascii() and (not key or key.isprintable())) or " " in key:
-            raise JobError(
-                Failure.STORAGE_AUTH, f"the key in {name} holds a blank or a character that is in no key: {_MAKE}"
-            )
-
-
-def _answers(parts: SplitResult, endpoint: str) -> None:
+            return False
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    deadline = time.monotonic() + PATIENCE
-    while True:
+
+    def greet() -> None:
         try:
             with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as sock:
                 _speak(sock, parts, endpoint)
-            return
-        except OSError as exc:
-            if parts.scheme == "http" and isinstance(exc, ConnectionResetError) and _speaks_tls(host, port):
+        except ConnectionResetError:
+            if parts.scheme == "http" and _speaks_tls(host, port):
                 raise _wrong_scheme(endpoint) from None
-            if time.monotonic() + PAUSE > deadline:
-                raise _explained(exc, f'storage.endpoint "{endpoint}"', host, port) from None
-        time.sleep(PAUSE)
+            raise
+
+    try:
+        retry.until(greet, seconds=PATIENCE, again=lambda exc: isinstance(exc, OSError))
+    except OSError as exc:
+        raise _explained(exc, f'storage.endpoint "{endpoint}"', host, port) from None
+    return True
+
+
+def resolves(host: str, otherwise: str) -> None:
+    """Check that a host is known. Raises StorageUnavailable with the text `otherwise`."""
+    try:
+        retry.until(
+            lambda: socket.getaddrinfo(host, None),
+            seconds=PATIENCE,
+            again=lambda exc: isinstance(exc, OSError | UnicodeError),
+        )
+    except (OSError, UnicodeError):
+        raise JobError(Failure.STORAGE_UNAVAILABLE, otherwise) from None
+
+
+def _no_endpoint(endpoint: str, why: str) -> JobError:
+    return JobError(
+        Failure.INVALID_ENDPOINT,
+        f'storage.endpoint "{clean(endpoint, 200)}": {why}: correct it, like https://s3.example.com or '
+        "http://minio.lake.svc:9000",
+    )
 
 
 def _speak(sock: socket.socket, parts: SplitResult, endpoint: str) -> None:
@@ -127,24 +131,6 @@ def _speaks_tls(host: str, port: int) -> bool:
 def _wrong_scheme(endpoint: str) -> JobError:
     field = f'storage.endpoint "{endpoint}"'
     return JobError(Failure.INVALID_ENDPOINT, f"{field}: what answers there speaks TLS: write https:// for http://")
-
-
-def _bucket_resolves(access: StoreAccess, place: storage.Location) -> None:
-    """Where the bucket stands before the endpoint's host, that name must be known as well."""
-    host = urlsplit(str(storage.store_options(access, place.uri).get("aws_endpoint_url", ""))).hostname or ""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.getaddrinfo(host, None)
-            return
-        except (OSError, UnicodeError):
-            if time.monotonic() + PAUSE > deadline:
-                raise JobError(
-                    Failure.STORAGE_UNAVAILABLE,
-                    f'{place.uri}: the host "{host}" is not known: set storage.pathStyle: true, if the bucket belongs '
-                    f'into the path at storage.endpoint "{access.endpoint}"',
-                ) from None
-        time.sleep(PAUSE)
 
 
 def _explained(exc: OSError, field: str, host: str, port: int) -> JobError:
