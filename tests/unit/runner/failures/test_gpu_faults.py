@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.engines.faults import classify_engine
 from gpuquery.runner.failures import native
+from gpuquery.runner.failures.engines import classify_engine
 from gpuquery.runner.failures.errors import JobError
 
 OPERATOR = Path(native.__file__).parents[3]

@@ -1,4 +1,4 @@
-"""Faults of the GPU engines: what an exception of cudf-polars, rapidsmpf, RMM, UCX or CUDA means for the job."""
+"""Failures of the GPU engines: what an exception of cudf-polars, rapidsmpf, RMM, UCX or CUDA means for the job."""
 
 from __future__ import annotations
 
