@@ -14,7 +14,6 @@ from gpuquery.reconcile import dask, startup, suspend
 from gpuquery.reconcile import run as runs
 from gpuquery.reconcile.case import (
     LOOK_FOR_PODS,
-    LOOK_FOR_PROGRESS,
     LOOK_FOR_QUERY,
     LOOK_WHILE_RUNNING,
     Case,
@@ -63,14 +62,13 @@ class _Attempt(RunKind[AttemptStatus]):
         return record.ready is not None
 
     def blocker(self, case: Case, run: Attempt, record: AttemptStatus) -> Blocker | None:
-        held = startup.blocker(run, case.observed.refusal) or dask.blocker(run, record, case.now)
-        return held or dask.in_use(case, run)
+        return startup.blocker(run, case.observed.refusal) or dask.blocker(case, run, record)
 
     def starting(self, run: Attempt) -> str:
         return startup.laggards(run)
 
     def judge(self, case: Case, run: Attempt, record: AttemptStatus) -> Committed | Fault | None:
-        return dask.explained(run, record, judge(run, record) or dask.lost(run, record, case.now))
+        return dask.judge(run, record, judge(run, record), case.now)
 
     def account(self, case: Case, record: AttemptStatus, spent: Spent | None = None) -> Account:
         account = Account(plan=_plan_told(case, record.id), attempt=record)
@@ -125,12 +123,12 @@ def _slow(record: AttemptStatus) -> datetime:
 
 def _looks(case: Case, run: Attempt, record: AttemptStatus, blocker: Blocker | None) -> Iterator[datetime]:
     """Yield when to look again at an attempt that goes on."""
+    yield from dask.looks(case, run, record)
     if record.ready is not None:
         # Watches tell of its pods, and whoever reads its progress of news, at once.
         yield case.now + timedelta(seconds=LOOK_WHILE_RUNNING)
         if (until := suspend.look_until(case)) is not None:
             yield until
-        yield from dask.ends_unless_told(run, record, case.now)
         return
     yield start_due(case, record.started, blocker)
     if not run.pods:
@@ -138,9 +136,6 @@ def _looks(case: Case, run: Attempt, record: AttemptStatus, blocker: Blocker | N
         held = blocker is not None and blocker.reason is Reason.SUSPENDED
         first = LOOK_FOR_QUERY if held else LOOK_FOR_PODS
         yield case.now + timedelta(seconds=case.again(first, record.started))
-    elif case.job.spec.dask is not None and case.job.spec.dask.attaches:
-        # It may begin to wait for another job.
-        yield case.now + timedelta(seconds=case.again(LOOK_FOR_PROGRESS, record.started))
     elif (run.wanted > 1 or run.dask is not None) and case.now < _slow(record):
         yield _slow(record)
 
