@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.engines.dask import nanny
+from gpuquery.runner.engines.dask.preloads import nanny
 from gpuquery.runner.failures import native, obituary
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import redact
