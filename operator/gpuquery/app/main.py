@@ -106,7 +106,9 @@ class Operator:
         abilities = {namespace: Ability(_listing(namespace)) for namespace in settings.namespaces or (None,)}
         self.metrics = Metrics(client, self.queue, abilities)
         self.census = Census(settings.limits, self.queue.add)
-        children = Children(client, abilities, lambda key: self.queue.add_after(key, DEBOUNCE_SECONDS))
+        children = Children(
+            client, abilities, lambda key: self.queue.add_after(key, DEBOUNCE_SECONDS), dask=settings.dask_operator
+        )
         self.memory = client.heed = Memory(children)
         self.health = Health(self.queue, jobs=InNamespaces(abilities))
 
@@ -181,7 +183,7 @@ class Operator:
         waiting.append(asyncio.create_task(begun()))
         try:
             await kopf.operator(
-                registry=registry(self.queue, self.connection, dask=settings.dask_operator),
+                registry=registry(self.connection),
                 settings=operator_settings(),
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,

@@ -15,7 +15,6 @@ from gpuquery.reconcile.policy import dask, startup
 from gpuquery.reconcile.policy.account import Account
 from gpuquery.reconcile.policy.case import (
     LOOK_FOR_PODS,
-    LOOK_FOR_PROGRESS,
     LOOK_FOR_QUERY,
     LOOK_WHILE_RUNNING,
     Answer,
@@ -62,15 +61,14 @@ class _Attempt(Run[AttemptStatus]):
 
     def blocker(self) -> Blocker | None:
         case, run = self.case, self.seen
-        held = startup.blocker(run, case.observed.refusal) or dask.blocker(run, self.record, case.now)
-        return held or dask.in_use(case, run)
+        return startup.blocker(run, case.observed.refusal) or dask.blocker(case, run, self.record)
 
     def starting(self) -> str:
         return startup.laggards(self.seen)
 
     def judge(self) -> Committed | Fault | None:
         run, record = self.seen, self.record
-        return dask.explained(run, record, judge(run, record) or dask.lost(run, record, self.case.now))
+        return dask.judge(run, record, judge(run, record), self.case.now)
 
     def account(self, spent: Spent | None = None) -> Account:
         return Account(plan=self._plan_told(), attempt=self.record, spent=spent)
@@ -84,17 +82,14 @@ class _Attempt(Run[AttemptStatus]):
 
     def looks(self, blocker: Blocker | None) -> Iterator[datetime]:
         case, run, started = self.case, self.seen, self.record.started
+        yield from dask.looks(case, run, self.record)
         if self.begun:
             # Watches tell of its pods, and whoever reads its progress of news, at once.
             yield case.now + timedelta(seconds=LOOK_WHILE_RUNNING)
-            yield from dask.ends_unless_told(run, self.record, case.now)
         elif not run.pods:
             # Whoever resumes a Job that is suspended changes it, and the watch tells.
             held = blocker is not None and blocker.reason is Reason.SUSPENDED
             yield case.now + timedelta(seconds=case.again(LOOK_FOR_QUERY if held else LOOK_FOR_PODS, started))
-        elif case.job.spec.dask is not None and case.job.spec.dask.attaches:
-            # It may begin to wait for another job.
-            yield case.now + timedelta(seconds=case.again(LOOK_FOR_PROGRESS, started))
         elif (run.wanted > 1 or run.dask is not None) and case.now < self._slow:
             yield self._slow
 

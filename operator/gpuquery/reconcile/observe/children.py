@@ -1,4 +1,4 @@
-"""Children: the batch Jobs and the pods of all jobs, from memory, so that a look at a job asks the API server nothing.
+"""Children: batch Jobs, pods and DaskClusters of all jobs, from memory: a look at a job asks the API server nothing.
 
 They are kept by a LIST and a WATCH of our own (kube/copy.py) and not by kopf's indices, which still hold what was
 deleted while a watch was broken. Of each object only what a decision reads is kept, by the UID of its GpuQueryJob.
@@ -16,6 +16,9 @@ A memory lags behind. Four rules make that harmless:
 Authors of pods decide how large they are, and how many. An object whose facts are large, and those of a namespace
 beyond the first `MOST_OF_A_NAMESPACE`, are remembered by name alone; a job that has one of these is looked at as
 without memory.
+
+DaskClusters are kept where jobs may have them. Their kind may be missing, so nothing waits for them: one that is not
+known, or not followed, is asked for by itself (reconcile/observe_dask.py). Their watch tells the metadata alone.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from gpuquery.kube.ability import Ability
 from gpuquery.kube.client import Resource, Scope
 from gpuquery.kube.copy import Copy, numbered
 from gpuquery.reconcile.observe import ownership, parse
-from gpuquery.reconcile.observe.model import BatchJob, Pod
+from gpuquery.reconcile.observe.model import BatchJob, DaskCluster, Pod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -55,12 +58,16 @@ LISTING_SECONDS = 30.0
 """How long looks wait for a LIST, or for a watch that is being opened."""
 AGAIN_SECONDS = 1.0
 
-F = TypeVar("F", bound=Pod | BatchJob)
+WAITED_FOR = (Resource.BATCH_JOBS, Resource.PODS)
+"""What looks wait for while it is being listed."""
+CALLED = {Resource.BATCH_JOBS: "batch Jobs", Resource.PODS: "pods", Resource.DASK_CLUSTERS: "DaskClusters"}
+
+F = TypeVar("F", bound=Pod | BatchJob | DaskCluster)
 
 
 @dataclass(frozen=True, slots=True)
 class Child(Generic[F]):
-    """A batch Job or a pod, as far as decisions go by it."""
+    """A batch Job, a pod or a DaskCluster, as far as decisions go by it."""
 
     version: str
     about: Manifest
@@ -81,21 +88,28 @@ class Family:
 
     jobs: tuple[Child[BatchJob], ...]
     pods: tuple[Child[Pod], ...]
+    clusters: tuple[Child[DaskCluster], ...] = ()
+    """Not all of them have to be known."""
 
 
 def job_child(manifest: Manifest) -> Child[BatchJob]:
     """Trim a batch Job."""
-    return _child(manifest, parse.batch_job)
+    return _child(manifest, parse.batch_job, known="spec" in manifest)
 
 
 def pod_child(manifest: Manifest) -> Child[Pod]:
     """Trim a pod."""
-    return _child(manifest, parse.pod)
+    return _child(manifest, parse.pod, known="spec" in manifest)
 
 
-def _child(manifest: Manifest, digested: Callable[[Manifest], F]) -> Child[F]:
+def cluster_child(manifest: Manifest) -> Child[DaskCluster]:
+    """Trim a DaskCluster, whose metadata is enough."""
+    return _child(manifest, parse.dask_cluster, known=bool(ownership.controller(manifest)))
+
+
+def _child(manifest: Manifest, digested: Callable[[Manifest], F], *, known: bool) -> Child[F]:
     metadata = manifest["metadata"]
-    fact = digested(manifest) if "spec" in manifest else None
+    fact = digested(manifest) if known else None
     # Whose it is, is asked for with its facts: what an owner is called is as long as its author likes.
     owner, has = ownership.controller(manifest) if fact else {}, metadata.get("labels") or {}
     about = {
@@ -135,17 +149,18 @@ class _Kept(Generic[F]):
     def trim(self, manifest: Manifest) -> Child[F]:
         """Trim an object; one that is like no other, or too large, or one too many, to its name."""
         metadata = manifest["metadata"]
+        by_name = {"metadata": {key: value for key, value in metadata.items() if key != "ownerReferences"}}
         if "name" not in metadata:  # a bookmark
-            return self._digested({"metadata": metadata})
+            return self._digested(by_name)
         try:
             child = self._digested(manifest)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             log.warning("%s: %s: %s", metadata.get("name"), type(error).__name__, error)
-            child = self._digested({"metadata": metadata})
+            child = self._digested(by_name)
         namespace = metadata.get("namespace", "")
         known = self.get(namespace, metadata.get("name", ""))
         full = self._facts[namespace] >= MOST_OF_A_NAMESPACE and (known is None or known.fact is None)
-        return self._digested({"metadata": metadata}) if full or not _frugal(child) else child
+        return self._digested(by_name) if full or not _frugal(child) else child
 
     def tell(self, key: Key, child: Child[F] | None, _: bool) -> None:
         """Take a change, and have the job looked at that it belongs to."""
@@ -202,7 +217,7 @@ class _Expected:
 class Children:
     """The children of all jobs. Not thread-safe: it belongs to one event loop.
 
-    `wake` is called with a job of which a child has changed.
+    `wake` is called with a job of which a child has changed; `dask` has DaskClusters kept too.
     """
 
     def __init__(
@@ -211,6 +226,7 @@ class Children:
         namespaces: Iterable[str | None],
         wake: Callable[[Key], None],
         *,
+        dask: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
@@ -218,13 +234,14 @@ class Children:
         """Who is told of a job, the UID and the address of its first pod, once that answers for its progress."""
         self._jobs: _Kept[BatchJob] = _Kept(job_child, wake)
         self._pods: _Kept[Pod] = _Kept(pod_child, wake)
+        self._clusters: _Kept[DaskCluster] = _Kept(cluster_child, wake)
         self._kinds: dict[Resource, _Kept[Any]] = {Resource.BATCH_JOBS: self._jobs, Resource.PODS: self._pods}
+        if dask:
+            self._kinds[Resource.DASK_CLUSTERS] = self._clusters
         self._copies: dict[str | None, dict[Resource, Copy[Child[Any]]]] = {
             namespace: {
-                Resource.BATCH_JOBS: self._copy(
-                    client, Scope(Resource.BATCH_JOBS, namespace, LABEL_JOB_UID, whole=True)
-                ),
-                Resource.PODS: self._copy(client, Scope(Resource.PODS, namespace, LABEL_JOB_UID, whole=True)),
+                kind: self._copy(client, Scope(kind, namespace, LABEL_JOB_UID, whole=kind in WAITED_FOR))
+                for kind in self._kinds
             }
             for namespace in namespaces
         }
@@ -234,9 +251,9 @@ class Children:
 
     def _copy(self, client: KubeClient, scope: Scope) -> Copy[Child[Any]]:
         kept, where = self._kinds[scope.resource], f" of namespace {scope.namespace}" if scope.namespace else ""
-        what = f"list and watch the {'pods' if scope.resource is Resource.PODS else 'batch Jobs'}{where}"
+        ability = Ability(f"list and watch the {CALLED[scope.resource]}{where}")
         tell = self._tell_pod if scope.resource is Resource.PODS else kept.tell
-        return Copy(client, scope, trim=kept.trim, tell=tell, ability=Ability(what))
+        return Copy(client, scope, trim=kept.trim, tell=tell, ability=ability)
 
     def _tell_pod(self, key: Key, child: Child[Pod] | None, listed: bool) -> None:
         """Take a change of a pod; its progress is asked for at once, so that one status tells both."""
@@ -257,8 +274,9 @@ class Children:
     def pause(self, key: Key) -> float | None:
         """Return for how many seconds a look at a job has to wait; None if it can be taken now."""
         copies = self._of_namespace(key[0])
-        if any(copy.behind for copy in copies.values()):
-            lost = any(copy.failing or copy.behind > LISTING_SECONDS for copy in copies.values())
+        needed = [copies[kind] for kind in WAITED_FOR]
+        if any(copy.behind for copy in needed):
+            lost = any(copy.failing or copy.behind > LISTING_SECONDS for copy in needed)
             return None if lost else AGAIN_SECONDS
         expected = self._expected.get(key)
         if expected is None:
@@ -277,17 +295,26 @@ class Children:
         return None
 
     def _seen(self, copy: Copy[Child[Any]], resource: Resource, child: Key, write: _Write) -> bool:
+        if copy.behind:
+            return True  # it is asked for
         known = self._kinds[resource].get(*child)
         # What was made may be gone again, but the watch has come as far.
-        left = known is None or (isinstance(known.fact, BatchJob) and known.fact.deleting)
+        left = known is None or (isinstance(known.fact, BatchJob | DaskCluster) and known.fact.deleting)
         return copy.version >= write.version and (left or not write.goes)
 
     def of(self, key: Key, uid: str) -> Family | None:
         """Return the children of a job; None if the API server has to be asked."""
         namespace = key[0]
-        if any(copy.behind for copy in self._of_namespace(namespace).values()) or key in self._asks:
+        copies = self._of_namespace(namespace)
+        if any(copies[kind].behind for kind in WAITED_FOR) or key in self._asks:
             return None
-        found = Family(self._jobs.of(namespace, uid), self._pods.of(namespace, uid))
+        clusters = copies.get(Resource.DASK_CLUSTERS)
+        followed = clusters is not None and not clusters.behind
+        found = Family(
+            self._jobs.of(namespace, uid),
+            self._pods.of(namespace, uid),
+            self._clusters.of(namespace, uid) if followed else (),
+        )
         return None if _doubtful(found) else found
 
     def stored(self, resource: Resource, manifest: Manifest) -> None:

@@ -1,7 +1,8 @@
 """Observe, as far as Dask clusters go: the DaskCluster of an attempt, and the one that a job names.
 
-Nothing here is asked for a job without such a cluster. With one it is a GET at each look, and a LIST of its
-DaskWorkerGroups while it goes; its pods come with those of the job, for they carry its labels.
+The DaskCluster of an attempt comes from memory (reconcile/children.py), and from a GET where it is not known there.
+Its DaskWorkerGroups are listed while it goes. Its pods come with those of the job, whose labels they carry. Nothing is
+asked for a job without such a cluster.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from gpuquery.api.labels import (
     attempt_name,
     scheduler_name,
 )
-from gpuquery.kube.client import FOREGROUND, ApiError, KubeClient, Resource
+from gpuquery.kube.client import ApiError, KubeClient, Resource
 from gpuquery.plan.dask.flags import TLS_FILES
 from gpuquery.plan.dask.layout import address_of
 from gpuquery.reconcile.observe import ownership, parse
-from gpuquery.reconcile.observe.model import NOT_MOUNTED, Attempt, DaskCluster, Pod, Scheduler, Waiting
+from gpuquery.reconcile.observe.model import NOT_MOUNTED, Attempt, DaskCluster, Scheduler, Waiting
 from gpuquery.render.pod import TLS_VOLUME
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.reconcile.observe.children import Child
 
 Json = Mapping[str, Any]
 
@@ -78,21 +80,28 @@ def begun(job: GpuQueryJob, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...
     return tuple(sorted(found, key=lambda attempt: attempt.number))
 
 
-async def with_cluster(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
-    """Look at the DaskCluster of an attempt."""
+async def with_cluster(
+    client: KubeClient, job: GpuQueryJob, attempt: Attempt, known: Sequence[Child[DaskCluster]] = ()
+) -> Attempt:
+    """Look at the DaskCluster of an attempt; the API server is asked for one that is not among the `known`."""
     if not wanted(job):
         return attempt
-    name = attempt_name(job.metadata.name, job.metadata.uid, attempt.number)
-    manifest = await client.get(Resource.DASK_CLUSTERS, job.metadata.namespace, name)
-    pods = attempt.dask.pods if attempt.dask else ()
-    if manifest is None:
-        told = job.status.plan.workers if job.status.plan else 0
-        found = DaskCluster(name=name, there=False, workers=told, pods=pods)
-    else:
-        found = _cluster(manifest, job, pods)
+    namespace, name = job.metadata.namespace, attempt_name(job.metadata.name, job.metadata.uid, attempt.number)
+    planned = job.status.plan.workers if job.status.plan else 0
+    remembered = ((each.fact, each.about) for each in known if each.about["metadata"]["name"] == name)
+    fact, manifest = next(remembered, (None, None)) if planned else (None, None)
+    if fact is None and (manifest := await client.get(Resource.DASK_CLUSTERS, namespace, name)):
+        fact = parse.dask_cluster(manifest)
+    fact = fact or DaskCluster(name=name, there=False)
+    found = replace(
+        fact,
+        workers=planned or fact.workers,
+        ours=manifest is None or ownership.belongs(manifest, job.metadata.uid),
+        pods=attempt.dask.pods if attempt.dask else (),
+    )
     if not found.there or found.deleting:
         labels = f"{LABEL_JOB_UID}={job.metadata.uid},{LABEL_ATTEMPT}={attempt.number}"
-        groups = await _worker_groups(client, job.metadata.namespace, labels, name)
+        groups = await _worker_groups(client, namespace, labels, name)
         untied = tuple(group for group, owned in groups.items() if not owned)
         found = replace(found, groups=tuple(groups), untied=untied)
     return replace(attempt, dask=found)
@@ -112,19 +121,6 @@ async def _worker_groups(client: KubeClient, namespace: str, labels: str, cluste
     own = (each["metadata"] for each in found if ownership.of_group(each, cluster))
     about = sorted(own, key=lambda metadata: str(metadata["name"]))
     return {meta["name"]: bool(meta.get("ownerReferences") or meta.get("deletionTimestamp")) for meta in about}
-
-
-def _cluster(manifest: Json, job: GpuQueryJob, pods: tuple[Pod, ...]) -> DaskCluster:
-    metadata = manifest["metadata"]
-    return DaskCluster(
-        name=metadata["name"],
-        uid=metadata.get("uid", ""),
-        workers=manifest.get("spec", {}).get("worker", {}).get("replicas", 1),
-        ours=ownership.belongs(manifest, job.metadata.uid),
-        deleting=bool(metadata.get("deletionTimestamp")),
-        collecting=bool(metadata.get("deletionTimestamp")) and FOREGROUND in (metadata.get("finalizers") or ()),
-        pods=pods,
-    )
 
 
 async def scheduler(client: KubeClient, job: GpuQueryJob) -> Scheduler | None:

@@ -1,9 +1,9 @@
 """Observe: read what exists of a job and is its own. The only truth; what is decided is remembered nowhere.
 
-Batch Jobs and pods come from memory (children.py), and from two LISTs where that cannot be relied on. Few
-requests are left, and fewer the further a job is: a small GET while an attempt is slow to start (with ranks three, and
-a pod's events, as with certificates of a Dask cluster), a GET of its DaskCluster if it has one, events only while a Job
-has no pods, the query's ConfigMap only before an attempt begins. A LIST comes in pages, by their bytes, so that of
+Batch Jobs, pods and DaskClusters come from memory (children.py), and from two LISTs and a GET where that
+cannot be relied on. Few requests are left, and fewer the further a job is: a small GET while an attempt is slow to
+start (with ranks three, and a pod's events, as with certificates of a Dask cluster), events only while a Job has no
+pods, the query's ConfigMap only before an attempt begins. A LIST comes in pages, by their bytes, so that of
 large sets takes several. Labels find objects; whose they are their owner says (ownership.py).
 """
 
@@ -64,7 +64,7 @@ async def observe(
             _query(client, job), dask.scheduler(client, job), _preflight(client, job, runs, now)
         )
         return replace(checked, attempts=attempts, query=query, scheduler=scheduler)
-    current = await dask.with_cluster(client, job, current)
+    current = await dask.with_cluster(client, job, current, family.clusters)
     latest, refusal = await asyncio.gather(_with_companions(client, job, current, now), _refusal(client, job, current))
     reading = _reading(reader, job, current)
     found = Observed(attempts=(*attempts[:-1], latest), runs=runs, refusal=refusal, reading=reading)

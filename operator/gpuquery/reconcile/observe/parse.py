@@ -12,7 +12,8 @@ from typing import Any
 from gpuquery.api import claims
 from gpuquery.api.labels import CONTAINER, FIELD_MANAGER, LABEL_DASK
 from gpuquery.api.reasons import Reason
-from gpuquery.reconcile.observe.model import BatchJob, Exit, Pod, Refusal, Waiting
+from gpuquery.kube.client import FOREGROUND
+from gpuquery.reconcile.observe.model import BatchJob, DaskCluster, Exit, Pod, Refusal, Waiting
 from gpuquery.render.ranks import TOKEN_VOLUME
 
 Json = Mapping[str, Any]
@@ -57,6 +58,19 @@ def pod(manifest: Json) -> Pod:
         part=metadata.get("labels", {}).get(LABEL_DASK, ""),
         restarts=container.get("restartCount", 0),
         last=_exit({"state": container.get("lastState", {})}),
+    )
+
+
+def dask_cluster(manifest: Json) -> DaskCluster:
+    """Digest a DaskCluster, of which the metadata may be all that is known. Whose it is and its pods come later."""
+    metadata = manifest["metadata"]
+    deleting = bool(metadata.get("deletionTimestamp"))
+    return DaskCluster(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        workers=manifest.get("spec", {}).get("worker", {}).get("replicas", 1),
+        deleting=deleting,
+        collecting=deleting and FOREGROUND in (metadata.get("finalizers") or ()),
     )
 
 

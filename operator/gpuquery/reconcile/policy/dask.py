@@ -1,4 +1,5 @@
-"""Dask: what becomes of an attempt whose Dask workers are not its Job's own pods.
+"""Dask: an attempt whose Dask workers are not its Job's own pods: what holds it up, how it ended, when to look again,
+and what has to go. Each is asked of every attempt, and says nothing of one without such workers.
 
 A DaskCluster made for an attempt is judged by its pods: its own status says "Running" of one whose image cannot be
 pulled. dask-kubernetes starts ended containers again and again; to a query a worker that was started again is lost.
@@ -22,6 +23,7 @@ from gpuquery.api.reasons import Failure, Reach, Reason
 from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS
 from gpuquery.plan.rejected import Rejected
 from gpuquery.reconcile.policy.actions import DeleteDask
+from gpuquery.reconcile.policy.case import LOOK_FOR_PROGRESS, Case
 from gpuquery.reconcile.policy.outcome import OUT_OF_MEMORY, Committed, Fault, by_kubernetes, out_of_memory
 from gpuquery.reconcile.policy.startup import SLOW_SECONDS, Blocker, count, last_line
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from gpuquery.api.status import AttemptStatus
     from gpuquery.reconcile.observe.model import Attempt, DaskCluster, Pod, Scheduler
-    from gpuquery.reconcile.policy.case import Case
 
 
 def unusable(case: Case) -> Rejected | str | None:
@@ -59,8 +60,12 @@ def _without_gpus(found: Scheduler, name: str, resource: str) -> Rejected | str 
     )
 
 
-def blocker(attempt: Attempt, record: AttemptStatus, now: datetime) -> Blocker | None:
-    """Return what holds a DaskCluster up of which no pod says anything."""
+def blocker(case: Case, attempt: Attempt, record: AttemptStatus) -> Blocker | None:
+    """Return what holds an attempt up of which no pod says anything."""
+    return _not_handled(attempt, record, case.now) or _in_use(case, attempt)
+
+
+def _not_handled(attempt: Attempt, record: AttemptStatus, now: datetime) -> Blocker | None:
     cluster = attempt.dask
     if cluster is None or not cluster.there or now < record.started + timedelta(seconds=SLOW_SECONDS):
         return None
@@ -78,8 +83,8 @@ def blocker(attempt: Attempt, record: AttemptStatus, now: datetime) -> Blocker |
     )
 
 
-def in_use(case: Case, attempt: Attempt) -> Blocker | None:
-    """Return what the client of a cluster of somebody else's waits for, in its own words."""
+def _in_use(case: Case, attempt: Attempt) -> Blocker | None:
+    """Return what the client of an external cluster waits for, in its own words."""
     asked, reading = case.job.spec.dask, case.observed.reading
     if asked is None or not asked.attaches or attempt.ready:
         return None
@@ -92,7 +97,25 @@ def in_use(case: Case, attempt: Attempt) -> Blocker | None:
     return Blocker(Reason.DASK_CLUSTER_IN_USE, known.message) if known and same else None
 
 
-def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None:
+def judge(
+    attempt: Attempt, record: AttemptStatus, end: Committed | Fault | None, now: datetime
+) -> Committed | Fault | None:
+    """Return how an attempt ended: `end` is what its own pod says, if it says anything.
+
+    Where its client only misses a worker, the pods of the DaskCluster may know why.
+    """
+    end = end or _lost(attempt, record, now)
+    if attempt.dask is None or not isinstance(end, Fault) or record.reason is not None:
+        return end
+    if end.failure.reach is Reach.CAUSE:
+        return end
+    # A client that misses a worker before all have joined says so within its own time.
+    known = [loss for loss in _losses(attempt.dask, record) if loss[1].failure.reach < Reach.LOSS]
+    best = min(known, key=lambda loss: order(loss[1].failure, at=loss[0].timestamp()), default=None)
+    return replace(best[1], exit_code=end.exit_code) if best else end
+
+
+def _lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None:
     """Return what ended an attempt though its own pod goes on.
 
     The client is given the time to say so itself, or to finish: it may be committing what the workers have done.
@@ -117,26 +140,17 @@ def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None
     return cause.due(now.timestamp())
 
 
-def ends_unless_told(attempt: Attempt, record: AttemptStatus, now: datetime) -> Iterator[datetime]:
-    """Yield when an attempt whose pods were ready is lost, unless its client says something before: see `lost`."""
+def looks(case: Case, attempt: Attempt, record: AttemptStatus) -> Iterator[datetime]:
+    """Yield when to look again: when an attempt is lost unless its client says something before (see `_lost`), and
+    whether the client of an external cluster waits for another job."""
     cluster, patience = attempt.dask, timedelta(seconds=OPERATOR_COMMIT_SECONDS)
-    if cluster is None or record.ready is None:
-        return
-    if cluster.deleting:
-        yield (cluster.deleting_seen or now) + patience
-    yield from (when + patience for when, _ in _losses(cluster, record))
-
-
-def explained(attempt: Attempt, record: AttemptStatus, end: Committed | Fault | None) -> Committed | Fault | None:
-    """Return the end of an attempt, by what its DaskCluster's pods know of it where the client only misses a worker."""
-    if attempt.dask is None or not isinstance(end, Fault) or record.reason is not None:
-        return end
-    if end.failure.reach is Reach.CAUSE:
-        return end
-    # A client that misses a worker before all have joined says so within its own time.
-    known = [loss for loss in _losses(attempt.dask, record) if loss[1].failure.reach < Reach.LOSS]
-    best = min(known, key=lambda loss: order(loss[1].failure, at=loss[0].timestamp()), default=None)
-    return replace(best[1], exit_code=end.exit_code) if best else end
+    if cluster is not None and record.ready is not None:
+        if cluster.deleting:
+            yield (cluster.deleting_seen or case.now) + patience
+        yield from (when + patience for when, _ in _losses(cluster, record))
+    asked = case.job.spec.dask
+    if asked is not None and asked.attaches and attempt.pods and record.ready is None:
+        yield case.now + timedelta(seconds=case.again(LOOK_FOR_PROGRESS, record.started))
 
 
 def removal(attempt: Attempt) -> tuple[DeleteDask, ...]:

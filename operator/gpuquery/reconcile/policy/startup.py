@@ -32,7 +32,7 @@ NAMED = 3
 STEPS = 4
 """In how many steps the readiness of a large set is told."""
 OURS = "gpuquery: "
-"""How lines begin that the nanny's preload writes into the log of a Dask worker (runner/engines/dask/nanny.py)."""
+"""How lines begin that the nanny's preload writes into the log of a Dask worker (engines/dask/preloads/nanny.py)."""
 CRASH_LOOP = "CrashLoopBackOff"
 NO_GPU = ("NVMLError", "cudaErrorNoDevice", "cudaErrorInsufficientDriver")
 """Words of a Dask worker that finds no GPU, or no driver: pynvml's and CUDA's own."""

@@ -18,8 +18,10 @@ from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.plan.releases import Way
 from gpuquery.runner.engines import Ranks, Writes, communicator, replicated, telemetry
-from gpuquery.runner.engines.dask import commands, injected
-from gpuquery.runner.engines.dask.query import DaskQuery, bootstrap, cell, faults, gpu_engine
+from gpuquery.runner.engines.dask import injected
+from gpuquery.runner.engines.dask.owned import commands
+from gpuquery.runner.engines.dask.query import DaskQuery, bootstrap
+from gpuquery.runner.engines.gpu import cell, faults, gpu_engine
 from gpuquery.runner.engines.rapidsmpf_options import Settings, settings
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.parts import Parts
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from gpuquery.runner.engines.dask.owned import Words
+    from gpuquery.runner.engines.dask.owned.cluster import Arguments
 
 AGREE_SECONDS = 7 * 86_400.0
 """Time for the other ranks to finish once this one has, in a release whose results have to be compared: a rank with few
@@ -41,8 +43,8 @@ class RapidsmpfEngine:
     """One rank. `join` and `run` belong on one thread, for the library's engine does."""
 
     name = "rapidsmpf"
-    words: Words = staticmethod(commands.cuda_workers)
-    """Words of `dask` for workers of its own."""
+    arguments: Arguments = staticmethod(commands.cuda_workers)
+    """Arguments of `dask` for workers of its own."""
 
     def __init__(self) -> None:
         """Raises JobError(InvalidPlan) where the packages are not installed."""
@@ -65,7 +67,7 @@ class RapidsmpfEngine:
         self._plan, self._ranks = plan, ranks
         way = cell(plan).way
         if plan.dask is not None and way in (Way.DASK, Way.SPMD):
-            self._query = DaskQuery(plan, ranks, words=self.words)
+            self._query = DaskQuery(plan, ranks, arguments=self.arguments)
             with faults():
                 self._query.join()
             return

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.releases import Way
 from gpuquery.runner.engines import Ranks, Writes, telemetry
-from gpuquery.runner.engines.dask import commands
-from gpuquery.runner.engines.dask.query import DaskQuery, bootstrap, cell, faults, gpu_engine
+from gpuquery.runner.engines.dask.owned import commands
+from gpuquery.runner.engines.dask.query import DaskQuery, bootstrap
+from gpuquery.runner.engines.gpu import cell, faults, gpu_engine
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.parts import Parts
 
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
     import polars as pl
 
     from gpuquery.plan.plan import Plan
-    from gpuquery.runner.engines.dask.owned import Words
+    from gpuquery.runner.engines.dask.owned.cluster import Arguments
 
 
 class TasksEngine:
     """One GPU with Polars' `GPUEngine`, or a Dask cluster with one client."""
 
     name = "tasks"
-    words: Words = staticmethod(commands.cuda_workers)
-    """Words of `dask` for its workers."""
+    arguments: Arguments = staticmethod(commands.cuda_workers)
+    """Arguments of `dask` for its workers."""
 
     def __init__(self) -> None:
         """Raises JobError(InvalidPlan) where the package is not installed."""
@@ -49,7 +50,7 @@ class TasksEngine:
         self._plan, self._ranks = plan, ranks
         way = cell(plan).way
         if way is Way.DASK and plan.dask is not None:
-            self._query = DaskQuery(plan, ranks, words=self.words)
+            self._query = DaskQuery(plan, ranks, arguments=self.arguments)
             with faults():
                 self._query.join()
         elif way is not Way.GPU_ENGINE or ranks.size > 1:

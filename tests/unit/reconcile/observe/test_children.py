@@ -1,4 +1,4 @@
-"""The memory of pods and batch Jobs: when it is relied on, when looks wait, and when the API server is asked."""
+"""The memory of what a job has: when it is relied on, when looks wait, and when the API server is asked."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KEY = ("marts", "revenue")
 UID = "uid-of-revenue"
+DASK = Resource.DASK_CLUSTERS
 
 
 def labelled(name: str, version: int, **more: Any) -> Manifest:
@@ -47,6 +48,11 @@ def pod(name: str = "revenue-1-x", version: int = 2, *, phase: str = "Running", 
     }
 
 
+def cluster(version: int = 3, **metadata: Any) -> Manifest:
+    owner = {"kind": "GpuQueryJob", "name": "revenue", "uid": UID, "controller": True}
+    return {"metadata": labelled("revenue-1", version, **{"ownerReferences": [owner], **metadata})}
+
+
 def owned(**owner: Any) -> Manifest:
     found = pod(version=20)
     found["metadata"]["ownerReferences"][0] |= owner
@@ -56,21 +62,24 @@ def owned(**owner: Any) -> Manifest:
 class Server(KubeClient):
     """An API server of which each watch is fed by the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, *clusters: Manifest) -> None:
         self.listed: dict[Resource, list[Manifest]] = {Resource.BATCH_JOBS: [batch()], Resource.PODS: [pod()]}
+        if clusters:
+            self.listed[Resource.DASK_CLUSTERS] = list(clusters)
         self.version = 9
         self.events: dict[Resource, asyncio.Queue[Any]] = {kind: asyncio.Queue() for kind in self.listed}
         self.open = asyncio.Event()
         self.open.set()
         self.lists = self.watches = 0
         self.refused: ApiError | None = None
+        self.refuses = set(self.listed)
 
     async def pages(
         self, resource: Resource, namespace: str | None, digest: Callable[[Manifest], Any], **how: Any
     ) -> AsyncIterator[tuple[list[Any], str]]:
         assert how["query"] == {"labelSelector": LABEL_JOB_UID}
         self.lists += 1
-        if self.refused:
+        if self.refused and resource in self.refuses:
             raise self.refused
         await self.open.wait()
         yield [digest(found) for found in self.listed[resource]], str(self.version)
@@ -78,7 +87,8 @@ class Server(KubeClient):
     async def watch(
         self, scope: Scope, version: str, digest: Callable[[Manifest], Any], *, opened: Callable[[], None]
     ) -> AsyncIterator[tuple[str, Any]]:
-        assert scope.whole and scope.labels == LABEL_JOB_UID
+        assert scope.labels == LABEL_JOB_UID
+        assert scope.whole == (scope.resource is not DASK), "of a DaskCluster the metadata is enough"
         self.watches += 1
         opened()
         while True:
@@ -106,7 +116,7 @@ class Subject(Children):
     def __init__(self, server: Server) -> None:
         self.now = 100.0
         self.woken: list[Key] = []
-        super().__init__(server, [None], self.woken.append, clock=lambda: self.now)
+        super().__init__(server, [None], self.woken.append, dask=DASK in server.listed, clock=lambda: self.now)
 
     def family(self) -> Family:
         found = self.of(KEY, UID)
@@ -129,7 +139,7 @@ async def kept(server: Server, *, at_once: bool = True, stood_by: float = 0) -> 
         copy._behind_since -= stood_by
     running = [asyncio.create_task(keeper) for keeper in subject.keepers()]
     if at_once:
-        await until(lambda: server.watches == 2)
+        await until(lambda: server.watches == len(server.listed))
     try:
         yield subject
     finally:
@@ -350,3 +360,75 @@ async def test_progress_is_asked_for_before_the_look_that_tells_that_a_pod_is_re
         subject.answers = lambda *about: answers.append(about)
         await server.tell("MODIFIED", found)
     assert answers == ([(KEY, "u-revenue-1-x", "10.0.0.7")] if asked else [])
+
+
+# --- DaskClusters
+
+
+def facts(subject: Subject) -> list[tuple[str, bool]]:
+    return [(each.fact.name, each.fact.deleting) for each in subject.family().clusters if each.fact]
+
+
+async def test_daskclusters_are_kept_where_jobs_may_have_them_and_a_deletion_that_no_watch_told_is_found() -> None:
+    async with kept(Server()) as subject:
+        assert subject.family().clusters == () and len(subject._copies[None]) == 2
+    server = Server(cluster())
+    async with kept(server) as subject:
+        assert facts(subject) == [("revenue-1", False)]
+        subject.woken.clear()
+        await server.tell("MODIFIED", cluster(10, deletionTimestamp="2026-11-21T12:00:00Z"), DASK)
+        assert facts(subject) == [("revenue-1", True)] and set(subject.woken) == {KEY}
+        subject.woken.clear()
+        server.listed[DASK], server.version = [], 50
+        await server.fail(ApiError(410, "Expired", "too old resource version"), DASK)
+        await until(lambda: server.watches == 4)
+        assert facts(subject) == [] and subject.woken == [KEY]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_kind_that_cannot_be_listed_holds_up_no_job_and_takes_no_pod_from_memory(status: int) -> None:
+    """dask-kubernetes is not installed, or the role lacks the right."""
+    server = Server(cluster())
+    server.refused, server.refuses = ApiError(status, "No", "no"), {DASK}
+    async with kept(server, at_once=False) as subject:
+        await until(lambda: server.watches == 2 and server.lists > 4)
+        subject.stored(DASK, cluster(20))
+        subject.deleted(DASK, "marts", "revenue-1")
+        assert subject.pause(KEY) is None, "no watch will tell of a write"
+        assert facts(subject) == [] and len(subject.family().pods) == 1
+
+
+async def test_a_daskcluster_is_asked_for_while_its_watch_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(cluster())
+    async with kept(server) as subject:
+        monkeypatch.setattr(copies, "FIRST_PAUSE", 3600.0)
+        await server.fail(UnreachableError("connection reset"), DASK)
+        assert subject.pause(KEY) is None and facts(subject) == [] and len(subject.family().pods) == 1
+
+
+async def test_a_look_waits_until_the_watch_has_told_of_a_daskcluster_that_the_operator_made_or_deleted() -> None:
+    server = Server(cluster())
+    async with kept(server) as subject:
+        subject.stored(DASK, cluster(20))
+        assert subject.pause(KEY) == children.PATIENCE_SECONDS
+        await server.tell("ADDED", cluster(20), DASK)
+        assert subject.pause(KEY) is None
+        subject.deleted(DASK, "marts", "revenue-1")
+        assert subject.pause(KEY) == children.PATIENCE_SECONDS
+        await server.tell("MODIFIED", cluster(21, deletionTimestamp="2026-11-21T12:00:00Z"), DASK)
+        assert subject.pause(KEY) is None and facts(subject) == [("revenue-1", True)]
+
+
+@pytest.mark.parametrize(
+    "owners",
+    [
+        pytest.param([], id="without an owner"),
+        pytest.param([{"controller": True, "uid": "x" * (children.LARGEST_FACTS + 1)}], id="with one of any length"),
+    ],
+)
+async def test_a_daskcluster_that_is_strange_is_known_by_its_name_alone(owners: list[Any]) -> None:
+    server = Server(cluster())
+    async with kept(server) as subject:
+        await server.tell("MODIFIED", cluster(20, ownerReferences=owners), DASK)
+        assert facts(subject) == [] and len(subject.family().pods) == 1
+        assert len(str(subject.family().clusters)) < 1000

@@ -27,7 +27,7 @@ from gpuquery.reconcile.observe.head import head
 from gpuquery.reconcile.observe.memory import Jobs, Memory
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import MOST_STALE, Key, Reconciler, work
-from tests.support.kube_objects import COMMITTED, failed_report
+from tests.support.kube_objects import COMMITTED, DEFAULTS, failed_report
 from tests.support.recording import READY, RecordingClient, ended
 from tests.unit.reconcile.observe.test_children import Server, Subject
 from tests.unit.reconcile.test_reconciler import KEY, READING, current, operator, store
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from gpuquery.kube.client import Manifest
+    from gpuquery.plan.defaults import Defaults
     from gpuquery.reconcile.observe.head import Head
 
 
@@ -232,7 +233,7 @@ async def test_the_answer_to_a_write_that_was_bound_to_no_version_is_not_gone_by
 class Following(Counting):
     """An API server with watches, which tell what happened when the test lets them."""
 
-    KINDS = (Resource.JOBS, Resource.BATCH_JOBS, Resource.PODS)
+    KINDS: tuple[Resource, ...] = (Resource.JOBS, Resource.BATCH_JOBS, Resource.PODS)
 
     def __init__(self) -> None:
         super().__init__()
@@ -282,10 +283,10 @@ class Following(Counting):
 
 
 @asynccontextmanager
-async def remembering(client: Following) -> AsyncIterator[Reconciler]:
+async def remembering(client: Following, defaults: Defaults = DEFAULTS) -> AsyncIterator[Reconciler]:
     """A reconciler whose memory is kept by the watches of an API server."""
     queue: WorkQueue[Key] = WorkQueue()
-    memory = client.heed = Memory(Children(client, [None], queue.add))
+    memory = client.heed = Memory(Children(client, [None], queue.add, dask=defaults.dask_operator))
     seen: Copy[Head] = Copy(
         client, Scope(Resource.JOBS, None), trim=memory.trimmed(head), tell=lambda *_: None, ability=Ability("watch")
     )
@@ -294,7 +295,7 @@ async def remembering(client: Following) -> AsyncIterator[Reconciler]:
     while seen.behind or memory.children.pause(KEY):  # noqa: ASYNC110 (there is no such event)
         await asyncio.sleep(0.001)
     try:
-        yield replace(operator(client, READING), memory=memory)
+        yield replace(operator(client, READING, defaults=defaults), memory=memory)
     finally:
         for task in running:
             task.cancel()

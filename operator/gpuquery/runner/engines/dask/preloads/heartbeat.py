@@ -1,4 +1,4 @@
-"""Beats: whether processes of Dask are alive, though nobody can ask them.
+"""Heartbeats of Dask's processes, by files.
 
 A worker's event loop stands still for as long as cudf-polars runs a query in it, so Dask's own heartbeats tell nothing.
 A thread does instead: it sets the times of a file, which takes no room on a full disk. A process that is stopped, or in
@@ -21,18 +21,17 @@ EVERY_SECONDS = 1.0
 
 
 def start(role: str) -> None:
-    """Beat from now on, if somebody listens; `role` names this process: worker, scheduler."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder:
+    """Beat from now on, if anybody listens; `role` names this process: worker, scheduler, nanny."""
+    if folder := os.environ.get(FOLDER_VARIABLE):
         file = Path(folder, f"{role}.{os.getpid()}")
         with contextlib.suppress(OSError):
             file.touch()
             _beat(file)
-            threading.Thread(target=_work, args=(file,), name="beats", daemon=True).start()
+            threading.Thread(target=_work, args=(file,), name="heartbeat", daemon=True).start()
 
 
 def load() -> None:
-    """Import what queries bring along, before anything else is at work in this process.
+    """Import what queries need, before anything else is at work in this process.
 
     It holds the interpreter for seconds. And later it is not safe everywhere: processes of 26.04 with connections over
     UCX were seen to crash in the garbage collector (SIGSEGV) while they imported Polars for the first task.
@@ -54,7 +53,7 @@ def _beat(file: Path) -> None:
 
 
 class Listener:
-    """Hears the processes that beat into a folder."""
+    """Hears the processes whose files are in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,7 +64,7 @@ class Listener:
         """Name a process that lives and has not beaten for `limit` seconds; empty if there is none."""
         late = 0.0 if self._looked is None else now - self._looked - EVERY_SECONDS
         self._looked = now
-        if late > EVERY_SECONDS:  # nobody was at work here: they may well have beaten meanwhile, or not could either
+        if late > EVERY_SECONDS:  # this process was paused, and so may they have been
             self._forgiven = now
         for role, pid, heard in self._heard():
             if now - max(heard, self._forgiven) > limit:

@@ -7,10 +7,11 @@ dask-cuda 25.8 to 26.10; variables `DASK_*` from Dask's documentation of its con
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpuquery.api.labels import DASHBOARD_PORT
 from gpuquery.plan.dask import flags
+from gpuquery.runner.engines.dask.client import CONNECT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import Dask, Plan
 
 DEATH_SECONDS = 300
-"""How long a worker looks for its scheduler before it gives up. The supervisors are sooner whenever one is left."""
-CONNECT_SECONDS = 60
-"""For one connection between processes of Dask; a pod's name may take a while until it is known."""
+"""How long a worker looks for its scheduler before it gives up. The supervisors end it sooner, if one is left."""
 
 FORCED: Mapping[str, str] = {
     # A query may hold a worker's event loop for hours, and the scheduler restarts those that do not beat (distributed
@@ -36,12 +35,7 @@ PRESETS: Mapping[str, str] = {
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": f"{CONNECT_SECONDS}s",
     "UCX_WARN_UNUSED_ENV_VARS": "n",
 }
-"""Variables that a job's own win over."""
-CLIENT: Mapping[str, Any] = {
-    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
-    "distributed.client.heartbeat": "5s",
-}
-"""Dask's configuration in the process of the client."""
+"""Variables that a job can set otherwise."""
 
 
 @dataclass(frozen=True)
@@ -71,24 +65,24 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def scheduler(dask: Dask, host: str, file: str) -> list[str]:
-    """Return the words of the scheduler, which writes its address into a file."""
-    board = ["--dashboard", "--dashboard-address", f":{DASHBOARD_PORT}"]
+    """Return the arguments of the scheduler, which writes its address into a file."""
+    shown = ["--dashboard", "--dashboard-address", f":{DASHBOARD_PORT}"]
     hidden = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     return [
         "scheduler", "--protocol", dask.protocol, "--host", host, "--port", "0", "--scheduler-file", file,
-        *(board if dask.dashboard else hidden),
+        *(shown if dask.dashboard else hidden),
     ]  # fmt: skip
 
 
 def cuda_workers(workers: Workers) -> list[str]:
-    """Return the words of the workers, one for each GPU that the process sees."""
+    """Return the arguments of the workers, one for each GPU that the process sees."""
     # Imports hold the interpreter for long, so they are over before the cluster is complete.
     imports = ["--pre-import", "cudf_polars"]
     return ["cuda", "worker", *_common(workers), *imports, *flags.arguments(workers.dask.options)]
 
 
 def cpu_workers(workers: Workers) -> list[str]:
-    """Return the words of as many workers without a GPU, for tests of everything else."""
+    """Return the arguments of as many workers without a GPU, for tests of everything else."""
     kept = {name: value for name, value in workers.dask.options.items() if name == "memory-limit"}
     # `dask worker` gives its nannies this list even if it is empty, and so does not look at the variable.
     preload = ["--preload-nanny", flags.NANNY]
@@ -100,6 +94,6 @@ def _common(workers: Workers) -> list[str]:
     return [
         workers.scheduler, "--protocol", workers.dask.protocol, "--name", workers.name, "--nthreads", "1",
         "--local-directory", workers.folder, "--death-timeout", str(DEATH_SECONDS),
-        "--preload", "gpuquery.runner.engines.dask.worker", "--no-dashboard",
+        "--preload", "gpuquery.runner.engines.dask.preloads.worker", "--no-dashboard",
         *([] if "memory-limit" in workers.dask.options else ["--memory-limit", limit]),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Watch: a query that is waited for, and every process and connection that it depends on.
+"""Guard: a query that is waited for, and every process and connection that it depends on.
 
 What the library does may never end, or only long after a process has died; so it runs in a thread that is left behind
 when something else tells why it cannot end well. A fault that may be the consequence of another process's waits for a
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Watch:
+class Guard:
     """Calls that a fault ends. Methods may be called in any thread."""
 
     def __init__(self, *, hold: float = DASK_HOLD_SECONDS) -> None:

@@ -1,8 +1,8 @@
-"""What the process of a pod starts of Dask: `dask scheduler`, `dask cuda worker`, ended by the kernel with its parent.
+"""Starts `dask scheduler` or `dask cuda worker` in a pod of the attempt; the kernel ends it with its parent.
 
-    python -m gpuquery.runner.engines.dask.child PARENT ROLE WORD...
+    python -m gpuquery.runner.engines.dask.preloads.launch PARENT ROLE ARGUMENT...
 
-PARENT is the id of the process that starts it, ROLE is scheduler or nanny, WORDs are those after `dask`.
+PARENT is the process id of the parent, ROLE is scheduler or nanny, ARGUMENTs are those of `dask`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import os
 import signal
 import sys
 
-from gpuquery.runner.engines.dask import beats
+from gpuquery.runner.engines.dask.preloads import heartbeat
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Run Dask's own program."""
-    parent, role, *words = sys.argv[1:]
+    parent, role, *arguments = sys.argv[1:]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(parent):  # it was gone before the kernel was asked
         os._exit(1)
-    beats.start(role)
+    heartbeat.start(role)
     if role == "scheduler":  # a nanny gets to see no query
-        beats.load()
-    sys.argv = ["dask", *words]
+        heartbeat.load()
+    sys.argv = ["dask", *arguments]
     importlib.import_module("dask.cli").run_cli()
 
 

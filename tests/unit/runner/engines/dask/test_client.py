@@ -10,7 +10,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.engines.dask import client
-from gpuquery.runner.engines.dask.watch import Watch
+from gpuquery.runner.engines.dask.guard import Guard
 from gpuquery.runner.failures.errors import JobError
 
 
@@ -35,13 +35,13 @@ def test_a_silent_scheduler_hangs_as_long_as_its_connection_stands(
     monkeypatch: pytest.MonkeyPatch, status: str, want: Failure, words: str
 ) -> None:
     monkeypatch.setattr(client, "LOOK_SECONDS", 0.01)
-    watch = Watch(hold=0.0)
-    cluster = client.Cluster(watch, heartbeat=0.01)
+    guard = Guard(hold=0.0)
+    cluster = client.Cluster(guard, heartbeat=0.01)
     cluster.client, cluster.address = Silent(status), "ucx://s:8786"
-    cluster.guard()
+    cluster.watch_workers()
     ended = cluster._over.wait
     with pytest.raises(JobError) as raised:
-        watch.call("the query", lambda: ended(60))
+        guard.call("the query", lambda: ended(60))
     assert raised.value.failure is want
     assert f"the Dask scheduler at ucx://s:8786 {words}" in raised.value.message
     cluster.leave()
@@ -62,7 +62,7 @@ class Late:
 
 async def test_a_late_answer_is_waited_for_and_no_question_is_given_up() -> None:
     """A question that is given up over UCX is answered into memory that has other uses by then."""
-    cluster, scheduler = client.Cluster(Watch(hold=0.0), heartbeat=0.001), Late()
+    cluster, scheduler = client.Cluster(Guard(hold=0.0), heartbeat=0.001), Late()
     cluster.client = SimpleNamespace(scheduler=scheduler)
     for _ in range(2):
         with pytest.raises(TimeoutError, match="no answer within 0"):

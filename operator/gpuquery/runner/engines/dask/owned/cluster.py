@@ -1,7 +1,7 @@
 """A Dask cluster of the attempt's own pods: index 0 keeps the scheduler and is the client, every pod keeps workers.
 
 The engine's library is given a relative path to write to. Workers are started in a folder of their own pod's scratch
-volume, so each pod has the files of its own workers, and hands them to its own sink while the query goes on.
+volume, so each pod has the files of its own workers, and hands them to its own sink.
 """
 
 from __future__ import annotations
@@ -13,101 +13,104 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.timing import DASK_WORKER_SILENCES, IMPORT_SECONDS, START_SECONDS
 from gpuquery.runner.engines import Ranks, Writes, telemetry
-from gpuquery.runner.engines.dask import beats, commands, parts, versions
-from gpuquery.runner.engines.dask.children import Child
+from gpuquery.runner.engines.dask import parts, versions
 from gpuquery.runner.engines.dask.client import Cluster
-from gpuquery.runner.engines.dask.watch import Watch
+from gpuquery.runner.engines.dask.guard import Guard
+from gpuquery.runner.engines.dask.owned import child, commands
+from gpuquery.runner.engines.dask.preloads import heartbeat
 from gpuquery.runner.failures import oom
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.parts import Parts
 from gpuquery.runner.output.scratch import Scratch
 from gpuquery.runner.stores import reader_rules
 
 if TYPE_CHECKING:
     from gpuquery.plan.plan import Plan
+    from gpuquery.runner.engines.dask.query import Execute
 
-ARRIVAL_SECONDS = 86_400.0
-"""Time for all pods to come. The operator's startDeadlineSeconds and the supervisors end it sooner."""
-DONE_SECONDS = 7 * 86_400.0
-"""Time for the query; whether its processes live is told by other means."""
+NO_LIMIT = 7 * 86_400.0
+"""Seconds for what others bound: pods that are to come by startDeadlineSeconds, the query by heartbeats and the limits
+of the job."""
 LOOK_SECONDS = 0.5
 NAME_SECONDS = 60.0
 """Time for the name of this pod to be known."""
 LOOPBACK = "127.0.0.1"
 RESULT = "result"
 """Name of the folder of part files, from where the workers are."""
-Words = Callable[[commands.Workers], Sequence[str]]
-Execute = Callable[[Any, str], None]
-"""Runs the query by a `distributed.Client`, with part files in a folder of that name."""
+Arguments = Callable[[commands.Workers], Sequence[str]]
 
 
-class NativeCluster:
-    """What one pod has of it."""
+class OwnedCluster:
+    """One pod's part of it."""
 
-    def __init__(self, plan: Plan, ranks: Ranks, *, words: Words = commands.cuda_workers, environment: Mapping[str, str] | None = None) -> None:  # fmt: skip # noqa: E501
-        """`words` are those of `dask` for the workers; `environment` is what their processes have beside this one's."""
+    def __init__(self, plan: Plan, ranks: Ranks, arguments: Arguments) -> None:
+        """`arguments` are those of `dask` for the workers."""
         assert plan.dask is not None
         self._plan, self._ranks, self._dask = plan, ranks, plan.dask
-        self._words = words
+        self._arguments = arguments
         self._scratch = Scratch(plan.attempt, ranks.index)
         self._folder = self._scratch.folder()
-        self._beats = beats.Listener(self._scratch.folder())
-        given = {**os.environ, **(environment or {}), beats.FOLDER_VARIABLE: str(self._beats.folder)}
+        self.heartbeats = heartbeat.Listener(self._scratch.folder())
+        given = {**os.environ, heartbeat.FOLDER_VARIABLE: str(self.heartbeats.folder)}
         self._environment = commands.environment(given)
         self._limit = max(IMPORT_SECONDS, DASK_WORKER_SILENCES * plan.heartbeat_seconds)
-        self.watch = Watch()
-        self.cluster = Cluster(self.watch, heartbeat=plan.heartbeat_seconds)
-        """Of use in index 0 only."""
-        self.children: list[Child] = []
+        self.guard = Guard()
+        self.cluster = Cluster(self.guard, heartbeat=plan.heartbeat_seconds)
+        """Connected in index 0 only."""
+        self.children: list[int] = []
+        """Process ids of what this process has started of Dask, in that order."""
         self._name = os.environ.get("GPUQUERY_POD_NAME") or f"pod-{ranks.index}"
 
     def join(self) -> None:
         """Form the cluster; returns when all workers of all pods have joined. Raises JobError with the first cause."""
         ranks = self._ranks
-        threading.Thread(target=self._listen, name="dask beats", daemon=True).start()
+        threading.Thread(target=self._listen, name="dask heartbeats", daemon=True).start()
         mine = self._scheduler() if ranks.index == 0 else None
-        address = self._gate("dask-scheduler", mine, seconds=ARRIVAL_SECONDS)[0]
+        address = self._gate("dask-scheduler", mine, seconds=NO_LIMIT)[0]
         with contextlib.suppress(JobError):  # the checks before the query say what is wrong with it
             self._environment |= reader_rules.for_workers(self._plan)
-        self._start("nanny", "the Dask workers of this pod", self._words(self._workers(address)))
+        self._start("nanny", "the Dask workers of this pod", self._arguments(self._workers(address)))
         if ranks.index == 0:
             self.cluster.connect(address, seconds=START_SECONDS)
             self.cluster.complete(self._dask.workers, seconds=START_SECONDS)
             versions.check(self.cluster, graphs=True)
             self.cluster.settle()
-            self.cluster.guard()
+            self.cluster.watch_workers()
         self._gate("dask-formed", None, seconds=2 * START_SECONDS)
-        # From now on nothing is imported any more that takes long.
+        # From now on nothing is imported that takes long.
         self._limit = DASK_WORKER_SILENCES * self._plan.heartbeat_seconds
-        ranks.note(workers=len(self._beats.pids("worker")), dask=address)
+        ranks.note(workers=len(self.heartbeats.pids("worker")), dask=address)
 
-    def run(self, execute: Execute, sink: Writes, *, streaming: bool) -> None:
-        """Run the query; index 0 executes it, every pod hands its files to its sink: with `streaming` meanwhile, else
-        once it is known that no rows come out twice."""
-        folder = sink.scratch()
+    def run(self, execute: Execute, sink: Writes) -> None:
+        """Run the query, in index 0. Every pod hands its files to its sink: meanwhile where no row can come out twice,
+        else once that is known."""
+        folder, streaming = sink.scratch(), parts.each_once(self._plan)
         # The library makes it on one pod, or on each, or takes what is there.
         (self._folder / RESULT).symlink_to(folder)
-        handing = parts.Handing(folder, sink, self.watch, streaming=streaming)
-        with telemetry.watching(self._ranks, pids=lambda: self._beats.pids("worker"), every=True):
+        files = Parts(folder, sink, on_fault=self.guard.fail)
+        if streaming:
+            files.start()
+        with telemetry.watching(self._ranks, pids=lambda: self.heartbeats.pids("worker"), every=True):
             if self._ranks.index == 0:
-                self.watch.call("the query", lambda: execute(self.cluster.client, RESULT))
-            self._gate("dask-done", None, seconds=DONE_SECONDS)
-            # The workers have written everything; what becomes of them now is of no matter.
+                self.guard.call("the query", lambda: execute(self.cluster.client, RESULT))
+            self._gate("dask-done", None, seconds=NO_LIMIT)
+            # The workers have written everything; they may end now.
             self.cluster.leave()
-            self.watch.close()
+            self.guard.close()
             if not streaming:
-                told = self._ranks.gate("dask-written", parts.written(folder), seconds=DONE_SECONDS)
+                told = self._ranks.gate("dask-written", parts.written(folder), seconds=NO_LIMIT)
                 parts.refuse_doubled([rank for pod in told for rank in pod], self._plan.release)
-            handing.finish()  # a long upload is work too
+            files.finish()  # a long upload is work too
         self._scratch.remove()
 
     def _gate(self, name: str, value: Any, *, seconds: float) -> Sequence[Any]:
-        return self.watch.call(f'the gate "{name}"', lambda: self._ranks.gate(name, value, seconds=seconds))
+        return self.guard.call(f'the gate "{name}"', lambda: self._ranks.gate(name, value, seconds=seconds))
 
     def _scheduler(self) -> str:
         """Start the scheduler; returns its address."""
@@ -115,7 +118,7 @@ class NativeCluster:
         self._start("scheduler", "the Dask scheduler", commands.scheduler(self._dask, own_address(), str(file)))
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            self.watch.check()
+            self.guard.check()
             with contextlib.suppress(OSError, ValueError, KeyError):
                 return str(json.loads(file.read_text())["address"])
             time.sleep(0.1)
@@ -125,17 +128,18 @@ class NativeCluster:
         limit = oom.limit_bytes()
         return commands.Workers(self._plan, self._dask, address, self._name, str(self._folder), limit)
 
-    def _start(self, role: str, what: str, words: Sequence[str]) -> None:
-        self.children.append(
-            Child(role, what, words, folder=self._folder, environment=self._environment, on_end=self.watch.fail)
+    def _start(self, role: str, what: str, arguments: Sequence[str]) -> None:
+        process = child.start(
+            role, what, arguments, folder=self._folder, environment=self._environment, on_end=self.guard.fail
         )
+        self.children.append(process)
 
     def _listen(self) -> None:
         """End the attempt when a process of this pod's is frozen."""
-        while not self.watch.closed:
+        while not self.guard.closed:
             limit = self._limit
-            if silent := self._beats.silent(limit, time.monotonic()):
-                self.watch.fail(
+            if silent := self.heartbeats.silent(limit, time.monotonic()):
+                self.guard.fail(
                     JobError(Failure.RANK_STALLED, f"{silent} hangs: it gave no sign of life within {limit:g} s")
                 )
                 return

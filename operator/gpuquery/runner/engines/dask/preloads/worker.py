@@ -1,14 +1,14 @@
-"""A preload of Dask's workers: signs of life."""
+"""A preload of workers: imports first, then a heartbeat."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gpuquery.runner.engines.dask import beats
+from gpuquery.runner.engines.dask.preloads import heartbeat
 
-beats.load()
+heartbeat.load()
 
 
 def dask_setup(worker: Any) -> None:
     """Called by Dask before the worker connects to the scheduler."""
-    beats.start("worker")
+    heartbeat.start("worker")

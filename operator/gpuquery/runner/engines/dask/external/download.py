@@ -1,9 +1,9 @@
-"""Fetch: brings part files from Dask workers to this process, in pieces, and removes them there.
+"""Download: brings part files from Dask workers to this process, in pieces, and removes them there.
 
-Workers of one pod, or of one machine, see the same folder, so a file is fetched from the first worker that has it:
-their names are different on all workers. Pieces go over the connections that Dask has anyway.
+Workers of one pod, or of one machine, see the same folder, so a file is downloaded from the first worker that has it:
+names are different on all workers. Pieces go over the connections that Dask has anyway.
 
-A worker keeps the name and the size of each file that was fetched (`injected.fetched`). What all have in the end is
+A worker keeps the name and the size of each file that was downloaded (`injected.fetched`). What all have in the end is
 compared with what the sink was given, and the numbers of the files leave none out: no result is committed without all
 of its rows.
 """
@@ -24,8 +24,6 @@ from gpuquery.runner.output import scratch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import polars as pl
-
     from gpuquery.runner.engines import Writes
     from gpuquery.runner.engines.dask.client import Cluster
 
@@ -35,58 +33,43 @@ _NUMBERED = re.compile(r"(?P<series>part\.(?:\d+\.)?)(?P<number>\d+)\.parquet")
 """The library numbers the files of a rank, or of all (`parts`), from 0 on and leaves no number out."""
 
 
-class Given:
-    """A sink that knows what it was given."""
+class Download:
+    """Files of one folder on all workers: `start` to download while they are written, then `finish`; or `all`.
 
-    def __init__(self, sink: Writes) -> None:
-        self._sink = sink
-        self.files: dict[str, int] = {}
-        """Sizes by name."""
-
-    def write(self, lf: pl.LazyFrame, /) -> None:
-        """As the sink does."""
-        self._sink.write(lf)
-
-    def scratch(self) -> Path:
-        """As the sink does."""
-        return self._sink.scratch()
-
-    def add(self, file: Path, /) -> None:
-        """As the sink does, and remember it."""
-        size = file.stat().st_size
-        self._sink.add(file)
-        self.files[file.name] = size
-
-
-class Fetch:
-    """Files of one folder on all workers: `start` to fetch while they are written, then `finish`; or `all`.
-
-    `check` comes last. All that goes to the sink goes through `sink`.
+    `check` comes last. All that goes to the sink goes through `add`.
     """
 
     def __init__(self, cluster: Cluster, folder: str, here: Path, sink: Writes) -> None:
         """`here` takes them until they are in the store."""
-        self._cluster, self._folder, self._here, self.sink = cluster, folder, here, Given(sink)
+        self._cluster, self._folder, self._here, self._sink = cluster, folder, here, sink
+        self._given: dict[str, int] = {}
+        """Sizes of what the sink has, by name."""
         self._fetched: set[str] = set()
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to fetch what is whole."""
-        self._thread = threading.Thread(target=self._work, name="fetch", daemon=True)
+        """Begin to download what is whole."""
+        self._thread = threading.Thread(target=self._work, name="download", daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
-        """Fetch the rest, now that everything is written, and hand it over."""
+        """Download the rest, now that everything is written, and hand it over."""
         self._done.set()
         if self._thread is not None:
-            self._cluster.watch.call("fetching part files", self._thread.join)
-        self._cluster.watch.check()
+            self._cluster.guard.call("fetching part files", self._thread.join)
+        self._cluster.guard.check()
         self._round(unfinished=False, hand_over=True)
 
     def all(self) -> None:
-        """Fetch everything and keep it."""
+        """Download everything and keep it."""
         self._round(unfinished=False, hand_over=False)
+
+    def add(self, file: Path, /) -> None:
+        """Give a file to the sink, and remember it."""
+        size = file.stat().st_size
+        self._sink.add(file)
+        self._given[file.name] = size
 
     def check(self) -> None:
         """Compare what the sink was given with what workers ever had; raises JobError(WorkerLost) for a difference."""
@@ -98,7 +81,7 @@ class Fetch:
                 raise self._differs(
                     f"{_few(again)} of the Dask worker {self._cluster.workers[address]} was written more than once"
                 )
-        given = self.sink.files
+        given = self._given
         if missing := [name for name, size in there.items() if given.get(name) != size]:
             raise self._differs(f"{len(missing)} of {len(there)} did not come whole ({_few(missing)})")
         if vanished := [name for name in given if name not in there]:
@@ -126,7 +109,7 @@ class Fetch:
             while not self._done.wait(POLL_SECONDS):
                 self._round(unfinished=True, hand_over=True)
         except BaseException as exc:
-            self._cluster.watch.fail(exc)
+            self._cluster.guard.fail(exc)
 
     def _round(self, *, unfinished: bool, hand_over: bool) -> None:
         for address, files in self._everywhere(injected.listed):
@@ -136,7 +119,7 @@ class Fetch:
                 self._fetched.add(name)
                 file = self._fetch(address, name, int(self._ask(address, injected.size, name)))
                 if hand_over:
-                    self.sink.add(file)
+                    self.add(file)
 
     def _fetch(self, address: str, name: str, size: int) -> Path:
         file = self._here / name

@@ -1,8 +1,8 @@
-"""A Dask cluster that is not ours to start: one of the attempt made by dask-kubernetes, or anybody's that runs.
+"""A Dask cluster that is not ours to start: one that dask-kubernetes makes for the attempt, or somebody else's.
 
-Nothing of this project need be on its workers, and no credentials go there: they write part files into a folder of
-their own, from where this process fetches them in pieces over Dask's connections. One job at a time uses a cluster: it
-holds a lease in the scheduler, which ends with its connection, and others wait for it.
+Nothing of this project has to be on its workers, and no credentials go there: they write part files into a folder of
+their own, from where this process downloads them in pieces over Dask's connections. One job at a time uses a cluster:
+it holds a lease in the scheduler, which ends with its connection, and others wait for it.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gpuquery.api.choices import EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.runner.engines import Ranks, Writes, telemetry
 from gpuquery.runner.engines.dask import injected, parts, versions
 from gpuquery.runner.engines.dask.client import Cluster
-from gpuquery.runner.engines.dask.download import Fetch
-from gpuquery.runner.engines.dask.watch import Watch
+from gpuquery.runner.engines.dask.external.download import Download
+from gpuquery.runner.engines.dask.guard import Guard
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.parts import Parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from gpuquery.runner.engines.dask.query import Execute
 
-FORM_SECONDS = 86_400.0
-"""Time for the workers of a DaskCluster that is being made; the operator's startDeadlineSeconds ends it sooner."""
+NO_LIMIT = 7 * 86_400.0
+"""Seconds for what startDeadlineSeconds bounds: a DaskCluster that is being made, and jobs and queries before this one.
+"""
 CONNECT_SECONDS = 120.0
 WORKERS_SECONDS = 60.0
 """Time for the workers of a cluster that runs already."""
-QUEUE_SECONDS = 86_400.0
-"""Time for jobs that use the cluster before this one; startDeadlineSeconds ends it sooner."""
 ASK_SECONDS = 1.0
 BUSY_SECONDS = 5.0
 """After which workers that do not answer are said to be busy."""
@@ -42,7 +43,7 @@ TIDY_SECONDS = 5.0
 """For removing what is left after a failure; the next job removes it otherwise."""
 
 
-class GuestCluster:
+class ExternalCluster:
     """This process as the cluster's client."""
 
     def __init__(self, plan: Plan, ranks: Ranks) -> None:
@@ -50,42 +51,41 @@ class GuestCluster:
         self._plan, self._ranks, self._dask = plan, ranks, plan.dask
         self._made = plan.dask.way is DaskWay.OPERATOR
         self._folder = ""
-        self.watch = Watch(hold=0.0)
-        self.cluster = Cluster(self.watch, heartbeat=plan.heartbeat_seconds)
+        self.guard = Guard(hold=0.0)
+        self.cluster = Cluster(self.guard, heartbeat=plan.heartbeat_seconds)
 
-    def join(self, *, graphs: bool) -> None:
+    def join(self) -> None:
         """Connect, wait for the workers and for other jobs, and compare versions; raises JobError."""
         cluster = self.cluster
-        seconds = FORM_SECONDS if self._made else CONNECT_SECONDS
+        seconds = NO_LIMIT if self._made else CONNECT_SECONDS
         cluster.connect(self._dask.scheduler, seconds=seconds, tls_secret=self._dask.tls_secret)
         self._queue()
-        cluster.complete(
-            self._dask.workers, seconds=FORM_SECONDS if self._made else WORKERS_SECONDS, more=not self._made
-        )
+        cluster.complete(self._dask.workers, seconds=NO_LIMIT if self._made else WORKERS_SECONDS, more=not self._made)
         self._warn_of_ttl()
-        cluster.guard()
+        cluster.watch_workers()
         self._freed()
-        versions.check(cluster, graphs=graphs)
+        versions.check(cluster, graphs=self._plan.engine == EngineChoice.TASKS)
         self._ranks.note(workers=len(cluster.workers), dask=cluster.address)
 
-    def run(self, execute: Callable[[Any, str], None], sink: Writes, *, streaming: bool) -> None:
-        """Run the query and fetch what the workers have written: with `streaming` meanwhile, else afterwards."""
+    def run(self, execute: Execute, sink: Writes) -> None:
+        """Run the query and download what the workers have written: with task graphs meanwhile, else afterwards, for a
+        worker answers nobody while rapidsmpf runs a query in it."""
         self._folder = self._prepared()
-        here = sink.scratch()
-        fetch = Fetch(self.cluster, self._folder, here, sink)
+        here, each_once = sink.scratch(), parts.each_once(self._plan)
+        download = Download(self.cluster, self._folder, here, sink)
         done = False
         try:
             with telemetry.watching(self._ranks):
-                if streaming:
-                    fetch.start()
-                self.watch.call("the query", lambda: execute(self.cluster.client, self._folder))
-                if parts.each_once(self._plan):
-                    fetch.finish()
+                if each_once and self._plan.engine == EngineChoice.TASKS:
+                    download.start()
+                self.guard.call("the query", lambda: execute(self.cluster.client, self._folder))
+                if each_once:
+                    download.finish()
                 else:
-                    fetch.all()
+                    download.all()
                     parts.refuse_doubled(parts.written(here), self._plan.release)
-                    parts.Handing(here, fetch.sink, self.watch, streaming=False).finish()
-                fetch.check()
+                    Parts(here, download).finish()
+                download.check()
             done = True
         finally:
             self._tidy(idle=done)
@@ -103,17 +103,11 @@ class GuestCluster:
     def _queue(self) -> None:
         """Wait until no other job uses the cluster."""
         job = f"{self._plan.job.namespace}/{self._plan.job.name}"
-        deadline, told = time.monotonic() + QUEUE_SECONDS, ""
+        told = ""
         while holder := self.cluster.scheduler(injected.take, self.cluster.client.id, job):
             if holder != told:
                 told = holder
                 self._waits(f"the Dask cluster at {self.cluster.address} is used by the job {holder}: waiting for it")
-            if time.monotonic() > deadline:
-                raise JobError(
-                    Failure.WORKER_LOST,
-                    f"the Dask cluster at {self.cluster.address} was used by the job {holder} for {QUEUE_SECONDS:g} s: "
-                    "use another cluster, or run the jobs after each other",
-                )
             time.sleep(ASK_SECONDS)
         if told:
             self._waits("")
@@ -121,8 +115,8 @@ class GuestCluster:
     def _freed(self) -> None:
         """Wait until every worker answers, and take down what jobs that died have left there.
 
-        A query on workers goes on when its client dies, and holds their event loops; nobody can end it but who restarts
-        them, and that is not for us to do.
+        A query on workers goes on when its client dies, and holds their event loops. Only a restart of the workers ends
+        it, and that is not ours to do.
         """
         busy = threading.Timer(BUSY_SECONDS, self._waits, [
             f"workers of the Dask cluster at {self.cluster.address} do not answer, as if they still ran the query of a "
@@ -131,7 +125,7 @@ class GuestCluster:
         busy.daemon = True
         busy.start()
         try:
-            self.cluster.free(seconds=QUEUE_SECONDS)
+            self.cluster.free(seconds=NO_LIMIT)
             found = self.cluster.scheduler(injected.left, [])
             if found:
                 self.cluster.run(injected.dissolve, found)
@@ -173,8 +167,8 @@ class GuestCluster:
         the next job removes the folder.
         """
         self.cluster.leave()
-        self.watch.close()
-        tidy = Watch(hold=0.0)
+        self.guard.close()
+        tidy = Guard(hold=0.0)
         with contextlib.suppress(Exception):
             tidy.call("tidying up", lambda: self._left(idle=idle), seconds=TIDY_SECONDS)
 
