@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
 
 from gpuquery.api.engines import EngineChoice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.plan.releases import Release, Way
 
 MODULE = '''"""Engines and releases. Generated from plan/releases/table.py by `make generate`. Do not edit."""
 
@@ -51,13 +57,21 @@ def _new(word: object) -> EngineChoice:
     return member
 
 
-EngineChoice._missing_ = _new  # type: ignore[method-assign, assignment]  # before the table is imported
+def _table() -> Mapping[str, Release]:
+    """Return the table, whose rows may name an engine that was not generated yet."""
+    EngineChoice._missing_ = _new  # type: ignore[method-assign, assignment]
+    try:
+        from gpuquery.plan.releases import RELEASES
+    finally:
+        del EngineChoice._missing_
+    return RELEASES
+
+
+RELEASES = _table()
 
 
 def module() -> str:
     """Return the text of `api/engines.py`."""
-    from gpuquery.plan.releases import RELEASES
-
     engines, run_by = _engines()
     return MODULE.format(
         engines="".join(f'    {_member(engine)} = "{engine}"\n' for engine in engines),
@@ -73,8 +87,6 @@ def module() -> str:
 
 def values_schema(text: str) -> str:
     """Return the schema of the chart's values with the words of the table."""
-    from gpuquery.plan.releases import RELEASES
-
     for name, words in (("engine", _engines()[0]), ("release", [*RELEASES])):
         text = re.sub(rf'("{name}": {{"enum": )\[[^]]*\]', lambda m, words=words: m[1] + json.dumps(words), text)
     return text
@@ -82,7 +94,7 @@ def values_schema(text: str) -> str:
 
 def _engines() -> tuple[list[str], dict[EngineChoice, list[str]]]:
     """Return all words of `spec.engine`, and which releases run those that need GPUs."""
-    from gpuquery.plan.releases import RELEASES, Way
+    from gpuquery.plan.releases import Way
 
     ways: dict[EngineChoice, dict[str, set[Way]]] = {}
     for release in RELEASES.values():

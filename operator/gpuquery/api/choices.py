@@ -28,19 +28,19 @@ class ClusterChoice(StrEnum):
 
 
 class SchedulerChoice(StrEnum):
-    """Cluster shapes under their historic name."""
+    """Cluster shapes under their old names."""
 
     SYNCHRONOUS = "synchronous"
     DISTRIBUTED = "distributed"
 
     @property
     def cluster(self) -> ClusterChoice:
-        """The cluster shape that it means."""
+        """The same cluster shape."""
         return ClusterChoice.SINGLE if self is SchedulerChoice.SYNCHRONOUS else ClusterChoice.DISTRIBUTED
 
 
 class Dialect(StrEnum):
-    """Dialects of SQL that a query may be written in."""
+    """SQL dialects of queries."""
 
     DUCKDB = "duckdb"
     POSTGRES = "postgres"
@@ -50,7 +50,7 @@ class Dialect(StrEnum):
     BIGQUERY = "bigquery"
     REDSHIFT = "redshift"
     POLARS = "polars"
-    """Polars' own SQL, as the only one there was before the others; deprecated."""
+    """Polars' own SQL, the only one before the others; deprecated."""
 
 
 class NetworkChoice(StrEnum):
@@ -65,7 +65,7 @@ class NetworkChoice(StrEnum):
 
 
 class PreflightChoice(StrEnum):
-    """When the query is checked in a pod without GPU before GPUs are asked for."""
+    """When the query is checked in a pod without a GPU before GPUs are requested."""
 
     AUTO = "auto"
     ALWAYS = "always"
