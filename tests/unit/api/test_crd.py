@@ -57,7 +57,7 @@ GENERATED = generate.files()
 def test_a_generated_file_is_fresh_and_says_that_it_is_generated(name: str) -> None:
     text = (ROOT / name).read_text()
     assert text == GENERATED[name], "run `make generate`"
-    assert "Generated" in text.splitlines()[0]
+    assert "Generated" in "".join(text.splitlines()[:2])
 
 
 def test_client_side_apply_can_hold_the_crd_in_an_annotation() -> None:
