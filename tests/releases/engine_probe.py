@@ -20,7 +20,7 @@ import polars as pl
 
 from gpuquery.runner.engines import replicated
 from gpuquery.runner.engines.rapidsmpf_options import settings
-from gpuquery.runner.failures.engines import classify_engine
+from gpuquery.runner.failures.native import classify_engine
 from tests.releases.probe import plain
 
 if TYPE_CHECKING:

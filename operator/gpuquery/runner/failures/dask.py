@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gpuquery.api.reasons import Failure
+from gpuquery.api.reasons import Failure, Reach
 from gpuquery.runner.failures import native, obituary
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import redact
@@ -52,19 +52,13 @@ def ended(what: str, status: int, tail: Sequence[str], *, oom_killed: bool) -> J
         return JobError(
             Failure.WORKER_LOST, f"{what} died of {obituary.signal_name(status)}{obituary.last(lines, _TAIL)}"
         )
-    if found_in := _recognised(lines):
-        failure, line = found_in
-        return JobError(failure, f"{what} ended with exit code {status}: {line}: {native.way_out(failure, line)}")
-    return JobError(Failure.WORKER_LOST, f"{what} ended with exit code {status}{obituary.last(lines, _TAIL)}")
-
-
-def _recognised(lines: Sequence[str]) -> tuple[Failure, str] | None:
-    """The last line that says what it was; what processes say of each other's end is no cause."""
+    # The last line that says what it was; what processes say of each other's end is no cause.
     for line in reversed(lines):
-        failure = native.recognise(line)
-        if failure is not None and failure is not Failure.TRANSPORT_ERROR:
-            return failure, redact(_SAID.sub("", line.strip()))[:400].rstrip(".: ")
-    return None
+        known = native.recognise(line)
+        if known is not None and known.failure.reach is Reach.CAUSE:
+            words = redact(_SAID.sub("", line.strip()))[:400].rstrip(".: ")
+            return JobError(known.failure, f"{what} ended with exit code {status}: {words}: {known.way_out}")
+    return JobError(Failure.WORKER_LOST, f"{what} ended with exit code {status}{obituary.last(lines, _TAIL)}")
 
 
 def lost(exc: BaseException) -> JobError | None:

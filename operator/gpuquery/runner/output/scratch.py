@@ -60,7 +60,8 @@ def full(exc: BaseException) -> JobError | None:
         if seen is None:
             break
         number = seen.errno if isinstance(seen, OSError) else None
-        if number in (errno.ENOSPC, errno.EDQUOT) or native.recognise(said(seen)) is Failure.SCRATCH_FULL:
+        found = native.recognise(said(seen))
+        if number in (errno.ENOSPC, errno.EDQUOT) or (found and found.failure is Failure.SCRATCH_FULL):
             return _told(str(getattr(seen, "filename", None) or ""))
         seen = seen.__cause__ or seen.__context__
     return None

@@ -15,8 +15,8 @@ from gpuquery.runner.engines.dask.external.cluster import ExternalCluster
 from gpuquery.runner.engines.dask.owned import commands
 from gpuquery.runner.engines.dask.owned.cluster import Arguments, OwnedCluster
 from gpuquery.runner.failures.dask import lost
-from gpuquery.runner.failures.engines import classify_engine
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.native import classify_engine
 from gpuquery.runner.failures.stores import classify, redact
 
 if TYPE_CHECKING:
