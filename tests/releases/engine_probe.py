@@ -20,7 +20,7 @@ import polars as pl
 
 from gpuquery.runner.engines import replicated
 from gpuquery.runner.engines.faults import classify_engine
-from gpuquery.runner.engines.rapidsmpf_options import settings
+from gpuquery.runner.engines.rapidsmpf.options import settings
 from tests.releases.probe import plain
 
 if TYPE_CHECKING:
