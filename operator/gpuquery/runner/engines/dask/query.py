@@ -59,6 +59,26 @@ class DaskQuery:
         finally:
             timer.cancel()
 
+    def bootstrap(self, client: Any) -> None:
+        """Connect the workers by rapidsmpf (25.08 to 26.04), with the RAPIDSMPF_* of this process.
+
+        The library would do so by itself, and would not notice that it failed: it waits for its futures and asks none
+        of them how it went.
+        """
+        with self.connecting():
+            config = importlib.import_module("rapidsmpf.config")
+            module = importlib.import_module("rapidsmpf.integrations.dask")
+            options = config.Options(config.get_environment_variables())
+            options.insert_if_absent({"dask_statistics": "true"})
+            module.bootstrap_dask_cluster(client, options=options)
+            missing = [address for address, there in client.run(injected.connected).items() if not there]
+        if missing:
+            raise JobError(
+                Failure.TRANSPORT_ERROR,
+                f"rapidsmpf could not connect the Dask workers: {', '.join(sorted(missing)[:4])} have no communicator: "
+                "look at their log, at the network between the nodes, and at spec.network",
+            )
+
     def join(self) -> None:
         """Meet the cluster; returns when all workers are there. Raises JobError."""
         self.cluster.join()
@@ -100,23 +120,3 @@ def _refuse_workers_rights(exc: BaseException) -> None:
             "not with the job's: look at the environment of those pods"
         )
     raise JobError(Failure.STORAGE_AUTH, f"{redact(str(exc))}: {way_out}") from None
-
-
-def bootstrap(client: Any) -> None:
-    """Connect the workers by rapidsmpf (25.08 to 26.04), with the RAPIDSMPF_* of this process.
-
-    The library would do so by itself, and would not notice that it failed: it waits for its futures and asks none of
-    them how it went.
-    """
-    config = importlib.import_module("rapidsmpf.config")
-    module = importlib.import_module("rapidsmpf.integrations.dask")
-    options = config.Options(config.get_environment_variables())
-    options.insert_if_absent({"dask_statistics": "true"})
-    module.bootstrap_dask_cluster(client, options=options)
-    missing = [address for address, there in client.run(injected.connected).items() if not there]
-    if missing:
-        raise JobError(
-            Failure.TRANSPORT_ERROR,
-            f"rapidsmpf could not connect the Dask workers: {', '.join(sorted(missing)[:4])} have no communicator: "
-            "look at their log, at the network between the nodes, and at spec.network",
-        )

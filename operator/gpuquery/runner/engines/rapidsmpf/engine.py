@@ -1,28 +1,26 @@
-"""The `rapidsmpf` engine: cudf-polars' streaming engine, on one GPU or on many, one rank for each.
+"""The engine `rapidsmpf`: cudf-polars' streaming engine, on one GPU or on many, one rank for each.
 
 From 26.06 on every rank makes an `SPMDEngine` of its own communicator and runs the whole query; the library gives each
 rank its share of the files, and what every rank holds in full is written by one of them. In 26.04 there is one process
 with one GPU and Polars' `GPUEngine`. Where the plan has a Dask cluster, its workers are the ranks: by `DaskEngine`, in
-26.04 by `GPUEngine`. Nothing ever falls back to the CPU (`raise_on_fail`).
+26.04 by `GPUEngine`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.plan.releases import Way
-from gpuquery.runner.engines import Ranks, Writes, communicator, replicated, telemetry
+from gpuquery.runner.engines import replicated, telemetry
 from gpuquery.runner.engines.dask import injected
-from gpuquery.runner.engines.dask.owned import commands
-from gpuquery.runner.engines.dask.query import DaskQuery, bootstrap
-from gpuquery.runner.engines.gpu import cell, faults, gpu_engine
-from gpuquery.runner.engines.rapidsmpf_options import Settings, settings
+from gpuquery.runner.engines.gpu import GpuEngine, cell, gpu_engine
+from gpuquery.runner.engines.rapidsmpf import communicator
+from gpuquery.runner.engines.rapidsmpf.options import Settings, settings
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.parts import Parts
 
@@ -31,46 +29,26 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from gpuquery.runner.engines.dask.owned.cluster import Arguments
+    from gpuquery.runner.engines import Ranks, Writes
 
 AGREE_SECONDS = 7 * 86_400.0
 """Time for the other ranks to finish once this one has, in a release whose results have to be compared: a rank with few
 rows may be done hours before the others, and whether these live their heartbeats tell."""
-_PACKAGES = ("cudf_polars", "rapidsmpf")
 
 
-class RapidsmpfEngine:
-    """One rank. `join` and `run` belong on one thread, for the library's engine does."""
+class RapidsmpfEngine(GpuEngine):
+    """One rank, or the client of a Dask cluster."""
 
     name = "rapidsmpf"
-    arguments: Arguments = staticmethod(commands.cuda_workers)
-    """Arguments of `dask` for workers of its own."""
+    packages = ("cudf_polars", "rapidsmpf")
+    on_dask = (Way.DASK, Way.SPMD)
+    _settings: Settings | None = None
+    _comm: Any = None
+    _running: Any = None
 
-    def __init__(self) -> None:
-        """Raises JobError(InvalidPlan) where the packages are not installed."""
-        missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
-        if missing:
-            raise JobError(
-                Failure.INVALID_PLAN,
-                f'engine "{self.name}" needs {" and ".join(missing)}, which this image lacks: use a runtime.image of a '
-                "RAPIDS release, or engine: cpu",
-            )
-        self._plan: Plan | None = None
-        self._ranks: Ranks | None = None
-        self._settings: Settings | None = None
-        self._comm: Any = None
-        self._running: Any = None
-        self._query: DaskQuery | None = None
-
-    def join(self, plan: Plan, ranks: Ranks) -> None:
-        """Make the communicator, or meet the Dask cluster; needs no GPU. Raises JobError."""
-        self._plan, self._ranks = plan, ranks
+    def _meet(self, plan: Plan, ranks: Ranks) -> None:
+        """Make the communicator."""
         way = cell(plan).way
-        if plan.dask is not None and way in (Way.DASK, Way.SPMD):
-            self._query = DaskQuery(plan, ranks, arguments=self.arguments)
-            with faults():
-                self._query.join()
-            return
         if way is Way.GPU_ENGINE and ranks.size == 1:
             return
         if way is not Way.SPMD:
@@ -79,24 +57,15 @@ class RapidsmpfEngine:
                 f'engine "{self.name}" on {ranks.size} ranks with cluster {plan.cluster} and RAPIDS release '
                 f'"{plan.release}" is not driven by ranks: use the runtime image of the operator\'s own version',
             )
-        with faults():
-            self._settings = settings(plan.executor_options)
-            self._comm = communicator.form(ranks, self._settings.rapidsmpf)
+        self._settings = settings(plan.executor_options)
+        self._comm = communicator.form(ranks, self._settings.rapidsmpf)
         ranks.note(rank=int(self._comm.rank))
 
-    def run(self, frame: pl.LazyFrame, sink: Writes) -> None:
-        """Execute the plan; its part files go to the sink while the next ones are written. Raises JobError for faults
-        of GPU, transport and scratch, else what Polars raises."""
-        assert self._plan is not None, "join comes first"
-        assert self._ranks is not None
-        if self._query is not None:
-            self._query.run(frame, sink, self._execute)
-            return
-        with faults(), telemetry.watching(self._ranks):
-            if self._settings is None:
-                self._run_alone(self._plan, frame, sink)
-            else:
-                self._run_rank(self._plan, self._ranks, self._settings, frame, sink)
+    def _run(self, frame: pl.LazyFrame, sink: Writes) -> None:
+        if self._settings is None:
+            self._run_alone(self._plan, frame, sink)
+        else:
+            self._run_rank(self._plan, self._ranks, self._settings, frame, sink)
 
     def _run_rank(self, plan: Plan, ranks: Ranks, settings: Settings, frame: pl.LazyFrame, sink: Writes) -> None:
         spmd = importlib.import_module("cudf_polars.engine.spmd")
@@ -116,13 +85,10 @@ class RapidsmpfEngine:
         engine.shutdown()
 
     def _execute(self, client: Any, frame: pl.LazyFrame, folder: str) -> None:
-        """Run it on the cluster of the client; the engine is made and shut down on one thread."""
         plan = self._plan
-        assert plan is not None
         assert self._query is not None
         if cell(plan).way is Way.DASK:  # 26.04
-            with self._query.connecting():
-                bootstrap(client)
+            self._query.bootstrap(client)
             _write(plan, frame, Path(folder), gpu_engine(plan))
             return
         with self._query.connecting():

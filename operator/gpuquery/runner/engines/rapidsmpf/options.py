@@ -14,13 +14,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.runner.engines.gpu import executor
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MEMORY_RESOURCE = "CUDF_POLARS__MEMORY_RESOURCE_CONFIG__QUALNAME"
-_KVIKIO_ENUMS = {"kvikio_remote_io_backend": "RemoteIOBackend", "kvikio_reactor_dispatch": "RemoteReactorDispatch"}
-_TURNED_OFF = ("dynamic_planning", "join_filter_pushdown")
-"""Options for which None is no default but "off"."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,3 @@ def settings(options: Mapping[str, Any]) -> Settings:
     # Counters of bytes that were moved out of the GPU; the library counts nothing unless it is told to.
     rapidsmpf.insert_if_absent({"statistics": "true"})
     return Settings(executor(options), engine, rapidsmpf)
-
-
-def executor(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plan's executor options in the types that the engine class takes."""
-    return {name: _typed(name, value) for name, value in options.items() if value is not None or name in _TURNED_OFF}
-
-
-def _typed(name: str, value: Any) -> Any:
-    """The engine class of 26.10 compares these with members of KvikIO's enumerations, and takes a text for neither."""
-    if name in _KVIKIO_ENUMS and isinstance(value, str):
-        return getattr(importlib.import_module("kvikio"), _KVIKIO_ENUMS[name])[value]
-    return value

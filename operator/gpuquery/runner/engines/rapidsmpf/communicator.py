@@ -6,7 +6,7 @@ signal handlers do not run meanwhile. They do let other threads run, so each run
 behind when its time is over; the process ends then, and the supervisor needs no answer from it.
 
 A root that cannot be reached ends the process from a thread of UCX (SIGABRT, `ucxx::UnreachableError`), and so does an
-address that is none (an assertion of UCX): `gpu_words.last_words` knows these lines.
+address that is none (an assertion of UCX): `native.last_words` knows these lines.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from __future__ import annotations
 import base64
 import importlib
 import os
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.later import Later
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,27 +79,15 @@ def within(seconds: float, call: Callable[[], T], what: str) -> T:
 
     The call goes on then, in a thread that does not keep the process alive.
     """
-    done: dict[str, Any] = {}
-    ended = threading.Event()
-
-    def run() -> None:
-        try:
-            done["result"] = call()
-        except BaseException as exc:
-            done["raised"] = exc
-        finally:
-            ended.set()
-
-    threading.Thread(target=run, name="communicator", daemon=True).start()
-    if not ended.wait(seconds):
+    work = Later(call)
+    work.wait(seconds)
+    if not work.over:
         raise JobError(
             Failure.RANK_STALLED,
             f"{what} took longer than {seconds:.0f} s: a rank died meanwhile or cannot be reached: look at the "
             "network between the nodes, at the job's NetworkPolicy and at spec.network",
         )
-    if "raised" in done:
-        raise done["raised"]
-    return cast("T", done["result"])
+    return work.result()
 
 
 def _age() -> float:
