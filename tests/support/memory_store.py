@@ -57,7 +57,10 @@ class MemoryStore:
 
     def create(self, key: str, body: bytes) -> bool:
         def effect() -> bool:
-            return self.content.objects.setdefault(key, body) is body
+            if key in self.content.objects:
+                return False
+            self.content.objects[key] = body
+            return True
 
         return self._do(effect)
 

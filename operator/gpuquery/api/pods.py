@@ -14,6 +14,7 @@ from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
 from gpuquery.api.names import LabelValue, ResourceName
 from gpuquery.api.scheduling import Affinity, Toleration, TopologySpreadConstraint
 from gpuquery.api.schema import Model, Rule
+from gpuquery.api.stores import STORES
 
 IMAGE = r"^\S+$"
 PULL_POLICY = "^(Always|IfNotPresent|Never)$"
@@ -151,7 +152,7 @@ class LocalObjectReference(Model):
 
 
 RESERVED_VARIABLES = (
-    "AWS_.*", "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
+    *(store.reserved for store in STORES), "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
     "DASK_CONFIG", "DASK_SCHEDULER_ADDRESS", "DASK_WORKER_NAME", "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL",
     "HOME", "JOB_COMPLETION_INDEX", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "POLARS_MAX_THREADS", "PYTHON.*", "TMPDIR",
 )  # fmt: skip

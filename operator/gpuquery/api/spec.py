@@ -22,6 +22,7 @@ from gpuquery.api.names import ResourceName
 from gpuquery.api.pods import Runtime, Storage, Template, Workers
 from gpuquery.api.schema import Model, Rule
 from gpuquery.api.size import SIZE_RULE
+from gpuquery.api.stores import STORES
 
 MAX_INLINE_QUERY = 262_144
 MAX_CONFIGMAP_QUERY = 900_000
@@ -35,15 +36,22 @@ DECIMAL = r"^-?[0-9]+(\.[0-9]+)?$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
 Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=IDENTIFIER)]
-BUCKET = r"s3://[A-Za-z0-9][A-Za-z0-9._-]+"
-INPUT_URI = rf"^({BUCKET}(/[^\s]*)?|file://[^\s]+)$"
+
+
+def _uris(character: str) -> str:
+    """Return a regular expression for URIs whose paths are made of a kind of character."""
+    inside = [f"{store.root}(/{character}*)?" for store in STORES]
+    return f"^({'|'.join([*inside, f'file://{character}+'])})$"
+
+
+INPUT_URI = _uris(r"[^\s]")
 URI = Annotated[str, Field(min_length=1, max_length=1024, pattern=INPUT_URI)]
 FOLDER = r"[^\s*?\[\]{}]"
 """A character of a folder's URI: no glob characters."""
 FIRST = r"[\p{L}\p{M}\p{N}-]"
 WORD = r"[\p{L}\p{M}\p{N}_.-]"
 """Characters of a partition column's name: none that readers would have to decode or would skip."""
-OUTPUT_URI = rf"^({BUCKET}(/{FOLDER}*)?|file://{FOLDER}+)$"
+OUTPUT_URI = _uris(FOLDER)
 PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
 QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=SOME_TEXT)]
 ANY_DEPTH = r"[*][*](/[*]([.]parquet)?)?$"

@@ -1,11 +1,11 @@
-"""The commit protocol: one compare-and-swap decides, and whoever comes next finishes.
+"""The commit protocol: one compare-and-swap decides, and the next writer finishes what a crash has left.
 
     upload, invisibly -> pending set -> record created (the commit) -> uploads completed, old files deleted -> marker
 
 A crash between any two steps leaves a state that the next attempt, or the next job on this table, completes (if the
 record exists) or cleans up (if not). Two rules make that safe. Nothing is built on a version before it is published.
-And nobody's uploads are dropped before a *fence* in the log has taken away their owner's right to commit: an attempt
-that was only believed to be dead may wake up at any time.
+And uploads are dropped only after a *fence* in the log has taken away their owner's right to commit: an attempt that
+was taken for dead may wake up at any time.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Committer:
         """Whether it is certain that this committer has written no commit record."""
 
     def recover(self) -> CommitRecord | None:
-        """Look whether this job has committed before; if so, see to it that it is published."""
+        """Return this job's commit, published, if it has one already."""
         self.log.refresh()
         entry = self.log.find(self._job.uid)
         if entry is None:
@@ -106,7 +106,7 @@ class Committer:
             )
 
     def commit(self, result: Result) -> Outcome:
-        """Commit and publish, exactly once for the job, whoever else tries at the same time."""
+        """Commit and publish, exactly once for the job, also if other attempts try at the same time."""
         while True:
             if (record := self.recover()) is not None:
                 return Outcome(record, _unused(result, record))
@@ -205,7 +205,7 @@ class Committer:
         )
 
     def _clean(self, record: CommitRecord) -> None:
-        """Delete the pending sets of a job that is published: nobody reads them any more."""
+        """Delete the pending sets of a published job: they are not read any more."""
         try:
             self._store.delete([item.key for item in self._store.list(f"{STAGING}{record.job.uid}/")])
         except JobError as exc:

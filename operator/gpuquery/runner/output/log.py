@@ -101,7 +101,7 @@ class Log:
         return max((e.attempt for e in self._entries.values() if e.is_fence and owner_of(e.uid) == owner), default=0)
 
     def next_version(self) -> int:
-        """The version that the next commit would get. Raises UnsafeStore if somebody has used the numbers up."""
+        """The version that the next commit would get. Raises UnsafeStore if there are no numbers left."""
         last = max(self._entries, default=0)
         if last + 1 >= MAX_VERSION:
             raise genuine.bad(record_key(last), f"no version can follow {last}, and no table comes so far")
@@ -138,7 +138,7 @@ class Log:
     def append(self, record: CommitRecord) -> bool:
         """Commit: True if this record is now the version that it says; False if that version was taken.
 
-        What nobody would believe, or could read, is not written: no one could write to the table any more.
+        A record that readers would refuse is not written: it would block the table for every later job.
         """
         key, body = record_key(record.version), record.model_dump_json().encode()
         genuine.check_record(key, record, record.version, self._store.can_be)
@@ -156,7 +156,7 @@ class Log:
         self._entries[record.version] = Entry(record.version, record.mode, record.attempt, record.job.uid, True)
 
     def is_done(self, record: CommitRecord) -> bool:
-        """Whether somebody has published the record: asks the store."""
+        """Ask the store whether the record is published."""
         return self._store.size(_marker(record)) is not None
 
     def _fetch(self, version: int) -> bytes:

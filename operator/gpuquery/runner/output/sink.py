@@ -132,7 +132,7 @@ class Sink:
             sweep_finished(self._store, self._identity.uid)
             return self._status(record)
         hurried.check_fence()
-        # What would keep the result from being committed or published is told before it is paid for.
+        # Find what would keep the result from being committed or published before paying for it.
         for key in (record_key(hurried.log.next_version()), f"{DATA}any", f"{self._staging}/any"):
             self._hurried.check_free(key)
         self._probe()
@@ -273,7 +273,7 @@ class Sink:
         except JobError as exc:
             if exc.failure is not Failure.STORAGE_AUTH:
                 raise
-            # Whoever may not list uploads can still commit; only other jobs' litter stays.
+            # Committing needs no right to list uploads; without it, only other jobs' abandoned uploads stay.
             _LOG.warning("cannot look for abandoned uploads: %s", exc.message)
 
     def _schema_of(self, lf: pl.LazyFrame) -> pl.Schema:

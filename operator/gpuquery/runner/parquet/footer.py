@@ -231,8 +231,8 @@ def _chunk(meta: thrift.Fields) -> Chunk:
 def _chars(meta: thrift.Fields) -> int | None:
     """Bytes of the strings of a chunk, without their lengths."""
     sizes: Any = meta.get(16) or {}
-    if (told := sizes.get(1)) is not None:
-        return int(told)
+    if (total := sizes.get(1)) is not None:
+        return int(total)
     if not _ONE_BY_ONE.issuperset(meta[2]):
         return None
     # Four bytes precede each value that is not null.

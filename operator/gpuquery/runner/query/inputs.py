@@ -115,16 +115,15 @@ def clash(exc: BaseException, inputs: Sequence[Input], store: StoreAccess) -> Jo
     return None
 
 
-def files(item: Input, store: StoreAccess, uri: str | None = None) -> list[str]:
+def files(item: Input, store: StoreAccess) -> list[str]:
     """List the files of an input as Polars expands them; empty if there are none or it cannot be told.
 
     The expansion is seen in Polars' plan of a scan whose schema is given, so nothing is read. That view is private to
     Polars, so everything here can do without.
     """
     with contextlib.suppress(Exception):
-        frame = pl.scan_ndjson(
-            uri or item.uri, schema={"x": pl.String}, storage_options=stores.scan_options(store, item.uri)
-        )
+        options = stores.scan_options(store, item.uri)
+        frame = pl.scan_ndjson(item.uri, schema={"x": pl.String}, storage_options=options)
         # Polars lists the store here and keeps what it found: the view would list it with Python's lock held, and stop
         # every other thread for as long as the store takes.
         frame.collect_schema()
@@ -162,7 +161,11 @@ def _missing(item: Input, store: StoreAccess) -> JobError:
 def _table_root(item: Input, store: StoreAccess) -> str:
     """The folder of the input if a table's log lies in it, else nothing."""
     folder = item.uri.split("*")[0].rpartition("/")[0] if "*" in item.uri else item.uri.rstrip("/")
-    return folder if files(item, store, f"{folder}/_commits/*.json") else ""
+    with contextlib.suppress(JobError):
+        log = stores.locate(f"{folder}/_commits")
+        if any(name.endswith(".json") for name in stores.of(folder).names(log, f"{log.prefix}/", store)):
+            return folder
+    return ""
 
 
 def _first_clash(item: Input, store: StoreAccess) -> str | None:

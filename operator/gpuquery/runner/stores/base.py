@@ -51,7 +51,7 @@ class Backend(Explainer, ABC):
     """How a URI is written, for messages."""
     remote = False
     """Whether its bytes come over the network."""
-    unsafe = "does not create exclusively, so two attempts could both commit: use another one"
+    unsafe = "does not create exclusively, so two attempts could both commit: use another store"
     """What is said of a store that lets two callers create one object."""
 
     @abstractmethod

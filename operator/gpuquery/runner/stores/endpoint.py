@@ -1,10 +1,9 @@
-"""Whether a store answers where storage.endpoint says, asked before anything else is.
+"""Whether a store answers at storage.endpoint, checked before anything else.
 
-The libraries that read and write are patient, for a store that is away comes back. A wrong endpoint does not, and
-what they say of it at last names neither the field nor the way out. So there is one look beforehand, which takes
-seconds: at the name, the port, TLS and HTTP. What may pass is StorageUnavailable, which is tried again by the next
-attempt: nothing listens, no answer, a name that is not known (its Service is made together with the job, or has no
-ready pod yet). What cannot pass is InvalidEndpoint.
+The libraries that read and write wait for a store to come back, and what they say of a wrong endpoint in the end names
+neither the field nor the way out. So the name, the port, TLS and HTTP are checked first, within seconds. A fault that
+may pass is StorageUnavailable, and the next attempt tries again: nothing listens, no answer, an unknown name (its
+Service is made together with the job, or has no ready pod yet). Any other is InvalidEndpoint.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from gpuquery.runner import retry
 from gpuquery.runner.failures.errors import JobError
 
 PATIENCE = 6.0
-"""Seconds for which a name is looked up and a port is tried again: a pod's network and DNS may come up after it."""
+"""Seconds for which a name or a port is tried again: a pod's network and DNS may come up after the pod."""
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 8.0
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
 def parse(endpoint: str) -> SplitResult:
-    """Split an endpoint. Raises InvalidEndpoint for a host or a port that there cannot be, in botocore's sense too."""
+    """Split an endpoint. Raises InvalidEndpoint for an impossible host or port, by botocore's rules too."""
     try:
         parts = urlsplit(endpoint)
         host, port = parts.hostname or "", parts.port
@@ -93,12 +92,12 @@ def _no_endpoint(endpoint: str, why: str) -> JobError:
 
 
 def _speak(sock: socket.socket, parts: SplitResult, endpoint: str) -> None:
-    """See whether the other side speaks what the endpoint says."""
+    """Check that the server speaks the endpoint's protocol."""
     sock.settimeout(ANSWER_SECONDS)
     host, field = parts.hostname or "", f'storage.endpoint "{endpoint}"'
     if parts.scheme == "https":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whose certificate it is, the client checks
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the client checks the certificate
         try:
             sock = context.wrap_socket(sock, server_hostname=host)
         except ssl.SSLError as exc:
@@ -119,7 +118,7 @@ def _speak(sock: socket.socket, parts: SplitResult, endpoint: str) -> None:
 
 
 def _speaks_tls(host: str, port: int) -> bool:
-    """Whether what breaks off plain HTTP takes a handshake."""
+    """Whether a server that resets plain HTTP accepts a TLS handshake."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=CONNECT_SECONDS) as sock:

@@ -1,7 +1,8 @@
-"""A POSIX folder: an upload is a temporary file, completing it is a rename, and a hard link creates exclusively.
+"""Files of this machine, and tables in them: an upload is a temporary file, completing it is a rename, and a hard link
+creates exclusively.
 
-The temporary files lie below _staging/ on the same file system, so a rename is atomic and readers of data/ never see
-them. What was acknowledged survives a loss of power: files are synced before the record that names them is written.
+Temporary files are below _staging/ on the same file system, so a rename is atomic and readers of data/ never see them.
+A commit survives a loss of power: files are synced before the record that names them is written.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ class PosixStore(Store):
     def complete(self, key: str, upload_id: str, pieces: Sequence[str]) -> bool:
         """Rename the temporary file to its place."""
         while self.size(upload_id) is not None:
-            # Either somebody else has renamed it, or a delete has just taken the empty folder: look again.
+            # Another has renamed it, or a delete has just removed the empty folder: look again.
             with (
                 self._faults("publishing", key),
                 contextlib.suppress(FileNotFoundError),

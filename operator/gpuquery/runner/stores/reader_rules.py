@@ -1,9 +1,9 @@
 """What the GPU reader can read: KvikIO's rules, which are not those of Polars.
 
-Polars reads schemas with its own client of object stores, and the rows are read by KvikIO. So an input whose schema is
-known may still be unreadable on a GPU: KvikIO takes credentials, region and endpoint from five environment variables
-and from nowhere else (no cloud identity, no profile), and cudf-polars reads CSV and NDJSON from local files only
-(`Reading CSV from remote is not yet supported`, `cudf_polars/dsl/ir.py` of 25.08 to 26.10).
+Polars reads schemas, KvikIO reads rows. So an input with a known schema may still be unreadable on a GPU: KvikIO takes
+credentials, region and endpoint from environment variables alone (no cloud identity, no profile), and cudf-polars reads
+CSV and NDJSON from local files only (`Reading CSV from remote is not yet supported`, `cudf_polars/dsl/ir.py` of 25.08
+to 26.10).
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def variables(plan: Plan) -> tuple[Mapping[str, str], tuple[str, ...]]:
     found: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     for store in dict.fromkeys(stores.of(item.uri) for item in plan.inputs):
-        more, told = store.reader_variables(plan.store)
+        more, notes = store.reader_variables(plan.store)
         found |= more
-        warnings += told
+        warnings += notes
     return found, warnings
 
 

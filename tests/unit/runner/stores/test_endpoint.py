@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gpuquery.api.reasons import Failure, Policy
+from gpuquery.api.stores import KEYS
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import later, stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.stores import endpoint
-from gpuquery.runner.stores.s3 import KEYS, S3Store
+from gpuquery.runner.stores.s3 import S3Store
 from tests.support.certificates import Authority
 from tests.support.seaweed import free_ports
 

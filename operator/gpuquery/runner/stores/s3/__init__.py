@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from gpuquery.api import stores
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 LOOKED_AT = 1000
 """Names that are listed to say what is there: one page."""
 SHOWN = 5
-_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-KEYS = (*_KEYS, "AWS_SESSION_TOKEN")
+NEEDED = tuple(key for key, optional in stores.S3.keys.items() if not optional)
 _MAKE = (
     "make the Secret in storage.secretName anew, with `printf` in place of `echo`, or with `kubectl create secret "
     "--from-literal`"
@@ -113,7 +113,7 @@ class S3(Backend):
         if credentials is None or frozen is None or not (frozen.access_key and frozen.secret_key):
             raise JobError(
                 Failure.STORAGE_AUTH,
-                f"no credentials for the inputs: the GPU reader needs {' and '.join(_KEYS)}: name a Secret with them "
+                f"no credentials for the inputs: the GPU reader needs {' and '.join(NEEDED)}: name a Secret with them "
                 "in storage.secretName, or a ServiceAccount with a cloud identity in storage.serviceAccountName",
             )
         region = client.region_of(access) or session.region_name
@@ -139,7 +139,7 @@ def _bucket(uri: str) -> str:
 
 def _check_keys() -> None:
     """Refuse keys with characters that no key has, without showing them: StorageAuth."""
-    for name in KEYS:
+    for name in stores.S3.keys:
         key = os.environ.get(name, "")
         if key.strip() != key:
             where = "begins" if key.lstrip() != key else "ends"

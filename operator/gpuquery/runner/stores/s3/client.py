@@ -38,14 +38,14 @@ CONNECTIONS = 32
 
 
 def session() -> boto3.session.Session:
-    """Make a session; clients that share one share what it has read and the credentials that it has found."""
+    """Make a session. Clients of one session share its configuration and credentials."""
     return boto3.session.Session()
 
 
 def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.session.Session | None = None) -> S3Client:
-    """Make a boto3 client that never retries by itself: the store does, until a deadline and not by a count.
+    """Make a boto3 client that never retries by itself: the store retries, until a deadline.
 
-    `hurried` is for questions whose answer must come within seconds, be it "no".
+    `hurried` is for calls that must succeed or fail within seconds.
     """
     if access.endpoint:
         endpoint.parse(access.endpoint)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -34,10 +34,7 @@ MAX_KEY_BYTES = 1024
 HURRIED_PATIENCE = 6.0
 DELETE_BATCH = 1000
 
-_MISSING = {"NoSuchKey", "404"}
 _UPLOAD_ID = re.compile(r"[\x21-\x7e]{1,1024}")
-# InvalidPart: some servers answer this, not NoSuchUpload, while another caller completes the same upload.
-_GONE = {"NoSuchUpload", "InvalidPart", "404"}
 
 
 class S3Store(Store):
@@ -65,50 +62,25 @@ class S3Store(Store):
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
 
-        def read() -> bytes | None:
-            try:
-                return self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"].read()
-            except ClientError as exc:
-                if error_code(exc) not in _MISSING:
-                    raise
-                return None
+        def read(**at: str) -> bytes:
+            return self._client.get_object(**at)["Body"].read()  # type: ignore[arg-type]
 
-        return self._retry(f"reading {self._uri}/{key}", read)
+        found: bytes | None = self._ask("reading", key, read, none_if=_missing)
+        return found
 
     def put(self, key: str, body: bytes) -> None:
         """Write an object."""
-        self._retry(
-            f"writing {self._uri}/{key}",
-            lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body),
-        )
+        self._ask("writing", key, self._client.put_object, Body=body)
 
     def create(self, key: str, body: bytes) -> bool:
         """Write an object if there is none."""
-
-        def write() -> bool:
-            try:
-                self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
-            except ClientError as exc:
-                if status(exc) == 412:
-                    return False
-                raise
-            return True
-
-        # 409 says that another conditional write of this key is under way: only its end decides.
-        return self._retry(f"creating {self._uri}/{key}", write, also=lambda exc: status(exc) == 409)
+        put, given = self._client.put_object, {"Body": body, "IfNoneMatch": "*"}
+        return self._ask("creating", key, put, none_if=_exists, again=_undecided, **given) is not None
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
-
-        def head() -> int | None:
-            try:
-                return self._client.head_object(Bucket=self._bucket, Key=self._key(key))["ContentLength"]
-            except ClientError as exc:
-                if error_code(exc) not in _MISSING:
-                    raise
-                return None
-
-        return self._retry(f"looking for {self._uri}/{key}", head)
+        found = self._ask("looking for", key, self._client.head_object, none_if=_missing)
+        return int(found["ContentLength"]) if found else None
 
     def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
         """List all objects whose key begins with `prefix` and sorts after `after`."""
@@ -144,56 +116,25 @@ class S3Store(Store):
 
     def begin(self, key: str) -> str:
         """Begin a multipart upload."""
-        return self._retry(
-            f"beginning the upload of {self._uri}/{key}",
-            lambda: self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=self._key(key), ContentType="application/vnd.apache.parquet"
-            ),
-        )["UploadId"]
+        begin, kind = self._client.create_multipart_upload, "application/vnd.apache.parquet"
+        return str(self._ask("beginning the upload of", key, begin, ContentType=kind)["UploadId"])
 
     def upload(self, key: str, upload_id: str, piece: Piece) -> str:
         """Upload one part; returns its ETag."""
-        return self._retry(
-            f"uploading {self._uri}/{key}",
-            lambda: self._client.upload_part(
-                Bucket=self._bucket,
-                Key=self._key(key),
-                UploadId=upload_id,
-                PartNumber=piece.number,
-                Body=piece.body,
-            ),
-        )["ETag"]
+        given: Any = {"UploadId": upload_id, "PartNumber": piece.number, "Body": piece.body}
+        return str(self._ask("uploading", key, self._client.upload_part, **given)["ETag"])
 
     def complete(self, key: str, upload_id: str, pieces: Sequence[str]) -> bool:
         """Make an upload visible."""
-
-        def complete() -> bool:
-            try:
-                self._client.complete_multipart_upload(
-                    Bucket=self._bucket,
-                    Key=self._key(key),
-                    UploadId=upload_id,
-                    MultipartUpload={"Parts": [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(pieces, 1)]},
-                )
-            except ClientError as exc:
-                if error_code(exc) in _GONE:
-                    return False
-                raise
-            return True
-
-        return self._retry(f"completing the upload of {self._uri}/{key}", complete)
+        parts = {"Parts": [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(pieces, 1)]}
+        given: Any = {"UploadId": upload_id, "MultipartUpload": parts}
+        complete = self._client.complete_multipart_upload
+        return self._ask("completing the upload of", key, complete, none_if=_gone, **given) is not None
 
     def abort(self, key: str, upload_id: str) -> None:
         """Drop an upload."""
-
-        def abort() -> None:
-            try:
-                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key(key), UploadId=upload_id)
-            except ClientError as exc:
-                if error_code(exc) not in _GONE:
-                    raise
-
-        self._retry(f"dropping the upload of {self._uri}/{key}", abort)
+        abort = self._client.abort_multipart_upload
+        self._ask("dropping the upload of", key, abort, none_if=_gone, UploadId=upload_id)
 
     def can_be(self, upload_id: str, key: str, staging: str) -> bool:
         """Whether it can be an id at all: the store itself knows to which key an upload belongs."""
@@ -231,10 +172,29 @@ class S3Store(Store):
     def _key(self, key: str) -> str:
         return self._root + checked(key)
 
-    def _retry(self, what: str, call: Callable[[], T], *, also: Callable[[Exception], bool] = lambda _: False) -> T:
-        def again(exc: Exception) -> bool:
-            return is_transient(exc) or also(exc)
+    def _ask(
+        self,
+        doing: str,
+        key: str,
+        method: Callable[..., Any],
+        *,
+        none_if: Callable[[ClientError], bool] = lambda _: False,
+        again: Callable[[Exception], bool] = is_transient,
+        **given: Any,
+    ) -> Any:
+        """Call a method of the client for one object; None if the answer is an error that means just that."""
 
+        def call() -> Any:
+            try:
+                return method(Bucket=self._bucket, Key=self._key(key), **given)
+            except ClientError as exc:
+                if none_if(exc):
+                    return None
+                raise
+
+        return self._retry(f"{doing} {self._uri}/{key}", call, again)
+
+    def _retry(self, what: str, call: Callable[[], T], again: Callable[[Exception], bool] = is_transient) -> T:
         try:
             return retry.until(call, seconds=self._patience, again=again, stop=self._stop)
         except retry.StoppedError as exc:
@@ -256,3 +216,21 @@ def _client(access: StoreAccess, hurried: bool, shared: Session | None) -> S3Cli
         return client.s3_client(access, hurried=hurried, shared=shared)
     except (BotoCoreError, ValueError) as exc:
         raise classify(exc, "making an S3 client", default=Failure.INVALID_PLAN) from exc
+
+
+def _missing(exc: ClientError) -> bool:
+    return error_code(exc) in ("NoSuchKey", "404")
+
+
+def _exists(exc: ClientError) -> bool:
+    return status(exc) == 412
+
+
+def _undecided(exc: Exception) -> bool:
+    # 409: another conditional write of this key is under way, and only its end decides.
+    return is_transient(exc) or status(exc) == 409
+
+
+def _gone(exc: ClientError) -> bool:
+    # InvalidPart: some servers answer this, not NoSuchUpload, while another caller completes the same upload.
+    return error_code(exc) in ("NoSuchUpload", "InvalidPart", "404")
