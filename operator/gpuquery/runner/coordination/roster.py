@@ -48,14 +48,31 @@ class Roster:
         """Indexes of those of which this pod is told."""
 
     @property
+    def alone(self) -> bool:
+        """Whether the attempt has one process, which joins nobody."""
+        return self._settings.alone
+
+    @property
     def joined(self) -> int:
-        """How many of those have joined."""
+        """How many of those have joined. The only process has when it is up, and its cluster if that is elsewhere."""
+        if self.alone:
+            progress = self.processes[0].progress
+            return int(bool(progress.get("joined") if self._settings.guest else progress))
         return sum(self.processes[index].joined for index in self.seen)
 
     @property
     def complete(self) -> bool:
         """Whether all of those have joined."""
         return self.joined == len(self.seen)
+
+    @property
+    def waiting(self) -> str:
+        """What keeps the pod from being ready."""
+        if not self.alone:
+            return f"{self.joined} of {len(self.seen)} processes have joined"
+        if self._settings.guest:
+            return "the Dask cluster is not complete, or is used by another job"
+        return "the query process is starting"
 
     def place(self, process: int) -> str:
         """Name a process for people."""
@@ -67,6 +84,8 @@ class Roster:
 
     def labels(self, process: int) -> Mapping[str, str]:
         """Return what tells a process from the others."""
+        if self.alone:
+            return {}
         pod, number = divmod(process, self._settings.per_pod)
         gpu = "all" if self._settings.whole and self._settings.gpus else str(number)
         return {"process": str(process), "pod": self.names.get(pod, ""), "gpu": gpu}

@@ -22,7 +22,7 @@ from gpuquery.runner.coordination.settings import Settings, SettingsError, read
 from gpuquery.runner.failures import obituary
 from gpuquery.runner.failures.last_lines import KEPT_LINES
 from gpuquery.runner.pod import report as reports
-from gpuquery.runner.pod.rank import DevicesError, device
+from gpuquery.runner.pod.process import DevicesError, device
 from gpuquery.runner.pod.relay import Outlet, Relay
 from tests.support.ranks import until
 
@@ -310,6 +310,29 @@ def test_a_gpu_that_is_not_there_is_not_guessed():
         device(1, {"CUDA_VISIBLE_DEVICES": "3"})
 
 
+SEVERAL = {"version": 1, "processes": "ranks"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "alone", "guest"),
+    [
+        pytest.param({**SEVERAL, "replicas": 1}, False, False, id="ranks, of which there may be one"),
+        pytest.param({**SEVERAL, "processes": "pods", "gpus": 2}, False, False, id="one process in each pod"),
+        pytest.param({**SEVERAL, "processes": "one", "gpus": 1}, True, False, id="one process"),
+        pytest.param({**SEVERAL, "purpose": "preflight", "replicas": 4, "gpus": 2}, True, False, id="a preflight"),
+        pytest.param({"dask": {}}, True, True, id="one process, on a cluster elsewhere"),
+        pytest.param({"dask": {}, "purpose": "preflight"}, True, False, id="the preflight of such a query"),
+        pytest.param({**SEVERAL, "version": 2, "replicas": 4}, True, False, id="a plan of another version"),
+        pytest.param({}, True, False, id="a plan that cannot be read"),
+    ],
+)
+def test_one_process_or_several(tmp_path, plan, alone, guest):
+    found = read(plan, tmp_path, {}, program="p", port=1)
+    assert (found.alone, found.guest) == (alone, guest)
+    if alone:
+        assert (found.size, found.device(0)) == (1, None)
+
+
 @pytest.mark.parametrize(
     ("coordinator", "want"),
     [
@@ -323,7 +346,7 @@ def test_the_address_of_index_0_may_have_a_port(tmp_path, coordinator, want):
         "JOB_COMPLETION_INDEX": "1", "GPUQUERY_HUB": coordinator, "GPUQUERY_TOKEN_FILE": str(tmp_path / "token"),
         "GPUQUERY_POD_NAME": "a-1-xyz",
     }  # fmt: skip
-    found = read({"replicas": 2, "gpus": 4}, tmp_path, environment, program="p", port=8081)
+    found = read({**SEVERAL, "replicas": 2, "gpus": 4}, tmp_path, environment, program="p", port=8081)
     assert (found.coordinator, found.pod, found.size, list(found.own), found.token) == (
         want, "a-1-xyz", 8, [4, 5, 6, 7], b"t" * 64,
     )  # fmt: skip
@@ -332,9 +355,10 @@ def test_the_address_of_index_0_may_have_a_port(tmp_path, coordinator, want):
 
 
 def test_a_single_pod_needs_no_token(tmp_path):
-    assert read({"gpus": 8}, tmp_path, {"GPUQUERY_TOKEN_FILE": "/nowhere"}, program="p", port=1).size == 8
+    nowhere = {"GPUQUERY_TOKEN_FILE": "/nowhere"}
+    assert read({**SEVERAL, "gpus": 8}, tmp_path, nowhere, program="p", port=1).size == 8
     with pytest.raises(SettingsError):
-        read({"replicas": 2}, tmp_path, {"GPUQUERY_TOKEN_FILE": "/nowhere"}, program="p", port=1)
+        read({**SEVERAL, "replicas": 2}, tmp_path, {"GPUQUERY_TOKEN_FILE": "/nowhere"}, program="p", port=1)
 
 
 def test_notes_have_bounds_and_the_larger_of_two_words_counts(tmp_path):

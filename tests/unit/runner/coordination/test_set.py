@@ -16,7 +16,7 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress
 from gpuquery.runner.coordination.wire import frame
-from gpuquery.runner.pod.worker_set import STOP_SECONDS
+from gpuquery.runner.pod.pod import STOP_SECONDS
 from tests.support.ranks import TOKEN, Set, until
 
 
@@ -275,7 +275,7 @@ def test_a_process_that_the_kernel_killed_for_memory_is_told_as_such(make, monke
     counter.write_text("oom_kill 0\n")
     (site / "sitecustomize.py").write_text(
         "import pathlib, sys\n"
-        "from gpuquery.runner import oom\n"
+        "from gpuquery.runner.failures import oom\n"
         f"oom.kills = lambda: int(pathlib.Path({str(counter)!r}).read_text().split()[1])\n"
         "oom.limit = lambda: '64 MiB'\n"
     )
@@ -446,7 +446,7 @@ def test_a_pod_that_loses_its_way_to_index_0_ends_all_in_time(make):
 
 ELSEWHERE = """
 import importlib
-pod = importlib.import_module("gpuquery.runner.pod.worker_set")
+pod = importlib.import_module("gpuquery.runner.pod.pod")
 listen = pod.listen
 pod.listen = lambda port: listen({told: real}.get(port, port))
 """

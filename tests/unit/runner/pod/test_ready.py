@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+from gpuquery.runner.coordination import settings
 from gpuquery.runner.coordination.loop import Loop, listen
+from gpuquery.runner.coordination.roster import Roster
 from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.pod.http import Server
 from tests.support.pod import WAIT_SECONDS
@@ -25,11 +27,12 @@ def probe():
     process.wait()
 
 
-def test_the_probe_waits_for_the_supervisor_and_then_for_the_query_and_ends_well(probe, monkeypatch):
+def test_the_probe_waits_for_the_supervisor_and_then_for_the_query_and_ends_well(probe, monkeypatch, tmp_path):
     port, process = probe
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1)  # nobody listens yet
-    asked, board = threading.Event(), Board()
+    roster = Roster(settings.read({}, tmp_path, {}, program="p", port=0))
+    asked, board = threading.Event(), Board(roster)
     answer = board.answer
 
     def noted(path: str) -> tuple[int, str, bytes]:
@@ -44,7 +47,7 @@ def test_the_probe_waits_for_the_supervisor_and_then_for_the_query_and_ends_well
         loop.run(0.1)
     assert asked.is_set()
     assert process.poll() is None, "a pod that answers is not ready yet"
-    board.put(b'{"phase":"planning"}')
+    roster.processes[0].progress = {"phase": "planning"}
     while process.poll() is None and time.monotonic() < deadline:
         loop.run(0.1)
     assert process.poll() == 0

@@ -17,6 +17,7 @@ from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import Phase, Progress
 from gpuquery.reconcile.commitment import BEFORE
 from gpuquery.runner import supervisor
+from gpuquery.runner.coordination import settings
 from gpuquery.runner.coordination.loop import Loop
 from gpuquery.runner.failures import obituary, oom
 from gpuquery.runner.pod.process import Process, last_report
@@ -125,9 +126,12 @@ def test_the_supervisor_has_one_thread_so_that_no_other_takes_an_order_to_stop(h
         assert takes(threads[held.process.pid], number)
 
 
-def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code():
+def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code(tmp_path):
+    (tmp_path / "program.py").write_text("raise SystemExit(3)")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    wanted = settings.read({}, tmp_path, environment, program="program", port=0)
     loop = Loop()
-    process = Process([sys.executable, "-c", "raise SystemExit(3)"], loop, Outlet(loop), environment=os.environ)
+    process = Process(wanted, 0, loop, Outlet(loop), lambda *_: None)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended and is not reaped
     process.signal(signal.SIGTERM)
     pid, status = os.waitpid(process.pid, os.WNOHANG)
