@@ -85,4 +85,5 @@ def _log(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # A thread that still looks up a name is not waited for.
+    os._exit(main())

@@ -21,15 +21,17 @@ HUB_VARIABLE = "GPUQUERY_HUB"
 FD_VARIABLE = "GPUQUERY_RANK_FD"
 """Where a rank process finds the socket to its supervisor."""
 BEAT_SECONDS = 1.0
-"""Between two signs of life."""
+"""Between two heartbeats."""
 BEAT_OFFSET, TICK_OFFSET = 0.0, 0.1
-"""When processes give theirs, and when supervisors look at the clock and give theirs: in seconds after the full second,
-by the clocks that nodes set after each other anyway. So whoever listens wakes up once for all, and not once for each;
+"""When processes send theirs, and when supervisors tick and send theirs: in seconds after the full second, by the
+clocks of nodes, which are synchronised anyway. So a supervisor wakes up once for all of them, and not once for each;
 nothing else depends on it."""
+TICK = 1.0
+"""Seconds between two ticks of a supervisor, about."""
 MIN_TOKEN = 16
 """Bytes of the shortest token that is worth something."""
 SILENCE_SECONDS = 6.0
-"""After which who gives none is taken for dead, where the plan says nothing else."""
+"""Heartbeat limit, where the plan gives none."""
 
 
 def until_next(offset: float, now: float) -> float:
@@ -149,7 +151,7 @@ def _token(file: Path, pods: int) -> bytes:
         token = file.read_bytes().strip()
     except OSError as exc:
         if pods == 1:
-            return os.urandom(MIN_TOKEN)  # nobody else is to come
+            return os.urandom(MIN_TOKEN)  # no other pod is to come
         raise SettingsError(f"cannot read {file}: {exc.strerror}: the attempt's Secret is mounted there") from None
     if len(token) < MIN_TOKEN:
         raise SettingsError(f"{file} holds {len(token)} bytes: the attempt's token has at least {MIN_TOKEN}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gpuquery.runner.coordination.roster import Roster
+    from gpuquery.runner.coordination.membership import Membership
 
 _COUNTERS = {
     "files": ("gpuquery_written_files", "Files whose bytes were uploaded."),
@@ -32,8 +32,8 @@ _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 class Board:
     """What this pod knows of the processes of its attempt."""
 
-    def __init__(self, roster: Roster) -> None:
-        self._roster = roster
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """Return status, content type and body."""
@@ -42,7 +42,7 @@ class Board:
             case "/healthz":
                 return 200, _TEXT, b"ok\n"
             case "/readyz":
-                return (200, _TEXT, b"ok\n") if self._roster.complete else self._waiting()
+                return (200, _TEXT, b"ok\n") if self._membership.complete else self._waiting()
             case "/metrics":
                 return 200, _TEXT, "".join(f"{line}\n" for line in self._metrics()).encode()
         documents = self._documents()
@@ -53,20 +53,20 @@ class Board:
         return (200, _JSON, json.dumps(found).encode()) if found else self._waiting()
 
     def _waiting(self) -> tuple[int, str, bytes]:
-        return 503, _TEXT, f"{self._roster.waiting}\n".encode()
+        return 503, _TEXT, f"{self._membership.waiting}\n".encode()
 
     def _documents(self) -> Mapping[str, object]:
         """Return the JSON documents by path; empty if not known yet."""
-        if self._roster.alone:
-            return {"/v1/progress": self._roster.processes[0].progress}
-        return {"/v1/progress": self._roster.total(), "/v1/ranks": self._roster.ranks()}
+        if self._membership.alone:
+            return {"/v1/progress": self._membership.processes[0].progress}
+        return {"/v1/progress": self._membership.total(), "/v1/ranks": self._membership.ranks()}
 
     def _metrics(self) -> Iterable[str]:
         """Yield the lines of the Prometheus text format: each pod tells of its own processes, so that sums are true."""
-        own = [(self._roster.labels(index), process) for index, process in self._roster.own()]
+        own = [(self._membership.labels(index), process) for index, process in self._membership.own()]
         for key, (name, text) in _COUNTERS.items():
             yield from _gauge(name, text, [(labels, p.progress.get(key, 0)) for labels, p in own])
-        if not self._roster.alone:
+        if not self._membership.alone:
             for (key, other), (name, text) in _GPU.items():
                 found = [(labels, value) for labels, p in own if (value := p.value(key, other)) is not None]
                 if found:

@@ -7,6 +7,7 @@ ended; then it stays for as long as others need it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,17 +19,17 @@ from gpuquery.api.text import clean
 from gpuquery.runner.coordination.agent import Agent
 from gpuquery.runner.coordination.causes import Fault
 from gpuquery.runner.coordination.coordinator import Coordinator
+from gpuquery.runner.coordination.link import Link, listen
 from gpuquery.runner.coordination.listener import Identity, Listener
-from gpuquery.runner.coordination.loop import TICK, Link, Loop, listen
+from gpuquery.runner.coordination.membership import Membership
 from gpuquery.runner.coordination.probe import Probe
-from gpuquery.runner.coordination.roster import Roster
-from gpuquery.runner.coordination.settings import TICK_OFFSET, until_next
+from gpuquery.runner.coordination.settings import TICK, TICK_OFFSET, until_next
 from gpuquery.runner.failures import obituary, oom
 from gpuquery.runner.pod import report, stall
 from gpuquery.runner.pod.endpoints import Board
-from gpuquery.runner.pod.http import Server
+from gpuquery.runner.pod.http import serve
+from gpuquery.runner.pod.log import Log
 from gpuquery.runner.pod.process import DevicesError, Process
-from gpuquery.runner.pod.relay import Outlet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,19 +55,21 @@ LEAVE_SECONDS = 10.0
 LATE_SECONDS = 1.0
 """A tick that is so late says that this process was paused: others may well have sent something meanwhile."""
 ENDING_TICK = 0.1
-"""Seconds between two ticks while processes are being ended."""
+"""Seconds between two ticks while the pod ends."""
 
 
 class Pod:
     """The supervisor of one pod."""
 
-    def __init__(self, settings: Settings, loop: Loop) -> None:
-        self.outlet = Outlet(loop)
+    def __init__(self, settings: Settings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.output = Log(self._loop)
+        self.changed = asyncio.Event()
+        """Set when `over` or `pause` may have another answer."""
         self.processes: list[Process] = []
         self._settings = settings
-        self._loop = loop
         self._oom_kills = oom.kills()
-        self._roster = Roster(settings)
+        self._membership = Membership(settings)
         self._incarnation = os.urandom(8).hex()
         self._cause: Fault | None = None
         self._stopped: Fault | None = None
@@ -78,33 +81,33 @@ class Pod:
         self._leaving: dict[Process, float] = {}
         self._well = False
         self._last = time.monotonic()
-        self._server: Server | None = None
         self._listener: Listener | None = None
         self._set: Coordinator | Agent = (
-            Coordinator(settings, self._roster, self)
+            Coordinator(settings, self._membership, self)
             if settings.index == 0
-            else Agent(settings, self._roster, loop, self, self._incarnation)
+            else Agent(settings, self._membership, self, self._incarnation)
         )
-        self._probe = Probe(settings, loop, self._incarnation, self._set.unheard)
+        self._probe = Probe(settings, self._incarnation, self._set.unheard)
 
-    def start(self, port: int) -> None:
+    async def start(self, port: int) -> None:
         """Start the processes, then answer on the port: they need not wait for it."""
         settings = self._settings
         try:
             for number in range(settings.per_pod):
-                self.processes.append(Process(settings, number, self._loop, self.outlet, self._take))
+                self.processes.append(Process(settings, number, self._loop, self.output, self._take))
         except DevicesError as exc:
             self._fault(Failure.NO_GPU, str(exc))
         except OSError as exc:
             self._fault(Failure.INTERNAL_ERROR, f"cannot start a process: {exc}")
         if settings.pods > 1:
             identity = Identity(settings.index, self._incarnation, settings.token)
+            self._listener = Listener(identity, self._admit, self.log)
             try:
-                self._listener = Listener(self._loop, listen(settings.port), identity, self._admit, self.log)
+                await self._listener.open(listen(settings.port))
             except OSError as exc:
                 self._fault(Failure.INTERNAL_ERROR, f"cannot listen on port {settings.port}: {exc.strerror}")
         try:
-            self._server = Server(self._loop, listen(port), Board(self._roster).answer)
+            await serve(listen(port), Board(self._membership).answer)
         except OSError as exc:  # progress is best effort; the result is not
             self.log(f"cannot listen on port {port}: {exc.strerror}")
         if settings.alone and settings.stall and self.processes:
@@ -140,12 +143,12 @@ class Pod:
 
     def log(self, line: str) -> None:
         """Write a line into the pod's log."""
-        self.outlet.log(clean(line))
+        self.output.log(clean(line))
 
     # What the coordinator or the agent calls.
 
     def answered(self, message: Message) -> None:
-        """Pass the answer of a gate on to the processes that wait at it."""
+        """Pass the answer of a barrier on to the processes that wait at it."""
         name = message["name"]
         last = message["kind"] == "stalled" or message["from"] + len(message["values"]) >= message["size"]
         for process in self.processes:
@@ -157,6 +160,7 @@ class Pod:
     def end(self, cause: Fault) -> None:
         """End what runs: the attempt has failed."""
         self._cause = cause
+        self.changed.set()
         self.log(f"failed: {cause.failure.value}: {cause.told()}")
         self._terminate(END_SECONDS)
 
@@ -165,7 +169,7 @@ class Pod:
         self._probe.meet(peers)
 
     def probe(self) -> None:
-        """Look for the other pods."""
+        """Ask the other pods whether there is a way."""
         self._probe.ask()
 
     def _admit(self, hello: Hello, link: Link, address: str) -> str | None:
@@ -175,7 +179,7 @@ class Pod:
             case "peer":
                 return self._probe.admit(hello, link, address)
             case other:
-                return f'nobody comes here as "{other[:20]}"'
+                return f'unknown purpose "{other[:20]}"'
 
     # What the processes send.
 
@@ -193,25 +197,26 @@ class Pod:
                 self._set.progress(process.index, message["progress"])
             case "note" if isinstance(message.get("facts"), dict):
                 self._set.note(process.index, message["facts"])
-            case "gate":
-                self._gate(process, str(message["name"]), message.get("value"), float(message["seconds"]))
+            case "barrier":
+                self._barrier(process, str(message["name"]), message.get("value"), float(message["seconds"]))
             case "bye":
                 process.leaving = True
                 self._leaving[process] = time.monotonic()
 
-    def _gate(self, process: Process, name: str, value: Any, seconds: float) -> None:
+    def _barrier(self, process: Process, name: str, value: Any, seconds: float) -> None:
         process.waiting.add(name)
         if self._kill_at and self._committing and process is self.processes[0]:
             # The others are gone or going; what is committed needs them no more.
             values = [value if index == process.index else None for index in range(self._settings.size)]
             self.answered({"kind": "open", "name": name, "from": 0, "values": values, "size": len(values)})
             return
-        self._set.gate(process.index, name, value, seconds)
+        self._set.barrier(process.index, name, value, seconds)
 
     # How they end.
 
     def ended(self, process: Process) -> None:
         """A process has ended."""
+        self.changed.set()
         if self._settings.alone:
             return  # what it has reported stands as it is
         left = process.report()
@@ -256,7 +261,7 @@ class Pod:
     def _where(self, process: Process | None) -> dict[str, Any]:
         if process is None:
             return {"pod": self._settings.pod, "place": f"pod {self._settings.pod}"}
-        place = self._roster.place(process.index)
+        place = self._membership.place(process.index)
         return {"pod": self._settings.pod, "place": place, "process": process.index, "code": process.status}
 
     def _elsewhere(self, left: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -264,14 +269,14 @@ class Pod:
         process = left.get("process")
         if type(process) is not int or not 0 <= process < self._settings.size:
             return None
-        pod = self._roster.names.get(process // self._settings.per_pod)
-        return {"pod": pod, "place": self._roster.place(process), "process": process} if pod else None
+        pod = self._membership.names.get(process // self._settings.per_pod)
+        return {"pod": pod, "place": self._membership.place(process), "process": process} if pod else None
 
     # Time.
 
     def pause(self) -> float:
         """Return the seconds to the next tick. The end of a process is noticed at once."""
-        if self._kill_at or self._hung:
+        if self._kill_at or self._hung or self._well:
             return ENDING_TICK
         if self._settings.alone:
             return stall.LONGEST_PAUSE if self._stall is None else self._stall.pause
@@ -295,9 +300,6 @@ class Pod:
         if isinstance(self._set, Agent) and self._set.parted and not self._kill_at:
             # Index 0 has committed, and left when it had waited long enough for this pod.
             self._terminate(END_SECONDS)
-        for server in (self._listener, self._server):
-            if server is not None:
-                server.tick(now)
 
     def _watch(self, process: Process, now: float) -> None:
         """See whether a process hangs, or has reported a failure: it may take a while until it has ended."""
@@ -320,13 +322,14 @@ class Pod:
 
     @property
     def _committing(self) -> bool:
-        """Whether process 0 is here, and in the middle of a commit: half of one helps nobody."""
+        """Whether process 0 is here, and in the middle of a commit: half of one is worth nothing."""
         first = self.processes[0] if self.processes else None
         return first is not None and first.index == 0 and first.alive and first.phase in obituary.MOMENTS
 
     def _terminate(self, seconds: float) -> None:
         """Tell the processes to end; those that have not after `seconds` are killed."""
         now = time.monotonic()
+        self.changed.set()
         for process in self.processes:
             if process not in self._kill_at:
                 first = process is self.processes[0] and self._committing and not process.ails(now)
@@ -338,10 +341,10 @@ class Pod:
                     process.signal(signal.SIGTERM)
                 if first:
                     for name in list(process.waiting):
-                        self._gate(process, name, None, 0.0)
+                        self._barrier(process, name, None, 0.0)
 
     def _spare(self, process: Process) -> None:
-        """Give process 0 the time of a commit that it had begun before it was told to end, which is heard only now."""
+        """Give process 0 the time of a commit that it had begun before it was told to end, but reports only now."""
         if process is self.processes[0] and self._committing and (since := self._told.get(process)) is not None:
             self._kill_at[process] = max(self._kill_at[process], since + COMMIT_SECONDS)
 

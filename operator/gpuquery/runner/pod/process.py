@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import selectors
 import signal
 import socket
 import subprocess
@@ -14,12 +13,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.coordination.loop import TICK, Loop
-from gpuquery.runner.coordination.settings import FD_VARIABLE
+from gpuquery.runner.coordination.settings import FD_VARIABLE, TICK
 from gpuquery.runner.coordination.wire import MAX_FRAME, Message, WireError, dumps, message
-from gpuquery.runner.pod.relay import Outlet, Relay
+from gpuquery.runner.pod.log import Forwarder, Log
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping
 
     from gpuquery.runner.coordination.settings import Settings
@@ -63,7 +62,12 @@ class Process:
     """
 
     def __init__(
-        self, settings: Settings, number: int, loop: Loop, outlet: Outlet, take: Callable[[Process, Message], None]
+        self,
+        settings: Settings,
+        number: int,
+        loop: asyncio.AbstractEventLoop,
+        log: Log,
+        take: Callable[[Process, Message], None],
     ) -> None:
         """Start it. `--report` names its report by way of this process: the query may close what it has not opened."""
         self.index = settings.own[number]
@@ -75,7 +79,7 @@ class Process:
         self.leaving = False
         """Whether it has said that it ends."""
         self.waiting: set[str] = set()
-        """Gates that it waits at."""
+        """Barriers that it waits at."""
         self.heard: float | None = None
         self._settings = settings
         self._loop = loop
@@ -108,9 +112,9 @@ class Process:
                 stderr=pipe, pass_fds=(theirs.fileno(),), process_group=0,
             )  # fmt: skip
         os.close(pipe)
-        self._relay = Relay(loop, output, outlet, waits=settings.alone)
+        self._forwarder = Forwarder(loop, output, log, waits=settings.alone)
         self._socket.setblocking(False)
-        loop.watch(self._socket, selectors.EVENT_READ, self._ready)
+        loop.add_reader(self._socket, self._read)
         if not settings.alone:
             self.send({"kind": "you", "index": self.index, "size": settings.size})
 
@@ -147,14 +151,15 @@ class Process:
         """Take its exit code, end what it has started and left behind, and take what it said last."""
         self.status = self._process.returncode = status
         self.signal(signal.SIGKILL)
-        self._relay.close()
-        self._ready(selectors.EVENT_READ)
-        self._loop.forget(self._socket)
+        self._forwarder.close()
+        self._read()
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
         self._socket.close()
 
     def tail(self) -> list[str]:
         """Return the last lines that it printed."""
-        return self._relay.tail()
+        return self._forwarder.tail()
 
     def report_line(self) -> str:
         """Return the last report that it has left whole, as it stands; empty if there is none."""
@@ -212,11 +217,7 @@ class Process:
         self._frozen = now if self._frozen is None else self._frozen
         return now - self._frozen
 
-    def _ready(self, events: int) -> None:
-        if events & selectors.EVENT_WRITE:
-            self._write()
-        if not events & selectors.EVENT_READ:
-            return
+    def _read(self) -> None:
         for _ in range(_AT_ONCE):
             try:
                 data = self._socket.recv(MAX_FRAME + 1)
@@ -226,7 +227,7 @@ class Process:
                 data = b""
             if not data:
                 # It is about to end, or has closed what it should not: its exit code or its silence will tell.
-                self._loop.forget(self._socket)
+                self._loop.remove_reader(self._socket)
                 return
             self.heard = time.monotonic()
             if data != self._last_beat:  # else it lives, and is where it was
@@ -242,20 +243,18 @@ class Process:
         return told
 
     def _write(self) -> None:
-        events = selectors.EVENT_READ
-        while self._unsent:
-            try:
+        try:
+            while self._unsent:
                 self._socket.send(self._unsent[0])
-            except BlockingIOError:
-                events |= selectors.EVENT_WRITE
-                break
-            except OSError:
-                self._unsent.clear()
-                self._unsent_bytes = 0
-                return
-            self._unsent_bytes -= len(self._unsent.popleft())
+                self._unsent_bytes -= len(self._unsent.popleft())
+        except BlockingIOError:
+            self._loop.add_writer(self._socket, self._write)
+            return
+        except OSError:
+            self._unsent.clear()
+            self._unsent_bytes = 0
         if self._socket.fileno() >= 0:
-            self._loop.watch(self._socket, events, self._ready)
+            self._loop.remove_writer(self._socket)
 
 
 def progress(line: bytes) -> Mapping[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.coordination.loop import Loop
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.pod import KILL_SECONDS, Pod
 
@@ -25,34 +25,42 @@ def run(settings: Settings, *, port: int, termination_log: Path) -> int:
     """Run the pod to its end; returns the exit code: 0 if the attempt was committed, else 1."""
     if os.getpid() != 1:
         _adopt()
-    loop = Loop()
-    pod = Pod(settings, loop)
-    # Whichever thread the kernel hands a signal to, the loop wakes up: the handlers run in its thread.
-    signal.set_wakeup_fd(loop.wakeup_fd, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.call(pod.stop))
-    pod.start(port)
-    code = _until_over(pod, loop, termination_log)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # it obeys already, and its exit code is known
-    return code
+    # asyncio.run() would wait for a thread that still looks up a name.
+    return asyncio.new_event_loop().run_until_complete(_run(settings, port, termination_log))
 
 
-def _until_over(pod: Pod, loop: Loop, termination_log: Path) -> int:
+async def _run(settings: Settings, port: int, termination_log: Path) -> int:
+    loop, pod, broken = asyncio.get_running_loop(), Pod(settings), list[BaseException]()
+
+    def failed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # What the network does is no defect: asyncio tells so of a port when no descriptors are left.
+        if (exc := context.get("exception")) is not None and not isinstance(exc, OSError):
+            broken.append(exc)
+            pod.changed.set()
+
+    loop.set_exception_handler(failed)
+    loop.add_signal_handler(signal.SIGCHLD, _reap, pod)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, pod.stop)
+    await pod.start(port)
     following = time.monotonic()
     while not pod.over():
-        loop.run(following - time.monotonic())
-        _reap(pod)
-        now = time.monotonic()
-        if now >= following:
+        following = min(following, time.monotonic() + pod.pause())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(following - time.monotonic()):
+                await pod.changed.wait()
+        pod.changed.clear()
+        if broken:
+            raise broken[0]
+        if (now := time.monotonic()) >= following:
             pod.tick(now)
             following = now + pod.pause()
-        following = min(following, now + pod.pause())
     _sweep(pod)
     code = report.leave(pod.line(), termination_log, pod.log)
     pod.part()
-    pod.outlet.drain(LOG_SECONDS)
+    pod.output.drain(LOG_SECONDS)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # it obeys already, and its exit code is known
     return code
 
 

@@ -56,7 +56,7 @@ class Stall:
         if before is None or counts is None or self._worked(before, counts, seconds):
             self.idle = 0.0
         else:
-            # Who comes late was not running, and perhaps nobody was.
+            # A late look: the supervisor was paused, and perhaps the query too.
             self.idle += min(seconds, 2 * self.pause)
         return self.idle >= self._limit
 
