@@ -1,4 +1,4 @@
-"""The roster: the processes of the set, as far as this pod knows them. Index 0 knows all, the others their own."""
+"""Membership: the processes of the set, as far as this pod knows them. Index 0 knows all, the others their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_NOTES = 24 * 1024
 
 
 class Process:
-    """One process, as it tells of itself. Written by the supervisor's thread alone."""
+    """One process, by what it has sent of itself."""
 
     def __init__(self) -> None:
         self.joined = False
@@ -36,7 +36,7 @@ class Process:
         return max((n for n in found if isinstance(n, int | float) and not isinstance(n, bool)), default=None)
 
 
-class Roster:
+class Membership:
     """All of them."""
 
     def __init__(self, settings: Settings) -> None:
@@ -45,17 +45,34 @@ class Roster:
         """Names of the pods that are known, by index."""
         self.processes = [Process() for _ in range(settings.size)]
         self.seen: Sequence[int] = range(settings.size) if settings.index == 0 else settings.own
-        """Indexes of those of which this pod is told."""
+        """Indexes of the processes that this pod knows of."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether the attempt has one process, which joins nobody."""
+        return self._settings.alone
 
     @property
     def joined(self) -> int:
-        """How many of those have joined."""
+        """How many of those have joined. The only process has when it is up, and its cluster if that is elsewhere."""
+        if self.alone:
+            progress = self.processes[0].progress
+            return int(bool(progress.get("joined") if self._settings.guest else progress))
         return sum(self.processes[index].joined for index in self.seen)
 
     @property
     def complete(self) -> bool:
         """Whether all of those have joined."""
         return self.joined == len(self.seen)
+
+    @property
+    def waiting(self) -> str:
+        """What keeps the pod from being ready."""
+        if not self.alone:
+            return f"{self.joined} of {len(self.seen)} processes have joined"
+        if self._settings.guest:
+            return "the Dask cluster is not complete, or is used by another job"
+        return "the query process is starting"
 
     def place(self, process: int) -> str:
         """Name a process for people."""
@@ -66,13 +83,15 @@ class Roster:
         return ((index, self.processes[index]) for index in self._settings.own)
 
     def labels(self, process: int) -> Mapping[str, str]:
-        """Return what tells a process from the others."""
+        """Return the labels of a process in metrics."""
+        if self.alone:
+            return {}
         pod, number = divmod(process, self._settings.per_pod)
         gpu = "all" if self._settings.whole and self._settings.gpus else str(number)
         return {"process": str(process), "pod": self.names.get(pod, ""), "gpu": gpu}
 
     def total(self) -> Mapping[str, Any]:
-        """Return the progress of all together, as `/v1/progress` tells it."""
+        """Return the progress of all together, as `/v1/progress` has it."""
         seen = [self.processes[index] for index in self.seen]
         sums = {key: sum(int(p.value(key, other) or 0) for p in seen) for key, other in _SUMS.items()}
         used = [found for p in seen if (found := p.value(*_UTILIZATION)) is not None]
@@ -89,7 +108,7 @@ class Roster:
         }
 
     def ranks(self) -> Sequence[Mapping[str, Any]]:
-        """Return what is known of each, as `/v1/ranks` tells it."""
+        """Return what is known of each process, as `/v1/ranks` has it."""
         told = []
         for index in self.seen:
             process, pod = self.processes[index], index // self._settings.per_pod

@@ -1,14 +1,13 @@
-"""The relay: what processes print goes to the pod's log at once, and its last lines are kept for the report.
+"""The log forwarder: what processes print goes to the pod's log at once, and its last lines are kept for the report.
 
-The supervisor never waits for who reads the log, nor does a process for which others wait: what he does not take in
-time is dropped, and counted. A process that is the only one waits for him, as it would without a relay.
+The supervisor never waits for the reader of the log, nor does a process for which others wait: what is not read in time
+is dropped, and counted. A process that is the only one waits for the reader, as it would without a forwarder.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import selectors
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,21 +15,20 @@ from typing import TYPE_CHECKING
 from gpuquery.runner.failures.last_lines import LastLines
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
-    from gpuquery.runner.coordination.loop import Loop
-
 MAX_WAITING = 1024 * 1024
-"""Bytes that wait for the reader of the log."""
+"""Limit in bytes of what waits for the reader of the log."""
 _PIECE = 4096
 """Bytes that a pipe takes without blocking when poll() calls it writable (PIPE_BUF)."""
 _READ = 64 * 1024
 
 
-class Outlet:
+class Log:
     """The pod's log."""
 
-    def __init__(self, loop: Loop, fd: int = 2) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int = 2) -> None:
         self._loop = loop
         self._fd = fd
         self._waiting = bytearray()
@@ -54,14 +52,14 @@ class Outlet:
         self.flush()
 
     def hold(self, resume: Callable[[], None]) -> bool:
-        """Whether so much waits that more should not come yet; then `resume` is called once there is room again."""
+        """Whether so much waits that no more should come yet; then `resume` is called once there is room again."""
         if len(self._waiting) <= MAX_WAITING // 2:
             return False
         self._held.append(resume)
         return True
 
     def flush(self) -> None:
-        """Write as much as the reader takes."""
+        """Write as much as the reader takes now."""
         self._write(0.0)
         if self._held and len(self._waiting) <= MAX_WAITING // 2:
             held, self._held = self._held, []
@@ -70,12 +68,12 @@ class Outlet:
         if bool(self._waiting) != self._watched:
             self._watched = not self._watched
             if self._watched:
-                self._loop.watch(self._fd, selectors.EVENT_WRITE, lambda _: self.flush())
+                self._loop.add_writer(self._fd, self.flush)
             else:
-                self._loop.forget(self._fd)
+                self._loop.remove_writer(self._fd)
 
     def drain(self, seconds: float) -> None:
-        """Write what is left, and wait so long for the reader: the process is about to end."""
+        """Write what is left, and wait so long for the reader: the supervisor is about to end."""
         until = time.monotonic() + seconds
         while self._waiting and (left := until - time.monotonic()) > 0:
             self._write(left)
@@ -86,18 +84,18 @@ class Outlet:
         try:
             while self._waiting and poll.poll(1000 * seconds):
                 del self._waiting[: os.write(self._fd, self._waiting[:_PIECE])]
-        except OSError:  # nobody is there to read it
+        except OSError:  # the log has no reader
             self._waiting.clear()
 
 
-class Relay:
+class Forwarder:
     """The output of one process."""
 
-    def __init__(self, loop: Loop, fd: int, outlet: Outlet, *, waits: bool = False) -> None:
-        """`waits`: rather than lose a line, have the process wait for who reads the log."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, log: Log, *, waits: bool = False) -> None:
+        """`waits`: rather than lose a line, have the process wait for the reader of the log."""
         self._loop = loop
         self._fd = fd
-        self._outlet = outlet
+        self._log = log
         self._waits = waits
         self._lines = LastLines()
         os.set_blocking(fd, False)
@@ -108,24 +106,24 @@ class Relay:
         return self._lines.told()
 
     def close(self) -> None:
-        """Take what is left, and no more: who has inherited the pipe may keep it open."""
+        """Take what is left, and no more: a process that has inherited the pipe may keep it open."""
         if self._fd < 0:
             return
         for _ in range(16):
             if not self._read():
                 break
         if rest := self._lines.end():
-            self._outlet.write(rest)
+            self._log.write(rest)
         if self._fd >= 0:
             self._end()
 
     def _watch(self) -> None:
         if self._fd >= 0:
-            self._loop.watch(self._fd, selectors.EVENT_READ, self._ready)
+            self._loop.add_reader(self._fd, self._ready)
 
-    def _ready(self, _events: int) -> None:
-        if self._read() and self._waits and self._outlet.hold(self._watch):
-            self._loop.forget(self._fd)
+    def _ready(self) -> None:
+        if self._read() and self._waits and self._log.hold(self._watch):
+            self._loop.remove_reader(self._fd)
 
     def _read(self) -> bool:
         try:
@@ -137,10 +135,10 @@ class Relay:
                 self._end()
             return False
         if lines := self._lines.take(data):
-            self._outlet.write(lines)
+            self._log.write(lines)
         return True
 
     def _end(self) -> None:
-        self._loop.forget(self._fd)
+        self._loop.remove_reader(self._fd)
         os.close(self._fd)
         self._fd = -1
