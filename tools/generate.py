@@ -1,26 +1,32 @@
-"""Writes the files that come from the models: the CRD, the chart's copy of it, and the references in docs.
+"""Writes the generated files: the words of the release table, the CRD and the chart's copy, the references in docs.
 
-`--check` writes nothing and fails when one of them is stale.
+`--check` writes nothing and fails when a file is stale.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 
 from gpuquery.api.crd import as_yaml
+from tools.choices import module, values_schema
 from tools.functions import functions_page
 from tools.kubectl import ROOT
 from tools.reference import as_markdown
 from tools.releases import options_page, releases_page
 
 RELEASES_PAGE = "docs/releases.md"
+WORDS = "operator/gpuquery/api/engines.py"
+VALUES_SCHEMA = "charts/gpuquery/values.schema.json"
 
 
 def files() -> dict[str, str]:
     """Return the generated files by path."""
     crd = as_yaml()
     return {
+        WORDS: module(),
+        VALUES_SCHEMA: values_schema((ROOT / VALUES_SCHEMA).read_text()),
         "crds/gpuquery.io_gpuqueryjobs.yaml": crd,
         "charts/gpuquery/files/crd.yaml": crd,
         "docs/reference/api.md": as_markdown(),
@@ -44,7 +50,9 @@ def main() -> int:
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-            print(f"wrote {name}")
+            print(f"wrote {name}", flush=True)
+            if name == WORDS:  # This process has the old words.
+                return subprocess.run([sys.executable, "-m", "tools.generate"], check=False).returncode
     if check and stale:
         print(f"stale: {', '.join(stale)}; run `make generate`", file=sys.stderr)
         return 1

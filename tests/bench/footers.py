@@ -26,10 +26,10 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from gpuquery.plan.plan import StoreAccess
-from gpuquery.runner.parquet.footers import TAIL
+from gpuquery.runner import stores
+from gpuquery.runner.parquet.footer import TAIL
 from gpuquery.runner.sizing import estimate, parquet
-from gpuquery.runner.stores import fetch
-from gpuquery.runner.stores.storage import polars_options
+from gpuquery.runner.stores import objects
 from tests.bench import tpch
 from tests.bench.setting import conditions
 from tests.support.seaweed import Seaweed, serve
@@ -66,10 +66,10 @@ def measure(server: Seaweed, glob: str, options: argparse.Namespace) -> dict[str
     access = StoreAccess(endpoint=server.endpoint, path_style=True)
     folder = glob.rpartition("/")[0]
     paths = [f"{folder}/part-{number:05d}.parquet" for number in range(options.files)]
-    store = fetch.files(glob, access)
-    assert isinstance(store, fetch.Obstore)
+    store = stores.files(glob, access)
+    assert isinstance(store, objects.Objects)
     sizes = store.sizes(paths)
-    frame = pl.scan_parquet(glob, storage_options=polars_options(access, glob))
+    frame = pl.scan_parquet(glob, storage_options=stores.scan_options(access, glob))
     query = frame.group_by("l_returnflag").agg(pl.col("l_comment").str.len_bytes().sum())
     filtered = frame.filter(pl.col("l_shipdate") > date(1998, 9, 2)).select("l_orderkey")
     runs: dict[str, Callable[[], object]] = {
@@ -105,16 +105,16 @@ def measure(server: Seaweed, glob: str, options: argparse.Namespace) -> dict[str
     }
 
 
-def bare(store: fetch.Obstore, paths: list[str], sizes: dict[str, int]) -> None:
+def bare(store: objects.Objects, paths: list[str], sizes: dict[str, int]) -> None:
     """Read the same ranges and do nothing with them."""
 
     async def everything() -> None:
-        gate = asyncio.Semaphore(fetch.IN_FLIGHT)
+        gate = asyncio.Semaphore(objects.IN_FLIGHT)
 
         async def one(path: str) -> None:
             async with gate:
                 await obstore.get_range_async(
-                    store._store, path.split("/", 3)[3], start=max(0, sizes[path] - TAIL), end=sizes[path]
+                    store.store, path.split("/", 3)[3], start=max(0, sizes[path] - TAIL), end=sizes[path]
                 )
 
         await asyncio.gather(*(one(path) for path in paths))

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gpuquery.runner.stores import storage
+from gpuquery.runner import stores
 from tests.bench.setting import conditions
 from tests.support.seaweed import Seaweed, serve
 from tests.support.sinks import plan, sink
@@ -84,7 +84,7 @@ def run_bare(server: Seaweed, bucket: str, source: Path, number: int) -> float:
     made = plan(uri, endpoint=server.endpoint)
     begun = time.perf_counter()
     pl.scan_parquet(source).sink_parquet(
-        pl.PartitionBy(uri, key=KEY, include_key=False), storage_options=storage.polars_options(made.store, uri)
+        pl.PartitionBy(uri, key=KEY, include_key=False), storage_options=stores.scan_options(made.store, uri)
     )
     return time.perf_counter() - begun
 

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import gpuquery_test_faults as faults
 import polars as pl
 
-from gpuquery.runner.engines.dask import commands, injected
+from gpuquery.runner.engines.dask import injected
+from gpuquery.runner.engines.dask.owned import commands
+from gpuquery.runner.engines.dask.owned.cluster import OwnedCluster
 from gpuquery.runner.engines.tasks import TasksEngine
 
 if TYPE_CHECKING:
@@ -112,10 +114,12 @@ def without_buffers() -> None:
 
 def reached(engine: Any, phase: str, index: int) -> None:
     """Do what TEST_ENGINE_FAULT asks of this process, which may be to its scheduler or its workers."""
-    native = getattr(getattr(engine, "_query", None), "native", None)
-    pids = {"scheduler": [], "nanny": []} if native is None else {
-        "scheduler": native._beats.pids("scheduler"), "nanny": [child.pid for child in native.children[-1:]],
-    }  # fmt: skip
+    cluster = getattr(getattr(engine, "_query", None), "cluster", None)
+    pids = (
+        {"scheduler": cluster.heartbeats.pids("scheduler"), "nanny": cluster.children[-1:]}
+        if isinstance(cluster, OwnedCluster)
+        else {"scheduler": [], "nanny": []}
+    )
     faults.reached(
         phase,
         index,
@@ -131,7 +135,7 @@ class TestTasks(TasksEngine):
     """The engine tasks, without a GPU."""
 
     __test__ = False  # no class of tests
-    words = staticmethod(commands.cpu_workers)
+    arguments = staticmethod(commands.cpu_workers)
 
     def join(self, plan: Plan, ranks: Ranks) -> None:
         """Join as the real engine does."""

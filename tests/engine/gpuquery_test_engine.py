@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import gpuquery_test_dask as on_dask
 import gpuquery_test_faults as asked
 
-from gpuquery.runner.engines.dask import commands
-from gpuquery.runner.engines.dask.query import faults
+from gpuquery.runner.engines.dask.owned import commands
+from gpuquery.runner.engines.gpu import faults
 from gpuquery.runner.engines.rapidsmpf import RapidsmpfEngine
 from gpuquery.runner.output.parts import Parts
 
@@ -26,7 +26,7 @@ class TestEngine(RapidsmpfEngine):
     """One rank of the real communicator, or one part of a real Dask cluster, without a GPU."""
 
     __test__ = False  # no class of tests
-    words = staticmethod(commands.cpu_workers)
+    arguments = staticmethod(commands.cpu_workers)
 
     def join(self, plan: Plan, ranks: Ranks) -> None:
         """Join as the real engine does."""

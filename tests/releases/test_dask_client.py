@@ -23,9 +23,9 @@ PATIENT = """
 import os, sys, threading, time
 import cudf_polars
 from gpuquery.runner.engines.dask.client import Cluster
-from gpuquery.runner.engines.dask.watch import Watch
+from gpuquery.runner.engines.dask.guard import Guard
 
-cluster = Cluster(Watch(), heartbeat=0.15)
+cluster = Cluster(Guard(), heartbeat=0.15)
 cluster.connect(sys.argv[1], seconds=120)
 cluster.complete(2, seconds=120)
 late = 0

@@ -10,7 +10,7 @@ import pytest
 
 from gpuquery.plan.dask import flags
 from gpuquery.plan.releases import RELEASES
-from gpuquery.runner.engines.dask import commands
+from gpuquery.runner.engines.dask.owned import commands
 from tests.releases.dask_jobs import each, planned, stub
 from tests.releases.environments import python_of
 from tests.support.engine_ranks import environment

@@ -189,12 +189,12 @@ def test_one_rank_writes_its_rows_once_and_is_not_refused(pod: Pod, sales: Path)
 
 def test_a_store_that_does_not_tell_sizes_is_asked_again_and_ends_no_job(pod: Pod, sales: Path) -> None:
     text = (
-        "import sys; from pathlib import Path; from gpuquery.runner.query import process as query\n"
+        "import sys; from pathlib import Path; from gpuquery.runner import main as query\n"
         "class Gone:\n"
         "    def sizes(self, paths): raise OSError('no answer')\n"
         "from gpuquery.runner.preflight import files\n"
         "class Fetch: files = staticmethod(lambda path, store: Gone())\n"
-        "files.fetch = Fetch\n"
+        "files.stores = Fetch\n"
         "for path in sys.argv[1:]: print(query._run(Path(path), None).to_line())"
     )
     engine, cluster = doubling(pod.release)[0]
@@ -346,7 +346,7 @@ def test_tables_in_a_store_pass_and_no_credential_is_told(pod: Pod, sales: Path,
 def test_another_release_is_refused_before_anything_of_cuda_is_loaded(pod: Pod, sales: Path) -> None:
     other = next(name for name in releases.names() if name != pod.release.name)
     text = (
-        "import sys; from pathlib import Path; from gpuquery.runner.query import process as query\n"
+        "import sys; from pathlib import Path; from gpuquery.runner import main as query\n"
         "print(query._run(Path(sys.argv[1]), None).to_line())\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('cudf_polars', 'pylibcudf', 'rmm', 'rapidsmpf')])"
     )
@@ -360,7 +360,7 @@ def test_another_release_is_refused_before_anything_of_cuda_is_loaded(pod: Pod, 
 def test_a_query_is_checked_in_its_own_pod_before_the_engine_starts(pod: Pod, sales: Path) -> None:
     text = (
         "import sys; from pathlib import Path; from gpuquery.runner import attempt; "
-        "from gpuquery.runner.query import process as query\n"
+        "from gpuquery.runner import main as query\n"
         "class Engine:\n"
         "    name = 'recorded'\n"
         "    def join(self, plan, ranks): pass\n"

@@ -258,8 +258,8 @@ def test_faults_of_the_test_engine(start: Any, fault: str, code: int, failure: F
 
 ALONE = """
 import base64, json, os, sys
-from gpuquery.runner.engines import communicator
-from gpuquery.runner.engines.rapidsmpf_options import settings
+from gpuquery.runner.engines.rapidsmpf import communicator
+from gpuquery.runner.engines.rapidsmpf.options import settings
 from gpuquery.runner.failures.errors import JobError
 
 class Ranks:

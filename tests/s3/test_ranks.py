@@ -13,10 +13,9 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import engines
+from gpuquery.runner import engines, stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.sink import Identity, Sink, Totals
-from gpuquery.runner.stores import storage
 from tests.support.rank_threads import Shares, run
 from tests.support.runner import plan
 from tests.support.sinks import ROOT
@@ -45,12 +44,12 @@ def made(seaweed: Seaweed, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Call
         inputs = {"t": f"s3://{bucket}/in/*.parquet"}
         return plan(f"s3://{bucket}", query, store=store, inputs=inputs, processes="ranks", replicas=3, **changes)
 
-    ROWS.write_parquet(f"s3://{bucket}/in/t.parquet", storage_options=storage.polars_options(make().store, "s3://x"))
+    ROWS.write_parquet(f"s3://{bucket}/in/t.parquet", storage_options=stores.scan_options(make().store, "s3://x"))
     return make
 
 
 def scan(one: Plan) -> pl.DataFrame:
-    options = storage.polars_options(one.store, one.output.uri)
+    options = stores.scan_options(one.store, one.output.uri)
     return pl.scan_parquet(f"{one.output.uri}/data/", storage_options=options).collect()
 
 

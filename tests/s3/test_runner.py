@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.stores import storage
+from gpuquery.runner import stores
 from tests.support import pod
 from tests.support.faultproxy import Action, Rule
 from tests.support.runner import plan, run
@@ -35,7 +35,7 @@ def made(seaweed, bucket, monkeypatch):
         changes.setdefault("inputs", {"shops": f"s3://{bucket}/in/*.parquet"})
         return plan(f"s3://{bucket}", query, **{"store": store, **changes})
 
-    options = storage.polars_options(make().store, f"s3://{bucket}/in")
+    options = stores.scan_options(make().store, f"s3://{bucket}/in")
     rows.write_parquet(f"s3://{bucket}/in/shops.parquet", storage_options=options)
     for key in ("k=1/j=a%2Fb/x.parquet", "k=2/j=c/x.parquet"):
         rows.write_parquet(f"s3://{bucket}/hive/{key}", storage_options=options)
@@ -46,7 +46,7 @@ def made(seaweed, bucket, monkeypatch):
 
 
 def scan(made_plan) -> pl.DataFrame:
-    options = storage.polars_options(made_plan.store, made_plan.output.uri)
+    options = stores.scan_options(made_plan.store, made_plan.output.uri)
     return pl.scan_parquet(f"{made_plan.output.uri}/data/", storage_options=options).collect()
 
 
@@ -94,7 +94,7 @@ def test_the_root_of_a_table_is_refused_with_the_uri_to_use(made, bucket):
 
 
 def test_files_of_clashing_schemas_are_named(made, bucket):
-    options = storage.polars_options(made().store, f"s3://{bucket}/in")
+    options = stores.scan_options(made().store, f"s3://{bucket}/in")
     pl.DataFrame({"id": ["a"], "name": ["b"]}).write_parquet(f"s3://{bucket}/in/t.parquet", storage_options=options)
     report = run(made())
     assert report.failure is Failure.INVALID_INPUT

@@ -12,11 +12,14 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.spec import Input
 from gpuquery.plan.plan import JobRef
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.record import CommitRecord
-from gpuquery.runner.stores import storage
+from gpuquery.runner.query import inputs
+from gpuquery.runner.stores.s3.client import s3_client
 from tests.support.faultproxy import Action, Rule
 from tests.support.sinks import ROWS, abort_in_process, plan, run, run_in_process, sink
 
@@ -25,7 +28,7 @@ FRAME = pl.LazyFrame(ROWS)
 
 
 def scan(made) -> pl.DataFrame:
-    options = storage.polars_options(made.store, made.output.uri)
+    options = stores.scan_options(made.store, made.output.uri)
     return pl.scan_parquet(f"{made.output.uri}/data/", storage_options=options).collect()
 
 
@@ -275,7 +278,7 @@ def test_an_upload_of_another_program_is_left_alone(seaweed, bucket, made, monke
 
 def test_a_forged_record_touches_nothing_outside_of_the_table_and_is_named(seaweed, bucket, made):
     run(made(), FRAME)
-    client = storage.s3_client(made().store)
+    client = s3_client(made().store)
     client.put_object(Bucket=bucket, Key="theirs/precious.txt", Body=b"ten years")
     forged = CommitRecord(
         version=2, job=JobRef(namespace="ns", name="x", uid=str(uuid4())), attempt=1, mode="append",
@@ -289,3 +292,13 @@ def test_a_forged_record_touches_nothing_outside_of_the_table_and_is_named(seawe
     assert caught.value.failure is Failure.UNSAFE_STORE
     assert [name for name in seaweed.keys(bucket, "") if "/_staging/" not in name] == before
     assert seaweed.uploads(bucket) == []
+
+
+@pytest.mark.parametrize("ending", ["/", "/*.parquet"])
+def test_the_root_of_a_table_is_refused_as_an_input_with_the_uri_to_use(made, ending):
+    table = made()
+    run(table, FRAME)
+    root = table.output.uri
+    item = Input(name="t", uri=f"{root}{ending}", format="parquet", hivePartitioned=False)
+    with pytest.raises(JobError, match=f"is the root of a table; its rows are under {root}/data/"):
+        inputs.open_all([item], table.store)

@@ -14,8 +14,8 @@ import pyarrow.fs
 import pytest
 
 from gpuquery.api.reasons import Failure
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores import storage
 from tests.support.sinks import plan, run
 from tests.unit.runner.output.test_hive import AWKWARD
 
@@ -34,7 +34,7 @@ def table(seaweed, bucket):
 
 
 def test_polars_reads_every_value_back_from_s3(table):
-    options = storage.polars_options(table.store, table.output.uri)
+    options = stores.scan_options(table.store, table.output.uri)
     for place in (f"{table.output.uri}/data/", f"{table.output.uri}/data/**/*.parquet"):
         lf = pl.scan_parquet(place, hive_partitioning=True, hive_schema={"k": pl.String()}, storage_options=options)
         assert lf.select("n", "k").sort("n").collect().rows() == list(enumerate(AWKWARD))
@@ -68,7 +68,7 @@ def test_an_empty_result_is_readable_from_s3(seaweed, bucket):
     made = plan(f"s3://{bucket}/out", endpoint=seaweed.endpoint, partition_by=["k"])
     empty = pl.LazyFrame(schema={"k": pl.Date, "v": pl.Decimal(38, 2)})
     assert run(made, empty).rows == 0
-    options = storage.polars_options(made.store, made.output.uri)
+    options = stores.scan_options(made.store, made.output.uri)
     assert pl.scan_parquet(f"{made.output.uri}/data/", storage_options=options).collect().equals(empty.collect())
 
 

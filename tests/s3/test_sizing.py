@@ -1,9 +1,8 @@
-"""Estimates of files in a real S3 server, with obstore and without it."""
+"""Estimates of files in a real S3 server."""
 
 from __future__ import annotations
 
 import io
-import sys
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -13,10 +12,10 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.sizing import estimate
-from gpuquery.runner.stores import fetch
-from gpuquery.runner.stores.storage import polars_options
+from gpuquery.runner.stores.base import Part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,14 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.s3
 ROWS = 100
-
-
-@pytest.fixture(params=["obstore", "boto3"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
-    if request.param == "boto3":
-        monkeypatch.setitem(sys.modules, "obstore", None)  # as in an image without it
-        return fetch.Boto3
-    return fetch.Obstore
 
 
 def access(server: Seaweed, bucket: str) -> StoreAccess:
@@ -49,14 +40,13 @@ def put(server: Seaweed, bucket: str, key: str, *, wide: int = 0) -> None:
 
 def frame(server: Seaweed, bucket: str, glob: str, **options: object) -> pl.LazyFrame:
     uri = f"s3://{bucket}/{glob}"
-    return pl.scan_parquet(uri, storage_options=polars_options(access(server, bucket), uri), **options)  # type: ignore[arg-type]
+    return pl.scan_parquet(uri, storage_options=stores.scan_options(access(server, bucket), uri), **options)  # type: ignore[arg-type]
 
 
-def test_files_of_all_names_and_folders_are_found(seaweed: Seaweed, bucket: str, way: type) -> None:
+def test_files_of_all_names_and_folders_are_found(seaweed: Seaweed, bucket: str) -> None:
     names = [f"t/y={year}/p {part}%20é.parquet" for year in (1, 2) for part in range(4)]
     for name in names:
         put(seaweed, bucket, name)
-    assert isinstance(fetch.files(f"s3://{bucket}/t/x", access(seaweed, bucket)), way)
     got = estimate(frame(seaweed, bucket, "t/", hive_partitioning=True).select("a", "s"), access(seaweed, bucket))
     assert (got.files, got.rows) == (8, 8 * ROWS)
     assert got.input_bytes == round(8 * ROWS * (8.125 + 24.125))
@@ -64,16 +54,16 @@ def test_files_of_all_names_and_folders_are_found(seaweed: Seaweed, bucket: str,
     assert (one.files, one.rows) == (1, ROWS)
 
 
-def test_a_long_footer_costs_a_second_read(seaweed: Seaweed, bucket: str, way: type) -> None:
+def test_a_long_footer_costs_a_second_read(seaweed: Seaweed, bucket: str) -> None:
     put(seaweed, bucket, "wide.parquet", wide=600)
     assert estimate(frame(seaweed, bucket, "wide.parquet"), access(seaweed, bucket)).rows == ROWS
 
 
-def test_csv_is_sized_by_its_first_bytes(seaweed: Seaweed, bucket: str, way: type) -> None:
+def test_csv_is_sized_by_its_first_bytes(seaweed: Seaweed, bucket: str) -> None:
     body = b"a,s\n" + b"1,some text\n" * 300_000
     seaweed.client().put_object(Bucket=bucket, Key="x.csv", Body=body)
     uri = f"s3://{bucket}/x.csv"
-    lazy = pl.scan_csv(uri, storage_options=polars_options(access(seaweed, bucket), uri))
+    lazy = pl.scan_csv(uri, storage_options=stores.scan_options(access(seaweed, bucket), uri))
     got = estimate(lazy, access(seaweed, bucket))
     assert got.rows == pytest.approx(300_000, rel=0.01)
     assert got.stored_bytes == len(body)
@@ -81,7 +71,7 @@ def test_csv_is_sized_by_its_first_bytes(seaweed: Seaweed, bucket: str, way: typ
 
 @pytest.mark.parametrize("fault", ["wrong key", "no key", "gone"])
 def test_faults_have_their_classes_and_tell_no_secret(
-    seaweed: Seaweed, bucket: str, way: type, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    seaweed: Seaweed, bucket: str, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for part in range(6):
         put(seaweed, bucket, f"t/{part}.parquet")
@@ -97,9 +87,9 @@ def test_faults_have_their_classes_and_tell_no_secret(
         seaweed.client().delete_object(Bucket=bucket, Key="t/3.parquet")
 
     def look() -> None:
-        files = fetch.files(paths[0], access(seaweed, bucket))
+        files = stores.files(paths[0], access(seaweed, bucket))
         files.sizes(paths)
-        files.read([fetch.Part(path, 0, 10) for path in paths], lambda part, data: data)
+        files.read([Part(path, 0, 10) for path in paths], lambda part, data: data)
 
     with pytest.raises(JobError) as caught:
         look()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gpuquery.runner.engines.dask.client import Cluster
-from gpuquery.runner.engines.dask.watch import Watch
+from gpuquery.runner.engines.dask.guard import Guard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ class Local(Cluster):
     """Workers that are this process: `a` and `b` see the same folder."""
 
     def __init__(self, folders: dict[str, str]) -> None:
-        super().__init__(Watch(hold=0), heartbeat=6)
+        super().__init__(Guard(hold=0), heartbeat=6)
         self.workers = dict.fromkeys(folders, "worker")
         self._folders = folders
 

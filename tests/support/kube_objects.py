@@ -11,15 +11,15 @@ from gpuquery.api.status import AttemptStatus, Condition, GpuQueryJobStatus, Out
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Purpose
-from gpuquery.reconcile.actions import DeleteRun, ForgetAttempt
-from gpuquery.reconcile.decide import decide
-from gpuquery.reconcile.facts import Attempt, BatchJob, Exit, Observed, Pod
+from gpuquery.reconcile.decide.job import decide
+from gpuquery.reconcile.observe.model import Attempt, BatchJob, Exit, Observed, Pod
+from gpuquery.reconcile.policy.actions import DeleteRun, ForgetAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuquery.api.reasons import Failure
-    from gpuquery.reconcile.case import Decision
+    from gpuquery.reconcile.decide.job import Decision
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 UID = "0a1b2c3d-0000-4000-8000-000000000001"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores.store import Dangling, Piece, Stored
+from gpuquery.runner.stores.base import Dangling, Piece, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,10 @@ class MemoryStore:
 
     def create(self, key: str, body: bytes) -> bool:
         def effect() -> bool:
-            return self.content.objects.setdefault(key, body) is body
+            if key in self.content.objects:
+                return False
+            self.content.objects[key] = body
+            return True
 
         return self._do(effect)
 

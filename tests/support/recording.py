@@ -145,6 +145,7 @@ class RecordingClient(KubeClient):
             found["metadata"].setdefault("deletionTimestamp", self.deleted_at)
             if propagation == "Foreground":
                 found["metadata"]["finalizers"] = ["foregroundDeletion"]
+            self.put(resource, found)
             return True
         self.objects.pop((resource, name), None)
         if resource is Resource.BATCH_JOBS and found:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.loaders
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 ACCESS_KEY, SECRET_KEY, REGION = "testkey", "testsecret123", "us-east-1"
 START_SECONDS = 60
 PR_SET_PDEATHSIG = 1
+# Each client of boto3 has a session of its own, which parses megabytes of JSON: half of what most tests here cost.
+botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
 _SERVERS = ("master", "volume", "filer", "s3")
 
 

@@ -15,9 +15,9 @@ from gpuquery.kube.ability import Ability
 from gpuquery.kube.client import KubeClient, Resource, Scope
 from gpuquery.kube.copy import Copy
 from gpuquery.reconcile.apply import create, write_status
-from gpuquery.reconcile.decide import decide
-from gpuquery.reconcile.facts import Observed
-from gpuquery.reconcile.head import Head, head
+from gpuquery.reconcile.decide.job import decide
+from gpuquery.reconcile.observe.head import Head, head
+from gpuquery.reconcile.observe.model import Observed
 from tests.support.kube_objects import DEFAULTS, NOW
 from tests.tenants.stage import API, USER, Server, job
 

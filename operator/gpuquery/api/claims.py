@@ -1,8 +1,8 @@
-"""Claims: what is believed of what a pod says about itself.
+"""Claims: which parts of a pod's report about itself are believed.
 
-A report comes from a pod that runs a user's code in an image of the user's choice. It says how an attempt ended, and
-nobody else can. So it is believed as far as it speaks of the job's own end, in numbers and texts that a status holds;
-one that does not is no report, and what is wrong with it is told.
+A report comes from a pod that runs a user's code in a user's image. Only it can say how an attempt ended. So it is
+believed if it is about the end of its own job, in numbers and texts that fit into a status. Otherwise it counts as no
+report, and the operator says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ OPERATORS = frozenset(
         *(failure for failure in Failure if failure.policy in (Policy.FREE, Policy.RESUMED)),
     }
 )  # fmt: skip
-"""What only the operator says, from what Kubernetes tells it. No pod says that it was taken away and is due another
-attempt for that."""
+"""Classes that only the operator may report, from what Kubernetes says. A pod may not claim that it was preempted and
+deserves another attempt."""
 YEARS = range(2000, 2200)
 
 
@@ -37,7 +37,7 @@ def _seen(text: str) -> str:
 
 
 def _moment(value: object) -> datetime | None:
-    """A clock that is wrong is no reason to believe nothing: its time is left out."""
+    """A wrong clock does not invalidate a report: its time is dropped."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -95,15 +95,15 @@ class _Report(Report):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a termination message comes to."""
+    """The result of reading a termination message."""
 
     report: Report | None = None
     wrong: str = ""
-    """What is wrong with it, where it is a report that is not believed."""
+    """What is wrong with a report that is not believed."""
 
 
 def read(message: str) -> Claim:
-    """Read a termination message: one that is no JSON object is nothing that claims to be a report."""
+    """Read a termination message; one that is not a JSON object does not claim to be a report."""
     if not message.lstrip().startswith("{"):
         return Claim()
     if (size := len(message.encode(errors="replace"))) > MAX_REPORT_BYTES:

@@ -21,40 +21,40 @@ class ConditionType(StrEnum):
     ACCEPTED = "Accepted"
     """The spec was resolved to a plan. Unknown: the job waits for others of its namespace to end, or is suspended."""
     SUSPENDED = "Suspended"
-    """`spec.suspend` is true, and nothing of the job runs. Unknown: its pods are being removed, or its commit, which
-    has begun, is finished first. Not there if the job was never suspended."""
+    """`spec.suspend` is true, and nothing of the job runs. Unknown: its pods are being removed, or a commit that has
+    begun is finished first. Absent if the job was never suspended."""
     PREFLIGHT = "Preflight"
-    """The query was checked without a GPU and can run. False: it cannot, and reason and message say what is wrong with
-    it. Unknown: nobody knows yet (the check goes on, or comes with the query's own pod), or nobody asked for it."""
+    """The query was checked without a GPU and can run. False: it cannot, and reason and message say why. Unknown: the
+    check is still running, runs later in the query's own pod, or was not requested."""
     CLUSTER_READY = "ClusterReady"
-    """All pods of the current attempt are ready. If not, reason and message say what holds them up."""
+    """All pods of the current attempt are ready. If not, reason and message say what they are waiting for."""
     RUNNING = "Running"
     """The query runs. Unknown: the pods are ready, but their progress cannot be read."""
     OUTPUT_COMMITTED = "OutputCommitted"
-    """The commit record exists, as the report of a pod says; never taken back then. Unknown: a pod tells so while it
-    still publishes, or has told so and nobody can confirm it."""
+    """The commit record exists, according to the report of a pod; then it stays True. Unknown: a pod says so while it
+    still publishes, or said so and nobody can confirm it."""
     COMPLETE = "Complete"
     """The output is committed and published, and no pod of the job is alive."""
     FAILED = "Failed"
-    """The job will not be tried again, and no pod of it is alive. The reason is a failure class."""
+    """The job will not be retried, and no pod of it is alive. The reason is a failure class."""
 
 
 TERMINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
 MAX_MESSAGE = 4096
-"""Characters of a condition's message that are kept; the API server allows 32,768."""
+"""Maximum characters of a condition's message; the API server allows 32,768."""
 
 
 class State(StrEnum):
-    """`status.state`: the one word of the printer column, derived from the conditions."""
+    """`status.state`: one word for the printer column, derived from the conditions."""
 
     PENDING = "Pending"
-    """The query's ConfigMap is not there yet."""
+    """The query's ConfigMap does not exist yet."""
     ACCEPTED = "Accepted"
     """The spec was resolved."""
     PREFLIGHT = "Preflight"
-    """The query is being checked in a pod without GPU."""
+    """The query is being checked in a pod without a GPU."""
     STARTING = "Starting"
-    """Pods were asked for and are not all ready."""
+    """Pods were requested, and not all of them are ready."""
     READY = "Ready"
     """All pods are ready."""
     RUNNING = "Running"
@@ -62,11 +62,11 @@ class State(StrEnum):
     SUSPENDED = "Suspended"
     """Suspended by `spec.suspend`, or about to be."""
     RETRYING = "Retrying"
-    """An attempt failed and another will follow."""
+    """An attempt failed and another follows."""
     FINISHING = "Finishing"
     """The output is committed and is being published, or pods are still alive."""
     COMPLETE = "Complete"
-    """Ended well."""
+    """Ended with success."""
     FAILED = "Failed"
     """Ended without success; the `Failed` condition says why."""
 

@@ -1,4 +1,4 @@
-"""A contract on the columns of an input: what its author relies on."""
+"""A contract on the columns of an input: what the query's author relies on."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ColumnContract(Model):
     """What one column must be."""
 
     type: Annotated[str, Field(min_length=1, max_length=256)]
-    """Its type, as Polars writes it: `Int64`, `String`, `Date`, `Decimal(15, 2)`, `Datetime('us')`, `List(Int32)`."""
+    """Its type, written as in Polars: `Int64`, `String`, `Date`, `Decimal(15, 2)`, `Datetime('us')`, `List(Int32)`."""
     nullable: bool = True
-    """Whether it may hold nulls. `false` is checked by the footers' null counts, before the query runs."""
+    """Whether it may have nulls. `false` is checked with the footers' null counts, before the query runs."""
 
 
 class Contract(Model):
-    """What the columns of an input must be; every column that differs is named before the query runs."""
+    """What the columns of an input must be. Every column that differs is reported before the query runs."""
 
     columns: Annotated[Mapping[str, ColumnContract], Field(min_length=1, max_length=1024)]
-    """The columns by name: `{o_orderkey: {type: Int64, nullable: false}}`."""
+    """Columns by name: `{o_orderkey: {type: Int64, nullable: false}}`."""
     extra_columns: ExtraColumns = ExtraColumns.ALLOW
-    """Whether other columns may be there: `allow` or `forbid`."""
+    """Whether the input may have other columns: `allow` or `forbid`."""

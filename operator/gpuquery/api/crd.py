@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, made from the models: descriptions from docstrings, bounds, enums and CEL rules.
+"""The CustomResourceDefinition from the models: descriptions from docstrings, limits, enums and CEL rules.
 
 pydantic's JSON schema becomes a structural schema: references are inlined, `null` alternatives dropped (a field that
 may be left out is simply not required), and defaults kept only where they are plain values.
@@ -19,7 +19,7 @@ NAME = f"{PLURAL}.{GROUP}"
 HEADER = "# Generated from operator/gpuquery/api/ by `make generate`. Do not edit.\n"
 DROPPED = {"title", "additionalProperties", "const", "$defs"}
 LIST_KEYS = {"inputs": "name", "env": "name", "resourceClaims": "name", "conditions": "type"}
-"""Lists that server-side apply merges by a key, and in which the key must not come twice."""
+"""Lists that server-side apply merges by a key, which must be unique."""
 
 COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
     ("State", "string", ".status.state", 0, "What the job is doing"),
@@ -69,7 +69,7 @@ def definition() -> dict[str, Any]:
 
 
 def as_yaml() -> str:
-    """Return the CustomResourceDefinition as YAML with a first line that says where it comes from."""
+    """Return the CustomResourceDefinition as YAML; its first line says where it comes from."""
     return HEADER + yaml.safe_dump(definition(), sort_keys=False, width=120, allow_unicode=True)
 
 
@@ -108,7 +108,7 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], name: s
     if name in LIST_KEYS:
         result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [LIST_KEYS[name]]}
     if result.get("x-kubernetes-int-or-string"):
-        # The API server applies `pattern` to such a field only where a branch says that it may be a string.
+        # The API server applies `pattern` to such a field only if a branch allows a string.
         result["anyOf"] = [{"type": "integer"}, {"type": result.pop("type")}]
     if result.get("type") == "integer":
         result["format"] = "int64"
@@ -116,7 +116,7 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], name: s
 
 
 def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    """Follow references and drop the null alternative; what stands beside a reference wins over what it says."""
+    """Follow references and drop the null alternative; keys next to a reference win over its own."""
     found = dict(node)
     while "$ref" in found or "anyOf" in found:
         if reference := found.pop("$ref", None):

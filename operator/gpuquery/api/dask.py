@@ -1,4 +1,4 @@
-"""What a user may say about the Dask cluster that runs the query: whose it is, and how its workers are started."""
+"""What a user can set for the Dask cluster that runs the query: who owns it, and how its workers are started."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ SCHEDULER_ADDRESS = rf"^(tcp|tls|ucx|ucxx)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A
 
 
 class DaskBackend(StrEnum):
-    """Who makes the Dask cluster."""
+    """Who creates the Dask cluster."""
 
     NATIVE = "native"
     """This operator: scheduler and workers are the job's own pods."""
     OPERATOR = "operator"
-    """dask-kubernetes, from a DaskCluster that the job has for itself."""
+    """dask-kubernetes, from the job's own DaskCluster."""
 
 
 class DaskClusterRef(Model):
     """A DaskCluster of dask-kubernetes in the job's namespace."""
 
     name: ResourceName
-    """Its name. The job only uses it: it is never changed, scaled or deleted by it."""
+    """Its name. The job only uses it, and never changes, scales or deletes it."""
 
 
 class DaskSpec(Model):
     """The Dask cluster that runs the query. At most one of `backend`, `clusterRef` and `schedulerAddress`."""
 
     backend: DaskBackend | None = None
-    """Who makes a cluster for this job: `native` is this operator, in the job's own pods; `operator` is
-    dask-kubernetes, which must be installed and switched on in this operator. Left out: `native`, or the cluster that
-    is named."""
+    """Who creates a cluster for this job: `native` is this operator, in the job's own pods; `operator` is
+    dask-kubernetes, which must be installed and enabled in this operator. Default: `native`, or the cluster that is
+    named."""
     cluster_ref: DaskClusterRef | None = None
-    """A running DaskCluster, whose workers are warm. `workers.replicas` times `workers.gpus` is the least number of its
-    workers; left out, one is enough."""
+    """A running DaskCluster with warm workers. It must have at least `workers.replicas` times `workers.gpus` workers;
+    by default, one."""
     scheduler_address: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     """Scheduler of any running Dask cluster of GPU workers: `tcp://warm-scheduler.lake.svc:8786`. The protocol is tcp,
-    tls, ucx or ucxx. What is said of `clusterRef` holds here too."""
+    tls, ucx or ucxx. The number of workers is as for `clusterRef`."""
     tls_secret_name: ResourceName | None = None
-    """A Secret in the job's namespace with ca.crt, tls.crt and tls.key, by which the job's pod talks TLS with the
-    scheduler of `clusterRef` or `schedulerAddress`, which must speak tls. Left out: certificates in the image, which
-    DASK_DISTRIBUTED__COMM__TLS__* in `template.spec.env` say where to find."""
+    """A Secret in the job's namespace with ca.crt, tls.crt and tls.key, with which the job's pod connects over TLS to
+    the scheduler of `clusterRef` or `schedulerAddress`, which must use TLS. Default: certificates in the image, whose
+    paths are in DASK_DISTRIBUTED__COMM__TLS__* of `template.spec.env`."""
     dashboard: bool = False
-    """Whether the scheduler serves its pages at port 8787 of its pod, and the Service has that port. Graphs need Bokeh,
-    which GpuQuery's images leave out. Only where the job has a cluster of its own."""
+    """Whether the scheduler serves its dashboard at port 8787 of its pod, and the Service has that port. Graphs need
+    Bokeh, which GpuQuery's images do not have. Only if the job has its own cluster."""
     worker_options: Annotated[Mapping[str, Any], Field(max_length=32)] = {}
-    """Flags of `dask cuda worker` by their names: `{rmm-pool-size: "0.8", device-memory-limit: 60GiB}`. Checked against
-    the release when the job is accepted. Only where the job has a cluster of its own."""
+    """Flags of `dask cuda worker` by their names: `{rmm-pool-size: "0.8", device-memory-limit: 60GiB}`. They are
+    checked against the release when the job is accepted. Only if the job has its own cluster."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -107,5 +107,5 @@ class DaskSpec(Model):
 
     @property
     def attaches(self) -> bool:
-        """Whether the cluster is somebody else's."""
+        """Whether the cluster is an external one."""
         return self.cluster_ref is not None or self.scheduler_address is not None

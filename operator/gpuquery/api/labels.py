@@ -1,4 +1,4 @@
-"""Group, version, labels, annotations and names: every string that a selector or a manifest relies on, once."""
+"""Group, version, labels, annotations and names: all strings that selectors and manifests rely on."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LABEL_JOB = f"{GROUP}/job"
 LABEL_JOB_UID = f"{GROUP}/job-uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_PREFLIGHT = f"{GROUP}/preflight"
-"""Number of a run of the preflight; what carries it belongs to no attempt."""
+"""Number of a run of the preflight; objects with this label belong to no attempt."""
 LABEL_DASK = f"{GROUP}/dask"
-"""On pods that dask-kubernetes makes for an attempt: `scheduler` or `worker`."""
+"""On pods that dask-kubernetes creates for an attempt: `scheduler` or `worker`."""
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
@@ -27,17 +27,17 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 ANNOTATION_ENGINE = f"{GROUP}/default-engine"
 ANNOTATION_CLUSTER = f"{GROUP}/default-cluster"
 ANNOTATION_RELEASE = f"{GROUP}/default-release"
-"""On a Namespace: what its jobs get that leave it open."""
+"""On a Namespace: defaults of its jobs."""
 ANNOTATION_MAX_PODS = f"{GROUP}/max-pods"
 ANNOTATION_MAX_GPUS = f"{GROUP}/max-gpus"
 ANNOTATION_MAX_LIVE_JOBS = f"{GROUP}/max-live-jobs"
 ANNOTATION_MAX_FINISHED_JOBS = f"{GROUP}/max-finished-jobs"
-"""On a Namespace: what a job of it, or the namespace, may have at most."""
+"""On a Namespace: limits of each job, and of the namespace."""
 ANNOTATION_ALLOW = f"{GROUP}/allow-"
-"""On a Namespace, with the name of a bound behind it: what its jobs may ask for, in place of what the operator says."""
+"""On a Namespace, followed by the name of a policy: what its jobs may ask for, instead of the operator's setting."""
 DEFAULTS_CONFIG_MAP = "gpuquery-defaults"
 PUBLIC_NAMESPACE = "kube-public"
-"""Where an operator's settings can be read by those who write jobs; one that serves some namespaces only has them
+"""Where authors of jobs can read the operator's settings. An operator that serves only some namespaces publishes them
 there."""
 RESERVED_LABEL_DOMAINS = (f"{GROUP}/", "app.kubernetes.io/", "batch.kubernetes.io/", "kubernetes.io/")
 
@@ -49,14 +49,14 @@ PLAN_DIRECTORY = "/etc/gpuquery"
 SCRATCH_DIRECTORY = "/scratch"
 TERMINATION_LOG = "/dev/termination-log"
 NO_DRIVER_DIRECTORY = "/opt/gpuquery/no-driver"
-"""Where a RAPIDS runtime image has a stand-in for the driver's libnvidia-ml.so.1, which release 26.04 cannot be
-imported without. For LD_LIBRARY_PATH of preflight pods alone: with a GPU it would hide the real one."""
+"""Where a RAPIDS runtime image has a stand-in for the driver's libnvidia-ml.so.1, without which release 26.04 cannot be
+imported. Only for LD_LIBRARY_PATH of preflight pods: with a GPU it would hide the real library."""
 PROGRESS_PORT = 8080
 DASK_PORT = 8786
 DASHBOARD_PORT = 8787
-"""Where a Dask scheduler answers, and where its dashboard."""
+"""Ports of a Dask scheduler and its dashboard."""
 LABEL_DASK_CLUSTER = "dask.org/cluster-name"
-"""dask-kubernetes' label on everything that it makes for a DaskCluster."""
+"""dask-kubernetes' label on everything that it creates for a DaskCluster."""
 DASK_GROUP = "kubernetes.dask.org"
 DASK_VERSION = "v1"
 DASK_KIND = "DaskCluster"
@@ -64,16 +64,17 @@ DASK_PLURAL = "daskclusters"
 DASK_GROUPS_PLURAL = "daskworkergroups"
 """The objects of dask-kubernetes."""
 RENDEZVOUS_PORT = 8081
-"""Where index 0 of an attempt with ranks answers the other pods, and every pod its peers."""
+"""Port of index 0 for the other pods of an attempt with ranks, and of every pod for its peers."""
 TOKEN_DIRECTORY = "/var/run/gpuquery"  # noqa: S105
 TLS_DIRECTORY = "/var/run/gpuquery-tls"
-"""Where the client of a Dask cluster of somebody else's finds its certificates, if the job names a Secret."""
+"""Certificates of the client of an external Dask cluster, if the job names a Secret."""
 TOKEN_KEY = "token"  # noqa: S105
-"""Key of the attempt's Secret, and name of the file in TOKEN_DIRECTORY: what pods of one attempt know each other by."""
+"""Key of the attempt's Secret, and name of the file in TOKEN_DIRECTORY: the token with which pods of an attempt
+authenticate."""
 
 
 def scheduler_name(cluster: str) -> str:
-    """Name of the Service by which dask-kubernetes makes the scheduler of a DaskCluster known."""
+    """Name of the Service that dask-kubernetes creates for the scheduler of a DaskCluster."""
     return f"{cluster}-scheduler"
 
 
@@ -87,17 +88,17 @@ MAX_DASK_NAME_LENGTH = 42
 def attempt_name(job_name: str, uid: str, attempt: int) -> str:
     """Name of everything that belongs to one attempt (Job, Service, ConfigMap): `<job>-<uid5>-<attempt>`.
 
-    The piece of the UID keeps a deleted and re-created job apart from its namesake: pods of the old one may
-    still be alive under the old Service while the new one starts.
+    The part of the UID separates a job from a deleted one of the same name: pods of the old one may still be alive
+    under the old Service while the new one starts.
     """
     return f"{job_name}-{uid.replace('-', '')[:5]}-{attempt}"
 
 
 def policy_name(job_name: str, uid: str) -> str:
-    """Name of the one NetworkPolicy of a job, which holds for all of its pods: `<job>-<uid5>`."""
+    """Name of the NetworkPolicy of a job, which applies to all of its pods: `<job>-<uid5>`."""
     return f"{job_name}-{uid.replace('-', '')[:5]}"
 
 
 def preflight_name(job_name: str, uid: str, run: int) -> str:
-    """Name of all that belongs to one run of the preflight: `<job>-<uid5>-p<run>`, which is no attempt's name."""
+    """Name of the objects of one run of the preflight: `<job>-<uid5>-p<run>`, which no attempt has."""
     return f"{job_name}-{uid.replace('-', '')[:5]}-p{run}"

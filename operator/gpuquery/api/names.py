@@ -1,4 +1,4 @@
-"""Types of names that Kubernetes gives rules for."""
+"""Types of names that follow Kubernetes' rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phases of an attempt. They stand alone because the supervisor of a pod compares them, and loads no models for it."""
+"""Phases of an attempt, in a separate module because the supervisor of a pod uses them without loading models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """What index 0 of an attempt is doing, as `/v1/progress` tells it."""
+    """What index 0 of an attempt is doing, as `/v1/progress` reports it."""
 
     PLANNING = "planning"
     RUNNING = "running"

@@ -1,4 +1,4 @@
-"""What a user may say about the pods: how many, with which resources, which image, and where they run."""
+"""What a user can set for the pods: how many, with which resources, which image, and where they run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
 from gpuquery.api.names import LabelValue, ResourceName
 from gpuquery.api.scheduling import Affinity, Toleration, TopologySpreadConstraint
 from gpuquery.api.schema import Model, Rule
+from gpuquery.api.stores import STORES
 
 IMAGE = r"^\S+$"
 PULL_POLICY = "^(Always|IfNotPresent|Never)$"
@@ -34,9 +35,9 @@ class Resources(Model):
     """Resources of each pod."""
 
     requests: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
-    """Least amounts, by resource name: `{cpu: "4", memory: 16Gi}`. Fractions are written in quotes: `"0.5"`."""
+    """Minimum amounts, by resource name: `{cpu: "4", memory: 16Gi}`. Write fractions in quotes: `"0.5"`."""
     limits: Annotated[Mapping[str, Quantity], Field(max_length=16)] = {}
-    """Upper bounds, by resource name. A query that exceeds its memory limit fails with HostOutOfMemory."""
+    """Maximum amounts, by resource name. A query that exceeds its memory limit fails with HostOutOfMemory."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -65,52 +66,52 @@ class Workers(Model):
     """The pods that run the query."""
 
     replicas: Replicas = "auto"
-    """Pods: a number, or `auto`. With `auto` and a GPU engine the size of the data decides, else it is 1."""
+    """Number of pods, or `auto`: with a GPU engine the size of the data decides, otherwise it is 1."""
     gpus: Annotated[int, Field(ge=0, le=16)] | None = None
-    """GPUs in each pod. Left out: none with `cpu`, 1 with a GPU engine; with `replicas: auto` what the data wants, up
-    to what the operator allows for one pod."""
+    """GPUs in each pod. Default: none with `cpu`, 1 with a GPU engine; with `replicas: auto` the size of the data
+    decides, up to the operator's limit for one pod."""
     resources: Resources = Resources()
-    """CPU and memory of each pod. Left out: the operator's default."""
+    """CPU and memory of each pod. Default: the operator's."""
     stall_seconds: Annotated[int, Field(ge=0, le=604_800)] | None = None
-    """Seconds after which a query is ended none of whose processes does anything: no row written, no bytes moved, no
+    """Seconds after which a query is ended if none of its processes does anything: no row written, no bytes moved, no
     GPU used; for a query of one process, no processor time either. Up to 2 % of a processor and 64 KiB/s over the
-    network count as nothing, so that a query that only polls or trickles is ended, too. At least 10; 0: never. Not for
-    Dask clusters that are not in the job's own pods. Left out: the operator's default."""
+    network count as nothing, so a query that only polls or reads a trickle is ended too. At least 10; 0: never. Not for
+    Dask clusters outside of the job's own pods. Default: the operator's."""
 
 
 class Runtime(Model):
     """The software that runs the query."""
 
     release: ReleaseChoice | None = None
-    """RAPIDS release, in quotes: `"26.10"`. Left out: the operator's default. With `image`, what that image holds."""
+    """RAPIDS release, in quotes: `"26.10"`. Default: the operator's. With `image`, the release in that image."""
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=IMAGE)] | None = None
-    """Runtime image. Left out: the operator's image of the release, or of the engine `cpu`."""
+    """Runtime image. Default: the operator's image of the release, or of the engine `cpu`."""
     image_pull_policy: Annotated[str, Field(pattern=PULL_POLICY)] | None = None
-    """Kubernetes' own: Always, IfNotPresent or Never."""
+    """As in Kubernetes: Always, IfNotPresent or Never."""
 
 
 class Storage(Model):
     """How the pods reach the object store. The operator itself never reads credentials."""
 
     secret_name: ResourceName | None = None
-    """A Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if there
-    is one. Its keys become environment variables of the query's pods."""
+    """A Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and optionally
+    AWS_SESSION_TOKEN. Its keys become environment variables of the query's pods."""
     service_account_name: ResourceName | None = None
     """A ServiceAccount with a cloud identity (IRSA, EKS Pod Identity), whose token the cloud's webhook adds. A token of
-    the API server is not mounted, with it or without."""
+    the API server is never mounted."""
     endpoint: Annotated[str, Field(max_length=1024)] | None = None
-    """URL of an S3 server other than AWS, without user or password in it. `http://` sends data and signatures
+    """URL of an S3 server other than AWS, without user and password. `http://` sends data and signatures
     unencrypted."""
     region: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    """Region of the buckets. Left out: us-east-1 with an `endpoint`, else what AWS says."""
+    """Region of the buckets. Default: us-east-1 with an `endpoint`, otherwise the region that AWS reports."""
     path_style: bool | None = None
-    """Whether the bucket is in the path, not in the host name. Left out: yes with an `endpoint`."""
+    """Whether the bucket is in the path instead of the host name. Default: yes with an `endpoint`."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             f"!has(self.endpoint) || self.endpoint.matches('{ENDPOINT}')".replace("\\", "\\\\"),
             lambda self: self.endpoint is None or bool(re.match(ENDPOINT, self.endpoint)),
-            # The value is not told: it may hold a password.
+            # The message does not show the value, which may have a password.
             "an endpoint begins with http:// or https:// and has neither user nor password nor query in it: write it "
             "like https://s3.example.com or http://minio.lake.svc:9000",
             field_path=".endpoint",
@@ -122,9 +123,9 @@ class TemplateMetadata(Model):
     """Metadata of the pods."""
 
     labels: Annotated[Mapping[str, LabelValue], Field(max_length=64)] = {}
-    """More labels. Those of gpuquery.io and of Kubernetes itself are refused."""
+    """Additional labels. Labels of gpuquery.io and of Kubernetes itself are refused."""
     annotations: Annotated[Mapping[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)] = {}
-    """More annotations. Those of gpuquery.io are refused."""
+    """Additional annotations. Annotations of gpuquery.io are refused."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -151,12 +152,12 @@ class LocalObjectReference(Model):
 
 
 RESERVED_VARIABLES = (
-    "AWS_.*", "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
+    *(store.reserved for store in STORES), "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
     "DASK_CONFIG", "DASK_SCHEDULER_ADDRESS", "DASK_WORKER_NAME", "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL",
     "HOME", "JOB_COMPLETION_INDEX", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "POLARS_MAX_THREADS", "PYTHON.*", "TMPDIR",
 )  # fmt: skip
-"""Environment variables that the operator, the image, the kubelet or the device plugin sets; expressions for a whole
-name. A job that could say NVIDIA_VISIBLE_DEVICES would reach GPUs that it did not ask for."""
+"""Environment variables that the operator, the image, the kubelet or the device plugin sets, as regular expressions of
+the whole name. A job that could set NVIDIA_VISIBLE_DEVICES would reach GPUs that it did not request."""
 RESERVED_VARIABLE = f"^({'|'.join(RESERVED_VARIABLES)})$"
 
 
@@ -166,7 +167,7 @@ class EnvVar(Model):
     name: Annotated[str, Field(min_length=1, max_length=256, pattern=VARIABLE_NAME)]
     """Its name."""
     value: Annotated[str, Field(max_length=4096)]
-    """Its value. Never a secret: everyone who may read the job reads it."""
+    """Its value. Never a secret: everyone who may read the job can read it."""
 
 
 class ResourceClaim(Model):
@@ -177,10 +178,11 @@ class ResourceClaim(Model):
     resource_claim_name: ResourceName | None = None
     """A ResourceClaim in the job's namespace, which all pods share."""
     resource_claim_template_name: ResourceName | None = None
-    """A ResourceClaimTemplate in the job's namespace, of which each pod gets a claim of its own."""
+    """A ResourceClaimTemplate in the job's namespace, from which each pod gets its own claim."""
     gpus: bool = True
-    """Whether the pod's GPUs come from it: then the pod asks for none by the operator's resource, and the claim must
-    bring as many as `workers.gpus` says. `false` for other devices, such as a channel of a ComputeDomain."""
+    """Whether the claim provides the pod's GPUs: then the pod does not request the operator's GPU resource, and the
+    claim must provide as many GPUs as `workers.gpus` says. `false` for other devices, such as a channel of a
+    ComputeDomain."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -192,7 +194,7 @@ class ResourceClaim(Model):
 
 
 class TemplateSpec(Model):
-    """What of a pod may be set: where it runs and what it is allowed to pull."""
+    """The fields of a pod that can be set: where it runs and what it may pull."""
 
     node_selector: Annotated[Mapping[str, LabelValue], Field(max_length=64)] = {}
     """Labels that the node must have."""
@@ -205,7 +207,7 @@ class TemplateSpec(Model):
     priority_class_name: ResourceName | None = None
     """PriorityClass of the pods."""
     scheduler_name: ResourceName | None = None
-    """Another scheduler than the default one."""
+    """A scheduler other than the default."""
     runtime_class_name: ResourceName | None = None
     """RuntimeClass of the pods."""
     resource_claims: Annotated[tuple[ResourceClaim, ...], Field(max_length=8)] = ()
@@ -214,7 +216,7 @@ class TemplateSpec(Model):
     """Secrets for the registry of the image: `[{name: my-registry}]`."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
     """Environment variables of the query's process: `[{name: CUDF_POLARS__EXECUTOR__FALLBACK_MODE, value: raise}]`.
-    Those of CUDF_POLARS__EXECUTOR__ are checked as `executorOptions` are, which win over them."""
+    Those of CUDF_POLARS__EXECUTOR__ are checked like `executorOptions`, which take precedence."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -241,7 +243,7 @@ class TemplateSpec(Model):
 
 
 class Template(Model):
-    """Additions to the pods that the operator makes."""
+    """Additions to the pods that the operator creates."""
 
     metadata: TemplateMetadata = TemplateMetadata()
     """Labels and annotations."""

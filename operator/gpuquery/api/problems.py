@@ -1,7 +1,7 @@
 """Problems: what is wrong with an object, field by field, for the person who wrote it.
 
-One line for each problem: the field, its value, and what would be right. The command line and the operator say the
-same.
+One line for each problem: the field, its value, and what would be right. The command line and the operator use the same
+texts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MOST_TOLD = 10
-"""Problems that a message lists."""
+"""Maximum number of problems in a message."""
 FORMS: Mapping[str, str] = {
     names.RESOURCE_NAME: "a name of lower-case letters, digits, '-' and '.'",
     names.LABEL_VALUE: "a label: letters, digits, '-', '_' and '.', with a letter or digit at both ends",
@@ -46,7 +46,7 @@ FORMS: Mapping[str, str] = {
     f"^{API_VERSION}$": API_VERSION,
     f"^{KIND}$": KIND,
 }
-"""What a regular expression of the schema asks for, in words."""
+"""Regular expressions of the schema, in words."""
 
 
 def explained(error: ValidationError) -> list[str]:
@@ -56,7 +56,7 @@ def explained(error: ValidationError) -> list[str]:
 
 
 def listed(problems: Iterable[str]) -> str:
-    """Return problems as one text on one line: the only one as it is, several with numbers, ten at most."""
+    """Return problems as one line of text: a single one unchanged, several with numbers, ten at most."""
     found = list(problems)
     if len(found) == 1:
         return found[0]
@@ -66,7 +66,7 @@ def listed(problems: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a guess at what was meant; empty if nothing is near."""
+    """Return a suggestion; empty if no known name is similar."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -110,7 +110,7 @@ def _words(expected: str) -> list[str]:
 
 def _unlisted(value: object, allowed: list[str]) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        # YAML takes 26.10 for a number, in which the last 0 means nothing.
+        # YAML reads 26.10 as a number, in which the last 0 means nothing.
         meant = [word for word in allowed if re.fullmatch(r"[0-9.]+", word) and float(word) == float(value)]
         way_out = f"put it in quotes: {_in_quotes(value)}" if meant else f"use one of {', '.join(allowed)}"
         return f"{_shown(value)} is a number and no text: {way_out}"

@@ -1,8 +1,8 @@
-"""Where pods may run, as Kubernetes says it: affinity, tolerations and topology spread, field by field.
+"""Where pods may run, in Kubernetes' own fields: affinity, tolerations and topology spread.
 
 Names, required fields and allowed values are those of `core/v1` from Kubernetes 1.29 to 1.36; a test compares them with
-the API server's own. A field that is not there would be taken by nobody: the API server refuses such pods with an error
-that tells no user of the job, so the job is refused where it is applied. What is not set is not sent.
+the API server's own. The API server refuses pods with unknown fields, with an error that no author of a job sees, so
+such a job is refused when it is applied. Fields that are not set are not sent.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class NodeSelectorRequirement(Model):
     key: Key
     """Label of the node."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    """How it is compared."""
+    """The comparison."""
     values: Values | None = None
-    """What it is compared with."""
+    """The values to compare with."""
 
 
 class NodeSelectorTerm(Model):
@@ -44,30 +44,30 @@ class NodeSelectorTerm(Model):
 
 
 class NodeSelector(Model):
-    """Terms of which one must hold."""
+    """Terms of which at least one must hold."""
 
     node_selector_terms: Annotated[tuple[NodeSelectorTerm, ...], Field(min_length=1, max_length=16)]
-    """The terms."""
+    """Terms."""
 
 
 class PreferredSchedulingTerm(Model):
-    """A term that is wished for."""
+    """A preferred term."""
 
     weight: Weight
-    """How much, 1 to 100."""
+    """Its weight, 1 to 100."""
     preference: NodeSelectorTerm
     """The term."""
 
 
 class NodeAffinity(Model):
-    """Which nodes."""
+    """Which nodes to run on."""
 
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
-    """What must hold."""
+    """Required terms."""
     preferred_during_scheduling_ignored_during_execution: (
         Annotated[tuple[PreferredSchedulingTerm, ...], Field(max_length=16)] | None
     ) = None
-    """What is wished for."""
+    """Preferred terms."""
 
 
 class LabelSelectorRequirement(Model):
@@ -76,101 +76,101 @@ class LabelSelectorRequirement(Model):
     key: Key
     """Label."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    """How it is compared."""
+    """The comparison."""
     values: Values | None = None
-    """What it is compared with."""
+    """The values to compare with."""
 
 
 class LabelSelector(Model):
-    """Which objects, by their labels; all conditions must hold, and an empty one takes all."""
+    """Selects objects by their labels; all conditions must hold, and an empty selector selects all."""
 
     match_labels: Annotated[Mapping[str, LabelValue], Field(max_length=32)] | None = None
     """Labels and their values."""
     match_expressions: Annotated[tuple[LabelSelectorRequirement, ...], Field(max_length=16)] | None = None
-    """Other conditions."""
+    """Conditions."""
 
 
 class PodAffinityTerm(Model):
-    """Pods, and what counts as near them."""
+    """Pods, and which nodes count as near them."""
 
     topology_key: Key
-    """Label of nodes; those of one value are one place."""
+    """Label of nodes; nodes with the same value are one place."""
     label_selector: LabelSelector | None = None
     """Which pods."""
     namespaces: Annotated[tuple[Value, ...], Field(max_length=16)] | None = None
     """Namespaces of these pods."""
     namespace_selector: LabelSelector | None = None
-    """The same by labels."""
+    """Namespaces of these pods, by their labels."""
     match_label_keys: Keys | None = None
-    """Labels that must be as the pod's own."""
+    """Labels whose values must be the same as the pod's own."""
     mismatch_label_keys: Keys | None = None
-    """Labels that must not be so."""
+    """Labels whose values must differ from the pod's own."""
 
 
 class WeightedPodAffinityTerm(Model):
-    """A term that is wished for."""
+    """A preferred term."""
 
     weight: Weight
-    """How much, 1 to 100."""
+    """Its weight, 1 to 100."""
     pod_affinity_term: PodAffinityTerm
     """The term."""
 
 
 class PodAffinity(Model):
-    """Near which pods, or far from which."""
+    """Which pods to be near to, or far from."""
 
     required_during_scheduling_ignored_during_execution: (
         Annotated[tuple[PodAffinityTerm, ...], Field(max_length=16)] | None
     ) = None
-    """What must hold."""
+    """Required terms."""
     preferred_during_scheduling_ignored_during_execution: (
         Annotated[tuple[WeightedPodAffinityTerm, ...], Field(max_length=16)] | None
     ) = None
-    """What is wished for."""
+    """Preferred terms."""
 
 
 class Affinity(Model):
     """Affinity, as in a pod."""
 
     node_affinity: NodeAffinity | None = None
-    """Which nodes."""
+    """Which nodes to run on."""
     pod_affinity: PodAffinity | None = None
-    """Near which pods."""
+    """Which pods to be near to."""
     pod_anti_affinity: PodAffinity | None = None
-    """Far from which pods."""
+    """Which pods to be far from."""
 
 
 class Toleration(Model):
     """A taint that the pods tolerate."""
 
     key: Key | None = None
-    """Taint. Left out, with operator Exists: all taints."""
+    """Taint. Default with operator Exists: all taints."""
     operator: Literal["", "Exists", "Equal", "Lt", "Gt"] | None = None
-    """How its value is compared; Lt and Gt where the cluster knows them. Left out: Equal."""
+    """How its value is compared; Lt and Gt if the cluster supports them. Default: Equal."""
     value: Value | None = None
     """Its value."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Its effect. Left out: all."""
+    """Its effect. Default: all."""
     toleration_seconds: int | None = None
-    """With NoExecute: for how long it is tolerated, in seconds."""
+    """With NoExecute: how long it is tolerated, in seconds."""
 
 
 class TopologySpreadConstraint(Model):
-    """How the pods are spread."""
+    """How pods are spread over places."""
 
     max_skew: Annotated[int, Field(ge=1)]
-    """By how many pods two places may differ."""
+    """Maximum difference in the number of pods between two places."""
     topology_key: Key
-    """Label of nodes; those of one value are one place."""
+    """Label of nodes; nodes with the same value are one place."""
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
-    """What happens where it cannot be had."""
+    """What happens if the constraint cannot be met."""
     label_selector: LabelSelector | None = None
     """Which pods count."""
     match_label_keys: Keys | None = None
-    """Labels that must be as the pod's own."""
+    """Labels whose values must be the same as the pod's own."""
     min_domains: Annotated[int, Field(ge=1)] | None = None
-    """Least number of places."""
+    """Minimum number of places."""
     node_affinity_policy: Literal["Honor", "Ignore"] | None = None
-    """Whether only nodes count that the pods may run on."""
+    """Whether only nodes on which the pods may run count."""
     node_taints_policy: Literal["Honor", "Ignore"] | None = None
-    """Whether only nodes count whose taints they tolerate."""
+    """Whether only nodes whose taints the pods tolerate count."""

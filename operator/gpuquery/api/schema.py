@@ -1,7 +1,7 @@
-"""What the models of the object have in common: frozen, camelCase on the wire, CEL rules beside the fields.
+"""The common base of the models: frozen, camelCase in YAML, with CEL rules next to the fields.
 
-A rule is checked by the API server when the object is applied, long before the operator sees it. Its twin in Python
-stands beside it, so that `gpuquery validate` refuses what the API server would refuse, in the same words.
+The API server checks a rule when the object is applied, before the operator sees it. Each rule has the same check in
+Python, so that `gpuquery validate` refuses the same objects with the same messages.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BROKEN_RULE = "broken_rule"
-"""Type of the validation error of broken rules of one model; `broken` of its context has message and field path of
-each."""
+"""Type of the validation error for broken rules of one model; `broken` in its context has their messages and field
+paths."""
 FIELD = re.compile(r"\{([a-zA-Z.]+)(?:!([a-z0-9]+))?\}")
-"""A field of the model in a message, whose value is told: {cluster} for a text, {replicas!any} for a number or a text,
-{gpus!16} for a number from 0 to 16. The API server refuses a rule whose message could be long, and to it the text of a
-number has no bounds: such a number is looked up in a list."""
+"""A placeholder for a field's value in a message: {cluster} for a text, {replicas!any} for a number or a text,
+{gpus!16} for a number from 0 to 16. The API server refuses a rule whose message could be long, and assumes that a
+number as text has no maximum length, so such a number is looked up in a list."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Rule:
     """One CEL validation: `expression` must be true, or the API server answers `message`."""
 
     expression: str
-    """Empty where the schema itself says it, by the type of a list."""
+    """Empty if the schema itself enforces it, with the type of a list."""
     check: Callable[[Any], bool]
     """The same in Python: takes the model."""
     message: str
@@ -88,7 +88,7 @@ class Model(BaseModel):
     )
 
     cel_rules: ClassVar[tuple[Rule, ...]] = ()
-    """What must be true of more than one field."""
+    """Rules over more than one field."""
 
     @model_validator(mode="after")
     def _obeys_its_rules(self) -> Self:
@@ -107,6 +107,6 @@ class Model(BaseModel):
 
 
 class Lenient(Model):
-    """A model that the operator reads back from a server that may be newer: unknown fields are dropped."""
+    """A model that the operator reads from a server that may be newer: unknown fields are dropped."""
 
     model_config = ConfigDict(extra="ignore")

@@ -1,8 +1,8 @@
-"""How large a spec may be, all of it together.
+"""How large a whole spec may be.
 
-Each field has a bound of its own, but many fields at their bounds would be an object of megabytes, and the operator of
-a whole cluster reads what anybody writes. The API server adds up the texts that can be long when the object is applied;
-the operator measures what it reads, before it does anything else with it.
+Each field has a limit, but many fields at their limits would make an object of megabytes, and the operator of a whole
+cluster must read it. When the object is applied, the API server adds up the texts that can be long. The operator
+measures the whole spec before it does anything else with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_SPEC_BYTES = 393_216
-"""Bytes of a spec as JSON: room for the longest query, and for half as much again."""
+"""Bytes of a spec as JSON: room for the longest query, and half as much again."""
 MOST_FIELDS_TOLD = 3
 WAY_OUT = "move long queries into a ConfigMap (query.configMapKeyRef), and data into inputs"
 
@@ -37,7 +37,7 @@ def _bytes(value: Any) -> int:
 
 
 def _optional(path: str) -> str:
-    """Return the CEL expression for the length of a text that may be left out."""
+    """Return the CEL expression for the length of an optional text."""
     return f"(has({path}) ? {path}.size() : 0)"
 
 
@@ -47,7 +47,7 @@ def _summed(path: str, item: str, size: str) -> str:
 
 
 def _where(condition: str, size: str) -> str:
-    """Return the CEL expression for a size that counts where a condition holds."""
+    """Return the CEL expression for a size that counts if a condition holds."""
     return f"({condition} ? {size} : 0)"
 
 
@@ -76,8 +76,8 @@ _PARTS = (
 )
 SIZE_RULE = Rule(
     f"{' + '.join(_PARTS)} <= {MAX_SPEC_BYTES}",
-    # Who reads the whole document measures the whole: see `oversized`.
+    # The operator and the command line measure the whole document: see `oversized`.
     lambda _: True,
     f"spec is too large: its texts may have {MAX_SPEC_BYTES:,} characters together: {WAY_OUT}",
 )
-"""What the API server can add up: texts that can be long."""
+"""The part that the API server can measure: texts that can be long."""

@@ -1,7 +1,7 @@
 """What a user asks for: `spec` as frozen models.
 
-The docstring of a field is what `kubectl explain` prints, so it speaks to the person who writes the YAML: what the
-field does, what happens when it is left out, and what is refused.
+`kubectl explain` prints the docstring of a field, so it addresses the person who writes the YAML: what the field does,
+its default, and what is refused.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gpuquery.api.names import ResourceName
 from gpuquery.api.pods import Runtime, Storage, Template, Workers
 from gpuquery.api.schema import Model, Rule
 from gpuquery.api.size import SIZE_RULE
+from gpuquery.api.stores import STORES
 
 MAX_INLINE_QUERY = 262_144
 MAX_CONFIGMAP_QUERY = 900_000
@@ -35,24 +36,31 @@ DECIMAL = r"^-?[0-9]+(\.[0-9]+)?$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
 Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=IDENTIFIER)]
-BUCKET = r"s3://[A-Za-z0-9][A-Za-z0-9._-]+"
-INPUT_URI = rf"^({BUCKET}(/[^\s]*)?|file://[^\s]+)$"
+
+
+def _uris(character: str) -> str:
+    """Return a regular expression for URIs whose paths are made of a kind of character."""
+    inside = [f"{store.root}(/{character}*)?" for store in STORES]
+    return f"^({'|'.join([*inside, f'file://{character}+'])})$"
+
+
+INPUT_URI = _uris(r"[^\s]")
 URI = Annotated[str, Field(min_length=1, max_length=1024, pattern=INPUT_URI)]
 FOLDER = r"[^\s*?\[\]{}]"
-"""A character of a folder's URI: nothing that would be a glob."""
+"""A character of a folder's URI: no glob characters."""
 FIRST = r"[\p{L}\p{M}\p{N}-]"
 WORD = r"[\p{L}\p{M}\p{N}_.-]"
-"""Characters of a partition column's name: nothing that readers would have to decode, or would pass over."""
-OUTPUT_URI = rf"^({BUCKET}(/{FOLDER}*)?|file://{FOLDER}+)$"
+"""Characters of a partition column's name: none that readers would have to decode or would skip."""
+OUTPUT_URI = _uris(FOLDER)
 PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
 QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=SOME_TEXT)]
 ANY_DEPTH = r"[*][*](/[*]([.]parquet)?)?$"
-"""A glob that takes in every parquet file below it."""
+"""A glob that matches every parquet file below it."""
 HOST_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 
 class InputFormat(StrEnum):
-    """File formats that can be read."""
+    """File formats of inputs."""
 
     AUTO = "auto"
     PARQUET = "parquet"
@@ -68,7 +76,7 @@ ENDINGS = {
     ".ndjson": InputFormat.NDJSON,
     ".jsonl": InputFormat.NDJSON,
 }
-"""What `format: auto` goes by, in any case of letters; a folder holds parquet."""
+"""How `format: auto` decides, in upper or lower case; a folder holds parquet."""
 
 
 def _ends_with(endings: Iterable[str]) -> str:
@@ -81,7 +89,7 @@ CSV_ENDING = _ends_with(ending for ending, found in ENDINGS.items() if found is 
 
 
 class OutputMode(StrEnum):
-    """What happens to rows that the output already holds."""
+    """What happens to rows that are already in the output."""
 
     ERROR_IF_EXISTS = "errorIfExists"
     APPEND = "append"
@@ -104,23 +112,23 @@ class ConfigMapKeyRef(Model):
     name: ResourceName
     """Name of the ConfigMap."""
     key: Annotated[str, Field(min_length=4, max_length=253, pattern=QUERY_KEY)]
-    """Key that holds the query. Its ending says the language: `.sql` or `.py`. At most 900,000 bytes."""
+    """Key that holds the query. Its ending sets the language: `.sql` or `.py`. At most 900,000 bytes."""
 
 
 class Query(Model):
     """The query. Exactly one of `sql`, `python` and `configMapKeyRef`."""
 
     sql: QueryText | None = None
-    """One SELECT statement, in the SQL that `dialect` names. It reads the declared inputs and its own CTEs and nothing
-    else; `:name` stands for a parameter. Longer queries (over 262,144 characters) go into a ConfigMap."""
+    """One SELECT statement, in the SQL of `dialect`. It can read only the declared inputs and its own CTEs; `:name` is
+    a parameter. Put longer queries (over 262,144 characters) into a ConfigMap."""
     dialect: Dialect | None = None
-    """The SQL that the query is written in. Left out: `duckdb`. A query in `postgres`, `spark`, `trino`, `snowflake`,
-    `bigquery` or `redshift` means what it means there; what cannot be kept is refused with its place. `polars` is
+    """The SQL dialect of the query. Default: `duckdb`. A query in `postgres`, `spark`, `trino`, `snowflake`, `bigquery`
+    or `redshift` means the same as there; what is not supported is refused with its line and column. `polars` is
     Polars' own SQL, which is deprecated: its decimals lose places, its sums wrap, and more (docs/sql.md). Only with
-    `sql`, or with a ConfigMap's key that ends with `.sql`."""
+    `sql`, or with a ConfigMap key that ends with `.sql`."""
     python: QueryText | None = None
     """Python source that defines `def query(inputs: dict[str, pl.LazyFrame], params: dict) -> pl.LazyFrame`.
-    It runs in the job's own pods only. It must not write output itself."""
+    It runs only in the job's own pods. It must not write output itself."""
     config_map_key_ref: ConfigMapKeyRef | None = None
     """Takes the query from a ConfigMap. It is read once, when the job is accepted."""
 
@@ -151,9 +159,9 @@ class CsvOptions(Model):
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """The character between two fields."""
     header: bool = True
-    """Whether the first line holds the column names; if not, they are column_1, column_2, ..."""
+    """Whether the first line has the column names; if not, they are column_1, column_2, ..."""
     null_values: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=16)] = ()
-    """Texts that mean null, beside the empty field."""
+    """Texts that mean null, in addition to the empty field."""
 
 
 class Input(Model):
@@ -162,16 +170,16 @@ class Input(Model):
     name: Identifier
     """Name of the table in SQL, and its key in `inputs` in Python."""
     uri: URI
-    """Where its files are: one file, a glob (`s3://lake/orders/*.parquet`, `**` for any depth), or a folder that ends
-    with `/`, which is read with all folders below it. `file://` works only with `gpuquery run`."""
+    """Its files: one file, a glob (`s3://lake/orders/*.parquet`, `**` for any depth), or a folder that ends with `/`,
+    which is read with all folders below it. `file://` works only with `gpuquery run`."""
     format: InputFormat = InputFormat.AUTO
-    """`auto` goes by the ending: .parquet, .csv (.csv.gz), .ndjson or .jsonl; a folder is read as parquet."""
+    """`auto` decides by the ending: .parquet, .csv (.csv.gz), .ndjson or .jsonl; a folder is read as parquet."""
     hive_partitioned: bool | None = None
-    """Whether `key=value` folders become columns. Left out: yes for folders and for globs that have a `=`."""
+    """Whether `key=value` folders become columns. Default: yes for folders and for globs with a `=`."""
     csv: CsvOptions | None = None
     """Only with CSV files."""
     contract: Annotated[Contract | None, Field(alias="schema")] = None
-    """What its columns must be. A job whose input is otherwise fails with SchemaMismatch before the query runs."""
+    """What its columns must be. If the input differs, the job fails with SchemaMismatch before the query runs."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -208,12 +216,12 @@ class ParameterKind(StrEnum):
 
 
 class Parameter(Model):
-    """A typed value that is bound into the parsed query, never spliced into its text. Exactly one field is set."""
+    """A typed value that is bound to the parsed query, never pasted into its text. Exactly one field is set."""
 
     string: Annotated[str, Field(max_length=65536)] | None = None
     """A text."""
     integer: int | None = None
-    """A whole number of 64 bits."""
+    """A 64-bit whole number."""
     number: float | None = None
     """A floating-point number."""
     decimal: Annotated[str, Field(max_length=64, pattern=DECIMAL)] | None = None
@@ -253,7 +261,7 @@ class Parameter(Model):
     ) = None
     """A list of moments, in quotes."""
     null_of: ParameterKind | None = None
-    """NULL, of the type that is named: `{nullOf: date}`."""
+    """NULL of this type: `{nullOf: date}`."""
 
     _FIELDS: ClassVar[tuple[str, ...]] = (
         "string", "integer", "number", "decimal", "boolean", "date", "timestamp", "strings", "integers", "numbers",
@@ -270,7 +278,7 @@ class Parameter(Model):
 
     @property
     def kind(self) -> str:
-        """The type of the value: the name of the field that is set, or what `nullOf` says."""
+        """The type of the value: the name of the field that is set, or the value of `nullOf`."""
         return self.null_of or next(field for field in self._FIELDS if getattr(self, field) is not None)
 
     @property
@@ -288,11 +296,11 @@ class Output(Model):
         tuple[Annotated[str, Field(min_length=1, max_length=256, pattern=PARTITION_COLUMN)], ...],
         Field(max_length=MAX_PARTITION_COLUMNS),
     ] = ()
-    """Columns of the result by whose values the files are laid out (`year=1994/`). They are left out of the files.
-    Their names are letters, digits, `_`, `-`, `.` and single spaces, for readers do not decode names of folders, and do
-    not begin with `_` or `.`, for pyarrow and Spark pass over such folders. `AS` renames a column."""
+    """Columns of the result whose values become folders (`year=1994/`). The files do not have these columns. Their
+    names may have letters, digits, `_`, `-`, `.` and single spaces, because readers do not decode folder names, and may
+    not begin with `_` or `.`, because pyarrow and Spark skip such folders. `AS` renames a column."""
     mode: OutputMode = OutputMode.ERROR_IF_EXISTS
-    """`errorIfExists` fails if the table has a commit already, `append` adds to it, `overwrite` replaces all of it."""
+    """`errorIfExists` fails if the table already has a commit, `append` adds to it, `overwrite` replaces all of it."""
     compression: Compression = Compression.ZSTD
     """Compression of the files."""
 
@@ -313,12 +321,12 @@ class Output(Model):
 
     @property
     def folder(self) -> str:
-        """The URI with one `/` at its end."""
+        """The URI, ending with one `/`."""
         return self.uri.rstrip("/") + "/"
 
 
 class GpuQueryJobSpec(Model):
-    """What to run. Immutable, but for `activeDeadlineSeconds`, `suspend` and `ttlSecondsAfterFinished`."""
+    """What to run. Immutable, except for `activeDeadlineSeconds`, `suspend` and `ttlSecondsAfterFinished`."""
 
     query: Query
     """The query: exactly one of `sql`, `python` and `configMapKeyRef`."""
@@ -335,24 +343,25 @@ class GpuQueryJobSpec(Model):
     """Cluster shape: `single` is one process on at most one GPU, `distributed` one process for each GPU. `auto` lets
     the operator choose from the number of GPUs and the size of the data."""
     scheduler: SchedulerChoice | None = None
-    """Deprecated: `synchronous` is `cluster: single`, `distributed` is `cluster: distributed`. Not beside `cluster`."""
+    """Deprecated: `synchronous` is `cluster: single`, `distributed` is `cluster: distributed`. Not together with
+    `cluster`."""
     network: NetworkChoice = NetworkChoice.AUTO
     """How the pods of a distributed query exchange rows: `tcp`, `rdma` (InfiniBand or RoCE; the operator must know the
-    nodes' RDMA resource), or with `auto` what UCX finds. Within a pod GPUs use NVLink whatever it says. Only with
-    `cluster: distributed`."""
+    nodes' RDMA resource), or `auto`, the fastest transport that UCX finds. Within a pod GPUs always use NVLink. Only
+    with `cluster: distributed`."""
     dask: DaskSpec | None = None
-    """Runs the query on a Dask cluster, this operator's, dask-kubernetes' or a running one, in place of a set of ranks.
-    Means `cluster: distributed`. Left out: a native one where the engine knows no other way (RAPIDS 25.08 to 26.04),
-    else none."""
+    """Runs the query on a Dask cluster (this operator's, dask-kubernetes' or a running one) instead of a set of ranks.
+    Implies `cluster: distributed`. Default: a native one if the engine needs Dask (RAPIDS 25.08 to 26.04), else
+    none."""
     executor_options: Annotated[Mapping[str, Any], Field(max_length=64)] = {}
-    """Options of the engine, by the name that the release gives them: `{target_partition_size: 1.5GB}`. Checked against
+    """Options of the engine, by their names in the release: `{target_partition_size: 1.5GB}`. They are checked against
     the release when the job is accepted."""
     preflight: PreflightChoice = PreflightChoice.AUTO
-    """When the query is checked in a pod without GPU before GPUs are asked for: `always`, `never`, or with `auto` for
-    more than one GPU and wherever the size of the data decides."""
+    """When the query is checked in a pod without a GPU before GPUs are requested: `always`, `never`, or `auto`: for
+    more than one GPU, and if the size of the data decides."""
     dry_run: bool = False
-    """Stops after the preflight: the job is Complete when the query can run, and nothing is read but what the preflight
-    reads, nothing written, no GPU asked for."""
+    """Stops after the preflight: the job is Complete if the query can run. Only the preflight reads data, nothing is
+    written, and no GPU is requested."""
     workers: Workers = Workers()
     """The pods that run the query."""
     runtime: Runtime = Runtime()
@@ -362,16 +371,16 @@ class GpuQueryJobSpec(Model):
     template: Template = Template()
     """Additions to the pods."""
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = 2
-    """How often a failed attempt is followed by another. Errors of the query or of its data are never retried, and
-    attempts whose node was taken away do not count (the twentieth ends the job all the same)."""
+    """How many failed attempts are retried. Errors of the query or its data are never retried. Attempts that were
+    preempted or lost their node do not count, but the twentieth ends the job."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
-    """Longest time from the start of the first pod (the preflight's, if it has its own) to the end, in seconds. Then
-    the job fails with DeadlineExceeded."""
+    """Maximum time from the start of the first pod (the preflight's, if it has its own) to the end, in seconds. After
+    that the job fails with DeadlineExceeded."""
     start_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 600
-    """Longest time that an attempt may take until its pods are ready, in seconds, and the preflight's pod until it has
-    started. Then the job fails with StartDeadlineExceeded and holds nothing any longer."""
+    """Maximum time until the pods of an attempt are ready, or the preflight's pod has started, in seconds. After that
+    the job fails with StartDeadlineExceeded and releases everything."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
-    """When the finished job is deleted, in seconds after its end. Left out: when its namespace has too many finished
+    """When the finished job is deleted, in seconds after its end. Default: when its namespace has too many finished
     jobs. The output stays."""
 
     suspend: bool = False
@@ -434,9 +443,9 @@ class GpuQueryJobSpec(Model):
         "backoffLimit", "startDeadlineSeconds", "scheduler", "network", "dask", "executorOptions", "preflight",
         "dryRun",
     )  # fmt: skip
-    """Fields that cannot change after the object was created (a transition rule of the CRD)."""
+    """Fields that cannot change after the object is created (transition rules of the CRD)."""
 
     @property
     def shape(self) -> ClusterChoice:
-        """The cluster shape that is asked for, under its present or its historic name."""
+        """The requested cluster shape, from `cluster` or `scheduler`."""
         return self.scheduler.cluster if self.scheduler else self.cluster

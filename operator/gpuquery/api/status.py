@@ -1,6 +1,6 @@
-"""What is so: `status` as frozen models, written by the operator only.
+"""The observed state: `status` as frozen models, written only by the operator.
 
-Read back leniently: a newer operator may have written fields that this one does not know.
+Unknown fields are accepted when it is read: a newer operator may have written them.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Condition(Lenient):
     last_transition_time: datetime | None = None
     """When the status last flipped."""
     observed_generation: int | None = None
-    """Generation of the spec that it speaks about."""
+    """Generation of the spec that it is about."""
 
 
 class DaskStatus(Lenient):
     """The Dask cluster that runs the query."""
 
     way: str
-    """Whose it is: native (the job's own pods), operator (made by dask-kubernetes) or attach (somebody else's)."""
+    """Its owner: native (the job's own pods), operator (created by dask-kubernetes) or attach (external)."""
     workers: int
-    """Its workers, one for each GPU; with attach the least number of them."""
+    """Number of workers, one for each GPU; with attach the minimum."""
 
 
 class PlanStatus(Lenient):
@@ -59,19 +59,19 @@ class PlanStatus(Lenient):
     gpus: int
     """GPUs in each pod."""
     dask: DaskStatus | None = None
-    """The Dask cluster, where the query runs on one; its workers are in these pods only if it is native."""
+    """The Dask cluster, if the query runs on one; its workers are in these pods only if it is native."""
     sizing: str | None = None
-    """What the number of pods and the sizes rest on, in one sentence."""
+    """The basis of the number of pods and the sizes, in one sentence."""
     why: str
     """The choice in one sentence."""
     deprecated: str | None = None
-    """What of the spec a later version will not have, with its successor."""
+    """Fields of the spec that a later version removes, with their successors."""
     default_changes: str | None = None
-    """What a coming release chooses otherwise, where the engine was left open."""
+    """What a coming release will choose differently, if the engine was left open."""
     query_digest: str
-    """SHA-256 of the query's text: all attempts run the same."""
+    """SHA-256 of the query's text: all attempts run the same text."""
     dialect: str | None = None
-    """The SQL that the query is read as; none for Python."""
+    """The SQL dialect of the query; absent for Python."""
 
     @property
     def workers(self) -> int:
@@ -80,12 +80,12 @@ class PlanStatus(Lenient):
 
     @property
     def told(self) -> str:
-        """The choice, and what of it will have to change, for a condition's message."""
+        """The choice, and what will have to change, for a condition's message."""
         return "; ".join(filter(None, (self.why, self.deprecated, self.default_changes)))
 
 
 class PreflightStatus(Lenient):
-    """What was found out about the query without a GPU."""
+    """Results of checking the query without a GPU."""
 
     release: str | None = None
     """RAPIDS release in the image."""
@@ -229,7 +229,7 @@ class GpuQueryJobStatus(Lenient):
     plan: PlanStatus | None = None
     """What the spec was resolved to."""
     preflight: PreflightStatus | None = None
-    """What was found out about the query without a GPU."""
+    """Results of checking the query without a GPU."""
     preflight_run: PreflightRun | None = None
     """The last run of the preflight's own pod, where it has one."""
     attempt: int | None = None

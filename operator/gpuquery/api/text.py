@@ -1,8 +1,8 @@
-"""Text: how words that somebody else wrote are shown, in a status, an event, a log and a terminal.
+"""Text: how texts of others are shown in a status, an event, a log and a terminal.
 
-Whoever reads them has to see what is there, and nothing that is not. An escape sequence paints over what stands before
-it, a bidi mark turns it round, and a line of its own that says `State: Complete` is taken for a field. So what cannot
-be seen is shown by its number, as JSON writes it, and no line but the first begins at the margin.
+A reader must see what is there, and nothing else. An escape sequence can overwrite the text before it, a bidirectional
+mark can reverse it, and a separate line `State: Complete` looks like a field. So invisible characters are shown by
+their numbers, as in JSON, and only the first line begins at the margin.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import unicodedata
 from typing import Any
 
 MARK = "  | "
-"""How the second line and those after it begin."""
+"""Prefix of the second and later lines."""
 CUT = " ..."
-"""What stands in place of the rest."""
+"""Replaces the rest of a text that was cut."""
 _TAB = "    "
 _UNSEEN = frozenset(
     map(
@@ -24,12 +24,12 @@ _UNSEEN = frozenset(
         ),
     )
 )  # fmt: skip
-"""Letters and marks that are not there to the eye, though Unicode does not count them among the control and format
-characters. The two that choose between a text and a picture (U+FE0E, U+FE0F) are no such ones."""
+"""Invisible letters and marks that Unicode does not count as control or format characters. The two that choose between
+text and emoji (U+FE0E, U+FE0F) are not among them."""
 
 
 def clean(text: str, limit: int | None = None) -> str:
-    """Return a text in which everything can be seen, of at most `limit` characters. What is clean stays as it is."""
+    """Return a text without invisible characters, of at most `limit` characters. Clean text does not change."""
     cut = limit is not None and len(text) > limit
     if limit is not None and cut:
         text = text[:limit]
@@ -43,7 +43,7 @@ def clean(text: str, limit: int | None = None) -> str:
 
 
 def cleaned(value: Any) -> Any:
-    """Return what JSON can hold with all its texts clean."""
+    """Return a JSON value with all its texts clean."""
     match value:
         case str():
             return clean(str(value))

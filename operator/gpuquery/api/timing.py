@@ -87,8 +87,7 @@ LEAST_STALL_SECONDS = 10
 """Least time without progress after which a set is taken to hang: a word of progress goes from a rank over its
 supervisor to index 0, each of which speaks once a second, and may come after a pause of the least silence."""
 PULSE_SECONDS = 30.0
-"""Least pause between two status writes, and in the end between two questions to a pod, where nothing but signs of life
-changes."""
+"""Least pause between two status writes where nothing but signs of life changes."""
 
 
 class Order(NamedTuple):

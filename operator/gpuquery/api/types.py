@@ -34,7 +34,7 @@ class ObjectMeta(Lenient):
 
 
 class GpuQueryJob(Model):
-    """A query, its inputs and where the output goes: run once on a cluster of its own and committed atomically."""
+    """A query, its inputs and the place of its output: run once on its own cluster and committed atomically."""
 
     api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
     kind: Annotated[str, Field(pattern=f"^{KIND}$")] = KIND
@@ -42,7 +42,7 @@ class GpuQueryJob(Model):
     spec: GpuQueryJobSpec
     """What to run."""
     status: GpuQueryJobStatus = GpuQueryJobStatus()
-    """What is so."""
+    """The observed state."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

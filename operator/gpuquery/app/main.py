@@ -23,10 +23,10 @@ from gpuquery.kube.connect import api_client, configuration
 from gpuquery.kube.copy import Copy
 from gpuquery.kube.lease import Holding, PatientLock, lead, release
 from gpuquery.reconcile.census import Census
-from gpuquery.reconcile.children import Children
-from gpuquery.reconcile.head import Head, head
-from gpuquery.reconcile.memory import Memory
 from gpuquery.reconcile.metrics import Metrics
+from gpuquery.reconcile.observe.children import Children
+from gpuquery.reconcile.observe.head import Head, head
+from gpuquery.reconcile.observe.memory import Memory
 from gpuquery.reconcile.progress import ProgressReader
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import Key, Reconciler, most_of_a_namespace, namespace_of, work
@@ -106,7 +106,9 @@ class Operator:
         abilities = {namespace: Ability(_listing(namespace)) for namespace in settings.namespaces or (None,)}
         self.metrics = Metrics(client, self.queue, abilities)
         self.census = Census(settings.limits, self.queue.add)
-        children = Children(client, abilities, lambda key: self.queue.add_after(key, DEBOUNCE_SECONDS))
+        children = Children(
+            client, abilities, lambda key: self.queue.add_after(key, DEBOUNCE_SECONDS), dask=settings.dask_operator
+        )
         self.memory = client.heed = Memory(children)
         self.health = Health(self.queue, jobs=InNamespaces(abilities))
 
@@ -117,6 +119,7 @@ class Operator:
         log.info("leading; watching %s", ", ".join(settings.namespaces) or "all namespaces")
         async with aiohttp.ClientSession() as session:
             reader = ProgressReader(session, self.queue.add)
+            self.memory.children.answers = reader.latest
             reconciler = Reconciler(
                 client=self.client,
                 reader=reader,
@@ -180,7 +183,7 @@ class Operator:
         waiting.append(asyncio.create_task(begun()))
         try:
             await kopf.operator(
-                registry=registry(self.queue, self.connection, dask=settings.dask_operator),
+                registry=registry(self.connection),
                 settings=operator_settings(),
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,

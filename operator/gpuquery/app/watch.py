@@ -1,10 +1,9 @@
 """Watch: what has changed, so that somebody looks; nothing else is asked of it.
 
-Jobs come from a copy of our own, trimmed while it is read (kube/copy.py): their specs are as large as their authors
-like. So do their pods and batch Jobs (reconcile/children.py). kopf tells of DaskClusters. Only raw events are handled,
-and they only put a key into the queue. So kopf keeps no state on the objects, sets no finalizer and never retries: the
-queue does. It gets their metadata alone and in pages, by a session of ours. After a broken watch it lists anew but
-tells no deletion that it missed, which is why all jobs that have not ended are looked at every now and then anyway.
+Copies of our own tell of jobs, batch Jobs, pods and DaskClusters (kube/copy.py, observe/children.py), and trim them
+while they are read: how large they are, their authors decide. They only put a key into the queue. kopf has no handler,
+so it keeps no state on the objects, sets no finalizer and never retries: the queue does. All jobs that have not ended
+are looked at every now and then anyway.
 """
 
 from __future__ import annotations
@@ -20,14 +19,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import kopf
 
-from gpuquery.api.labels import (
-    DASK_GROUP,
-    DASK_PLURAL,
-    DASK_VERSION,
-    GROUP,
-    LABEL_JOB,
-    LABEL_JOB_UID,
-)
+from gpuquery.api.labels import GROUP
 from gpuquery.kube.client import (
     METADATA_LIST,
     METADATA_ONLY,
@@ -45,8 +37,8 @@ if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
 
     from gpuquery.reconcile.census import Census
-    from gpuquery.reconcile.head import Head
     from gpuquery.reconcile.metrics import Metrics
+    from gpuquery.reconcile.observe.head import Head
     from gpuquery.reconcile.queue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -120,23 +112,14 @@ class Jobs:
             self.queue.add_after(key, (head.expires - datetime.now(tz=UTC)).total_seconds())
 
 
-def registry(queue: WorkQueue[Key], configuration: Configuration, *, dask: bool = False) -> kopf.OperatorRegistry:
-    """Return kopf's handlers: a key into the queue for every event. `dask`: DaskClusters are watched too."""
+def registry(configuration: Configuration) -> kopf.OperatorRegistry:
+    """Return kopf's handlers: that of its login."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.AiohttpSession:
         return await connection(configuration)
 
-    async def on_cluster(namespace: str | None, labels: Any, **_: Any) -> None:
-        if job := labels.get(LABEL_JOB):
-            queue.add_after((namespace or "", job), DEBOUNCE_SECONDS)
-
-    if dask:
-        # Their pods tell the rest; one that a deleted job left behind while no operator ran shows in no other way.
-        kopf.on.event(DASK_GROUP, DASK_VERSION, DASK_PLURAL, labels={LABEL_JOB_UID: kopf.PRESENT}, registry=handlers)(
-            on_cluster
-        )
     return handlers
 
 
@@ -217,7 +200,6 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     # No list and watch of CRDs and namespaces, and no right to it.
     settings.scanning.disabled = True
-    settings.watching.label_selectors[DASK_GROUP, DASK_VERSION, DASK_PLURAL] = LABEL_JOB_UID
     settings.watching.chunk_size = CHUNK
     # An object that nothing happens to is forgotten at once, with its last event.
     settings.queueing.idle_timeout = 0.1

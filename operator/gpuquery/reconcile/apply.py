@@ -25,12 +25,12 @@ from gpuquery.api.labels import (
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.kube.client import BY_KIND, FOREGROUND, ApiError, KubeClient, Manifest, Resource, UnreachableError
 from gpuquery.plan.plan import DaskWay, Purpose
-from gpuquery.reconcile import ownership
-from gpuquery.reconcile.actions import Create, DeleteDask, DeleteJob, DeleteRun, ForgetAttempt, MoveDeadline
-from gpuquery.reconcile.events import Note, manifest, notes
-from gpuquery.reconcile.facts import Refusal
-from gpuquery.reconcile.smaller import smaller
-from gpuquery.reconcile.startup import refusal_of
+from gpuquery.reconcile.observe import ownership
+from gpuquery.reconcile.observe.model import Refusal
+from gpuquery.reconcile.observe.parse import refusal_of
+from gpuquery.reconcile.policy.actions import Create, DeleteDask, DeleteJob, DeleteRun, ForgetAttempt, MoveDeadline
+from gpuquery.reconcile.report.events import manifest, notes
+from gpuquery.reconcile.report.smaller import smaller
 from gpuquery.render.ranks import TO_COME
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
     from gpuquery.api.status import GpuQueryJobStatus
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.reconcile.actions import Action
+    from gpuquery.reconcile.policy.account import Note
+    from gpuquery.reconcile.policy.actions import Action
 
 COMPANIONS = ("Service", "Secret", "ConfigMap")
 """Kinds of what belongs to a batch Job."""
@@ -350,7 +351,7 @@ async def sweep(client: KubeClient, namespace: str, name: str, uid: str = "") ->
     Their DaskClusters are deleted with them, by the garbage collector, but in the background: it takes what such an
     object owns only once it is gone, and its finalizer waits for the operator of dask-kubernetes. Deleted once more in
     the foreground, what it owns goes first. A DaskWorkerGroup that was never tied to its DaskCluster (see
-    reconcile/dask.py) would stay for ever.
+    reconcile/policy/dask.py) would stay for ever.
     """
     for cluster in await client.list(Resource.DASK_CLUSTERS, namespace, labels=f"{LABEL_JOB}={name}"):
         metadata, owner = cluster["metadata"], ownership.controller(cluster)

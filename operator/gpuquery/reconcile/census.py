@@ -1,9 +1,9 @@
-"""Census: what is known of all jobs, a few words of each, so that a namespace's maxima can be seen to.
+"""Census: a few facts about every job, by which the maxima of namespaces are enforced.
 
-It is fed by LISTs, which tell how a job stands, by the watch, which tells that one is new or gone, and by looks; so it
-costs no request of its own. A job that was let go ahead counts as begun from that moment, whatever its status does not
-tell yet: a maximum is not passed by looks at the same time. Whoever has to wait is looked at again when there is room,
-and now and then, after pauses that grow.
+LISTs (which show how a job stands), the watch (which shows new and deleted jobs) and looks feed it, so it makes no
+requests of its own. A job counts as begun from the moment it is let go ahead, even if its status does not say so yet:
+looks in parallel cannot exceed a maximum. A job that has to wait is looked at again when there is room, and
+occasionally, after pauses that grow.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gpuquery.api.conditions import ConditionType
 from gpuquery.plan.maxima import FINISHED_JOBS, LIVE_JOBS, Maxima, Maximum, maximum
-from gpuquery.reconcile import admission
-from gpuquery.reconcile.contradiction import ended_in
+from gpuquery.reconcile.policy import admission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from gpuquery.reconcile.observe.head import Sight
+    from gpuquery.reconcile.observe.model import Wait
 
 Key = tuple[str, str]
 Place = tuple[str, int, str]
@@ -27,37 +28,6 @@ Place = tuple[str, int, str]
 have no parts of a second: within one, the order counts in which the watch told of them.
 """
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What counts of a job."""
-
-    uid: str
-    created: str
-    begun: bool
-    """Whether it was accepted, or something of it was made, so that it holds a place."""
-    ended: str = ""
-    """When it ended, so that its status bears it out; empty while it lives."""
-    suspended: bool = False
-    """Whether it is suspended and nothing of it runs: it neither holds a place nor waits for one."""
-
-
-def sight_of(job: Mapping[str, Any]) -> Sight:
-    """Return what counts of a job as the API server has it."""
-    metadata, status = job["metadata"], job.get("status") or {}
-    created = metadata.get("creationTimestamp") or ""
-    told = {condition.get("type"): condition.get("status") for condition in status.get("conditions") or ()}
-    begun = any(status.get(name) for name in ("plan", "attempt", "preflightRun"))
-    asked = bool((job.get("spec") or {}).get("suspend"))
-    return Sight(
-        uid=metadata.get("uid", ""),
-        created=created,
-        # One that is suspended, or was and waits for its turn since, is not accepted.
-        begun=begun and told.get(ConditionType.ACCEPTED) != "Unknown",
-        ended=status["completionTime"] if ended_in(status) else "",
-        suspended=asked and (not begun or told.get(ConditionType.SUSPENDED) == "True"),
-    )
 
 
 @dataclass
@@ -70,11 +40,11 @@ class _Namespace:
     """The jobs that have not begun."""
     ended: list[Place] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
-    """Where a name stands in one of the two lists."""
+    """The entry of a name in one of the two lists."""
     told: int = 0
-    """How many places were given away."""
+    """How many places have been assigned."""
     maxima: dict[str, int] = field(default_factory=dict)
-    """What held when it was last asked for."""
+    """The maxima when they were last read."""
 
     def take_out(self, name: str) -> None:
         """Forget a job."""
@@ -85,7 +55,7 @@ class _Namespace:
                     del places[bisect_left(places, place)]
 
     def put(self, places: list[Place], name: str, when: str) -> Place:
-        """Put a job into one of the lists; where it stands already it stays."""
+        """Put a job into one of the lists; a job that is there already keeps its place."""
         known = self.places.get(name)
         if known is not None and known[0] == when and _holds(places, known):
             return known
@@ -105,7 +75,7 @@ class _Namespace:
         return place is None or bisect_left(self.waiting, place) < self.room(maxima)
 
     def due(self, maxima: Maxima) -> Iterator[str]:
-        """Yield the names of jobs for which there is room now, and of finished ones that are too many."""
+        """Yield the names of jobs for which there is room now, and of the surplus finished ones."""
         yield from (name for _, _, name in self.waiting[: self.room(maxima)])
         kept = self.maxima.get(FINISHED_JOBS, maxima.finished_jobs_per_namespace)
         if kept:
@@ -126,20 +96,20 @@ class Census:
         self._clock = clock
         self._namespaces: dict[str, _Namespace] = {}
         self._told: set[str | None] = set()
-        """Namespaces of which all jobs are known that were there at the beginning. None: all of them are."""
+        """Namespaces whose initial jobs are all known. None: those of every namespace are."""
         self._held: set[Key] = set()
-        """Jobs that somebody looked at before that."""
+        """Jobs that were looked at before that."""
         self._pauses: dict[Key, tuple[float, float]] = {}
-        """Of jobs that wait: until when nobody has to look at them, and the pause after which that is."""
+        """Of jobs that wait: until when no look is needed, and how long that pause was."""
 
     def complete(self, namespace: str) -> bool:
-        """Whether all jobs of a namespace are known: before that nothing can be counted, and no namespace waits for
-        another, which may refuse its LIST for ever.
+        """Whether all jobs of a namespace are known, before which nothing can be counted. No namespace waits for
+        another, whose LIST may be refused for ever.
         """
         return namespace in self._told or None in self._told
 
     def all_told(self, namespace: str | None) -> None:
-        """Say that all jobs have been told that were there at the beginning: in a namespace, or (None) everywhere."""
+        """Note that all initial jobs are known: in a namespace, or (None) everywhere."""
         self._told.add(namespace)
         for known in [n for n in self._namespaces if self.complete(n)]:
             self._call(known)
@@ -148,7 +118,7 @@ class Census:
             self._wake(key)
 
     def holds(self, key: Key) -> bool:
-        """Whether a job has not begun and cannot, since not all of its namespace are known; it is woken then."""
+        """Whether a job cannot begin because its namespace is not fully known yet; it is woken once it is."""
         namespace, name = key
         jobs = self._namespaces.get(namespace)
         if self.complete(namespace) or jobs is None or (place := jobs.places.get(name)) is None:
@@ -158,7 +128,7 @@ class Census:
         return held
 
     def saw(self, key: Key, sight: Sight) -> None:
-        """Note what became of a job."""
+        """Note the facts about a job."""
         namespace, name = key
         jobs = self._namespaces.setdefault(namespace, _Namespace())
         begun = sight.begun or jobs.begun.get(name) == sight.uid
@@ -190,18 +160,18 @@ class Census:
         self._held.discard(key)
 
     def pause(self, key: Key) -> float | None:
-        """Return for how many seconds more a job that waits needs no look; None if it has to be looked at."""
+        """Return for how many more seconds a job that waits needs no look; None if it needs one."""
         until, _ = self._pauses.get(key, (0.0, 0.0))
         left, jobs = until - self._clock(), self._namespaces.get(key[0])
         return left if left > 0 and jobs is not None and not jobs.may_begin(key[1], self._maxima) else None
 
     def changed(self, key: Key) -> None:
-        """Note that somebody has changed a job: he may have suspended it, and is to see that at once."""
+        """Note that a job was changed: it may have been suspended, which has to show at once."""
         if (known := self._pauses.get(key)) is not None:
             self._pauses[key] = 0.0, known[1]
 
-    def turn(self, key: Key, sight: Sight, annotations: Mapping[str, str]) -> admission.Wait | None:
-        """Decide whether a job that has not begun goes ahead, and count it as begun if it does."""
+    def turn(self, key: Key, sight: Sight, annotations: Mapping[str, str]) -> Wait | None:
+        """Decide whether a job goes ahead, and count it as begun if it does."""
         namespace, name = key
         jobs = self._namespaces.setdefault(namespace, _Namespace())
         if jobs.begun.get(name) == sight.uid:
@@ -218,7 +188,7 @@ class Census:
         return wait
 
     def begin(self, key: Key, sight: Sight) -> None:
-        """Count a job as begun, whatever its status tells."""
+        """Count a job as begun, whatever its status says."""
         namespace, name = key
         jobs = self._namespaces.setdefault(namespace, _Namespace())
         jobs.take_out(name)
@@ -226,7 +196,7 @@ class Census:
         self._pauses.pop(key, None)
 
     def surplus(self, key: Key, annotations: Mapping[str, str]) -> int:
-        """Return how many finished jobs its namespace keeps, if this one is too many; else 0."""
+        """Return how many finished jobs the namespace keeps, if this one is surplus; else 0."""
         namespace, name = key
         jobs = self._namespaces.get(namespace)
         if jobs is None or (place := jobs.places.get(name)) is None:
@@ -239,7 +209,7 @@ class Census:
         return most if admission.surplus(later=later, most=most) else 0
 
     def _most(self, jobs: _Namespace, namespace: str, name: str, annotations: Mapping[str, str]) -> Maximum:
-        """Return a maximum; the operator's own where the annotation cannot be read, which the job's plan then tells."""
+        """Return a maximum; the operator's own if the annotation is malformed, which the job's plan reports."""
         found = maximum(name, self._maxima, annotations, namespace)
         if isinstance(found, str):
             found = maximum(name, self._maxima, {}, namespace)
@@ -248,7 +218,7 @@ class Census:
         return found
 
     def _call(self, namespace: str) -> None:
-        """Have the jobs looked at that may go ahead now, or have to go."""
+        """Wake the jobs that may go ahead now, or are surplus."""
         if self.complete(namespace):
             for name in self._namespaces[namespace].due(self._maxima):
                 self._wake((namespace, name))

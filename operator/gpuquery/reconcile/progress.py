@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.api.timing import PULSE_SECONDS
 from gpuquery.kube import progress
 from gpuquery.kube.progress import EVERY_SECONDS, Reading
 from gpuquery.reconcile.queue import WorkQueue
@@ -27,8 +26,10 @@ RETRY_SECONDS = 1.0
 LONGEST_PAUSE = 60.0
 """Pause after many misses: it doubles from RETRY_SECONDS on."""
 SHARE = 0.1
-"""Of the time that a query has long been as it is, after which its pod is asked again: from EVERY_SECONDS up to
-PULSE_SECONDS."""
+QUIET_PAUSE = 300.0
+"""How seldom a pod is asked whose query has not changed for long: after a tenth of that time, from EVERY_SECONDS up to
+this. As its CPU time grows, each reading is a status write: 3,000 quiet jobs, each read every 30 s, make 100 a second.
+"""
 PULSE = frozenset({"read_bytes", "cpu_seconds"})
 """What grows as long as a query is alive, however little happens."""
 READERS = 16
@@ -116,7 +117,7 @@ class ProgressReader:
             now = time.monotonic()
             if pod.reading is None or _told(pod.reading) != _told(reading):
                 pod.changed = now
-            quiet = min(SHARE * (now - pod.changed), PULSE_SECONDS)
+            quiet = min(SHARE * (now - pod.changed), QUIET_PAUSE)
             pod.misses, pause = 0, max(EVERY_SECONDS, quiet)
         self._queue.add_after(key, pause)
         if pod.misses == 1:

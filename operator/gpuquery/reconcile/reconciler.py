@@ -19,29 +19,32 @@ from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.kube.ability import REFUSALS, Writes
 from gpuquery.kube.client import ApiError, KubeClient, Resource, StaleError
-from gpuquery.reconcile import failing, observe_dask
 from gpuquery.reconcile.apply import carry_out, create, post, sweep, tell, write_status
-from gpuquery.reconcile.census import Census, Sight, sight_of
-from gpuquery.reconcile.contradiction import has_ended
-from gpuquery.reconcile.decide import decide
-from gpuquery.reconcile.events import pruned
-from gpuquery.reconcile.facts import Observed
-from gpuquery.reconcile.namespaces import Namespaces
-from gpuquery.reconcile.observe import observe
-from gpuquery.reconcile.outcome import Fault
+from gpuquery.reconcile.decide.job import decide
+from gpuquery.reconcile.observe import dask
+from gpuquery.reconcile.observe.contradiction import has_ended
+from gpuquery.reconcile.observe.head import Sight, sight_of
+from gpuquery.reconcile.observe.look import observe
+from gpuquery.reconcile.observe.model import Observed
+from gpuquery.reconcile.observe.namespaces import Namespaces
+from gpuquery.reconcile.observe.sightings import Sightings
+from gpuquery.reconcile.policy.account import Account
+from gpuquery.reconcile.policy.outcome import Fault
+from gpuquery.reconcile.policy.undone import Refusals, untold
 from gpuquery.reconcile.release import release_all
-from gpuquery.reconcile.sightings import Sightings
-from gpuquery.reconcile.status import Account, derive
-from gpuquery.reconcile.undone import Refusals, untold
+from gpuquery.reconcile.report import failing
+from gpuquery.reconcile.report.events import pruned
+from gpuquery.reconcile.report.status import derive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gpuquery.kube.client import Manifest
     from gpuquery.plan.defaults import Defaults
-    from gpuquery.reconcile.facts import Refusal
-    from gpuquery.reconcile.memory import Memory
+    from gpuquery.reconcile.census import Census
     from gpuquery.reconcile.metrics import Metrics
+    from gpuquery.reconcile.observe.memory import Memory
+    from gpuquery.reconcile.observe.model import Refusal
     from gpuquery.reconcile.progress import ProgressReader
     from gpuquery.reconcile.queue import WorkQueue
 
@@ -135,7 +138,7 @@ class Reconciler:
             await post(self.client, job, pruned(observed.kept), instance=self.instance, now=now)
             self.metrics.pruned()
         await carry_out(self.client, job, decision.actions)
-        if decision.status is not None and is_terminal(decision.status.conditions) and observe_dask.wanted(job):
+        if decision.status is not None and is_terminal(decision.status.conditions) and dask.wanted(job):
             # An operator may have died between a DaskCluster and its Job, of which the decision knows nothing.
             await self._sweep(key)
         self.metrics.seen(key, job.status, decision.status or job.status)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.labels import LABEL_JOB_UID, attempt_name
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource
-from gpuquery.reconcile import digest, ownership
-from gpuquery.reconcile.facts import OVER
-from gpuquery.reconcile.slim import slim_job, slim_pod
+from gpuquery.reconcile.observe import ownership, parse
+from gpuquery.reconcile.observe.model import OVER
+from gpuquery.reconcile.observe.slim import slim_job, slim_pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ async def release_all(client: KubeClient, job: GpuQueryJob, *, clusters: bool) -
     ours = [batch for batch in jobs if ownership.belongs(batch, uid)]
     own = {batch["metadata"]["name"]: batch["metadata"]["uid"] for batch in ours}
     strangers = frozenset(batch["metadata"]["uid"] for batch in jobs) - frozenset(own.values())
-    makers = [batch["metadata"] for batch in ours if not digest.ended_by(batch)]
+    makers = [batch["metadata"] for batch in ours if not parse.ended_by(batch)]
     pods = await client.digested(Resource.PODS, namespace, slim_pod, labels=labels)
     for metadata in makers:
         if "deletionTimestamp" not in metadata:

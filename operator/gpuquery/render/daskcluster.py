@@ -45,7 +45,7 @@ WORKER_PORT = 8788
 DEATH_TIMEOUT_SECONDS = 60
 """After so long without a scheduler a worker ends, and is started again by its Deployment."""
 BEATS = {"GPUQUERY_DASK_BEATS": f"{SCRATCH_DIRECTORY}/.beats", "GPUQUERY_DASK_SILENCE": str(IMPORT_SECONDS)}
-"""Variables by which a nanny hears its worker (runner/engines/dask/nanny.py): nobody else would see that it hangs."""
+"""Variables by which a nanny hears its worker (runner/engines/dask/preloads): nobody else would see that it hangs."""
 
 
 def dask_cluster(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
@@ -99,7 +99,7 @@ def _scheduler(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> 
     (container,) = spec["containers"]
     container["command"] = [
         "dask", "scheduler", "--protocol", dask.protocol, "--port", str(DASK_PORT),
-        "--dashboard-address", f":{DASHBOARD_PORT}", "--preload", "gpuquery.runner.engines.dask.scheduler",
+        "--dashboard-address", f":{DASHBOARD_PORT}", "--preload", "gpuquery.runner.engines.dask.preloads.scheduler",
     ]  # fmt: skip
     container["ports"] = [
         {"name": "tcp-comm", "containerPort": DASK_PORT, "protocol": "TCP"},
@@ -124,7 +124,7 @@ def _worker(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> Man
     container["command"] = [
         "dask", "cuda", "worker", dask.scheduler, "--protocol", dask.protocol, "--name", "$(DASK_WORKER_NAME)",
         "--local-directory", SCRATCH_DIRECTORY, "--dashboard-address", f":{WORKER_PORT}",
-        "--death-timeout", str(DEATH_TIMEOUT_SECONDS), "--preload", "gpuquery.runner.engines.dask.worker",
+        "--death-timeout", str(DEATH_TIMEOUT_SECONDS), "--preload", "gpuquery.runner.engines.dask.preloads.worker",
         "--pre-import", "cudf_polars", *flags.arguments(dask.options),
     ]  # fmt: skip
     # DASK_WORKER_NAME is the one that dask-kubernetes adds; it leaves alone an address that is there.

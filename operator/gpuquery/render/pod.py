@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.api import stores
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import (
     CONTAINER,
@@ -38,8 +39,6 @@ NOT_AS_IT_IS = ("image_pull_secrets", "env", "resource_claims")
 USER_ID = 65532
 PROBE_SECONDS = 24 * 60 * 60
 PROBE_FAILURES = 1_000_000
-SECRET_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
-"""Keys of a credentials Secret that reach the pods, and whether each may be missing."""
 TLS_VOLUME = "dask-tls"
 """The volume with the certificates of a Dask cluster's client."""
 DASK_VARIABLES = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None"}
@@ -230,23 +229,25 @@ def merged_resources(job: GpuQueryJob, defaults: Defaults) -> Manifest:
 
 def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> list[Manifest]:
     storage = job.spec.storage
+    used = stores.used([plan.output.uri, *(item.uri for item in plan.inputs)])
     values = {
         "HOME": SCRATCH_DIRECTORY,
         "TMPDIR": SCRATCH_DIRECTORY,
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    if plan.store.endpoint:
-        values["AWS_ENDPOINT_URL"] = plan.store.endpoint
-    if plan.store.region:
-        values["AWS_REGION"] = values["AWS_DEFAULT_REGION"] = plan.store.region
-    if storage.secret_name or not defaults.node_metadata:
-        # The node's role is not the query's; and where keys are given, a wrong one must fail at once, not after the
-        # time-outs of a metadata service.
-        values["AWS_EC2_METADATA_DISABLED"] = "true"
+    for store in used:
+        if plan.store.endpoint:
+            values |= dict.fromkeys(store.endpoint, plan.store.endpoint)
+        if plan.store.region:
+            values |= dict.fromkeys(store.region, plan.store.region)
+        if storage.secret_name or not defaults.node_metadata:
+            # The node's role is not the query's; and where keys are given, a wrong one must fail at once, not after
+            # the time-outs of a metadata service.
+            values |= store.no_node_role
     env: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
     if storage.secret_name:
-        for key, optional in SECRET_KEYS:
+        for key, optional in ((key, optional) for store in used for key, optional in store.keys.items()):
             ref: Manifest = {"name": storage.secret_name, "key": key}
             env.append({"name": key, "valueFrom": {"secretKeyRef": {**ref, "optional": True} if optional else ref}})
     if "cpu" in resources.get("limits", {}):

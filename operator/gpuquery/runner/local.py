@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress, Report
 from gpuquery.plan.plan import Language, Plan, Purpose
+from gpuquery.runner import stores
 from gpuquery.runner.attempt import Attempt, Review
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.preflight import contracts, release
 from gpuquery.runner.progress import Tracker
 from gpuquery.runner.query import inputs, queries
-from gpuquery.runner.stores import reach, storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gpuquery.runner.query.sql.explanation import Explanation
 
@@ -42,7 +39,8 @@ def preflight(plan: Plan, *, runs_code: bool) -> Report:
     Without `runs_code` nothing of a Python query is run, so what it makes of its inputs is not checked.
     """
     asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT})
-    with _no_folders_left(storage.locate(plan.output.uri)):
+    place = stores.locate(plan.output.uri)
+    with stores.of(plan.output.uri).leaving_nothing(place):
         return _to_its_end(Attempt(asking, Tracker(lambda _: None, quiet=True), review=Review(runs_code)))
 
 
@@ -56,26 +54,10 @@ def explain(plan: Plan) -> Explanation:
         word = "Python" if query is None else "Polars' own SQL"
         message = f"{word} has no plan here: gpuquery plan says whether the query can run, and where"
         raise JobError(Failure.INVALID_QUERY, message)
-    reach.check([item.uri for item in plan.inputs], plan.store)
+    stores.check([item.uri for item in plan.inputs], plan.store)
     frames = inputs.open_all(plan.inputs, plan.store)
     contracts.check(plan.inputs, frames)
     return query.explain(frames)
-
-
-@contextlib.contextmanager
-def _no_folders_left(output: storage.Location) -> Iterator[None]:
-    """Remove the folders that a probe of the output has made; a store has none."""
-    made = [] if output.is_s3 else [p for p in (Path(output.prefix), *Path(output.prefix).parents) if not p.exists()]
-    try:
-        yield
-    finally:
-        if made:
-            for folder, _, _ in os.walk(made[0], topdown=False):
-                with contextlib.suppress(OSError):  # it is not empty
-                    os.rmdir(folder)
-            for parent in made[1:]:
-                with contextlib.suppress(OSError):
-                    parent.rmdir()
 
 
 def _to_its_end(attempt: Attempt) -> Report:

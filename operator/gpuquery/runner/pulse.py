@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpuquery.runner import signs, sizing
+from gpuquery.runner import signs, sizing, stores
 from gpuquery.runner.later import Later
-from gpuquery.runner.stores import storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,7 @@ _SELF = Path("/proc/self")
 def told(tracker: Tracker, plan: Plan, frame: pl.LazyFrame) -> Iterator[None]:
     """Tell it until the body ends, in a thread of its own; costs the query nothing if it cannot be told."""
     stop = threading.Event()
-    remote = any(storage.locate(item.uri).is_s3 for item in plan.inputs)
+    remote = any(stores.of(item.uri).remote for item in plan.inputs)
     # A clone: not every Polars lets two threads look at one frame.
     thread = threading.Thread(
         target=_tell, args=(tracker, plan, frame.clone(), remote, stop), name="pulse", daemon=True

@@ -1,4 +1,4 @@
-"""PID 1 of the pod: reads what it has to know of the plan, and hands over to the pod of its kind (`runner.pod`).
+"""PID 1 of the pod: reads the part of the plan that it needs, and hands over to `runner.pod`.
 
 It imports next to nothing (no Polars, no pydantic), so that it starts in a blink, takes little of the query's memory,
 and survives what the query process does not: a crash in native code, the OOM killer. In a set of ranks it starts one
@@ -21,14 +21,11 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.runner.coordination import settings
 from gpuquery.runner.coordination.causes import Fault
-from gpuquery.runner.pod import report, single
+from gpuquery.runner.pod import report
 from gpuquery.runner.pod.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from gpuquery.runner.coordination.loop import Loop
-    from gpuquery.runner.pod.pod import Pod
 
 ALLOCATOR = "_RJEM_MALLOC_CONF"
 """Variable that Polars hands its memory allocator."""
@@ -42,22 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the plan in a child; exit code 0 if it was committed or its preflight passed, else 1."""
     args = _arguments(argv)
     try:
-        return run(lambda loop: _pod(args, loop), port=args.port, termination_log=args.termination_log)
+        plan = _document(args.plan)
+        wanted = settings.read(plan, args.plan, _environment(), program=args.program, port=args.set_port)
+        return run(wanted, port=args.port, termination_log=args.termination_log)
     except settings.SettingsError as exc:
         return _broke_off(args, str(exc))
     except Exception as exc:  # a supervisor that breaks off tells so, like whatever it supervises
         return _broke_off(args, f"the supervisor broke off: {type(exc).__name__}: {exc}")
-
-
-def _pod(args: argparse.Namespace, loop: Loop) -> Pod:
-    plan, environment = _document(args.plan), _environment()
-    several = plan.get("processes") in ("ranks", "pods")
-    if several and plan.get("version") == 1 and plan.get("purpose", "query") == "query":
-        from gpuquery.runner.pod.worker_set import SetPod  # a single process needs nothing of it
-
-        wanted = settings.read(plan, args.plan, environment, program=args.program, port=args.set_port)
-        return SetPod(wanted, loop)
-    return single.SinglePod(single.read(plan, args.plan, environment, program=args.program), loop)
 
 
 def _broke_off(args: argparse.Namespace, message: str) -> int:
@@ -97,4 +85,5 @@ def _log(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # A thread that still looks up a name is not waited for.
+    os._exit(main())

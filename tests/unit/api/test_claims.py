@@ -20,9 +20,10 @@ from gpuquery.api.conditions import ConditionType, State
 from gpuquery.api.reasons import Event, Failure, Policy, Reason
 from gpuquery.api.report import MAX_REPORT_BYTES, Phase, Progress, Report
 from gpuquery.api.text import MARK
-from gpuquery.reconcile import digest
-from gpuquery.reconcile.events import MAX_NOTE_BYTES, Note, manifest, notes
-from gpuquery.reconcile.facts import Exit, Refusal, Waiting
+from gpuquery.reconcile.observe import parse
+from gpuquery.reconcile.observe.model import Exit, Refusal, Waiting
+from gpuquery.reconcile.policy.account import Note
+from gpuquery.reconcile.report.events import MAX_NOTE_BYTES, manifest, notes
 from tests.support.examples import examples
 from tests.support.kube_objects import (
     FOUND,
@@ -196,7 +197,7 @@ def test_what_a_pod_waits_for_is_told_so_that_it_can_be_seen() -> None:
 
 def test_the_digest_of_a_pod_tells_what_is_wrong_with_its_report() -> None:
     end = {"exitCode": 0, "finishedAt": "2026-11-21T12:00:09Z", "message": said(committed__rows=10**30)}
-    found = digest.pod({
+    found = parse.pod({
         "metadata": {"name": "p"}, "spec": {},
         "status": {"phase": "Succeeded", "containerStatuses": [{"name": "runner", "state": {"terminated": end}}]},
     })  # fmt: skip

@@ -1,6 +1,6 @@
-"""An engine is added by its rows: a made-up one is planned, refused and explained without any other edit.
+"""An engine is added by its rows in one file: a made-up one is planned, refused and explained without any other edit.
 
-What it takes beside them is its folder and entry point in the runner, which `test_engines.py` is about.
+It also needs its folder in `runner/engines` and its entry point, which `test_engines.py` tests.
 """
 
 from __future__ import annotations
@@ -15,26 +15,16 @@ from typing import Any
 import pytest
 
 import gpuquery
+from tools.kubectl import ROOT
 
-ROWS = {
-    # The word, and the releases that run it, as the API server checks.
-    "api/choices.py": [
-        ('    CPU = "cpu"\n', '    WARP = "warp"\n'),
-        (
-            '}\n"""Releases that run a GPU engine',
-            "    EngineChoice.WARP: tuple(r for r in ReleaseChoice if r >= ReleaseChoice.R26_06),\n",
-        ),
-    ],
-    # What of it they run: 26.06 and later.
-    "plan/releases/table.py": [
-        (
-            "    TASKS_SINGLE: _NO_TASKS,\n",
-            "    (EngineChoice.WARP, ClusterChoice.SINGLE): Cell(way=Way.GPU_ENGINE, partition_share=0.01),\n"
-            '    (EngineChoice.WARP, ClusterChoice.DISTRIBUTED): Cell(way=None, because="it knows one GPU"),\n',
-        )
-    ],
-}
-"""File, the text in front of which a row goes, and the row."""
+TABLE = "plan/releases/table.py"
+BEFORE = "    TASKS_SINGLE: _NO_TASKS,\n"
+ROWS = """\
+    (EngineChoice("warp"), ClusterChoice.SINGLE): Cell(way=Way.GPU_ENGINE, partition_share=0.01),
+    (EngineChoice("warp"), ClusterChoice.DISTRIBUTED): Cell(way=None, because="it knows one GPU"),
+"""
+"""What 26.06 and later run of it."""
+GENERATE = "from tools import choices; print(choices.module(), end='')"
 ASK = """
 import json, sys
 from pydantic import ValidationError
@@ -73,17 +63,17 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for room in ("api", "plan"):
         shutil.copytree(source / room, folder / "gpuquery" / room)
     shutil.copy(source / "__init__.py", folder / "gpuquery")
-    for name, rows in ROWS.items():
-        file = folder / "gpuquery" / name
-        text = file.read_text()
-        for before, row in rows:
-            assert text.count(before) == 1, before
-            text = text.replace(before, row + before)
-        file.write_text(text)
+    table = folder / "gpuquery" / TABLE
+    text = table.read_text()
+    assert text.count(BEFORE) == 1
+    table.write_text(text.replace(BEFORE, ROWS + BEFORE))
+    path = {"PYTHONPATH": f"{folder}:{ROOT}"}
+    words = subprocess.run([sys.executable, "-c", GENERATE], stdout=subprocess.PIPE, text=True, check=True, env=path)
+    (folder / "gpuquery/api/engines.py").write_text(words.stdout)
     cases = [case.values[0] for case in CASES]
     told = subprocess.run(
         [sys.executable, "-c", ASK], input=json.dumps(cases), stdout=subprocess.PIPE, text=True, check=True,
-        env={"PYTHONPATH": str(folder)},
+        env=path,
     )  # fmt: skip
     return {json.dumps(case): answer for case, answer in zip(cases, json.loads(told.stdout), strict=True)}
 

@@ -137,7 +137,7 @@ def test_on_the_cpu_groups_lack_nothing_and_no_release_says_anything() -> None:
 
 
 LISTS = (
-    "api/choices.py",
+    "api/engines.py",
     "plan/releases/",
     "runner/query/sql/functions/lacks.py",
     "runner/query/sql/compile/aggregate_functions_",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gpuquery.reconcile.smaller import smaller
+from gpuquery.reconcile.report.smaller import smaller
 
 LONG = "x" * 4000 + "\x1b[31m"
 STATUS: dict[str, Any] = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SOURCES = [
-    path for part in ("app", "kube", "reconcile") for path in (ROOT / "operator" / "gpuquery" / part).glob("*.py")
+    path for part in ("app", "kube", "reconcile") for path in (ROOT / "operator" / "gpuquery" / part).rglob("*.py")
 ]
 VERBS = {
     "get": "get", "_exists": "get", "list": "list", "list_metadata": "list", "digested": "list", "pages": "list",

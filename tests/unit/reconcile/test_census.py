@@ -14,21 +14,21 @@ from gpuquery.api.status import GpuQueryJobStatus
 from gpuquery.app.watch import Jobs, Sightings
 from gpuquery.kube.client import ApiError, Resource
 from gpuquery.plan.maxima import Maxima, Maximum
-from gpuquery.reconcile.admission import surplus, turn
-from gpuquery.reconcile.census import FIRST_PAUSE, LONGEST_PAUSE, Census, Sight
-from gpuquery.reconcile.decide import decide
-from gpuquery.reconcile.events import notes
-from gpuquery.reconcile.facts import Observed, QueryText, Refusal
-from gpuquery.reconcile.head import head
+from gpuquery.reconcile.census import FIRST_PAUSE, LONGEST_PAUSE, Census
+from gpuquery.reconcile.decide.job import decide
 from gpuquery.reconcile.metrics import Metrics
+from gpuquery.reconcile.observe.head import Sight, head
+from gpuquery.reconcile.observe.model import Observed, QueryText, Refusal
+from gpuquery.reconcile.policy.admission import surplus, turn
 from gpuquery.reconcile.queue import WorkQueue
 from gpuquery.reconcile.reconciler import Key, Reconciler
+from gpuquery.reconcile.report.events import notes
 from tests.support.kube_objects import DEFAULTS, NOW, at, job
 from tests.support.recording import NoProgress, RecordingClient
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
-    from gpuquery.reconcile.case import Decision
+    from gpuquery.reconcile.decide.job import Decision
 
 TWO = Maximum(2, "the Helm value limits.liveJobsPerNamespace")
 

@@ -17,10 +17,12 @@ from gpuquery.app.watch import operator_settings, registry
 from gpuquery.kube.client import FOREGROUND, ApiError, Resource
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
-from gpuquery.reconcile.observe_dask import scheduler as look
-from gpuquery.reconcile.queue import WorkQueue
+from gpuquery.reconcile.observe.dask import scheduler as look
+from gpuquery.reconcile.observe.dask import with_cluster
+from gpuquery.reconcile.observe.model import Attempt
 from tests.support.kube_objects import COMMITTED, UID, condition, failed_report, job, told
 from tests.support.recording import READY, RecordingClient, busy, ended
+from tests.unit.reconcile.observe.test_memory import Following, looked, remembering
 from tests.unit.reconcile.test_reconciler import KEY, READING, current, operator, store
 
 DASK = Defaults(
@@ -527,18 +529,63 @@ async def test_a_job_that_names_an_address_asks_nobody() -> None:
     assert client.names(Resource.BATCH_JOBS) == [NAME]
 
 
-# --- What is watched.
+# --- From memory.
 
 
-def watched(*, dask: bool) -> set[tuple[str, str]]:
-    handlers = registry(WorkQueue(), object(), dask=dask)  # type: ignore[arg-type]
-    selectors = {handler.selector for handler in handlers._watching.get_all_handlers()}
-    return {(str(found.group or ""), str(found.plural or found.any_name)) for found in selectors if found}
+class Watched(Following):
+    """An API server that tells of DaskClusters too."""
+
+    KINDS = (*Following.KINDS, Resource.DASK_CLUSTERS)
 
 
-def test_daskclusters_are_watched_only_where_jobs_may_have_them() -> None:
-    assert watched(dask=True) - watched(dask=False) == {("kubernetes.dask.org", "daskclusters")}
-    assert watched(dask=False) == set(), "of all others copies of our own tell"
+async def test_the_life_of_an_attempt_with_a_daskcluster_asks_for_it_once_it_is_gone() -> None:
+    client = Watched()
+    store(client, **SPEC)
+    async with remembering(client, DASK) as subject:
+        await looked(subject)
+        client.pod(1, READY)
+        joined(client)
+        for _ in range(3):
+            client.read.clear()
+            await looked(subject)
+            assert not client.read and is_true(current(client).status.conditions, "ClusterReady")
+        client.pod(1, ended(COMMITTED, 0))
+        await looked(subject)
+        await looked(subject)
+        assert client.read["get DASK_CLUSTERS"] == 0, "the watch has told that it is being deleted"
+        gone(client, Resource.PODS)
+        await looked(subject)
+        assert is_true(current(client).status.conditions, "Complete")
+        assert client.read["get DASK_CLUSTERS"] == 1, "that it is gone is not concluded from a memory"
+    assert client.writes.count("create DaskCluster") == 1 == client.writes.count("delete DASK_CLUSTERS Foreground")
+
+
+async def test_a_daskcluster_of_another_operator_s_silent_watch_is_made_and_deleted_once() -> None:
+    client = Watched()
+    store(client, **SPEC)
+    async with remembering(client, DASK) as subject:
+        client.flow.clear()
+        await subject.reconcile(KEY)
+        before = client.writes[:]
+        for _ in range(3):
+            assert (await subject.reconcile(KEY) or 0) > 0, "it comes again"
+        assert client.writes == before
+
+
+@pytest.mark.parametrize(("told", "want"), [(True, 1), (False, 3)], ids=["by the plan", "before the plan is told"])
+async def test_how_many_workers_a_daskcluster_has_is_the_plan_s_word(told: bool, want: int) -> None:
+    client = begun()
+    await look_once(client)
+    subject = current(client)
+    if not told:
+        subject = subject.model_copy(update={"status": subject.status.model_copy(update={"plan": None})})
+    client.objects[Resource.DASK_CLUSTERS, NAME]["spec"]["worker"]["replicas"] = 3
+    found = await with_cluster(client, subject, Attempt(number=1))
+    assert found.dask and (found.dask.workers, found.dask.ours) == (want, True)
+
+
+def test_kopf_watches_nothing_and_sets_no_finalizer_of_its_own() -> None:
+    assert registry(object())._watching.get_all_handlers() == []  # type: ignore[arg-type]
     assert Settings().dask_operator is False
     assert operator_settings().persistence.finalizer not in ("", kopf.OperatorSettings().persistence.finalizer), (
         "with kopf's own two operators would take turns in adding and removing it"

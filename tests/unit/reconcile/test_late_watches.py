@@ -16,11 +16,11 @@ from gpuquery.api.conditions import is_true
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_PREFLIGHT
 from gpuquery.api.reasons import Failure
 from gpuquery.kube.client import ApiError, Resource, Scope, StaleError
-from gpuquery.reconcile import children
+from gpuquery.reconcile.observe import children
 from tests.support.examples import examples
 from tests.support.kube_objects import CHECKED, COMMITTED, at, failed_report
 from tests.support.recording import READY, ended
-from tests.unit.reconcile.test_memory import Following, remembering
+from tests.unit.reconcile.observe.test_memory import Following, remembering
 from tests.unit.reconcile.test_reconciler import KEY, current, store
 
 if TYPE_CHECKING:

@@ -174,6 +174,13 @@ async def test_a_query_that_stays_as_it_is_is_asked_more_seldom_until_something_
     assert pauses[11] < pauses[10] / 2, "something has happened"
 
 
+def test_a_pod_is_wanted_for_longer_than_it_is_left_alone_and_three_thousand_quiet_ones_cost_ten_reads_a_second() -> (
+    None
+):
+    assert readers.QUIET_PAUSE < readers.WANTED_SECONDS
+    assert 3000 / readers.QUIET_PAUSE <= 10
+
+
 async def test_sixty_pods_that_never_answer_do_not_keep_another_namespaces_pod_from_being_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,7 +13,7 @@ from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
 from gpuquery.render.attempt import attempt_labels, attempt_objects
 from gpuquery.render.preflight import preflight_objects
-from gpuquery.runner.engines.dask import beats, nanny
+from gpuquery.runner.engines.dask.preloads import heartbeat, nanny
 from tests.support.kube_objects import PYTHON, UID, job
 
 GPUS = Defaults(runtime_image="rt:cpu", runtime_image_pattern="rt:{release}", dask_operator=True)
@@ -145,7 +145,7 @@ def test_the_scheduler_takes_no_gpu_and_the_operators_default_resources() -> Non
     spec = part("scheduler", workers={"replicas": 4, "resources": {"limits": {"memory": "400Gi"}}})
     container = only(spec)
     words = "dask scheduler --protocol ucx --port 8786 --dashboard-address :8787"
-    assert container["command"] == [*words.split(), "--preload", "gpuquery.runner.engines.dask.scheduler"]
+    assert container["command"] == [*words.split(), "--preload", "gpuquery.runner.engines.dask.preloads.scheduler"]
     assert container["resources"]["limits"] == {"memory": "4Gi"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": "http-dashboard"}
     found = environment(container)
@@ -163,9 +163,9 @@ def test_a_worker_has_one_gpu_and_the_flags_of_the_plan() -> None:
     container = only(worker["spec"])
     start = f"dask cuda worker {SCHEDULER} --protocol ucx --name $(DASK_WORKER_NAME) --local-directory /scratch"
     assert " ".join(container["command"]).startswith(start)
-    early = "--preload gpuquery.runner.engines.dask.worker --pre-import cudf_polars"
+    early = "--preload gpuquery.runner.engines.dask.preloads.worker --pre-import cudf_polars"
     assert early in " ".join(container["command"]), "26.04 crashed where it imported Polars with connections open"
-    assert environment(container)[beats.FOLDER_VARIABLE] == f"{SCRATCH_DIRECTORY}/.beats"
+    assert environment(container)[heartbeat.FOLDER_VARIABLE] == f"{SCRATCH_DIRECTORY}/.beats"
     assert float(environment(container)[nanny.LIMIT_VARIABLE]) == 120, "else nobody would see that it hangs"
     assert " ".join(container["command"]).endswith("--device-memory-limit 0.9 --disable-nvlink")
     assert container["resources"]["limits"] == {"memory": "64Gi", "nvidia.com/gpu": "1"}
@@ -185,7 +185,7 @@ def test_a_worker_that_ends_ends_its_container_whatever_the_job_sets(name: str) 
     names = [variable["name"] for variable in container["env"]]
     assert len(names) == len(set(names))
     found = environment(container)
-    assert found["DASK_DISTRIBUTED__NANNY__PRELOAD"] == "['gpuquery.runner.engines.dask.nanny']"
+    assert found["DASK_DISTRIBUTED__NANNY__PRELOAD"] == "['gpuquery.runner.engines.dask.preloads.nanny']"
     assert found["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] == "0"
     assert found["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] == "90s"
 

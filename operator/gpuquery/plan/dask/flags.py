@@ -75,7 +75,7 @@ OURS = frozenset(
 )  # fmt: skip
 """Flags that whoever starts the workers sets, or that mean nothing to a query."""
 ALLOCATORS = ("rmm-pool-size", "rmm-async", "rmm-managed-memory")
-NANNY = "gpuquery.runner.engines.dask.nanny"
+NANNY = "gpuquery.runner.engines.dask.preloads.nanny"
 """Module that nannies load first."""
 VARIABLES: Mapping[str, str] = {
     # What a dead worker held is gone, and it is not started again: no task is tried elsewhere.

@@ -14,12 +14,18 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.plan.releases.check import allowed, belongs, listed, problem, unknown
 from gpuquery.plan.releases.foreign import RESERVED
 from gpuquery.plan.releases.model import Option, OptionKind, Release
+from gpuquery.plan.releases.table import RELEASES
 from gpuquery.plan.releases.values import OptionError, read_text, shown
 
 EXECUTOR = "CUDF_POLARS__EXECUTOR"
 PREFIX = f"{EXECUTOR}__"
 WHERE = "template.spec.env"
-_ENGINES = {"tasks": EngineChoice.TASKS, "rapidsmpf": EngineChoice.RAPIDSMPF}
+_ENGINES = {
+    cell.options["runtime"]: engine
+    for release in RELEASES.values()
+    for (engine, _), cell in release.cells.items()
+    if cell.options and "runtime" in cell.options
+}
 _CLUSTERS = {
     "single": ClusterChoice.SINGLE,
     "default_singleton": ClusterChoice.SINGLE,

@@ -1,5 +1,9 @@
 """Every RAPIDS release that is known, with what it can do. Data: `make test-releases` compares it with the packages.
 
+The words of `spec.engine` and `spec.runtime.release` come from here: `make generate` after a new release or engine. The
+rows of an engine that has no member yet name it as `EngineChoice("word")`. Where a release runs several engines, `auto`
+means the one that appears first in this file.
+
 Upstream references: `cudf#N` is an issue or pull request of NVIDIA/cudf on GitHub, `distributed#N` of dask/distributed.
 """
 

@@ -1,6 +1,6 @@
 """The agent: the other pods' side of the set. One connection to the coordinator, for the whole attempt.
 
-What the coordinator has to know is kept here until the end, and told again over every new connection.
+Everything that the coordinator needs is kept here until the end, and sent again over every new connection.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from gpuquery.api.timing import BEAT_SECONDS, PARTING_SECONDS, VERDICT_SECONDS
 from gpuquery.runner.coordination.causes import Fault
 from gpuquery.runner.coordination.dial import Answer, dial
 from gpuquery.runner.coordination.handshake import Hello, nonce
-from gpuquery.runner.coordination.loop import Link, Loop
+from gpuquery.runner.coordination.link import spawn
 from gpuquery.runner.coordination.wire import Message, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuquery.runner.coordination.coordinator import Local
-    from gpuquery.runner.coordination.roster import Roster
+    from gpuquery.runner.coordination.link import Link
+    from gpuquery.runner.coordination.membership import Membership
     from gpuquery.runner.coordination.settings import Settings
 
 FORM_SECONDS = 24 * 3600.0
 """How long a pod waits for index 0 to come up. The operator's start deadline is shorter: this is for its absence."""
 STRANGER_SECONDS = 20.0
-"""How long somebody without the token may answer in place of index 0: an address may have been another pod's."""
+"""How long another supervisor may answer in place of index 0: an address may have been another pod's before."""
 AGAIN_SECONDS = 0.5
 """Between two calls."""
 _SLOW_SECONDS = 30.0
@@ -34,12 +35,11 @@ _SLOW_SECONDS = 30.0
 
 
 class Agent:
-    """The set, seen from a pod other than index 0. Its methods are called in the loop's thread."""
+    """The set, seen from a pod other than index 0."""
 
-    def __init__(self, settings: Settings, roster: Roster, loop: Loop, local: Local, incarnation: str) -> None:
+    def __init__(self, settings: Settings, membership: Membership, local: Local, incarnation: str) -> None:
         self._settings = settings
-        self._roster = roster
-        self._loop = loop
+        self._membership = membership
         self._local = local
         self._incarnation = incarnation
         self._coordinator_incarnation = ""
@@ -61,27 +61,27 @@ class Agent:
         self._parted = False
         self._left: float | None = None
 
-    # What the processes of this pod do.
+    # Events of this pod.
 
-    def gate(self, process: int, name: str, value: Any, seconds: float) -> None:
-        """A process has come to a gate."""
-        message = {"kind": "gate", "process": process, "name": name, "value": value, "seconds": seconds}
+    def barrier(self, process: int, name: str, value: Any, seconds: float) -> None:
+        """A process has come to a barrier."""
+        message = {"kind": "barrier", "process": process, "name": name, "value": value, "seconds": seconds}
         self._waiting[process, name] = message
         self._send(message)
 
     def joined(self, process: int) -> None:
         """A process can exchange rows with the others."""
-        self._roster.processes[process].joined = True
+        self._membership.processes[process].joined = True
         self._send({"kind": "joined", "process": process})
 
     def note(self, process: int, facts: Mapping[str, Any]) -> None:
-        """A process tells of itself."""
-        self._roster.processes[process].note(facts)
-        self._send({"kind": "note", "process": process, "facts": self._roster.processes[process].notes})
+        """A process notes facts about itself."""
+        self._membership.processes[process].note(facts)
+        self._send({"kind": "note", "process": process, "facts": self._membership.processes[process].notes})
 
     def progress(self, process: int, progress: Mapping[str, Any]) -> None:
-        """A process has come further."""
-        self._roster.processes[process].progress = progress
+        """A process reports its progress."""
+        self._membership.processes[process].progress = progress
         self._dirty.add(process)
 
     def moved(self) -> None:
@@ -89,7 +89,7 @@ class Agent:
         self._moved = True
 
     def fault(self, fault: Fault) -> None:
-        """Something went wrong. Which was the first cause is the coordinator's to say, if it can."""
+        """Something went wrong. The coordinator decides what the first cause was, if it can."""
         if self._fault is None and self._cause is None:
             self._fault, self._told_at = fault, time.monotonic()
             self._send({"kind": "fault", "fault": fault.message_of()})
@@ -104,33 +104,39 @@ class Agent:
         self._done = True
         self._send({"kind": "done"})
 
-    # What the coordinator does.
+    # Messages of the coordinator.
 
     def admit(self, hello: Hello, _link: Link, _address: str) -> str | None:
         """Refuse: members come to the coordinator."""
         return f"this is pod {self._settings.pod} (index {self._settings.index}), not index 0"
 
+    async def _dial(self) -> None:
+        settings = self._settings
+        hello = Hello("member", settings.index, 0, self._incarnation, nonce(), settings.pod, settings.port)
+        self._answered(await dial(settings.coordinator, hello, settings.token))
+
     def _answered(self, answer: Answer) -> None:
         self._dialling = False
         now = time.monotonic()
         self._again = now + AGAIN_SECONDS
-        if self._parted or (self._left is not None and answer.sock is None):
-            if answer.sock is not None:
-                answer.sock.close()
+        if self._parted or (self._left is not None and answer.link is None):
+            if answer.link is not None:
+                answer.link.close()
             return
-        if answer.sock is None:
+        if answer.link is None:
             self._refused(answer, now)
             return
         self._strange = None
         if self._coordinator_incarnation not in ("", answer.incarnation):
-            answer.sock.close()
+            answer.link.close()
             self._die("index 0 was started again: the attempt that it led is over")
             return
         self._coordinator_incarnation = answer.incarnation
         self._heard = now
-        link = self._link = Link(self._loop, answer.sock)
+        link = self._link = answer.link
         link.on_message = self._take
         link.on_close = self._broke
+        link.start()
         self._replay()
 
     def _refused(self, answer: Answer, now: float) -> None:
@@ -148,7 +154,7 @@ class Agent:
             self._local.log(f"index 0 does not answer yet: {answer.why}")
 
     def _replay(self) -> None:
-        for index, process in self._roster.own():
+        for index, process in self._membership.own():
             if process.notes:
                 self._send({"kind": "note", "process": index, "facts": process.notes})
             if process.joined:
@@ -177,7 +183,7 @@ class Agent:
                 if message["kind"] == "stalled" or message["from"] + len(message["values"]) >= self._settings.size:
                     self._waiting = {key: m for key, m in self._waiting.items() if key[1] != message["name"]}
             case "peers":
-                self._roster.names.update({int(index): name for index, name in message["names"].items()})
+                self._membership.names.update({int(index): name for index, name in message["names"].items()})
                 self._local.peers({int(i): (a, p, c) for i, (a, p, c) in message["peers"].items()})
             case "probe":
                 self._local.probe()
@@ -192,22 +198,20 @@ class Agent:
             case kind:
                 raise WireError(f"an unknown {kind}")
 
-    # What time does.
+    # Time.
 
     def tick(self, now: float) -> None:
         """Look at the clock."""
         if self._link is None and not self._dialling and not self._parted and now >= self._again:
             self._dialling = True
-            settings = self._settings
-            hello = Hello("member", settings.index, 0, self._incarnation, nonce(), settings.pod, settings.port)
-            dial(self._loop, settings.coordinator, hello, settings.token, self._answered)
+            spawn(self._dial())
         if now - self._beaten >= BEAT_SECONDS / 2:
             self._beaten = now
             if self._link is not None:
                 self._send({"kind": "beat", "moved": self._moved})
                 self._moved = False
             for process in sorted(self._dirty) if self._link is not None else ():
-                progress = self._roster.processes[process].progress
+                progress = self._membership.processes[process].progress
                 self._send({"kind": "progress", "process": process, "progress": progress})
                 self._dirty.discard(process)
         if self._cause is None and not self._parted:
@@ -225,7 +229,7 @@ class Agent:
             self._die(f"the pod of index 0 is lost: {why}; last heard of {silence:.0f} s ago")
 
     def forgive(self, seconds: float) -> None:
-        """Nobody was at work here for so long: what was not heard may have been said."""
+        """This process was paused for so long: extend the deadlines by it."""
         self._heard += seconds
 
     def settled(self, now: float) -> bool:
@@ -252,7 +256,7 @@ class Agent:
             self._link.send(message)
 
     def _die(self, why: str) -> None:
-        names = self._roster.names
+        names = self._membership.names
         self._judge(self._fault or Fault(Failure.WORKER_LOST, why, names.get(0, ""), ""))
 
     def _judge(self, cause: Fault) -> None:

@@ -1,7 +1,7 @@
-"""The client: what a process of the query has of the set. It talks to its supervisor, over a socket that it inherits.
+"""The client: the set as a process of the query sees it. It talks to its supervisor over a socket that it inherits.
 
-Signs of life come from a thread of their own. When the supervisor is gone this process ends at once: nobody would end
-it, or take its GPU from it, later.
+Heartbeats come from a thread of their own. When the supervisor is gone this process ends at once: nothing would end it,
+or take its GPU from it, later.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _SLACK_SECONDS = 20.0
-"""How much longer than the coordinator a process waits at a gate before it gives up by itself."""
+"""How much longer than the coordinator a process waits at a barrier before it gives up."""
 _GREETING_SECONDS = 30.0
 
 
@@ -38,7 +38,7 @@ class Client:
         self.size = size
         self._socket = sock
         self._condition = threading.Condition()
-        self._gates: dict[str, _Gate] = {}
+        self._barriers: dict[str, _Barrier] = {}
         self._counter = 0
         self._unsent: bytes | None = None
         self._closed = threading.Event()
@@ -68,29 +68,29 @@ class Client:
         return client
 
     def gate(self, name: str, value: Any = None, *, seconds: float) -> Sequence[Any]:
-        """Wait until every process has come to the gate of this name; returns their values (JSON), by index.
+        """Wait until every process has come to the barrier of this name; returns their values (JSON), by index.
 
         Each name serves once; a value has at most 32 KiB. Raises JobError(RankStalled) that names who is missing after
         `seconds`. If any process fails meanwhile, the supervisor ends this one; the call does not return.
         """
         if (size := len(dumps(value))) > MAX_VALUE:
-            raise ValueError(f'the value for gate "{name}" has {size} bytes, more than {MAX_VALUE}')
-        gate = _Gate(self.size)
+            raise ValueError(f'the value for barrier "{name}" has {size} bytes, more than {MAX_VALUE}')
+        barrier = _Barrier(self.size)
         with self._condition:
-            if name in self._gates:
-                raise ValueError(f'gate "{name}" serves once, and was passed already')
-            self._gates[name] = gate
-        self._send({"kind": "gate", "name": name, "value": value, "seconds": seconds})
+            if name in self._barriers:
+                raise ValueError(f'barrier "{name}" serves once, and was passed already')
+            self._barriers[name] = barrier
+        self._send({"kind": "barrier", "name": name, "value": value, "seconds": seconds})
         deadline = time.monotonic() + seconds + _SLACK_SECONDS
         with self._condition:
-            while not gate.answered:
+            while not barrier.answered:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise JobError(Failure.RANK_STALLED, f'nobody answered at "{name}" within {seconds:g} s')
                 self._condition.wait(min(left, 3600.0))
-        if gate.stalled:
-            raise JobError(Failure.RANK_STALLED, gate.stalled)
-        return gate.values
+        if barrier.stalled:
+            raise JobError(Failure.RANK_STALLED, barrier.stalled)
+        return barrier.values
 
     def note(self, **facts: Any) -> None:
         """Tell facts (JSON) about this process: `rank=3, gpu="GPU-..."`; the last word on each counts."""
@@ -106,7 +106,7 @@ class Client:
         self._send_progress()
 
     def advance(self) -> None:
-        """This process has come further. When none of the set has for long, all of them hang."""
+        """Count a step of progress. When no process of the set has made one for long, all of them hang."""
         self._counter += 1
 
     def close(self) -> None:
@@ -159,9 +159,9 @@ class Client:
                 return
             told = message(data)
             with self._condition:
-                gate = self._gates.get(told.get("name", ""))
-                if gate is not None:
-                    gate.take(told)
+                barrier = self._barriers.get(told.get("name", ""))
+                if barrier is not None:
+                    barrier.take(told)
                     self._condition.notify_all()
 
     def _lost(self) -> None:
@@ -169,8 +169,8 @@ class Client:
             _die()
 
 
-class _Gate:
-    """A gate that this process has come to."""
+class _Barrier:
+    """A barrier that this process has come to."""
 
     def __init__(self, size: int) -> None:
         self.answered = False

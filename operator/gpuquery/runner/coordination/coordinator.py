@@ -1,7 +1,7 @@
-"""The coordinator: index 0's side of the set. It knows who is there, opens gates, and says what the first cause was.
+"""The coordinator: index 0's side of the set. It knows the members, opens barriers, and decides the first cause.
 
-All that a member tells is told again when it comes back over a new connection, so nothing here depends on how often it
-was told. A member that comes back within the limit has missed nothing: gates that are open are answered again.
+A member repeats everything when it comes back over a new connection, so all messages are idempotent. If it comes back
+within the limit it has missed nothing: open barriers are answered again.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gpuquery.api.phases import Phase
 from gpuquery.api.reasons import Failure
 from gpuquery.api.timing import BEAT_SECONDS, DOUBT_SECONDS, LATECOMER_SECONDS, PARTING_SECONDS
+from gpuquery.runner.coordination.barrier import Barrier, BarrierError, Barriers
 from gpuquery.runner.coordination.causes import Causes, Fault
-from gpuquery.runner.coordination.gates import Gate, GateError, Gates
 from gpuquery.runner.coordination.wire import Message, WireError, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.runner.coordination.handshake import Hello
-    from gpuquery.runner.coordination.loop import Link
-    from gpuquery.runner.coordination.roster import Roster
+    from gpuquery.runner.coordination.link import Link
+    from gpuquery.runner.coordination.membership import Membership
     from gpuquery.runner.coordination.settings import Settings
 
 MOST_NAMED = 8
@@ -32,7 +32,7 @@ class Local(Protocol):
     """The pod that a coordinator or an agent speaks for."""
 
     def answered(self, message: Message) -> None:
-        """Take the answer of a gate, for whichever process waits at it."""
+        """Take the answer of a barrier, for the processes that wait at it."""
 
     def end(self, cause: Fault) -> None:
         """The attempt has failed; this is the first cause."""
@@ -41,10 +41,10 @@ class Local(Protocol):
         """Take address, port and incarnation of all other pods than index 0."""
 
     def probe(self) -> None:
-        """Look for the pods that this one has met."""
+        """Ask the pods that this one has met whether there is a way."""
 
     def log(self, line: str) -> None:
-        """Tell something."""
+        """Write a line into the pod's log."""
 
 
 class _Member:
@@ -59,17 +59,17 @@ class _Member:
         """Why it is not connected now."""
         self.done = False
         self.told = False
-        """Whether it has heard the first cause."""
+        """Whether it has acknowledged the first cause."""
 
 
 class Coordinator:
-    """The set, seen from index 0. Its methods are called in the loop's thread."""
+    """The set, seen from index 0."""
 
-    def __init__(self, settings: Settings, roster: Roster, local: Local) -> None:
+    def __init__(self, settings: Settings, membership: Membership, local: Local) -> None:
         self._settings = settings
-        self._roster = roster
+        self._membership = membership
         self._local = local
-        self._gates = Gates(settings.size)
+        self._barriers = Barriers(settings.size)
         self._causes = Causes()
         self._cause: Fault | None = None
         self._members: dict[int, _Member] = {}
@@ -80,38 +80,38 @@ class Coordinator:
         self._moved = time.monotonic()
         self._probed = 0.0
 
-    # What the processes of this pod do.
+    # Events of this pod.
 
-    def gate(self, process: int, name: str, value: Any, seconds: float) -> None:
-        """A process has come to a gate."""
+    def barrier(self, process: int, name: str, value: Any, seconds: float) -> None:
+        """A process has come to a barrier."""
         try:
-            gate, opened = self._gates.arrive(name, process, value, seconds=seconds, now=time.monotonic())
-        except GateError as exc:
-            self.fault(Fault(Failure.INTERNAL_ERROR, str(exc), self._settings.pod, self._roster.place(process)))
+            barrier, opened = self._barriers.arrive(name, process, value, seconds=seconds, now=time.monotonic())
+        except BarrierError as exc:
+            self.fault(Fault(Failure.INTERNAL_ERROR, str(exc), self._settings.pod, self._membership.place(process)))
             return
         self.moved()
         if opened:
-            self._answer(gate)
-        elif gate.open or gate.closed:
-            self._answer(gate, only=process)
+            self._answer(barrier)
+        elif barrier.open or barrier.closed:
+            self._answer(barrier, only=process)
 
     def joined(self, process: int) -> None:
         """A process can exchange rows with the others."""
-        self._roster.processes[process].joined = True
-        if self._roster.complete and not self._announced:
+        self._membership.processes[process].joined = True
+        if self._membership.complete and not self._announced:
             self._announced = True
             for index in range(self._settings.size):
-                notes = self._roster.processes[index].notes
+                notes = self._membership.processes[index].notes
                 facts = ", ".join(f"{key} {value}" for key, value in notes.items())
-                self._local.log(f"process {index} has joined: {self._roster.place(index)}{facts and ': '}{facts}")
+                self._local.log(f"process {index} has joined: {self._membership.place(index)}{facts and ': '}{facts}")
 
     def note(self, process: int, facts: Mapping[str, Any]) -> None:
-        """A process tells of itself."""
-        self._roster.processes[process].note(facts)
+        """A process notes facts about itself."""
+        self._membership.processes[process].note(facts)
 
     def progress(self, process: int, progress: Mapping[str, Any]) -> None:
-        """A process has come further."""
-        self._roster.processes[process].progress = progress
+        """A process reports its progress."""
+        self._membership.processes[process].progress = progress
 
     def moved(self) -> None:
         """A process makes progress."""
@@ -127,18 +127,18 @@ class Coordinator:
         """A pod does not hear another one, neither of them index 0."""
         if pod not in self._members or self._members[pod].done:
             return
-        names = self._roster.names
+        names = self._membership.names
         said = f"it does not reach pod {names.get(pod, pod)}: {why}: see the network policies and the nodes' network"
         place = f"pod {names.get(reporter, reporter)}"
         self._causes.suspect(pod, Fault(Failure.TRANSPORT_ERROR, said, names.get(reporter, ""), place))
 
     def done(self) -> None:
-        """All processes of this pod have ended well: what there was to do is done."""
+        """All processes of this pod have ended well: nothing is left to do."""
 
-    # What the members do.
+    # Messages of members.
 
     def admit(self, hello: Hello, link: Link, address: str) -> str | None:
-        """Take a member that holds the token; returns why not, else None."""
+        """Take a member that holds the token; returns why it is refused, else None."""
         if not 0 < hello.caller < self._settings.pods:
             return f"index {hello.caller} is out of range: this attempt has {self._settings.pods} pods"
         known = self._members.get(hello.caller)
@@ -149,14 +149,15 @@ class Coordinator:
             member = known
             member.link, member.heard, member.broken = link, time.monotonic(), ""
             self._local.log(f"pod {hello.pod} is back")
-            self.moved()  # what it did meanwhile, nobody heard
+            self.moved()  # it may have done something meanwhile
         else:
             member = self._members[hello.caller] = _Member(hello, link, address)
-            self._roster.names[hello.caller] = hello.pod
+            self._membership.names[hello.caller] = hello.pod
             self._local.log(f"pod {hello.pod} has come ({len(self._members) + 1} of {self._settings.pods})")
         link.on_message = lambda message: self._take(member, message)
         link.on_close = lambda why: self._broke(member, why)
         link.send({"kind": "welcome"})
+        link.start()
         if self._cause is not None:
             self._tell(member)
         self._introduce(only=member)
@@ -174,11 +175,11 @@ class Coordinator:
             case "beat":
                 if message.get("moved"):
                     self.moved()
-            case "gate":
+            case "barrier":
                 name, seconds = message.get("name"), message.get("seconds")
                 if not isinstance(name, str) or not isinstance(seconds, int | float):
-                    raise WireError("no gate")
-                self.gate(self._process(member, message), name, message.get("value"), seconds)
+                    raise WireError("no barrier")
+                self.barrier(self._process(member, message), name, message.get("value"), seconds)
             case "joined":
                 self.joined(self._process(member, message))
             case "note":
@@ -201,7 +202,7 @@ class Coordinator:
             raise WireError("a process that is not its own")
         return process
 
-    # What time does.
+    # Time.
 
     def tick(self, now: float) -> None:
         """Look at the clock."""
@@ -209,9 +210,9 @@ class Coordinator:
             self._beaten = now
             for member in self._members.values():
                 member.link.send({"kind": "beat"})
-        for gate in self._gates.expire(now):
-            self._answer(gate)
-            self.fault(Fault(Failure.RANK_STALLED, self._stalled(gate), *self._blamed(gate.missing)))
+        for barrier in self._barriers.expire(now):
+            self._answer(barrier)
+            self.fault(Fault(Failure.RANK_STALLED, self._stalled(barrier), *self._blamed(barrier.missing)))
         for member in self._members.values():
             if now - member.heard > self._settings.silence and not member.done:
                 self.fault(_lost(member, now - member.heard))
@@ -222,7 +223,7 @@ class Coordinator:
         self._decide(now)
 
     def _probe(self, now: float) -> None:
-        """Have the members look for each other while something is late: this pod sees no cut between two of them."""
+        """Have the members ask each other while something is late: this pod sees no cut between two of them."""
         silence = self._settings.silence
         late = self._doubt(now) or now - self._moved > silence / 2
         if late and self._spread and self._cause is None and now - self._probed >= silence / 4:
@@ -231,15 +232,15 @@ class Coordinator:
                 member.link.send({"kind": "probe"})
 
     def _stuck(self, now: float) -> Fault | None:
-        """Return the fault of a set whose processes live, but of which none comes any further: they wait for each other
-        inside the library. One that merely waits for a slower one is fine, for that one moves."""
+        """Return the fault of a set whose processes live but make no progress: they wait for each other inside the
+        library. One that merely waits for a slower one is fine, for that one moves."""
         limit = self._settings.stall
         if not limit or now - self._moved <= limit or self._doubt(now):
             return None
-        if self._roster.processes[0].progress.get("phase") != Phase.RUNNING or not self._roster.complete:
+        if self._membership.processes[0].progress.get("phase") != Phase.RUNNING or not self._membership.complete:
             return None
-        gate = self._gates.pending
-        behind = gate.missing if gate is not None else range(self._settings.size)
+        barrier = self._barriers.pending
+        behind = barrier.missing if barrier is not None else range(self._settings.size)
         said = (
             f"no process has made progress for {limit:g} s: {len(behind)} of {self._settings.size} processes run the "
             f"query, and none of them wrote a row, moved bytes or used its GPU: {self._named(behind)}"
@@ -247,14 +248,14 @@ class Coordinator:
         return Fault(Failure.RANK_STALLED, said, *self._blamed(behind))
 
     def forgive(self, seconds: float) -> None:
-        """Nobody was at work here for so long: what was not heard may have been said."""
+        """This process was paused for so long: extend the deadlines by it."""
         for member in self._members.values():
             member.heard += seconds
-        self._gates.forgive(seconds)
+        self._barriers.forgive(seconds)
         self._moved += seconds
 
     def settled(self, now: float) -> bool:
-        """Whether the coordinator is needed no more, now that this pod's processes have ended: all know how it ends."""
+        """Whether no member needs the coordinator any more, now that this pod's processes have ended."""
         if self._left is None:
             self._left = now
         awaited = any(self._awaited(m) or not m.link.flushed for m in self._members.values())
@@ -271,11 +272,11 @@ class Coordinator:
             member.link.send({"kind": "bye"})
             member.link.close()
 
-    # How all learn of it.
+    # The first cause, and other messages to all.
 
     def _decide(self, now: float) -> None:
         if self._cause is None and self._causes.suspected:
-            # What is held may be the consequence of a death that is not certain yet.
+            # Something may be the consequence of a death that is not certain yet.
             self._cause = self._causes.due(now, doubt=self._doubt(now))
             if self._cause is not None:
                 for member in self._members.values():
@@ -283,7 +284,7 @@ class Coordinator:
                 self._local.end(self._cause)
 
     def _doubt(self, now: float) -> bool:
-        """Whether there is a pod of which it is not certain that it lives, nor what it does."""
+        """Whether a pod may be dead: it is disconnected, or its heartbeat is late."""
         return any(not m.done and (m.broken or now - m.heard > DOUBT_SECONDS) for m in self._members.values())
 
     def _tell(self, member: _Member) -> None:
@@ -291,27 +292,27 @@ class Coordinator:
         member.link.send({"kind": "cause", "fault": self._cause.message_of()})
 
     def _introduce(self, only: _Member | None = None) -> None:
-        """Tell everybody where the others are, once all have come."""
+        """Send all members the addresses of the others, once all have come."""
         if len(self._members) < self._settings.pods - 1 or (self._spread and only is None):
             return
         peers = {index: (m.address, m.hello.port, m.hello.incarnation) for index, m in self._members.items()}
         message = {
             "kind": "peers",
             "peers": {str(index): peer for index, peer in peers.items()},
-            "names": {str(index): name for index, name in self._roster.names.items()},
+            "names": {str(index): name for index, name in self._membership.names.items()},
         }
         for member in self._members.values() if not self._spread or only is None else [only]:
             member.link.send(message)
         self._spread = True
 
-    def _answer(self, gate: Gate, only: int | None = None) -> None:
-        """Tell who waits at a gate how it stands: everybody, or the pod of one process."""
-        if gate.closed:
-            messages: list[Message] = [{"kind": "stalled", "name": gate.name, "message": self._stalled(gate)}]
+    def _answer(self, barrier: Barrier, only: int | None = None) -> None:
+        """Send the state of a barrier to all pods, or to the pod of one process."""
+        if barrier.closed:
+            messages: list[Message] = [{"kind": "stalled", "name": barrier.name, "message": self._stalled(barrier)}]
         else:
             messages = [
-                {"kind": "open", "name": gate.name, "from": begin, "values": values, "size": self._settings.size}
-                for begin, values in pieces(gate.values)
+                {"kind": "open", "name": barrier.name, "from": begin, "values": values, "size": self._settings.size}
+                for begin, values in pieces(barrier.values)
             ]
         pods = range(self._settings.pods) if only is None else [only // self._settings.per_pod]
         for message in messages:
@@ -321,19 +322,19 @@ class Coordinator:
                 elif pod in self._members:
                     self._members[pod].link.send(message)
 
-    def _stalled(self, gate: Gate) -> str:
+    def _stalled(self, barrier: Barrier) -> str:
         return (
-            f'{len(gate.missing)} of {self._settings.size} processes did not come to "{gate.name}" within '
-            f"{gate.seconds:g} s: {self._named(gate.missing)}"
+            f'{len(barrier.missing)} of {self._settings.size} processes did not come to "{barrier.name}" within '
+            f"{barrier.seconds:g} s: {self._named(barrier.missing)}"
         )
 
     def _named(self, processes: Sequence[int]) -> str:
-        named = "; ".join(self._roster.place(index) for index in processes[:MOST_NAMED])
+        named = "; ".join(self._membership.place(index) for index in processes[:MOST_NAMED])
         return named + (f"; and {len(processes) - MOST_NAMED} more" if len(processes) > MOST_NAMED else "")
 
     def _blamed(self, processes: Sequence[int]) -> tuple[str, str, int]:
         first = processes[0]
-        return self._roster.names.get(first // self._settings.per_pod, ""), "", first
+        return self._membership.names.get(first // self._settings.per_pod, ""), "", first
 
 
 def _lost(member: _Member, seconds: float) -> Fault:

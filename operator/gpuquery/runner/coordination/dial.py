@@ -1,98 +1,76 @@
-"""Dialling: a call to another supervisor, in a thread of its own, since looking up a name may take its time."""
+"""Dialling: a connection to another supervisor, which counts once both sides have proved that they hold the token."""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import socket
-import threading
-import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from gpuquery.runner.coordination.handshake import HANDSHAKE_SECONDS, Challenge, Hello, is_answer, proof
-from gpuquery.runner.coordination.wire import HEADER, MAX_FRAME, Message, WireError, frame, length, message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gpuquery.runner.coordination.loop import Loop
+from gpuquery.runner.coordination.link import Link, reason
+from gpuquery.runner.coordination.wire import WireError
 
 CONNECT_SECONDS = 3.0
-_STACK = 256 * 1024
+"""Limit for each address of the other supervisor."""
 
 
 class Answer(NamedTuple):
-    """What became of a call."""
+    """How a call ended."""
 
-    sock: socket.socket | None
-    """The connection, if both sides have proved who they are and the other one said welcome."""
+    link: Link | None
+    """The connection, not started, if both sides have proved who they are and the other one said welcome."""
     incarnation: str = ""
     """Of the other supervisor."""
     why: str = ""
     """Why there is no connection."""
     final: bool = False
-    """Whether the other one holds the token and does not want us: another call would change nothing."""
+    """Whether the other one holds the token and refuses us: another call would change nothing."""
     stranger: bool = False
-    """Whether somebody answered who does not hold the token."""
-    own: str = ""
-    """The address of this end."""
+    """Whether the one that answered does not hold the token."""
 
 
-def dial(loop: Loop, address: tuple[str, int], hello: Hello, token: bytes, done: Callable[[Answer], None]) -> None:
-    """Call; `done` gets the answer in the loop's thread."""
-
-    def work() -> None:
-        answer = _call(address, hello, token)
-        loop.call(lambda: done(answer))
-
-    before = threading.stack_size(_STACK)
-    try:
-        threading.Thread(target=work, name="dial", daemon=True).start()
-    finally:
-        threading.stack_size(before)
-
-
-def _call(address: tuple[str, int], hello: Hello, token: bytes) -> Answer:
+async def dial(address: tuple[str, int], hello: Hello, token: bytes) -> Answer:
+    """Call a supervisor."""
     where = f"{address[0]} port {address[1]}"
-    sock = None
     try:
-        sock = socket.create_connection(address, timeout=CONNECT_SECONDS)
-        return _shake(sock, hello, token, where)
+        link = await _connect(*address)
+    except OSError as exc:
+        return Answer(None, why=f"{where}: {reason(exc)}")
+    try:
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            answer = await _shake(link, hello, token)
+    except TimeoutError:
+        answer = Answer(None, why="it takes too long to say who it is")
+    except ConnectionError as exc:
+        answer = Answer(None, why=f"{reason(exc)} before it said who it is")
     except (OSError, WireError) as exc:
-        if sock is not None:
-            sock.close()
-        what = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        return Answer(None, why=f"{where}: {what}")
+        answer = Answer(None, why=reason(exc) if isinstance(exc, OSError) else str(exc))
+    if answer.link is None:
+        link.close()
+    return answer._replace(why=answer.why and f"{where}: {answer.why}")
 
 
-def _shake(sock: socket.socket, hello: Hello, token: bytes, where: str) -> Answer:
-    until = time.monotonic() + HANDSHAKE_SECONDS
-    sock.sendall(frame(hello.message()))
-    made = Challenge.read(_receive(sock, until))
+async def _connect(host: str, port: int) -> Link:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failed = OSError("no address")
+    for *_, address in dict.fromkeys(found):
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return Link(*await asyncio.open_connection(str(address[0]), port))
+        except TimeoutError:
+            failed = OSError("timed out")
+        except OSError as exc:
+            failed = exc
+    raise failed
+
+
+async def _shake(link: Link, hello: Hello, token: bytes) -> Answer:
+    link.send(hello.message())
+    made = Challenge.read(await link.receive())
     if not is_answer(token, hello, made):
-        sock.close()
-        return Answer(None, why=f"{where}: who answers there does not hold the token of this attempt", stranger=True)
-    given = proof(token, "call", hello, made.incarnation, made.nonce)
-    sock.sendall(frame({"kind": "proof", "proof": given}))
-    reply = _receive(sock, until)
+        return Answer(None, why="who answers there does not hold the token of this attempt", stranger=True)
+    link.send({"kind": "proof", "proof": proof(token, "call", hello, made.incarnation, made.nonce)})
+    reply = await link.receive()
     if reply["kind"] == "welcome":
-        return Answer(sock, made.incarnation, own=str(sock.getsockname()[0]))
-    with contextlib.suppress(OSError):
-        sock.close()
-    return Answer(None, made.incarnation, why=f"{where}: {reply.get('why', 'no welcome')}", final=True)
-
-
-def _receive(sock: socket.socket, until: float) -> Message:
-    return message(_exactly(sock, length(_exactly(sock, HEADER, until), MAX_FRAME), until))
-
-
-def _exactly(sock: socket.socket, size: int, until: float) -> bytes:
-    data = b""
-    while len(data) < size:
-        sock.settimeout(max(0.01, until - time.monotonic()))
-        more = sock.recv(size - len(data))
-        if not more:
-            raise WireError("it closed the connection before it said who it is")
-        if time.monotonic() > until:
-            raise WireError("it takes too long to say who it is")
-        data += more
-    return data
+        return Answer(link, made.incarnation)
+    return Answer(None, made.incarnation, why=str(reply.get("why", "no welcome")), final=True)

@@ -1,9 +1,9 @@
 """The handshake: two supervisors of one attempt show each other that both hold its token, which itself is never sent.
 
-The caller says who it is, with a nonce; the answerer returns its own nonce and an HMAC over all of it; the caller
-checks that and returns another HMAC. Each covers who calls whom, for what, both incarnations and both nonces, and
-begins with its own role: none can be used again, elsewhere, or be sent back to whom it came from. What follows is not
-encrypted: the network between the pods of a cluster is trusted as far as Kubernetes itself trusts it.
+The caller greets with a nonce; the answerer returns its own nonce and an HMAC over all of it; the caller checks that
+and returns another HMAC. Each covers caller, answerer, purpose, both incarnations and both nonces, and begins with its
+own role: none can be replayed, used elsewhere, or reflected. What follows is not encrypted: the network between the
+pods of a cluster is trusted as far as Kubernetes itself trusts it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ HANDSHAKE_FRAME = 1024
 
 
 def nonce() -> str:
-    """Return what nobody has said before."""
+    """Return a fresh nonce."""
     return os.urandom(16).hex()
 
 
 class Hello(NamedTuple):
-    """Who calls whom."""
+    """The greeting of a caller."""
 
     purpose: str
     """`member`: to the coordinator, for the whole attempt; `peer`: to another pod, to see whether there is a way."""
     caller: int
-    """Pod index of who calls."""
+    """Pod index of the caller."""
     answerer: int
-    """Pod index of who is called."""
+    """Pod index of the answerer."""
     incarnation: str
     """Of the caller's supervisor: another one of the same index is another one."""
     nonce: str

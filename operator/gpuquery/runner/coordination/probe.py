@@ -1,8 +1,8 @@
 """The probe: two pods may have lost the way to each other though index 0 hears both, which then looks like a stop.
 
-So when a heartbeat or the progress of the set is late, index 0 has the others look for each other. Of two pods the one
-of the higher index calls, at the listener of the other, and hangs up once it is welcome. Who does not answer is called
-again until he does: index 0 may have seen progress meanwhile, and one call that failed tells of no cut.
+Each pod opens one connection to every pod of a lower index, and leaves it silent. When a heartbeat or the progress of
+the set is late, index 0 has the pods ask each other over these. A pod that does not answer there is called anew, too.
+Either answer counts: a network policy may stop new connections alone, and the old ones still carry rows.
 """
 
 from __future__ import annotations
@@ -12,109 +12,144 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gpuquery.api.timing import EARLY_SECONDS
-from gpuquery.runner.coordination.dial import Answer, dial
+from gpuquery.runner.coordination.dial import dial
 from gpuquery.runner.coordination.handshake import Hello, nonce
+from gpuquery.runner.coordination.link import spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from gpuquery.runner.coordination.loop import Link, Loop
+    from gpuquery.runner.coordination.link import Link
     from gpuquery.runner.coordination.settings import Settings
+    from gpuquery.runner.coordination.wire import Message
 
+AGAIN_SECONDS = 0.8
+"""How long a pod may take to answer over an open connection before it is called anew."""
+RETRY_SECONDS = 10.0
+"""From one call to the next of a pod to which there is no connection, while nothing is late."""
 MAX_DIALS = 16
 """Calls at a time."""
 
 
 class _Peer:
-    """Another pod."""
+    """A pod of a lower index."""
 
     def __init__(self, address: tuple[str, int, str]) -> None:
         self.address = address
+        self.link: Link | None = None
+        self.called = 0.0
         self.missed: float | None = None
-        """Since when it does not answer."""
-        self.why = ""
+        """When it was asked first without having answered since."""
+        self.why = "it does not answer"
         self.told = False
+
+    def answered(self) -> None:
+        """There is a way."""
+        self.missed, self.why = None, "it does not answer"
 
 
 class Probe:
-    """The peers of this pod. Its methods are called in the loop's thread."""
+    """The peers of this pod."""
 
-    def __init__(
-        self, settings: Settings, loop: Loop, incarnation: str, unheard: Callable[[int, int, str], None]
-    ) -> None:
+    def __init__(self, settings: Settings, incarnation: str, unheard: Callable[[int, int, str], None]) -> None:
         self._settings = settings
-        self._loop = loop
         self._incarnation = incarnation
         self._unheard = unheard
+        self._incarnations: Mapping[int, str] = {}
         self._peers: dict[int, _Peer] = {}
+        self._callers: dict[int, Link] = {}
         self._waiting: deque[int] = deque()
         self._dialling: set[int] = set()
         self._closed = False
 
     def meet(self, peers: Mapping[int, tuple[str, int, str]]) -> None:
-        """Take address, port and incarnation of all pods but index 0; once."""
-        self._peers = self._peers or {i: _Peer(peer) for i, peer in peers.items() if i != self._settings.index}
+        """Take address, port and incarnation of all pods but index 0, and connect to those of lower index; once."""
+        if not self._incarnations:
+            self._incarnations = {index: peer[2] for index, peer in peers.items()}
+            self._peers = {index: _Peer(peer) for index, peer in peers.items() if index < self._settings.index}
+            self._call(*self._peers)
 
     def admit(self, hello: Hello, link: Link, _address: str) -> str | None:
-        """Answer a peer that holds the token; returns why not, else None. It may have heard from index 0 earlier."""
-        peer = self._peers.get(hello.caller)
+        """Answer a peer that holds the token; returns why not, else None. Index 0 may have told it of us earlier."""
         if not self._settings.index < hello.caller < self._settings.pods:
             return f"index {hello.caller} does not call index {self._settings.index}"
-        if peer is not None and peer.address[2] != hello.incarnation:
+        if self._incarnations.get(hello.caller, hello.incarnation) != hello.incarnation:
             return f"index {hello.caller} is not who index 0 knows"
+        if (older := self._callers.get(hello.caller)) is not None:
+            older.close()
+        self._callers[hello.caller] = link
+        link.on_message = lambda _: link.send({"kind": "here"})
         link.send({"kind": "welcome"})
-        link.close()
+        link.start()
         return None
 
     def ask(self) -> None:
-        """Look for all that this pod calls, but for those that it is looking for already."""
-        self._seek([index for index in self._peers if index < self._settings.index])
+        """Ask every peer that this pod calls whether there is a way."""
+        now = time.monotonic()
+        for index, peer in self._peers.items():
+            peer.missed = now if peer.missed is None else peer.missed
+            if peer.link is not None:
+                peer.link.send({"kind": "ask"})
+            else:
+                self._call(index)
 
     def tick(self, now: float) -> None:
-        """Look again for those that have not answered, and tell of those that have not for too long."""
-        self._seek([index for index, peer in self._peers.items() if peer.missed is not None and not peer.told])
+        """Call those that have not answered, and report those that have not for too long."""
         for index, peer in self._peers.items():
-            if peer.missed is not None and peer.why and not peer.told:
-                seconds = now - peer.missed
-                if seconds >= self._settings.silence - EARLY_SECONDS:
-                    peer.told = True
-                    self._unheard(self._settings.index, index, f"{peer.why} for {seconds:.0f} s")
+            seconds = now - peer.missed if peer.missed is not None else 0.0
+            if seconds >= self._settings.silence - EARLY_SECONDS and not peer.told:
+                peer.told = True
+                self._unheard(self._settings.index, index, f"{peer.why} for {seconds:.0f} s")
+            elif seconds >= AGAIN_SECONDS or (peer.link is None and now - peer.called >= RETRY_SECONDS):
+                self._call(index)
 
     def forgive(self, seconds: float) -> None:
-        """Nobody was at work here for so long: what was not heard may have been said."""
+        """This process was paused for so long: extend the deadlines by it."""
         for peer in self._peers.values():
             if peer.missed is not None:
                 peer.missed += seconds
 
     def close(self) -> None:
-        """Look for nobody any more: this pod is done."""
+        """This pod is done."""
         self._closed = True
         self._waiting.clear()
+        for link in [*self._callers.values(), *(peer.link for peer in self._peers.values() if peer.link)]:
+            link.close()
 
-    def _seek(self, indexes: Sequence[int]) -> None:
-        sought = self._dialling.union(self._waiting)
-        self._waiting.extend(index for index in indexes if index not in sought)
-        self._call()
-
-    def _call(self) -> None:
+    def _call(self, *indexes: int) -> None:
+        under_way = self._dialling.union(self._waiting)
+        self._waiting.extend(index for index in indexes if index not in under_way)
         while self._waiting and len(self._dialling) < MAX_DIALS:
-            self._dial(self._waiting.popleft())
+            self._dialling.add(index := self._waiting.popleft())
+            spawn(self._dial(index))
 
-    def _dial(self, index: int) -> None:
-        peer, settings, began = self._peers[index], self._settings, time.monotonic()
-        self._dialling.add(index)
+    async def _dial(self, index: int) -> None:
+        peer, settings = self._peers[index], self._settings
+        peer.called = time.monotonic()
         hello = Hello("peer", settings.index, index, self._incarnation, nonce(), settings.pod, settings.port)
+        answer = await dial(peer.address[:2], hello, settings.token)
+        self._dialling.discard(index)
+        if answer.link is not None and (self._closed or answer.incarnation != peer.address[2]):
+            answer.link.close()
+            peer.why = "another supervisor answers there"
+        elif answer.link is not None:
+            self._keep(peer, answer.link)
+        else:
+            peer.why = answer.why
+        if not self._closed:
+            self._call()
 
-        def done(answer: Answer) -> None:
-            self._dialling.discard(index)
-            if answer.sock is not None:
-                answer.sock.close()
-            if answer.sock is not None and answer.incarnation == peer.address[2]:
-                peer.missed, peer.why = None, ""
-            else:
-                peer.missed = began if peer.missed is None else peer.missed
-                peer.why = answer.why or "another supervisor answers there"
-            if not self._closed:
-                self._call()
+    def _keep(self, peer: _Peer, link: Link) -> None:
+        def take(_: Message) -> None:
+            peer.answered()
 
-        dial(self._loop, (peer.address[0], peer.address[1]), hello, settings.token, done)
+        def broke(why: str) -> None:
+            if peer.link is link:
+                peer.link, peer.why = None, why
+
+        if peer.link is not None:
+            peer.link.close()
+        peer.link = link
+        link.on_message, link.on_close = take, broke
+        link.start()
+        peer.answered()

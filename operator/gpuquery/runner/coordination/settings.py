@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROGRAM = "gpuquery.runner.main"
-WHOLE = "pods"
-"""What `processes` of the plan is where each pod has one process (`plan.Processes.PODS`)."""
+RANKS, WHOLE = "ranks", "pods"
+"""What `processes` of the plan is where there are several: one for each GPU, or one in each pod (`plan.Processes`)."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 POD_VARIABLE = "GPUQUERY_POD_NAME"
 HUB_VARIABLE = "GPUQUERY_HUB"
 FD_VARIABLE = "GPUQUERY_RANK_FD"
 """Where a rank process finds the socket to its supervisor."""
 BEAT_OFFSET, TICK_OFFSET = 0.0, 0.1
-"""When processes give theirs, and when supervisors look at the clock and give theirs: in seconds after the full second,
-by the clocks that nodes set after each other anyway. So whoever listens wakes up once for all, and not once for each;
+"""When processes send theirs, and when supervisors tick and send theirs: in seconds after the full second, by the
+clocks of nodes, which are synchronised anyway. So a supervisor wakes up once for all of them, and not once for each;
 nothing else depends on it."""
 MIN_TOKEN = 16
 """Bytes of the shortest token that is worth something."""
@@ -67,6 +67,10 @@ class Settings:
     """Whether the query is the author's own code."""
     whole: bool = False
     """Whether each pod has one process, which sees all of the pod's GPUs."""
+    alone: bool = False
+    """Whether there is one process in all: it is watched from outside, and its report is the pod's."""
+    guest: bool = False
+    """Whether that one runs the query on a cluster elsewhere, so that being up is not being ready."""
 
     @property
     def per_pod(self) -> int:
@@ -96,6 +100,20 @@ class Settings:
 
 def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *, program: str, port: int) -> Settings:
     """Read them; raises SettingsError that names what is missing."""
+    several = plan.get("processes") in (RANKS, WHOLE) and plan.get("version") == 1
+    query = plan.get("purpose", "query") == "query"
+    shared: dict[str, Any] = {
+        "plan": path,
+        "pod": environment.get(POD_VARIABLE) or os.uname().nodename,
+        "port": port,
+        "stall": float(plan.get("stallSeconds") or 0),
+        "program": program,
+        "environment": environment,
+        "python": plan.get("language") == "python",
+    }
+    if not several or not query:
+        guest = query and isinstance(plan.get("dask"), dict)
+        return Settings(index=0, pods=1, gpus=0, coordinator=("", 0), token=b"", alone=True, guest=guest, **shared)
     pods, gpus = int(plan.get("replicas", 1)), int(plan.get("gpus", 0))
     index = environment.get(INDEX_VARIABLE, "0" if pods == 1 else "")
     if not index.isdigit() or int(index) >= pods:
@@ -104,20 +122,14 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
     if not coordinator and int(index) > 0:
         raise SettingsError(f"{HUB_VARIABLE} is not set: it holds the address of index 0")
     return Settings(
-        plan=path,
         index=int(index),
         pods=pods,
         gpus=gpus,
-        pod=environment.get(POD_VARIABLE) or os.uname().nodename,
         coordinator=_address(coordinator, port),
         token=_token(Path(environment.get("GPUQUERY_TOKEN_FILE") or Path(TOKEN_DIRECTORY, TOKEN_KEY)), pods),
-        port=port,
         silence=float(plan.get("heartbeatSeconds") or LEAST_SILENCE_SECONDS),
-        stall=float(plan.get("stallSeconds") or 0),
-        program=program,
-        environment=environment,
-        python=plan.get("language") == "python",
         whole=plan.get("processes") == WHOLE,
+        **shared,
     )
 
 
@@ -134,7 +146,7 @@ def _token(file: Path, pods: int) -> bytes:
         token = file.read_bytes().strip()
     except OSError as exc:
         if pods == 1:
-            return os.urandom(MIN_TOKEN)  # nobody else is to come
+            return os.urandom(MIN_TOKEN)  # no other pod is to come
         raise SettingsError(f"cannot read {file}: {exc.strerror}: the attempt's Secret is mounted there") from None
     if len(token) < MIN_TOKEN:
         raise SettingsError(f"{file} holds {len(token)} bytes: the attempt's token has at least {MIN_TOKEN}")

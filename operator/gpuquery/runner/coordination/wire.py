@@ -17,7 +17,7 @@ VERSION = 1
 MAX_FRAME = 64 * 1024
 """Bytes of the longest frame."""
 MAX_VALUE = 32 * 1024
-"""Bytes of the longest value that a process may bring to a gate, as JSON."""
+"""Bytes of the longest value that a process may leave at a barrier, as JSON."""
 _LENGTH = struct.Struct("!I")
 HEADER = _LENGTH.size
 
@@ -69,28 +69,8 @@ def message(body: bytes) -> Message:
     return found
 
 
-class Frames:
-    """What has come of a stream so far."""
-
-    def __init__(self, limit: int = MAX_FRAME) -> None:
-        self.limit = limit
-        """Bytes of the longest frame that is taken; may be changed between frames."""
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """Take bytes; yields the messages that are whole now. Raises WireError, and then the stream is lost."""
-        self._buffer += data
-        while len(self._buffer) >= HEADER:
-            size = length(self._buffer[:HEADER], self.limit)
-            if len(self._buffer) < HEADER + size:
-                return
-            body = bytes(self._buffer[HEADER : HEADER + size])
-            del self._buffer[: HEADER + size]
-            yield message(body)
-
-
 def pieces(values: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Cut what a gate has collected into parts that fit into frames; yields the first index of each, and the values."""
+    """Cut the values of a barrier into parts that fit into frames; yields first index and values of each part."""
     begin, size = 0, 0
     for index, value in enumerate(values):
         more = len(dumps(value)) + 1

@@ -1,8 +1,7 @@
-"""The `tasks` engine of RAPIDS 25.08 to 26.04: cudf-polars' streaming engine by task graphs, on one GPU, or on the
+"""The engine `tasks` of RAPIDS 25.08 to 26.04: cudf-polars' streaming engine by task graphs, on one GPU, or on the
 workers of a Dask cluster.
 
-Which executor options stand for that differs by release and is the table's; nothing ever falls back to the CPU
-(`raise_on_fail`).
+Which executor options stand for that differs by release and is the table's.
 """
 
 from __future__ import annotations
@@ -12,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.releases import Way
-from gpuquery.runner.engines import Ranks, Writes, telemetry
-from gpuquery.runner.engines.dask import commands
-from gpuquery.runner.engines.dask.query import DaskQuery, bootstrap, cell, faults, gpu_engine
+from gpuquery.runner.engines.gpu import GpuEngine, cell, gpu_engine
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.parts import Parts
 
@@ -22,37 +19,19 @@ if TYPE_CHECKING:
     import polars as pl
 
     from gpuquery.plan.plan import Plan
-    from gpuquery.runner.engines.dask.owned import Words
+    from gpuquery.runner.engines import Ranks, Writes
 
 
-class TasksEngine:
+class TasksEngine(GpuEngine):
     """One GPU with Polars' `GPUEngine`, or a Dask cluster with one client."""
 
     name = "tasks"
-    words: Words = staticmethod(commands.cuda_workers)
-    """Words of `dask` for its workers."""
+    packages = ("cudf_polars",)
+    on_dask = (Way.DASK,)
 
-    def __init__(self) -> None:
-        """Raises JobError(InvalidPlan) where the package is not installed."""
-        if importlib.util.find_spec("cudf_polars") is None:
-            raise JobError(
-                Failure.INVALID_PLAN,
-                f'engine "{self.name}" needs cudf_polars, which this image lacks: use a runtime.image of a RAPIDS '
-                "release, or engine: cpu",
-            )
-        self._plan: Plan | None = None
-        self._ranks: Ranks | None = None
-        self._query: DaskQuery | None = None
-
-    def join(self, plan: Plan, ranks: Ranks) -> None:
-        """Form the Dask cluster or connect to it, if the plan has one; needs no GPU of its own. Raises JobError."""
-        self._plan, self._ranks = plan, ranks
+    def _meet(self, plan: Plan, ranks: Ranks) -> None:
         way = cell(plan).way
-        if way is Way.DASK and plan.dask is not None:
-            self._query = DaskQuery(plan, ranks, words=self.words)
-            with faults():
-                self._query.join()
-        elif way is not Way.GPU_ENGINE or ranks.size > 1:
+        if way is not Way.GPU_ENGINE or ranks.size > 1:
             raise JobError(
                 Failure.INVALID_PLAN,
                 f'engine "{self.name}" on {ranks.size} processes with cluster {plan.cluster} and RAPIDS release '
@@ -60,31 +39,19 @@ class TasksEngine:
                 "use the runtime image of the operator's own version",
             )
 
-    def run(self, frame: pl.LazyFrame, sink: Writes) -> None:
-        """Execute the plan; part files go to the sink. Raises JobError for faults of GPU, transport and scratch, else
-        what Polars raises."""
-        assert self._plan is not None, "join comes first"
-        assert self._ranks is not None
-        if self._query is not None:
-            self._query.run(frame, sink, self._execute)
-            return
+    def _run(self, frame: pl.LazyFrame, sink: Writes) -> None:
         folder = sink.scratch() / "result"
         parts = Parts(folder, sink)
-        with faults(), telemetry.watching(self._ranks):
-            parts.start()
-            self._write(frame, str(folder))
-            parts.finish()
+        parts.start()
+        self._write(frame, str(folder))
+        parts.finish()
 
     def _execute(self, client: Any, frame: pl.LazyFrame, folder: str) -> None:
-        """Run it on the cluster of the client, which is the process's default one: cudf-polars looks for that."""
-        assert self._plan is not None
-        assert self._query is not None
         method = self._plan.executor_options.get("shuffle_method")
         if method == "rapidsmpf" or (method is None and importlib.util.find_spec("rapidsmpf") is not None):
-            with self._query.connecting():
-                bootstrap(client)
+            assert self._query is not None
+            self._query.bootstrap(client)
         self._write(frame, folder)
 
     def _write(self, frame: pl.LazyFrame, folder: str) -> None:
-        assert self._plan is not None
         frame.sink_parquet(folder, engine=gpu_engine(self._plan), compression=self._plan.output.compression.value)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 
+from gpuquery.api.stores import KEYS
 from gpuquery.api.text import clean
 
 MAX_MESSAGE = 1200
 
-_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 _SIGNED = re.compile(
     r"<(AWSAccessKeyId|StringToSign|StringToSignBytes|SignatureProvided|CanonicalRequest|CanonicalRequestBytes)>"
     r".*?</\1>|(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+|(Credential=|Signature=)[^,\s]+",
@@ -19,7 +19,7 @@ _SIGNED = re.compile(
 
 def hidden(text: str) -> str:
     """Take out credentials and signatures."""
-    for name in _SECRET_VARIABLES:
+    for name in KEYS:
         # A key that ends with a line break is one with and without it.
         key = os.environ.get(name, "")
         for shown in (key, repr(key)[1:-1], key.strip()):

@@ -1,11 +1,11 @@
-"""The commit protocol: one compare-and-swap decides, and whoever comes next finishes.
+"""The commit protocol: one compare-and-swap decides, and the next writer finishes what a crash has left.
 
     upload, invisibly -> pending set -> record created (the commit) -> uploads completed, old files deleted -> marker
 
 A crash between any two steps leaves a state that the next attempt, or the next job on this table, completes (if the
 record exists) or cleans up (if not). Two rules make that safe. Nothing is built on a version before it is published.
-And nobody's uploads are dropped before a *fence* in the log has taken away their owner's right to commit: an attempt
-that was only believed to be dead may wake up at any time.
+And uploads are dropped only after a *fence* in the log has taken away their owner's right to commit: an attempt that
+was taken for dead may wake up at any time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import OutputMode
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import genuine
 from gpuquery.runner.output.log import Log, record_key
-from gpuquery.runner.output.record import FENCE, Column, CommitRecord, StagedFile, owner_of
-from gpuquery.runner.stores.store import DATA, STAGING, Store
+from gpuquery.runner.output.modes import MODES, Result
+from gpuquery.runner.output.record import FENCE, CommitRecord, StagedFile, owner_of
+from gpuquery.runner.stores.base import DATA, STAGING, Store
 
 if TYPE_CHECKING:
+    from gpuquery.api.spec import OutputMode
     from gpuquery.plan.plan import JobRef
 
 _LOG = logging.getLogger(__name__)
@@ -50,15 +51,6 @@ class Step(StrEnum):
 
 
 Hook = Callable[[Step], None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an attempt wants to commit."""
-
-    files: Sequence[StagedFile]
-    columns: Sequence[Column]
-    partition_by: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ class Committer:
         """Whether it is certain that this committer has written no commit record."""
 
     def recover(self) -> CommitRecord | None:
-        """Look whether this job has committed before; if so, see to it that it is published."""
+        """Return this job's commit, published, if it has one already."""
         self.log.refresh()
         entry = self.log.find(self._job.uid)
         if entry is None:
@@ -103,13 +95,7 @@ class Committer:
 
     def check_mode(self) -> None:
         """Raise OutputExists where the mode forbids to commit to a table that exists."""
-        if self._mode is OutputMode.ERROR_IF_EXISTS and (latest := self.log.latest()) is not None:
-            raise JobError(
-                Failure.OUTPUT_EXISTS,
-                f"the output has version {latest.version} already, committed by job {latest.job.namespace}/"
-                f"{latest.job.name} at {latest.created:%Y-%m-%d %H:%M:%S} UTC; use mode append or overwrite, or "
-                "another output.uri",
-            )
+        MODES[self._mode].check(self.log)
 
     def check_fence(self) -> None:
         """Raise if a later attempt has taken this one's right to commit."""
@@ -120,7 +106,7 @@ class Committer:
             )
 
     def commit(self, result: Result) -> Outcome:
-        """Commit and publish, exactly once for the job, whoever else tries at the same time."""
+        """Commit and publish, exactly once for the job, also if other attempts try at the same time."""
         while True:
             if (record := self.recover()) is not None:
                 return Outcome(record, _unused(result, record))
@@ -202,65 +188,29 @@ class Committer:
 
     def _record(self, result: Result) -> CommitRecord:
         """Build the next version from what is live now."""
-        latest = self.log.latest() if self._mode is not OutputMode.OVERWRITE else None
-        if latest is not None:
-            check_fits(latest, result)
-        rows = sum(file.rows for file in result.files)
-        add = [file for file in result.files if file.rows] if rows else list(result.files[:1])
-        remove: Sequence[str] = ()
-        placeholder = add[0].path if add and not rows else None
-        if self._mode is OutputMode.OVERWRITE:
-            remove = self.log.live()
-        elif latest is not None and rows:
-            remove = (latest.placeholder,) if latest.placeholder else ()
-        elif latest is not None:
-            add, placeholder = [], latest.placeholder
+        change = MODES[self._mode].change(self.log, result)
         return CommitRecord(
             version=self.log.next_version(),
             job=self._job,
             attempt=self._attempt,
             mode=self._mode.value,
-            add=tuple(add),
-            remove=tuple(remove),
+            add=tuple(change.add),
+            remove=tuple(change.remove),
             columns=tuple(result.columns),
             partition_by=tuple(result.partition_by),
-            placeholder=placeholder,
-            rows=rows,
-            bytes=sum(file.bytes for file in add),
+            placeholder=change.placeholder,
+            rows=sum(file.rows for file in change.add),
+            bytes=sum(file.bytes for file in change.add),
             created=datetime.now(UTC),
         )
 
     def _clean(self, record: CommitRecord) -> None:
-        """Delete the pending sets of a job that is published: nobody reads them any more."""
+        """Delete the pending sets of a published job: they are not read any more."""
         try:
             self._store.delete([item.key for item in self._store.list(f"{STAGING}{record.job.uid}/")])
         except JobError as exc:
             # The output is published, so this is no failure: a job that cannot tidy up has still done its work.
             _LOG.warning("cannot delete the pending sets of version %d: %s", record.version, exc.message)
-
-
-def check_fits(latest: CommitRecord, result: Result) -> None:
-    """Raise UserError where appended files would not fit those that are there."""
-    if tuple(result.partition_by) != latest.partition_by:
-        raise JobError(
-            Failure.USER_ERROR,
-            f"output.partitionBy is [{', '.join(result.partition_by)}], but the table is partitioned by "
-            f"[{', '.join(latest.partition_by)}] since version {latest.version}: use the same, or mode overwrite",
-        )
-    have = {column.name: column.type for column in latest.columns}
-    want = {column.name: column.type for column in result.columns}
-    differences = [
-        f"{name} is {want.get(name, 'missing')} in the result and {have.get(name, 'missing')} in the table"
-        for name in sorted(have.keys() | want.keys())
-        if have.get(name) != want.get(name)
-    ]
-    if differences:
-        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise JobError(
-            Failure.USER_ERROR,
-            f"the result does not fit the table's version {latest.version}: {'; '.join(differences[:5])}{more}; cast "
-            "the columns in the query, or use mode overwrite",
-        )
 
 
 def _unused(result: Result, record: CommitRecord) -> Sequence[StagedFile]:

@@ -1,8 +1,8 @@
-"""Genuine: whether what the log or a pending set says is something that a runner writes.
+"""Whether a runner can have written what the log or a pending set says.
 
-Records order files to be made visible and to be deleted, and whoever comes next carries the orders out with his own
-rights. So nothing of one is believed before it was looked at: an order that reaches out of the table, or that speaks
-for somebody else, is no record. Whoever may write to a table can still damage that table; no more.
+Records say which files to make visible and which to delete, and the next writer does so with its own rights. So nothing
+in a record is believed unchecked: one that reaches out of the table, or speaks for another job, is refused. A writer of
+a table can still damage that table, and no more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.record import FENCE, CommitRecord, PendingSet, StagedFile, owner_of, parse_part
-from gpuquery.runner.stores.store import DATA, leads_out, staging
+from gpuquery.runner.stores.base import DATA, leads_out, staging
 
 if TYPE_CHECKING:
     from gpuquery.plan.plan import JobRef
@@ -78,7 +78,7 @@ def check_record(key: str, record: CommitRecord, version: int, uploads: Uploads)
 
 
 def check_uid(uid: str) -> None:
-    """Raise InvalidPlan for an identity of a run that nobody would believe in a record: it is a folder's name too."""
+    """Raise InvalidPlan for an identity that readers of its records would refuse: it is a folder's name too."""
     if not _UID.fullmatch(uid):
         raise JobError(
             Failure.INVALID_PLAN,
@@ -107,7 +107,7 @@ def check_marker(key: str, said: Sequence[object], record: CommitRecord) -> None
 
 
 def bad(key: str, why: str) -> JobError:
-    """Return the failure for something in the table's log that nobody may act upon."""
+    """Return the failure for an entry of the table's log that must not be acted upon."""
     return JobError(
         Failure.UNSAFE_STORE,
         f"{clean(key, 200)} is not what a GpuQuery runner writes: {why}. Nothing was deleted or moved for it. It is "

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import OutputMode
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import genuine
+from gpuquery.runner.output.modes import MODES
 from gpuquery.runner.output.record import FENCE, MAX_VERSION, CommitRecord, owner_of
-from gpuquery.runner.stores.store import COMMITS, Store
+from gpuquery.runner.stores.base import COMMITS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,11 @@ class Entry:
     def is_fence(self) -> bool:
         """Whether it only keeps old attempts from committing."""
         return self.mode == FENCE
+
+    @property
+    def replaces(self) -> bool:
+        """Whether no version before it matters for what the table holds."""
+        return (mode := MODES.get(self.mode)) is not None and mode.replaces
 
 
 class Log:
@@ -96,7 +101,7 @@ class Log:
         return max((e.attempt for e in self._entries.values() if e.is_fence and owner_of(e.uid) == owner), default=0)
 
     def next_version(self) -> int:
-        """The version that the next commit would get. Raises UnsafeStore if somebody has used the numbers up."""
+        """The version that the next commit would get. Raises UnsafeStore if there are no numbers left."""
         last = max(self._entries, default=0)
         if last + 1 >= MAX_VERSION:
             raise genuine.bad(record_key(last), f"no version can follow {last}, and no table comes so far")
@@ -122,7 +127,7 @@ class Log:
     def live(self) -> Sequence[str]:
         """Paths below data/ that make up the table now. Nothing before the last overwrite matters."""
         tables = self.tables()
-        start = max((n for n, entry in enumerate(tables) if entry.mode == OutputMode.OVERWRITE), default=0)
+        start = max((n for n, entry in enumerate(tables) if entry.replaces), default=0)
         files: dict[str, None] = {}
         for record in self.read([entry.version for entry in tables[start:]]):
             for path in record.remove:
@@ -133,7 +138,7 @@ class Log:
     def append(self, record: CommitRecord) -> bool:
         """Commit: True if this record is now the version that it says; False if that version was taken.
 
-        What nobody would believe, or could read, is not written: no one could write to the table any more.
+        A record that readers would refuse is not written: it would block the table for every later job.
         """
         key, body = record_key(record.version), record.model_dump_json().encode()
         genuine.check_record(key, record, record.version, self._store.can_be)
@@ -151,7 +156,7 @@ class Log:
         self._entries[record.version] = Entry(record.version, record.mode, record.attempt, record.job.uid, True)
 
     def is_done(self, record: CommitRecord) -> bool:
-        """Whether somebody has published the record: asks the store."""
+        """Ask the store whether the record is published."""
         return self._store.size(_marker(record)) is not None
 
     def _fetch(self, version: int) -> bytes:

@@ -38,7 +38,7 @@ class Parts:
     def __init__(self, folder: Path, sink: Adds, *, on_fault: Callable[[BaseException], None] | None = None) -> None:
         """`on_fault` gets the first fault of `add` at once, from the watching thread.
 
-        The sink itself tells its own faults at once too; whoever drives the library can end it then.
+        The sink itself tells its own faults at once too; the library's caller can end it then.
         """
         self._folder = folder
         self._sink = sink

@@ -43,7 +43,7 @@ class Column(Lenient):
 
 
 class StagedFile(Lenient):
-    """A file whose bytes are in the store and which nobody can see yet."""
+    """A file whose bytes are in the store, still invisible."""
 
     path: Text
     """Its path below data/."""
@@ -73,7 +73,7 @@ class CommitRecord(Lenient):
     version: Annotated[int, Field(ge=1, lt=MAX_VERSION)]
     """Number of the version, from 1."""
     job: JobRef
-    """Whose output it is."""
+    """The job that wrote it."""
     attempt: Annotated[int, Field(ge=1, le=MAX_ATTEMPT)]
     """The attempt that committed; in a fence, the newest attempt that may not commit any more."""
     mode: Literal["errorIfExists", "append", "overwrite", "fence"]

@@ -27,25 +27,23 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import OutputMode
 from gpuquery.api.status import OutputStatus
 from gpuquery.api.timing import ABORT_SECONDS
 from gpuquery.plan.plan import JobRef, Plan
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.output import fit, hive
-from gpuquery.runner.output.commit import Committer, Hook, Result, check_fits, no_hook
+from gpuquery.runner.output.commit import Committer, Hook, no_hook
 from gpuquery.runner.output.genuine import check_uid, read_pending
 from gpuquery.runner.output.log import record_key
+from gpuquery.runner.output.modes import MODES, Result, check_fits
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet, StagedFile, part_name
 from gpuquery.runner.output.scratch import Scratch
 from gpuquery.runner.output.spool import Spool
 from gpuquery.runner.output.sweep import LEASE_SECONDS, lease_key, sweep, sweep_finished
 from gpuquery.runner.output.upload import OnFault, Opened, Progress, Uploads
-from gpuquery.runner.stores import storage
-from gpuquery.runner.stores.posix import PosixStore
-from gpuquery.runner.stores.s3 import S3Store
-from gpuquery.runner.stores.store import COMMITS, DATA, Store, staging
+from gpuquery.runner.stores.base import COMMITS, DATA, staging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,7 +99,9 @@ class Sink:
         self._job = JobRef(namespace=plan.job.namespace, name=plan.job.name, uid=identity.uid)
         self._stop = threading.Event()
         self._staging = staging(identity.uid, identity.attempt)
-        self._store, self._hurried = self._stores(plan)
+        self._store, self._hurried = stores.of(plan.output.uri).table(
+            stores.locate(plan.output.uri), plan.store, staging=self._staging, stop=self._stop
+        )
         self._committer = Committer(self._store, self._job, identity.attempt, plan.output.mode, hook)
         self._on_progress = on_progress
         self._uploads = Uploads(self._store, stop=self._stop, on_progress=self._progress, on_fault=on_fault)
@@ -132,7 +132,7 @@ class Sink:
             sweep_finished(self._store, self._identity.uid)
             return self._status(record)
         hurried.check_fence()
-        # What would keep the result from being committed or published is told before it is paid for.
+        # Find what would keep the result from being committed or published before paying for it.
         for key in (record_key(hurried.log.next_version()), f"{DATA}any", f"{self._staging}/any"):
             self._hurried.check_free(key)
         self._probe()
@@ -145,7 +145,7 @@ class Sink:
         hive.check_schema(schema, self._output.partition_by)
         self._schema = pl.Schema(schema)
         self._columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in schema.items())
-        if self._output.mode is OutputMode.APPEND:
+        if MODES[self._output.mode].extends:
             self._committer.log.refresh()
             if (latest := self._committer.log.latest()) is not None:
                 check_fits(latest, Result((), self._columns, self._output.partition_by))
@@ -257,17 +257,6 @@ class Sink:
             # The output is published, so this is no failure; the sweep of a later job finds what is left.
             _LOG.warning("cannot drop an upload that nothing needs: %s", exc.message)
 
-    def _stores(self, plan: Plan) -> tuple[Store, Store]:
-        place = storage.locate(plan.output.uri)
-        if not place.is_s3:
-            local = PosixStore(place.prefix, self._staging)
-            return local, local
-        shared = storage.session()
-        return (
-            S3Store(place, plan.store, stop=self._stop, shared=shared),
-            S3Store(place, plan.store, hurried=True, shared=shared),
-        )
-
     def _probe(self) -> None:
         """Prove that the store creates exclusively; the commit rests on it."""
         key = f"{self._staging}/probe-{secrets.token_hex(8)}"
@@ -275,11 +264,8 @@ class Sink:
         unsafe = self._hurried.create(key, b"probe")
         self._hurried.delete([key])
         if unsafe:
-            raise JobError(
-                Failure.UNSAFE_STORE,
-                f"the store of {self._output.uri} ignores conditional writes (If-None-Match: *), so two attempts could "
-                "both commit: use a store that honours them (AWS S3, SeaweedFS, MinIO, Ceph from Squid on)",
-            )
+            reason = stores.of(self._output.uri).unsafe
+            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._output.uri} {reason}")
 
     def _sweep(self) -> None:
         try:
@@ -287,7 +273,7 @@ class Sink:
         except JobError as exc:
             if exc.failure is not Failure.STORAGE_AUTH:
                 raise
-            # Whoever may not list uploads can still commit; only other jobs' litter stays.
+            # Committing needs no right to list uploads; without it, only other jobs' abandoned uploads stay.
             _LOG.warning("cannot look for abandoned uploads: %s", exc.message)
 
     def _schema_of(self, lf: pl.LazyFrame) -> pl.Schema:

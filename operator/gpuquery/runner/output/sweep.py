@@ -1,9 +1,9 @@
-"""Sweep: drop what crashed attempts left behind, and never what a living one still needs.
+"""Drops the uploads that crashed attempts left behind, and never those that a live one needs.
 
-Invisible uploads cost money until somebody drops them. An upload's owner stands in its file name. Those of earlier
-attempts of this job go at once: the operator starts an attempt only when the one before is gone. Those of other jobs go
-after a day without a sign of life (a lease that every attempt renews while it writes). In both cases a fence comes
-first, because "gone" is never certain.
+Invisible uploads cost money until they are dropped. An upload's owner is in its file name. Those of earlier attempts of
+this job are dropped at once: the operator starts an attempt only when the one before is gone. Those of other jobs are
+dropped after a day without a renewed lease (every attempt renews one while it writes). A fence comes first in both
+cases, because "gone" is never certain.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.output.record import owner_of, parse_part
-from gpuquery.runner.stores.store import STAGING, Dangling, Store, staging
+from gpuquery.runner.stores.base import STAGING, Dangling, Store, staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ LEASE_SECONDS = 3600
 
 
 def lease_key(uid: str, attempt: int, rank: int) -> str:
-    """Key of the object whose age tells whether a rank is alive."""
+    """Key of the object whose age says whether a rank is alive."""
     return f"{staging(uid, attempt)}/rank-{rank:05d}.lease"
 
 
@@ -52,7 +52,7 @@ def sweep(store: Store, committer: Committer, job: JobRef, attempt: int) -> int:
 
 
 def sweep_finished(store: Store, uid: str) -> int:
-    """Drop all uploads of a job whose commit is published: whatever it still has, it does not need."""
+    """Drop all uploads of a job whose commit is published: it needs none."""
     return _drop(store, [u for u in store.dangling() if (parse_part(u.key) or ("", 0))[0] == owner_of(uid)])
 
 

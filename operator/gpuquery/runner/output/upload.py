@@ -22,7 +22,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.output.record import StagedFile
 from gpuquery.runner.parquet import footer
-from gpuquery.runner.stores.store import DATA, Piece, Store
+from gpuquery.runner.stores.base import DATA, Piece, Store
 
 MIB = 1 << 20
 PIECE = 8 * MIB
@@ -57,7 +57,7 @@ class _File:
 
 
 Opened = _File
-"""A file that was entered, for those who may not hold its writer."""
+"""An entered file. It refers to no writer, so that Polars alone holds that one."""
 
 
 class Uploads:
@@ -168,8 +168,8 @@ class Uploads:
     def seal(self, file: _File) -> None:
         """The file is whole: count its rows and send its last piece.
 
-        Polars lets go of a file in a thread of its own, perhaps only while `finish` is looking at it already; hence the
-        file's lock, so that whoever comes second finds the work done.
+        Polars may release a file from another thread while `finish` is at it; with the file's lock the second caller
+        finds the work done.
         """
         with file.lock:
             if not file.sealed:

@@ -1,16 +1,15 @@
-"""A web server in the supervisor's one thread: http.server would load TLS, and take a quarter of its memory again."""
+"""A web server on asyncio's streams: http.server would need a thread for each caller."""
 
 from __future__ import annotations
 
-import contextlib
-import selectors
-import socket
-import time
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gpuquery.runner.coordination.link import spawn
+
 if TYPE_CHECKING:
-    from gpuquery.runner.coordination.loop import Loop
+    import socket
 
 MAX_REQUEST = 8 * 1024
 MAX_CALLERS = 64
@@ -28,75 +27,38 @@ Answer = Callable[[str], tuple[int, str, bytes]]
 """Takes a path; returns status, content type and body."""
 
 
-class Server:
-    """Answers GET on a port."""
+async def serve(sock: socket.socket, answer: Answer) -> asyncio.Server:
+    """Answer GET on a listening socket."""
+    callers: dict[asyncio.StreamWriter, None] = {}
 
-    def __init__(self, loop: Loop, sock: socket.socket, answer: Answer) -> None:
-        self._loop = loop
-        self._sock = sock
-        self._answer = answer
-        self._callers: dict[socket.socket, tuple[float, bytearray]] = {}
-        sock.setblocking(False)
-        loop.watch(sock, selectors.EVENT_READ, lambda _: self._accept())
-
-    def tick(self, now: float) -> None:
-        """Send away who takes too long."""
-        for caller in [c for c, (since, _) in self._callers.items() if now - since > SECONDS]:
-            self._end(caller)
-
-    def _accept(self) -> None:
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(callers) >= MAX_CALLERS:
+            next(iter(callers)).transport.abort()
+        callers[writer] = None
         try:
-            caller, _ = self._sock.accept()
-        except OSError:
-            return
-        if len(self._callers) >= MAX_CALLERS:
-            self._end(next(iter(self._callers)))
-        caller.setblocking(False)
-        self._callers[caller] = time.monotonic(), bytearray()
-        self._loop.watch(caller, selectors.EVENT_READ, lambda _: self._read(caller))
+            async with asyncio.timeout(SECONDS):
+                writer.write(_response(await reader.readuntil(b"\r\n\r\n"), answer))
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, EOFError, asyncio.LimitOverrunError):
+            writer.transport.abort()
+        finally:
+            del callers[writer]
 
-    def _read(self, caller: socket.socket) -> None:
-        request = self._callers[caller][1]
-        try:
-            data = caller.recv(MAX_REQUEST)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        request += data
-        if not data or len(request) > MAX_REQUEST:
-            self._end(caller)
-        elif b"\r\n\r\n" in request:
-            method, _, rest = request.partition(b" ")
-            path = rest.split(b" ", 1)[0].decode("latin-1")
-            status, kind, body = self._told(path) if method == b"GET" else (405, "text/plain", b"GET only\n")
-            head = (
-                f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nContent-Type: {kind}\r\n"
-                f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-            )
-            self._write(caller, memoryview(head.encode() + body))
+    return await asyncio.start_server(lambda *stream: spawn(take(*stream)), sock=sock, limit=MAX_REQUEST)
 
-    def _told(self, path: str) -> tuple[int, str, bytes]:
+
+def _response(request: bytes, answer: Answer) -> bytes:
+    method, _, rest = request.partition(b" ")
+    if method == b"GET":
         try:
-            return self._answer(path)
+            status, kind, body = answer(rest.split(b" ", 1)[0].decode("latin-1"))
         except Exception as exc:  # what the query tells of itself may be anything, and must not end its supervisor
-            return 500, "text/plain", f"{type(exc).__name__}\n".encode()
-
-    def _write(self, caller: socket.socket, rest: memoryview) -> None:
-        try:
-            rest = rest[caller.send(rest) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            rest = rest[:0]
-        if rest:
-            self._loop.watch(caller, selectors.EVENT_WRITE, lambda _: self._write(caller, rest))
-        else:
-            with contextlib.suppress(OSError):
-                caller.shutdown(socket.SHUT_WR)
-            self._end(caller)
-
-    def _end(self, caller: socket.socket) -> None:
-        if self._callers.pop(caller, None) is not None:
-            self._loop.forget(caller)
-            caller.close()
+            status, kind, body = 500, "text/plain", f"{type(exc).__name__}\n".encode()
+    else:
+        status, kind, body = 405, "text/plain", b"GET only\n"
+    head = (
+        f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -18,13 +18,14 @@ from gpuquery.api.choices import GPU_ENGINES
 from gpuquery.api.status import MAX_PLAN_SHOWN, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.plan.plan import Plan, Purpose
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import hidden
 from gpuquery.runner.failures.stores import redact
 from gpuquery.runner.later import Later
 from gpuquery.runner.preflight import contracts, files, release, sizes, translate
 from gpuquery.runner.query import inputs
-from gpuquery.runner.stores import reach, reader_rules
+from gpuquery.runner.stores import reader_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +90,7 @@ class Checks:
         Without a sink only the inputs: for a rank for which another one asks and judges.
         """
         plan = self._plan
-        reach.check([plan.output.uri, *(item.uri for item in plan.inputs)], plan.store)
+        stores.check([plan.output.uri, *(item.uri for item in plan.inputs)], plan.store)
         opening = Later(lambda: inputs.open_all(plan.inputs, plan.store))
         if sink is not None and (committed := sink.preflight()):
             return Opened({}, committed)

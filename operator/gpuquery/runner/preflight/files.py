@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.stores import fetch
+from gpuquery.runner import stores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 def stored_bytes(paths: Sequence[str], store: StoreAccess) -> int | None:
     """Bytes of all the files; None where it cannot be told."""
     try:
-        return sum(fetch.files(paths[0], store).sizes(paths).values()) if paths else 0
+        return sum(stores.files(paths[0], store).sizes(paths).values()) if paths else 0
     except Exception:
         return None

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.api.spec import Input, InputFormat
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.parquet import footers
-from gpuquery.runner.parquet.footer import NotParquetError, metadata_size
-from gpuquery.runner.parquet.footers import TAIL, Footer
+from gpuquery.runner.parquet.footer import Footer, NotParquetError, metadata, parse
 from gpuquery.runner.query import inputs
-from gpuquery.runner.stores import fetch
-from gpuquery.runner.stores.fetch import Part
+from gpuquery.runner.sizing.parquet import each_tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,24 +51,18 @@ def _by_footers(item: Input, columns: Sequence[str], store: StoreAccess) -> dict
     paths = inputs.files(item, store)
     if not paths:
         return {}
-    files = fetch.files(paths[0], store)
+    files = stores.files(paths[0], store)
     sizes = files.sizes(paths)
     found: dict[str, dict[str, int | None]] = {}
-    long: list[Part] = []
 
-    def take(part: Part, tail: bytes) -> None:
+    def take(path: str, tail: bytes) -> None:
         try:
-            meta = footers.metadata(tail)
-            if meta is None:
-                long.append(Part(part.path, max(0, part.end - metadata_size(tail)), part.end))
-                return
-            footer = footers.parse(meta)
+            footer = parse(metadata(tail))
         except NotParquetError:
             return  # it is counted as unknown, and reading it says what is wrong
-        found[part.path] = {name: _of_column(footer, name) for name in columns}
+        found[path] = {name: _of_column(footer, name) for name in columns}
 
-    files.read([Part(path, max(0, sizes[path] - TAIL), sizes[path]) for path in paths], take)
-    files.read(long.copy(), take)
+    each_tail(paths, sizes, files, take)
     return {name: _summed(name, paths, found) for name in columns}
 
 

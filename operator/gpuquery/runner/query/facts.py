@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gpuquery.api.spec import InputFormat
-from gpuquery.runner import later
+from gpuquery.runner import later, stores
 from gpuquery.runner.query import inputs
 from gpuquery.runner.query.sql.rules.statistics import ColumnFacts, Statistics, TableFacts
 from gpuquery.runner.sizing import parquet, skip
-from gpuquery.runner.stores import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
-    from gpuquery.runner.parquet.footers import Footer
+    from gpuquery.runner.parquet.footer import Footer
 
 MAX_FILES = 64
 """Files of an input whose footers are read; of more, as many at equal distances, and no bounds."""
@@ -54,7 +53,7 @@ def _facts(item: Input, schema: pl.Schema, store: StoreAccess) -> TableFacts:
     if not paths:
         return TableFacts()
     chosen = parquet.evenly(paths, MAX_FILES)
-    files = fetch.files(chosen[0], store)
+    files = stores.files(chosen[0], store)
     sizes = files.sizes(chosen)
     found = parquet.scan_footers(chosen, sizes, files)
     rows = round(sum(found.rows) * len(paths) / len(chosen))

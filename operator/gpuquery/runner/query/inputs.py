@@ -8,18 +8,17 @@ by one (only then: the good case costs no further request).
 from __future__ import annotations
 
 import contextlib
+import difflib
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import CsvOptions, Input, InputFormat
-from gpuquery.runner import later
+from gpuquery.runner import later, stores
 from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.stores import classify, redact
 from gpuquery.runner.failures.words import said
-from gpuquery.runner.stores import there
-from gpuquery.runner.stores.storage import polars_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ THREADS = 8
 MAX_COMPARED = 1000
 """Files whose schemas are compared to find the two that clash."""
 MAX_COLUMNS_SHOWN = 20
+MAX_NAMES_SHOWN = 5
 _NOTHING = ("expanded paths were empty", "expected at least 1 source", "no such file or directory", "not found")
 _CLASHES = (
     "extra column in file outside of expected schema", "data type mismatch for column", "did not find column",
@@ -62,9 +62,8 @@ def scan(item: Input, source: str, store: StoreAccess, *, file_column: str | Non
 
     `file_column` adds a column with the path of each row's file, to parquet only.
     """
-    options = polars_options(store, item.uri) or None
-    # A path of this machine goes without its scheme: some releases' GPU engines read no file:// URI.
-    source = source.removeprefix("file://")
+    options = stores.scan_options(store, item.uri)
+    source = stores.of(source).source(source)
     match item.format:
         case InputFormat.CSV:
             _no_hive(item)
@@ -100,7 +99,7 @@ def explained(exc: BaseException, item: Input, store: StoreAccess) -> JobError:
     if root := _table_root(item, store):
         message = f'input "{item.name}": {item.uri} is the root of a table; its rows are under {root}/data/: read those'
     elif fault.failure is Failure.BUCKET_NOT_FOUND or any(word in text.lower() for word in _NOTHING):
-        return there.missing(item, store)
+        return _missing(item, store)
     else:
         message = f'input "{item.name}" ({item.uri}) cannot be read: {redact(text)}'
     return JobError(Failure.INVALID_INPUT, message)
@@ -116,16 +115,15 @@ def clash(exc: BaseException, inputs: Sequence[Input], store: StoreAccess) -> Jo
     return None
 
 
-def files(item: Input, store: StoreAccess, uri: str | None = None) -> list[str]:
+def files(item: Input, store: StoreAccess) -> list[str]:
     """List the files of an input as Polars expands them; empty if there are none or it cannot be told.
 
     The expansion is seen in Polars' plan of a scan whose schema is given, so nothing is read. That view is private to
     Polars, so everything here can do without.
     """
     with contextlib.suppress(Exception):
-        frame = pl.scan_ndjson(
-            uri or item.uri, schema={"x": pl.String}, storage_options=polars_options(store, item.uri) or None
-        )
+        options = stores.scan_options(store, item.uri)
+        frame = pl.scan_ndjson(item.uri, schema={"x": pl.String}, storage_options=options)
         # Polars lists the store here and keeps what it found: the view would list it with Python's lock held, and stop
         # every other thread for as long as the store takes.
         frame.collect_schema()
@@ -143,10 +141,31 @@ def _no_hive(item: Input) -> None:
         )
 
 
+def _missing(item: Input, store: StoreAccess) -> JobError:
+    """Explain why nothing was found at an input's URI, with what is there instead."""
+    place = stores.locate(item.uri)
+    before_star = place.prefix.split("*", maxsplit=1)[0]
+    folder = before_star.rpartition("/")[0] + "/" if "/" in before_star else ""
+    try:
+        names = stores.of(item.uri).names(place, folder, store)
+    except JobError as exc:
+        return JobError(exc.failure, f'input "{item.name}": {item.uri}: {exc.message}')
+    at = place.folder(folder)
+    close = difflib.get_close_matches(place.prefix.removeprefix(folder).partition("/")[0], names, MAX_NAMES_SHOWN)
+    shown = ", ".join((close + [name for name in names if name not in close])[:MAX_NAMES_SHOWN])
+    more = ", ..." if len(names) > MAX_NAMES_SHOWN else ""
+    found = f"in {at} there is {shown}{more}" if names else f"there is nothing in {at}"
+    return JobError(Failure.INVALID_INPUT, f'input "{item.name}": no file matches {item.uri}; {found}')
+
+
 def _table_root(item: Input, store: StoreAccess) -> str:
     """The folder of the input if a table's log lies in it, else nothing."""
     folder = item.uri.split("*")[0].rpartition("/")[0] if "*" in item.uri else item.uri.rstrip("/")
-    return folder if files(item, store, f"{folder}/_commits/*.json") else ""
+    with contextlib.suppress(JobError):
+        log = stores.locate(f"{folder}/_commits")
+        if any(name.endswith(".json") for name in stores.of(folder).names(log, f"{log.prefix}/", store)):
+            return folder
+    return ""
 
 
 def _first_clash(item: Input, store: StoreAccess) -> str | None:

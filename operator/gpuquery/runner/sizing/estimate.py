@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from gpuquery.runner import stores
 from gpuquery.runner.sizing import parquet, reads, text, widths, work
 from gpuquery.runner.sizing.parquet import Table
 from gpuquery.runner.sizing.reads import Scan, View
-from gpuquery.runner.stores import fetch
-from gpuquery.runner.stores.storage import polars_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,9 +72,9 @@ def estimate(frame: pl.LazyFrame, store: StoreAccess) -> Estimate:
 def _table(scan: Scan, number: int, view: View, store: StoreAccess) -> Table:
     if not scan.paths:
         return Table(0, 0, 0, {name: widths.guess(dtype) for name, dtype in scan.columns.items()}, 0)
-    if len({_root(path) for path in scan.paths}) > 1:
+    if len({path.split("/", 3)[2] if stores.of(path).remote else "" for path in scan.paths}) > 1:
         return Table(len(scan.paths), 0, 0, {}, 0, ("nothing: files in several buckets are not looked at",))
-    files = fetch.files(scan.paths[0], store)
+    files = stores.files(scan.paths[0], store)
     match scan.format:
         case "parquet" if scan.columns or not view.coarse:
             return parquet.size(scan, files, store)
@@ -90,9 +89,9 @@ def _table(scan: Scan, number: int, view: View, store: StoreAccess) -> Table:
 def _coarse(scan: Scan, number: int, view: View, store: StoreAccess) -> Table:
     """Estimate a scan of which only some paths and the number of columns are known: all columns, less their share."""
     path = scan.paths[0]
-    options = polars_options(store, path) if "://" in path else None
-    columns = pl.scan_parquet(path, storage_options=options or None, hive_partitioning=False).collect_schema()
-    table = parquet.size(replace(scan, columns=dict(columns)), fetch.files(path, store), store)
+    options = stores.scan_options(store, path)
+    columns = pl.scan_parquet(path, storage_options=options, hive_partitioning=False).collect_schema()
+    table = parquet.size(replace(scan, columns=dict(columns)), stores.files(path, store), store)
     seen, more = len(scan.paths), view.unseen.get(number, 0)
     factor, share = (seen + more) / seen, view.shares.get(number, 1.0)
     return Table(
@@ -103,11 +102,6 @@ def _coarse(scan: Scan, number: int, view: View, store: StoreAccess) -> Table:
         stored=round(table.stored * factor * share),
         notes=(*table.notes, "a coarse view of the plan"),
     )
-
-
-def _root(path: str) -> str:
-    scheme, _, rest = path.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}" if rest and scheme != "file" else ""
 
 
 def _basis(view: View, tables: Mapping[int, Table], steps: Mapping[str, int]) -> str:

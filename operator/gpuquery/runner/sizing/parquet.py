@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.api.reasons import Failure
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
-from gpuquery.runner.parquet import footers
-from gpuquery.runner.parquet.footer import NotParquetError, metadata_size
-from gpuquery.runner.parquet.footers import TAIL, Footer, RowGroup
+from gpuquery.runner.parquet import footer
+from gpuquery.runner.parquet.footer import TAIL, Footer, NotParquetError, RowGroup
 from gpuquery.runner.sizing import skip, widths
-from gpuquery.runner.stores.fetch import Files, Part
-from gpuquery.runner.stores.storage import polars_options
+from gpuquery.runner.stores.base import Files, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.sizing.reads import Scan
@@ -106,34 +105,48 @@ def scan_footers(
     paths: Sequence[str], sizes: Mapping[str, int], files: Files, *, columns: Collection[str] = ()
 ) -> Scanned:
     """Read the footers of files: row counts of all, some in full, and of the others the bounds of some columns."""
-    counter = footers.RowCounter()
+    counter = footer.RowCounter()
     numbers = {path: number for number, path in enumerate(paths)}
     in_full = set(evenly(paths, SAMPLED_FILES))
-    rows, long, groups = [0] * len(paths), list[Part](), list[RowGroup]()
+    rows, groups = [0] * len(paths), list[RowGroup]()
     details: dict[int, Footer] = {}
     budget = DETAIL_BYTES
 
-    def take(part: Part, tail: bytes) -> None:
+    def take(path: str, tail: bytes) -> None:
         nonlocal budget
-        number = numbers[part.path]
+        number = numbers[path]
         try:
-            meta = footers.metadata(tail)
-            if meta is None:
-                long.append(Part(part.path, max(0, part.end - metadata_size(tail)), part.end))
-                return
+            meta = footer.metadata(tail)
             rows[number] = counter.count(meta)
-            some = footers.pick(meta, columns, rows[number]) if columns and part.path not in in_full else []
-            if (part.path in in_full or some is None) and (len(meta) <= budget or not details):
+            some = footer.pick(meta, columns, rows[number]) if columns and path not in in_full else []
+            if (path in in_full or some is None) and (len(meta) <= budget or not details):
                 budget -= len(meta)
-                details[number] = footers.parse(meta)
+                details[number] = footer.parse(meta)
             else:
                 groups.extend(some or ())
         except NotParquetError as exc:
-            raise JobError(Failure.INVALID_INPUT, f"{part.path} is no parquet file: {exc}") from exc
+            raise JobError(Failure.INVALID_INPUT, f"{path} is no parquet file: {exc}") from exc
+
+    each_tail(paths, sizes, files, take)
+    return Scanned(paths, rows, details, groups)
+
+
+def each_tail(paths: Sequence[str], sizes: Mapping[str, int], files: Files, then: Callable[[str, bytes], None]) -> None:
+    """Hand the end of each file to `then` as it comes, with all metadata if it is a parquet file."""
+    long: list[Part] = []
+
+    def take(part: Part, tail: bytes) -> None:
+        try:
+            missing = footer.metadata_size(tail) - len(tail)
+        except NotParquetError:
+            missing = 0
+        if missing > 0 and part.start:
+            long.append(Part(part.path, max(0, part.start - missing), part.end))
+        else:
+            then(part.path, tail)
 
     files.read([Part(path, max(0, sizes[path] - TAIL), sizes[path]) for path in paths], take)
-    files.read(long.copy(), take)
-    return Scanned(paths, rows, details, groups)
+    files.read(long, lambda part, tail: then(part.path, tail))
 
 
 def _skipped(scan: Scan, found: Scanned) -> int:
@@ -221,8 +234,7 @@ def _samples(found: Scanned) -> list[tuple[str, int, RowGroup]]:
 def decode(path: str, names: Sequence[str], rows: tuple[int, int], access: StoreAccess) -> pl.DataFrame:
     """Read some columns of some rows (offset, count) of one file. Raises JobError."""
     try:
-        options = polars_options(access, path) if "://" in path else None
-        frame = pl.scan_parquet(path, storage_options=options or None, hive_partitioning=False)
+        frame = pl.scan_parquet(path, storage_options=stores.scan_options(access, path), hive_partitioning=False)
         return frame.slice(*rows).select(names).collect()
     except BaseException as exc:  # a panic of Polars is no Exception
         if isinstance(exc, (KeyboardInterrupt, SystemExit)):
@@ -233,8 +245,8 @@ def decode(path: str, names: Sequence[str], rows: tuple[int, int], access: Store
 def _stored(columns: dict[str, pl.DataType], found: Scanned, everything: int, share: float) -> int:
     """Bytes that have to come from the store: the share of the columns and of the rows in the files."""
     mine = theirs = 0
-    for footer in found.details.values():
-        for group in footer.groups:
+    for one in found.details.values():
+        for group in one.groups:
             for path, chunk in group.chunks.items():
                 theirs += chunk.compressed
                 mine += chunk.compressed if path[0] in columns else 0

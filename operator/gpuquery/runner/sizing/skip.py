@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.runner.parquet.footers import BYTE_ARRAY, Chunk, Leaf, Path, RowGroup
+from gpuquery.runner.parquet.footer import BYTE_ARRAY, Chunk, Leaf, Path, RowGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

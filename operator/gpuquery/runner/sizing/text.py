@@ -11,7 +11,7 @@ import polars as pl
 
 from gpuquery.runner.sizing import widths
 from gpuquery.runner.sizing.parquet import Table, evenly
-from gpuquery.runner.stores.fetch import Files, Part
+from gpuquery.runner.stores.base import Files, Part
 
 if TYPE_CHECKING:
     from gpuquery.runner.sizing.reads import Scan
@@ -95,14 +95,14 @@ def _parse(scan: Scan, lines: bytes) -> pl.DataFrame | None:
         return None
 
 
-def _csv_options(told: Any) -> dict[str, Any]:
-    parse = told.get("parse_options") or {}
+def _csv_options(options: Any) -> dict[str, Any]:
+    parse = options.get("parse_options") or {}
     quote = parse.get("quote_char", ord('"'))
     return {
         "separator": chr(parse.get("separator", ord(","))),
         "quote_char": None if quote is None else chr(quote),
-        "has_header": told.get("has_header", True),
-        "skip_rows": told.get("skip_rows", 0),
+        "has_header": options.get("has_header", True),
+        "skip_rows": options.get("skip_rows", 0),
         "infer_schema": False,
         "truncate_ragged_lines": True,
         "ignore_errors": True,

@@ -52,6 +52,6 @@ def sampled(series: pl.Series) -> float:
 
 
 def guess(dtype: pl.DataType) -> float:
-    """Bytes of one row of a column that is in no file, or of which nothing was seen."""
+    """Bytes of one row of a column without any sample."""
     width = fixed(dtype)
     return UNKNOWN if width is None else width

@@ -1,1 +1,70 @@
-"""Where files lie: folders and object stores, for reading, writing and sizing."""
+"""Where files are read and written. This is the registry of stores, which everyone asks.
+
+A store is one module (or folder) that implements `base.Backend`, and one line here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.failures import stores as faults
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.stores.posix import Posix
+from gpuquery.runner.stores.s3 import S3
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.stores.base import Backend, Files, Location
+
+STORES: dict[str, Backend] = {
+    "s3": S3(),
+    "file": Posix(),
+}
+"""All stores, by the scheme of their URIs. What has no scheme is a file of this machine."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+faults.EXPLAINERS = STORES.values()
+
+
+def of(uri: str) -> Backend:
+    """Return the store of a URI or path. Raises JobError(InvalidPlan)."""
+    found = _SCHEME.match(uri)
+    if (store := STORES.get(found[1] if found else "file")) is None:
+        raise _no_place(uri)
+    return store
+
+
+def locate(uri: str) -> Location:
+    """Split a URI. Raises JobError(InvalidPlan) where it is none."""
+    if (place := of(uri).locate(uri)) is None:
+        raise _no_place(uri)
+    return place
+
+
+def files(uri: str, access: StoreAccess) -> Files:
+    """Return the way to the file at a URI or path and to its neighbours. Raises JobError."""
+    return of(uri).files(uri, access)
+
+
+def scan_options(access: StoreAccess, uri: str) -> dict[str, Any] | None:
+    """Return `storage_options` for Polars' scans of a URI or path."""
+    return of(uri).scan_options(uri, access)
+
+
+def check(uris: Iterable[str], access: StoreAccess) -> None:
+    """Check within seconds that the stores of these URIs answer. Raises JobError with the way out."""
+    places: dict[Backend, list[Location]] = {}
+    for uri in uris:
+        places.setdefault(of(uri), []).append(locate(uri))
+    for store, there in places.items():
+        store.check(there, access)
+
+
+def _no_place(uri: str) -> JobError:
+    examples = " or ".join(store.example for store in STORES.values())
+    return JobError(Failure.INVALID_PLAN, f"{uri!r} is not a place for data: write {examples}")

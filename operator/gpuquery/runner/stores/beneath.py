@@ -1,8 +1,8 @@
-"""Beneath: opens what lies below a folder, and nothing else.
+"""Opens files below a folder, and nothing outside of it.
 
-Whoever may write to a table can put a link in place of a folder of it, at any moment. So a path is walked folder by
-folder, each opened from the one before and never through a link, and every call goes by the descriptor: what was
-looked at is what is used. The table's own folder may be reached through links; they are its owner's.
+Every writer of a table can put a link in place of one of its folders, at any moment. So a path is walked folder by
+folder, each opened from the one before and never through a link, and every call uses the descriptor: what was checked
+is what is used. The table's own folder may be reached through links; they are its owner's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores.store import Stored, checked
+from gpuquery.runner.stores.base import Stored, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ MAX_DEPTH = 8
 """Folders below a prefix that are listed; a runner makes two."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-"""Without blocking: a named pipe in place of a file would hold whoever opens it."""
+"""Without blocking: opening a named pipe in place of a file would wait for a writer."""
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""A POSIX folder: an upload is a temporary file, completing it is a rename, and a hard link creates exclusively.
+"""Files of this machine, and tables in them: an upload is a temporary file, completing it is a rename, and a hard link
+creates exclusively.
 
-The temporary files lie below _staging/ on the same file system, so a rename is atomic and readers of data/ never see
-them. What was acknowledged survives a loss of power: files are synced before the record that names them is written.
+Temporary files are below _staging/ on the same file system, so a rename is atomic and readers of data/ never see them.
+A commit survives a loss of power: files are synced before the record that names them is written.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import errno
 import os
 import re
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,24 +19,100 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.stores import beneath
-from gpuquery.runner.stores.store import STAGING, Dangling, Piece, Stored
+from gpuquery.runner.stores.base import STAGING, Backend, Dangling, Files, Location, Part, Piece, Store, Stored
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterator, Sequence
 
+    from gpuquery.plan.plan import StoreAccess
+
 T = TypeVar("T")
-R = TypeVar("R")
 
 MAX_COMPONENT_BYTES = 255
 MAX_PATH_BYTES = 4095
-THREADS = 8
 TEMPORARY = ".tmp"
 _OWN = re.compile(r"\.[0-9a-f]{8}\.tmp")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-class PosixStore:
+class Posix(Backend):
+    """Files of this machine, with or without file:// before their paths."""
+
+    example = "file:///folder"
+
+    def locate(self, uri: str) -> Location | None:
+        """Split `file:///path`."""
+        path = uri.removeprefix("file://")
+        return Location(uri.rstrip("/"), "", path.rstrip("/") or "/") if path != uri and path[:1] == "/" else None
+
+    def source(self, uri: str) -> str:
+        """Leave out the scheme: the GPU engines of some releases read no file:// URI."""
+        return uri.removeprefix("file://")
+
+    def files(self, uri: str, access: StoreAccess) -> Local:
+        """Read files one after the other."""
+        return Local()
+
+    def table(
+        self, place: Location, access: StoreAccess, *, staging: str, stop: threading.Event
+    ) -> tuple[PosixStore, PosixStore]:
+        """Open the folder once: it answers at once."""
+        store = PosixStore(place.prefix, staging)
+        return store, store
+
+    def names(self, place: Location, folder: str, access: StoreAccess) -> Sequence[str]:
+        """List a folder."""
+        with contextlib.suppress(OSError):
+            return sorted(one.name + ("/" if one.is_dir() else "") for one in Path(folder).iterdir())
+        return ()
+
+    @contextlib.contextmanager
+    def leaving_nothing(self, place: Location) -> Iterator[None]:
+        """Remove the empty folders that were not there before."""
+        made = [path for path in (Path(place.prefix), *Path(place.prefix).parents) if not path.exists()]
+        try:
+            yield
+        finally:
+            if made:
+                for folder, _, _ in os.walk(made[0], topdown=False):
+                    with contextlib.suppress(OSError):  # it is not empty
+                        os.rmdir(folder)
+                for parent in made[1:]:
+                    with contextlib.suppress(OSError):
+                        parent.rmdir()
+
+
+class Local(Files):
+    """Files of this machine."""
+
+    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Ask the file system."""
+        try:
+            return {path: _path(path).stat().st_size for path in paths}
+        except OSError as exc:
+            raise classify(exc, "looking at the inputs") from exc
+
+    def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
+        """Read ranges."""
+        return [then(part, _bytes(part)) for part in parts]
+
+
+def _bytes(part: Part) -> bytes:
+    try:
+        with _path(part.path).open("rb") as file:
+            file.seek(part.start)
+            return file.read(part.end - part.start)
+    except OSError as exc:
+        raise classify(exc, f"reading {part.path}") from exc
+
+
+def _path(path: str) -> Path:
+    return Path(path.removeprefix("file://"))
+
+
+class PosixStore(Store):
     """The files below one folder. Safe to use from many threads and processes, also over NFS."""
 
     def __init__(self, root: str, staging: str) -> None:
@@ -127,7 +203,7 @@ class PosixStore:
     def complete(self, key: str, upload_id: str, pieces: Sequence[str]) -> bool:
         """Rename the temporary file to its place."""
         while self.size(upload_id) is not None:
-            # Either somebody else has renamed it, or a delete has just taken the empty folder: look again.
+            # Another has renamed it, or a delete has just removed the empty folder: look again.
             with (
                 self._faults("publishing", key),
                 contextlib.suppress(FileNotFoundError),
@@ -174,13 +250,6 @@ class PosixStore:
         """Refuse to go on where something else than a file, or than a folder on the way to it, is in its place."""
         with self._faults("looking for", key):
             beneath.check_free(self._root, key)
-
-    def parallel(self, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
-        """Do calls on this store, eight at a time."""
-        if len(items) < 2:
-            return [work(item) for item in items]
-        with ThreadPoolExecutor(min(THREADS, len(items)), "store") as pool:
-            return list(pool.map(work, items))
 
     def _at(self, key: str, *, make: bool = False) -> contextlib.AbstractContextManager[tuple[int, str]]:
         return beneath.parent(self._root, key, make=make)

@@ -1,6 +1,7 @@
-"""The parts of a set that need no process: frames, proofs, gates, the first cause, the closing word."""
+"""The parts of a set that need no process: frames, proofs, barriers, the first cause, the report."""
 
-import json
+import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -14,17 +15,19 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
 from gpuquery.api.timing import HOLD_SECONDS
 from gpuquery.runner.coordination import handshake, listener, wire
+from gpuquery.runner.coordination.barrier import MAX_BARRIERS, BarrierError, Barriers
 from gpuquery.runner.coordination.causes import Causes, Fault
 from gpuquery.runner.coordination.coordinator import Coordinator
-from gpuquery.runner.coordination.gates import MAX_GATES, GateError, Gates
-from gpuquery.runner.coordination.loop import Link, Loop, listen
-from gpuquery.runner.coordination.roster import Roster
+from gpuquery.runner.coordination.dial import dial
+from gpuquery.runner.coordination.link import Link, listen
+from gpuquery.runner.coordination.membership import Membership
 from gpuquery.runner.coordination.settings import Settings, SettingsError, read
 from gpuquery.runner.failures import obituary
 from gpuquery.runner.failures.last_lines import KEPT_LINES
 from gpuquery.runner.pod import report as reports
-from gpuquery.runner.pod.rank import DevicesError, device
-from gpuquery.runner.pod.relay import Outlet, Relay
+from gpuquery.runner.pod.log import Forwarder, Log
+from gpuquery.runner.pod.process import DevicesError, device
+from tests.support.loops import turn
 from tests.support.ranks import until
 
 JSON = st.recursive(
@@ -37,26 +40,42 @@ JSON = st.recursive(
 # Frames.
 
 
+def received(*pieces, limit=wire.MAX_FRAME):
+    """The messages that come out of a stream, until it ends or is no stream of frames."""
+
+    async def story():
+        reader, found = asyncio.StreamReader(), []
+        link = Link(reader, None)
+
+        async def feed():
+            for piece in pieces:
+                reader.feed_data(piece)
+                await asyncio.sleep(0)
+            reader.feed_eof()
+
+        feeding = asyncio.get_running_loop().create_task(feed())
+        with contextlib.suppress(ConnectionError):
+            while True:
+                found.append(await link.receive(limit))
+        await feeding
+        return found
+
+    return asyncio.run(story())
+
+
 @settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(max_size=8), JSON, max_size=4), max_size=6), st.integers(1, 50))
 def test_frames_come_out_as_they_went_in_however_they_are_cut(bodies, step):
     messages = [{**body, "kind": "any"} for body in bodies]
     stream = b"".join(map(wire.frame, messages))
-    frames = wire.Frames()
-    found = [m for begin in range(0, len(stream), step) for m in frames.feed(stream[begin : begin + step])]
-    assert found == messages
+    assert received(*(stream[begin : begin + step] for begin in range(0, len(stream), step))) == messages
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_garbage_is_refused_or_waited_for_and_never_raises_anything_else(data):
-    frames = wire.Frames(limit=64)
-    try:
-        for message in frames.feed(data):
-            assert isinstance(message["kind"], str)
-    except wire.WireError:
-        pass
-    assert len(frames._buffer) <= 400
+    with contextlib.suppress(wire.WireError):
+        assert all(isinstance(message["kind"], str) for message in received(data, limit=64))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +91,7 @@ def test_garbage_is_refused_or_waited_for_and_never_raises_anything_else(data):
 )
 def test_what_is_no_frame_is_refused_at_once(data):
     with pytest.raises(wire.WireError):
-        list(wire.Frames().feed(data))
+        received(data)
 
 
 def test_a_frame_that_nobody_would_take_is_not_sent():
@@ -82,7 +101,7 @@ def test_a_frame_that_nobody_would_take_is_not_sent():
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, wire.MAX_VALUE - 2), min_size=1, max_size=12))
-def test_what_a_gate_has_collected_fits_into_frames(sizes):
+def test_what_a_barrier_has_collected_fits_into_frames(sizes):
     values = ["v" * size for size in sizes]
     parts = list(wire.pieces(values))
     assert [value for _, part in parts for value in part] == values
@@ -147,67 +166,67 @@ def test_no_greeting_but_a_whole_one_is_read(fields):
     assert hello.message() == message
 
 
-# Gates.
+# Barriers.
 
 
 @settings(deadline=None)
 @given(st.data())
-def test_nobody_passes_a_gate_before_all_have_come_and_all_get_the_same(data):
-    """Any order, any repetition, any clock: a gate opens once, with the first value of each, or closes for good."""
+def test_no_process_passes_a_barrier_before_all_have_come_and_all_get_the_same(data):
+    """Any order, any repetition, any clock: a barrier opens once, with the first value of each, or closes for good."""
     size = data.draw(st.integers(1, 6))
-    gates, first, opened, closed, now = Gates(size), {}, {}, set(), 0.0
+    barriers, first, opened, closed, now = Barriers(size), {}, {}, set(), 0.0
     for step in range(data.draw(st.integers(0, 40))):
         now += data.draw(st.sampled_from([0.0, 0.5, 3.0]))
-        for gate in gates.expire(now):
-            assert gate.name not in opened, "what is open stays open"
-            assert gate.missing
-            closed.add(gate.name)
+        for barrier in barriers.expire(now):
+            assert barrier.name not in opened, "what is open stays open"
+            assert barrier.missing
+            closed.add(barrier.name)
         name = data.draw(st.sampled_from(["a", "b"]))
         index = data.draw(st.integers(0, size - 1))
-        gate, just = gates.arrive(name, index, step, seconds=data.draw(st.sampled_from([1.0, 10.0])), now=now)
+        barrier, just = barriers.arrive(name, index, step, seconds=data.draw(st.sampled_from([1.0, 10.0])), now=now)
         if name not in closed:
             first.setdefault((name, index), step)
         whole = all((name, i) in first for i in range(size))
-        assert gate.open == (whole and name not in closed)
-        assert gate.closed == (name in closed)
+        assert barrier.open == (whole and name not in closed)
+        assert barrier.closed == (name in closed)
         if just:
             assert name not in opened, "it opens once"
-            opened[name] = list(gate.values)
-        if gate.open:
-            assert list(gate.values) == opened[name] == [first[name, i] for i in range(size)]
+            opened[name] = list(barrier.values)
+        if barrier.open:
+            assert list(barrier.values) == opened[name] == [first[name, i] for i in range(size)]
 
 
-def test_a_gate_closes_with_the_least_patient_and_names_who_is_missing():
-    gates = Gates(3)
-    gates.arrive("plan", 2, None, seconds=60, now=0)
-    gates.arrive("plan", 0, None, seconds=5, now=10)
-    assert gates.expire(14.9) == []
-    (gate,) = gates.expire(15)
-    assert (list(gate.missing), gate.seconds) == ([1], 5)
-    assert gates.expire(16) == [], "told once"
-    late, just = gates.arrive("plan", 1, None, seconds=60, now=16)
+def test_a_barrier_closes_with_the_least_patient_and_names_who_is_missing():
+    barriers = Barriers(3)
+    barriers.arrive("plan", 2, None, seconds=60, now=0)
+    barriers.arrive("plan", 0, None, seconds=5, now=10)
+    assert barriers.expire(14.9) == []
+    (barrier,) = barriers.expire(15)
+    assert (list(barrier.missing), barrier.seconds) == ([1], 5)
+    assert barriers.expire(16) == [], "told once"
+    late, just = barriers.arrive("plan", 1, None, seconds=60, now=16)
     assert (late.closed, late.open, just) == (True, False, False)
 
 
-def test_gates_that_waited_while_nobody_was_at_work_get_the_time_back():
-    gates = Gates(2)
-    gates.arrive("plan", 0, None, seconds=5, now=0)
-    gates.forgive(100)
-    assert gates.expire(104) == []
-    assert len(gates.expire(106)) == 1
+def test_barriers_that_waited_while_the_supervisor_was_paused_get_the_time_back():
+    barriers = Barriers(2)
+    barriers.arrive("plan", 0, None, seconds=5, now=0)
+    barriers.forgive(100)
+    assert barriers.expire(104) == []
+    assert len(barriers.expire(106)) == 1
 
 
-def test_gates_have_bounds():
-    gates = Gates(2)
+def test_barriers_have_bounds():
+    barriers = Barriers(2)
     for name in ("", "n" * 200):
-        with pytest.raises(GateError):
-            gates.arrive(name, 0, None, seconds=1, now=0)
-    with pytest.raises(GateError):
-        gates.arrive("plan", 2, None, seconds=1, now=0)
-    for number in range(MAX_GATES):
-        gates.arrive(f"gate {number}", 0, None, seconds=1, now=0)
-    with pytest.raises(GateError):
-        gates.arrive("one more", 0, None, seconds=1, now=0)
+        with pytest.raises(BarrierError):
+            barriers.arrive(name, 0, None, seconds=1, now=0)
+    with pytest.raises(BarrierError):
+        barriers.arrive("plan", 2, None, seconds=1, now=0)
+    for number in range(MAX_BARRIERS):
+        barriers.arrive(f"barrier {number}", 0, None, seconds=1, now=0)
+    with pytest.raises(BarrierError):
+        barriers.arrive("one more", 0, None, seconds=1, now=0)
 
 
 # The first cause.
@@ -265,7 +284,7 @@ def test_a_fault_travels_whole():
             Fault.read(broken)
 
 
-# The closing word.
+# The report.
 
 
 @settings(deadline=None)
@@ -311,6 +330,29 @@ def test_a_gpu_that_is_not_there_is_not_guessed():
         device(1, {"CUDA_VISIBLE_DEVICES": "3"})
 
 
+SEVERAL = {"version": 1, "processes": "ranks"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "alone", "guest"),
+    [
+        pytest.param({**SEVERAL, "replicas": 1}, False, False, id="ranks, of which there may be one"),
+        pytest.param({**SEVERAL, "processes": "pods", "gpus": 2}, False, False, id="one process in each pod"),
+        pytest.param({**SEVERAL, "processes": "one", "gpus": 1}, True, False, id="one process"),
+        pytest.param({**SEVERAL, "purpose": "preflight", "replicas": 4, "gpus": 2}, True, False, id="a preflight"),
+        pytest.param({"dask": {}}, True, True, id="one process, on a cluster elsewhere"),
+        pytest.param({"dask": {}, "purpose": "preflight"}, True, False, id="the preflight of such a query"),
+        pytest.param({**SEVERAL, "version": 2, "replicas": 4}, True, False, id="a plan of another version"),
+        pytest.param({}, True, False, id="a plan that cannot be read"),
+    ],
+)
+def test_one_process_or_several(tmp_path, plan, alone, guest):
+    found = read(plan, tmp_path, {}, program="p", port=1)
+    assert (found.alone, found.guest) == (alone, guest)
+    if alone:
+        assert (found.size, found.device(0)) == (1, None)
+
+
 @pytest.mark.parametrize(
     ("coordinator", "want"),
     [
@@ -324,7 +366,7 @@ def test_the_address_of_index_0_may_have_a_port(tmp_path, coordinator, want):
         "JOB_COMPLETION_INDEX": "1", "GPUQUERY_HUB": coordinator, "GPUQUERY_TOKEN_FILE": str(tmp_path / "token"),
         "GPUQUERY_POD_NAME": "a-1-xyz",
     }  # fmt: skip
-    found = read({"replicas": 2, "gpus": 4}, tmp_path, environment, program="p", port=8081)
+    found = read({**SEVERAL, "replicas": 2, "gpus": 4}, tmp_path, environment, program="p", port=8081)
     assert (found.coordinator, found.pod, found.size, list(found.own), found.token) == (
         want, "a-1-xyz", 8, [4, 5, 6, 7], b"t" * 64,
     )  # fmt: skip
@@ -333,62 +375,63 @@ def test_the_address_of_index_0_may_have_a_port(tmp_path, coordinator, want):
 
 
 def test_a_single_pod_needs_no_token(tmp_path):
-    assert read({"gpus": 8}, tmp_path, {"GPUQUERY_TOKEN_FILE": "/nowhere"}, program="p", port=1).size == 8
+    nowhere = {"GPUQUERY_TOKEN_FILE": "/nowhere"}
+    assert read({**SEVERAL, "gpus": 8}, tmp_path, nowhere, program="p", port=1).size == 8
     with pytest.raises(SettingsError):
-        read({"replicas": 2}, tmp_path, {"GPUQUERY_TOKEN_FILE": "/nowhere"}, program="p", port=1)
+        read({**SEVERAL, "replicas": 2}, tmp_path, {"GPUQUERY_TOKEN_FILE": "/nowhere"}, program="p", port=1)
 
 
 def test_notes_have_bounds_and_the_larger_of_two_words_counts(tmp_path):
-    roster = Roster(Settings(tmp_path, 0, 1, 2, "pod-0", ("", 0), b""))
-    process = roster.processes[1]
+    membership = Membership(Settings(tmp_path, 0, 1, 2, "pod-0", ("", 0), b""))
+    process = membership.processes[1]
     process.note({"statistics": "x" * 100_000, "spilled_bytes": 7})
     process.progress = {"spilledBytes": 0, "rows": 3}
     assert process.notes == {"spilled_bytes": 7}
-    assert (roster.total()["spilledBytes"], roster.total()["rows"]) == (7, 3)
-    roster.processes[0].progress = {"phase": "running", "warnings": ["a decimal loses digits"]}
-    assert roster.total()["warnings"] == ["a decimal loses digits"]
+    assert (membership.total()["spilledBytes"], membership.total()["rows"]) == (7, 3)
+    membership.processes[0].progress = {"phase": "running", "warnings": ["a decimal loses digits"]}
+    assert membership.total()["warnings"] == ["a decimal loses digits"]
 
 
 def test_the_last_lines_are_kept_and_passed_on_whole():
-    loop = Loop()
+    loop = asyncio.new_event_loop()
     read_end, write_end = os.pipe()
     log_read, log_write = os.pipe()
-    relay = Relay(loop, read_end, Outlet(loop, log_write))
+    forwarder = Forwarder(loop, read_end, Log(loop, log_write))
     for number in range(200):
         os.write(write_end, b"line %d\n" % number)
     os.write(write_end, b"no end")
-    until(lambda: loop.run(0.1) or "no end" in relay.tail())
-    assert relay.tail() == [*(f"line {n}" for n in range(200 - KEPT_LINES, 200)), "no end"]
+    until(lambda: turn(loop) or "no end" in forwarder.tail())
+    assert forwarder.tail() == [*(f"line {n}" for n in range(200 - KEPT_LINES, 200)), "no end"]
     assert os.read(log_read, 65536).endswith(b"line 199\n"), "a line goes on when it is whole"
     os.close(write_end)
-    relay.close()
+    forwarder.close()
     assert os.read(log_read, 65536) == b"no end\n"
 
 
 def test_a_log_that_is_not_read_loses_lines_and_says_so():
-    loop = Loop()
+    loop = asyncio.new_event_loop()
     log_read, log_write = os.pipe()
-    outlet = Outlet(loop, log_write)
+    log = Log(loop, log_write)
     began = time.monotonic()
     for _ in range(4000):
-        outlet.write(b"x" * 999 + b"\n")
+        log.write(b"x" * 999 + b"\n")
     assert time.monotonic() - began < 60
-    until(lambda: loop.run(0) or (os.read(log_read, 65536) and not outlet._waiting))
-    outlet.log("on again")
+    until(lambda: turn(loop) or (os.read(log_read, 65536) and not log._waiting))
+    log.log("on again")
     rest = b""
     while b"on again" not in rest:
-        loop.run(0)
+        turn(loop)
         rest += os.read(log_read, 65536)
     assert b"lines were dropped" in rest
 
 
 def test_the_last_lines_of_a_log_wait_for_a_slow_reader_but_not_for_ever():
     read_end, write_end = os.pipe()
-    outlet = Outlet(Loop(), write_end)
+    log = Log(asyncio.new_event_loop(), write_end)
     for number in range(20_000):
-        outlet.write(b"line %d\n" % number)
+        log.write(b"line %d\n" % number)
     began = time.monotonic()
-    outlet.drain(0.2)
+    log.drain(0.2)
     assert time.monotonic() - began < 5, "nobody reads"
     got = []
 
@@ -398,7 +441,7 @@ def test_the_last_lines_of_a_log_wait_for_a_slow_reader_but_not_for_ever():
 
     reader = threading.Thread(target=slow)
     reader.start()
-    outlet.drain(30)
+    log.drain(30)
     os.close(write_end)
     reader.join()
     assert b"".join(got).split(b"\n")[-2:] == [b"line 19999", b""]
@@ -417,6 +460,9 @@ class Played:
     def send(self, message):
         if not self.closed:
             self.sent.append(message)
+
+    def start(self):
+        pass
 
     def close(self):
         self.closed = True
@@ -449,16 +495,16 @@ class Nobody:
 
 def coordinator_of(tmp_path, pods=2, **changes):
     settings, local = Settings(tmp_path, 0, pods, 1, "pod-0", ("", 0), b"", **changes), Nobody()
-    return Coordinator(settings, Roster(settings), local), local
+    return Coordinator(settings, Membership(settings), local), local
 
 
 def test_a_member_that_comes_back_gets_the_answer_that_it_lost(tmp_path):
     coordinator, local = coordinator_of(tmp_path)
     first, again = Played(), Played()
-    come = {"kind": "gate", "process": 1, "name": "plan", "value": "b", "seconds": 60}
+    come = {"kind": "barrier", "process": 1, "name": "plan", "value": "b", "seconds": 60}
     assert coordinator.admit(HELLO, first, "10.0.0.2") is None
     first.on_message(come)
-    coordinator.gate(0, "plan", "a", 60)
+    coordinator.barrier(0, "plan", "a", 60)
     assert [m["values"] for m in first.sent if m["kind"] == "open"] == [["a", "b"]]
     assert coordinator.admit(HELLO, again, "10.0.0.2") is None
     assert first.closed, "half open, it would stay for ever"
@@ -522,15 +568,15 @@ def test_a_set_whose_pods_all_live_and_none_moves_is_taken_for_hung(tmp_path, mo
     assert local.cause is not None and local.cause.failure is Failure.RANK_STALLED
 
 
-def test_who_comes_to_a_gate_has_come_further(tmp_path, monkeypatch):
+def test_who_comes_to_a_barrier_has_come_further(tmp_path, monkeypatch):
     coordinator, local, link, began = running_since(tmp_path)
     monkeypatch.setattr(time, "monotonic", lambda: began + 12)
-    link.on_message({"kind": "gate", "process": 1, "name": "staged", "value": None, "seconds": 60})
+    link.on_message({"kind": "barrier", "process": 1, "name": "staged", "value": None, "seconds": 60})
     coordinator.tick(began + 12.1)
     assert local.cause is None
 
 
-def test_a_set_is_not_taken_for_hung_because_its_hub_was_asleep(tmp_path, monkeypatch):
+def test_a_set_is_not_taken_for_hung_because_its_coordinator_was_paused(tmp_path, monkeypatch):
     coordinator, local, link, began = running_since(tmp_path)
     coordinator.forgive(12)
     monkeypatch.setattr(time, "monotonic", lambda: began + 15)
@@ -588,36 +634,45 @@ def test_members_look_for_each_other_only_while_a_heartbeat_or_progress_is_late(
 
 @pytest.fixture
 def opened():
-    loop, admitted, lines = Loop(), [], []
+    loop, admitted, lines = asyncio.new_event_loop(), [], []
     sock = listen(0)
     here = listener.Listener(
-        loop,
-        sock,
-        listener.Identity(0, "inc", b"k" * 32),
-        lambda h, link, a: admitted.append((h, link, a)),
-        lines.append,
+        listener.Identity(0, "inc", b"k" * 32), lambda h, link, a: admitted.append((h, link, a)), lines.append
     )
+    loop.run_until_complete(here.open(sock))
     yield loop, here, sock.getsockname()[1], admitted, lines
     here.close()
+    turn(loop)
 
 
-def test_the_places_of_strangers_are_few_and_the_longest_there_goes(opened):
+def test_the_places_of_strangers_are_few_and_the_longest_there_goes(opened, monkeypatch):
     loop, here, port, _, lines = opened
+    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 600)
     callers = []
     for _ in range(listener.MAX_STRANGERS + 20):
         callers.append(socket.create_connection(("127.0.0.1", port)))
-        loop.run(0)
-    until(lambda: loop.run(0.01) or here.strangers == listener.MAX_STRANGERS)
+        turn(loop)
+    until(lambda: turn(loop) or here.strangers == listener.MAX_STRANGERS)
     callers[0].settimeout(5)
+    turn(loop)
     assert callers[0].recv(1) == b"", "the first had to go"
     callers[-1].setblocking(False)
     with pytest.raises(BlockingIOError):
         callers[-1].recv(1)
     assert len(lines) == 5
-    here.tick(time.monotonic() + handshake.HANDSHAKE_SECONDS + 1)
-    assert here.strangers == 0, "nobody stays for long"
     for caller in callers:
         caller.close()
+
+
+def test_a_stranger_who_says_nothing_is_sent_away(opened, monkeypatch):
+    loop, here, port, _, lines = opened
+    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        until(lambda: turn(loop, 0.01) or here.strangers == 1)
+        until(lambda: turn(loop, 0.01) or here.strangers == 0)
+        caller.settimeout(5)
+        assert caller.recv(1) == b""
+    assert "to say who it is" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -630,52 +685,44 @@ def test_the_places_of_strangers_are_few_and_the_longest_there_goes(opened):
         ),
         pytest.param(wire.frame(HELLO.message()) + wire.frame(HELLO.message()), id="two greetings"),
         pytest.param(
-            wire.frame(HELLO.message()) + wire.frame({"kind": "gate", "name": "plan"}), id="straight to a gate"
+            wire.frame(HELLO.message()) + wire.frame({"kind": "barrier", "name": "plan"}), id="straight to a barrier"
         ),
     ],
 )
 def test_who_cannot_prove_it_is_cut_off(opened, data):
-    loop, here, port, admitted, _ = opened
+    loop, here, port, admitted, lines = opened
     caller = socket.create_connection(("127.0.0.1", port))
     caller.sendall(data)
-    until(lambda: loop.run(0.01) or here.strangers == 1)
-    until(lambda: loop.run(0.01) or here.strangers == 0)
-    assert admitted == []
+    until(lambda: turn(loop, 0.01) or lines)
+    assert (here.strangers, admitted) == (0, [])
     caller.close()
 
 
-def test_another_version_and_another_pod_are_told_so(opened):
+@pytest.mark.parametrize(("change", "words"), [({"version": 2}, "use one image"), ({"answerer": 3}, "this is pod 0")])
+def test_another_version_and_another_pod_are_told_so(opened, change, words):
     loop, _, port, admitted, _ = opened
-    for change, words in (({"version": 2}, "use one image"), ({"answerer": 3}, "this is pod 0")):
-        hello = HELLO._replace(**change)
-        caller = Link(loop, socket.create_connection(("127.0.0.1", port)))
-        got = []
+    answer = loop.run_until_complete(dial(("127.0.0.1", port), HELLO._replace(**change), b"k" * 32))
+    assert (answer.link, answer.final, admitted) == (None, True, [])
+    assert words in answer.why
 
-        def take(message, caller=caller, hello=hello, got=got):
-            got.append(message)
-            if message["kind"] == "challenge":
-                made = handshake.Challenge.read(message)
-                given = handshake.proof(b"k" * 32, "call", hello, made.incarnation, made.nonce)
-                caller.send({"kind": "proof", "proof": given})
 
-        caller.on_message = take
-        caller.send(hello.message())
-        until(lambda got=got: loop.run(0.01) or len(got) == 2)
-        assert got[1]["kind"] == "refused"
-        assert words in json.dumps(got[1])
-    assert admitted == []
+def test_a_supervisor_that_holds_another_token_is_a_stranger_to_the_caller_too(opened):
+    loop, _, port, admitted, _ = opened
+    answer = loop.run_until_complete(dial(("127.0.0.1", port), HELLO, b"x" * 32))
+    assert (answer.link, answer.stranger, admitted) == (None, True, [])
+    assert f"127.0.0.1 port {port}: who answers there does not hold the token" in answer.why
 
 
 def test_the_stacks_of_a_crash_do_not_push_its_cause_out_of_the_report() -> None:
-    loop = Loop()
+    loop = asyncio.new_event_loop()
     read, write = os.pipe()
     with open(os.devnull, "wb") as log:
-        relay = Relay(loop, read, Outlet(loop, log.fileno()))
+        forwarder = Forwarder(loop, read, Log(loop, log.fileno()))
         os.write(write, b"terminate called\n  what():  tmpfile() failed\nFatal Python error: Aborted\n")
         os.write(write, b"".join(b"  File %d\n" % n for n in range(300)))
         os.close(write)
-        relay.close()
-    assert relay.tail() == ["terminate called", "  what():  tmpfile() failed", "Fatal Python error: Aborted"]
+        forwarder.close()
+    assert forwarder.tail() == ["terminate called", "  what():  tmpfile() failed", "Fatal Python error: Aborted"]
 
 
 def test_a_process_that_native_code_has_ended_gets_the_class_of_its_last_words() -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import socket
+import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gpuquery.runner.coordination import handshake
 from gpuquery.runner.coordination import probe as probes
+from gpuquery.runner.coordination.dial import Answer
+from gpuquery.runner.coordination.link import Link, listen
 from gpuquery.runner.coordination.listener import Identity, Listener
-from gpuquery.runner.coordination.loop import Link, Loop, listen
 from gpuquery.runner.coordination.probe import Probe
 from gpuquery.runner.coordination.settings import Settings
 
@@ -23,115 +24,192 @@ TOKEN = b"k" * 32
 Told = list[tuple[int, int, str]]
 
 
-def looking(folder: Path, loop: Loop, peers: dict[int, tuple[str, int, str]], index: int = 2) -> tuple[Probe, Told]:
-    """The probe of a pod, and what it tells."""
+def looking(folder: Path, peers: dict[int, tuple[str, int, str]], index: int = 2) -> tuple[Probe, Told]:
+    """The probe of a pod, and what it reports."""
     told: Told = []
-    probe = Probe(
-        Settings(folder, index, 4, 1, f"pod-{index}", ("", 0), TOKEN, silence=6.0),
-        loop, "two", lambda *words: told.append(words),
-    )  # fmt: skip
+    settings = Settings(folder, index, 4, 1, f"pod-{index}", ("", 0), TOKEN, silence=6.0)
+    probe = Probe(settings, "two", lambda *words: told.append(words))
     probe.meet(peers)
     return probe, told
 
 
-def run(loop: Loop, over: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not over():
-        assert time.monotonic() < deadline, "it did not happen"
-        loop.run(0.05)
+async def until(over: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not over():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
-def answering(loop: Loop, folder: Path, incarnation: str) -> tuple[Listener, int, list[str]]:
-    """The listener of pod 1, its port, and who came."""
-    sock, came = listen(0), []
-    other, _ = looking(folder, loop, {2: ("", 0, "two"), 3: ("", 0, "three")}, index=1)
+class Answering:
+    """Pod 1: its listener, its probe, and who came."""
 
-    def admit(hello: handshake.Hello, link: Link, address: str) -> str | None:
-        came.append(hello.pod)
-        return other.admit(hello, link, address)
+    def __init__(self, folder: Path, incarnation: str = "one") -> None:
+        self.came: list[str] = []
+        self.sock = listen(0)
+        self.port: int = self.sock.getsockname()[1]
+        self.probe, _ = looking(folder, {2: ("", 0, "two"), 3: ("", 0, "three")}, index=1)
+        self.listener = Listener(Identity(1, incarnation, TOKEN), self.admit, lambda _: None)
 
-    return Listener(loop, sock, Identity(1, incarnation, TOKEN), admit, lambda _: None), sock.getsockname()[1], came
+    def admit(self, hello: handshake.Hello, link: Link, address: str) -> str | None:
+        self.came.append(hello.pod)
+        return self.probe.admit(hello, link, address)
 
+    async def open(self) -> Answering:
+        await self.listener.open(self.sock)
+        return self
 
-def test_a_peer_that_answers_is_not_missed(tmp_path: Path) -> None:
-    loop = Loop()
-    listener, port, came = answering(loop, tmp_path, "one")
-    probe, told = looking(tmp_path, loop, {1: ("127.0.0.1", port, "one"), 3: ("127.0.0.1", 1, "three")})
-    probe.ask()
-    probe.ask()  # which comes while it is looking
-    run(loop, lambda: came and not probe._dialling)
-    probe.tick(time.monotonic() + 60)
-    assert told == []
-    assert came == ["pod-2"], "it is called once, and pod 3 is the one to call"
-    listener.close()
+    def close(self) -> None:
+        self.listener.close()
+        self.probe.close()
 
 
-@pytest.mark.parametrize("what", ["nobody listens", "another supervisor"])
-def test_a_peer_that_does_not_answer_is_told_of_after_the_limit_and_once(tmp_path: Path, what: str) -> None:
-    loop = Loop()
-    listener, port, _ = answering(loop, tmp_path, "one")
-    if what == "nobody listens":
-        listener.close()
-    probe, told = looking(tmp_path, loop, {1: ("127.0.0.1", port, "another")})
-    began = time.monotonic()
-    probe.ask()
-    run(loop, lambda: not probe._dialling)
-    probe.tick(began + 4)
-    assert told == [], "it may answer the next time"
-    probe.forgive(30)
-    probe.tick(began + 30)
-    assert told == [], "this pod was asleep"
-    probe.tick(began + 37)
-    probe.tick(began + 38)
-    (reporter, pod, why), *more = told
-    assert (reporter, pod, more) == (2, 1, [])
-    assert ("Connection refused" if what == "nobody listens" else "another supervisor answers there") in why
-    listener.close()
+def test_a_pod_connects_to_those_of_lower_index_once_and_they_answer_over_that(tmp_path: Path) -> None:
+    async def story() -> None:
+        pod = await Answering(tmp_path).open()
+        probe, told = looking(tmp_path, {1: ("127.0.0.1", pod.port, "one"), 3: ("127.0.0.1", 1, "three")})
+        await until(lambda: probe._peers[1].link)
+        for _ in range(2):
+            probe.ask()
+            probe.ask()  # which comes while it waits for the answer
+            await until(lambda: probe._peers[1].missed is None)
+        probe.tick(time.monotonic() + 60)
+        assert told == []
+        assert pod.came == ["pod-2"], "it is called once, and pod 3 is the one to call"
+        pod.close()
+
+    asyncio.run(story())
 
 
-def test_a_peer_that_answers_again_is_missed_no_more(tmp_path: Path) -> None:
-    loop = Loop()
-    listener, port, came = answering(loop, tmp_path, "one")
-    probe, told = looking(tmp_path, loop, {1: ("127.0.0.1", 1, "one")})
-    probe.ask()
-    run(loop, lambda: not probe._dialling)
-    probe._peers[1].address = ("127.0.0.1", port, "one")
-    probe.ask()
-    run(loop, lambda: came and not probe._dialling)
-    probe.tick(time.monotonic() + 60)
-    assert told == []
-    listener.close()
+def test_an_open_connection_that_answers_is_trusted_where_new_ones_are_stopped(tmp_path: Path) -> None:
+    async def story() -> None:
+        pod = await Answering(tmp_path).open()
+        probe, told = looking(tmp_path, {1: ("127.0.0.1", pod.port, "one")})
+        await until(lambda: probe._peers[1].link)
+        pod.listener.close()  # as a network policy does that is made later
+        probe.ask()
+        probe.tick(time.monotonic() + probes.AGAIN_SECONDS)
+        await until(lambda: probe._peers[1].missed is None and not probe._dialling)
+        probe.tick(time.monotonic() + 60)
+        assert told == []
+        pod.close()
+
+    asyncio.run(story())
 
 
-def test_a_peer_that_does_not_answer_once_is_called_again_though_nobody_asks(tmp_path: Path) -> None:
-    loop = Loop()
-    listener, port, came = answering(loop, tmp_path, "one")
-    probe, told = looking(tmp_path, loop, {1: ("127.0.0.1", 1, "one")})
-    probe.ask()
-    run(loop, lambda: not probe._dialling)
-    probe._peers[1].address = ("127.0.0.1", port, "one")
-    probe.tick(time.monotonic())  # index 0 has seen progress since, and asks no more
-    run(loop, lambda: came and not probe._dialling)
-    probe.tick(time.monotonic() + 60)
-    assert told == []
-    assert came == ["pod-2"], "who has answered is not called again"
-    listener.close()
+def test_a_peer_whose_open_connection_is_dead_is_called_anew(tmp_path: Path) -> None:
+    async def story() -> None:
+        pod = await Answering(tmp_path).open()
+        probe, told = looking(tmp_path, {1: ("127.0.0.1", pod.port, "one")})
+        await until(lambda: probe._peers[1].link)
+        pod.probe._callers[2].on_message = lambda _: None  # nothing comes back
+        probe.ask()
+        probe.tick(time.monotonic() + probes.AGAIN_SECONDS)
+        await until(lambda: probe._peers[1].missed is None)
+        probe.tick(time.monotonic() + 60)
+        assert (told, pod.came) == ([], ["pod-2", "pod-2"])
+        pod.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("what", "want"),
+    [
+        pytest.param("closed", "Connection refused", id="no listener"),
+        pytest.param("another", "another supervisor answers there", id="another supervisor"),
+        pytest.param("deaf", "it does not answer", id="a pod that is frozen"),
+    ],
+)
+def test_a_peer_that_does_not_answer_is_told_of_after_the_limit_and_once(tmp_path: Path, what: str, want: str) -> None:
+    async def story() -> None:
+        pod = Answering(tmp_path)
+        if what == "closed":
+            pod.sock.close()
+        elif what == "another":
+            await pod.open()
+        probe, told = looking(tmp_path, {1: ("127.0.0.1", pod.port, "expected")})
+        began = time.monotonic()
+        probe.ask()
+        if what != "deaf":
+            await until(lambda: not probe._dialling)
+        probe.tick(began + 4)
+        assert told == [], "it may answer the next time"
+        probe.forgive(30)
+        probe.tick(began + 30)
+        assert told == [], "this pod was asleep"
+        probe.tick(began + 37)
+        probe.tick(began + 38)
+        (reporter, peer, why), *more = told
+        assert (reporter, peer, more) == (2, 1, [])
+        assert want in why
+        probe.close()
+        pod.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("asked_again", [True, False])
+def test_a_peer_that_does_not_answer_once_is_called_again_and_then_missed_no_more(
+    tmp_path: Path, asked_again: bool
+) -> None:
+    """Index 0 may have seen progress meanwhile, and ask no more."""
+
+    async def story() -> None:
+        pod = await Answering(tmp_path).open()
+        probe, told = looking(tmp_path, {1: ("127.0.0.1", 1, "one")})
+        probe.ask()
+        await until(lambda: not probe._dialling)
+        probe._peers[1].address = ("127.0.0.1", pod.port, "one")
+        if asked_again:
+            probe.ask()
+        else:
+            probe.tick(time.monotonic() + probes.AGAIN_SECONDS)
+        await until(lambda: pod.came and not probe._dialling)
+        probe.tick(time.monotonic() + 60)
+        assert told == []
+        assert pod.came == ["pod-2"], "who has answered is not called again"
+        pod.close()
+
+    asyncio.run(story())
 
 
 def test_no_more_calls_go_on_at_a_time_than_there_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[Callable[[object], None]] = []
-    monkeypatch.setattr(probes, "dial", lambda *words: done.append(words[-1]))
-    peers = {index: ("10.0.0.1", 1, str(index)) for index in range(1, 41)}
-    settings = Settings(tmp_path, 40, 41, 1, "pod-40", ("", 0), TOKEN)
-    probe = Probe(settings, Loop(), "me", lambda *_: None)
-    probe.meet(peers)
-    probe.ask()
-    assert len(done) == probes.MAX_DIALS
-    done[0](probes.Answer(None, why="no"))
-    assert len(done) == probes.MAX_DIALS + 1
-    probe.close()
-    done[1](probes.Answer(None, why="no"))
-    assert len(done) == probes.MAX_DIALS + 1, "a pod that is done looks for nobody"
+    async def story() -> None:
+        calls: list[asyncio.Future[Answer]] = []
+
+        async def dial(*_: Any) -> Answer:
+            calls.append(asyncio.get_running_loop().create_future())
+            return await calls[-1]
+
+        monkeypatch.setattr(probes, "dial", dial)
+        probe = Probe(Settings(tmp_path, 40, 41, 1, "pod-40", ("", 0), TOKEN), "me", lambda *_: None)
+        probe.meet({index: ("10.0.0.1", 1, str(index)) for index in range(1, 41)})
+        probe.ask()
+        await asyncio.sleep(0)
+        assert len(calls) == probes.MAX_DIALS
+        calls[0].set_result(Answer(None, why="no"))
+        await until(lambda: len(calls) == probes.MAX_DIALS + 1)
+        probe.close()
+        calls[1].set_result(Answer(None, why="no"))
+        await asyncio.sleep(0.05)
+        assert len(calls) == probes.MAX_DIALS + 1, "a pod that is done looks for nobody"
+
+    asyncio.run(story())
+
+
+class Played:
+    """A link to a caller that is not there."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message["kind"])
+
+    def start(self) -> None:
+        """Nothing comes."""
+
+    def close(self) -> None:
+        """It is closed."""
 
 
 @pytest.mark.parametrize(
@@ -144,13 +222,13 @@ def test_no_more_calls_go_on_at_a_time_than_there_may(tmp_path: Path, monkeypatc
     ],
 )
 def test_who_is_answered(tmp_path: Path, hello: dict[str, object], why: str | None) -> None:
-    loop = Loop()
-    probe, _ = looking(tmp_path, loop, {1: ("", 0, "one"), 3: ("", 0, "three")})
-    ours, theirs = socket.socketpair()
-    with theirs:
+    async def story() -> None:
+        probe, _ = looking(tmp_path, {1: ("127.0.0.1", 1, "one"), 3: ("", 0, "three")})
         caller = handshake.Hello("peer", 3, 2, "three", handshake.nonce(), "pod-3", 8081)._replace(**hello)  # type: ignore[arg-type]
-        link = Link(loop, ours)
-        refused = probe.admit(caller, link, "")
+        link = Played()
+        refused = probe.admit(caller, link, "")  # type: ignore[arg-type]
         assert (refused is None) if why is None else (refused is not None and why in refused)
-        link.close()
-        assert (b"welcome" in theirs.recv(4096)) is (why is None)
+        assert link.sent == (["welcome"] if why is None else [])
+        probe.close()
+
+    asyncio.run(story())

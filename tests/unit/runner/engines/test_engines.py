@@ -10,8 +10,8 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import engines
-from gpuquery.runner.engines import communicator
 from gpuquery.runner.engines.cpu import CpuEngine
+from gpuquery.runner.engines.rapidsmpf import communicator
 from gpuquery.runner.failures.errors import JobError
 
 

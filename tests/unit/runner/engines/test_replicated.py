@@ -14,7 +14,7 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.agreement import STAGED_SECONDS
 from gpuquery.runner.engines import replicated
-from gpuquery.runner.engines.rapidsmpf import Handover
+from gpuquery.runner.engines.rapidsmpf.engine import Handover
 from gpuquery.runner.engines.replicated import Written, keeps
 from gpuquery.runner.failures.errors import JobError
 from tests.support.runner import plan as some_plan

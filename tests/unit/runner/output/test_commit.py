@@ -18,7 +18,7 @@ from gpuquery.runner.output import commit, log
 from gpuquery.runner.output.commit import Committer, Result
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet, StagedFile, part_name
 from gpuquery.runner.output.sweep import lease_key, sweep, sweep_finished
-from gpuquery.runner.stores.store import Dangling, Piece
+from gpuquery.runner.stores.base import Dangling, Piece
 from tests.support.examples import examples
 from tests.support.memory_store import Actor, Content, MemoryStore, play
 

@@ -14,9 +14,11 @@ from botocore.exceptions import (
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.failures.stores import classify, is_transient, redact
-from gpuquery.runner.stores import storage
+from gpuquery.runner.failures.stores import classify, redact
+from gpuquery.runner.stores.s3 import client
+from gpuquery.runner.stores.s3.errors import is_transient
 
 
 def answer(status: int, code: str) -> ClientError:
@@ -116,14 +118,14 @@ def test_a_long_message_is_cut():
     ],
 )
 def test_a_uri_is_a_bucket_and_a_prefix_or_a_path(uri: str, bucket: str, prefix: str):
-    place = storage.locate(uri)
+    place = stores.locate(uri)
     assert (place.bucket, place.prefix) == (bucket, prefix)
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3:///x", "file://x", "gs://b/x", "x"])
 def test_a_uri_of_another_kind_is_refused(uri: str):
     with pytest.raises(JobError, match="write s3://bucket/folder or file:///folder"):
-        storage.locate(uri)
+        stores.locate(uri)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +144,13 @@ def test_a_uri_of_another_kind_is_refused(uri: str):
     ],
 )
 def test_polars_is_told_where_the_store_is_and_never_a_credential(access: StoreAccess, expected: dict[str, str | None]):
-    options = storage.polars_options(access, "s3://b/x")
+    options = stores.scan_options(access, "s3://b/x") or {}
     assert options.get("aws_endpoint_url") == expected["endpoint"]
     assert options.get("aws_virtual_hosted_style_request") == expected.get("virtual")
     if "region" in expected:
         assert options.get("aws_region") == expected["region"]
     assert not {key for key in options if "key" in key or "secret" in key or "token" in key}
-    assert storage.polars_options(access, "file:///x") == {}
+    assert stores.scan_options(access, "file:///x") is None
 
 
 @pytest.mark.parametrize(
@@ -157,12 +159,12 @@ def test_polars_is_told_where_the_store_is_and_never_a_credential(access: StoreA
 def test_polars_gets_options_of_the_types_that_its_version_takes(
     version: str, strings: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    storage._polars.cache_clear()
-    monkeypatch.setattr(storage.metadata, "version", lambda _: version)
+    client._polars.cache_clear()
+    monkeypatch.setattr(client.metadata, "version", lambda _: version)
     access = StoreAccess(endpoint="http://s3:8333")
-    options = storage.polars_options(access, "s3://b/x")
-    storage._polars.cache_clear()
+    options = stores.scan_options(access, "s3://b/x") or {}
+    client._polars.cache_clear()
     assert options["max_retries"] == ("50" if strings else 50)
     assert ("retry_timeout_ms" in options) != strings
     assert not strings or all(isinstance(value, str) for value in options.values())
-    assert storage.store_options(access, "s3://b/x")["retry_timeout_ms"] == 300_000, "obstore takes them always"
+    assert client.store_options(access, "b")["retry_timeout_ms"] == 300_000, "obstore takes them always"

@@ -8,8 +8,8 @@ import pytest
 
 from gpuquery.api import claims
 from gpuquery.plan.plan import Language
-from gpuquery.reconcile.believed import believed
-from gpuquery.reconcile.facts import Exit
+from gpuquery.reconcile.observe.believed import believed
+from gpuquery.reconcile.observe.model import Exit
 from tests.support.forgery import RAISING, committed, forging
 from tests.support.kube_objects import attempt, job, pod, seen
 from tests.support.pod import WAIT_SECONDS, Pod

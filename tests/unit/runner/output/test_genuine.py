@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.spec import OutputMode
 from gpuquery.plan.plan import JobRef, StoreAccess
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import commit, genuine
 from gpuquery.runner.output.commit import Committer, Result
 from gpuquery.runner.output.log import Log
 from gpuquery.runner.output.record import Column
-from gpuquery.runner.stores import s3, storage
+from gpuquery.runner.stores.base import DATA
 from gpuquery.runner.stores.posix import PosixStore
-from gpuquery.runner.stores.store import DATA
+from gpuquery.runner.stores.s3 import table as s3_table
 from tests.support import sinks
 from tests.support.examples import examples
 
@@ -352,8 +353,8 @@ def test_whatever_a_forged_record_says_nothing_outside_of_the_table_is_touched(
 
 @pytest.mark.parametrize("key", ["../x", "data/../../x", "/etc/passwd", "data//x", "./x", "data/..", "a\0b", ""])
 def test_a_store_takes_no_key_that_may_lead_out_of_its_folder(key: str, tmp_path: Path) -> None:
-    place = storage.locate("s3://bucket/tenant-a/table")
-    remote = s3.S3Store(place, StoreAccess(endpoint="http://127.0.0.1:9", region="x"), hurried=True)
+    place = stores.locate("s3://bucket/tenant-a/table")
+    remote = s3_table.S3Store(place, StoreAccess(endpoint="http://127.0.0.1:9", region="x"), hurried=True)
     for store in (posix(tmp_path / "table"), remote):
         acts: list[Callable[[], object]] = [
             lambda s=store: s.get(key), lambda s=store: s.put(key, b""), lambda s=store: s.create(key, b""),
@@ -527,8 +528,8 @@ def test_an_object_that_s3_does_not_delete_is_an_outage_only_if_trying_again_can
         def delete_objects(self, **_: Any) -> dict[str, Any]:
             return {"Errors": [{"Key": "table/data/\x1b[2Jx", "Code": code, "Message": "words"}]}
 
-    monkeypatch.setattr(s3, "_client", lambda *_: Client())
-    store = s3.S3Store(storage.locate("s3://bucket/table"), StoreAccess())
+    monkeypatch.setattr(s3_table, "_client", lambda *_: Client())
+    store = s3_table.S3Store(stores.locate("s3://bucket/table"), StoreAccess())
     with pytest.raises(JobError, match=rf"does not delete .*: {code}: words") as caught:
         store.delete(["data/x"])
     assert caught.value.failure is failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gpuquery.runner.coordination.loop import Loop
-from gpuquery.runner.pod.relay import Outlet, Relay
+from gpuquery.runner.pod.log import Forwarder, Log
+from tests.support.loops import turn
 from tests.support.pod import WAIT_SECONDS, until
 from tests.support.seaweed import free_ports
 
@@ -112,25 +113,49 @@ def test_an_answer_that_cannot_be_made_ends_no_query(tmp_path: Path, supervised:
     assert (pod.process.returncode, pod.report()) == (0, {"done": True})
 
 
+BROKEN = """
+import gpuquery.runner.pod.pod
+
+def broken(*_):
+    raise RuntimeError("a defect")
+
+gpuquery.runner.pod.pod.Pod._take = broken
+"""
+
+
+def test_a_supervisor_with_a_defect_says_so_wherever_its_loop_has_met_it(
+    tmp_path: Path, supervised: list[Supervised]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BROKEN)
+    pod = Supervised(tmp_path, """os.write(int(args.progress_fd), b'{"phase":"running"}\\n')\ntime.sleep(2)\n""")
+    supervised.append(pod)
+    assert pod.process.wait(WAIT_SECONDS) == 1
+    report = pod.report()
+    assert (report["failure"], report["message"]) == (
+        "InternalError",
+        "the supervisor broke off: RuntimeError: a defect",
+    )
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_who_waits_for_the_reader_of_the_log_loses_no_line(waits: bool) -> None:
     lines = b"".join(b"line %d\n" % n for n in range(300_000))
-    loop, (output, said), (log, written) = Loop(), os.pipe(), os.pipe()
+    loop, (output, said), (log, written) = asyncio.new_event_loop(), os.pipe(), os.pipe()
     for end in (said, log):
         os.set_blocking(end, False)
-    relay = Relay(loop, output, Outlet(loop, written), waits=waits)
+    forwarder = Forwarder(loop, output, Log(loop, written), waits=waits)
     sent, taken, stuck = 0, b"", 0
     while sent < len(lines) and stuck < 3:  # as far as it goes while nobody reads
         try:
             sent, stuck = sent + os.write(said, lines[sent : sent + 4096]), 0
         except BlockingIOError:
             stuck += 1
-        loop.run(0)
+        turn(loop)
     assert (sent < len(lines)) is waits
     while True:
         with contextlib.suppress(BlockingIOError):
             sent += os.write(said, lines[sent : sent + 4096])
-        loop.run(0)
+        turn(loop)
         try:
             taken += os.read(log, 65536)
         except BlockingIOError:
@@ -138,7 +163,7 @@ def test_who_waits_for_the_reader_of_the_log_loses_no_line(waits: bool) -> None:
                 break
     assert (taken == lines) is waits
     os.close(said)
-    relay.close()
+    forwarder.close()
     for end in (log, written):
         os.close(end)
 

@@ -1,5 +1,6 @@
 """The supervisor as a real process: how a query may end, and what is told while it runs."""
 
+import asyncio
 import ctypes
 import json
 import os
@@ -15,12 +16,12 @@ import pytest
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import Phase, Progress
-from gpuquery.reconcile.commitment import BEFORE
+from gpuquery.reconcile.report.commitment import BEFORE
 from gpuquery.runner import supervisor
-from gpuquery.runner.coordination.loop import Loop
+from gpuquery.runner.coordination import settings
 from gpuquery.runner.failures import obituary, oom
+from gpuquery.runner.pod.log import Log
 from gpuquery.runner.pod.process import Process, last_report
-from gpuquery.runner.pod.relay import Outlet
 from gpuquery.runner.pod.report import UNTOLD
 from tests.support import pod as support
 from tests.support.pod import WAIT_SECONDS, Pod, until
@@ -125,9 +126,12 @@ def test_the_supervisor_has_one_thread_so_that_no_other_takes_an_order_to_stop(h
         assert takes(threads[held.process.pid], number)
 
 
-def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code():
-    loop = Loop()
-    process = Process([sys.executable, "-c", "raise SystemExit(3)"], loop, Outlet(loop), environment=os.environ)
+def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code(tmp_path):
+    (tmp_path / "program.py").write_text("raise SystemExit(3)")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    wanted = settings.read({}, tmp_path, environment, program="program", port=0)
+    loop = asyncio.new_event_loop()
+    process = Process(wanted, 0, loop, Log(loop), lambda *_: None)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended and is not reaped
     process.signal(signal.SIGTERM)
     pid, status = os.waitpid(process.pid, os.WNOHANG)

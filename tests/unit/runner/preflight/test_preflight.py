@@ -21,7 +21,8 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.preflight import dtypes, release, sizes, translate
 from gpuquery.runner.preflight.checks import Checks
 from gpuquery.runner.query.queries import Planned
-from gpuquery.runner.stores import reader_rules, storage
+from gpuquery.runner.stores import reader_rules
+from gpuquery.runner.stores.s3 import S3, client
 from tests.support.runner import plan, run
 
 if TYPE_CHECKING:
@@ -381,13 +382,13 @@ def session(monkeypatch: pytest.MonkeyPatch, *, ends: datetime | None = None, re
     frozen = SimpleNamespace(access_key="AKIA1234", secret_key=SECRET, token="t0ken" if ends else None)
     credentials = SimpleNamespace(get_frozen_credentials=lambda: frozen, _expiry_time=ends)
     made = SimpleNamespace(get_credentials=lambda: credentials, region_name=region)
-    monkeypatch.setattr(storage, "session", lambda: made)
+    monkeypatch.setattr(client, "session", lambda: made)
 
 
 def test_credentials_of_a_cloud_identity_reach_the_gpu_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     session(monkeypatch, ends=datetime.now(UTC) + timedelta(minutes=59.5))
     access = StoreAccess(endpoint="http://lake:8333", path_style=True)
-    found, warnings = reader_rules.variables(access)
+    found, warnings = S3().reader_variables(access)
     assert found == {
         "AWS_ACCESS_KEY_ID": "AKIA1234", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": "t0ken",
         "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://lake:8333",
@@ -410,16 +411,16 @@ def test_the_environment_is_filled_for_inputs_in_a_store_only(monkeypatch: pytes
 def test_what_the_gpu_reader_would_lack_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     session(monkeypatch, region=None)
     with pytest.raises(JobError, match=r"storage\.region"):
-        reader_rules.variables(StoreAccess())
-    monkeypatch.setattr(storage, "session", lambda: SimpleNamespace(get_credentials=lambda: None, region_name="eu-1"))
+        S3().reader_variables(StoreAccess())
+    monkeypatch.setattr(client, "session", lambda: SimpleNamespace(get_credentials=lambda: None, region_name="eu-1"))
     with pytest.raises(JobError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as caught:
-        reader_rules.variables(StoreAccess())
+        S3().reader_variables(StoreAccess())
     assert caught.value.failure is Failure.STORAGE_AUTH
 
 
 def test_a_bucket_in_the_host_name_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     session(monkeypatch)
-    _, warnings = reader_rules.variables(StoreAccess(endpoint="https://s3.example.com", path_style=False))
+    _, warnings = S3().reader_variables(StoreAccess(endpoint="https://s3.example.com", path_style=False))
     assert len(warnings) == 1 and "storage.pathStyle" in warnings[0]
 
 

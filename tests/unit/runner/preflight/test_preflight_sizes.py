@@ -19,7 +19,7 @@ from tests.support.kube_objects import DEFAULTS, at, attempt, check, checking, c
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.defaults import Defaults
-    from gpuquery.reconcile.case import Decision
+    from gpuquery.reconcile.decide.job import Decision
 
 GPU = DEFAULTS.model_copy(update={"runtime_image_pattern": "rapids:{release}"})
 BIG = PreflightStatus(

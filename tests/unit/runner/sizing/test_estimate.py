@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.parquet import footers
+from gpuquery.runner.parquet import footer
 from gpuquery.runner.sizing import Estimate, estimate, parquet, reads
-from gpuquery.runner.stores import fetch
 from tests.support.examples import examples
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_never_under_by_more_than_two_and_over_only_by_what_the_layout_adds(
         path = Path(folder) / "x.parquet"
         pq.write_table(table, path, **options)
         if not told:  # as files of writers without size statistics
-            patch.setattr(footers, "_chars", lambda meta: None)
+            patch.setattr(footer, "_chars", lambda meta: None)
         frame = pl.scan_parquet(path).select(columns)
         got = estimate(frame, HERE)
         want = frame.collect().estimated_size()
@@ -167,7 +167,7 @@ def test_bounds_of_files_that_are_not_read_in_full_count_too(tmp_path: Path) -> 
 
 
 def parquet_files(path: Path) -> Any:
-    return fetch.files(str(path), HERE)
+    return stores.files(str(path), HERE)
 
 
 def test_numbers_that_could_be_nan_leave_nothing_out(tmp_path: Path) -> None:
@@ -253,10 +253,11 @@ def test_a_plan_that_cannot_be_seen_is_estimated_coarsely_and_says_so(
 def test_a_file_that_is_gone_or_no_parquet_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = write(tmp_path, "x.parquet", {"a": [1]})
     frame = pl.scan_parquet(path, schema={"a": pl.Int64})
-    path.write_bytes(b"no parquet at all, but long enough")
-    with pytest.raises(JobError, match=r"x\.parquet is no parquet file") as caught:
-        estimate(frame, HERE)
-    assert caught.value.failure is Failure.INVALID_INPUT
+    for body in (b"no parquet at all, but long enough", b"more metadata than bytes: \xff\xff\0\0PAR1"):
+        path.write_bytes(body)
+        with pytest.raises(JobError, match=r"x\.parquet is no parquet file") as caught:
+            estimate(frame, HERE)
+        assert caught.value.failure is Failure.INVALID_INPUT
     path.unlink()
     with pytest.raises((JobError, FileNotFoundError)):
         estimate(frame, HERE)

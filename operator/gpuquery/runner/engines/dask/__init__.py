@@ -1,5 +1,10 @@
-"""Dask clusters of GPU workers: one that the attempt's own pods make, or one that is there already.
+"""Dask clusters of GPU workers: one that the attempt's own pods make, or one that is elsewhere.
 
-Nothing here imports Dask before a query needs it; what runs in processes of Dask's own (child.py, nanny.py, worker.py,
-remote.py) imports nothing of the rest.
+| files | process that runs them |
+|---|---|
+| `preloads/` | schedulers, nannies and workers that are made for a job, by its pods or by dask-kubernetes |
+| `injected` | schedulers and workers of any cluster; it goes there by value, and they need not have this package |
+| all others | that of the query, in the attempt's pods |
+
+Nothing here imports Dask before a query needs it. `preloads/` and `injected` import nothing of the rest.
 """

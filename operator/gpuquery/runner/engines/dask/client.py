@@ -1,8 +1,8 @@
 """The client: the connection of this process to a Dask cluster, whose workers are counted once and then stay.
 
-Every call here has a time limit. A watcher asks the scheduler each second who is there: a worker that leaves, or one
-that comes, or a scheduler that is gone, ends the query. Where other processes of the attempt see the same, and sooner
-or better, their word counts (`watch.Watch.suspect`).
+Every call has a time limit. A thread asks the scheduler each second who is there: a worker that leaves or comes, or a
+scheduler that is gone, ends the query. Where other processes of the attempt see the same, and sooner or better, theirs
+is the cause that counts (`Guard.suspect`).
 """
 
 from __future__ import annotations
@@ -14,31 +14,39 @@ import socket
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.timing import DASK_SCHEDULER_SILENCES
-from gpuquery.runner.engines.dask import commands, injected, tls
+from gpuquery.runner.engines.dask import injected, tls
 from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gpuquery.runner.engines.dask.watch import Watch
+    from gpuquery.runner.engines.dask.guard import Guard
 
+CONNECT_SECONDS = 60
+"""For one connection between processes of Dask; a pod's name may take a while until it is known."""
+CONFIGURATION: Mapping[str, Any] = {
+    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
+    "distributed.client.heartbeat": "5s",
+}
+"""Dask's configuration in this process."""
 CALL_SECONDS = 60.0
-"""For a question that is answered in milliseconds: imports on the other side may keep it from answering."""
+"""For a question that is answered in milliseconds: imports on the other side may delay the answer."""
 LOOK_SECONDS = 1.0
 PROTOCOLS = ("ucx", "ucxx", "tcp", "tls")
+T = TypeVar("T")
 
 
 class Cluster:
     """The cluster, once `connect` has returned."""
 
-    def __init__(self, watch: Watch, *, heartbeat: float) -> None:
+    def __init__(self, guard: Guard, *, heartbeat: float) -> None:
         """`heartbeat` is that of the plan, in seconds."""
-        self.watch = watch
+        self.guard = guard
         self._silent = DASK_SCHEDULER_SILENCES * heartbeat
         self.address = ""
         self.client: Any = None
@@ -65,7 +73,7 @@ class Cluster:
         self.address = address
         distributed = importlib.import_module("distributed")
         config = importlib.import_module("dask").config
-        config.set(commands.CLIENT)
+        config.set(CONFIGURATION)
         certificates = tls.Certificates(address, secret=tls_secret)
         if protocol == "tls":
             certificates.check(config)
@@ -75,15 +83,15 @@ class Cluster:
             try:
                 # UCXX that has once met a name that is not known yet hangs in every later try.
                 _resolve(address)
-                limit = max(1.0, min(deadline - time.monotonic(), commands.CONNECT_SECONDS))
-                self.client = self.watch.call(
+                limit = max(1.0, min(deadline - time.monotonic(), CONNECT_SECONDS))
+                self.client = self.guard.call(
                     f"connecting to the Dask scheduler at {address}",
                     lambda limit=limit: distributed.Client(address, timeout=limit, set_as_default=True),  # type: ignore[misc]
                     seconds=limit + 10,
                 )
                 return
             except (OSError, TypeError, ValueError, RuntimeError, JobError) as exc:
-                self.watch.check()
+                self.guard.check()
                 if refused := certificates.refused(exc):
                     raise refused from None
                 if not isinstance(exc, OSError | JobError):
@@ -98,17 +106,17 @@ class Cluster:
                     ) from None  # what a JobError comes from counts more than itself
                 time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
 
-    def scheduler(self, function: Callable[..., Any], *args: Any, seconds: float = CALL_SECONDS) -> Any:
-        """Run a function of `remote` in the scheduler."""
-        return self._within(f"asking the Dask scheduler for {function.__name__}", seconds, lambda: (
-            self.client.run_on_scheduler(function, *args)
-        ))  # fmt: skip
+    def scheduler(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a function of `injected` in the scheduler."""
+        what = f"asking the Dask scheduler for {function.__name__}"
+        return self.guard.call(what, lambda: self.client.run_on_scheduler(function, *args), seconds=CALL_SECONDS)
 
     def run(self, function: Callable[..., Any], *args: Any, workers: list[str] | None = None, seconds: float | None = CALL_SECONDS) -> dict[str, Any]:  # fmt: skip # noqa: E501
-        """Run a function of `remote` in workers; returns what each has returned, by address."""
-        found: dict[str, Any] = self._within(f"asking Dask workers for {function.__name__}", seconds, lambda: (
-            self.client.run(function, *args, workers=workers if workers is not None else list(self.workers))
-        ))  # fmt: skip
+        """Run a function of `injected` in workers; returns what each has returned, by address."""
+        what, asked = f"asking Dask workers for {function.__name__}", list(self.workers) if workers is None else workers
+        found: dict[str, Any] = self.guard.call(
+            what, lambda: self.client.run(function, *args, workers=asked), seconds=seconds
+        )
         return found
 
     def complete(self, wanted: int, *, seconds: float, more: bool = False) -> None:
@@ -118,7 +126,7 @@ class Cluster:
         """
         deadline = time.monotonic() + seconds
         while True:
-            found = self._within("asking the Dask scheduler for its workers", CALL_SECONDS, self._members_now)
+            found = self._now("name", str)
             if len(found) == wanted or (more and len(found) > wanted):
                 self.workers = found
                 return
@@ -129,12 +137,8 @@ class Cluster:
                     f"the Dask cluster at {self.address} has {len(found)} workers after {seconds:g} s ({there}), and "
                     f"the job runs on {wanted}: look at the pods of the others",
                 )
-            self.watch.check()
+            self.guard.check()
             time.sleep(0.2)
-
-    def _members_now(self) -> dict[str, str]:
-        found: dict[str, str] = self.client.sync(self._members)
-        return found
 
     def free(self, *, seconds: float) -> None:
         """Wait until every worker has done a small task.
@@ -149,7 +153,7 @@ class Cluster:
             tasks = [submit(os.getpid, pure=False, workers=[each]) for each in self.workers]
             importlib.import_module("distributed").wait(tasks)
 
-        self._within("waiting for the Dask workers to be free", seconds, ask)
+        self.guard.call("waiting for the Dask workers to be free", ask, seconds=seconds)
 
     def settle(self, *, seconds: float = CALL_SECONDS) -> None:
         """Wait until every worker, which must be free, has beaten once more, or for so many seconds.
@@ -161,34 +165,22 @@ class Cluster:
         deadline = time.monotonic() + seconds
         first: Mapping[str, float] = {}
         while time.monotonic() < deadline:
-            told = self._within("asking the Dask scheduler for its workers", CALL_SECONDS, self._seen_now)
+            told = self._now("last_seen", float)  # by the scheduler's clock
             first = first or told
             if all(told.get(address, 0.0) > when for address, when in first.items() if address in self.workers):
                 return
             time.sleep(0.2)
         print(f"not all Dask workers have beaten once more within {seconds:g} s", file=sys.stderr, flush=True)
 
-    def _seen_now(self) -> dict[str, float]:
-        found: dict[str, float] = self.client.sync(self._seen)
-        return found
-
-    async def _seen(self) -> dict[str, float]:
-        """When the scheduler heard of each worker last, by its own clock."""
-        told = await self.client.scheduler.identity(n_workers=-1)
-        return {address: float(state["last_seen"]) for address, state in told["workers"].items()}
-
-    def guard(self) -> None:
-        """Look after the workers from now on, in a thread."""
-        threading.Thread(target=self._look, name="dask watcher", daemon=True).start()
+    def watch_workers(self) -> None:
+        """Watch the workers from now on, in a thread."""
+        threading.Thread(target=self._watch, name="dask watcher", daemon=True).start()
 
     def leave(self) -> None:
-        """Look after nobody any more; the connection ends with the process."""
+        """Watch them no more; the connection ends with the process."""
         self._over.set()
 
-    def _within(self, what: str, seconds: float | None, call: Callable[[], Any]) -> Any:
-        return self.watch.call(what, call, seconds=seconds)
-
-    def _look(self) -> None:
+    def _watch(self) -> None:
         heard = time.monotonic()
         while not self._over.wait(LOOK_SECONDS):
             try:
@@ -218,7 +210,7 @@ class Cluster:
                 return
 
     async def _answer(self) -> dict[str, str]:
-        """Names of the workers by address; raises TimeoutError if that takes long: called again, it waits for the same
+        """Names of the workers by address; raises TimeoutError if that takes long. The next call waits for the same
         answer.
 
         No question is ever given up: over UCX its answer would still be received, into memory that has other uses by
@@ -226,7 +218,7 @@ class Cluster:
         import for as long.
         """
         if self._question is None:
-            self._question = asyncio.ensure_future(self._members())
+            self._question = asyncio.ensure_future(self._each("name", str))
         limit = self._silent / 3
         done, _ = await asyncio.wait([self._question], timeout=limit)
         if not done:
@@ -234,13 +226,21 @@ class Cluster:
         question, self._question = self._question, None
         return question.result()
 
-    async def _members(self) -> dict[str, str]:
-        """Names of the workers by address, by a question of Dask's own, which leaves no line in the scheduler's log."""
+    def _now(self, field: str, kind: Callable[[Any], T]) -> dict[str, T]:
+        """Return a fact about each worker, by address."""
+        what = "asking the Dask scheduler for its workers"
+        found: dict[str, T] = self.guard.call(
+            what, lambda: self.client.sync(self._each, field, kind), seconds=CALL_SECONDS
+        )
+        return found
+
+    async def _each(self, field: str, kind: Callable[[Any], T]) -> dict[str, T]:
+        """The same, by a question of Dask's own, which leaves no line in the scheduler's log."""
         told = await self.client.scheduler.identity(n_workers=-1)
-        return {address: str(state["name"]) for address, state in told["workers"].items()}
+        return {address: kind(state[field]) for address, state in told["workers"].items()}
 
     def _lost(self, why: str, failure: Failure = Failure.WORKER_LOST) -> None:
-        self.watch.suspect(JobError(failure, why))
+        self.guard.suspect(JobError(failure, why))
 
 
 def _impossible(address: str, exc: Exception) -> JobError | None:
@@ -256,7 +256,7 @@ def _impossible(address: str, exc: Exception) -> JobError | None:
 
 
 def _resolve(address: str) -> None:
-    """Raise OSError while the host of an address has none of its own: a Service may come after who looks for it."""
+    """Raise OSError while the host of an address is not known: its Service may come later than this process."""
     parts = urlsplit(address)
     socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
 

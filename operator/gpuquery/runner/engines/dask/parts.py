@@ -1,4 +1,4 @@
-"""Part files of a Dask cluster: each once, and no row twice.
+"""Part files of a Dask cluster: no row twice.
 
 The workers name them `part.<number>.parquet` (the engine tasks) or `part.<rank>.<number>.parquet`
 (`cudf_polars/experimental/io.py` and `experimental/rapidsmpf/io.py` in 26.04, `streaming/actor_graph/io.py` from 26.06
@@ -12,15 +12,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.plan.releases import cell_of
-from gpuquery.runner.engines import Writes, replicated
-from gpuquery.runner.output.parts import Parts
+from gpuquery.runner.engines import replicated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from gpuquery.plan.plan import Plan
-    from gpuquery.runner.engines.dask.watch import Watch
 
 _RANK = re.compile(r"part\.(\d+)\.\d+\.parquet")
 
@@ -29,22 +27,6 @@ def each_once(plan: Plan) -> bool:
     """Whether the release writes a result once that every worker holds in full."""
     cell = cell_of(plan.release, plan.engine, plan.cluster)
     return cell is not None and cell.replicated_safe
-
-
-class Handing:
-    """Gives the files of a folder to the sink."""
-
-    def __init__(self, folder: Path, sink: Writes, watch: Watch, *, streaming: bool) -> None:
-        self._parts = Parts(folder, sink, on_fault=watch.fail)
-        if streaming:
-            self._parts.start()
-        self._started = streaming
-
-    def finish(self) -> None:
-        """Give what is left."""
-        if not self._started:
-            self._parts.start()
-        self._parts.finish()
 
 
 def written(folder: Path) -> list[list[Any]]:

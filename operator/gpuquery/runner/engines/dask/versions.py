@@ -28,7 +28,7 @@ def check(cluster: Cluster, *, graphs: bool) -> None:
     `graphs`: whether the scheduler reads graphs of cudf-polars' tasks and so must hold it too.
     """
     mine = injected.packages()
-    told = cluster.watch.call("asking for the versions of Dask", cluster.client.get_versions, seconds=60)
+    told = cluster.guard.call("asking for the versions of Dask", cluster.client.get_versions, seconds=60)
     sides = {"the scheduler": _basic(told["scheduler"])}
     sides |= {f"the worker {cluster.workers.get(a, a)}": _basic(found) for a, found in told["workers"].items()}
     refuse(mine, sides, BASIC)

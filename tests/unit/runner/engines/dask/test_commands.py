@@ -9,7 +9,7 @@ import pytest
 from gpuquery.plan.dask import flags
 from gpuquery.plan.plan import Dask, Plan
 from gpuquery.plan.releases import RELEASES
-from gpuquery.runner.engines.dask import commands
+from gpuquery.runner.engines.dask.owned import commands
 from tests.support.dask_plans import dask_plan
 
 if TYPE_CHECKING:

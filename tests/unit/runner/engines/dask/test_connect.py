@@ -12,7 +12,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase
 from gpuquery.runner.engines.dask import injected, versions
 from gpuquery.runner.engines.dask.client import Cluster
-from gpuquery.runner.engines.dask.watch import Watch
+from gpuquery.runner.engines.dask.guard import Guard
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.progress import Tracker
@@ -69,7 +69,7 @@ def test_nobody_connects_before_the_schedulers_name_is_known(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=config))
     monkeypatch.setattr(injected, "register", lambda: None)
     monkeypatch.setattr("gpuquery.runner.engines.dask.client.socket.getaddrinfo", known)
-    cluster = Cluster(Watch(hold=0.0), heartbeat=6)
+    cluster = Cluster(Guard(hold=0.0), heartbeat=6)
     cluster.connect("ucx://warm-scheduler.data.svc:8786", seconds=30)
     assert asked == ["warm-scheduler.data.svc:8786"] * 2
     assert cluster.client == "client of ucx://warm-scheduler.data.svc:8786"
@@ -82,7 +82,7 @@ def test_a_name_that_is_never_known_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(
         JobError, match=r"tcp://nowhere\.invalid:8786 does not answer within 1 s: .*not known"
     ) as raised:
-        Cluster(Watch(hold=0.0), heartbeat=6).connect("tcp://nowhere.invalid:8786", seconds=1)
+        Cluster(Guard(hold=0.0), heartbeat=6).connect("tcp://nowhere.invalid:8786", seconds=1)
     assert raised.value.failure is Failure.WORKER_LOST
 
 
@@ -110,7 +110,7 @@ def test_what_is_told_of_a_scheduler_that_hangs_up_is_the_address_and_not_what_w
     """The report of an attempt takes the words of a fault's cause, if it has one."""
     cannot_connect(monkeypatch, CommClosedError("in <UCX (closed)>: reset"))
     with pytest.raises(JobError, match=r"ucx://h:8786 does not answer within 0 s: .*reset: see whether its") as told:
-        Cluster(Watch(hold=0.0), heartbeat=6).connect("ucx://h:8786", seconds=0)
+        Cluster(Guard(hold=0.0), heartbeat=6).connect("ucx://h:8786", seconds=0)
     assert told.value.failure is Failure.WORKER_LOST and told.value.__cause__ is None
 
 
@@ -128,14 +128,14 @@ def test_what_no_try_can_mend_is_refused_for_good(
 ) -> None:
     cannot_connect(monkeypatch, raised)
     with pytest.raises(JobError, match=words) as found:
-        Cluster(Watch(hold=0.0), heartbeat=6).connect(address, seconds=30)
+        Cluster(Guard(hold=0.0), heartbeat=6).connect(address, seconds=30)
     assert found.value.failure is Failure.INVALID_COMBINATION, "which is not tried again"
 
 
 def test_what_is_none_of_these_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     cannot_connect(monkeypatch, RuntimeError("no running event loop"))
     with pytest.raises(RuntimeError, match="no running event loop") as found:
-        Cluster(Watch(hold=0.0), heartbeat=6).connect("ucx://h:8786", seconds=30)
+        Cluster(Guard(hold=0.0), heartbeat=6).connect("ucx://h:8786", seconds=30)
     assert found.value.__cause__ is None
 
 

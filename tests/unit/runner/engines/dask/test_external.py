@@ -14,8 +14,8 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.engines.dask import injected
 from gpuquery.runner.engines.dask.client import Cluster
-from gpuquery.runner.engines.dask.external import GuestCluster
-from gpuquery.runner.engines.dask.watch import Watch
+from gpuquery.runner.engines.dask.external.cluster import ExternalCluster
+from gpuquery.runner.engines.dask.guard import Guard
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.main import Alone
 from gpuquery.runner.progress import Tracker
@@ -148,13 +148,13 @@ class Busy:
 
 def test_a_query_that_outlives_its_job_is_waited_for_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its workers answer nobody meanwhile; a question with a limit would be a failure of the next job's."""
-    monkeypatch.setattr("gpuquery.runner.engines.dask.external.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("gpuquery.runner.engines.dask.external.cluster.BUSY_SECONDS", 0.05)
     told: list[str] = []
     tracker = Tracker(lambda progress: told.append(progress.waits_for), quiet=True)
-    guest = GuestCluster(dask_plan(way="attach", scheduler="tcp://warm:8786"), Alone(tracker))
+    external = ExternalCluster(dask_plan(way="attach", scheduler="tcp://warm:8786"), Alone(tracker))
     cluster = Busy(told)
-    monkeypatch.setattr(guest, "cluster", cluster)
-    guest._freed()
+    monkeypatch.setattr(external, "cluster", cluster)
+    external._freed()
     assert cluster.taken == ["engine-1"]
     assert "still ran the query of a job that is gone" in told[0]
     assert told[-1] == "", "and then it begins"
@@ -163,8 +163,8 @@ def test_a_query_that_outlives_its_job_is_waited_for_and_told(monkeypatch: pytes
 # --- The end, and workers that leave
 
 
-def guest(plan: Plan) -> GuestCluster:
-    return GuestCluster(plan, Alone(Tracker(lambda progress: None, quiet=True)))
+def external(plan: Plan) -> ExternalCluster:
+    return ExternalCluster(plan, Alone(Tracker(lambda progress: None, quiet=True)))
 
 
 class Client:
@@ -194,7 +194,7 @@ class Client:
 def test_whoever_answers_removes_the_files_of_a_query(idle: bool, protocol: str, asked: list[tuple[str, bool]]) -> None:
     """A question that was given up over UCX crashed schedulers."""
     address = f"{protocol}://warm:8786"
-    ours = guest(dask_plan(way="attach", scheduler=address))
+    ours = external(dask_plan(way="attach", scheduler=address))
     client = Client()
     ours.cluster.client, ours.cluster.address = client, address
     ours._tidy(idle=idle)
@@ -205,10 +205,10 @@ class Leaving(Cluster):
     """A cluster of two workers, of which one leaves once the query runs."""
 
     def __init__(self, ttl: float | None) -> None:
-        super().__init__(Watch(hold=0), heartbeat=6)
+        super().__init__(Guard(hold=0), heartbeat=6)
         self.address, self.workers, self._ttl = "tcp://warm:8786", {"a": "warm-a", "b": "warm-b"}, ttl
         self.client = types.SimpleNamespace(
-            scheduler=types.SimpleNamespace(identity=self._identity), sync=lambda call: asyncio.run(call()),
+            scheduler=types.SimpleNamespace(identity=self._identity), sync=lambda call, *args: asyncio.run(call(*args)),
             status="running",
         )  # fmt: skip
 
@@ -236,14 +236,14 @@ def test_a_worker_that_leaves_ends_the_query_and_the_limit_of_its_scheduler_is_t
 ) -> None:
     """The limit is the cluster's: nobody changes it for a job."""
     monkeypatch.setattr("gpuquery.runner.engines.dask.client.LOOK_SECONDS", 0.01)
-    ours = guest(dask_plan(way="attach", scheduler="tcp://warm:8786"))
+    ours = external(dask_plan(way="attach", scheduler="tcp://warm:8786"))
     ours.cluster = cluster = Leaving(ttl)
     ours._warn_of_ttl()
     assert capsys.readouterr().err == (f"the Dask cluster at tcp://warm:8786{words}\n" if words else "")
-    cluster.guard()
+    cluster.watch_workers()
     try:
         with pytest.raises(JobError) as told:
-            cluster.watch.call("the query", threading.Event().wait, seconds=30)
+            cluster.guard.call("the query", threading.Event().wait, seconds=30)
     finally:
         cluster.leave()
     assert told.value.failure is Failure.WORKER_LOST
@@ -252,7 +252,7 @@ def test_a_worker_that_leaves_ends_the_query_and_the_limit_of_its_scheduler_is_t
 
 def test_a_query_waits_for_one_more_heartbeat_of_each_worker() -> None:
     """Else a worker may be held while it connects for its first, which crashes schedulers over UCX."""
-    cluster = Cluster(Watch(hold=0), heartbeat=6)
+    cluster = Cluster(Guard(hold=0), heartbeat=6)
     cluster.workers = {"a": "warm-a", "b": "warm-b"}
     told = [{"a": 1.0, "b": 1.0, "gone": 1.0}, {"a": 2.0, "b": 1.0}, {"a": 2.0, "b": 1.5}, {}]
 
@@ -260,6 +260,6 @@ def test_a_query_waits_for_one_more_heartbeat_of_each_worker() -> None:
         return {"workers": {address: {"last_seen": when} for address, when in told.pop(0).items()}}
 
     scheduler = types.SimpleNamespace(identity=identity)
-    cluster.client = types.SimpleNamespace(scheduler=scheduler, sync=lambda call: asyncio.run(call()))
+    cluster.client = types.SimpleNamespace(scheduler=scheduler, sync=lambda call, *args: asyncio.run(call(*args)))
     cluster.settle(seconds=30)
     assert told == [{}], "one did not beat, or was asked after it had"

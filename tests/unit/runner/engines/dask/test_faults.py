@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.engines.dask import beats, nanny
+from gpuquery.runner.engines.dask.guard import Guard
+from gpuquery.runner.engines.dask.preloads import heartbeat, nanny
 from gpuquery.runner.engines.dask.query import DaskQuery
-from gpuquery.runner.engines.dask.watch import Watch
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.main import Alone
 from gpuquery.runner.progress import Tracker
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 NANNY = """
 import os, signal, subprocess, sys, time, types
-from gpuquery.runner.engines.dask import beats, nanny
+from gpuquery.runner.engines.dask.preloads import heartbeat, nanny
 
-old = os.path.join(os.environ[beats.FOLDER_VARIABLE], f"worker.{os.getpid()}")
+old = os.path.join(os.environ[heartbeat.FOLDER_VARIABLE], f"worker.{os.getpid()}")
 os.makedirs(os.path.dirname(old))
 open(old, "w").close()
 os.utime(old, (1, 1))  # of a container before this one
 status = types.SimpleNamespace(name="running")
 nanny.dask_setup(types.SimpleNamespace(_on_worker_exit_sync=print, status=status, name="w"))
-code = "import time; from gpuquery.runner.engines.dask import beats; beats.start('worker'); time.sleep(60)"
+code = "import time; from gpuquery.runner.engines.dask.preloads.heartbeat import start; start('worker'); time.sleep(60)"
 worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-file, beaten = os.path.join(os.environ[beats.FOLDER_VARIABLE], f"worker.{worker.pid}"), set()
+file, beaten = os.path.join(os.environ[heartbeat.FOLDER_VARIABLE], f"worker.{worker.pid}"), set()
 while len(beaten) < 5:  # longer than the limit
     if os.path.exists(file):
         beaten.add(os.stat(file).st_mtime)
@@ -56,7 +56,7 @@ time.sleep(60)
 
 def test_a_nanny_that_nobody_watches_ends_with_a_worker_that_hangs(tmp_path: Path) -> None:
     given = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), nanny.LIMIT_VARIABLE: "2.5"}
-    given[beats.FOLDER_VARIABLE] = str(tmp_path / "beats")
+    given[heartbeat.FOLDER_VARIABLE] = str(tmp_path / "beats")
     done = subprocess.run(
         [sys.executable, "-c", NANNY], env=given, capture_output=True, text=True, timeout=50, check=False
     )
@@ -74,72 +74,73 @@ class CommClosedError(OSError):
 
 
 def test_a_call_returns_or_raises_what_it_does() -> None:
-    watch = Watch()
-    assert watch.call("it", lambda: 7) == 7
+    guard = Guard()
+    assert guard.call("it", lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        watch.call("it", lambda: 1 // 0)
+        guard.call("it", lambda: 1 // 0)
 
 
 def test_a_fault_ends_a_call_that_never_ends() -> None:
-    watch = Watch()
-    threading.Timer(0.1, watch.fail, [JobError(Failure.WORKER_LOST, "gone")]).start()
+    guard = Guard()
+    threading.Timer(0.1, guard.fail, [JobError(Failure.WORKER_LOST, "gone")]).start()
     with pytest.raises(JobError, match="gone"):
-        watch.call("it", threading.Event().wait)
+        guard.call("it", threading.Event().wait)
 
 
 def test_a_call_that_takes_too_long_says_what_it_was() -> None:
     with pytest.raises(JobError, match=r"the thing took longer than 0\.1 s"):
-        Watch().call("the thing", threading.Event().wait, seconds=0.1)
+        Guard().call("the thing", threading.Event().wait, seconds=0.1)
 
 
 def test_a_consequence_gives_way_to_a_cause_that_is_told_later() -> None:
-    watch = Watch(hold=60)
+    guard = Guard(hold=60)
 
     def broken() -> None:
-        threading.Timer(0.2, watch.fail, [JobError(Failure.HOST_OUT_OF_MEMORY, "the cause")]).start()
+        threading.Timer(0.2, guard.fail, [JobError(Failure.HOST_OUT_OF_MEMORY, "the cause")]).start()
         raise CommClosedError
 
     with pytest.raises(JobError, match="the cause"):
-        watch.call("it", broken)
+        guard.call("it", broken)
 
 
 def test_a_consequence_that_nobody_explains_is_told_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquery.runner.engines.dask.watch.NAMED_SECONDS", 0.1)
+    monkeypatch.setattr("gpuquery.runner.engines.dask.guard.NAMED_SECONDS", 0.1)
 
     def broken() -> None:
         raise CommClosedError("closed")
 
     with pytest.raises(JobError, match="CommClosedError: closed") as told:
-        Watch(hold=0).call("it", broken)
+        Guard(hold=0).call("it", broken)
     assert isinstance(told.value.__cause__, CommClosedError)
 
 
 def test_a_suspicion_becomes_a_fault_when_nobody_knows_better() -> None:
-    watch = Watch(hold=0.1)
-    watch.suspect(JobError(Failure.WORKER_LOST, "it left"))
+    guard = Guard(hold=0.1)
+    guard.suspect(JobError(Failure.WORKER_LOST, "it left"))
     with pytest.raises(JobError, match="it left"):
-        watch.call("it", threading.Event().wait)
+        guard.call("it", threading.Event().wait)
 
 
 def test_nothing_is_a_fault_once_the_end_is_expected() -> None:
-    watch = Watch()
-    watch.close()
-    watch.fail(JobError(Failure.WORKER_LOST, "gone"))
-    assert watch.call("it", lambda: 7) == 7
+    guard = Guard()
+    guard.close()
+    guard.fail(JobError(Failure.WORKER_LOST, "gone"))
+    assert guard.call("it", lambda: 7) == 7
 
 
 # --- Signs of life
 
 
 BEATING = (
-    "import sys, time; from gpuquery.runner.engines.dask import beats; beats.start('worker'); print(1, flush=True); {}"
+    "import sys, time; from gpuquery.runner.engines.dask.preloads import heartbeat; "
+    "heartbeat.start('worker'); print(1, flush=True); {}"
 )
 
 
 def beating(folder: Path, then: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", BEATING.format(then)], stdout=subprocess.PIPE, text=True,
-        env=os.environ | {beats.FOLDER_VARIABLE: str(folder)},
+        env=os.environ | {heartbeat.FOLDER_VARIABLE: str(folder)},
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline()
@@ -148,7 +149,7 @@ def beating(folder: Path, then: str) -> subprocess.Popen[str]:
 
 def test_a_process_that_beats_is_alive_and_one_that_ended_is_not_missed(tmp_path: Path) -> None:
     process = beating(tmp_path, "time.sleep(600)")
-    listener = beats.Listener(tmp_path)
+    listener = heartbeat.Listener(tmp_path)
     try:
         assert listener.pids("worker") == [process.pid]
         first = (tmp_path / f"worker.{process.pid}").stat().st_mtime
@@ -163,7 +164,7 @@ def test_a_process_that_beats_is_alive_and_one_that_ended_is_not_missed(tmp_path
 
 def test_native_code_that_holds_the_interpreter_is_heard_as_silence(tmp_path: Path) -> None:
     process = beating(tmp_path, "__import__('ctypes').PyDLL(None).pause()")
-    listener = beats.Listener(tmp_path)
+    listener = heartbeat.Listener(tmp_path)
     try:
         found = until(lambda: listener.silent(4, time.monotonic()), what="it was not missed")
         assert found == f"the Dask worker with process id {process.pid}"
@@ -189,7 +190,7 @@ def test_native_code_that_holds_the_interpreter_is_heard_as_silence(tmp_path: Pa
 )
 def test_who_is_refused_on_a_cluster_of_others_is_told_whose_rights_count(refusal: OSError, words: str) -> None:
     class Elsewhere:
-        def run(self, execute: Any, _sink: Any, *, streaming: bool) -> None:
+        def run(self, execute: Any, _sink: Any) -> None:
             execute(None, "folder")
 
     def refused(*_: Any) -> None:
@@ -197,7 +198,7 @@ def test_who_is_refused_on_a_cluster_of_others_is_told_whose_rights_count(refusa
 
     def run(way: str) -> None:
         query = DaskQuery(dask_plan(way=way, scheduler="tcp://warm:8786"), Alone(Tracker(lambda _: None)))
-        query.native, query.guest = None, Elsewhere()  # type: ignore[assignment]
+        query.cluster = Elsewhere()  # type: ignore[assignment]
         query.run(pl.LazyFrame(), None, refused)  # type: ignore[arg-type]
 
     with pytest.raises(JobError, match=words) as raised:

@@ -11,7 +11,8 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.engines import Alone
-from gpuquery.runner.engines.dask import owned
+from gpuquery.runner.engines.dask.owned import child, commands
+from gpuquery.runner.engines.dask.owned.cluster import OwnedCluster, own_address
 from gpuquery.runner.engines.dask.query import DaskQuery
 from gpuquery.runner.failures.errors import JobError
 from tests.support.dask_plans import dask_plan
@@ -32,9 +33,9 @@ def names(monkeypatch: pytest.MonkeyPatch, known: dict[str, str], *, later: dict
             raise socket.gaierror("Name or service not known")
         return [(0, 0, 0, "", (found[host], 0))]
 
-    monkeypatch.setattr("gpuquery.runner.engines.dask.owned.LOOK_SECONDS", 0.01)
-    monkeypatch.setattr("gpuquery.runner.engines.dask.owned.socket.getaddrinfo", answer)
-    monkeypatch.setattr("gpuquery.runner.engines.dask.owned.socket.gethostname", lambda: "job-1-0")
+    monkeypatch.setattr("gpuquery.runner.engines.dask.owned.cluster.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("gpuquery.runner.engines.dask.owned.cluster.socket.getaddrinfo", answer)
+    monkeypatch.setattr("gpuquery.runner.engines.dask.owned.cluster.socket.gethostname", lambda: "job-1-0")
     monkeypatch.setenv("GPUQUERY_HUB", "job-1-0.job-1")
     return asked
 
@@ -50,7 +51,7 @@ def test_the_scheduler_is_where_other_pods_reach_it(
     monkeypatch: pytest.MonkeyPatch, known: dict[str, str], want: str
 ) -> None:
     names(monkeypatch, known)
-    assert owned.own_address(seconds=5) == want
+    assert own_address(seconds=5) == want
 
 
 def test_a_name_that_dns_does_not_know_yet_is_waited_for_and_no_loopback_stands_in(
@@ -58,11 +59,11 @@ def test_a_name_that_dns_does_not_know_yet_is_waited_for_and_no_loopback_stands_
 ) -> None:
     """At the loopback address the workers of the other pods would look for it in their own pods, for minutes."""
     asked = names(monkeypatch, {"job-1-0": "127.0.1.1"}, later={"job-1-0.job-1": "10.0.0.7"})
-    assert owned.own_address(seconds=60) == "10.0.0.7"
+    assert own_address(seconds=60) == "10.0.0.7"
     assert len(asked) > 3
     names(monkeypatch, {"job-1-0": "127.0.1.1"})
     with pytest.raises(JobError, match=r"own name job-1-0\.job-1 has no address within 0\.05 s") as raised:
-        owned.own_address(seconds=0.05)
+        own_address(seconds=0.05)
     assert raised.value.failure is Failure.TRANSPORT_ERROR
 
 
@@ -81,15 +82,15 @@ def test_workers_get_the_credentials_of_a_cloud_identity_as_the_gpu_reader_needs
     """They start before the query is checked and this process's own environment is filled."""
     started: list[dict[str, str]] = []
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(owned, "Child", lambda *_, environment, **__: started.append(dict(environment)))
+    monkeypatch.setattr(child, "start", lambda *_, environment, **__: started.append(dict(environment)))
     keys = {"AWS_ACCESS_KEY_ID": "AKIA1234", "AWS_SESSION_TOKEN": "t0ken"}
     monkeypatch.setattr("gpuquery.runner.stores.reader_rules.variables", lambda _: (keys, ()))
     reads = dask_plan().model_copy(
         update={"inputs": plan("s3://lake", "-", inputs={"t": "s3://lake/t.parquet"}).inputs}
     )
-    pod = owned.NativeCluster(reads, Ranks())
+    pod = OwnedCluster(reads, Ranks(), commands.cuda_workers)
     pod.join()
-    pod.watch.close()
+    pod.guard.close()
     (environment,) = started
     assert {name: environment.get(name) for name in keys} == keys
     assert "AWS_SESSION_TOKEN" not in os.environ
@@ -107,5 +108,5 @@ def test_workers_that_never_connect_among_each_other_end_the_query(
             threading.Event().wait(60)
 
     with pytest.raises(JobError, match=r"did not connect among each other within 0\.1 s") as raised:
-        query.watch.call("the query", run)
+        query.cluster.guard.call("the query", run)
     assert raised.value.failure is Failure.TRANSPORT_ERROR

@@ -13,9 +13,9 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.engines.dask import injected, parts
-from gpuquery.runner.engines.dask.download import Fetch
-from gpuquery.runner.engines.dask.watch import Watch
+from gpuquery.runner.engines.dask.external.download import Download
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.parts import Parts
 from tests.support.dask_local import Keeps, Local, written
 from tests.support.dask_plans import dask_plan
 from tests.support.ranks import until
@@ -68,32 +68,32 @@ def test_what_dead_attempts_left_is_removed_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_files_are_fetched_once_each_in_pieces_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquery.runner.engines.dask.download.PIECE", 100)
+    monkeypatch.setattr("gpuquery.runner.engines.dask.external.download.PIECE", 100)
     one, two, here = tmp_path / "one", tmp_path / "two", tmp_path / "here"
     here.mkdir()
     wanted = written(one, "part.0.000000.parquet", "part.0.000001.parquet") | written(two, "part.1.000000.parquet")
     sink = Keeps()
-    fetch = Fetch(Local({"a": str(one), "b": str(one), "c": str(two)}), "@", here, sink)
-    fetch.finish()
-    fetch.check()
+    download = Download(Local({"a": str(one), "b": str(one), "c": str(two)}), "@", here, sink)
+    download.finish()
+    download.check()
     assert sink.added == wanted
     assert not sum(file.stat().st_size for folder in (one, two) for file in folder.iterdir())
 
 
 def test_files_are_fetched_while_others_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquery.runner.engines.dask.download.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("gpuquery.runner.engines.dask.external.download.POLL_SECONDS", 0.02)
     one, here = tmp_path / "one", tmp_path / "here"
     here.mkdir()
     wanted = written(one, "part.0.parquet", "part.1.parquet")
     (one / "part.1.parquet").write_bytes(wanted["part.1.parquet"][:-3])
     sink = Keeps()
-    fetch = Fetch(Local({"a": str(one)}), "@", here, sink)
-    fetch.start()
+    download = Download(Local({"a": str(one)}), "@", here, sink)
+    download.start()
     until(lambda: "part.0.parquet" in sink.added)
     assert "part.1.parquet" not in sink.added
     (one / "part.1.parquet").write_bytes(wanted["part.1.parquet"])
-    fetch.finish()
-    fetch.check()
+    download.finish()
+    download.check()
     assert sink.added == wanted
 
 
@@ -125,12 +125,12 @@ def test_nothing_is_committed_of_files_that_are_not_those_that_were_written(
     here.mkdir()
     written(one, "part.0.000000.parquet", "part.0.000001.parquet")
     written(two, "part.1.000000.parquet")
-    fetch = Fetch(Local({"a": str(one), "b": str(two)}), "@", here, Keeps())
-    fetch.finish()
-    fetch.check()
+    download = Download(Local({"a": str(one), "b": str(two)}), "@", here, Keeps())
+    download.finish()
+    download.check()
     change(str(one / "part.0.000001.parquet"))
     with pytest.raises(JobError) as told:
-        fetch.check()
+        download.check()
     assert told.value.failure is Failure.WORKER_LOST
     assert words in told.value.message
 
@@ -140,12 +140,12 @@ def test_files_that_went_elsewhere_than_to_the_sink_are_missed(tmp_path: Path) -
     here.mkdir()
     wanted = written(one, "part.0.000000.parquet", "part.0.000001.parquet")
     sink = Keeps()
-    fetch = Fetch(Local({"a": str(one)}), "@", here, sink)
-    fetch.all()
-    parts.Handing(here, fetch.sink, Watch(hold=0), streaming=False).finish()
-    fetch.check()
+    download = Download(Local({"a": str(one)}), "@", here, sink)
+    download.all()
+    Parts(here, download).finish()
+    download.check()
     assert sink.added == wanted
-    other = Fetch(Local({"a": str(one)}), "@", here, sink)
+    other = Download(Local({"a": str(one)}), "@", here, sink)
     with pytest.raises(JobError, match="2 of 2 did not come whole"):
         other.check()
 
@@ -162,10 +162,10 @@ def test_a_file_that_vanished_before_it_was_seen_is_missed(tmp_path: Path, names
     one, here = tmp_path / "one", tmp_path / "here"
     here.mkdir()
     written(one, *names)
-    fetch = Fetch(Local({"a": str(one)}), "@", here, Keeps())
-    fetch.finish()
+    download = Download(Local({"a": str(one)}), "@", here, Keeps())
+    download.finish()
     with pytest.raises(JobError) as told:
-        fetch.check()
+        download.check()
     assert words in told.value.message
 
 
@@ -175,7 +175,7 @@ def test_a_file_that_shrinks_is_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     written(one, "part.0.parquet")
     monkeypatch.setattr(injected, "piece", lambda *_: b"")
     with pytest.raises(JobError, match=r"part\.0\.parquet of the Dask worker worker had \d+ bytes and gave 0"):
-        Fetch(Local({"a": str(one)}), "@", here, Keeps()).finish()
+        Download(Local({"a": str(one)}), "@", here, Keeps()).finish()
 
 
 def test_rows_that_all_ranks_wrote_are_refused(tmp_path: Path) -> None:

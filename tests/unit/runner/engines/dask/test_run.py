@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpuquery.runner.engines import Alone
-from gpuquery.runner.engines.dask import owned, versions
-from gpuquery.runner.engines.dask.external import GuestCluster
+from gpuquery.runner.engines.dask import versions
+from gpuquery.runner.engines.dask.external.cluster import ExternalCluster
+from gpuquery.runner.engines.dask.owned import child, commands
+from gpuquery.runner.engines.dask.owned.cluster import OwnedCluster
 from gpuquery.runner.failures.errors import JobError
 from tests.support.dask_local import Keeps, Local, written
 from tests.support.dask_plans import dask_plan
@@ -30,22 +32,26 @@ class Here(Keeps):
         return self._folder
 
 
-def guest(monkeypatch: pytest.MonkeyPatch, folder: Path, release: str) -> GuestCluster:
+def external(monkeypatch: pytest.MonkeyPatch, folder: Path, release: str, engine: str) -> ExternalCluster:
     """The client of a cluster with one worker, which writes to `folder`."""
-    made = GuestCluster(dask_plan("rapidsmpf", release, way="attach", scheduler="tcp://warm:8786"), Alone())
+    made = ExternalCluster(dask_plan(engine, release, way="attach", scheduler="tcp://warm:8786"), Alone())
     cluster = Local({"a": str(folder)})
-    cluster.watch = made.watch
+    cluster.guard = made.guard
     monkeypatch.setattr(made, "cluster", cluster)
     monkeypatch.setattr(made, "_prepared", lambda: "@")
     return made
 
 
-RELEASES = [pytest.param("26.10", id="fetched meanwhile"), pytest.param("26.08", id="fetched afterwards")]
+RELEASES = [
+    pytest.param("26.04", "tasks", id="downloaded meanwhile"),
+    pytest.param("26.10", "rapidsmpf", id="downloaded afterwards"),
+    pytest.param("26.08", "rapidsmpf", id="downloaded afterwards and compared"),
+]
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(("release", "engine"), RELEASES)
 def test_the_result_of_an_attached_cluster_is_what_its_workers_have_written(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str, engine: str
 ) -> None:
     folder, sink, wanted = tmp_path / "worker", Here(tmp_path / "here"), {}
     folder.mkdir()
@@ -53,13 +59,13 @@ def test_the_result_of_an_attached_cluster_is_what_its_workers_have_written(
     def execute(*_: Any) -> None:
         wanted.update(written(folder, "part.0.000000.parquet", "part.0.000001.parquet"))
 
-    guest(monkeypatch, folder, release).run(execute, sink, streaming=release == "26.10")
+    external(monkeypatch, folder, release, engine).run(execute, sink)
     assert sink.added == wanted != {}
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(("release", "engine"), RELEASES)
 def test_a_result_with_a_file_that_is_gone_is_none(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str, engine: str
 ) -> None:
     folder = tmp_path / "worker"
     folder.mkdir()
@@ -68,7 +74,7 @@ def test_a_result_with_a_file_that_is_gone_is_none(
         written(folder, "part.0.000000.parquet", "part.0.000002.parquet")
 
     with pytest.raises(JobError, match=r"later ones than part\.0\.000001\.parquet"):
-        guest(monkeypatch, folder, release).run(execute, Here(tmp_path / "here"), streaming=release == "26.10")
+        external(monkeypatch, folder, release, engine).run(execute, Here(tmp_path / "here"))
 
 
 class Pods(Alone):
@@ -93,7 +99,7 @@ def named(name: str, done: list[str]) -> Callable[..., None]:
     return lambda *_, **__: done.append(name)
 
 
-FIRST = "scheduler dask-scheduler nanny connect complete versions settle guard dask-formed"
+FIRST = "scheduler dask-scheduler nanny connect complete versions settle watch_workers dask-formed"
 
 
 @pytest.mark.parametrize(("index", "wanted"), [(0, FIRST), (1, "dask-scheduler nanny dask-formed")])
@@ -102,15 +108,15 @@ def test_a_query_begins_when_all_workers_have_settled_and_nannies_are_no_workers
 ) -> None:
     done: list[str] = []
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(owned, "Child", lambda role, *_, **__: done.append(role))
+    monkeypatch.setattr(child, "start", lambda role, *_, **__: done.append(role))
     monkeypatch.setattr(versions, "check", named("versions", done))
     pods = Pods(index, done)
-    pod = owned.NativeCluster(dask_plan(), pods)
-    for each in ("connect", "complete", "settle", "guard"):
+    pod = OwnedCluster(dask_plan(), pods, commands.cuda_workers)
+    for each in ("connect", "complete", "settle", "watch_workers"):
         monkeypatch.setattr(pod.cluster, each, named(each, done))
-    monkeypatch.setattr(pod._beats, "pids", {"worker": [11, 12], "nanny": [10], "scheduler": [9]}.__getitem__)
+    monkeypatch.setattr(pod.heartbeats, "pids", {"worker": [11, 12], "nanny": [10], "scheduler": [9]}.__getitem__)
     (pod._folder / "scheduler.json").write_text('{"address": "ucx://10.0.0.1:8786"}')
     pod.join()
-    pod.watch.close()
+    pod.guard.close()
     assert done == wanted.split()
     assert pods.noted["workers"] == 2

@@ -10,7 +10,7 @@ from gpuquery.runner.query.sql.front.keywords import WORDS
 from tests.support import duck, sql
 
 COLUMNS = sorted(WORDS)
-TABLE = pa.table({"id": [1, 2], **{name: ["a", "b"] for name in COLUMNS}})
+TABLES = {"t": pa.table({"id": [1, 2], **{name: ["a", "b"] for name in COLUMNS}})}
 
 
 @pytest.mark.parametrize("word", COLUMNS)
@@ -26,18 +26,18 @@ TABLE = pa.table({"id": [1, 2], **{name: ["a", "b"] for name in COLUMNS}})
 )
 def test_a_column_has_such_a_name_without_quotes(statement: str, word: str) -> None:
     quoted = statement.format(*[f'"{word}"'] * 2)
-    assert sql.ours(statement.format(word, word), {"t": TABLE}) == sql.duckdbs(quoted, {"t": TABLE})
+    assert sql.ours(statement.format(word, word), TABLES) == sql.duckdbs(quoted, TABLES)
 
 
 def test_what_such_a_word_means_in_sql_is_kept() -> None:
     statement = "SELECT by, at, count(*) OVER (PARTITION BY by ORDER BY at) AS n FROM t QUALIFY n = 1 ORDER BY id"
     theirs = statement.replace(" by,", ' "by",').replace("BY by", 'BY "by"').replace("at,", '"at",')
-    assert sql.ours(statement, {"t": TABLE}) == sql.duckdbs(theirs.replace("BY at)", 'BY "at")'), {"t": TABLE})
+    assert sql.ours(statement, TABLES) == sql.duckdbs(theirs.replace("BY at)", 'BY "at")'), TABLES)
 
 
 def test_the_place_of_an_error_behind_such_a_word_is_the_authors() -> None:
     with pytest.raises(SqlError) as refused:
-        sql.bound("SELECT at, nothing FROM t", {"t": TABLE})
+        sql.bound("SELECT at, nothing FROM t", TABLES)
     assert refused.value.place is not None and refused.value.place.start == 11
 
 

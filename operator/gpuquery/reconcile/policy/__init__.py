@@ -1,0 +1,1 @@
+"""Policies: each answers one question about a job. Pure: no clock, no I/O."""

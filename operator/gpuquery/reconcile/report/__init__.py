@@ -1,0 +1,1 @@
+"""Report: what the user is told, in the status and in events."""

@@ -1,0 +1,1 @@
+"""A cluster of the attempt's own pods."""

@@ -1,0 +1,228 @@
+"""What a store is to the rest of the runner. Each kind of store is one module that implements `Backend`.
+
+A backend gives out two things: `Files`, to size and read inputs, and `Store`, a table's folder that the commit protocol
+writes to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.text import clean
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.stores import Explainer
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from gpuquery.plan.plan import StoreAccess
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+DATA = "data/"
+STAGING = "_staging/"
+COMMITS = "_commits/"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A folder or file: a bucket and a prefix without slashes around it, or (`bucket` empty) an absolute path."""
+
+    uri: str
+    bucket: str
+    prefix: str
+
+    def folder(self, prefix: str) -> str:
+        """URI of a prefix of the same bucket, or of the same machine."""
+        return f"{self.uri.partition('://')[0]}://{self.bucket}{'/' if self.bucket else ''}{prefix}"
+
+
+class Backend(Explainer, ABC):
+    """One kind of store, with everything that is particular to it."""
+
+    example: str
+    """How a URI is written, for messages."""
+    remote = False
+    """Whether its bytes come over the network."""
+    unsafe = "does not create exclusively, so two attempts could both commit: use another store"
+    """What is said of a store that lets two callers create one object."""
+
+    @abstractmethod
+    def locate(self, uri: str) -> Location | None:
+        """Split a URI; None if it is malformed. Percent signs are taken literally, as Polars takes them."""
+
+    @abstractmethod
+    def files(self, uri: str, access: StoreAccess) -> Files:
+        """Return the way to the file at a URI and to its neighbours in the same bucket."""
+
+    @abstractmethod
+    def table(
+        self, place: Location, access: StoreAccess, *, staging: str, stop: threading.Event
+    ) -> tuple[Store, Store]:
+        """Open a table's folder twice: for work that has to get through, and for answers within seconds, be they "no".
+
+        `staging` is the key of the attempt's folder for what it has not committed; `stop` ends all waiting.
+        """
+
+    @abstractmethod
+    def names(self, place: Location, folder: str, access: StoreAccess) -> Sequence[str]:
+        """List what is in a folder of a location, sorted, subfolders with a slash; empty where it cannot be listed.
+
+        Raises JobError(BucketNotFound) if there is no such bucket.
+        """
+
+    def source(self, uri: str) -> str:
+        """Return what Polars' scans and the GPU readers take for a URI."""
+        return uri
+
+    def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any] | None:
+        """Return `storage_options` for Polars' scans of a URI."""
+        return None
+
+    def check(self, places: Sequence[Location], access: StoreAccess) -> None:
+        """Check within seconds that the store answers where `access` says. Raises JobError with the way out."""
+
+    def reader_variables(self, access: StoreAccess) -> tuple[Mapping[str, str], tuple[str, ...]]:
+        """Return the environment that GPU readers need, with credentials, and warnings. Raises StorageAuth."""
+        return {}, ()
+
+    def leaving_nothing(self, place: Location) -> contextlib.AbstractContextManager[None]:
+        """Remove, at the end, folders that came into being only because something was looked at."""
+        return contextlib.nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes of a file, from `start` to before `end`."""
+
+    path: str
+    start: int
+    end: int
+
+
+class Files(Protocol):
+    """Files by their URIs, to be sized and read in parts."""
+
+    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Size of each file in bytes. Raises JobError if one is not there or the store does not let it be seen."""
+
+    def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
+        """Read parts and hand each to `then` as it comes; returns what that returned, in the order of `parts`.
+
+        `then` raises nothing but JobError.
+        """
+
+
+def staging(uid: str, attempt: int) -> str:
+    """Key of the folder where an attempt keeps what it has not committed."""
+    return f"{STAGING}{uid}/{attempt}"
+
+
+def leads_out(key: str) -> bool:
+    """Whether a key may mean something that is not below the table's folder; no key of ours has such parts."""
+    return "\0" in key or any(part in ("", ".", "..") for part in key.split("/"))
+
+
+def checked(key: str) -> str:
+    """Return a key that stays below the table's folder; raises UnsafeStore for any other.
+
+    The last guard: keys from what others wrote are checked before (output/genuine.py), with a better message.
+    """
+    if leads_out(key):
+        raise JobError(Failure.UNSAFE_STORE, f"{clean(key, 200)!r} is no place in the table; nothing was done about it")
+    return key
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object that is there: key, size, and when it was last written (seconds since 1970)."""
+
+    key: str
+    bytes: int
+    modified: float
+
+
+@dataclass(frozen=True)
+class Dangling:
+    """An upload that was begun and neither completed nor aborted."""
+
+    key: str
+    """The key that it would become; on POSIX only the last part of it is known."""
+    upload_id: str
+    begun: float
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of a file: its number from 1, its offset, its bytes."""
+
+    number: int
+    offset: int
+    body: bytes
+
+
+class Store(Protocol):
+    """A table's folder, with atomic creation and deferred uploads. Keys are relative to it.
+
+    The one thing that a store must get right is `create`: of all callers that ever create one key, exactly one gets
+    True. Every method may raise `JobError`, and may be called from many threads.
+    """
+
+    threads: int = 8
+    """Calls that `parallel` makes at a time."""
+
+    def get(self, key: str) -> bytes | None:
+        """Read an object; None if there is none."""
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write an object, whole and at once, over an older one if there is one."""
+
+    def create(self, key: str, body: bytes) -> bool:
+        """Write an object if there is none; False if there is one (perhaps by an earlier try of this very call)."""
+
+    def size(self, key: str) -> int | None:
+        """Size of an object in bytes; None if there is none."""
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        """List all objects below `prefix` (which ends with a slash) whose key sorts after `after`, sorted by key."""
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; those that are not there count as deleted."""
+
+    def begin(self, key: str) -> str:
+        """Begin an upload that stays invisible until it is completed; returns its id."""
+
+    def upload(self, key: str, upload_id: str, piece: Piece) -> str:
+        """Upload one piece of a file; returns what `complete` needs to know of it."""
+
+    def complete(self, key: str, upload_id: str, pieces: Sequence[str]) -> bool:
+        """Make an upload visible, whole and at once; False if there is no such upload (any more)."""
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Drop an upload; one that does not exist counts as dropped."""
+
+    def can_be(self, upload_id: str, key: str, staging: str) -> bool:
+        """Whether an upload of this id can have been begun for a key by an attempt that stages in `staging`."""
+
+    def dangling(self) -> Iterable[Dangling]:
+        """List all uploads below data/ that are neither completed nor aborted."""
+
+    def check_key(self, key: str) -> None:
+        """Raise `JobError(OUTPUT_LIMIT)` if the store cannot hold an object of this name."""
+
+    def check_free(self, key: str) -> None:
+        """Raise `JobError(UNSAFE_STORE)` if something that is no object keeps one from being made."""
+
+    def parallel(self, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
+        """Do independent calls on this store, several at a time; the first error is raised when all have ended."""
+        if len(items) < 2:
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(min(self.threads, len(items)), "store") as pool:
+            return list(pool.map(work, items))

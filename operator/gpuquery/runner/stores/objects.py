@@ -1,0 +1,107 @@
+"""Objects of one bucket, read through obstore, which waits for 64 answers at once without a thread for each.
+
+It reads every kind of object store alike: a backend only makes the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import obstore
+
+from gpuquery.runner.failures.errors import JobError, first_paragraph
+from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.stores.base import Files, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from obstore.store import ObjectStore
+
+T = TypeVar("T")
+
+IN_FLIGHT = 64
+"""Requests that wait for an answer at the same time."""
+HEADS = 4
+"""Up to so many files are asked for one by one, which needs no right to list."""
+STRAY = 20_000
+"""Objects beside the wanted ones after which a listing is given up and files are asked for one by one."""
+
+
+class Objects(Files):
+    """Objects of one bucket."""
+
+    def __init__(self, root: str, store: ObjectStore) -> None:
+        """`root` is the bucket's URI, without a slash at its end."""
+        self._root = root
+        self.store = store
+
+    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Look sizes up in a listing of the folder that holds all files, and ask for what it does not show."""
+        wanted = {_key(path): path for path in paths}
+        found: dict[str, int] = {}
+        if len(wanted) > HEADS:
+            folder = posixpath.commonpath([posixpath.dirname(key) for key in wanted])
+            for seen, (key, size) in enumerate(self._list(f"{folder}/" if folder else ""), start=1):
+                if key in wanted:
+                    found[wanted[key]] = size
+                if len(found) == len(wanted) or seen - len(found) > STRAY:
+                    break
+        missing = [key for key, path in wanted.items() if path not in found]
+        return found | {wanted[key]: size for key, size in zip(missing, self._heads(missing), strict=True)}
+
+    def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
+        """Read ranges."""
+
+        async def one(part: Part) -> T:
+            found = await obstore.get_range_async(self.store, _key(part.path), start=part.start, end=part.end)
+            return then(part, bytes(found))
+
+        return self._all(one, parts, [part.path for part in parts])
+
+    def _list(self, prefix: str) -> Iterable[tuple[str, int]]:
+        try:
+            for page in obstore.list(self.store, prefix or None, chunk_size=1000):
+                yield from ((item["path"], item["size"]) for item in page)
+        except Exception as exc:
+            raise _classified(exc, f"{self._root}/{prefix}") from exc
+
+    def _heads(self, keys: Sequence[str]) -> list[int]:
+        async def one(key: str) -> int:
+            return (await obstore.head_async(self.store, key))["size"]
+
+        return self._all(one, keys, [f"{self._root}/{key}" for key in keys])
+
+    @staticmethod
+    def _all(one: Callable[[Any], Awaitable[T]], items: Sequence[Any], names: Sequence[str]) -> list[T]:
+        async def everything() -> list[T]:
+            gate = asyncio.Semaphore(IN_FLIGHT)
+
+            async def gated(item: Any, name: str) -> T:
+                async with gate:
+                    try:
+                        return await one(item)
+                    except Exception as exc:
+                        raise _classified(exc, name) from exc
+
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(gated(item, name)) for item, name in zip(items, names, strict=True)]
+            return [task.result() for task in tasks]
+
+        try:
+            return asyncio.run(everything())
+        except ExceptionGroup as group:  # the first error ended the others
+            raise group.exceptions[0] from None
+
+
+def _key(path: str) -> str:
+    return path.partition("://")[2].partition("/")[2]
+
+
+def _classified(exc: Exception, where: str) -> Exception:
+    if isinstance(exc, JobError):  # what was read was no good
+        return exc
+    # obstore's errors are told apart by their text, as Polars' are: both come from the same library.
+    return classify(exc if isinstance(exc, OSError) else OSError(first_paragraph(exc)), f"reading {where}")

@@ -1,0 +1,159 @@
+"""How S3 is reached: one meaning of `StoreAccess` for boto3, for Polars and for obstore.
+
+Credentials never pass through here: boto3 finds them in the pod's environment (a Secret, or the token of a cloud
+identity), and Polars and obstore ask boto3. So no plan, log line or error message can hold one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from datetime import timedelta
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.store import S3Store
+
+from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import DEFAULT_REGION, StoreAccess
+from gpuquery.plan.releases import POLARS_RETRIES
+from gpuquery.runner.failures.stores import classify, with_way_out
+from gpuquery.runner.stores import endpoint
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CONNECT_TIMEOUT = 5
+"""Seconds until an endpoint that does not answer counts as unreachable, once."""
+READ_TIMEOUT = 30
+HURRIED_READ_TIMEOUT = 8
+PATIENCE = 300
+"""Seconds for which a request is tried again: longer than a store's restart, shorter than a person's patience."""
+CONNECTIONS = 32
+
+
+def session() -> boto3.session.Session:
+    """Make a session. Clients of one session share its configuration and credentials."""
+    return boto3.session.Session()
+
+
+def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.session.Session | None = None) -> S3Client:
+    """Make a boto3 client that never retries by itself: the store retries, until a deadline.
+
+    `hurried` is for calls that must succeed or fail within seconds.
+    """
+    if access.endpoint:
+        endpoint.parse(access.endpoint)
+    path_style = access.path_style or bool(access.endpoint and _is_address(access.endpoint))
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=HURRIED_READ_TIMEOUT if hurried else READ_TIMEOUT,
+        retries={"total_max_attempts": 1},
+        max_pool_connections=CONNECTIONS,
+        s3={"addressing_style": "path" if path_style else "auto"},
+        tcp_keepalive=True,
+        # TLS and payload signatures guard the bytes already; many S3 servers do not take trailing checksums.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    return (shared or session()).client(
+        "s3", endpoint_url=access.endpoint, region_name=region_of(access), config=config
+    )
+
+
+def polars_options(access: StoreAccess, bucket: str) -> dict[str, Any]:
+    """Return `storage_options` for a scan of a bucket by the Polars that is installed."""
+    options = store_options(access, bucket)
+    if _polars() < POLARS_RETRIES:
+        return {name: str(value) for name, value in options.items() if not name.startswith("retry_")}
+    return options
+
+
+def store_options(access: StoreAccess, bucket: str) -> dict[str, Any]:
+    """Return the options of object_store (Polars, obstore) for a bucket.
+
+    Polars' own defaults give up after eight tries within seconds; these survive an outage of minutes.
+    """
+    options: dict[str, Any] = {
+        "max_retries": 50,
+        "retry_timeout_ms": PATIENCE * 1000,
+        "retry_max_backoff_ms": 10_000,
+        "timeout": f"{READ_TIMEOUT}s",
+        "connect_timeout": f"{CONNECT_TIMEOUT}s",
+    }
+    if region := region_of(access):
+        options["aws_region"] = region
+    if access.endpoint:
+        host_style = not access.path_style and not _is_address(access.endpoint)
+        options["aws_endpoint_url"] = _with_bucket(access.endpoint, bucket) if host_style else access.endpoint
+        options["aws_virtual_hosted_style_request"] = "true" if host_style else "false"
+        if access.endpoint.startswith("http://"):
+            options["aws_allow_http"] = "true"
+    return options
+
+
+def obstore_client(access: StoreAccess, bucket: str) -> S3Store:
+    """Make an obstore client of a bucket. Raises JobError."""
+    options = store_options(access, bucket)
+    config = {name: value for name, value in options.items() if name.startswith("aws_") and name != "aws_allow_http"}
+    if region := config.get("aws_region") or _region_of_bucket(access, bucket):
+        config["aws_region"] = region
+    what = f"reading s3://{bucket}"
+    try:
+        credentials = Boto3CredentialProvider(session())
+    except ValueError as exc:  # boto3 has found none
+        raise with_way_out(Failure.STORAGE_AUTH, f"{what}: S3 error: Unable to locate credentials") from exc
+    except Exception as exc:
+        raise classify(exc, what) from exc
+    return S3Store(
+        bucket,
+        config=config,  # type: ignore[arg-type]
+        client_options={
+            "timeout": options["timeout"],
+            "connect_timeout": options["connect_timeout"],
+            "allow_http": options.get("aws_allow_http") == "true",
+        },
+        retry_config={
+            "max_retries": options["max_retries"],
+            "retry_timeout": timedelta(milliseconds=options["retry_timeout_ms"]),
+            "backoff": {"max_backoff": timedelta(milliseconds=options["retry_max_backoff_ms"])},
+        },
+        credential_provider=credentials,
+    )
+
+
+def region_of(access: StoreAccess) -> str | None:
+    """Return the region to sign for; None leaves it to what AWS says."""
+    return access.region or (DEFAULT_REGION if access.endpoint else None)
+
+
+@functools.cache
+def _polars() -> tuple[int, ...]:
+    return tuple(int(part) for part in metadata.version("polars").split(".")[:2])
+
+
+def _region_of_bucket(access: StoreAccess, bucket: str) -> str | None:
+    """Ask AWS where a bucket is, as boto3 and Polars find out by themselves and obstore does not."""
+    if named := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
+        return named
+    with contextlib.suppress(Exception):  # whatever is wrong, the first read has the better message
+        headers = s3_client(access, hurried=True).head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
+        return headers.get("x-amz-bucket-region")
+    return None
+
+
+def _is_address(endpoint: str) -> bool:
+    """Whether the endpoint's host is an IP address or a single word: no bucket name can stand before those."""
+    host = urlsplit(endpoint).hostname or ""
+    return "." not in host or host.replace(".", "").isdigit() or ":" in host
+
+
+def _with_bucket(endpoint: str, bucket: str) -> str:
+    """Object_store wants the bucket in the endpoint's host name when it addresses by host."""
+    parts = urlsplit(endpoint)
+    return parts._replace(netloc=f"{bucket}.{parts.netloc}").geturl()

@@ -1,0 +1,47 @@
+"""Commitment: what is known of a commit, and by whose word."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpuquery.api.reasons import Failure, Reason
+from gpuquery.api.status import Condition, OutputStatus
+from gpuquery.reconcile.report.commitment import commitment
+from tests.support.kube_objects import OUTPUT
+
+F = Failure
+TRUE = Condition(type="OutputCommitted", status="True", reason=Reason.COMMITTED, message="version 1 of x")
+MAYBE = Condition(type="OutputCommitted", status="Unknown", reason=Reason.UNCONFIRMED, message="a pod tells so")
+FALSE = Condition(type="OutputCommitted", status="False", reason=Reason.NOT_COMMITTED, message="nothing")
+
+
+@pytest.mark.parametrize(
+    ("known", "hinted", "committed", "failure", "ended", "want"),
+    [
+        pytest.param(None, False, None, None, False, "False", id="nothing was said"),
+        pytest.param(FALSE, True, None, None, False, "Unknown", id="progress tells of a commit: a hint"),
+        pytest.param(MAYBE, False, None, None, False, "Unknown", id="a hint is not forgotten"),
+        pytest.param(MAYBE, False, OUTPUT, None, False, "True", id="a report confirms it"),
+        pytest.param(FALSE, False, OUTPUT, None, True, "True", id="a report needs no hint"),
+        pytest.param(TRUE, False, None, F.WORKER_LOST, True, "True", id="what a report has said stays"),
+        pytest.param(MAYBE, False, None, F.USER_ERROR, True, "False", id="a failure of the query denies a hint"),
+        pytest.param(FALSE, True, None, F.USER_ERROR, True, "False", id="also one that comes along with it"),
+        pytest.param(MAYBE, False, None, F.OUTPUT_EXISTS, True, "False", id="an output that exists denies it"),
+        pytest.param(MAYBE, False, None, F.WORKER_LOST, False, "Unknown", id="a pod that was lost denies nothing"),
+        pytest.param(MAYBE, False, None, F.STORAGE_UNAVAILABLE, True, "Unknown", id="a store may fail after it"),
+        pytest.param(MAYBE, False, None, F.DEADLINE_EXCEEDED, True, "Unknown", id="a deadline ends what nobody knows"),
+        pytest.param(FALSE, False, None, F.WORKER_LOST, True, "False", id="a failure without a hint is plain"),
+    ],
+)  # fmt: skip
+def test_commitment(
+    known: Condition | None,
+    hinted: bool,
+    committed: OutputStatus | None,
+    failure: Failure | None,
+    ended: bool,
+    want: str,
+) -> None:
+    status, reason, message = commitment(known, hinted=hinted, committed=committed, failure=failure, ended=ended)
+    assert status == want
+    assert reason == {"True": Reason.COMMITTED, "Unknown": Reason.UNCONFIRMED, "False": Reason.NOT_COMMITTED}[status]
+    assert message
