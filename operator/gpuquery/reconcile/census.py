@@ -1,9 +1,8 @@
-"""Census: what is known of all jobs, a few words of each, so that a namespace's maxima can be seen to.
+"""Census: counts all jobs, so that the maxima of namespaces hold.
 
-It is fed by LISTs, which tell how a job stands, by the watch, which tells that one is new or gone, and by looks; so it
-costs no request of its own. A job that was let go ahead counts as begun from that moment, whatever its status does not
-tell yet: a maximum is not passed by looks at the same time. Whoever has to wait is looked at again when there is room,
-and now and then, after pauses that grow.
+LISTs, the watch and looks feed it, so it makes no request of its own. A job that may go ahead counts as begun at once,
+before its status says so: looks at the same time cannot pass a maximum. A job that waits is looked at again when there
+is room, and after pauses that grow.
 """
 
 from __future__ import annotations
@@ -24,9 +23,8 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]
 Place = tuple[str, int, str]
-"""Time, number and name: the order in which jobs of a namespace begin, and in which finished ones go. Times of objects
-have no parts of a second: within one, the order counts in which the watch told of them.
-"""
+"""Time, number and name: the order in which jobs of a namespace begin, and in which finished ones are deleted. The
+number is the order of arrival: times of objects have whole seconds only."""
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 600.0
 
 
@@ -40,11 +38,11 @@ class _Namespace:
     """The jobs that have not begun."""
     ended: list[Place] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
-    """Where a name stands in one of the two lists."""
+    """The entry of a name in one of the two lists."""
     told: int = 0
-    """How many places were given away."""
+    """How many places were assigned so far."""
     maxima: dict[str, int] = field(default_factory=dict)
-    """What held when it was last asked for."""
+    """The maxima when they were last read."""
 
     def take_out(self, name: str) -> None:
         """Forget a job."""
@@ -55,7 +53,7 @@ class _Namespace:
                     del places[bisect_left(places, place)]
 
     def put(self, places: list[Place], name: str, when: str) -> Place:
-        """Put a job into one of the lists; where it stands already it stays."""
+        """Put a job into one of the lists; it keeps a place that it has."""
         known = self.places.get(name)
         if known is not None and known[0] == when and _holds(places, known):
             return known
@@ -88,7 +86,7 @@ def _holds(places: list[Place], place: Place) -> bool:
 
 
 class Census:
-    """All jobs that are known. Not thread-safe: it belongs to one event loop."""
+    """All known jobs. Not thread-safe: it belongs to one event loop."""
 
     def __init__(self, maxima: Maxima, wake: Callable[[Key], None], *, clock: Callable[[], float] = time.monotonic):
         self._maxima = maxima
@@ -96,20 +94,18 @@ class Census:
         self._clock = clock
         self._namespaces: dict[str, _Namespace] = {}
         self._told: set[str | None] = set()
-        """Namespaces of which all jobs are known that were there at the beginning. None: all of them are."""
+        """Namespaces that were listed completely; None: all of them."""
         self._held: set[Key] = set()
-        """Jobs that somebody looked at before that."""
+        """Jobs whose look had to wait for that."""
         self._pauses: dict[Key, tuple[float, float]] = {}
-        """Of jobs that wait: until when nobody has to look at them, and the pause after which that is."""
+        """Of jobs that wait: until when they need no look, and how long that pause is."""
 
     def complete(self, namespace: str) -> bool:
-        """Whether all jobs of a namespace are known: before that nothing can be counted, and no namespace waits for
-        another, which may refuse its LIST for ever.
-        """
+        """Whether all jobs of a namespace are known, so that they can be counted; other namespaces do not matter."""
         return namespace in self._told or None in self._told
 
     def all_told(self, namespace: str | None) -> None:
-        """Say that all jobs have been told that were there at the beginning: in a namespace, or (None) everywhere."""
+        """Take it that a namespace, or (None) the whole cluster, was listed completely."""
         self._told.add(namespace)
         for known in [n for n in self._namespaces if self.complete(n)]:
             self._call(known)
@@ -118,7 +114,7 @@ class Census:
             self._wake(key)
 
     def holds(self, key: Key) -> bool:
-        """Whether a job has not begun and cannot, since not all of its namespace are known; it is woken then."""
+        """Whether a job has not begun and must wait until its namespace is known; it is woken then."""
         namespace, name = key
         jobs = self._namespaces.get(namespace)
         if self.complete(namespace) or jobs is None or (place := jobs.places.get(name)) is None:
@@ -128,7 +124,7 @@ class Census:
         return held
 
     def saw(self, key: Key, sight: Sight) -> None:
-        """Note what became of a job."""
+        """Note the state of a job."""
         namespace, name = key
         jobs = self._namespaces.setdefault(namespace, _Namespace())
         begun = sight.begun or jobs.begun.get(name) == sight.uid
@@ -160,13 +156,13 @@ class Census:
         self._held.discard(key)
 
     def pause(self, key: Key) -> float | None:
-        """Return for how many seconds more a job that waits needs no look; None if it has to be looked at."""
+        """Return for how many more seconds a job that waits needs no look; None: look now."""
         until, _ = self._pauses.get(key, (0.0, 0.0))
         left, jobs = until - self._clock(), self._namespaces.get(key[0])
         return left if left > 0 and jobs is not None and not jobs.may_begin(key[1], self._maxima) else None
 
     def changed(self, key: Key) -> None:
-        """Note that somebody has changed a job: he may have suspended it, and is to see that at once."""
+        """Note that a job was changed, perhaps suspended: it is looked at at once."""
         if (known := self._pauses.get(key)) is not None:
             self._pauses[key] = 0.0, known[1]
 
@@ -188,7 +184,7 @@ class Census:
         return wait
 
     def begin(self, key: Key, sight: Sight) -> None:
-        """Count a job as begun, whatever its status tells."""
+        """Count a job as begun, whatever its status says."""
         namespace, name = key
         jobs = self._namespaces.setdefault(namespace, _Namespace())
         jobs.take_out(name)
@@ -196,7 +192,7 @@ class Census:
         self._pauses.pop(key, None)
 
     def surplus(self, key: Key, annotations: Mapping[str, str]) -> int:
-        """Return how many finished jobs its namespace keeps, if this one is too many; else 0."""
+        """Return how many finished jobs the namespace keeps if this one is too many; else 0."""
         namespace, name = key
         jobs = self._namespaces.get(namespace)
         if jobs is None or (place := jobs.places.get(name)) is None:
@@ -209,7 +205,7 @@ class Census:
         return most if admission.surplus(later=later, most=most) else 0
 
     def _most(self, jobs: _Namespace, namespace: str, name: str, annotations: Mapping[str, str]) -> Maximum:
-        """Return a maximum; the operator's own where the annotation cannot be read, which the job's plan then tells."""
+        """Return a maximum; the operator's own if the annotation cannot be read (the job's plan says so)."""
         found = maximum(name, self._maxima, annotations, namespace)
         if isinstance(found, str):
             found = maximum(name, self._maxima, {}, namespace)
@@ -218,7 +214,7 @@ class Census:
         return found
 
     def _call(self, namespace: str) -> None:
-        """Have the jobs looked at that may go ahead now, or have to go."""
+        """Wake the jobs that may go ahead now, and the finished ones that are too many."""
         if self.complete(namespace):
             for name in self._namespaces[namespace].due(self._maxima):
                 self._wake((namespace, name))

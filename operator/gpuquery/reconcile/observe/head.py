@@ -1,7 +1,7 @@
-"""Head: what the queue needs to know of a job before anyone looks at it. Pure.
+"""Head: what the queue and the census need to know of a job without a look at it. Pure.
 
-A job that has ended and keeps its word needs no look until its time to live has passed, so a restarted operator reads
-none of the finished ones. Their specs, which their authors write, are forgotten as soon as they are read.
+A job that has ended needs no look until its TTL has passed, so a restarted operator looks at none of the finished ones.
+Specs are dropped as soon as they are read: their authors decide how large they are.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What counts of a job."""
+    """What the census counts by."""
 
     uid: str
     created: str
     begun: bool
     """Whether it was accepted, or something of it was made, so that it holds a place."""
     ended: str = ""
-    """When it ended, so that its status bears it out; empty while it lives."""
+    """When it ended, by a status without contradiction; empty before."""
     suspended: bool = False
     """Whether it is suspended and nothing of it runs: it neither holds a place nor waits for one."""
 
 
 def sight_of(job: Mapping[str, Any]) -> Sight:
-    """Return what counts of a job as the API server has it."""
+    """Read it from a job as the API server has it."""
     metadata, status = job["metadata"], job.get("status") or {}
     created = metadata.get("creationTimestamp") or ""
     told = {condition.get("type"): condition.get("status") for condition in status.get("conditions") or ()}
@@ -57,13 +57,13 @@ class Head:
     state: str = ""
     engine: str = ""
     ended: bool = False
-    """Whether it has come to an end that its status bears out."""
+    """Whether it has ended, by a status without contradiction."""
     expires: datetime | None = None
     """When it is to be deleted."""
 
 
 def head(manifest: Mapping[str, Any]) -> Head:
-    """Trim a job; one that is not as it should be is one that has to be looked at."""
+    """Trim a job; a malformed one needs a look."""
     metadata = manifest["metadata"]
     version, sight = str(metadata.get("resourceVersion", "")), sight_of({"metadata": metadata})
     try:
