@@ -52,8 +52,12 @@ bench: venv cluster-for-use ## Measure against bare Polars and bare Jobs; one JS
 	$(PY) -m tests.bench.rendezvous
 	$(PY) -m tests.bench.readiness
 	$(PY) -m tests.bench.daskjob
-	$(PY) -m tests.bench.steady
+	$(PY) -m tests.bench.steady --jobs 100
 	$(PY) -m tests.bench.sql
+
+.PHONY: bench-steady
+bench-steady: venv cluster-for-use ## 100 and 3,000 jobs of one pod, beside bare Jobs and KubeRay, which is built in 5 to 15 minutes
+	$(PY) -m tests.bench.steady --beside 100
 
 ON_RELEASES = GPUQUERY_TEST_RELEASES="$(RELEASES)" GPUQUERY_TEST_CUDA=$(CUDA) $(PY) -m pytest
 

@@ -29,6 +29,7 @@ from tests.bench import audit
 from tests.bench.plane import ADMIN, Limits, Plane, answers, control_plane, end, free_ports
 from tests.bench.setting import conditions
 from tests.e2e.jobs import fresh
+from tests.tenants import stage
 from tools import dask_kubernetes
 from tools.kubectl import ROOT, wait_until
 
@@ -82,7 +83,8 @@ def operator(plane: Plane, name: str) -> Iterator[Operator]:
             "GPUQUERY_HOST": "127.0.0.1",
             "GPUQUERY_RUNTIME_IMAGES": json.dumps({"26.10": IMAGE}),
         }
-        kind, command = "gpuqueryjobs", [sys.executable, "-c", "from gpuquery.cli import main; main(['operator'])"]
+        command = [sys.executable, "-c", f"{stage.NO_PROGRESS}; from gpuquery.cli import main; main(['operator'])"]
+        kind = "gpuqueryjobs"
     else:
         liveness = f"--liveness=http://127.0.0.1:{probes}/healthz"
         kopf = dask_kubernetes.environment() / "kopf"

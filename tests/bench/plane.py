@@ -39,17 +39,17 @@ POLICY = {
     "omitStages": ["RequestReceived"],
     "rules": [{"level": "None", "nonResourceURLs": ["*"]}, {"level": "Metadata"}],
 }
-POD_CIDR = "198.18.0.1/15"
-"""For benchmarks by RFC 2544: nothing on any network answers there."""
+POD_CIDR = "127.64.0.1/10"
+"""Loopback, so that whoever asks a pod for its progress asks this machine, where nothing answers for it."""
 
 
-def kwok() -> Path:
-    """Return KWOK's program, built from the pinned Go module on the first call: two minutes on two cores."""
+def go_tool(source: Path, program: str) -> Path:
+    """Return the program of a pinned Go module of `tests/bench/go`, built on the first call."""
     layout = Layout.from_env()
-    sources = b"".join((KWOK / name).read_bytes() for name in ("go.mod", "go.sum"))
-    folder = layout.cache.parent / "kwok" / hashlib.sha256(sources).hexdigest()[:12]
-    if not (folder / "kwok").exists():
-        go = toolchain.find(layout, toolchain.required([KWOK / "go.mod"]))
+    sources = b"".join((source / name).read_bytes() for name in ("go.mod", "go.sum"))
+    folder = layout.cache.parent / source.name / hashlib.sha256(sources).hexdigest()[:12]
+    if not (folder / program).exists():
+        go = toolchain.find(layout, toolchain.required([source / "go.mod"]))
         env = {
             "GOBIN": str(folder),
             "GOFLAGS": "-mod=readonly -buildvcs=false",
@@ -58,8 +58,8 @@ def kwok() -> Path:
         }
         env |= {"CGO_ENABLED": "0", "PATH": f"{go.parent}:{os.environ['PATH']}"}
         command = [str(go), "install", "-trimpath", "-ldflags", "-s -w", "tool"]
-        subprocess.run(command, cwd=KWOK, env={**os.environ, **env}, check=True)
-    return folder / "kwok"
+        subprocess.run(command, cwd=source, env={**os.environ, **env}, check=True)
+    return folder / program
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def control_plane(folder: Path, *, users: Sequence[str], limits: Limits, nodes: 
             plane.start(str(plane.programs / name), *flags, *more)
         config = plane.kubeconfig(KUBELET)
         flags = ["--manage-all-nodes", f"--config={STAGES}", f"--cidr={POD_CIDR}", "--node-lease-duration-seconds=40"]
-        plane.start(str(kwok()), f"--kubeconfig={config}", *flags)
+        plane.start(str(go_tool(KWOK, "kwok")), f"--kubeconfig={config}", *flags)
         plane.fake_nodes(nodes, gpus=gpus)
         yield plane
     finally:

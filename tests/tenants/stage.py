@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 API = "/apis/gpuquery.io/v1alpha1"
 USER = "gpuquery"
+NO_PROGRESS = "from gpuquery.kube import progress; progress.PROGRESS_PORT = 1"
+"""Has the operator ask fake pods, which have addresses of this machine, on a port where nobody listens."""
 
 
 def chart_limit() -> int:
@@ -81,7 +83,9 @@ def operator(plane: Plane, *, able: bool = True, **settings: str) -> Iterator[Op
     }
     log = plane.folder / "python.log"
     before = log.stat().st_size if log.exists() else 0
-    process = plane.start(sys.executable, "-c", "from gpuquery.cli import main; main(['operator'])", env=env)
+    process = plane.start(
+        sys.executable, "-c", f"{NO_PROGRESS}; from gpuquery.cli import main; main(['operator'])", env=env
+    )
     started = Operator(process, f"http://127.0.0.1:{probes}", f"http://127.0.0.1:{metrics}")
 
     def leads() -> bool:

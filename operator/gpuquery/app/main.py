@@ -117,6 +117,7 @@ class Operator:
         log.info("leading; watching %s", ", ".join(settings.namespaces) or "all namespaces")
         async with aiohttp.ClientSession() as session:
             reader = ProgressReader(session, self.queue.add)
+            self.memory.children.answers = reader.latest
             reconciler = Reconciler(
                 client=self.client,
                 reader=reader,

@@ -1,12 +1,12 @@
-"""Ability: whether the operator can do what it is there for, as the API server last answered.
+"""Ability: whether the operator can do its work, by the API server's latest answers.
 
-Being refused (401, 403) and not being answered are told apart. A refusal is about this process, its account or its
-credentials, and everybody should see it: a process that was refused for minutes is not alive, since a new one reads
-its credentials anew. An API server that is away is away for all, and an operator that restarts cannot help it; only
-after a long time is the process given up, in case the connection of this one alone is broken. (Whoever leads ends much
-earlier all the same: it loses its Lease. See kube/lease.py.)
+A refusal (401, 403) and no answer are different things. A refusal concerns this process, its account or its
+credentials, and everybody should see it: a process that has been refused for minutes is not alive, because a new one
+reads fresh credentials. An API server that is down is down for everyone, and restarting the operator does not help; the
+process is given up only after a long time, in case its own connection is broken. (A leader ends much earlier, because
+it loses its Lease: see kube/lease.py.)
 
-A refusal in one namespace is about that namespace: its Role, or its webhook. It must not stop the work for the others,
+A refusal in one namespace concerns that namespace: its Role, or its webhook. It must not stop the work for the others,
 so a process that is able in one namespace is able.
 """
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LATELY_SECONDS = 30.0
-"""How long a failure may last before the operator is not ready: an election gives up its Lease earlier than that."""
+"""How long a failure may last before the operator is not ready. An election gives up its Lease sooner."""
 REFUSED_SECONDS = 180.0
 """How long refusals may last before the operator is not alive."""
 AWAY_SECONDS = 1800.0
-"""How long any failure may last before the operator is not alive. One that leads has lost its Lease by then."""
+"""How long any failure may last before the operator is not alive. A leader has lost its Lease by then."""
 REFUSALS = (401, 403)
 
 
@@ -33,7 +33,7 @@ class Ability:
     """One thing that the operator must be able to do."""
 
     what: str
-    """In words, behind "cannot": "read the Lease a/b"."""
+    """In words that follow "cannot": "read the Lease a/b"."""
     needed: bool = True
     """Whether it must have succeeded once before the operator is ready."""
     _ever: bool = False
@@ -61,13 +61,13 @@ class Ability:
         return self.needed and not self._ever and not self._why
 
     def missing(self) -> str | None:
-        """Return in words why the operator is not ready; None where it is."""
+        """Say why the operator is not ready; None if it is."""
         if not self._ever and self.needed:
             return f"cannot {self.what}: {self._why}" if self._why else f"has yet to {self.what}"
         return f"cannot {self.what}: {self._why}" if _age(self._failing_since) > LATELY_SECONDS else None
 
     def lost(self) -> str | None:
-        """Return in words why the process should end; None where it should live on."""
+        """Say why the process should end; None if it should go on."""
         if (refused := _age(self._refused_since)) > REFUSED_SECONDS:
             return f"cannot {self.what}: refused for {refused:.0f} s: {self._why}"
         if (failing := _age(self._failing_since)) > AWAY_SECONDS:
@@ -77,24 +77,24 @@ class Ability:
 
 @dataclass(frozen=True)
 class InNamespaces:
-    """The same thing in several namespaces, each on its own. None: in all at once."""
+    """The same ability in several namespaces, each separately. None: in all at once."""
 
     places: Mapping[str | None, Ability]
 
     def missing(self) -> str | None:
-        """Return in words why the operator is not ready: one namespace is yet to be tried, or all fail."""
+        """Say why the operator is not ready: one namespace has not been tried yet, or all fail."""
         if untried := next((a.missing() for a in self.places.values() if a.untried), None):
             return untried
         words = [ability.missing() for ability in self.places.values()]
         return "; ".join(filter(None, words)) if all(words) else None
 
     def lost(self) -> str | None:
-        """Return in words why the process should end: all fail for too long."""
+        """Say why the process should end: all have failed for too long."""
         words = [ability.lost() for ability in self.places.values()]
         return "; ".join(filter(None, words)) if all(words) else None
 
     def partly(self) -> str:
-        """Return in words what fails in some namespaces; empty where nothing does."""
+        """Say what fails in some namespaces; empty if nothing does."""
         return "; ".join(filter(None, (ability.missing() for ability in self.places.values())))
 
 
@@ -107,10 +107,10 @@ class _Refusal:
 
 @dataclass
 class Writes:
-    """Whether the status of jobs can be written, as the last tries went: refused where none has succeeded since.
+    """Whether the status of jobs can be written: it cannot while the latest tries were all refused.
 
-    What was refused to one namespace alone, whose Role or webhook may be the cause, ends no process. Nor does what was
-    refused for a moment and not tried again: only the time between tries counts.
+    Refusals in one namespace alone, whose Role or webhook may be the cause, do not end the process. Neither does a
+    refusal that was not tried again: only the time between tries counts.
     """
 
     what: str = "write the status of jobs"
@@ -127,16 +127,16 @@ class Writes:
         found.last, found.why = now, why
 
     def forget(self, key: tuple[str, str]) -> None:
-        """Drop a job of which nothing has to be written any more."""
+        """Drop a job whose status no longer has to be written."""
         self._refused.pop(key, None)
 
     def missing(self) -> str | None:
-        """Return in words why the operator is not ready; None where it is."""
+        """Say why the operator is not ready; None if it is."""
         late = (r for r in self._refused.values() if _age(r.first) > LATELY_SECONDS)
         return next((f"cannot {self.what}: {refusal.why}" for refusal in late), None)
 
     def lost(self) -> str | None:
-        """Return in words why the process should end: two namespaces were refused again and again."""
+        """Say why the process should end: two namespaces were refused again and again."""
         long = {key: r for key, r in self._refused.items() if r.last - r.first > REFUSED_SECONDS}
         if len({namespace for namespace, _ in long}) < 2:
             return None

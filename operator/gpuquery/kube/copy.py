@@ -1,10 +1,9 @@
-"""A copy of the objects of a resource, each trimmed to what is needed: kept by a paged LIST and a WATCH from there on.
+"""An informer: the objects of a resource, each trimmed to what is needed, kept current by a paged LIST and a WATCH.
 
-What it takes of memory does not depend on what is written into the objects: no more than a page of whole ones is ever
-held. After a WATCH that broke it goes on from the version that it saw last. Where that is too old it lists anew, and
-then tells deletions that it missed too.
+Its memory does not depend on how large the objects are: it never holds more than a page of whole ones. When a WATCH
+breaks, it resumes from the last version it saw. If that is too old, it lists again, and tells missed deletions too.
 
-Versions are compared as numbers, which they are by KEP-5504 (Kubernetes 1.35); all servers before counted so too.
+Versions are compared as numbers, as KEP-5504 (Kubernetes 1.35) allows; earlier servers count the same way.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def numbered(version: str) -> int:
 
 
 class Versioned(Protocol):
-    """What an object is trimmed to."""
+    """A trimmed object."""
 
     @property
     def version(self) -> str:
@@ -45,11 +44,15 @@ class Versioned(Protocol):
 T = TypeVar("T", bound=Versioned)
 
 
+class RestoredError(Exception):
+    """The API server tells an earlier version than before: its etcd was restored from a backup."""
+
+
 class Copy(Generic[T]):
     """The objects of a scope.
 
-    `tell` is called with each change: the key, the trimmed object or None where it is gone, and whether a LIST told it.
-    Where the scope is not of whole objects, a WATCH trims their metadata alone.
+    `tell` is called with each change: the key, the trimmed object or None if it is gone, and whether a LIST told it.
+    Unless the scope asks for whole objects, a WATCH yields their metadata alone.
     """
 
     def __init__(
@@ -67,16 +70,18 @@ class Copy(Generic[T]):
         self._tell = tell
         self._ability = ability
         self._behind_since: float | None = time.monotonic()
-        """Since when it may lag by more than the time that an event takes, though it is kept; None: it follows."""
+        """Since when no watch has been open; None: one is."""
         self.items: dict[Key, T] = {}
         self.listed = asyncio.Event()
         self._seen = ""
         """Version from which a watch can go on; empty: none."""
+        self._latest = 0
+        """The latest version that was ever seen, as a number."""
         self._failures = 0
 
     @property
     def behind(self) -> float:
-        """Return for how many seconds it has not been followed what happens; 0 while it is."""
+        """Return for how many seconds no watch has been open; 0 while one is."""
         return 0.0 if self._behind_since is None else max(time.monotonic() - self._behind_since, 1e-9)
 
     @property
@@ -86,11 +91,11 @@ class Copy(Generic[T]):
 
     @property
     def version(self) -> int:
-        """The version up to which it is known what happened; 0 before anything is."""
+        """The version up to which changes are known; 0 before the first LIST."""
         return numbered(self._seen)
 
     async def keep(self) -> None:
-        """Keep the copy, until cancelled."""
+        """Keep the copy, until cancelled; raises RestoredError, for then nothing that is remembered holds."""
         self._behind_since = time.monotonic()
         while True:
             try:
@@ -102,8 +107,8 @@ class Copy(Generic[T]):
                     if self._behind_since is None:
                         self._behind_since = time.monotonic()
             except ApiError as error:
-                # The version may be too old, which is no failure; and where it is something else, a LIST does no harm.
-                self._seen = ""
+                # The version may be too old, which is no failure. In all other cases a LIST does no harm.
+                self._latest, self._seen = max(self._latest, self.version), ""
                 if error.status != GONE:
                     self._failed(error, error.status)
             except UnreachableError as error:
@@ -117,11 +122,15 @@ class Copy(Generic[T]):
         log.warning("cannot %s: %s", self._ability.what, error)
 
     async def _list(self) -> None:
-        """List all objects; nothing is watched meanwhile, so what is not listed any more is gone."""
+        """List all objects; no watch is open meanwhile, so an object that is no longer listed is gone."""
         missing, version = set(self.items), ""
         scope, query = self._scope, {"labelSelector": self._scope.labels}
         async for page, at in self._client.pages(scope.resource, scope.namespace, self._keyed, query=query):
             version = at
+            if numbered(version) < self._latest:
+                raise RestoredError(
+                    f"{self._scope.resource.value[1]} were at version {self._latest} and are at {version}"
+                )
             for key, item in page:
                 missing.discard(key)
                 self._note(key, item, listed=True)
@@ -132,7 +141,7 @@ class Copy(Generic[T]):
         self.listed.set()
 
     async def _watch(self) -> None:
-        """Follow what happens since the version that was seen last, until the server ends the watch."""
+        """Follow changes since the last version seen, until the server ends the watch."""
         changes = self._client.watch(self._scope, self._seen, self._keyed, opened=self._opened)
         async for word, (key, item) in changes:
             self._seen = item.version

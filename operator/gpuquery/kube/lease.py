@@ -1,8 +1,8 @@
 """One operator at a time: a Lease, held by the official client's leader election.
 
-The identity is the pod's name, so a restarted container has its Lease back at once. Losing the Lease ends the process:
-two operators that both believe would both act. Every try is told to two abilities, so that an operator that may not
-read or write its Lease is not taken for one that stands by.
+The identity is the pod's name, so a restarted container gets its Lease back at once. Losing the Lease ends the process,
+because two operators that both believe they lead would both act. Every try is recorded in two abilities, so that an
+operator that may not read or write its Lease is not mistaken for one on standby.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Holding:
 
     @classmethod
     def of(cls, name: str, namespace: str) -> Holding:
-        """Return what is to be known of a Lease. Whoever stands by has had no reason to write it."""
+        """Return both abilities of a Lease. An operator on standby has had no reason to write it."""
         what = f"the Lease {namespace}/{name}"
         return cls(Ability(f"read {what}"), Ability(f"write {what}", needed=False))
 
 
 class PatientLock(LeaseLock):
-    """A LeaseLock for which an API server that is away is a failed try, not the end of the process.
+    """A LeaseLock for which an API server that is down means a failed try, not the end of the process.
 
-    The official lock catches only the server's refusals, and waits five minutes for an answer.
+    The official lock catches only refusals, and waits five minutes for an answer.
     """
 
     def __init__(self, name: str, namespace: str, identity: str, api: ApiClient, holding: Holding) -> None:
@@ -58,7 +58,7 @@ class PatientLock(LeaseLock):
         self._holding = holding
 
     async def get(self, name: str, namespace: str) -> Any:
-        """Read the record; a failure is told as the election expects it."""
+        """Read the record; a failure is returned in the form that the election expects."""
         record: Any
         try:
             async with asyncio.timeout(CALL_SECONDS):
@@ -107,7 +107,7 @@ class PatientLock(LeaseLock):
 
 
 def _said(error: Exception) -> str:
-    """Tell an error in a line: what the official client makes of one has its headers too."""
+    """Describe an error in one line: the official client's own text includes all headers."""
     if isinstance(error, ApiException):
         return f"{error.status} {error.reason}" if error.status else str(error.reason)
     return f"no answer: {type(error).__name__}"
@@ -162,7 +162,7 @@ async def _as_task(work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def release(client: KubeClient, *, name: str, namespace: str) -> None:
-    """Give the Lease back on a clean end, so that the next operator need not wait for its expiry."""
+    """Give the Lease back on a clean exit, so that the next operator does not have to wait until it expires."""
     try:
         await client.merge(Resource.LEASES, namespace, name, {"spec": {"holderIdentity": None}})
     except Exception as error:

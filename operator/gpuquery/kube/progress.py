@@ -1,7 +1,7 @@
-"""Progress of a running attempt, as index 0 itself answers.
+"""Progress of a running attempt, read from the pod of index 0.
 
-What answers there is an image of the user's choice, so nothing of it is trusted: no redirect is followed, for it could
-lead the operator to any address that it reaches, and a body is read up to a bound.
+The user chooses the image that answers, so nothing in the answer is trusted: no redirect is followed, because it could
+point the operator at any address it can reach, and a body is read only up to a bound.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ async def ask(session: aiohttp.ClientSession, address: str) -> Reading:
             answer.raise_for_status()
             return Reading(at=now, progress=Progress.model_validate_json(await _bounded(answer.content)))
     except Exception as error:
-        # Whatever a user's pod answers, it is no more than a miss.
+        # Whatever a user's pod answers, the worst outcome is a miss.
         return Reading(at=now, error=type(error).__name__)
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes:
-    """Read a body; one that is too long comes back cut, and then is no progress."""
+    """Read a body; one that is too long comes back cut, and does not parse as progress."""
     body = b""
     while len(body) <= MAX_BYTES and (piece := await content.read(MAX_BYTES)):
         body += piece

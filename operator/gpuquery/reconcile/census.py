@@ -1,8 +1,9 @@
-"""Census: counts all jobs, so that the maxima of namespaces hold.
+"""Census: a few facts about every job, by which the maxima of namespaces are enforced.
 
-LISTs, the watch and looks feed it, so it makes no request of its own. A job that may go ahead counts as begun at once,
-before its status says so: looks at the same time cannot pass a maximum. A job that waits is looked at again when there
-is room, and after pauses that grow.
+LISTs (which show how a job stands), the watch (which shows new and deleted jobs) and looks feed it, so it makes no
+requests of its own. A job counts as begun from the moment it is let go ahead, even if its status does not say so yet:
+looks in parallel cannot exceed a maximum. A job that has to wait is looked at again when there is room, and
+occasionally, after pauses that grow.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]
 Place = tuple[str, int, str]
-"""Time, number and name: the order in which jobs of a namespace begin, and in which finished ones are deleted. The
-number is the order of arrival: times of objects have whole seconds only."""
+"""Time, number and name: the order in which jobs of a namespace begin, and in which finished ones go. Times of objects
+have no parts of a second: within one, the order counts in which the watch told of them.
+"""
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 600.0
 
 
@@ -40,7 +42,7 @@ class _Namespace:
     places: dict[str, Place] = field(default_factory=dict)
     """The entry of a name in one of the two lists."""
     told: int = 0
-    """How many places were assigned so far."""
+    """How many places have been assigned."""
     maxima: dict[str, int] = field(default_factory=dict)
     """The maxima when they were last read."""
 
@@ -53,7 +55,7 @@ class _Namespace:
                     del places[bisect_left(places, place)]
 
     def put(self, places: list[Place], name: str, when: str) -> Place:
-        """Put a job into one of the lists; it keeps a place that it has."""
+        """Put a job into one of the lists; a job that is there already keeps its place."""
         known = self.places.get(name)
         if known is not None and known[0] == when and _holds(places, known):
             return known
@@ -73,7 +75,7 @@ class _Namespace:
         return place is None or bisect_left(self.waiting, place) < self.room(maxima)
 
     def due(self, maxima: Maxima) -> Iterator[str]:
-        """Yield the names of jobs for which there is room now, and of finished ones that are too many."""
+        """Yield the names of jobs for which there is room now, and of the surplus finished ones."""
         yield from (name for _, _, name in self.waiting[: self.room(maxima)])
         kept = self.maxima.get(FINISHED_JOBS, maxima.finished_jobs_per_namespace)
         if kept:
@@ -86,7 +88,7 @@ def _holds(places: list[Place], place: Place) -> bool:
 
 
 class Census:
-    """All known jobs. Not thread-safe: it belongs to one event loop."""
+    """All jobs that are known. Not thread-safe: it belongs to one event loop."""
 
     def __init__(self, maxima: Maxima, wake: Callable[[Key], None], *, clock: Callable[[], float] = time.monotonic):
         self._maxima = maxima
@@ -94,18 +96,20 @@ class Census:
         self._clock = clock
         self._namespaces: dict[str, _Namespace] = {}
         self._told: set[str | None] = set()
-        """Namespaces that were listed completely; None: all of them."""
+        """Namespaces whose initial jobs are all known. None: those of every namespace are."""
         self._held: set[Key] = set()
-        """Jobs whose look had to wait for that."""
+        """Jobs that were looked at before that."""
         self._pauses: dict[Key, tuple[float, float]] = {}
-        """Of jobs that wait: until when they need no look, and how long that pause is."""
+        """Of jobs that wait: until when no look is needed, and how long that pause was."""
 
     def complete(self, namespace: str) -> bool:
-        """Whether all jobs of a namespace are known, so that they can be counted; other namespaces do not matter."""
+        """Whether all jobs of a namespace are known, before which nothing can be counted. No namespace waits for
+        another, whose LIST may be refused for ever.
+        """
         return namespace in self._told or None in self._told
 
     def all_told(self, namespace: str | None) -> None:
-        """Take it that a namespace, or (None) the whole cluster, was listed completely."""
+        """Note that all initial jobs are known: in a namespace, or (None) everywhere."""
         self._told.add(namespace)
         for known in [n for n in self._namespaces if self.complete(n)]:
             self._call(known)
@@ -114,7 +118,7 @@ class Census:
             self._wake(key)
 
     def holds(self, key: Key) -> bool:
-        """Whether a job has not begun and must wait until its namespace is known; it is woken then."""
+        """Whether a job cannot begin because its namespace is not fully known yet; it is woken once it is."""
         namespace, name = key
         jobs = self._namespaces.get(namespace)
         if self.complete(namespace) or jobs is None or (place := jobs.places.get(name)) is None:
@@ -124,7 +128,7 @@ class Census:
         return held
 
     def saw(self, key: Key, sight: Sight) -> None:
-        """Note the state of a job."""
+        """Note the facts about a job."""
         namespace, name = key
         jobs = self._namespaces.setdefault(namespace, _Namespace())
         begun = sight.begun or jobs.begun.get(name) == sight.uid
@@ -156,18 +160,18 @@ class Census:
         self._held.discard(key)
 
     def pause(self, key: Key) -> float | None:
-        """Return for how many more seconds a job that waits needs no look; None: look now."""
+        """Return for how many more seconds a job that waits needs no look; None if it needs one."""
         until, _ = self._pauses.get(key, (0.0, 0.0))
         left, jobs = until - self._clock(), self._namespaces.get(key[0])
         return left if left > 0 and jobs is not None and not jobs.may_begin(key[1], self._maxima) else None
 
     def changed(self, key: Key) -> None:
-        """Note that a job was changed, perhaps suspended: it is looked at at once."""
+        """Note that a job was changed: it may have been suspended, which has to show at once."""
         if (known := self._pauses.get(key)) is not None:
             self._pauses[key] = 0.0, known[1]
 
     def turn(self, key: Key, sight: Sight, annotations: Mapping[str, str]) -> Wait | None:
-        """Decide whether a job that has not begun goes ahead, and count it as begun if it does."""
+        """Decide whether a job goes ahead, and count it as begun if it does."""
         namespace, name = key
         jobs = self._namespaces.setdefault(namespace, _Namespace())
         if jobs.begun.get(name) == sight.uid:
@@ -192,7 +196,7 @@ class Census:
         self._pauses.pop(key, None)
 
     def surplus(self, key: Key, annotations: Mapping[str, str]) -> int:
-        """Return how many finished jobs the namespace keeps if this one is too many; else 0."""
+        """Return how many finished jobs the namespace keeps, if this one is surplus; else 0."""
         namespace, name = key
         jobs = self._namespaces.get(namespace)
         if jobs is None or (place := jobs.places.get(name)) is None:
@@ -205,7 +209,7 @@ class Census:
         return most if admission.surplus(later=later, most=most) else 0
 
     def _most(self, jobs: _Namespace, namespace: str, name: str, annotations: Mapping[str, str]) -> Maximum:
-        """Return a maximum; the operator's own if the annotation cannot be read (the job's plan says so)."""
+        """Return a maximum; the operator's own if the annotation is malformed, which the job's plan reports."""
         found = maximum(name, self._maxima, annotations, namespace)
         if isinstance(found, str):
             found = maximum(name, self._maxima, {}, namespace)
@@ -214,7 +218,7 @@ class Census:
         return found
 
     def _call(self, namespace: str) -> None:
-        """Wake the jobs that may go ahead now, and the finished ones that are too many."""
+        """Wake the jobs that may go ahead now, or are surplus."""
         if self.complete(namespace):
             for name in self._namespaces[namespace].due(self._maxima):
                 self._wake((namespace, name))

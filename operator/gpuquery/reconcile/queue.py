@@ -1,13 +1,13 @@
 """A keyed work queue: the heart of level-triggered work.
 
-It promises four things. A key that is added ten times while it waits is worked on once. A key is never worked on twice
-at the same time; if it is added meanwhile, it comes again afterwards. A key can be added for later, where the earliest
-time wins. And keys of different tenants take turns: however many keys one tenant has, a key of another waits for one
-key of each tenant that was there before it, and no tenant has all the workers to itself. So events may be duplicated,
-reordered or storm: what counts is that at least one comes.
+It makes four promises. A key that is added ten times while it waits is worked on once. A key is never worked on twice
+at the same time; if it is added meanwhile, it comes again afterwards. A key can be added for later, and the earliest
+time wins; work that begins before then cancels it, because each piece of work says when to come back. And tenants take
+turns: however many keys one tenant has, a key of another waits for at most one key of each tenant ahead of it, and no
+tenant gets all the workers. So events may be duplicated, reordered or come in storms: it is enough that one arrives.
 
-The first three are the semantics of client-go's workqueue; the turns are what its priorities and API Priority and
-Fairness are for. Every step takes constant time.
+The first three are the semantics of client-go's workqueue, whose AddAfter work does not cancel; the turns do what
+priorities and API Priority and Fairness do there. Every step takes constant time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LONGEST_BACKOFF = 300.0
 
 
 def everyone(_: object) -> Hashable:
-    """Take all keys for those of one tenant."""
+    """Treat all keys as those of one tenant."""
     return None
 
 
@@ -64,9 +64,9 @@ class WorkQueue(Generic[K]):
 
     @property
     def stalled(self) -> float:
-        """Return for how many seconds keys have been waiting without one being begun or done; 0 if none waits.
+        """Return for how many seconds keys have waited while work on none began or ended; 0 if none waits.
 
-        Unlike the age of the oldest key this does not grow with the number of keys that a tenant adds.
+        Unlike the age of the oldest key, this does not grow with the number of keys that a tenant adds.
         """
         return min(self.oldest, time.monotonic() - self._moved)
 
@@ -79,7 +79,7 @@ class WorkQueue(Generic[K]):
             self._offer(key)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Ask for work on a key later; an earlier time that was asked for stays."""
+        """Ask for work on a key later; if an earlier time was asked for, that one stays."""
         if seconds <= 0:
             self.add(key)
             return
@@ -120,6 +120,8 @@ class WorkQueue(Generic[K]):
         elif not self._full(tenant):
             self._turns.append(tenant)
         del self._waiting[key]
+        if (later := self._timers.pop(key, None)) is not None:
+            later.cancel()
         self._busy.add(key)
         self._moved = time.monotonic()
         return key

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,7 +16,17 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
 from gpuquery.kube import client as kube
-from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, Scope, StaleError, UnreachableError
+from gpuquery.kube.client import (
+    ApiError,
+    KubeClient,
+    Manifest,
+    Resource,
+    Scope,
+    StaleError,
+    UnreachableError,
+    read_json,
+)
+from gpuquery.kube.connect import DEAD_SECONDS, KEEPALIVE, api_client
 
 Answer = Callable[[web.Request], web.Response]
 
@@ -382,3 +394,37 @@ async def test_a_proxys_page_is_an_error_with_its_text() -> None:
     async with answering(page) as (subject, _):
         with pytest.raises(ApiError, match="bad gateway"):
             await subject.get(Resource.PODS, "ns", "p")
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        pytest.param(b'{"a": [1, 1.5, "\xc3\xbc", null]}', {"a": [1, 1.5, "ü", None]}, id="as it is"),
+        pytest.param(b'"\\ud800"', "\ud800", id="half a character, which only Python's parser takes"),
+    ],
+)
+def test_json_is_read_as_by_python(raw: bytes, read: Any) -> None:
+    assert read_json(raw) == json.loads(raw) == read
+
+
+def test_json_that_is_nested_deeply_is_read_too() -> None:
+    raw = b"[" * 300 + b"]" * 300
+    assert read_json(raw) == json.loads(raw)
+
+
+def test_what_is_no_json_is_an_error_of_values() -> None:
+    with pytest.raises(ValueError, match="Expecting value"):
+        read_json(b"<html>")
+
+
+async def test_a_connection_that_is_cut_off_is_noticed_within_half_a_minute() -> None:
+    async with TestServer(web.Application()) as server:
+        api = api_client(Configuration(host=str(server.make_url(""))))
+        answer = await api.rest_client.request("GET", api.configuration.host)
+        await answer.read()
+        (pooled,) = [held for held, *_ in next(iter(api.rest_client.pool_manager.connector._conns.values()))]
+        sock = pooled.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, every, times, unconfirmed = (sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, o)) for o in KEEPALIVE)
+        assert idle + every * times == DEAD_SECONDS == unconfirmed / 1000
+        await api.close()

@@ -11,7 +11,7 @@ import pytest
 from gpuquery.kube import copy as copies
 from gpuquery.kube.ability import Ability
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, Scope, UnreachableError
-from gpuquery.kube.copy import Copy, Key
+from gpuquery.kube.copy import Copy, Key, RestoredError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -81,8 +81,12 @@ async def told(*steps: Any) -> tuple[list[tuple[str, str | None, bool]], Script,
         return Item(found["metadata"]["resourceVersion"])
 
     copy = Copy(client, Scope(Resource.JOBS, None), trim=trim, tell=tell, ability=ability)
-    running = asyncio.create_task(copy.keep())
-    await asyncio.wait_for(client.over.wait(), 10)
+    running, over = asyncio.create_task(copy.keep()), asyncio.create_task(client.over.wait())
+    async with asyncio.timeout(10):
+        await asyncio.wait({running, over}, return_when=asyncio.FIRST_COMPLETED)
+    over.cancel()
+    if running.done():
+        running.result()
     running.cancel()
     return changes, client, ability
 
@@ -136,3 +140,9 @@ async def test_a_watch_that_is_refused_while_lists_are_not_is_no_ability() -> No
     assert ability.missing() == "cannot watch: 403 Forbidden: may not watch"
     _, _, able = await told((1, []), [])
     assert able.missing() is None
+
+
+async def test_an_api_server_that_goes_back_in_time_ends_the_copy_before_anything_of_it_is_told() -> None:
+    ahead = ApiError(504, "Timeout", "Too large resource version: 50, current: 20")
+    with pytest.raises(RestoredError, match="jobs were at version 50 and are at 20"):
+        await told((5, [manifest("a", 1)]), [bookmark(50), ahead], (20, [manifest("a", 15)]))

@@ -76,6 +76,25 @@ async def test_of_two_later_times_the_earlier_one_wins() -> None:
     assert len(queue) == 0
 
 
+async def test_work_that_begins_takes_the_place_of_work_that_was_asked_for_later() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("a", 0.02)
+    queue.add("a")
+    assert await queue.get() == "a"
+    queue.done("a")
+    await asyncio.sleep(0.04)
+    assert len(queue) == 0
+
+
+async def test_what_is_asked_for_while_work_goes_on_stays() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    await queue.get()
+    queue.add_after("a", 0.01)
+    queue.done("a")
+    assert await asyncio.wait_for(queue.get(), 5) == "a"
+
+
 async def test_pauses_double_with_jitter_up_to_five_minutes_and_begin_anew_after_a_success() -> None:
     queue: WorkQueue[str] = WorkQueue()
     pauses = [queue.retry("a") for _ in range(40)]

@@ -214,6 +214,8 @@ class Children:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
+        self.answers: Callable[[Key, str, str], object] | None = None
+        """Who is told of a job, the UID and the address of its first pod, once that answers for its progress."""
         self._jobs: _Kept[BatchJob] = _Kept(job_child, wake)
         self._pods: _Kept[Pod] = _Kept(pod_child, wake)
         self._kinds: dict[Resource, _Kept[Any]] = {Resource.BATCH_JOBS: self._jobs, Resource.PODS: self._pods}
@@ -233,7 +235,17 @@ class Children:
     def _copy(self, client: KubeClient, scope: Scope) -> Copy[Child[Any]]:
         kept, where = self._kinds[scope.resource], f" of namespace {scope.namespace}" if scope.namespace else ""
         what = f"list and watch the {'pods' if scope.resource is Resource.PODS else 'batch Jobs'}{where}"
-        return Copy(client, scope, trim=kept.trim, tell=kept.tell, ability=Ability(what))
+        tell = self._tell_pod if scope.resource is Resource.PODS else kept.tell
+        return Copy(client, scope, trim=kept.trim, tell=tell, ability=Ability(what))
+
+    def _tell_pod(self, key: Key, child: Child[Pod] | None, listed: bool) -> None:
+        """Take a change of a pod; its progress is asked for at once, so that one status tells both."""
+        self._pods.tell(key, child, listed)
+        pod = child.fact if child is not None else None
+        if child is None or pod is None or self.answers is None or LABEL_ATTEMPT not in child.labels:
+            return
+        if pod.ready and pod.address and pod.index == 0 and not pod.part:
+            self.answers((key[0], child.labels.get(LABEL_JOB, "")), pod.uid, pod.address)
 
     def keepers(self) -> list[Coroutine[Any, Any, None]]:
         """Return what keeps the memory, until cancelled."""

@@ -1,7 +1,7 @@
-"""Head: what the queue and the census need to know of a job without a look at it. Pure.
+"""Head: what the queue needs to know about a job before anyone looks at it. Pure.
 
-A job that has ended needs no look until its TTL has passed, so a restarted operator looks at none of the finished ones.
-Specs are dropped as soon as they are read: their authors decide how large they are.
+A job that has ended, with a consistent status, needs no look until its time to live has passed, so a restarted operator
+does not read finished jobs. Their specs, whose size their authors choose, are dropped as soon as they are parsed.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the census counts by."""
+    """The facts about a job that the census counts."""
 
     uid: str
     created: str
     begun: bool
     """Whether it was accepted, or something of it was made, so that it holds a place."""
     ended: str = ""
-    """When it ended, by a status without contradiction; empty before."""
+    """When it ended, according to a status that is consistent; empty while it lives."""
     suspended: bool = False
     """Whether it is suspended and nothing of it runs: it neither holds a place nor waits for one."""
 
 
 def sight_of(job: Mapping[str, Any]) -> Sight:
-    """Read it from a job as the API server has it."""
+    """Return those facts about a job as the API server has it."""
     metadata, status = job["metadata"], job.get("status") or {}
     created = metadata.get("creationTimestamp") or ""
     told = {condition.get("type"): condition.get("status") for condition in status.get("conditions") or ()}
@@ -41,7 +41,7 @@ def sight_of(job: Mapping[str, Any]) -> Sight:
     return Sight(
         uid=metadata.get("uid", ""),
         created=created,
-        # One that is suspended, or was and waits for its turn since, is not accepted.
+        # A job that is suspended, or has waited for its turn since it was, is not accepted.
         begun=begun and told.get(ConditionType.ACCEPTED) != "Unknown",
         ended=status["completionTime"] if ended_in(status) else "",
         suspended=asked and (not begun or told.get(ConditionType.SUSPENDED) == "True"),
@@ -57,13 +57,13 @@ class Head:
     state: str = ""
     engine: str = ""
     ended: bool = False
-    """Whether it has ended, by a status without contradiction."""
+    """Whether it has ended, according to a status that is consistent."""
     expires: datetime | None = None
     """When it is to be deleted."""
 
 
 def head(manifest: Mapping[str, Any]) -> Head:
-    """Trim a job; a malformed one needs a look."""
+    """Trim a job; a malformed one has to be looked at."""
     metadata = manifest["metadata"]
     version, sight = str(metadata.get("resourceVersion", "")), sight_of({"metadata": metadata})
     try:

@@ -1,16 +1,17 @@
-"""Memory: what the operator knows of the API server's objects without asking, and of its own writes until watches tell.
+"""Memory: what the operator knows without asking the API server, and its own writes until watches show them.
 
-Of a GpuQueryJob a watch tells only the version (app/watch.py): what is written into it, its authors decide. So the job
-itself is kept as the API server last gave it, in a LIST, to a look, or as the answer to a write of its status, and is
-asked for again where the watch tells of a version that is newer. How much is kept has a bound.
+A watch yields only the version of a GpuQueryJob (app/watch.py), because its authors decide how large it is. So the job
+itself is kept as the API server last returned it: in a LIST, to a look, or in answer to a write of its status. It is
+read again when the watch shows a newer version. There is a bound on how much is kept.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.kube.client import LARGEST_KEPT, Resource
+from pydantic_core import to_json
+
+from gpuquery.kube.client import LARGEST_KEPT, Resource, read_json
 from gpuquery.kube.copy import numbered
 
 if TYPE_CHECKING:
@@ -25,24 +26,24 @@ Key = tuple[str, str]
 """Namespace and name of a job."""
 
 MOST_BYTES = 2**25
-"""Of all jobs together, as JSON: thousands of the usual size. The one that nobody asked for the longest goes first."""
+"""Of all jobs together, as JSON: thousands of the usual size. The least recently used one is dropped first."""
 
 
 class Jobs:
-    """The GpuQueryJobs, as the API server last gave them."""
+    """The GpuQueryJobs, as the API server last returned them."""
 
     def __init__(self) -> None:
         self.copies: Mapping[str | None, Copy[Head]] = {}
-        """By namespace, or None for all: the versions that watches tell."""
+        """By namespace, or None for all: the versions that watches have shown."""
         self._kept: dict[Key, tuple[int, bytes]] = {}
         self._bytes = 0
 
     async def read(self, client: KubeClient, key: Key) -> Manifest | None:
-        """Return a job; None if there is none. Only what is known to be the latest is not asked for."""
+        """Return a job, or None if there is none; from memory only if that is known to be the latest version."""
         version, raw = self._kept.get(key, (0, b""))
         if raw and 0 < self._told(key) <= version:
             self._kept[key] = self._kept.pop(key)
-            known: Manifest = json.loads(raw)
+            known: Manifest = read_json(raw)
             return known
         found = await client.get(Resource.JOBS, *key)
         if found is None:
@@ -52,13 +53,13 @@ class Jobs:
         return found
 
     def _told(self, key: Key) -> int:
-        """Return the version of a job that the watch tells; 0 where it tells none, or may be late."""
+        """Return the version of a job that the watch has shown; 0 if it has shown none, or may be late."""
         copy = self.copies.get(key[0]) or self.copies.get(None)
         head = copy.items.get(key) if copy is not None and not copy.behind else None
         return 0 if head is None else numbered(head.version)
 
     def has(self, key: Key, version: str) -> bool:
-        """Whether a version of a job is known, or a later one: from a look, or from a write."""
+        """Whether this version of a job, or a later one, is known from a look or a write."""
         return 0 < numbered(version) <= self._kept.get(key, (0, b""))[0]
 
     def keep(self, manifest: Manifest) -> None:
@@ -68,9 +69,9 @@ class Jobs:
         if version < self._kept.get(key, (0, b""))[0]:
             return
         self.forget(key)
-        # Who owns which field is as long as the fields themselves, and nobody asks.
+        # managedFields is as long as the fields themselves, and nothing reads it.
         about = {name: value for name, value in metadata.items() if name != "managedFields"}
-        raw = json.dumps({**manifest, "metadata": about}, separators=(",", ":")).encode()
+        raw = to_json({**manifest, "metadata": about})
         if version and len(raw) <= LARGEST_KEPT:
             self._kept[key] = version, raw
             self._bytes += len(raw)
@@ -78,34 +79,34 @@ class Jobs:
             self.forget(next(iter(self._kept)))
 
     def forget(self, key: Key) -> None:
-        """Have a job asked for at the next look."""
+        """Read a job from the API server at the next look."""
         _, raw = self._kept.pop(key, (0, b""))
         self._bytes -= len(raw)
 
 
 class Memory:
-    """All that is known without asking. It is told of writes by the client."""
+    """Everything known without asking. The client tells it about writes."""
 
     def __init__(self, children: Children) -> None:
         self.children = children
         self.jobs = Jobs()
 
     def stored(self, resource: Resource, manifest: Manifest) -> None:
-        """Take an object as it is since a write of ours."""
+        """Note an object as one of our writes left it."""
         if resource is Resource.JOBS:
             self.jobs.keep(manifest)
         else:
             self.children.stored(resource, manifest)
 
     def deleted(self, resource: Resource, namespace: str, name: str) -> None:
-        """Take it that an object goes since a delete of ours."""
+        """Note that we deleted an object."""
         if resource is Resource.JOBS:
             self.jobs.forget((namespace, name))
         else:
             self.children.deleted(resource, namespace, name)
 
     def trimmed(self, trim: Callable[[Mapping[str, Any]], Head]) -> Callable[[Manifest], Head]:
-        """Return a trimming that keeps jobs which come whole and have not ended, as a LIST tells them."""
+        """Return a `trim` that also keeps the jobs that come whole, in a LIST, and have not ended."""
 
         def keep(manifest: Manifest) -> Head:
             found = trim(manifest)

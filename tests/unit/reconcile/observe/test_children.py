@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpuquery.api.labels import LABEL_JOB, LABEL_JOB_UID
+from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_DASK, LABEL_JOB, LABEL_JOB_UID, LABEL_PREFLIGHT
 from gpuquery.kube import copy as copies
 from gpuquery.kube.client import ApiError, KubeClient, Manifest, Resource, Scope, UnreachableError
 from gpuquery.reconcile.observe import children
@@ -324,3 +324,29 @@ async def test_pods_beyond_the_most_of_a_namespace_are_known_by_name_alone(monke
         await server.tell("MODIFIED", pod(version=21, phase="Failed"))
         await server.tell("DELETED", pod("revenue-1-y", 22))
         assert [pod.fact and pod.fact.phase for pod in subject.family().pods] == ["Failed"], "the first stays known"
+
+
+@pytest.mark.parametrize(
+    ("labels", "status", "asked"),
+    [
+        pytest.param(
+            {LABEL_ATTEMPT: "1"}, {}, True, id="a pod that has become ready is asked for its progress at once"
+        ),
+        pytest.param({LABEL_ATTEMPT: "1"}, {"conditions": []}, False, id="one that is not ready is not"),
+        pytest.param({LABEL_ATTEMPT: "1"}, {"podIP": None}, False, id="one without an address is not"),
+        pytest.param({LABEL_PREFLIGHT: "1"}, {}, False, id="one of a preflight is not"),
+        pytest.param({LABEL_ATTEMPT: "1", LABEL_DASK: "scheduler"}, {}, False, id="a scheduler of Dask is not"),
+    ],
+)
+async def test_progress_is_asked_for_before_the_look_that_tells_that_a_pod_is_ready(
+    labels: dict[str, str], status: dict[str, Any], asked: bool
+) -> None:
+    ready = {"conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.0.0.7", **status}
+    found = pod(version=20, **ready)
+    found["metadata"]["labels"] |= labels
+    server = Server()
+    async with kept(server) as subject:
+        answers: list[tuple[Key, str, str]] = []
+        subject.answers = lambda *about: answers.append(about)
+        await server.tell("MODIFIED", found)
+    assert answers == ([(KEY, "u-revenue-1-x", "10.0.0.7")] if asked else [])

@@ -275,7 +275,7 @@ def test_a_process_that_the_kernel_killed_for_memory_is_told_as_such(make, monke
     counter.write_text("oom_kill 0\n")
     (site / "sitecustomize.py").write_text(
         "import pathlib, sys\n"
-        "from gpuquery.runner import oom\n"
+        "from gpuquery.runner.failures import oom\n"
         f"oom.kills = lambda: int(pathlib.Path({str(counter)!r}).read_text().split()[1])\n"
         "oom.limit = lambda: '64 MiB'\n"
     )
