@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gpuquery.runner.engines import replicated
-from gpuquery.runner.engines.faults import classify_engine
 from gpuquery.runner.engines.rapidsmpf_options import settings
+from gpuquery.runner.failures.native import classify_engine
 from tests.releases.probe import plain
 
 if TYPE_CHECKING:

@@ -1,11 +1,12 @@
 """Reasons, failure classes and events: every word that a user meets in a status or an event, once.
 
-A failure's class, never its text, decides what happens next; the class carries the policy.
+A failure's class, never its text, decides what happens next: it carries the policy, and how far it reaches.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+from typing import Self
 
 
 class Policy(StrEnum):
@@ -21,229 +22,236 @@ class Policy(StrEnum):
     """Ended on purpose (`spec.suspend`): another attempt begins once the job is resumed, and nothing is counted."""
 
 
-class Failure(StrEnum):
+class Reach(IntEnum):
+    """How far a failure of some class reaches among those of one attempt; the least is the first cause."""
+
+    CAUSE = 0
+    """It says what went wrong, and no other failure explains it."""
+    TAKEN = 1
+    """Kubernetes took a pod away. A pod that failed by itself did so for a reason of its own."""
+    LOSS = 2
+    """A process or a pod is gone or silent; what became of it, it may say itself, or Kubernetes."""
+    CONSEQUENCE = 3
+    """What every process says whose partner is gone."""
+
+
+class FailureClass(StrEnum):
+    """A word for users that carries its policy and its reach: none can be defined without them."""
+
+    policy: Policy
+    """Whether another attempt may be made after a failure of this class."""
+    reach: Reach
+    """Whether another failure may explain it."""
+
+    def __new__(cls, word: str, policy: Policy | None = None, reach: Reach | None = None) -> Self:
+        """Define a class; with the word alone, as in `Failure("UserError")`, Python looks one up."""
+        if policy is None or reach is None:
+            raise TypeError(f'the failure class "{word}" needs a policy and a reach')
+        made = str.__new__(cls, word)
+        made._value_, made.policy, made.reach = word, policy, reach
+        return made
+
+
+class Failure(FailureClass):
     """Why an attempt failed; also the reason of the `Failed` condition.
 
     Docstrings are two paragraphs of the API reference: what it means, and the way out.
     """
 
-    INVALID_QUERY = "InvalidQuery"
+    INVALID_QUERY = "InvalidQuery", Policy.NEVER, Reach.CAUSE
     """The query cannot be run: it does not parse, reads what is not declared, or its parameters do not fit.
 
     The message names line and column, and the names that are known. `gpuquery validate` finds most of these beforehand.
     """
-    INVALID_COMBINATION = "InvalidCombination"
+    INVALID_COMBINATION = "InvalidCombination", Policy.NEVER, Reach.CAUSE
     """Engine, cluster, release and options do not fit together.
 
     The message names the field, its value, and the releases and engines that can do what was asked.
     """
-    NOT_ALLOWED = "NotAllowed"
+    NOT_ALLOWED = "NotAllowed", Policy.NEVER, Reach.CAUSE
     """The job asks for what the administrator does not allow in its namespace.
 
     The message names the field, its value, what is allowed, and by which Helm value or annotation that was said. Ask
     for something else, or ask the administrator.
     """
-    UNKNOWN_RELEASE = "UnknownRelease"
+    UNKNOWN_RELEASE = "UnknownRelease", Policy.NEVER, Reach.CAUSE
     """There is no such RAPIDS release, or this operator does not know it.
 
     The message lists those that it knows. Choose one of them in `runtime.release`, or install a newer operator.
     """
-    LIMIT_EXCEEDED = "LimitExceeded"
+    LIMIT_EXCEEDED = "LimitExceeded", Policy.NEVER, Reach.CAUSE
     """The job is larger than this operator or this namespace allows: pods, GPUs, or the size of the spec itself.
 
     The message names the field, the maximum, and who can raise it.
     """
-    RELEASE_MISMATCH = "ReleaseMismatch"
+    RELEASE_MISMATCH = "ReleaseMismatch", Policy.NEVER, Reach.CAUSE
     """The image holds another RAPIDS release than the job asks for.
 
     Correct `runtime.release` or `runtime.image`: the message names both.
     """
-    UNSUPPORTED_QUERY = "UnsupportedQuery"
+    UNSUPPORTED_QUERY = "UnsupportedQuery", Policy.NEVER, Reach.CAUSE
     """The GPU engine of this release cannot run a part of the query.
 
     The message names the operation. Write it another way, choose another release, or `engine: cpu`.
     """
-    SCHEMA_MISMATCH = "SchemaMismatch"
+    SCHEMA_MISMATCH = "SchemaMismatch", Policy.NEVER, Reach.CAUSE
     """An input is not what its `schema` says.
 
     The message names every column that differs, with what was wanted and what was found. Correct the data or `schema`.
     """
-    INVALID_INPUT = "InvalidInput"
+    INVALID_INPUT = "InvalidInput", Policy.NEVER, Reach.CAUSE
     """An input cannot be read: no file matches, the files' schemas clash, or they are not of the declared format.
 
     The message names the input and the files. Correct `uri` or `format`.
     """
-    USER_ERROR = "UserError"
+    USER_ERROR = "UserError", Policy.NEVER, Reach.CAUSE
     """The query was understood and failed: an unknown column, a failing cast, an exception of `query.python`.
 
     The message ends with the last frames of your own code. Run it on a sample with `gpuquery run`.
     """
-    OUTPUT_EXISTS = "OutputExists"
+    OUTPUT_EXISTS = "OutputExists", Policy.NEVER, Reach.CAUSE
     """`output.mode` is errorIfExists, and the table has a commit of another job.
 
     The message names its version. Choose another `output.uri`, or mode append or overwrite.
     """
-    STORAGE_AUTH = "StorageAuth"
+    STORAGE_AUTH = "StorageAuth", Policy.NEVER, Reach.CAUSE
     """The object store refuses the credentials, or there are none.
 
     Check the keys of the Secret in `storage.secretName`, and that its user may read the inputs and write the output.
     """
-    STORAGE_UNAVAILABLE = "StorageUnavailable"
+    STORAGE_UNAVAILABLE = "StorageUnavailable", Policy.BUDGETED, Reach.CAUSE
     """The object store does not answer, or answers with errors, or nobody knows the host of `storage.endpoint`.
 
     Check `storage.endpoint` and `storage.region`; or wait until the store is back.
     """
-    INVALID_ENDPOINT = "InvalidEndpoint"
+    INVALID_ENDPOINT = "InvalidEndpoint", Policy.NEVER, Reach.CAUSE
     """No store can be where `storage.endpoint` says: there is no such host or port, what answers there is no HTTP
     server, or it speaks TLS where `http` is said.
 
     The message says which; most often it is `https://` for a port without TLS, or the other way round.
     """
-    BUCKET_NOT_FOUND = "BucketNotFound"
+    BUCKET_NOT_FOUND = "BucketNotFound", Policy.NEVER, Reach.CAUSE
     """The object store answers, but has no such bucket.
 
     Create the bucket, or correct its name in `output.uri` or in an input.
     """
-    UNSAFE_STORE = "UnsafeStore"
+    UNSAFE_STORE = "UnsafeStore", Policy.NEVER, Reach.CAUSE
     """The store, or the table's log in it, cannot be trusted: it ignores conditional writes, so that two jobs could
     both believe that they committed, or it holds a record that no runner writes.
 
     Use a store, or a newer version of it, that honours `If-None-Match: *` on PUT. Of a record the message says which it
     is and what is wrong with it: nothing was done about it, and the table's owner may delete it.
     """
-    OUTPUT_LIMIT = "OutputLimit"
+    OUTPUT_LIMIT = "OutputLimit", Policy.NEVER, Reach.CAUSE
     """The result breaks a limit of the store or of the file system: a key too long, too many partitions.
 
     The message names the limit. Partition by fewer columns, or by values that are shorter.
     """
-    HOST_OUT_OF_MEMORY = "HostOutOfMemory"
+    HOST_OUT_OF_MEMORY = "HostOutOfMemory", Policy.BUDGETED, Reach.CAUSE
     """The query used more memory than its pod may.
 
     Raise `memory` in `workers.resources.limits`, or read fewer columns and rows.
     """
-    GPU_OUT_OF_MEMORY = "GpuOutOfMemory"
+    GPU_OUT_OF_MEMORY = "GpuOutOfMemory", Policy.BUDGETED, Reach.CAUSE
     """The query used more GPU memory than there is.
 
     Use more or larger GPUs, or read fewer columns and rows.
     """
-    NO_GPU = "NoGpu"
+    NO_GPU = "NoGpu", Policy.BUDGETED, Reach.CAUSE
     """A pod that asked for a GPU has none that works: no device, no driver, or one too old for the release.
 
     Look at the node's driver and device plugin, and at the RuntimeClass of the pods (`template.spec.runtimeClassName`).
     """
-    GPU_ERROR = "GpuError"
+    GPU_ERROR = "GpuError", Policy.BUDGETED, Reach.CAUSE
     """A GPU reported an error while the query ran.
 
     Nothing to do if a retry succeeds. If it happens again on one node, look at the driver's log there (Xid errors).
     """
-    TRANSPORT_ERROR = "TransportError"
+    TRANSPORT_ERROR = "TransportError", Policy.BUDGETED, Reach.CONSEQUENCE
     """The ranks of the query could not exchange data: UCX reported an error.
 
     Look at the network between the nodes and at `spec.network`.
     """
-    RANK_STALLED = "RankStalled"
+    RANK_STALLED = "RankStalled", Policy.BUDGETED, Reach.LOSS
     """A process of the query stopped making progress: it was frozen, or waited for something that never came.
 
     Nothing to do if a retry succeeds. If it happens again, look at the node that the message names.
     """
-    PLANS_DIFFER = "PlansDiffer"
+    PLANS_DIFFER = "PlansDiffer", Policy.BUDGETED, Reach.CAUSE
     """The ranks made different plans of the one query, which would wait for each other forever.
 
     Input files that changed meanwhile are read anew by the next attempt. A Python query must give the same plan in
     every process: no random numbers, no clock, no host names.
     """
-    SCRATCH_FULL = "ScratchFull"
+    SCRATCH_FULL = "ScratchFull", Policy.BUDGETED, Reach.CAUSE
     """The pod's scratch volume is full: spilled data and files under way lie there.
 
     Raise `ephemeral-storage` in `workers.resources.limits`.
     """
-    WORKER_LOST = "WorkerLost"
+    WORKER_LOST = "WorkerLost", Policy.BUDGETED, Reach.LOSS
     """A pod was killed or deleted, and nobody says why.
 
     Nothing to do if a retry succeeds. If it happens again, look at the node's log and at who deletes pods.
     """
-    EVICTED = "Evicted"
+    EVICTED = "Evicted", Policy.FREE, Reach.TAKEN
     """The pod's node was drained, lost or given to a pod of higher priority, or its batch Job was suspended.
 
     Nothing to do: such attempts do not count against `backoffLimit`. They follow each other after pauses that grow, and
     the twentieth ends the job. `template.spec.priorityClassName` makes them rarer.
     """
-    SUSPENDED = "Suspended"
+    SUSPENDED = "Suspended", Policy.RESUMED, Reach.CAUSE
     """The job was suspended (`spec.suspend`) while the attempt was under way. It stands in `status.attempts` only.
 
     Nothing to do: it counts against nothing. Once the job is resumed another attempt begins.
     """
-    POD_REFUSED = "PodRefused"
+    POD_REFUSED = "PodRefused", Policy.BUDGETED, Reach.CAUSE
     """The kubelet of its node refused the pod, which never ran: a policy of the node, a device plugin, or no room.
 
     The message is the kubelet's, with what to look at for its reason (AppArmor, UnexpectedAdmissionError,
     TopologyAffinityError, OutOfcpu and others).
     """
-    IMAGE_PULL_FAILED = "ImagePullFailed"
+    IMAGE_PULL_FAILED = "ImagePullFailed", Policy.NEVER, Reach.CAUSE
     """The name of the image is not one.
 
     Correct `runtime.image`.
     """
-    INVALID_PLAN = "InvalidPlan"
+    INVALID_PLAN = "InvalidPlan", Policy.NEVER, Reach.CAUSE
     """Image and operator do not fit together: the image knows another plan version, lacks the engine, or has no runner.
 
     Use the runtime image of the operator's own version.
     """
-    CLUSTER_UNAVAILABLE = "ClusterUnavailable"
+    CLUSTER_UNAVAILABLE = "ClusterUnavailable", Policy.NEVER, Reach.CAUSE
     """The Dask cluster that the job asks for cannot be had: it is not there, dask-kubernetes is not installed, or
     scheduler and client do not accept each other's certificates.
 
     The message says what is missing, which file is at fault, or what Dask says of the handshake. `dask.backend:
     native` needs none of these.
     """
-    START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
+    START_DEADLINE_EXCEEDED = "StartDeadlineExceeded", Policy.NEVER, Reach.CAUSE
     """The pods were not ready within `startDeadlineSeconds`.
 
     The message says what they were waiting for: free resources, an image, a Secret, a quota.
     """
-    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    DEADLINE_EXCEEDED = "DeadlineExceeded", Policy.NEVER, Reach.CAUSE
     """The job did not end within `activeDeadlineSeconds`.
 
     Raise it (it may be changed while the job runs), or give the pods more resources.
     """
-    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded", Policy.NEVER, Reach.CAUSE
     """More than `backoffLimit` attempts failed.
 
     The message and `status.attempts` tell how each of them failed.
     """
-    TEMPLATE_REJECTED = "TemplateRejected"
+    TEMPLATE_REJECTED = "TemplateRejected", Policy.NEVER, Reach.CAUSE
     """The API server refuses the pods for good, or `template` sets what belongs to the operator.
 
     The message is the API server's own. Correct `template`, or the policy of the namespace.
     """
-    INTERNAL_ERROR = "InternalError"
+    INTERNAL_ERROR = "InternalError", Policy.BUDGETED, Reach.CAUSE
     """A defect of GpuQuery or of a library.
 
     Please report it with the message and the log of the pod.
     """
-
-    @property
-    def policy(self) -> Policy:
-        """Whether another attempt may be made after a failure of this class."""
-        return _POLICIES.get(self, Policy.NEVER)
-
-
-_POLICIES = {
-    Failure.STORAGE_UNAVAILABLE: Policy.BUDGETED,
-    Failure.HOST_OUT_OF_MEMORY: Policy.BUDGETED,
-    Failure.GPU_OUT_OF_MEMORY: Policy.BUDGETED,
-    Failure.NO_GPU: Policy.BUDGETED,
-    Failure.GPU_ERROR: Policy.BUDGETED,
-    Failure.TRANSPORT_ERROR: Policy.BUDGETED,
-    Failure.RANK_STALLED: Policy.BUDGETED,
-    Failure.PLANS_DIFFER: Policy.BUDGETED,
-    Failure.SCRATCH_FULL: Policy.BUDGETED,
-    Failure.WORKER_LOST: Policy.BUDGETED,
-    Failure.POD_REFUSED: Policy.BUDGETED,
-    Failure.INTERNAL_ERROR: Policy.BUDGETED,
-    Failure.EVICTED: Policy.FREE,
-    Failure.SUSPENDED: Policy.RESUMED,
-}
 
 
 class Reason(StrEnum):

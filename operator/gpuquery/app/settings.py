@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json, field_validator
 from gpuquery.api import quantity
 from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.pods import Resources
+from gpuquery.api.timing import LEAST_SILENCE_SECONDS, MOST_SILENCE_SECONDS
 from gpuquery.plan import devices
 from gpuquery.plan.defaults import Defaults, checked_pattern
 from gpuquery.plan.maxima import Maxima
@@ -69,7 +70,9 @@ class Settings(BaseModel):
     """Most pods that are chosen for a job with workers.replicas: auto."""
     shared_memory: str = Field(default=Defaults().shared_memory, pattern=quantity.PATTERN)
     """Size of /dev/shm for each GPU of a distributed job's pod; at most half of the memory limit is used."""
-    heartbeat_seconds: float = Field(default=Defaults().heartbeat_seconds, ge=6, le=120)
+    heartbeat_seconds: float = Field(
+        default=Defaults().heartbeat_seconds, ge=LEAST_SILENCE_SECONDS, le=MOST_SILENCE_SECONDS
+    )
     """Seconds of silence after which a process or a pod of a set is taken for dead."""
     stall_seconds: float = Field(default=Defaults().stall_seconds, ge=0)
     """Seconds after which a set of ranks is taken for hung if none of them makes progress; 0: never."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.pods import Resources
+from gpuquery.api.timing import LEAST_SILENCE_SECONDS, MOST_SILENCE_SECONDS
 from gpuquery.plan.maxima import Maxima
 from gpuquery.plan.policy import Policy
 
@@ -66,7 +67,7 @@ class Defaults(BaseModel):
     """GPUs in each pod of a distributed job that does not say how many."""
     shared_memory: str = "1Gi"
     """Size of /dev/shm for each GPU of a distributed job's pod."""
-    heartbeat_seconds: float = Field(default=6, ge=6, le=120)
+    heartbeat_seconds: float = Field(default=LEAST_SILENCE_SECONDS, ge=LEAST_SILENCE_SECONDS, le=MOST_SILENCE_SECONDS)
     """Seconds of silence after which a process or a pod of a set is taken for dead."""
     stall_seconds: float = Field(default=900, ge=0)
     """Seconds after which a query is taken for hung if none of its processes makes progress; 0: never."""

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice, NetworkChoice
 from gpuquery.api.schema import Model
 from gpuquery.api.spec import Input, Output, Parameter
+from gpuquery.api.timing import LEAST_SILENCE_SECONDS
 
 PLAN_VERSION: Literal[1] = 1
 DEFAULT_REGION = "us-east-1"
@@ -127,7 +128,7 @@ class Plan(Model):
     """Which processes the pods run."""
     network: Network = Network.AUTO
     """How ranks exchange rows; of no meaning with one process."""
-    heartbeat_seconds: float = 6
+    heartbeat_seconds: float = LEAST_SILENCE_SECONDS
     """Seconds after which a rank, or a pod of ranks, that gives no sign of life is taken for dead."""
     stall_seconds: float = 0
     """Seconds after which a query is taken for hung none of whose processes makes progress; 0: never."""

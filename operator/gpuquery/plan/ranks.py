@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import ClusterChoice, NetworkChoice
+from gpuquery.api.timing import LEAST_STALL_SECONDS
 from gpuquery.plan import releases
 from gpuquery.plan.dask import layout
 from gpuquery.plan.plan import DaskWay, Processes
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.choice import Choice
     from gpuquery.plan.defaults import Defaults
-
-LEAST_STALL_SECONDS = 10
-"""A word of progress goes from a rank over its supervisor to index 0, each of which speaks once a second, and may come
-after a pause of six."""
 
 
 def processes(choice: Choice, asked: DaskSpec | None) -> Processes:

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.api.timing import PULSE_SECONDS
 from gpuquery.kube import progress
 from gpuquery.kube.progress import EVERY_SECONDS, Reading
 from gpuquery.reconcile.queue import WorkQueue
@@ -26,9 +27,8 @@ RETRY_SECONDS = 1.0
 LONGEST_PAUSE = 60.0
 """Pause after many misses: it doubles from RETRY_SECONDS on."""
 SHARE = 0.1
-QUIET_PAUSE = 30.0
-"""Pause after which a pod is asked whose query has long been as it is: a tenth of that time, from EVERY_SECONDS up to
-this, which is how often a sign of life alone is told (status.HEARTBEAT_SECONDS)."""
+"""Of the time that a query has long been as it is, after which its pod is asked again: from EVERY_SECONDS up to
+PULSE_SECONDS."""
 PULSE = frozenset({"read_bytes", "cpu_seconds"})
 """What grows as long as a query is alive, however little happens."""
 READERS = 16
@@ -116,7 +116,7 @@ class ProgressReader:
             now = time.monotonic()
             if pod.reading is None or _told(pod.reading) != _told(reading):
                 pod.changed = now
-            quiet = min(SHARE * (now - pod.changed), QUIET_PAUSE)
+            quiet = min(SHARE * (now - pod.changed), PULSE_SECONDS)
             pod.misses, pause = 0, max(EVERY_SECONDS, quiet)
         self._queue.add_after(key, pause)
         if pod.misses == 1:

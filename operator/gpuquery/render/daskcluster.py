@@ -27,6 +27,7 @@ from gpuquery.api.labels import (
     SCRATCH_DIRECTORY,
 )
 from gpuquery.api.pods import Workers
+from gpuquery.api.timing import IMPORT_SECONDS
 from gpuquery.plan.dask import flags
 from gpuquery.render.pod import Manifest, pod_spec
 
@@ -41,11 +42,9 @@ SCHEDULER = "scheduler"
 WORKER = "worker"
 WORKER_PORT = 8788
 """Where a worker answers over HTTP."""
-SILENCE_SECONDS = 120
-"""After so long without a sign of life a worker is taken to hang. Imports may take as long while it starts."""
 DEATH_TIMEOUT_SECONDS = 60
 """After so long without a scheduler a worker ends, and is started again by its Deployment."""
-BEATS = {"GPUQUERY_DASK_BEATS": f"{SCRATCH_DIRECTORY}/.beats", "GPUQUERY_DASK_SILENCE": str(SILENCE_SECONDS)}
+BEATS = {"GPUQUERY_DASK_BEATS": f"{SCRATCH_DIRECTORY}/.beats", "GPUQUERY_DASK_SILENCE": str(IMPORT_SECONDS)}
 """Variables by which a nanny hears its worker (runner/engines/dask/nanny.py): nobody else would see that it hangs."""
 
 

@@ -19,6 +19,7 @@ from gpuquery.api.labels import (
     TLS_DIRECTORY,
 )
 from gpuquery.api.pods import RESERVED_VARIABLE
+from gpuquery.api.timing import GRACE_SECONDS
 from gpuquery.plan.dask import flags
 from gpuquery.plan.plan import Network, Plan, Processes, Purpose
 from gpuquery.plan.resolve import image_of
@@ -35,7 +36,6 @@ Manifest = dict[str, Any]
 NOT_AS_IT_IS = ("image_pull_secrets", "env", "resource_claims")
 """Fields of the template that do not go into the pod as they stand."""
 USER_ID = 65532
-GRACE_SECONDS = 30
 PROBE_SECONDS = 24 * 60 * 60
 PROBE_FAILURES = 1_000_000
 SECRET_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))

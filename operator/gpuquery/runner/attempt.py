@@ -25,6 +25,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.api.timing import ABORT_SECONDS, PROCESS_COMMIT_SECONDS
 from gpuquery.plan.plan import Plan, Processes, Purpose
 from gpuquery.runner import agreement, engines, later, pulse
 from gpuquery.runner.agreement import Word
@@ -44,10 +45,6 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.progress import Tracker
 
-ABORT_SECONDS = 4.0
-"""How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""
-COMMIT_SECONDS = 15.0
-"""How long a commit that has begun may go on after the order to stop: half of one helps nobody."""
 SIGNAL_SECONDS = 0.2
 """How late the main thread may learn of a signal that another thread took."""
 
@@ -130,7 +127,7 @@ class Attempt:
             self._foretell(self._lost(why))
         if committing:
             self._tracker.log(f"{why}: finishing the commit")
-            self._done.wait(COMMIT_SECONDS)
+            self._done.wait(PROCESS_COMMIT_SECONDS)
         elif self._sink is not None and not self._done.is_set():
             self._tracker.log(f"{why}: withdrawing what was staged")
             self._withdraw(self._sink.abort)

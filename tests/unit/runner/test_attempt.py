@@ -63,7 +63,7 @@ def test_an_attempt_that_is_stopped_while_it_publishes_does_not_deny_its_commit(
     def raised(*_: object) -> None:
         raise Interrupted
 
-    monkeypatch.setattr(attempts, "COMMIT_SECONDS", 0.1)
+    monkeypatch.setattr(attempts, "PROCESS_COMMIT_SECONDS", 0.1)
     monkeypatch.setattr(signal, "pause", lambda: forever.wait(5))
     forever = attempts.threading.Event()
     monkeypatch.setattr(Committer, "publish", interrupt)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gpuquery.api.conditions import is_terminal
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import PreflightRun, PreflightStatus
+from gpuquery.api.timing import PHASE_SECONDS
 from gpuquery.plan.checks import Place, place
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import digest, plan_status
@@ -22,7 +23,7 @@ from gpuquery.reconcile.observe.model import Attempt, Observed
 from gpuquery.reconcile.policy import lingering, startup
 from gpuquery.reconcile.policy.account import Account
 from gpuquery.reconcile.policy.actions import DeleteRun, created
-from gpuquery.reconcile.policy.case import LOOK_FOR_PODS, PHASE_SECONDS, Answer, Case
+from gpuquery.reconcile.policy.case import LOOK_FOR_PODS, Answer, Case
 from gpuquery.reconcile.policy.outcome import Fault, of_pod, recorded, vanished
 from gpuquery.reconcile.policy.retry import Spent
 from gpuquery.render.preflight import preflight_objects

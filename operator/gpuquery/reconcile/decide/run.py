@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Generic
 
+from gpuquery.api.reasons import Reach
+from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS, PHASE_SECONDS
 from gpuquery.plan.rejected import Rejected
 from gpuquery.reconcile.policy import dask, deadline, lingering, startup, suspend
 from gpuquery.reconcile.policy.actions import Create, DeleteDask, DeleteRun, MoveDeadline
 from gpuquery.reconcile.policy.case import (
-    COMMIT_SECONDS,
     LOOK_FOR_PODS,
     LOOK_FOR_PROGRESS,
-    PHASE_SECONDS,
     RETRY_REFUSED,
     Answer,
     UnderWay,
 )
-from gpuquery.reconcile.policy.outcome import Committed, Fault, Record, blamed, ends_all, firm, recorded
+from gpuquery.reconcile.policy.outcome import Committed, Fault, Record, blamed, ends_all, recorded
 from gpuquery.reconcile.policy.retry import Ended, GiveUp, Retry, Spent, given_up, next_attempt
 from gpuquery.render.attempt import safety_net
 
@@ -142,7 +142,12 @@ class Run(ABC, Generic[Record]):
         """The outcome is known, but pods are alive or may still come: see that they go, and remember the cause."""
         run, job = self.seen, self.seen.batch_job
         if settling(run, self.case.now):
-            if run.wanted == 1 or self.record.reason is not None or isinstance(end, Committed) or not firm(end):
+            if (
+                isinstance(end, Committed)
+                or end.failure.reach is not Reach.CAUSE
+                or run.wanted == 1
+                or self.record.reason
+            ):
                 return Answer(again=PHASE_SECONDS)
             # If the other pods are deleted meanwhile, their reports go with them.
             return Answer(replace(self._blamed(end).account(), fault=end), again=PHASE_SECONDS)
@@ -238,6 +243,6 @@ def settling(run: Attempt, now: datetime) -> bool:
         ended = [pod for pod in run.pods if ends_all(pod)]
     moments = [pod.exit.seen for pod in ended if pod.exit and pod.exit.seen]
     first = others and any(pod.index == 0 and pod.exit is None for pod in run.alive)
-    seconds = COMMIT_SECONDS if first and run.wanted > 1 else PHASE_SECONDS
+    seconds = OPERATOR_COMMIT_SECONDS if first and run.wanted > 1 else PHASE_SECONDS
     since = min(moments, default=None) if others else max(moments, default=None)
     return since is not None and now - since < timedelta(seconds=seconds)

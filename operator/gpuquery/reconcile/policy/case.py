@@ -33,14 +33,6 @@ LOOK_FOR_QUERY = 5.0
 LOOK_FOR_TURN = 600.0
 """Seconds until a job that waits for others is looked at again; the end of one of them is told by the watch."""
 RETRY_REFUSED = 10.0
-COMMIT_SECONDS = 35.0
-"""How long index 0 of a set is left alone after another pod has failed: its supervisor gives a commit that has begun
-30 s, and ends everything else at once."""
-PHASE_SECONDS = 10.0
-"""How long the kubelet is given to tell a pod's phase after its container has ended: usually about one second, but
-several on a node whose CPU is taken. A shorter wait would delete pods before their logs can be read."""
-
-
 SHARE, LONGEST = 0.1, 120.0
 
 

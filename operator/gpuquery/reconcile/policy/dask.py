@@ -17,11 +17,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import ConditionType, find
-from gpuquery.api.reasons import Failure, Reason
+from gpuquery.api.first_cause import FirstCause, order
+from gpuquery.api.reasons import Failure, Reach, Reason
+from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS
 from gpuquery.plan.rejected import Rejected
 from gpuquery.reconcile.policy.actions import DeleteDask
-from gpuquery.reconcile.policy.case import COMMIT_SECONDS, Case
-from gpuquery.reconcile.policy.outcome import Committed, Fault, firm, of_pod
+from gpuquery.reconcile.policy.outcome import OUT_OF_MEMORY, Committed, Fault, by_kubernetes, out_of_memory
 from gpuquery.reconcile.policy.startup import SLOW_SECONDS, Blocker, count, last_line
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from gpuquery.api.status import AttemptStatus
     from gpuquery.reconcile.observe.model import Attempt, DaskCluster, Pod, Scheduler
+    from gpuquery.reconcile.policy.case import Case
 
 
 def unusable(case: Case) -> Rejected | str | None:
@@ -103,19 +105,21 @@ def lost(attempt: Attempt, record: AttemptStatus, now: datetime) -> Fault | None
             Failure.CLUSTER_UNAVAILABLE,
             f"there is a DaskCluster {cluster.name} that is not this job's: delete it, or give the job another name",
         )
-    patience = timedelta(seconds=COMMIT_SECONDS if record.ready else 0)
+    patience = timedelta(seconds=OPERATOR_COMMIT_SECONDS if record.ready else 0)
     gone = record.ready is not None and not cluster.there
     late_since = cluster.deleting_seen or now
     if gone or (cluster.deleting and now >= late_since + patience):
         return Fault(Failure.WORKER_LOST, f"DaskCluster {cluster.name} was deleted by someone else")
-    late = [(when, fault) for when, fault in _losses(cluster, record) if now >= when + patience]
-    # Kubernetes may put another in its place within the same second.
-    return min(late, key=lambda pair: (pair[0], pair[1].failure is Failure.WORKER_LOST))[1] if late else None
+    cause: FirstCause[Fault] = FirstCause()
+    # Kubernetes may put another pod in the place of one within the same second.
+    for when, fault in sorted(_losses(cluster, record), key=lambda loss: loss[1].failure.reach):
+        cause.hold(fault, until=(when + patience).timestamp())
+    return cause.due(now.timestamp())
 
 
 def ends_unless_told(attempt: Attempt, record: AttemptStatus, now: datetime) -> Iterator[datetime]:
     """Yield when an attempt whose pods were ready is lost, unless its client says something before: see `lost`."""
-    cluster, patience = attempt.dask, timedelta(seconds=COMMIT_SECONDS)
+    cluster, patience = attempt.dask, timedelta(seconds=OPERATOR_COMMIT_SECONDS)
     if cluster is None or record.ready is None:
         return
     if cluster.deleting:
@@ -125,12 +129,14 @@ def ends_unless_told(attempt: Attempt, record: AttemptStatus, now: datetime) -> 
 
 def explained(attempt: Attempt, record: AttemptStatus, end: Committed | Fault | None) -> Committed | Fault | None:
     """Return the end of an attempt, by what its DaskCluster's pods know of it where the client only misses a worker."""
-    if attempt.dask is None or not isinstance(end, Fault) or firm(end) or record.reason is not None:
+    if attempt.dask is None or not isinstance(end, Fault) or record.reason is not None:
+        return end
+    if end.failure.reach is Reach.CAUSE:
         return end
     # A client that misses a worker before all have joined says so within its own time.
-    known = sorted(_losses(attempt.dask, record), key=lambda pair: (not firm(pair[1]), pair[0]))
-    better = next((fault for _, fault in known if fault.failure is not Failure.WORKER_LOST), None)
-    return replace(better, exit_code=end.exit_code) if better else end
+    known = [loss for loss in _losses(attempt.dask, record) if loss[1].failure.reach < Reach.LOSS]
+    best = min(known, key=lambda loss: order(loss[1].failure, at=loss[0].timestamp()), default=None)
+    return replace(best[1], exit_code=end.exit_code) if best else end
 
 
 def removal(attempt: Attempt) -> tuple[DeleteDask, ...]:
@@ -166,22 +172,13 @@ def _ended(pod: Pod, ready: datetime) -> datetime | None:
     return pod.seen if pod.seen is not None and pod.seen > ready else None
 
 
-_TAKEN = (Failure.EVICTED, Failure.SCRATCH_FULL, Failure.POD_REFUSED)
-"""What Kubernetes says of a pod; the rest of what may be told of one is a runner's word."""
-
-
 def _fault(pod: Pod) -> Fault:
     end = pod.exit or pod.last
     what = f"Dask {pod.part} {pod.name}"
-    if end is not None and end.reason == "OOMKilled":
-        return Fault(
-            Failure.HOST_OUT_OF_MEMORY,
-            f"{what} used more than its memory limit ({pod.memory_limit or 'that of its node'}): raise memory in "
-            "workers.resources, or read less",
-            node=pod.node,
-        )
-    if (taken := of_pod(pod)) is not None and taken.failure in _TAKEN:
-        return replace(taken, exit_code=None, finding=False)
+    if end is not None and end.reason == OUT_OF_MEMORY:
+        return Fault(*out_of_memory(pod, what), node=pod.node)
+    if (taken := by_kubernetes(pod)) and taken[0].reach < Reach.LOSS:
+        return Fault(*taken, node=pod.node)
     if end is None:
         return Fault(Failure.WORKER_LOST, f"{what} takes the place of a pod that is gone", node=pod.node)
     return Fault(

@@ -6,16 +6,18 @@ the runner's own word on errors that are the job's own; then what Kubernetes did
 A pod's own word decides neither that its node was taken away nor that another attempt is free: that is for Kubernetes
 to say.
 
-Of several pods each tells the first cause that it knows of. One that names a cause is believed before one that was
-taken away, and this before one that only misses another: `_weight`. A pod that has done its part is no failure.
+Of several pods each tells the first cause that it knows of; which one counts, `api.first_cause` says. A pod that has
+done its part is no failure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from signal import Signals
 from typing import TYPE_CHECKING, TypeVar
 
-from gpuquery.api.reasons import Failure, Policy
+from gpuquery.api.first_cause import order
+from gpuquery.api.reasons import Failure, Policy, Reach
 from gpuquery.api.status import AttemptStatus, OutputStatus, PreflightRun, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.reconcile.policy import kubelet
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
 
 SCRATCH_WORDS = ("ephemeral local storage", "EmptyDir volume")
 """How the kubelet's eviction manager begins to tell that a pod used more local storage than it may."""
+OUT_OF_MEMORY = "OOMKilled"
 START_FAILURES = {"StartError", "ContainerCannotRun"}
 PYTHON_FAILED = 1
 """Exit code of Python where it does not find a module, or an old one fails: the supervisor tells all other ends."""
-KILLED = {137: "SIGKILL", 143: "SIGTERM"}
+KILLED = {128 + signal: signal.name for signal in (Signals.SIGKILL, Signals.SIGTERM)}
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,11 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
         return recorded(record)
     found = [(pod, fault) for pod in attempt.pods if not _done(pod, attempt) and (fault := of_pod(pod))]
     taken = suspended(attempt) if record.ready is not None else None
-    if taken and not any(firm(fault) for _, fault in found):
+    if taken and not any(fault.failure.reach is Reach.CAUSE for _, fault in found):
         return taken
     if not found:
         return vanished(attempt)
-    teller, fault = min(found, key=lambda pair: (_weight(*pair), _ended(pair[0]), pair[0].index))
+    teller, fault = min(found, key=lambda pair: _order(*pair))
     # All pods of a set tell of one pod: it is its node that matters. If a query would fail anywhere, no words name it.
     first = teller.exit.report.pod if teller.exit and teller.exit.report else ""
     named = next((pod for pod in attempt.pods if pod.name in fault.message), None) or next(
@@ -97,26 +100,10 @@ def ends_all(pod: Pod) -> bool:
     return end is not None and (end.code != 0 or pod.index == 0 or _failed(end.report))
 
 
-def firm(fault: Fault) -> bool:
-    """Whether no other pod of the set can know of an earlier cause."""
-    return fault.failure not in (*_MISSES_OTHERS, Failure.EVICTED)
-
-
-_MISSES_OTHERS = (Failure.WORKER_LOST, Failure.RANK_STALLED, Failure.TRANSPORT_ERROR)
-"""Failures that a rank tells of others: a pod that ended by itself may say why."""
-
-
-def _weight(pod: Pod, fault: Fault) -> int:
-    """Order faults of one attempt by how far back they reach; the least is the cause."""
-    if firm(fault):
-        return 0
-    if fault.failure is Failure.EVICTED:
-        return 1
-    return 2 if pod.exit is None or pod.exit.report is None else 3
-
-
-def _ended(pod: Pod) -> float:
-    return pod.exit.seen.timestamp() if pod.exit and pod.exit.seen else 0.0
+def _order(pod: Pod, fault: Fault) -> tuple[int, float, int]:
+    end = pod.exit
+    at = end.seen.timestamp() if end and end.seen else 0.0
+    return order(fault.failure, at=at, index=pod.index, reported=end is not None and end.report is not None)
 
 
 def of_pod(pod: Pod) -> Fault | None:
@@ -136,23 +123,32 @@ def _class_of(pod: Pod) -> tuple[Failure, str] | None:
     report = pod.exit.report if pod.exit else None
     if report and report.failure and report.failure.policy is Policy.NEVER:
         return report.failure, says(pod, report)
+    found = by_kubernetes(pod)
+    return found if found or pod.alive else _of_exit(pod, report)
+
+
+def by_kubernetes(pod: Pod) -> tuple[Failure, str] | None:
+    """Return class and words of what Kubernetes did to a pod."""
     if pod.reason == "Evicted" and any(word in pod.message for word in SCRATCH_WORDS):
         return Failure.SCRATCH_FULL, f"{pod.message} Raise the limit of ephemeral-storage in workers.resources."
     if pod.disruption is not None:
         return Failure.EVICTED, f"pod {pod.name} on node {pod.node} was taken away: {pod.disruption}"
-    if pod.alive:
-        return None
-    return kubelet.ended_before_it_ran(pod) if pod.exit is None else _of_exit(pod, report)
+    return None if pod.alive or pod.exit is not None else kubelet.ended_before_it_ran(pod)
+
+
+def out_of_memory(pod: Pod, what: str) -> tuple[Failure, str]:
+    """Return class and words of a container that the kernel has killed for memory."""
+    return Failure.HOST_OUT_OF_MEMORY, (
+        f"{what} used more than its memory limit ({pod.memory_limit or 'that of its node'}): raise memory in "
+        "workers.resources, or read less"
+    )
 
 
 def _of_exit(pod: Pod, report: Report | None) -> tuple[Failure, str]:
     end = pod.exit
     assert end is not None  # the caller checked
-    if end.reason == "OOMKilled":
-        return Failure.HOST_OUT_OF_MEMORY, (
-            f"pod {pod.name} used more than its memory limit ({pod.memory_limit or 'that of its node'}): raise memory "
-            "in workers.resources, or read less"
-        )
+    if end.reason == OUT_OF_MEMORY:
+        return out_of_memory(pod, f"pod {pod.name}")
     if report and report.failure:
         return report.failure, says(pod, report)
     if end.reason in START_FAILURES:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from gpuquery.api.conditions import ConditionType, State, find, is_true
 from gpuquery.api.reasons import Event, Failure, Reason
 from gpuquery.api.report import Phase
+from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS
 from gpuquery.reconcile.policy.account import Account, Hold, Note
-from gpuquery.reconcile.policy.case import COMMIT_SECONDS, Answer, unfit
+from gpuquery.reconcile.policy.case import Answer, unfit
 from gpuquery.reconcile.policy.outcome import Fault
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def ends(look: UnderWay) -> Fault | datetime | None:
     if progress is not None and progress.phase in COMMITS:
         known = find(case.job.status.conditions, ConditionType.SUSPENDED)
         noticed = known.last_transition_time if known and known.status == "Unknown" else None
-        until = (noticed or now) + timedelta(seconds=COMMIT_SECONDS)
+        until = (noticed or now) + timedelta(seconds=OPERATOR_COMMIT_SECONDS)
         if now < until:
             return until
     return Fault(Failure.SUSPENDED, "the job was suspended (spec.suspend) while this was under way")

@@ -21,6 +21,7 @@ from gpuquery.api.status import (
     ProgressStatus,
 )
 from gpuquery.api.text import clean, cleaned
+from gpuquery.api.timing import PULSE_SECONDS
 from gpuquery.kube.progress import EVERY_SECONDS
 from gpuquery.plan.checks import Place, place
 from gpuquery.reconcile.policy import suspend
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 PUBLISHED = {Phase.PUBLISHING, Phase.DONE}
 """Phases in which the commit record exists, if the pod tells the truth."""
-HEARTBEAT_SECONDS = 30.0
-"""Least pause between two writes that tell of nothing but a sign of life."""
 CHECKED = {Phase.RUNNING, Phase.COMMITTING, *PUBLISHED}
 """Phases that come after the checks in the query's own pod."""
 
@@ -312,7 +311,7 @@ def _progress(account: Account, before: GpuQueryJobStatus) -> ProgressStatus | N
     if was is None or was.updated_at is None or was.phase != now.phase:
         return now
     same = was.model_copy(update={"updated_at": None}) == now.model_copy(update={"updated_at": None})
-    pause = HEARTBEAT_SECONDS if was.model_copy(update=_pulse(now)) == now else EVERY_SECONDS
+    pause = PULSE_SECONDS if was.model_copy(update=_pulse(now)) == now else EVERY_SECONDS
     early = (reading.at - was.updated_at).total_seconds() < pause
     return was if same or early else now
 

@@ -9,18 +9,19 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.coordination.causes import HOLD_SECONDS, Fault
-from gpuquery.runner.coordination.coordinator import PARTING_SECONDS, Local
+from gpuquery.api.timing import BEAT_SECONDS, PARTING_SECONDS, VERDICT_SECONDS
+from gpuquery.runner.coordination.causes import Fault
 from gpuquery.runner.coordination.dial import Answer, dial
 from gpuquery.runner.coordination.handshake import Hello, nonce
 from gpuquery.runner.coordination.loop import Link, Loop
-from gpuquery.runner.coordination.settings import BEAT_SECONDS, Settings
 from gpuquery.runner.coordination.wire import Message, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gpuquery.runner.coordination.coordinator import Local
     from gpuquery.runner.coordination.roster import Roster
+    from gpuquery.runner.coordination.settings import Settings
 
 FORM_SECONDS = 24 * 3600.0
 """How long a pod waits for index 0 to come up. The operator's start deadline is shorter: this is for its absence."""
@@ -28,8 +29,6 @@ STRANGER_SECONDS = 20.0
 """How long somebody without the token may answer in place of index 0: an address may have been another pod's."""
 AGAIN_SECONDS = 0.5
 """Between two calls."""
-VERDICT_SECONDS = HOLD_SECONDS + 1.5
-"""How long a pod that has told a fault waits to hear what the first cause was."""
 _SLOW_SECONDS = 30.0
 """Between two lines of the log about an index 0 that does not answer."""
 

@@ -1,26 +1,24 @@
-"""Causes: which of the faults of an attempt was the first.
+"""Causes: the faults of an attempt as the pods of a set tell them to the coordinator, and which was the first.
 
-Where one process dies, others see their connections break, and may say so sooner than the kernel tells of the death: a
-fault in the exchange of rows is therefore held for a moment, and gives way to any other that comes meanwhile. A pod
-that does not hear another one may have lost the way, or the other its life: that is decided when the coordinator hears
-from the other again, or does not. Pure: time is an argument.
+A fault in the exchange of rows may follow from the death of a process, so it is held for a moment. A pod that does not
+hear another one may have lost the way, or the other its life: that is decided when the coordinator hears from the other
+again, or does not. Pure: time is an argument.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gpuquery.api.reasons import Failure, Policy
+from gpuquery.api.first_cause import FirstCause
+from gpuquery.api.reasons import Failure, Policy, Reach
+from gpuquery.api.timing import HOLD_SECONDS
 from gpuquery.runner.coordination.wire import Message, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HOLD_SECONDS = 1.5
-"""How long a fault that may be the consequence of another waits for that other."""
 MAX_MESSAGE = 3000
 """Characters of a fault's message."""
-_CONSEQUENCES = (Failure.TRANSPORT_ERROR,)
 _DETAILS = ("queryStarted", "joined", "warnings")
 
 
@@ -85,41 +83,26 @@ def _bounded(details: dict[str, Any]) -> dict[str, Any]:
     return {**details, "warnings": warnings} if warnings else details
 
 
-class Causes:
+class Causes(FirstCause[Fault]):
     """The faults of an attempt, in the order in which the coordinator learns of them."""
 
     def __init__(self) -> None:
-        self.first: Fault | None = None
-        """What it was; once decided, it stays."""
-        self._held: tuple[Fault, float] | None = None
+        super().__init__()
         self._suspicions: dict[int, Fault] = {}
-
-    @property
-    def told(self) -> bool:
-        """Whether anything is known to have gone wrong."""
-        return self.first is not None or self._held is not None
 
     def add(self, fault: Fault, now: float) -> None:
         """Take a fault."""
-        if self.first is not None:
-            return
-        if fault.failure not in _CONSEQUENCES:
-            self.first = fault
-        elif self._held is None:
-            self._held = fault, now
+        if fault.failure.reach is Reach.CONSEQUENCE:
+            self.hold(fault, until=now + HOLD_SECONDS)
+        else:
+            self.decide(fault)
 
     def suspect(self, pod: int, fault: Fault) -> None:
-        """Take the word of another pod that it does not hear this one; `fault` is what it means if this one lives."""
+        """Note that another pod does not hear this one; `fault` is what that means if this one lives."""
         self._suspicions.setdefault(pod, fault)
 
     def heard(self, pod: int) -> None:
-        """Note that a pod lives: who does not hear it has lost the way to it."""
+        """Note that a pod lives: a pod that does not hear it has lost the way to it."""
         fault = self._suspicions.pop(pod, None)
-        if fault is not None and self.first is None:
-            self.first = fault
-
-    def due(self, now: float, *, doubt: bool = False) -> Fault | None:
-        """Return the first cause, if it is known by now; with `doubt`, whether a pod is alive, what is held waits."""
-        if self.first is None and self._held is not None and not doubt and now - self._held[1] >= HOLD_SECONDS:
-            self.first = self._held[0]
-        return self.first
+        if fault is not None:
+            self.decide(fault)

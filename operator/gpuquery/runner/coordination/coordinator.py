@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gpuquery.api.phases import Phase
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import BEAT_SECONDS, DOUBT_SECONDS, LATECOMER_SECONDS, PARTING_SECONDS
 from gpuquery.runner.coordination.causes import Causes, Fault
 from gpuquery.runner.coordination.gates import Gate, GateError, Gates
-from gpuquery.runner.coordination.settings import BEAT_SECONDS, Settings
 from gpuquery.runner.coordination.wire import Message, WireError, pieces
 
 if TYPE_CHECKING:
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from gpuquery.runner.coordination.handshake import Hello
     from gpuquery.runner.coordination.loop import Link
     from gpuquery.runner.coordination.roster import Roster
+    from gpuquery.runner.coordination.settings import Settings
 
-LATECOMER_SECONDS = 5.0
-"""How long it stays, when its attempt has failed, for pods that have not come yet: they would wait for it in vain."""
-PARTING_SECONDS = 1.5
-"""How long it stays for members that have not heard the first cause, or have not said that they are done."""
 MOST_NAMED = 8
 """Processes that a message names."""
 
@@ -277,8 +274,8 @@ class Coordinator:
     # How all learn of it.
 
     def _decide(self, now: float) -> None:
-        if self._cause is None and self._causes.told:
-            # Something may be the consequence of a death that is not certain yet.
+        if self._cause is None and self._causes.suspected:
+            # What is held may be the consequence of a death that is not certain yet.
             self._cause = self._causes.due(now, doubt=self._doubt(now))
             if self._cause is not None:
                 for member in self._members.values():
@@ -287,7 +284,7 @@ class Coordinator:
 
     def _doubt(self, now: float) -> bool:
         """Whether there is a pod of which it is not certain that it lives, nor what it does."""
-        return any(not m.done and (m.broken or now - m.heard > 2.5 * BEAT_SECONDS) for m in self._members.values())
+        return any(not m.done and (m.broken or now - m.heard > DOUBT_SECONDS) for m in self._members.values())
 
     def _tell(self, member: _Member) -> None:
         assert self._cause is not None  # the caller checked

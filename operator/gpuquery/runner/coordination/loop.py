@@ -16,8 +16,6 @@ from typing import Any
 
 from gpuquery.runner.coordination.wire import MAX_FRAME, Frames, Message, WireError, frame
 
-TICK = 1.0
-"""Seconds between two looks at the clock, about."""
 MAX_UNSENT = 64 * 2**20
 """Bytes that wait for somebody who does not read; beyond, he is cut off."""
 _READ = 256 * 1024

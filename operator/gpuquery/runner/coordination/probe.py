@@ -11,6 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from gpuquery.api.timing import EARLY_SECONDS
 from gpuquery.runner.coordination.dial import Answer, dial
 from gpuquery.runner.coordination.handshake import Hello, nonce
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from gpuquery.runner.coordination.loop import Link, Loop
     from gpuquery.runner.coordination.settings import Settings
 
-EARLY_SECONDS = 1.0
-"""How much sooner than the silence of a pod its absence is told: the coordinator waits for a word of that pod."""
 MAX_DIALS = 16
 """Calls at a time."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.labels import RENDEZVOUS_PORT, TOKEN_DIRECTORY, TOKEN_KEY
+from gpuquery.api.timing import LEAST_SILENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,16 +21,12 @@ POD_VARIABLE = "GPUQUERY_POD_NAME"
 HUB_VARIABLE = "GPUQUERY_HUB"
 FD_VARIABLE = "GPUQUERY_RANK_FD"
 """Where a rank process finds the socket to its supervisor."""
-BEAT_SECONDS = 1.0
-"""Between two signs of life."""
 BEAT_OFFSET, TICK_OFFSET = 0.0, 0.1
 """When processes give theirs, and when supervisors look at the clock and give theirs: in seconds after the full second,
 by the clocks that nodes set after each other anyway. So whoever listens wakes up once for all, and not once for each;
 nothing else depends on it."""
 MIN_TOKEN = 16
 """Bytes of the shortest token that is worth something."""
-SILENCE_SECONDS = 6.0
-"""After which who gives none is taken for dead, where the plan says nothing else."""
 
 
 def until_next(offset: float, now: float) -> float:
@@ -59,7 +56,7 @@ class Settings:
     token: bytes = field(repr=False)
     port: int = RENDEZVOUS_PORT
     """Where this pod answers."""
-    silence: float = SILENCE_SECONDS
+    silence: float = LEAST_SILENCE_SECONDS
     stall: float = 0.0
     """Seconds without progress of any process after which the set is taken for hung; 0: never."""
     program: str = PROGRAM
@@ -115,7 +112,7 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
         coordinator=_address(coordinator, port),
         token=_token(Path(environment.get("GPUQUERY_TOKEN_FILE") or Path(TOKEN_DIRECTORY, TOKEN_KEY)), pods),
         port=port,
-        silence=float(plan.get("heartbeatSeconds") or SILENCE_SECONDS),
+        silence=float(plan.get("heartbeatSeconds") or LEAST_SILENCE_SECONDS),
         stall=float(plan.get("stallSeconds") or 0),
         program=program,
         environment=environment,

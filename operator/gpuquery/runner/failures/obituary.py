@@ -94,8 +94,8 @@ def _unfit(tail: Sequence[str]) -> tuple[Failure, str] | None:
     if found is None:
         return None
     words = redact(found[0])[:400]
-    if (failure := native.recognise(words)) is not None:  # a library of the driver
-        return failure, f"the query process could not start: {words}: {native.way_out(failure, words)}"
+    if driver := native.recognise(words):  # a library of the driver
+        return driver.failure, f"the query process could not start: {words}: {driver.way_out}"
     return Failure.INVALID_PLAN, (
         f"the query process could not start: {words}: the image lacks a package that the runner needs, or has another "
         "version of it: leave runtime.image out, or set it to a runtime image of the operator's version"

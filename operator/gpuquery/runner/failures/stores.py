@@ -1,7 +1,7 @@
-"""Faults: what an exception of a store, of Polars or of the operating system means for the job.
+"""Failures of stores: what an exception of a store, of Polars or of the operating system means for the job.
 
-One fault shows up under many types (Polars alone wraps the same 403 as OSError, ComputeError or PermissionError), so
-texts are looked at as a last resort, and only texts that speak about a store at all.
+One failure comes as many types (Polars alone wraps the same 403 as OSError, ComputeError or PermissionError), so texts
+decide in the end, and only those that speak about a store at all.
 """
 
 from __future__ import annotations
@@ -40,11 +40,20 @@ _AUTH_TEXT = re.compile(
 _NO_HEADER = re.compile(r"Invalid header value|InvalidHeader|invalid HTTP header|failed to parse header value", re.I)
 """The credentials hold what no header may: a line break at the end, most often."""
 _NEVER_TLS = re.compile(r"CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER")
-_NO_BUCKET_TEXT = re.compile(r"NoSuchBucket")
-_MISSING_TEXT = re.compile(r"\b404\b|not found|NoSuchKey|expanded paths were empty", re.I)
-_OUTAGE_TEXT = re.compile(
-    r"after \d+ retries|\b50[0-4]\b|SlowDown|error sending request|timed? ?out|connection (refused|reset|closed)", re.I
-)
+_NOTHING_MATCHES = "expanded paths were empty"
+_TEXTS = (
+    (_AUTH_TEXT, Failure.STORAGE_AUTH),
+    (re.compile(r"NoSuchBucket"), Failure.BUCKET_NOT_FOUND),
+    (re.compile(rf"\b404\b|not found|NoSuchKey|{_NOTHING_MATCHES}", re.I), Failure.INVALID_INPUT),
+    (
+        re.compile(
+            r"after \d+ retries|\b50[0-4]\b|SlowDown|error sending request|timed? ?out"
+            r"|connection (refused|reset|closed)", re.I,
+        ),
+        Failure.STORAGE_UNAVAILABLE,
+    ),
+)  # fmt: skip
+"""What a text means that speaks about a store (`_STORE_TEXT`); the first that is found counts."""
 _OS_FAILURES = {
     errno.EACCES: Failure.STORAGE_AUTH,
     errno.EPERM: Failure.STORAGE_AUTH,
@@ -56,7 +65,15 @@ _OS_FAILURES = {
     errno.EIO: Failure.STORAGE_UNAVAILABLE,
     errno.ESTALE: Failure.STORAGE_UNAVAILABLE,
 }
-_QUERY_ERRORS = (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError)
+_TYPES = (
+    (MemoryError, None, Failure.HOST_OUT_OF_MEMORY),
+    (_NO_CREDENTIALS, None, Failure.STORAGE_AUTH),
+    (boto.HTTPClientError, _NO_HEADER, Failure.STORAGE_AUTH),
+    (boto.SSLError, _NEVER_TLS, Failure.INVALID_ENDPOINT),
+    (_OUTAGES, None, Failure.STORAGE_UNAVAILABLE),
+    ((pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError), None, Failure.INVALID_QUERY),
+)
+"""What an exception of a type means, if its text has the pattern; the first that fits counts."""
 _WAYS_OUT = {
     Failure.STORAGE_AUTH: "check the credentials (storage.secretName or storage.serviceAccountName) and their rights",
     Failure.STORAGE_UNAVAILABLE: "check storage.endpoint and that the store is up",
@@ -116,20 +133,11 @@ def _text_of(exc: BaseException) -> str:
 
 
 def _class_of(exc: BaseException) -> Failure | None:
-    if isinstance(exc, MemoryError):
-        return Failure.HOST_OUT_OF_MEMORY
-    if isinstance(exc, _NO_CREDENTIALS):
-        return Failure.STORAGE_AUTH
-    if isinstance(exc, boto.HTTPClientError) and _NO_HEADER.search(said(exc)):
-        return Failure.STORAGE_AUTH
-    if isinstance(exc, boto.SSLError) and _NEVER_TLS.search(said(exc)):
-        return Failure.INVALID_ENDPOINT
-    if isinstance(exc, _OUTAGES):
-        return Failure.STORAGE_UNAVAILABLE
+    for types, pattern, failure in _TYPES:
+        if isinstance(exc, types) and (pattern is None or pattern.search(said(exc))):
+            return failure
     if isinstance(exc, boto.ClientError):
         return _class_of_answer(exc)
-    if isinstance(exc, _QUERY_ERRORS):
-        return Failure.INVALID_QUERY
     if isinstance(exc, (OSError, pl.exceptions.PolarsError)):
         return _class_of_text(said(exc)) or _class_of_os_error(exc)
     return None
@@ -147,20 +155,9 @@ def _class_of_answer(exc: boto.ClientError) -> Failure:
 
 
 def _class_of_text(text: str) -> Failure | None:
-    if not _STORE_TEXT.search(text) and not _MISSING_TEXT.search(text):
-        return None
-    if _STORE_TEXT.search(text):
-        if _AUTH_TEXT.search(text):
-            return Failure.STORAGE_AUTH
-        if _NO_BUCKET_TEXT.search(text):
-            return Failure.BUCKET_NOT_FOUND
-        if _MISSING_TEXT.search(text):
-            return Failure.INVALID_INPUT
-        if _OUTAGE_TEXT.search(text):
-            return Failure.STORAGE_UNAVAILABLE
-    if "expanded paths were empty" in text:
-        return Failure.INVALID_INPUT
-    return None
+    if _STORE_TEXT.search(text) and (found := next((kind for known, kind in _TEXTS if known.search(text)), None)):
+        return found
+    return Failure.INVALID_INPUT if _NOTHING_MATCHES in text else None
 
 
 def _class_of_os_error(exc: BaseException) -> Failure | None:

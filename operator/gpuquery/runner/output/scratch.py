@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import tempfile
 import threading
@@ -12,12 +11,12 @@ from pathlib import Path
 
 from gpuquery.api.labels import SCRATCH_DIRECTORY
 from gpuquery.api.reasons import Failure
+from gpuquery.runner.failures import native
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.words import said
 
 LITTLE_BYTES = 1 << 20
 """With less free than this, a file that broke off is taken for one that found no room."""
-_FULL = re.compile(r"No space left on device|Disk quota exceeded|\bENOSPC\b|\bEDQUOT\b")
 
 
 def root() -> Path:
@@ -61,7 +60,8 @@ def full(exc: BaseException) -> JobError | None:
         if seen is None:
             break
         number = seen.errno if isinstance(seen, OSError) else None
-        if number in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(said(seen)):
+        found = native.recognise(said(seen))
+        if number in (errno.ENOSPC, errno.EDQUOT) or (found and found.failure is Failure.SCRATCH_FULL):
             return _told(str(getattr(seen, "filename", None) or ""))
         seen = seen.__cause__ or seen.__context__
     return None

@@ -29,6 +29,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import OutputMode
 from gpuquery.api.status import OutputStatus
+from gpuquery.api.timing import ABORT_SECONDS
 from gpuquery.plan.plan import JobRef, Plan
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
@@ -56,7 +57,6 @@ _LOG = logging.getLogger(__name__)
 
 BYTES_PER_FILE = 1 << 30
 """Bytes in memory of a file's rows: a few hundred MB compressed, small enough to be read by many workers."""
-ABORT_PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class Sink:
         self._spool.abandon()
         self._scratch.remove()
         try:
-            self._uploads.abandon(self._hurried, ABORT_PATIENCE)
+            self._uploads.abandon(self._hurried, ABORT_SECONDS)
             self._hurried.parallel(lambda file: self._hurried.abort(DATA + file.path, file.upload_id), self._refused)
             prefix = f"{self._staging}/rank-" + ("" if self._refused else f"{self._identity.rank:05d}.")
             self._hurried.delete([item.key for item in self._hurried.list(f"{self._staging}/") if prefix in item.key])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuquery.api.text import clean
+from gpuquery.api.timing import KILL_SECONDS, LOG_SECONDS
 from gpuquery.runner.coordination.loop import listen
 from gpuquery.runner.coordination.settings import TICK_OFFSET, until_next
 from gpuquery.runner.failures import oom
@@ -25,15 +26,8 @@ if TYPE_CHECKING:
     from gpuquery.runner.pod.endpoints import Board
     from gpuquery.runner.pod.process import Process
 
-COMMIT_SECONDS = 22
-"""From SIGTERM to SIGKILL of a process that may be at its commit, when the pod is to stop: the kubelet kills the pod
-after 30."""
 ENDING_TICK = 0.1
 """Seconds between two looks at the clock while processes are being ended."""
-KILL_SECONDS = 1.5
-"""After SIGKILL nothing but the kernel can hold a process; it is not waited for any longer."""
-LOG_SECONDS = 2.0
-"""How long the last lines of the log wait for who reads it."""
 
 
 class Pod(ABC):

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.coordination.loop import TICK, Loop
+from gpuquery.api.timing import IMPORT_SECONDS, START_SECONDS, TICK_SECONDS
 from gpuquery.runner.coordination.settings import FD_VARIABLE
 from gpuquery.runner.coordination.wire import MAX_FRAME, Message, WireError, dumps, message
 from gpuquery.runner.pod.process import Process
@@ -18,16 +18,11 @@ from gpuquery.runner.pod.process import Process
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gpuquery.runner.coordination.loop import Loop
     from gpuquery.runner.coordination.settings import Settings
     from gpuquery.runner.pod.relay import Outlet
 
 DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
-START_SECONDS = 300.0
-"""From the start of a process to its first sign of life, at most. Until then only a frozen one is noticed sooner: an
-image that is fetched while it is read makes imports as slow as the network."""
-IMPORT_SECONDS = 120.0
-"""Silence of a process that has not joined yet, at most: loading a GPU library holds the interpreter, and with it the
-thread that gives signs of life, for as long as the disk takes."""
 _AT_ONCE = 64
 _MAX_UNSENT = 64 * 2**20
 
@@ -127,7 +122,7 @@ class Rank(Process):
         limit = self._settings.silence
         if self.leaving or self.heard is None or not self.joined:
             # No thread need be there to tell; but a process that is stopped is seen from outside.
-            if self._stopped(now) > limit - TICK:
+            if self._stopped(now) > limit - TICK_SECONDS:
                 return f"it was stopped by a signal {limit:g} s ago"
             limit = START_SECONDS if self.heard is None else IMPORT_SECONDS
         if silence > limit:

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import KILL_SECONDS, POD_COMMIT_SECONDS
 from gpuquery.runner import signs
 from gpuquery.runner.coordination.causes import Fault
 from gpuquery.runner.failures import obituary
 from gpuquery.runner.pod import report, stall
 from gpuquery.runner.pod.endpoints import Board
-from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod
+from gpuquery.runner.pod.pod import Pod
 from gpuquery.runner.pod.process import Process
 
 if TYPE_CHECKING:
@@ -171,10 +172,10 @@ class SinglePod(Pod):
             return
         self._stopped = True
         self.log(
-            f"{'it hangs' if self._hung else 'SIGTERM'}: the query has {COMMIT_SECONDS} s to withdraw or to finish its "
-            "commit"
+            f"{'it hangs' if self._hung else 'SIGTERM'}: the query has {POD_COMMIT_SECONDS} s to withdraw or to "
+            "finish its commit"
         )
-        self._kill_at = time.monotonic() + COMMIT_SECONDS
+        self._kill_at = time.monotonic() + POD_COMMIT_SECONDS
         self._process.signal(signal.SIGTERM)
 
     def ended(self, process: Process) -> None:

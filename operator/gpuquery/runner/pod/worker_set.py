@@ -12,17 +12,26 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import (
+    END_SECONDS,
+    KILL_SECONDS,
+    LEAVE_SECONDS,
+    POD_COMMIT_SECONDS,
+    STOP_SECONDS,
+    TICK_SECONDS,
+    UNDISTURBED_SECONDS,
+)
 from gpuquery.runner.coordination.agent import Agent
 from gpuquery.runner.coordination.causes import Fault
 from gpuquery.runner.coordination.coordinator import Coordinator
 from gpuquery.runner.coordination.listener import Identity, Listener
-from gpuquery.runner.coordination.loop import TICK, Link, Loop, listen
+from gpuquery.runner.coordination.loop import Link, Loop, listen
 from gpuquery.runner.coordination.probe import Probe
 from gpuquery.runner.coordination.roster import Roster
 from gpuquery.runner.failures import obituary
 from gpuquery.runner.pod import report
 from gpuquery.runner.pod.endpoints import SetBoard
-from gpuquery.runner.pod.pod import COMMIT_SECONDS, KILL_SECONDS, Pod
+from gpuquery.runner.pod.pod import Pod
 from gpuquery.runner.pod.rank import DevicesError, Rank
 
 if TYPE_CHECKING:
@@ -33,15 +42,6 @@ if TYPE_CHECKING:
     from gpuquery.runner.coordination.wire import Message
     from gpuquery.runner.pod.process import Process
 
-END_SECONDS = 2.0
-"""From SIGTERM to SIGKILL of the processes when another one has failed."""
-STOP_SECONDS = 2.5
-"""The same when the pod is to stop; process 0, while it commits, has `COMMIT_SECONDS`."""
-UNDISTURBED_SECONDS = 30.0
-"""How long process 0 goes on with a commit when another process has failed, which it needs no more: it is not even
-told. The operator waits for it a little longer."""
-LEAVE_SECONDS = 10.0
-"""How long a process that has said its last word may take to end."""
 LATE_SECONDS = 1.0
 """A tick that comes so late says that this process was not running: others may well have been heard meanwhile."""
 
@@ -118,7 +118,7 @@ class SetPod(Pod):
         self.log(f"SIGTERM: {'the commit is finished first' if self._committing else 'ending'}")
         if self._ranks[0] in self._kill_at and self._committing:
             # Left alone until now: from here on the kubelet counts.
-            self._kill_at[self._ranks[0]] = min(self._kill_at[self._ranks[0]], time.monotonic() + COMMIT_SECONDS)
+            self._kill_at[self._ranks[0]] = min(self._kill_at[self._ranks[0]], time.monotonic() + POD_COMMIT_SECONDS)
             self._ranks[0].signal(signal.SIGTERM)
         self._terminate(STOP_SECONDS)
         self._set.fault(self._stopped)
@@ -245,7 +245,7 @@ class SetPod(Pod):
 
     def tick(self, now: float) -> None:
         """Look at the clock."""
-        late = now - self._last - TICK
+        late = now - self._last - TICK_SECONDS
         self._last = now
         if late > LATE_SECONDS:
             for rank in self._ranks:
@@ -279,7 +279,7 @@ class SetPod(Pod):
             if rank not in self._kill_at:
                 first = rank is self._ranks[0] and self._committing and not rank.ails(now)
                 undisturbed = first and self._stopped is None
-                limit = UNDISTURBED_SECONDS if undisturbed else COMMIT_SECONDS if first else seconds
+                limit = UNDISTURBED_SECONDS if undisturbed else POD_COMMIT_SECONDS if first else seconds
                 self._kill_at[rank] = now + limit
                 self._told[rank] = now
                 if not undisturbed:
@@ -291,7 +291,7 @@ class SetPod(Pod):
     def _spare(self, rank: Rank) -> None:
         """Give process 0 the time of a commit that it had begun before it was told to end, which is heard only now."""
         if rank is self._ranks[0] and self._committing and (since := self._told.get(rank)) is not None:
-            self._kill_at[rank] = max(self._kill_at[rank], since + COMMIT_SECONDS)
+            self._kill_at[rank] = max(self._kill_at[rank], since + POD_COMMIT_SECONDS)
 
     def over(self) -> bool:
         """Whether nothing is left to wait for, and nobody else waits for this pod."""

@@ -10,11 +10,11 @@ import pytest
 from gpuquery.api.conditions import is_true
 from gpuquery.api.reasons import Failure, Reason
 from gpuquery.api.report import Phase, Progress
+from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS
 from gpuquery.kube.progress import Reading
 from gpuquery.plan.defaults import Defaults
 from gpuquery.reconcile.observe.model import Attempt, DaskCluster, Exit, Pod, Refusal, Scheduler, Waiting
 from gpuquery.reconcile.policy.actions import DeleteDask
-from gpuquery.reconcile.policy.case import COMMIT_SECONDS
 from gpuquery.reconcile.policy.startup import SLOW_SECONDS
 from tests.support import kube_objects as kube
 from tests.support.kube_objects import COMMITTED, NOW, at, condition, failed_report, stopped, told
@@ -222,10 +222,10 @@ LOSSES: list[Any] = [
 def test_a_loss_ends_the_attempt_after_the_client_had_its_time(dask: DaskCluster, want: Failure, words: str) -> None:
     subject = ready()
     sight = with_cluster(kube.running(), dask=dask)
-    _, soon = step(subject, sight, seconds=20 + COMMIT_SECONDS - 1)
+    _, soon = step(subject, sight, seconds=20 + OPERATOR_COMMIT_SECONDS - 1)
     assert not soon.actions, "it may be committing what the workers have done"
     assert soon.requeue_after == 1, "nobody else tells that its time is over"
-    over, decision = step(subject, sight, seconds=20 + COMMIT_SECONDS)
+    over, decision = step(subject, sight, seconds=20 + OPERATOR_COMMIT_SECONDS)
     last = over.status.attempts[-1]
     assert last.reason == want and words in (last.message or "") and stopped(decision) == (1,)
     assert taken(decision) == ([DeleteDask(NAME, "d1")] if dask.there else [])

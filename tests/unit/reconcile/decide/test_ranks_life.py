@@ -13,12 +13,12 @@ from gpuquery.api.labels import TOKEN_KEY
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Progress, Report
 from gpuquery.api.status import AttemptStatus, GpuQueryJobStatus
+from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS, PHASE_SECONDS
 from gpuquery.kube.client import Resource
 from gpuquery.kube.progress import Reading
 from gpuquery.plan.defaults import Defaults
 from gpuquery.reconcile.apply import create
 from gpuquery.reconcile.observe.model import Attempt, Pod, Waiting
-from gpuquery.reconcile.policy.case import COMMIT_SECONDS, PHASE_SECONDS
 from gpuquery.reconcile.policy.outcome import Fault, judge
 from gpuquery.reconcile.policy.startup import SLOW_SECONDS, count
 from tests.support import kube_objects as kube
@@ -144,12 +144,12 @@ def test_the_others_are_heard_before_a_loss_is_believed_and_no_longer_than_that(
 def test_index_0_may_finish_its_commit_when_another_pod_has_failed() -> None:
     subject = started()
     sight = ranks(running(0), ended(1, 1, LOST), running(2))
-    waiting, decision = step(subject, sight, seconds=COMMIT_SECONDS - 1)
+    waiting, decision = step(subject, sight, seconds=OPERATOR_COMMIT_SECONDS - 1)
     assert not stopped(decision)
     committed = ranks(ended(0, 0, COMMITTED, when=at(20)), ended(1, 1, LOST), ended(2, 0, DONE), finished="Failed")
-    after, _ = step(waiting, committed, seconds=COMMIT_SECONDS - 1)
+    after, _ = step(waiting, committed, seconds=OPERATOR_COMMIT_SECONDS - 1)
     assert is_true(after.status.conditions, ConditionType.COMPLETE) and after.status.output == OUTPUT
-    _, decision = step(subject, sight, seconds=COMMIT_SECONDS + 1)
+    _, decision = step(subject, sight, seconds=OPERATOR_COMMIT_SECONDS + 1)
     assert stopped(decision) == (1,)
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from gpuquery.api.conditions import is_terminal, is_true
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_PREFLIGHT
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import PHASE_SECONDS
 from gpuquery.kube.client import Manifest, Resource
 from gpuquery.reconcile.observe.sightings import Sightings
-from gpuquery.reconcile.policy.case import PHASE_SECONDS
 from tests.support.examples import examples
 from tests.support.kube_objects import CHECKED, COMMITTED, DEFAULTS, NOW, at, failed_report, seen
 from tests.support.kube_objects import attempt as attempt_of

@@ -10,10 +10,10 @@ from gpuquery.api.conditions import find, is_true
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_PREFLIGHT
 from gpuquery.api.reasons import Event, Failure, Reason
 from gpuquery.api.report import Phase, Progress
+from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS
 from gpuquery.kube.progress import Reading
 from gpuquery.reconcile.observe.head import sight_of
 from gpuquery.reconcile.observe.model import Observed, QueryText, Refusal
-from gpuquery.reconcile.policy.case import COMMIT_SECONDS
 from gpuquery.reconcile.policy.retry import FREE_LIMIT
 from gpuquery.reconcile.report import failing
 from gpuquery.reconcile.report.events import notes
@@ -212,7 +212,7 @@ def test_a_commit_that_has_begun_is_finished_and_the_job_is_complete(phase: Phas
     subject, decision = step(suspended(running_job()), sight, seconds=10)
     assert told(subject, "Suspended") == ("Unknown", Reason.RELEASING) and not stopped(decision)
     assert "commit" in condition(subject, "Suspended").message
-    assert 0 < (decision.requeue_after or 0) <= COMMIT_SECONDS
+    assert 0 < (decision.requeue_after or 0) <= OPERATOR_COMMIT_SECONDS
     over, _ = step(subject, seen(attempt(ended(0, COMMITTED))), seconds=12)
     assert told(over, "Complete") == ("True", Reason.COMPLETED)
     assert told(over, "Suspended") == ("False", Reason.ENDED) and len(over.status.attempts) == 1
@@ -221,15 +221,15 @@ def test_a_commit_that_has_begun_is_finished_and_the_job_is_complete(phase: Phas
 def test_a_commit_is_watched_closely_however_long_the_query_has_run() -> None:
     _, decision = step(suspended(running_job()), seen(attempt(running()), reading=reading(Phase.COMMITTING, 9e4)),
                        seconds=9e4)  # fmt: skip
-    assert decision.requeue_after == COMMIT_SECONDS
+    assert decision.requeue_after == OPERATOR_COMMIT_SECONDS
 
 
 def test_a_pod_that_tells_of_a_commit_for_ever_is_taken_away_all_the_same() -> None:
     sight = seen(attempt(running()), reading=reading(Phase.COMMITTING, 10))
     subject, _ = step(suspended(running_job()), sight, seconds=10)
-    early, decision = step(subject, sight, seconds=9 + COMMIT_SECONDS)
+    early, decision = step(subject, sight, seconds=9 + OPERATOR_COMMIT_SECONDS)
     assert not stopped(decision)
-    _, decision = step(early, sight, seconds=10 + COMMIT_SECONDS)
+    _, decision = step(early, sight, seconds=10 + OPERATOR_COMMIT_SECONDS)
     assert stopped(decision) == (1,)
 
 

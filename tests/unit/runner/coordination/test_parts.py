@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
+from gpuquery.api.timing import HOLD_SECONDS
 from gpuquery.runner.coordination import handshake, listener, wire
-from gpuquery.runner.coordination.causes import HOLD_SECONDS, Causes, Fault
+from gpuquery.runner.coordination.causes import Causes, Fault
 from gpuquery.runner.coordination.coordinator import Coordinator
 from gpuquery.runner.coordination.gates import MAX_GATES, GateError, Gates
 from gpuquery.runner.coordination.loop import Link, Loop, listen

@@ -15,8 +15,8 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress
+from gpuquery.api.timing import STOP_SECONDS
 from gpuquery.runner.coordination.wire import frame
-from gpuquery.runner.pod.worker_set import STOP_SECONDS
 from tests.support.ranks import TOKEN, Set, until
 
 

@@ -18,11 +18,6 @@ from pathlib import Path
 FOLDER_VARIABLE = "GPUQUERY_DASK_BEATS"
 """Where processes find the folder of these files."""
 EVERY_SECONDS = 1.0
-SILENCE = 5
-"""So many times the plan's heartbeat may a process of Dask be silent: where many objects are pickled, no other thread
-runs meanwhile."""
-IMPORT_SECONDS = 120.0
-"""Silence that it may keep while it imports what a query needs."""
 
 
 def start(role: str) -> None:

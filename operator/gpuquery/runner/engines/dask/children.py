@@ -12,8 +12,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.engines.dask import faults
 from gpuquery.runner.failures import oom
+from gpuquery.runner.failures.dask import ended
 from gpuquery.runner.failures.last_lines import Passing
 
 if TYPE_CHECKING:
@@ -60,4 +60,4 @@ class Child:
     def _wait(self) -> None:
         status = self._process.wait()
         self._output.join(OUTPUT_SECONDS)
-        self._on_end(faults.ended(self._what, status, self.tail(), oom_killed=oom.kills() > self._kills))
+        self._on_end(ended(self._what, status, self.tail(), oom_killed=oom.kills() > self._kills))

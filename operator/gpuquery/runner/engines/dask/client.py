@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import DASK_SCHEDULER_SILENCES
 from gpuquery.runner.engines.dask import commands, injected, tls
 from gpuquery.runner.failures.errors import JobError
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 CALL_SECONDS = 60.0
 """For a question that is answered in milliseconds: imports on the other side may keep it from answering."""
 LOOK_SECONDS = 1.0
-SILENT = 10
-"""A scheduler may owe an answer for so many of the plan's heartbeats before it is taken to hang."""
 PROTOCOLS = ("ucx", "ucxx", "tcp", "tls")
 
 
@@ -40,7 +39,7 @@ class Cluster:
     def __init__(self, watch: Watch, *, heartbeat: float) -> None:
         """`heartbeat` is that of the plan, in seconds."""
         self.watch = watch
-        self._silent = SILENT * heartbeat
+        self._silent = DASK_SCHEDULER_SILENCES * heartbeat
         self.address = ""
         self.client: Any = None
         """The `distributed.Client`, which is the default one of this process."""

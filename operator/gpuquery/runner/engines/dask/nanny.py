@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from gpuquery.runner.engines.dask import beats
-from gpuquery.runner.failures import obituary
+from gpuquery.runner.failures.dask import line_of
 
-ENDED = "gpuquery: a Dask worker ended: "
-"""How the line begins that tells of a worker's death."""
 STATUS = 70
 """Exit code of `dask cuda worker` then."""
 LIMIT_VARIABLE = "GPUQUERY_DASK_SILENCE"
@@ -38,7 +36,7 @@ def dask_setup(nanny: Any) -> None:
             usual(exitcode)
             return
         with contextlib.suppress(OSError):
-            os.write(2, f"{ENDED}{nanny.name}: {told(exitcode)}\n".encode())
+            os.write(2, line_of(nanny.name, exitcode).encode())
         os._exit(STATUS)
 
     nanny._on_worker_exit_sync = ended
@@ -58,10 +56,3 @@ def _listen(listener: beats.Listener, limit: float) -> None:
     with contextlib.suppress(OSError):
         os.write(2, f"gpuquery: {silent} hangs: it gave no sign of life within {limit:g} s\n".encode())
     os._exit(STATUS)
-
-
-def told(exitcode: int) -> str:
-    """Return an exit code in words, as `died_of` reads them."""
-    if exitcode >= 0:
-        return f"exit code {exitcode}"
-    return obituary.signal_name(exitcode)

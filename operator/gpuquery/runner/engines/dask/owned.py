@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import DASK_WORKER_SILENCES, IMPORT_SECONDS, START_SECONDS
 from gpuquery.runner.engines import Ranks, Writes, telemetry
 from gpuquery.runner.engines.dask import beats, commands, parts, versions
 from gpuquery.runner.engines.dask.children import Child
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 ARRIVAL_SECONDS = 86_400.0
 """Time for all pods to come. The operator's startDeadlineSeconds and the supervisors end it sooner."""
-START_SECONDS = 300.0
-"""Time for a scheduler, and then for the workers of pods that all run: an image that is fetched while it is read makes
-imports as slow as the network."""
 DONE_SECONDS = 7 * 86_400.0
 """Time for the query; whether its processes live is told by other means."""
 LOOK_SECONDS = 0.5
@@ -61,7 +59,7 @@ class NativeCluster:
         self._beats = beats.Listener(self._scratch.folder())
         given = {**os.environ, **(environment or {}), beats.FOLDER_VARIABLE: str(self._beats.folder)}
         self._environment = commands.environment(given)
-        self._limit = max(beats.IMPORT_SECONDS, beats.SILENCE * plan.heartbeat_seconds)
+        self._limit = max(IMPORT_SECONDS, DASK_WORKER_SILENCES * plan.heartbeat_seconds)
         self.watch = Watch()
         self.cluster = Cluster(self.watch, heartbeat=plan.heartbeat_seconds)
         """Of use in index 0 only."""
@@ -85,7 +83,7 @@ class NativeCluster:
             self.cluster.guard()
         self._gate("dask-formed", None, seconds=2 * START_SECONDS)
         # From now on nothing is imported any more that takes long.
-        self._limit = beats.SILENCE * self._plan.heartbeat_seconds
+        self._limit = DASK_WORKER_SILENCES * self._plan.heartbeat_seconds
         ranks.note(workers=len(self._beats.pids("worker")), dask=address)
 
     def run(self, execute: Execute, sink: Writes, *, streaming: bool) -> None:

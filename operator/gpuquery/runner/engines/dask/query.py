@@ -16,11 +16,11 @@ from gpuquery.plan.plan import DaskWay, Plan
 from gpuquery.plan.releases import RELEASES, Cell
 from gpuquery.runner.engines.dask import commands, injected, parts
 from gpuquery.runner.engines.dask.external import GuestCluster
-from gpuquery.runner.engines.dask.faults import lost
 from gpuquery.runner.engines.dask.owned import NativeCluster, Words
-from gpuquery.runner.engines.faults import classify_engine
 from gpuquery.runner.engines.rapidsmpf_options import executor
+from gpuquery.runner.failures.dask import lost
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.native import classify_engine
 from gpuquery.runner.failures.stores import classify, redact
 
 if TYPE_CHECKING:

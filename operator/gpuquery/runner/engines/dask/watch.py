@@ -11,44 +11,41 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from gpuquery.api.first_cause import FirstCause
 from gpuquery.api.reasons import Failure
+from gpuquery.api.timing import DASK_HOLD_SECONDS, NAMED_SECONDS
 from gpuquery.runner import later
-from gpuquery.runner.engines.dask import faults
+from gpuquery.runner.failures.dask import lost
 from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HOLD_SECONDS = 5.0
-"""How long a fault that may be a consequence waits for its cause."""
-NAMED_SECONDS = 3.0
-"""The least time that an exception of Dask waits for somebody who can name what was lost."""
 T = TypeVar("T")
 
 
 class Watch:
     """Calls that a fault ends. Methods may be called in any thread."""
 
-    def __init__(self, *, hold: float = HOLD_SECONDS) -> None:
+    def __init__(self, *, hold: float = DASK_HOLD_SECONDS) -> None:
         self._hold = hold
         self._changed = threading.Condition()
-        self._fault: BaseException | None = None
-        self._suspected: tuple[JobError, float] | None = None
+        self._causes: FirstCause[BaseException] = FirstCause()
         self.closed = False
         """Whether the end of processes is expected from now on."""
 
     def fail(self, fault: BaseException) -> None:
         """Something has failed; the first word counts."""
         with self._changed:
-            if self._fault is None and not self.closed:
-                self._fault = fault
+            if not self.closed:
+                self._causes.decide(fault)
                 self._changed.notify_all()
 
     def suspect(self, fault: JobError) -> None:
         """Something has failed, perhaps because something else did."""
         with self._changed:
-            if self._suspected is None and not self.closed:
-                self._suspected = fault, time.monotonic() + self._hold
+            if not self.closed:
+                self._causes.hold(fault, until=time.monotonic() + self._hold)
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -59,8 +56,8 @@ class Watch:
     def check(self) -> None:
         """Raise the fault, if there is one."""
         with self._changed:
-            if self._fault is not None:
-                raise self._fault
+            if self._causes.decided is not None:
+                raise self._causes.decided
 
     def call(self, what: str, call: Callable[[], T], *, seconds: float | None = None) -> T:
         """Return what a call returns, or raise what it raises, or the first fault meanwhile.
@@ -81,26 +78,22 @@ class Watch:
 
         later.start(threading.Thread(target=run, name=what, daemon=True))
         deadline = None if seconds is None else time.monotonic() + seconds
-        give_up: float | None = None
+        raised: FirstCause[BaseException] = FirstCause()
         with self._changed:
             while True:
                 now = time.monotonic()
-                self._decide(now)
-                if self._fault is not None:
-                    raise self._fault
+                if (fault := self._causes.due(now)) is not None:
+                    raise fault
                 if "result" in done:
                     return cast("T", done["result"])
-                if "raised" in done:
-                    consequence = faults.lost(done["raised"])
+                if "raised" in done and not raised.suspected:
+                    consequence = lost(done["raised"])
                     if consequence is None:
                         raise done["raised"]
-                    give_up = now + max(self._hold, NAMED_SECONDS) if give_up is None else give_up
-                    if now >= give_up:
-                        raise consequence from done["raised"]
+                    consequence.__cause__ = done["raised"]
+                    raised.hold(consequence, until=now + max(self._hold, NAMED_SECONDS))
+                if (fault := raised.due(now)) is not None:
+                    raise fault
                 if deadline is not None and now >= deadline:
                     raise JobError(Failure.RANK_STALLED, f"{what} took longer than {seconds:g} s")
-                self._changed.wait(0.2 if self._suspected or "raised" in done else 1.0)
-
-    def _decide(self, now: float) -> None:
-        if self._fault is None and self._suspected is not None and now >= self._suspected[1]:
-            self._fault = self._suspected[0]
+                self._changed.wait(0.2 if self._causes.suspected or raised.suspected else 1.0)

@@ -1,12 +1,11 @@
-"""Faults of a Dask cluster: what the end of a process, its last words or an exception of Dask mean for the attempt."""
+"""Failures of a Dask cluster: what the end of a process and exceptions of Dask mean for the attempt."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from gpuquery.api.reasons import Failure
-from gpuquery.runner.engines.dask import nanny
+from gpuquery.api.reasons import Failure, Reach
 from gpuquery.runner.failures import native, obituary
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import redact
@@ -19,19 +18,26 @@ _LOST = (
     "KilledWorker", "CommClosedError", "NoValidWorkerError", "NoWorkerError", "ClosedClientError", "CancelledError",
 )  # fmt: skip
 """Exceptions of distributed that tell of a process or a connection that is gone."""
+ENDED = "gpuquery: a Dask worker ended: "
+"""How the line begins by which a nanny reports the end of its worker."""
 _SIGNAL = re.compile(r"signal (\d+)")
 _TAIL = 1200
 """Characters of the last lines of a process."""
 _SAID = re.compile(r"^\S+ - |^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ - ")
 
 
+def line_of(worker: str, status: int) -> str:
+    """Return the line in which a nanny reports that its worker ended; `ended` reads it."""
+    return f"{ENDED}{worker}: {obituary.signal_name(status) if status < 0 else f'exit code {status}'}\n"
+
+
 def ended(what: str, status: int, tail: Sequence[str], *, oom_killed: bool) -> JobError:
     """Return why a process of Dask ended before its time.
 
-    `what` names it, `status` is its exit code (negative: the signal), `tail` has its last lines. A worker's end stands
-    in those of its parent (nanny.py).
+    `what` names it, `status` is its exit code (negative: the signal), `tail` its last lines. The end of a worker is in
+    the last lines of its nanny.
     """
-    told = next((line.removeprefix(nanny.ENDED) for line in reversed(tail) if line.startswith(nanny.ENDED)), "")
+    told = next((line.removeprefix(ENDED) for line in reversed(tail) if line.startswith(ENDED)), "")
     of, _, how = told.rpartition(": ")
     if told:
         what = f"the Dask worker {of}"
@@ -39,24 +45,20 @@ def ended(what: str, status: int, tail: Sequence[str], *, oom_killed: bool) -> J
         status = -int(found[1]) if found else int(how.rpartition(" ")[2])
     if oom_killed and (status < 0 or not told):
         return JobError(*obituary.out_of_memory(what))
-    lines = [line for line in tail if not line.startswith(nanny.ENDED)]
+    lines = [line for line in tail if not line.startswith(ENDED)]
     if status == -6 and (said := native.last_words("\n".join(lines))):
         return JobError(said[0], f"{what} was ended by its own native code: {redact(said[1])}")
     if status < 0:
-        return JobError(Failure.WORKER_LOST, f"{what} died of {nanny.told(status)}{obituary.last(lines, _TAIL)}")
-    if found_in := _recognised(lines):
-        failure, line = found_in
-        return JobError(failure, f"{what} ended with exit code {status}: {line}: {native.way_out(failure, line)}")
-    return JobError(Failure.WORKER_LOST, f"{what} ended with exit code {status}{obituary.last(lines, _TAIL)}")
-
-
-def _recognised(lines: Sequence[str]) -> tuple[Failure, str] | None:
-    """The last line that says what it was; what processes say of each other's end is no cause."""
+        return JobError(
+            Failure.WORKER_LOST, f"{what} died of {obituary.signal_name(status)}{obituary.last(lines, _TAIL)}"
+        )
+    # The last line that says what it was; what processes say of each other's end is no cause.
     for line in reversed(lines):
-        failure = native.recognise(line)
-        if failure is not None and failure is not Failure.TRANSPORT_ERROR:
-            return failure, redact(_SAID.sub("", line.strip()))[:400].rstrip(".: ")
-    return None
+        known = native.recognise(line)
+        if known is not None and known.failure.reach is Reach.CAUSE:
+            words = redact(_SAID.sub("", line.strip()))[:400].rstrip(".: ")
+            return JobError(known.failure, f"{what} ended with exit code {status}: {words}: {known.way_out}")
+    return JobError(Failure.WORKER_LOST, f"{what} ended with exit code {status}{obituary.last(lines, _TAIL)}")
 
 
 def lost(exc: BaseException) -> JobError | None:
