@@ -142,12 +142,8 @@ class Run(ABC, Generic[Record]):
         """The outcome is known, but pods are alive or may still come: see that they go, and remember the cause."""
         run, job = self.seen, self.seen.batch_job
         if settling(run, self.case.now):
-            if (
-                isinstance(end, Committed)
-                or end.failure.reach is not Reach.CAUSE
-                or run.wanted == 1
-                or self.record.reason
-            ):
+            known = run.wanted == 1 or self.record.reason is not None
+            if known or isinstance(end, Committed) or end.failure.reach is not Reach.CAUSE:
                 return Answer(again=PHASE_SECONDS)
             # If the other pods are deleted meanwhile, their reports go with them.
             return Answer(replace(self._blamed(end).account(), fault=end), again=PHASE_SECONDS)
