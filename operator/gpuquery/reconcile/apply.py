@@ -1,7 +1,7 @@
 """Apply: carry a decision out. Every step may be repeated; a step that was done already costs nothing or is refused.
 
-The order is what makes a crash harmless: first the objects, then the status that speaks of them, then events, and
-deletions last, so that nobody can see an effect whose cause is not written down.
+The order makes a crash harmless: first the objects, then the status that names them, then events, and deletions last,
+so that a cause is stored before its effect can be seen.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from gpuquery.reconcile.policy.actions import Action
 
 COMPANIONS = ("Service", "Secret", "ConfigMap")
-"""Kinds of what belongs to a batch Job."""
+"""Kinds that a batch Job owns."""
 UNKNOWN_FIELD = re.compile(r'unknown field "(spec\.template\.spec\.[^"]+)"')
 """What the API server says about fields that it does not know. The pods' template of a Job stands where that of a
 GpuQueryJob does."""
@@ -52,31 +52,36 @@ log = logging.getLogger(__name__)
 
 
 async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal | None:
-    """Make what is missing of an attempt, or of a preflight; returns why the API server refuses it, if it does.
+    """Make what a run is missing; returns the API server's refusal, if there is one.
 
-    Before the Job comes what no pod may be without, its NetworkPolicy, and what takes GPUs, a DaskCluster. After it
-    comes what belongs to it and goes with it: no pod starts before its ConfigMap is there.
+    First comes what no pod may be without (the NetworkPolicy) and what takes GPUs (a DaskCluster), then the Job, then
+    the objects that the Job owns: no pod starts before its ConfigMap exists.
     """
-    jobs = [o for o in objects if o["kind"] == "Job"]
-    clusters = [o for o in objects if o["kind"] == DASK_KIND]
-    policies = [o for o in objects if o["kind"] == "NetworkPolicy"]
-    companions = [o for o in objects if o["kind"] in COMPANIONS]
+
+    def of(*kinds: str) -> list[Manifest]:
+        return [each for each in objects if each["kind"] in kinds]
+
+    jobs, clusters, companions = of("Job"), of(DASK_KIND), of(*COMPANIONS)
+    job: Manifest | None = None
     try:
         if jobs and (taken := await _taken(client, companions)):
             return _others(*taken)
-        for policy in policies:
+        for policy in of("NetworkPolicy"):
             if await _made(client, policy) is None:
                 return _others(policy)
         for cluster in clusters:
             if (refusal := await _dask_cluster(client, cluster)) is not None:
                 return refusal
-        made: Manifest | None = None
-        for job in jobs:
-            answer = await _job(client, job, clusters)
-            if isinstance(answer, Refusal):
-                return answer
-            made = answer
-        refusal = await _companions(client, companions, made) if companions else None
+        for each in jobs:
+            try:
+                job = await _made(client, each)
+            except ApiError as error:
+                if _refusal(error) is not None:
+                    await _drop(client, clusters)  # workers would hold GPUs without an attempt
+                raise
+            if job is None:
+                return _others(each)
+        refusal = await _companions(client, companions, job) if companions else None
         if refusal is not None and refusal.undone:
             await _drop(client, clusters)
         return refusal
@@ -86,28 +91,22 @@ async def create(client: KubeClient, objects: tuple[Manifest, ...]) -> Refusal |
         return refusal
 
 
-async def _job(client: KubeClient, job: Manifest, clusters: Sequence[Manifest]) -> Manifest | Refusal:
-    """Make the Job. Where it is refused its DaskCluster goes again: workers would hold GPUs without an attempt."""
-    try:
-        return await _made(client, job) or _others(job)
-    except ApiError as error:
-        if (refusal := _refusal(error)) is None:
-            raise
-        await _drop(client, clusters)
-        return refusal
-
-
 async def _drop(client: KubeClient, clusters: Sequence[Manifest]) -> None:
     for cluster in clusters:
         metadata = cluster["metadata"]
-        await client.delete(Resource.DASK_CLUSTERS, metadata["namespace"], metadata["name"], propagation="Foreground")
+        await delete_whole(client, Resource.DASK_CLUSTERS, metadata["namespace"], metadata["name"])
+
+
+async def delete_whole(client: KubeClient, resource: Resource, namespace: str, name: str, uid: str = "") -> None:
+    """Delete an object in the foreground: the garbage collector takes what it owns first, even while its finalizer
+    waits for an operator that is away.
+    """
+    how = {"uid": uid} if uid else {}
+    await client.delete(resource, namespace, name, propagation="Foreground", **how)
 
 
 async def _taken(client: KubeClient, companions: Sequence[Manifest]) -> list[Manifest]:
-    """Return those whose names somebody else has: no Job is made for pods that would find his plan in place of theirs.
-
-    Nobody may look at a Secret.
-    """
+    """Return those whose names others have taken: the pods would run another's plan. Secrets may not be read."""
     visible = [each for each in companions if each["kind"] != "Secret"]
     about = [(BY_KIND[each["kind"]], each["metadata"]) for each in visible]
     found = await asyncio.gather(*(client.get(r, m["namespace"], m["name"], metadata_only=True) for r, m in about))
@@ -121,18 +120,17 @@ def _of_its_job(manifest: Manifest) -> bool:
 
 
 async def _companions(client: KubeClient, companions: Sequence[Manifest], made: Manifest | None) -> Refusal | None:
-    """Make what belongs to a Job, which has the same name, as the Job's own: so the garbage collector takes it with the
-    Job, and the operator needs no right to delete Secrets, ConfigMaps or Services, most of which are others'.
+    """Make the objects that a Job owns. The garbage collector deletes them with it, so the operator needs no right to
+    delete Secrets, ConfigMaps or Services.
 
-    `made` is the Job, if it was made just now. Where somebody else was first with one of its companions it goes again:
-    its pods would run whatever plan he has put there. So it does where one is refused, by a quota: its pods would wait
-    with what they hold.
+    `made` is the Job, if it was made just now. It is deleted again if one of these names is taken, as its pods would
+    run another's plan, or if one is refused, as its pods would only wait.
     """
     about = companions[0]["metadata"]
     namespace, name = about["namespace"], about["name"]
     job = made or await client.get(Resource.BATCH_JOBS, namespace, name, metadata_only=True)
     if job is None or job["metadata"].get("deletionTimestamp"):
-        return None  # somebody has deleted it since; the next look sees that
+        return None  # deleted meanwhile; the next look sees it
     uid = job["metadata"]["uid"]
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": uid, "controller": True}
     owned = [{**each, "metadata": {**each["metadata"], "ownerReferences": [owner]}} for each in companions]
@@ -152,10 +150,9 @@ async def _companions(client: KubeClient, companions: Sequence[Manifest], made: 
 
 
 async def _made(client: KubeClient, manifest: Manifest) -> Manifest | None:
-    """Make an object, and return it as stored; one that is there already must have the same owner, else None.
+    """Make an object and return it as stored; None if its name is taken by an object of another owner.
 
-    A Secret that is there is left as it is: the operator may not read Secrets, and pods that run know each other by the
-    token that is there.
+    A Secret that exists is kept: the operator may not read it, and running pods know each other by its token.
     """
     secret = manifest["kind"] == "Secret"
     if stored := await client.create(_drawn(manifest) if secret else manifest):
@@ -170,7 +167,7 @@ async def _made(client: KubeClient, manifest: Manifest) -> Manifest | None:
 
 
 def _others(*manifests: Manifest) -> Refusal:
-    """Return the refusal of a name that somebody else has taken."""
+    """Return the refusal of a name that is taken."""
     kinds = " and a ".join(each["kind"] for each in manifests)
     return Refusal(
         reason=Reason.NAME_TAKEN,
@@ -194,9 +191,7 @@ def _in_short(message: str) -> str:
 
 
 async def _dask_cluster(client: KubeClient, manifest: Manifest) -> Refusal | None:
-    """Make a DaskCluster; one of that name is left as it is, and looked at later, unless it is about to go. Without
-    its kind there is no GPU to ask for, so this comes before the Job.
-    """
+    """Make a DaskCluster. One of that name is judged later, unless it is being deleted."""
     metadata = manifest["metadata"]
     try:
         if await client.create(manifest):
@@ -222,13 +217,13 @@ async def _dask_cluster(client: KubeClient, manifest: Manifest) -> Refusal | Non
 
 
 def _drawn(manifest: Manifest) -> Manifest:
-    """Fill in what of a Secret is to come: 32 random bytes as hexadecimal digits."""
+    """Fill in the token of a Secret: 32 random bytes as hexadecimal digits."""
     data = {key: secrets.token_hex(32) if value == TO_COME else value for key, value in manifest["stringData"].items()}
     return {**manifest, "stringData": data}
 
 
 async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJobStatus | None) -> bool:
-    """Write the status if it changed; True if it was written. In place of one that is refused a smaller one is told."""
+    """Write the status if it changed; True if it was written. If it is refused, a smaller one is written."""
     if status is None or status == job.status:
         return False
     whole = _told(status)
@@ -240,7 +235,7 @@ async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJob
         refusal = error
     for less in smaller(whole, refusal.message):
         if less == _told(job.status):
-            return False  # it was told before
+            return False  # already stored
         try:
             written = await client.apply_status(_with_status(job, less)) is not None
         except ApiError as error:
@@ -253,7 +248,7 @@ async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJob
 
 
 def _unfit(error: ApiError) -> bool:
-    """Whether the API server refuses what it was sent, and will for ever."""
+    """Whether the API server refuses an object for what it is, so that trying again cannot help."""
     return error.status in (400, 413, 422) or (error.status >= 500 and "too large" in error.message)
 
 
@@ -262,8 +257,8 @@ def _key(job: GpuQueryJob) -> tuple[str, str]:
 
 
 def _with_status(job: GpuQueryJob, status: Manifest) -> Manifest:
-    # The status is of that version alone: if the job has changed since, it is derived anew (StaleError). So none lands
-    # on another job of the same name, either; the UID alone is heeded in no apply of a status.
+    # The status is derived from that version: if the job has changed since, it is derived anew (StaleError). This also
+    # keeps it off another job of the same name; an apply of a status ignores the UID.
     version = {"resourceVersion": job.metadata.resource_version} if job.metadata.resource_version else {}
     return {
         "apiVersion": API_VERSION,
@@ -279,7 +274,7 @@ def _with_status(job: GpuQueryJob, status: Manifest) -> Manifest:
 
 
 def _told(status: GpuQueryJobStatus) -> Manifest:
-    """Serialise a status; what is empty is left out, and a server-side apply removes what is left out."""
+    """Serialise a status without what is empty; a server-side apply removes what is left out."""
     dumped = status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {key: value for key, value in dumped.items() if value != []}
 
@@ -287,13 +282,13 @@ def _told(status: GpuQueryJobStatus) -> Manifest:
 async def tell(
     client: KubeClient, job: GpuQueryJob, status: GpuQueryJobStatus, *, instance: str, now: datetime
 ) -> None:
-    """Post the events of a status that was written. They are a courtesy: one that cannot be posted stops nothing."""
+    """Post the events of a status that was written."""
     for note in notes(job.status, status):
         await post(client, job, note, instance=instance, now=now)
 
 
 async def post(client: KubeClient, job: GpuQueryJob, note: Note, *, instance: str, now: datetime) -> None:
-    """Post one event."""
+    """Post one event. One that cannot be posted stops nothing."""
     try:
         await client.create_event(manifest(job, note, instance=instance, now=now))
     except (ApiError, UnreachableError) as error:
@@ -301,7 +296,7 @@ async def post(client: KubeClient, job: GpuQueryJob, note: Note, *, instance: st
 
 
 async def _take(client: KubeClient, resource: Resource, namespace: str, name: str, owner: str) -> None:
-    """Delete an object of that name, if it is controlled by the one with the UID `owner`; nobody else's."""
+    """Delete an object of that name if its controller has the UID `owner`."""
     found = await client.get(resource, namespace, name, metadata_only=True)
     if found is not None and ownership.belongs(found, owner):
         await client.delete(resource, namespace, name, uid=found["metadata"]["uid"])
@@ -324,13 +319,10 @@ async def _carry_out(client: KubeClient, job: GpuQueryJob, action: Action) -> No
             named = attempt_name if purpose is Purpose.QUERY else preflight_name
             await _take(client, Resource.BATCH_JOBS, namespace, named(job.metadata.name, owner, number), owner)
         case DeleteDask(name=name, uid=uid, groups=groups):
-            # In the foreground: the garbage collector takes what the cluster owns, even while its finalizer waits for
-            # an operator that is away.
             if uid:
-                how = {"uid": uid, "propagation": "Foreground"}
-                await client.delete(Resource.DASK_CLUSTERS, namespace, name, **how)
+                await delete_whole(client, Resource.DASK_CLUSTERS, namespace, name, uid)
             for group in groups:
-                await client.delete(Resource.DASK_WORKER_GROUPS, namespace, group, propagation="Foreground")
+                await delete_whole(client, Resource.DASK_WORKER_GROUPS, namespace, group)
         case ForgetAttempt(number=number):
             name = attempt_name(job.metadata.name, owner, number)
             # The Job last: as long as it is there, an interrupted clean-up is taken up again.
@@ -338,7 +330,7 @@ async def _carry_out(client: KubeClient, job: GpuQueryJob, action: Action) -> No
                 await _take(client, Resource.DASK_CLUSTERS, namespace, name, owner)
             await _take(client, Resource.BATCH_JOBS, namespace, name, owner)
         case DeleteJob():
-            # Somebody may have given it more time since it was read.
+            # Its TTL may have been raised since it was read.
             version = job.metadata.resource_version
             await client.delete(Resource.JOBS, namespace, job.metadata.name, uid=owner, version=version)
         case _:
@@ -346,28 +338,25 @@ async def _carry_out(client: KubeClient, job: GpuQueryJob, action: Action) -> No
 
 
 async def sweep(client: KubeClient, namespace: str, name: str, uid: str = "") -> None:
-    """See that the Dask workers of jobs of a name that were deleted go; `uid` is that of the job that has it now.
+    """Delete the Dask workers that deleted jobs of this name have left; `uid` is that of the job that has it now.
 
-    Their DaskClusters are deleted with them, by the garbage collector, but in the background: it takes what such an
-    object owns only once it is gone, and its finalizer waits for the operator of dask-kubernetes. Deleted once more in
-    the foreground, what it owns goes first. A DaskWorkerGroup that was never tied to its DaskCluster (see
-    reconcile/policy/dask.py) would stay for ever.
+    The garbage collector deletes their DaskClusters in the background: what these own goes only after them, and their
+    finalizer waits for the operator of dask-kubernetes. Deleted again in the foreground, what they own goes first. A
+    DaskWorkerGroup that was never tied to its DaskCluster (policy/dask.py) would stay for ever.
     """
     for cluster in await client.list(Resource.DASK_CLUSTERS, namespace, labels=f"{LABEL_JOB}={name}"):
         metadata, owner = cluster["metadata"], ownership.controller(cluster)
         others = owner.get("kind") != KIND or owner.get("name") != name or owner.get("uid") == uid
         if not others and FOREGROUND not in (metadata.get("finalizers") or ()):
-            how = {"uid": metadata["uid"], "propagation": "Foreground"}
-            await client.delete(Resource.DASK_CLUSTERS, namespace, metadata["name"], **how)
+            await delete_whole(client, Resource.DASK_CLUSTERS, namespace, metadata["name"], metadata["uid"])
     for group in await client.list(Resource.DASK_WORKER_GROUPS, namespace, labels=f"{LABEL_JOB}={name}"):
         metadata = group["metadata"]
         own = uid and metadata["labels"].get(LABEL_JOB_UID) == uid
         if not own and ownership.untied(group) and not metadata.get("deletionTimestamp"):
-            how = {"uid": metadata["uid"], "propagation": "Foreground"}
-            await client.delete(Resource.DASK_WORKER_GROUPS, namespace, metadata["name"], **how)
+            await delete_whole(client, Resource.DASK_WORKER_GROUPS, namespace, metadata["name"], metadata["uid"])
 
 
 def _on_dask_kubernetes(job: GpuQueryJob) -> bool:
-    """Whether attempts have a DaskCluster; the plan is told before there is any to delete."""
+    """Whether attempts have a DaskCluster; the status has the plan before there is one to delete."""
     told = job.status.plan
     return told is not None and told.dask is not None and told.dask.way == DaskWay.OPERATOR

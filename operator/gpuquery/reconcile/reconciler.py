@@ -28,9 +28,10 @@ from gpuquery.reconcile.observe.look import observe
 from gpuquery.reconcile.observe.model import Observed
 from gpuquery.reconcile.observe.namespaces import Namespaces
 from gpuquery.reconcile.observe.sightings import Sightings
-from gpuquery.reconcile.policy.account import Account
+from gpuquery.reconcile.policy.account import rejected
 from gpuquery.reconcile.policy.outcome import Fault
-from gpuquery.reconcile.policy.undone import Refusals, untold
+from gpuquery.reconcile.policy.undone import untold
+from gpuquery.reconcile.refusals import Refusals
 from gpuquery.reconcile.release import release_all
 from gpuquery.reconcile.report import failing
 from gpuquery.reconcile.report.events import pruned
@@ -55,12 +56,12 @@ Key = tuple[str, str]
 
 
 def namespace_of(key: Key) -> str:
-    """Return whose a key is: namespaces take turns."""
+    """Return the namespace of a job, by which the queue takes turns."""
     return key[0]
 
 
 def most_of_a_namespace(workers: int) -> int:
-    """Return how many of the workers may work on jobs of one namespace at a time: a quarter is kept for the others."""
+    """Return how many workers one namespace may have at a time: a quarter is kept for the others."""
     return workers - workers // 4
 
 
@@ -70,11 +71,11 @@ def utc_now() -> datetime:
 
 
 UNREAD = {"query": {"sql": "-"}, "output": {"uri": "s3://unknown"}}
-"""Stands for a spec that no model of this version can read."""
+"""Spec of a job whose own cannot be read by the models of this version."""
 DEADLINES = ("activeDeadlineSeconds", "startDeadlineSeconds")
 MOST_STALE = 3
-"""How often in a row a status is derived anew because the job has changed meanwhile. Then it is written all the same:
-whoever changes a job all the time must not keep it from its end."""
+"""How often in a row a status is derived anew because the job has changed meanwhile. Then it is written all the same,
+so that constant changes cannot keep a job from its end."""
 STALE_SECONDS = 0.05
 
 
@@ -90,17 +91,17 @@ class Reconciler:
     instance: str = "gpuquery-operator"
     clock: Callable[[], datetime] = utc_now
     census: Census | None = None
-    """All jobs, by which the maxima of namespaces are seen to; without it there are none."""
+    """Counts the jobs of a namespace; None: there are no maxima."""
     memory: Memory | None = None
-    """What need not be asked for; without it everything is."""
+    """The informers' cache; None: every look asks the API server."""
     stale: Counter[Key] = field(default_factory=Counter)
-    """How often in a row the status of a job was derived from what had changed meanwhile."""
+    """How often in a row the status of a job was derived from an old version of it."""
     namespaces: Namespaces = field(default_factory=Namespaces)
     sightings: Sightings = field(default_factory=Sightings)
     refusals: Refusals = field(default_factory=Refusals)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Look at a job and do what has to be done; returns after how many seconds to look again."""
+        """Look at a job and act; returns the seconds until the next look."""
         namespace, name = key
         if self.census is not None and self.census.holds(key):
             return None
@@ -108,7 +109,7 @@ class Reconciler:
             return pause
         raw = await self._raw(key)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
-            # The garbage collector removes the children by their owner; what it leaves alone is a DaskCluster's.
+            # The garbage collector removes the children, but not all that a DaskCluster has made.
             self.metrics.gone(key)
             self._forget(key)
             if self.census is not None and raw is None:
@@ -117,7 +118,6 @@ class Reconciler:
             return None
         sight = sight_of(raw)
         if self.census is not None:
-            # The watch tells that a job has changed, and not what has become of it.
             self.census.saw(key, sight)
         job = await self._read(raw, sight)
         if job is None:
@@ -139,13 +139,13 @@ class Reconciler:
             self.metrics.pruned()
         await carry_out(self.client, job, decision.actions)
         if decision.status is not None and is_terminal(decision.status.conditions) and dask.wanted(job):
-            # An operator may have died between a DaskCluster and its Job, of which the decision knows nothing.
+            # The operator may have died after it made a DaskCluster and before it made the Job.
             await self._sweep(key)
         self.metrics.seen(key, job.status, decision.status or job.status)
         return decision.requeue_after
 
     def _pause(self, key: Key) -> float | None:
-        """Return for how many seconds a job needs no look, or none would see how it stands; None: it is to have one."""
+        """Return for how many seconds a look is not needed, or would see an old state; None: look now."""
         if self.census is not None and (pause := self.census.pause(key)) is not None:
             return pause
         return self.memory.children.pause(key) if self.memory is not None else None
@@ -157,14 +157,11 @@ class Reconciler:
         return await self.memory.jobs.read(self.client, key)
 
     async def _create(self, key: Key, objects: tuple[Manifest, ...]) -> Refusal | None:
-        """Make what is missing, unless that was refused a moment ago."""
+        """Make what is missing, unless it was refused a moment ago."""
         return self.refusals.recent(key) or self.refusals.noted(key, await create(self.client, objects))
 
     async def _write(self, job: GpuQueryJob, status: GpuQueryJobStatus | None, now: datetime) -> None:
-        """Write the status if it changed, and then what that means.
-
-        Raises StaleError if the job is not the one any more that the status was derived from.
-        """
+        """Write the status if it changed, then its events. Raises StaleError if the job has changed meanwhile."""
         key = job.metadata.namespace, job.metadata.name
         if self.stale[key] >= MOST_STALE:
             job = unconditional(job)
@@ -180,7 +177,7 @@ class Reconciler:
                 self.memory.jobs.forget(key)
             raise
         if self.memory is not None and not job.metadata.resource_version:
-            # The answer may have changes of others that no look has seen.
+            # The answer may contain changes of others that no look has seen.
             self.memory.jobs.forget(key)
         self.stale.pop(key, None)
         self.status.forget(key)
@@ -190,7 +187,7 @@ class Reconciler:
             await tell(self.client, job, status, instance=self.instance, now=now)
 
     async def failed(self, key: Key, error: Exception) -> float | None:
-        """Looks at a job fail: say so, and end it where a deadline has passed; returns the seconds until one does."""
+        """Report that looks at a job fail, and end it if a deadline has passed; returns the seconds until one does."""
         raw = await self.client.get(Resource.JOBS, *key)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             self._forget(key)
@@ -206,12 +203,12 @@ class Reconciler:
         await self._write(job, failing.releasing(job, late, now), now)
         if not await release_all(self.client, job, clusters=self.defaults.dask_operator):
             return failing.LOOK_FOR_END
-        # The write before this one has made another version of it.
+        # The write above has made a new version.
         await self._write(unconditional(job), failing.ended(job, late, now), now)
         return None
 
     def _forget(self, key: Key) -> None:
-        """Drop what is remembered of a job while it is under way: it has ended, or is gone."""
+        """Drop what is only remembered while a job is under way."""
         self.sightings.forget(key)
         self.refusals.forget(key)
         self.stale.pop(key, None)
@@ -220,20 +217,20 @@ class Reconciler:
         self.status.forget(key)
 
     async def _sweep(self, key: Key, uid: str = "") -> None:
-        """Take away the Dask workers of a job that is gone or has ended, and of the last one of this name."""
+        """Delete the Dask workers that a job of this name has left."""
         if not self.defaults.dask_operator:
             return
         try:
             await sweep(self.client, *key, uid)
         except ApiError as error:
             if error.status == 403:
-                # Most jobs have no DaskCluster, and none of those must wait for a right that is not needed.
+                # Most jobs have no DaskCluster, and must not wait for a right that they do not need.
                 log.warning("%s/%s: DaskClusters cannot be looked for: %s", *key, error)
             elif error.status != 404:
-                raise  # without the kind there is none
+                raise  # 404: the kind is not installed
 
     async def _look(self, job: GpuQueryJob, sight: Sight, now: datetime) -> tuple[Observed, Defaults]:
-        """Observe a job and what holds in its namespace; little of a job that has ended, or has to wait."""
+        """Observe a job and the defaults of its namespace; little of a job that has ended or waits for its turn."""
         key = job.metadata.namespace, job.metadata.name
         if has_ended(job):
             self._forget(key)
@@ -255,18 +252,18 @@ class Reconciler:
             observed = await self._observed(job, now)
             if not untold(job, observed):
                 return Observed(wait=wait), defaults
-            # An operator died between making something of it and telling so.
+            # The operator died after it made something and before it wrote the status.
             self.census.begin(key, sight)
         return observed or await self._observed(job, now), defaults
 
     async def _observed(self, job: GpuQueryJob, now: datetime) -> Observed:
-        """Observe what exists of a job, with when this operator first saw it."""
+        """Observe what exists of a job, and when this operator first saw it."""
         children = self.memory.children if self.memory is not None else None
         found = await observe(self.client, self.reader, job, now, children)
         return self.sightings.noted((job.metadata.namespace, job.metadata.name), found, now)
 
     async def _read(self, raw: dict[str, Any], sight: Sight) -> GpuQueryJob | None:
-        """Read a job; one that is too large, or that no model of this version can read, has failed, truthfully."""
+        """Read a job; one that is too large, or cannot be read by this version, fails."""
         if not (sight.begun or sight.ended) and (large := oversized(raw["spec"])):
             await self._unread(raw, Fault(Failure.LIMIT_EXCEEDED, large))
             return None
@@ -281,19 +278,19 @@ class Reconciler:
             return None
 
     async def _unread(self, raw: dict[str, Any], fault: Fault) -> None:
-        """Tell why a job is not even read."""
+        """Fail a job that is not read."""
         job = GpuQueryJob.model_validate({"metadata": raw["metadata"], "spec": UNREAD})
         now = self.clock().replace(microsecond=0)
-        await self._write(job, derive(job, Account(rejected=fault), now), now)
+        await self._write(job, derive(job, rejected(fault), now), now)
 
 
 def unconditional(job: GpuQueryJob) -> GpuQueryJob:
-    """Return a job whose status is written whatever has become of the job since it was read."""
+    """Return a job whose status is written even if the job has changed."""
     return job.model_copy(update={"metadata": job.metadata.model_copy(update={"resource_version": ""})})
 
 
 def _as_far_as_read(raw: dict[str, Any]) -> GpuQueryJob:
-    """Read a job for its deadlines and its status; the rest of its spec may be what nobody can read."""
+    """Read a job, or only its deadlines and its status if the rest of its spec cannot be read."""
     try:
         return GpuQueryJob.model_validate(raw)
     except ValidationError:
@@ -316,7 +313,7 @@ async def work(queue: WorkQueue[Key], reconciler: Reconciler) -> None:
             if again is not None:
                 queue.add_after(key, again)
         except StaleError as error:
-            # No failure: the job has changed, and is looked at anew.
+            # No failure: the job has changed.
             log.info("%s/%s: %s", *key, error)
             result = "stale"
             queue.add_after(key, STALE_SECONDS)
@@ -331,7 +328,7 @@ async def work(queue: WorkQueue[Key], reconciler: Reconciler) -> None:
 
 
 async def _told(queue: WorkQueue[Key], reconciler: Reconciler, key: Key, error: Exception) -> None:
-    """Tell of a job what its looks fail of; what cannot even be told is in the log."""
+    """Write why looks at a job fail into its status; if that fails too, into the log."""
     try:
         due = await reconciler.failed(key, error)
     except Exception as second:

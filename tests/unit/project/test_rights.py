@@ -18,7 +18,7 @@ SOURCES = [
 ]
 VERBS = {
     "get": "get", "_exists": "get", "list": "list", "list_metadata": "list", "digested": "list", "pages": "list",
-    "delete": "delete", "merge": "patch",
+    "delete": "delete", "delete_whole": "delete", "merge": "patch",
 }  # fmt: skip
 MADE = {kind: resource for kind, resource in BY_KIND.items() if kind != DASK_KIND}
 """What `reconcile/apply.py` makes, or looks at where it is there already; but for the token, which nobody reads."""

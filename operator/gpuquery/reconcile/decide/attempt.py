@@ -84,10 +84,10 @@ class _Attempt(Run[AttemptStatus]):
         case, run, started = self.case, self.seen, self.record.started
         yield from dask.looks(case, run, self.record)
         if self.begun:
-            # Watches tell of its pods, and whoever reads its progress of news, at once.
+            # A change of its pods or of its progress leads to a look at once.
             yield case.now + timedelta(seconds=LOOK_WHILE_RUNNING)
         elif not run.pods:
-            # Whoever resumes a Job that is suspended changes it, and the watch tells.
+            # The watch reports when a suspended Job is resumed.
             held = blocker is not None and blocker.reason is Reason.SUSPENDED
             yield case.now + timedelta(seconds=case.again(LOOK_FOR_QUERY if held else LOOK_FOR_PODS, started))
         elif (run.wanted > 1 or run.dask is not None) and case.now < self._slow:
@@ -115,7 +115,7 @@ class _Attempt(Run[AttemptStatus]):
 def _record(attempt: Attempt, known: AttemptStatus | None, now: datetime) -> AttemptStatus:
     """Return what the status says of an attempt, with what became known since; its times are the operator's own."""
     record = known or AttemptStatus(id=attempt.number, started=now)
-    # They may have been ready for so short a time that nobody saw it.
+    # They may have been ready for too short a time to be seen.
     joined = attempt.dask is None and any(
         pod.exit and pod.exit.report and pod.exit.report.joined for pod in attempt.pods
     )

@@ -67,7 +67,7 @@ def _awaiting(what: str) -> Account:
 
 
 def _await_cluster(case: Case, number: int, asked: datetime, unusable: Rejected | str) -> Answer:
-    """The Dask cluster that the job names cannot be used, or not yet: somebody else brings it up."""
+    """The Dask cluster that the job names cannot be used, or not yet."""
     if isinstance(unusable, Rejected):
         return reject(case, unusable)
     seconds = case.job.spec.start_deadline_seconds

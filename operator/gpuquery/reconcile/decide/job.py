@@ -1,8 +1,8 @@
 """Decide: from a job and what exists of it to what has to be done. Pure: no clock, no I/O.
 
-Reads as a list of policies, each of which has a file and a table of sentences: a new one is one line more. What has to
-be done about a run, an attempt or the preflight alike, stands in run.py, with the list of what can end one.
-Each answer is computed anew from what exists, so it does not matter which events were seen, or by which operator.
+It is a list of policies. Each has a file and a table test, so a new one is one more line. run.py follows a run, attempt
+or preflight, and has the list of what can end one. Each answer is computed anew from what exists, so it does not matter
+which events were seen, or by which operator.
 """
 
 from __future__ import annotations
@@ -68,9 +68,6 @@ def decide(job: GpuQueryJob, observed: Observed, defaults: Defaults, now: dateti
     known = preflight.with_found(job, observed, now)
     case = Case(job=known, observed=observed, defaults=defaults, now=now)
     answer = next(answer for policy in POLICIES if (answer := policy(case)) is not None)
+    answer = preflight.guarded(case, answer, stored=job.status.preflight)
     status = derive(known, answer.account, now) if answer.account else None
-    if (instead := preflight.held_back(case, answer, status.conditions if status else None)) is not None:
-        status = derive(known, instead.account, now) if instead.account else None
-        return Decision(status=status, actions=instead.actions, requeue_after=instead.again)
-    dropped = preflight.dropped(case, job.status.preflight or (status.preflight if status else None))
-    return Decision(status=status, actions=(*answer.actions, *dropped), requeue_after=answer.again)
+    return Decision(status=status, actions=answer.actions, requeue_after=answer.again)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from gpuquery.api.conditions import TERMINAL, ConditionType, is_terminal, is_true
+from gpuquery.api.conditions import is_terminal
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import PreflightRun, PreflightStatus
 from gpuquery.api.timing import PHASE_SECONDS
@@ -29,16 +29,13 @@ from gpuquery.reconcile.policy.retry import Spent
 from gpuquery.render.preflight import preflight_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from gpuquery.api.status import Condition
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.resolve import Rejected
     from gpuquery.reconcile.policy.actions import Manifest
     from gpuquery.reconcile.policy.startup import Blocker
 
-AT_REST = (*TERMINAL, ConditionType.SUSPENDED)
-"""Conditions that say that nothing of a job runs."""
 LOOK_FOR_REPORT = 30.0
 """Seconds until a pod at work is looked at again; its end is told by the watch."""
 
@@ -90,32 +87,30 @@ def begin(case: Case, plan: Plan, asked: datetime) -> Answer:
     return Answer(replace(account, run=record), (*create(objects), *earlier), again=LOOK_FOR_PODS)
 
 
-def held_back(case: Case, answer: Answer, told: Sequence[Condition] | None) -> Answer | None:
-    """Return what to do in place of what must not happen while a preflight's pod lives.
+def guarded(case: Case, answer: Answer, *, stored: PreflightStatus | None) -> Answer:
+    """Hold back what must not happen while a preflight's pod lives, and delete the runs that are no longer needed.
 
     No job ends, or is suspended, while a pod of it is alive, and no pod is asked for while a preflight is still at
     work: a straggler, which the Job controller made just before it saw its Job go, is taken by the garbage collector.
-    `told` are the conditions that the answer leads to.
+    `stored` is what the stored status says was found: a run is deleted only after that, as its report goes with it.
     """
-    checks = case.observed.runs
+    account, status, checks = answer.account, case.job.status, case.observed.runs
     pods = [pod for run in checks for pod in run.pods]
-    ends = told is not None and any(is_true(told, kind) for kind in AT_REST)
+    ends = account is not None and (account.over or account.stopped)
     asks = any(manifest["kind"] == "Job" for manifest in created(answer.actions))
-    if not ((ends and any(pod.alive for pod in pods)) or (asks and any(pod.at_work for pod in pods))):
-        return None
-    soon = any(settling(run, case.now) for run in checks)
-    stuck = () if soon else tuple(run.number for run in checks if run.alive and _has_job(run))
-    status, suspending = case.job.status, case.job.spec.suspend
-    waiting = Account(plan=status.plan, checking=True, removing=lingering.waits_for(pods), suspending=suspending)
-    passed = not soon and status.preflight is not None and status.attempt is None
-    return Answer(waiting if passed else None, _drop(*stuck), again=PHASE_SECONDS if soon else LOOK_FOR_PODS)
-
-
-def dropped(case: Case, written: PreflightStatus | None) -> tuple[DeleteRun, ...]:
-    """Take away runs that are no longer needed: only once what was found is written, for their reports go with them."""
-    if written is None or case.job.spec.dry_run:
-        return ()
-    return _drop(*(run.number for run in case.observed.runs if _has_job(run)))
+    if (ends and any(pod.alive for pod in pods)) or (asks and any(pod.at_work for pod in pods)):
+        soon = any(settling(run, case.now) for run in checks)
+        stuck = () if soon else (run.number for run in checks if run.alive and _has_job(run))
+        waiting = Account(
+            plan=status.plan, checking=True, removing=lingering.waits_for(pods), suspending=case.job.spec.suspend
+        )
+        passed = not soon and status.preflight is not None and status.attempt is None
+        return Answer(waiting if passed else None, _drop(*stuck), again=PHASE_SECONDS if soon else LOOK_FOR_PODS)
+    told = account and (status.preflight or (account.committed and account.committed.found))
+    if not (stored or told) or case.job.spec.dry_run:
+        return answer
+    left = _drop(*(run.number for run in checks if _has_job(run)))
+    return replace(answer, actions=(*answer.actions, *left))
 
 
 def _drop(*numbers: int) -> tuple[DeleteRun, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Generic
 
-from gpuquery.api.reasons import Failure, Policy, Reach
+from gpuquery.api.reasons import Reach
 from gpuquery.api.timing import OPERATOR_COMMIT_SECONDS, PHASE_SECONDS
 from gpuquery.plan.rejected import Rejected
 from gpuquery.reconcile.policy import dask, deadline, lingering, startup, suspend
@@ -23,7 +23,7 @@ from gpuquery.reconcile.policy.case import (
     UnderWay,
 )
 from gpuquery.reconcile.policy.outcome import Committed, Fault, Record, blamed, ends_all, recorded
-from gpuquery.reconcile.policy.retry import Ended, GiveUp, Retry, Spent, next_attempt
+from gpuquery.reconcile.policy.retry import Ended, GiveUp, Retry, Spent, given_up, next_attempt
 from gpuquery.render.attempt import safety_net
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Run(ABC, Generic[Record]):
             # The Job controller made it just before it saw its Job go, and the garbage collector takes it; or the Job
             # was deleted without its pods.
             return Answer(replace(self.account(spent), fault=fault, removing=straggling), again=LOOK_FOR_PODS)
-        match _next(self, fault, spent):
+        match self._next(self._ended(fault, spent)):
             case Retry(at=at) if at <= self.case.now and self.case.expired(self.record) is None:
                 return Due(at)
         return self._or_again(fault, spent)
@@ -142,14 +142,10 @@ class Run(ABC, Generic[Record]):
         """The outcome is known, but pods are alive or may still come: see that they go, and remember the cause."""
         run, job = self.seen, self.seen.batch_job
         if settling(run, self.case.now):
-            if (
-                run.wanted == 1
-                or self.record.reason is not None
-                or isinstance(end, Committed)
-                or end.failure.reach is not Reach.CAUSE
-            ):
+            known = run.wanted == 1 or self.record.reason is not None
+            if known or isinstance(end, Committed) or end.failure.reach is not Reach.CAUSE:
                 return Answer(again=PHASE_SECONDS)
-            # Whoever deletes the other pods meanwhile takes their reports with them.
+            # If the other pods are deleted meanwhile, their reports go with them.
             return Answer(replace(self._blamed(end).account(), fault=end), again=PHASE_SECONDS)
         gone: tuple[DeleteDask, ...] = dask.removal(run)
         removing = "; ".join(filter(None, (lingering.waits_for(run.all_pods), *(part.told for part in gone))))
@@ -181,9 +177,10 @@ class Run(ABC, Generic[Record]):
     def _or_again(self, fault: Fault, spent: Spent) -> Answer:
         """Tell that it has failed and ended, and what follows: the job's end, or another run in a while."""
         account = replace(self.account(spent), fault=fault, ended=True)
-        match _next(self, fault, spent):
+        last = self._ended(fault, spent)
+        match self._next(last):
             case GiveUp(reason=reason):
-                failed = _given_up(fault, reason, _ended(self, fault, spent), self.several)
+                failed = given_up(reason, fault, last, self.several)
                 return Answer(replace(account, failed=failed), again=0)
             case Retry() if self.case.job.spec.suspend:
                 return suspend.settled(self.case, account)
@@ -193,6 +190,13 @@ class Run(ABC, Generic[Record]):
                     return Answer(replace(account, failed=failed), again=0)
                 wake = self.case.wake(at, self.case.deadline_of(self.record))
                 return Answer(replace(account, retry_at=at), again=wake)
+
+    def _ended(self, fault: Fault, spent: Spent) -> Ended:
+        assert self.record.ended is not None  # the callers checked
+        return Ended(self.record.id, fault.failure, self.record.ended, spent)
+
+    def _next(self, last: Ended) -> Retry | GiveUp:
+        return next_attempt(last, self.case.job.spec.backoff_limit, self.case.job.metadata.uid)
 
     def _repairs(self) -> tuple[Create, ...]:
         """Make anew what a run that has not begun is missing: someone deleted it, or the operator died midway."""
@@ -225,9 +229,8 @@ def refused(case: Case, account: Account, asked: datetime) -> Answer:
 
 
 def settling(run: Attempt, now: datetime) -> bool:
-    """Whether containers were just now seen to have ended, so that the rest will follow by itself.
-
-    That is the phases of their pods; and in a set the other pods, whose reports may say more.
+    """Whether containers have ended so recently that the phases of their pods may still follow, or in a set the other
+    pods, whose reports may say more.
     """
     ended = [pod for pod in run.alive if pod.exit]
     others = len(ended) < len(run.alive)
@@ -239,24 +242,3 @@ def settling(run: Attempt, now: datetime) -> bool:
     seconds = OPERATOR_COMMIT_SECONDS if first and run.wanted > 1 else PHASE_SECONDS
     since = min(moments, default=None) if others else max(moments, default=None)
     return since is not None and now - since < timedelta(seconds=seconds)
-
-
-def _next(run: Run[Record], fault: Fault, spent: Spent) -> Retry | GiveUp:
-    job = run.case.job
-    return next_attempt(_ended(run, fault, spent), job.spec.backoff_limit, job.metadata.uid)
-
-
-def _ended(run: Run[Record], fault: Fault, spent: Spent) -> Ended:
-    """Return a run that has failed and ended as the retry policy sees it."""
-    assert run.record.ended is not None  # the callers checked
-    return Ended(run.record.id, fault.failure, run.record.ended, spent.counted, spent.suspended)
-
-
-def _given_up(fault: Fault, reason: Failure, last: Ended, several: str) -> Fault:
-    """Return why the job failed, for the last run's fault and the reason to give up."""
-    if reason.policy is Policy.FREE:
-        words = f"{last.taken} {several} were taken away, which is the limit; the last one: {fault.message}"
-        return replace(fault, message=words)
-    if reason is fault.failure:
-        return fault
-    return Fault(reason, f"{last.failed} {several} failed; the last one: {fault.failure}: {fault.message}")

@@ -1,7 +1,7 @@
 """Believed: whether the report of a pod can be about this job.
 
-Its numbers and texts were looked at as it was read. What is left is what only the job tells: where its output lies. A
-pod that names another table speaks of another's work, and has no report.
+Its numbers and texts were checked when it was read. What only the job knows is where its output lies: a report that
+names another table does not count.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _checked(end: Exit, data: str) -> Exit:
         return end
     uri = report.committed.uri
     if uri.endswith(CUT) and data.startswith(uri.removesuffix(CUT)):
-        # Too long for a report: the job knows the rest.
+        # It was too long for a report.
         whole = report.committed.model_copy(update={"uri": data})
         return replace(end, report=report.model_copy(update={"committed": whole}))
     return replace(end, report=None, wrong=f"committed.uri is {clean(uri, 120)}, and this job writes {data}")

@@ -1,9 +1,8 @@
 """Contradiction: a terminal condition that the rest of the status denies.
 
-Whoever may write the subresource can write `Complete`; by that nothing has ended. The operator writes a terminal
-condition together with the time of the end, after the end of the last attempt, and `Complete` only beside a commit or
-for a dry run. Where that does not fit, the end is derived anew from what there is. An honest status of any version
-fits, and costs nothing.
+Others who may write the subresource can write `Complete`, which ends nothing. The operator writes a terminal condition
+together with the completion time, after the end of the last attempt, and `Complete` only with a commit or for a dry
+run. A status that does not fit is derived anew from what exists.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
 
 TELLS_OF_END = ("conditions", "completionTime", "attempts")
-"""The fields of a status by which it is known whether a job has ended."""
+"""The fields of a status that say whether a job has ended."""
 
 
 def contradiction(status: GpuQueryJobStatus) -> str:
@@ -49,7 +48,7 @@ def has_ended(job: GpuQueryJob) -> bool:
 
 
 def ended_in(status: Mapping[str, Any]) -> bool:
-    """The same of a status as the API server has it. One that cannot be read that far tells of no end."""
+    """The same for a status as the API server has it; one that cannot be read has no end."""
     try:
         known = {field: status[field] for field in TELLS_OF_END if status.get(field) is not None}
         return _over(GpuQueryJobStatus.model_validate(known))
@@ -62,9 +61,9 @@ def _over(status: GpuQueryJobStatus) -> bool:
 
 
 def settled(status: GpuQueryJobStatus, now: datetime) -> GpuQueryJobStatus | None:
-    """Return the status of a job that has ended and has both conditions, with the one that the rest bears out.
+    """Return the status of an ended job that has both terminal conditions, with the one that fits the rest.
 
-    None: that is not what contradicts. A job that has ended is not begun again because somebody wrote into its status.
+    None: the contradiction is another one. A job that has ended is not begun again because its status was changed.
     """
     over = status.completion_time is not None and all(attempt.ended for attempt in status.attempts)
     if not over or not all(is_true(status.conditions, kind) for kind in TERMINAL):
@@ -87,7 +86,7 @@ def settled(status: GpuQueryJobStatus, now: datetime) -> GpuQueryJobStatus | Non
 
 
 def reopened(job: GpuQueryJob) -> GpuQueryJob:
-    """Return the job without the terminal conditions that contradict its status; what is left is believed."""
+    """Return the job without the terminal conditions that contradict its status."""
     status = job.status
     conditions = tuple(c for c in status.conditions if c.type not in TERMINAL)
     known = {"conditions": conditions, "completion_time": None}

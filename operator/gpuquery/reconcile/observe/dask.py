@@ -27,7 +27,7 @@ from gpuquery.kube.client import ApiError, KubeClient, Resource
 from gpuquery.plan.dask.flags import TLS_FILES
 from gpuquery.plan.dask.layout import address_of
 from gpuquery.reconcile.observe import ownership, parse
-from gpuquery.reconcile.observe.model import NOT_MOUNTED, Attempt, DaskCluster, Scheduler, Waiting
+from gpuquery.reconcile.observe.model import NOT_MOUNTED, Attempt, DaskCluster, Scheduler, Waiting, nothing_of
 from gpuquery.render.pod import TLS_VOLUME
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def begun(job: GpuQueryJob, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...
     told = job.status.attempt or 0
     found = tuple(a for a in attempts if a.batch_job or a.pods or a.number <= told)
     if told and all(a.number != told for a in found):
-        found = (*found, Attempt(number=told, service=False, config_map=False))
+        found = (*found, nothing_of(told))
     return tuple(sorted(found, key=lambda attempt: attempt.number))
 
 

@@ -1,10 +1,9 @@
-"""Observe: read what exists of a job and is its own. The only truth; what is decided is remembered nowhere.
+"""Look: observe what exists of a job. Decisions go by this alone; nothing that was decided is remembered.
 
-Batch Jobs, pods and DaskClusters come from memory (children.py), and from two LISTs and a GET where that
-cannot be relied on. Few requests are left, and fewer the further a job is: a small GET while an attempt is slow to
-start (with ranks three, and a pod's events, as with certificates of a Dask cluster), events only while a Job has no
-pods, the query's ConfigMap only before an attempt begins. A LIST comes in pages, by their bytes, so that of
-large sets takes several. Labels find objects; whose they are their owner says (ownership.py).
+Batch Jobs, pods and DaskClusters come from memory (children.py), or from two LISTs in pages and a GET if the memory may
+be behind. Few requests are left: a small GET while an attempt is slow to start (with ranks three, and a pod's events,
+as with certificates of a Dask cluster), events while a Job has no pods, and the query's ConfigMap before an attempt
+begins.
 """
 
 from __future__ import annotations
@@ -27,12 +26,11 @@ from gpuquery.api.labels import (
 from gpuquery.kube.client import KubeClient, Resource
 from gpuquery.reconcile.observe import dask, ownership, parse
 from gpuquery.reconcile.observe.children import Family, job_child, pod_child
-from gpuquery.reconcile.observe.model import Attempt, Observed, Pod, QueryText, Refusal
+from gpuquery.reconcile.observe.model import Attempt, BatchJob, Observed, Pod, QueryText, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from gpuquery.api.spec import ConfigMapKeyRef
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.kube.progress import Reading
     from gpuquery.reconcile.observe.children import Children
@@ -51,10 +49,10 @@ async def observe(
     namespace = job.metadata.namespace
     known = children.of((namespace, job.metadata.name), job.metadata.uid) if children is not None else None
     # That something is gone is never concluded from a memory.
-    family = known if known is not None and _under_way(job) <= _names(known) else await _asked(client, job)
-    attempts = _numbered(job, LABEL_ATTEMPT, family)
-    runs = _numbered(job, LABEL_PREFLIGHT, family)
-    attempts = dask.begun(job, attempts)
+    if known is None or not _under_way(job) <= {child.about["metadata"]["name"] for child in known.jobs}:
+        known = await _asked(client, job)
+    attempts = dask.begun(job, _numbered(job, LABEL_ATTEMPT, known))
+    runs = _numbered(job, LABEL_PREFLIGHT, known)
     current = attempts[-1] if attempts else None
     reader.forget(
         (namespace, job.metadata.name), {pod.uid for attempt in attempts for pod in attempt.pods if not pod.alive}
@@ -64,8 +62,10 @@ async def observe(
             _query(client, job), dask.scheduler(client, job), _preflight(client, job, runs, now)
         )
         return replace(checked, attempts=attempts, query=query, scheduler=scheduler)
-    current = await dask.with_cluster(client, job, current, family.clusters)
-    latest, refusal = await asyncio.gather(_with_companions(client, job, current, now), _refusal(client, job, current))
+    current = await dask.with_cluster(client, job, current, known.clusters)
+    latest, refusal = await asyncio.gather(
+        _with_companions(client, job, current, LABEL_ATTEMPT, now), _refusal(client, job, current)
+    )
     reading = _reading(reader, job, current)
     found = Observed(attempts=(*attempts[:-1], latest), runs=runs, refusal=refusal, reading=reading)
     if job.status.plan and not latest.missing:
@@ -82,10 +82,6 @@ def _under_way(job: GpuQueryJob) -> set[str]:
     if run is not None and run.ended is None and status.preflight is None:
         found.add(preflight_name(*about, run.id))
     return found
-
-
-def _names(family: Family) -> set[str]:
-    return {child.about["metadata"]["name"] for child in family.jobs}
 
 
 NAMES: Mapping[str, Callable[[str, str, int], str]] = {LABEL_ATTEMPT: attempt_name, LABEL_PREFLIGHT: preflight_name}
@@ -134,8 +130,8 @@ async def _preflight(client: KubeClient, job: GpuQueryJob, runs: tuple[Attempt, 
     last = job.status.preflight_run
     if not runs or job.status.preflight or (last and last.ended and runs[-1].number <= last.id):
         return Observed(runs=runs)
-    waiting = _with_config_map(client, job, runs[-1], now)
-    run, refusal = await asyncio.gather(waiting, _refusal(client, job, runs[-1]))
+    closer = _with_companions(client, job, runs[-1], LABEL_PREFLIGHT, now)
+    run, refusal = await asyncio.gather(closer, _refusal(client, job, runs[-1]))
     return Observed(runs=(*runs[:-1], run), refusal=refusal)
 
 
@@ -143,54 +139,48 @@ def _ended(job: GpuQueryJob, attempt: Attempt) -> bool:
     return any(a.id == attempt.number and a.ended for a in job.status.attempts)
 
 
-async def _with_companions(client: KubeClient, job: GpuQueryJob, attempt: Attempt, now: datetime) -> Attempt:
-    """Look whether the ConfigMap of an attempt is there; with ranks Service, NetworkPolicy and Secret too."""
-    asked = next((a.started for a in job.status.attempts if a.id == attempt.number), None)
-    if not _waits_long(attempt, asked, now):
+async def _with_companions(
+    client: KubeClient, job: GpuQueryJob, attempt: Attempt, label: str, now: datetime
+) -> Attempt:
+    """Look whether the ConfigMap of an attempt, or of a run of the preflight, is there; with ranks Service,
+    NetworkPolicy and Secret too.
+    """
+    batch, run = attempt.batch_job, job.status.preflight_run
+    records = job.status.attempts if label == LABEL_ATTEMPT else (run,) if run else ()
+    asked = next((each.started for each in records if each.id == attempt.number), None)
+    if batch is None or not _waits_long(attempt, batch, asked, now):
         return attempt
-    name = attempt_name(job.metadata.name, job.metadata.uid, attempt.number)
-    found = replace(attempt, config_map=await _exists(client, job, Resource.CONFIG_MAPS, name, attempt))
-    if attempt.batch_job is None or not attempt.batch_job.ranks:
-        return await dask.with_certificates(client, job, found)
-    own = policy_name(job.metadata.name, job.metadata.uid)
-    service, policy, missed = await asyncio.gather(
-        _exists(client, job, Resource.SERVICES, name, attempt),
-        _exists(client, job, Resource.NETWORK_POLICIES, own, attempt),
-        _secret_missed(client, job, attempt, name),
-    )
-    return replace(found, service=service, network_policy=policy, secret=not missed)
+    name = NAMES[label](job.metadata.name, job.metadata.uid, attempt.number)
+    looks = {"ConfigMap": _exists(client, job, Resource.CONFIG_MAPS, name, attempt)}
+    if batch.ranks:
+        own = policy_name(job.metadata.name, job.metadata.uid)
+        looks["Service"] = _exists(client, job, Resource.SERVICES, name, attempt)
+        looks["NetworkPolicy"] = _exists(client, job, Resource.NETWORK_POLICIES, own, attempt)
+        looks["Secret"] = _secret_there(client, job, attempt, name)
+    there = zip(looks, await asyncio.gather(*looks.values()), strict=True)
+    found = replace(attempt, absent=frozenset(kind for kind, is_there in there if not is_there))
+    plain = label == LABEL_ATTEMPT and not batch.ranks
+    return await dask.with_certificates(client, job, found) if plain else found
 
 
-async def _secret_missed(client: KubeClient, job: GpuQueryJob, attempt: Attempt, name: str) -> bool:
+async def _secret_there(client: KubeClient, job: GpuQueryJob, attempt: Attempt, name: str) -> bool:
     """Ask the events of a pod that waits on its node: a kubelet that misses the Secret says so nowhere else."""
     waiting = next((pod for pod in attempt.pods if pod.node and pod.phase == "Pending"), None)
     if waiting is None:
-        return False
+        return True
     events = await client.list(
         Resource.CORE_EVENTS, job.metadata.namespace, fields=f"involvedObject.uid={waiting.uid},reason=FailedMount"
     )
-    return any(f'secret "{name}" not found' in (event.get("message") or "") for event in events)
+    return not any(f'secret "{name}" not found' in (event.get("message") or "") for event in events)
 
 
-async def _with_config_map(client: KubeClient, job: GpuQueryJob, run: Attempt, now: datetime) -> Attempt:
-    """Look whether the ConfigMap of a preflight is there; it has no Service."""
-    last = job.status.preflight_run
-    if not _waits_long(run, last.started if last and last.id == run.number else None, now):
-        return run
-    name = preflight_name(job.metadata.name, job.metadata.uid, run.number)
-    return replace(run, config_map=await _exists(client, job, Resource.CONFIG_MAPS, name, run))
+def _waits_long(attempt: Attempt, batch: BatchJob, asked: datetime | None, now: datetime) -> bool:
+    """Whether its pods have waited so long that the objects they need may be missing.
 
-
-def _waits_long(attempt: Attempt, asked: datetime | None, now: datetime) -> bool:
-    """Whether something may have become of the objects that its pods wait for; a single pod that runs needs none, and a
-    set of ranks that has joined.
-
-    Only someone else can have removed them: no look while all is fresh. `asked` is when its pods were asked for; where
-    the status does not say so yet, whoever asked for them did not come to the end of it.
+    A single pod that runs needs none, nor does a set of ranks that has joined. Only others can have removed them, so
+    there is no look at first. `asked` is when its pods were asked for; where the status does not say so yet, the
+    operator died before it had made all.
     """
-    batch = attempt.batch_job
-    if batch is None:
-        return False
     at_it = [pod for pod in attempt.pods if (pod.at_work and not pod.ready if batch.ranks else pod.phase == "Pending")]
     if attempt.pods and not at_it:
         return False
@@ -219,8 +209,8 @@ async def _refusal(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Re
 
 
 def _reading(reader: ProgressReader, job: GpuQueryJob, attempt: Attempt) -> Reading | None:
-    """Return what index 0 said of how far it is; the client of a cluster of somebody else's also what it waits for."""
-    first = _first_rank(attempt.pods)
+    """Return the progress of index 0; before it is ready only if it waits for an external Dask cluster."""
+    first = next((pod for pod in attempt.pods if pod.alive and pod.index == 0), None)
     if first is None or first.address is None:
         return None
     waits = job.spec.dask is not None and job.spec.dask.attaches and first.phase == "Running"
@@ -229,27 +219,11 @@ def _reading(reader: ProgressReader, job: GpuQueryJob, attempt: Attempt) -> Read
     return reader.latest((job.metadata.namespace, job.metadata.name), first.uid, first.address)
 
 
-def _first_rank(pods: Sequence[Pod]) -> Pod | None:
-    return next((pod for pod in pods if pod.alive and pod.index == 0), None)
-
-
-async def namespace_annotations(client: KubeClient, job: GpuQueryJob) -> Mapping[str, str] | None:
-    """Read what the job's namespace says about defaults, maxima and bounds.
-
-    Whoever may not read them may not guess either: they may forbid what the operator's own defaults allow.
-    """
-    namespace = await client.get(Resource.NAMESPACES, "", job.metadata.namespace, metadata_only=True)
-    found: Mapping[str, str] | None = (namespace or {}).get("metadata", {}).get("annotations")
-    return found
-
-
 async def _query(client: KubeClient, job: GpuQueryJob) -> QueryText | None:
-    ref = job.spec.query.config_map_key_ref
-    return None if ref is None else await read_query(client, job.metadata.namespace, ref)
-
-
-async def read_query(client: KubeClient, namespace: str, ref: ConfigMapKeyRef) -> QueryText:
     """Read the query's text from its ConfigMap, or say what is missing."""
+    ref, namespace = job.spec.query.config_map_key_ref, job.metadata.namespace
+    if ref is None:
+        return None
     config_map = await client.get(Resource.CONFIG_MAPS, namespace, ref.name)
     if config_map is None:
         return QueryText(missing=f"query.configMapKeyRef: namespace {namespace!r} has no ConfigMap {ref.name!r}")

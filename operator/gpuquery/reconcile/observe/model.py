@@ -1,7 +1,6 @@
-"""What was observed, digested: the only thing that decisions see of pods, Jobs and events.
+"""The observed model: all that decisions see of pods, Jobs and events.
 
-No time of another machine is among it. Where a decision needs to know since when something is so, `seen` says when this
-operator first saw it, by its own clock (reconcile/observe/sightings.py).
+It has no time of another machine. `seen` is when this operator first saw a fact, by its own clock (sightings.py).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunCont
 NO_SECRET = re.compile(r"secret .*not found|find key .* in secret|non-existent secret key", re.IGNORECASE)
 """A kubelet's words for a Secret, or a key of one, that is not there. It names Secrets that it cannot read, too."""
 OVER = ("Succeeded", "Failed")
-"""Phases of a pod of which nothing runs any more."""
+"""Phases of a pod that has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +84,9 @@ class Pod:
     seen: datetime | None = None
     """When this operator first saw it; None: before it can remember."""
     over_seen: datetime | None = None
-    """The same of a phase that says that it is over; the kubelet knows no end of a container that it evicted."""
+    """When it first saw a final phase: the kubelet reports no end of a container that it evicted."""
     secret_missed: datetime | None = None
-    """The same of a Secret that it misses."""
+    """When it first saw that it misses a Secret."""
 
     @property
     def alive(self) -> bool:
@@ -114,7 +113,7 @@ class BatchJob:
     uid: str = ""
     deleting: bool = False
     suspended: str | None = None
-    """That it is suspended, so that it has no pods: by whom, in words, or empty where nobody says so."""
+    """Set if it is suspended and has no pods: by whom, or empty if that is not known."""
     completions: int = 1
     ranks: bool = False
     """Whether its pods are a set of ranks: with a token, and with a NetworkPolicy where these are wanted."""
@@ -145,9 +144,9 @@ class DaskCluster:
     pods: tuple[Pod, ...] = ()
     """Scheduler and workers."""
     groups: tuple[str, ...] = ()
-    """The DaskWorkerGroups, of which come its workers; looked for only once the object is being deleted or gone."""
+    """The DaskWorkerGroups of its workers; read only once the object is being deleted or gone."""
     untied: tuple[str, ...] = ()
-    """Those among them that have no owner, so that nobody takes them away with it."""
+    """Those without an owner: the garbage collector leaves them."""
 
     @property
     def alive(self) -> tuple[Pod, ...]:
@@ -178,23 +177,16 @@ class Attempt:
     number: int
     batch_job: BatchJob | None = None
     pods: tuple[Pod, ...] = ()
-    service: bool = True
-    config_map: bool = True
-    secret: bool = True
-    """False if a kubelet says that it is missing: the operator cannot look itself."""
-    network_policy: bool = True
+    absent: frozenset[str] = frozenset()
+    """Kinds of the objects beside its Job that are not there; of a Secret, as a kubelet says."""
     dask: DaskCluster | None = None
     """Its DaskCluster, if it has one."""
 
     @property
     def missing(self) -> frozenset[str]:
-        """Kinds of the objects beside its Job that are not there."""
-        there = {
-            "Service": self.service, "ConfigMap": self.config_map,
-            "Secret": self.secret, "NetworkPolicy": self.network_policy,
-            "DaskCluster": self.dask is None or self.dask.there,
-        }  # fmt: skip
-        return frozenset(kind for kind, found in there.items() if not found)
+        """The same, with its DaskCluster."""
+        gone = self.dask is not None and not self.dask.there
+        return self.absent | {"DaskCluster"} if gone else self.absent
 
     @property
     def wanted(self) -> int:
@@ -229,6 +221,11 @@ class Attempt:
     def ready(self) -> bool:
         """Whether all its pods are ready, and its DaskCluster is."""
         return sum(pod.ready for pod in self.pods) >= self.wanted and (self.dask is None or self.dask.ready)
+
+
+def nothing_of(number: int) -> Attempt:
+    """Return an attempt, or a run of the preflight, that left nothing."""
+    return Attempt(number=number, absent=frozenset({"Service", "ConfigMap"}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,15 +289,13 @@ class Observed:
 
     def attempt(self, number: int) -> Attempt:
         """Return what exists of an attempt; perhaps nothing."""
-        found = next((a for a in self.attempts if a.number == number), None)
-        return found or Attempt(number=number, service=False, config_map=False)
+        return next((a for a in self.attempts if a.number == number), None) or nothing_of(number)
 
     def run(self, number: int) -> Attempt:
         """Return what exists of a run of the preflight; perhaps nothing."""
-        found = next((r for r in self.runs if r.number == number), None)
-        return found or Attempt(number=number, service=False, config_map=False)
+        return next((r for r in self.runs if r.number == number), None) or nothing_of(number)
 
     @property
     def latest(self) -> int:
-        """Number of the latest attempt of which anything exists; 0 if none does."""
+        """Number of the latest attempt that left an object; 0 if none did."""
         return max((a.number for a in self.attempts), default=0)

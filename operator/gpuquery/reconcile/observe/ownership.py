@@ -1,8 +1,8 @@
-"""Ownership: whose a pod, a Job or another object is. Labels find, owner references decide.
+"""Ownership: which objects are a job's own. Labels find them, owner references decide.
 
-Anyone may copy labels, as one does to debug with a copy of a pod; but Kubernetes itself says who controls what, by UID,
-and its garbage collector takes away what names an owner that does not exist. So nothing has to be remembered of a batch
-Job that is gone: whoever still names it as the controller is one of its pods, for the moments that are left to it.
+Anyone may copy labels, for example to debug a copy of a pod. The controller reference is Kubernetes' own word, by UID,
+and the garbage collector deletes objects whose owner does not exist. So a deleted batch Job need not be remembered: a
+pod that still names it as its controller is one of its pods.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 
 
 def controller(manifest: Json) -> Json:
-    """Return the owner reference of who controls an object; empty where nobody does."""
+    """Return the owner reference of an object's controller; empty if it has none."""
     owners: Iterable[Json] = manifest["metadata"].get("ownerReferences") or ()
     return next((owner for owner in owners if owner.get("controller")), {})
 

@@ -1,6 +1,6 @@
-"""Digest: from what the API server returns about pods and Jobs to the few facts that decisions need. Pure.
+"""Parse: from manifests of pods and Jobs to the few facts that decisions need. Pure.
 
-No time is read: those of nodes, controllers and API servers come from clocks that may be hours off.
+No time is read: the clocks of nodes, controllers and API servers may be hours off.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ MAX_MANAGER = 64
 
 
 def number(manifest: Json, label: str) -> int:
-    """Return to which attempt, or to which run of the preflight, an object belongs; 0 if its label is no number."""
+    """Return the number of the attempt, or of the run of the preflight, that an object belongs to; 0: it has none."""
     text = manifest["metadata"].get("labels", {}).get(label, "")
     return int(text) if text.isdigit() else 0
 
 
 def pod(manifest: Json) -> Pod:
-    """Digest a pod. A pod may have a phase and nothing else: a lost node reports no containers."""
+    """Parse a pod. It may have a phase and nothing else: a lost node reports no containers."""
     metadata, spec, status = manifest["metadata"], manifest.get("spec", {}), manifest.get("status", {})
     conditions = {c["type"]: c for c in status.get("conditions") or []}
     ready = conditions.get("Ready", {})
@@ -75,7 +75,7 @@ def dask_cluster(manifest: Json) -> DaskCluster:
 
 
 def batch_job(manifest: Json) -> BatchJob:
-    """Digest the batch Job of an attempt."""
+    """Parse the batch Job of an attempt."""
     metadata, spec, end = manifest["metadata"], manifest.get("spec", {}), ended_by(manifest)
     return BatchJob(
         name=metadata["name"],
@@ -108,7 +108,7 @@ def _volumes(job_spec: Json) -> Sequence[Json]:
 
 
 def in_order(events: Sequence[Json]) -> list[Json]:
-    """Sort events by when they were written, the last one last: by the API server's count, not by anyone's clock."""
+    """Sort events by when they were written, by the API server's count and not by a clock."""
 
     def written(event: Json) -> int:
         version = str(event["metadata"].get("resourceVersion", ""))
@@ -118,7 +118,7 @@ def in_order(events: Sequence[Json]) -> list[Json]:
 
 
 def _suspended(manifest: Json) -> str | None:
-    """Return by whom a batch Job is suspended; empty if that cannot be told, None if it is not."""
+    """Return who suspended a batch Job; empty if that is not known, None if it is not suspended."""
     if not manifest.get("spec", {}).get("suspend"):
         return None
     metadata = manifest["metadata"]
@@ -129,7 +129,7 @@ def _suspended(manifest: Json) -> str | None:
         for entry in metadata.get("managedFields") or ()
         if "f:suspend" in (entry.get("fieldsV1") or {}).get("f:spec", {})
     )
-    # What admission changes while the operator creates the Job stands there as the operator's own.
+    # A change by admission, while the operator creates the Job, counts as the operator's own.
     found = next((name for name in managers if name), "")
     return "a policy or a webhook, as it was created" if found == FIELD_MANAGER else found[:MAX_MANAGER]
 
@@ -167,16 +167,19 @@ def _disruption(condition: Json) -> str | None:
 
 def _asks(spec: Json) -> str:
     """What the scheduler has to find for the container: `cpu 500m, memory 1Gi`."""
-    container: Json = next((c for c in spec.get("containers", []) if c.get("name") == CONTAINER), {})
-    resources = container.get("resources", {})
+    resources = _resources(spec)
     asked = {**resources.get("limits", {}), **resources.get("requests", {})}
     return ", ".join(f"{name} {amount}" for name, amount in sorted(asked.items()))
 
 
 def _memory_limit(spec: Json) -> str | None:
-    container: Json = next((c for c in spec.get("containers", []) if c.get("name") == CONTAINER), {})
-    limit: str | None = container.get("resources", {}).get("limits", {}).get("memory")
+    limit: str | None = _resources(spec).get("limits", {}).get("memory")
     return limit
+
+
+def _resources(spec: Json) -> Json:
+    found: Json = _container(spec.get("containers")).get("resources", {})
+    return found
 
 
 def refusal_of(message: str, *, permanent: bool = False) -> Refusal:

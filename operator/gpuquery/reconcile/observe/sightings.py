@@ -1,9 +1,8 @@
-"""Sightings: when this operator first saw what. The only clock that decisions go by is the operator's own.
+"""Sightings: when this operator first saw a fact. Decisions go by the operator's own clock alone.
 
-A node, a controller or an API server may be hours ahead or behind, so what they say about when something happened is
-never compared with it. What is kept here may be lost without harm: after a restart a pause that had begun begins anew,
-once, and so does the wait for a Secret; and a container that was started again meanwhile is taken for one that was
-there before, for its client will tell.
+Clocks of nodes, controllers and API servers may be hours off, so their times are never compared with it. Sightings may
+be lost: after a restart a pause that had begun begins anew, and so does the wait for a Secret; a container that was
+restarted meanwhile counts as one that was always there, and its client will report it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from gpuquery.reconcile.observe.model import Attempt, DaskCluster, Exit, Observed, Pod
 
 Seen = dict[str, datetime | None]
-"""First sightings of one job's facts; None of what was there when the operator first looked."""
+"""First sightings of one job's facts; None: it was there when the operator first looked."""
 
 
 class Sightings:
@@ -26,7 +25,7 @@ class Sightings:
         self._jobs: dict[tuple[str, str], Seen] = {}
 
     def noted(self, key: tuple[str, str], observed: Observed, now: datetime) -> Observed:
-        """Return what was observed of a job, with when each fact was first seen; facts that are gone are forgotten."""
+        """Return what was observed, with when each fact was first seen. Facts that are gone are forgotten."""
         look = _Look(before=self._jobs.get(key), after={}, now=now.replace(microsecond=0))
         found = replace(observed, attempts=look.each(observed.attempts), runs=look.each(observed.runs))
         self._jobs[key] = look.after

@@ -35,7 +35,7 @@ class Note:
 class Hold:
     """A policy keeps the job from beginning. It says why, in `Accepted` and in the conditions that depend on that."""
 
-    reason: Reason
+    reason: str
     message: str
     accepted: str = "Unknown"
     """Status of `Accepted`."""
@@ -51,8 +51,6 @@ class Account:
 
     plan: PlanStatus | None = None
     """While the preflight's own pod comes first: as far as it is known without what that finds out."""
-    rejected: Fault | None = None
-    """Why the spec cannot be run."""
     hold: Hold | None = None
     checking: bool = False
     """Whether the preflight's own pod comes first: it is asked for, at work, or failed."""
@@ -85,7 +83,7 @@ class Account:
     def over(self) -> bool:
         """Whether the job has ended."""
         committed = self.committed is not None and self.ended
-        return committed or self.dry_run or self.failed is not None or self.rejected is not None
+        return committed or self.dry_run or self.failed is not None
 
     @property
     def stopped(self) -> bool:
@@ -95,3 +93,8 @@ class Account:
     def with_removal(self, told: str) -> str:
         """Add to a message which pods are still alive."""
         return f"{told}; {self.removing}" if self.removing else told
+
+
+def rejected(fault: Fault) -> Account:
+    """Return the account of a job whose spec cannot be run: it fails, and was never accepted."""
+    return Account(failed=fault, hold=Hold(accepted="False", reason=fault.failure, message=fault.message))

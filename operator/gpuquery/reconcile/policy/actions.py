@@ -1,7 +1,4 @@
-"""Actions: what a decision can ask for. Each is a small value; apply.py carries it out.
-
-A lifecycle policy answers with actions, a status and the time of the next look, and knows nothing of requests.
-"""
+"""Actions: what a policy can ask for. Each is a small value; apply.py carries it out."""
 
 from __future__ import annotations
 

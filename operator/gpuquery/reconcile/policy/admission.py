@@ -1,7 +1,7 @@
-"""Admission: which jobs of a namespace go ahead, where it may have only so many that have not ended.
+"""Admission: which jobs of a namespace go ahead, if it has a maximum of jobs that have not ended.
 
-A job that has begun goes on. The others go ahead in the order of their creation, as far as there is room. One that
-waits holds nothing, and its deadlines do not run.
+A job that has begun goes on. The others go ahead in the order of their creation. One that waits holds nothing, and its
+deadlines do not run.
 """
 
 from __future__ import annotations
@@ -41,6 +41,6 @@ def await_turn(case: Case) -> Answer | None:
     """Other jobs of the namespace come first; what cannot be run whenever its turn comes is refused now."""
     if (wait := case.observed.wait) is None:
         return None
-    if (rejected := unfit(case)) is not None:
-        return rejected
+    if (refused := unfit(case)) is not None:
+        return refused
     return Answer(Account(hold=Hold(reason=Reason.TOO_MANY_JOBS, message=wait.message)), again=LOOK_FOR_TURN)

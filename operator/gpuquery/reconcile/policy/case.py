@@ -1,4 +1,4 @@
-"""A case: one job as it stands, and the form of an answer. What all policies share."""
+"""Case: what every policy is given, one job and what was observed of it, and what it answers with."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Plan
 from gpuquery.plan.resolve import Rejected, digest, resolve
 from gpuquery.reconcile.policy import deadline
-from gpuquery.reconcile.policy.account import Account
+from gpuquery.reconcile.policy.account import Account, rejected
 from gpuquery.reconcile.policy.actions import ForgetAttempt
 from gpuquery.reconcile.policy.outcome import Fault
-from gpuquery.reconcile.policy.pause import pause
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from gpuquery.reconcile.policy.startup import Blocker
 
 LOOK_FOR_PODS = 1.0
-"""Seconds until a Job without pods is looked at again: only its events tell why, and nobody watches them."""
+"""Seconds until a Job without pods is looked at again: its events say why, and they are not watched."""
 LOOK_FOR_PROGRESS = 5.0
 LOOK_WHILE_RUNNING = 120.0
 """Seconds until a job that runs is looked at again: only so that its progress goes on being read (WANTED_SECONDS)."""
@@ -34,6 +33,15 @@ LOOK_FOR_QUERY = 5.0
 LOOK_FOR_TURN = 600.0
 """Seconds until a job that waits for others is looked at again; the end of one of them is told by the watch."""
 RETRY_REFUSED = 10.0
+SHARE, LONGEST = 0.1, 120.0
+
+
+def pause(first: float, waited: float) -> float:
+    """Return the seconds until the next look at what waits for others: `first`, then a tenth of the time waited so far.
+
+    What has waited for an hour can wait a minute more. A change that a watch reports leads to a look at once.
+    """
+    return max(first, min(SHARE * waited, LONGEST))
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,12 @@ class Answer:
     again: float | None = None
 
 
-def reject(case: Case, rejected: Rejected) -> Answer:
-    """The job cannot be run, whoever tries."""
-    fault = Fault(rejected.reason, rejected.message)
+def reject(case: Case, why: Rejected) -> Answer:
+    """The job cannot be run."""
+    fault = Fault(why.reason, why.message)
     # A job that was accepted once stays so: what changed since is why it failed.
     accepted = case.job.status.plan
-    return Answer(Account(plan=accepted, failed=fault, ended=True) if accepted else Account(rejected=fault), again=0)
+    return Answer(Account(plan=accepted, failed=fault, ended=True) if accepted else rejected(fault), again=0)
 
 
 def unfit(case: Case) -> Answer | None:
@@ -62,7 +70,7 @@ def unfit(case: Case) -> Answer | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One job, as it stands."""
+    """One job and what was observed of it."""
 
     job: GpuQueryJob
     observed: Observed
@@ -107,9 +115,7 @@ class Case:
 
     @property
     def due_since(self) -> datetime:
-        """Since when nobody but the job itself keeps it from beginning: its condition Accepted is no longer Unknown
-        since the operator first told of it, since its wait for other jobs ended, or since it was resumed.
-        """
+        """Since when no other job, and no suspension, keeps it from beginning: since Accepted is not Unknown."""
         accepted = find(self.job.status.conditions, ConditionType.ACCEPTED)
         if accepted is None or accepted.status == "Unknown":
             return self.now
@@ -124,10 +130,7 @@ class Case:
         return deadline.active(self._start(record), self.job.spec.active_deadline_seconds, self.now)
 
     def _start(self, record: AttemptStatus | PreflightRun) -> datetime | None:
-        """Return when the job has begun; where nobody could tell so yet, it begins with this run.
-
-        After it was suspended it begins anew, with the first run that comes then.
-        """
+        """Return when the job began: by its status, or with this run; after a suspension with the next one."""
         status = self.job.status
         if status.start_time is None and record.ended and find(status.conditions, ConditionType.SUSPENDED):
             return None

@@ -1,8 +1,7 @@
 """Deadlines: how long a job may take in all, and how long an attempt may take to be ready.
 
-Both are computed from times that stand in the status, so a restart of the operator neither extends nor forgets them.
-How long a Secret has been missed only the operator's own memory knows: after a restart that counts anew, within the
-same deadlines.
+Both are computed from times in the status, so a restart of the operator neither extends nor forgets them. Only how long
+a Secret has been missed counts anew after a restart, within the same deadlines.
 """
 
 from __future__ import annotations
@@ -61,9 +60,8 @@ def start(
 def start_due(asked: datetime, seconds: int, secret_missed: datetime | None) -> datetime:
     """Return when an attempt has to be ready.
 
-    A pod that waits for a Secret has its node: what it asked for is kept from others, and the operator cannot look
-    whether the Secret is there before it asks for a pod. One that waits for a node keeps nothing, and that time does
-    not count.
+    A pod that waits for a Secret holds its node's resources, and the operator may not look for the Secret beforehand.
+    One that waits for a node holds nothing, and that time does not count.
     """
     due = asked + timedelta(seconds=seconds)
     return due if secret_missed is None else min(due, secret_missed + timedelta(seconds=SECRET_SECONDS))

@@ -1,61 +1,24 @@
 """Retry: which failures deserve another attempt, and when.
 
-A failure's class decides, never its text, and never what a pod says of itself but what became of it. Attempts whose
-node was taken away do not count against the budget: it was taken, not wasted. But each one costs a start, so they wait
-ever longer and have a limit of their own. Runs of the preflight follow the same rules.
+A failure's class decides, never its text, and never what a pod says about itself. Attempts whose node was taken away do
+not count against the budget. But each one costs a start, so they wait ever longer and have a limit of their own. Runs
+of the preflight follow the same rules.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gpuquery.api.reasons import Failure, Policy
+from gpuquery.reconcile.policy.outcome import Fault
 
 FIRST_BACKOFF = timedelta(seconds=5)
 LONGEST_BACKOFF = timedelta(seconds=300)
 FREE_LIMIT = 20
-"""Most attempts of one job that may be taken away. With the pauses between them that takes more than an hour of trying:
-on nodes that are taken so fast the job will not end, and each attempt holds GPUs in vain."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """An attempt, or a run of the preflight, that has failed and ended."""
-
-    id: int
-    failure: Failure
-    at: datetime
-    """When the operator saw that nothing of it was left."""
-    counted: int
-    """Failed ones up to this one that count against the limit."""
-    suspended: int = 0
-    """Those up to this one that were ended by `spec.suspend`."""
-
-    @property
-    def failed(self) -> int:
-        """How many have failed: all but those that were suspended."""
-        return self.id - self.suspended
-
-    @property
-    def taken(self) -> int:
-        """How many were taken away."""
-        return self.failed - self.counted
-
-
-@dataclass(frozen=True)
-class Retry:
-    """Another attempt, at that time."""
-
-    at: datetime
-
-
-@dataclass(frozen=True)
-class GiveUp:
-    """No further attempt; the reason of the `Failed` condition."""
-
-    reason: Failure
+"""Most attempts of one job that may be taken away: more than an hour with the pauses. On nodes that are taken so fast
+the job will not end, and each attempt only holds GPUs."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +37,42 @@ class Spent:
         )
 
 
+@dataclass(frozen=True)
+class Ended:
+    """An attempt, or a run of the preflight, that has failed and ended."""
+
+    id: int
+    failure: Failure
+    at: datetime
+    """When the operator saw that nothing of it was left."""
+    spent: Spent
+    """What all up to this one have cost."""
+
+    @property
+    def failed(self) -> int:
+        """How many have failed: all but those that were suspended."""
+        return self.id - self.spent.suspended
+
+    @property
+    def taken(self) -> int:
+        """How many were taken away."""
+        return self.failed - self.spent.counted
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Another attempt, at that time."""
+
+    at: datetime
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """No further attempt; the reason of the `Failed` condition."""
+
+    reason: Failure
+
+
 def next_attempt(last: Ended, backoff_limit: int, key: str = "") -> Retry | GiveUp:
     """Decide what follows. `key` spreads the retries of many jobs that failed for one cause: the job's UID."""
     taken = last.taken
@@ -82,13 +81,23 @@ def next_attempt(last: Ended, backoff_limit: int, key: str = "") -> Retry | Give
             return Retry(at=last.at)
         case Policy.FREE if taken < FREE_LIMIT:
             return Retry(at=last.at + backoff(taken, key))
-        case Policy.BUDGETED if last.counted <= backoff_limit:
-            return Retry(at=last.at + backoff(last.counted, key))
+        case Policy.BUDGETED if last.spent.counted <= backoff_limit:
+            return Retry(at=last.at + backoff(last.spent.counted, key))
         case Policy.BUDGETED if backoff_limit:
             return GiveUp(Failure.BACKOFF_LIMIT_EXCEEDED)
         case _:
             # Where no retry was allowed, the limit explains nothing: the failure itself is the reason.
             return GiveUp(last.failure)
+
+
+def given_up(reason: Failure, fault: Fault, last: Ended, several: str) -> Fault:
+    """Say why the job failed, with the fault of its last run; `several` is what its runs are called."""
+    if reason.policy is Policy.FREE:
+        words = f"{last.taken} {several} were taken away, which is the limit; the last one: {fault.message}"
+        return replace(fault, message=words)
+    if reason is fault.failure:
+        return fault
+    return Fault(reason, f"{last.failed} {several} failed; the last one: {fault.failure}: {fault.message}")
 
 
 def backoff(failures: int, key: str) -> timedelta:

@@ -1,7 +1,5 @@
-"""Startup: why an attempt is not ready, in the words of who holds it up.
-
-The API server (quota, admission), the scheduler and the kubelet each say it in another place; the first one in that
-order that has something to say is the cause.
+"""Startup: why an attempt is not ready, in the words of what holds it up: the API server (quota, admission), the
+scheduler or the kubelet. The first one in that order that says something is the cause.
 """
 
 from __future__ import annotations
@@ -74,7 +72,7 @@ def hopeless(look: UnderWay) -> Fault | None:
 
 
 def suspended(attempt: Attempt) -> Blocker | None:
-    """Return that the batch Job is suspended, if it is: it has no pods until somebody resumes it."""
+    """Return that the batch Job is suspended, if it is: it has no pods until it is resumed."""
     job = attempt.batch_job
     if job is None or job.suspended is None or job.finished:
         return None

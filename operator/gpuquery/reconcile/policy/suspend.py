@@ -3,9 +3,9 @@
 True: what is under way is ended, all pods go, and the history stays. No deadline runs, and the job holds no place in
 its namespace. False again: the job waits for its turn, and another run begins. What was ended counts against nothing.
 
-A commit that has begun is finished. Only progress tells of it, and that is a hint: the job is left alone no longer than
-a supervisor would go on with a commit. One of which nothing was known is finished by the pod in its grace period;
-should the report be lost with the pod, the attempt after the resumption finds the commit and only reports it.
+A commit that has begun is finished. Only progress shows it, and that is a hint: the job is given no more time than a
+supervisor gives a commit. A pod finishes an unseen commit in its grace period; if its report is lost, the attempt after
+the resumption finds the commit and only reports it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def stay(case: Case) -> Answer | None:
 
 
 def settled(case: Case, account: Account) -> Answer:
-    """The job is suspended, and nothing of it is left; `account` tells of the last run."""
+    """The job is suspended, and nothing of it runs; `account` is that of the last run."""
     # The next look finds that it holds no place any longer.
     known = is_true(case.job.status.conditions, ConditionType.SUSPENDED)
     account = replace(account, fault=None, checking=False, ended=True, hold=HOLD)

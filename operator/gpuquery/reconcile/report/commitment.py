@@ -1,8 +1,7 @@
-"""Commitment: what is known of a job's commit, and by whose word.
+"""Commitment: what is known about a job's commit.
 
-The operator has no credentials and cannot look. A report that claims the commit is the last word on it, for it is what
-its job stands for. Progress is a hint only: it may say that files are being published, but as long as no report does,
-nobody knows.
+The operator has no credentials and cannot look. A report that claims the commit is final. Progress is a hint: it may
+say that files are being published, but until a report says so it is not known.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ def commitment(
 ) -> Told:
     """Return what `OutputCommitted` says.
 
-    `known` is what it said before, `hinted` whether progress tells of a commit now, `failure` the class with which the
-    attempt has failed, `ended` whether the job has.
+    `known` is what it said before, `hinted` whether progress reports a commit now, `failure` the class with which the
+    attempt failed, `ended` whether the job has ended.
     """
     if committed is not None:
         return "True", Reason.COMMITTED, _told(committed)

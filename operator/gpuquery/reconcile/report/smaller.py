@@ -1,7 +1,7 @@
-"""Smaller: what is told in place of a status that the API server refuses. Pure.
+"""Smaller: what is written in place of a status that the API server refuses. Pure.
 
-First goes what the refusal names, then all that nothing depends on, then all but what the next look needs: a job must
-not be stuck for a number or a text that does not fit.
+First the fields that the refusal names are left out, then those that nothing depends on, then all but what the next
+look needs: a job must not be stuck because a number or a text does not fit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 NAMED = re.compile(r"\bstatus\.([A-Za-z]+)")
 NEEDED = ("observedGeneration", "state", "failure", "conditions", "attempt", "attempts", "countedFailures",
           "suspendedAttempts", "startTime", "completionTime", "preflightRun")  # fmt: skip
-"""What the next look goes by."""
+"""What the next look needs."""
 ALSO_KEPT = (*NEEDED, "plan", "output")
 SHORT = 250
 
@@ -53,7 +53,7 @@ def _short(value: Any) -> Any:
 
 
 def _saying(conditions: list[Manifest], refusal: str) -> list[Manifest]:
-    """Say behind the end of the job, or behind its not having ended, that there is more to say."""
+    """Say in the terminal condition that the status is not complete."""
     words = _short(refusal)
     ends = [c for c in conditions if c["type"] in (ConditionType.COMPLETE, ConditionType.FAILED)]
     chosen = next((c for c in ends if c["status"] == "True"), ends[-1] if ends else None)

@@ -47,7 +47,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
     """Return the whole status for an account."""
     before = job.status
     if account.fault and account.fault.failure.policy is Policy.RESUMED:
-        # It is no failure, and nobody is told of one.
+        # This is no failure.
         account = replace(account, fault=None, suspending=True)
     told = ((kind, said) for kind, says in CONDITIONS.items() if (said := says(job, account)))
     wanted = [
@@ -57,7 +57,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
     ]  # fmt: skip
     conditions = merged(before.conditions, wanted, now=now)
     attempt, committed = account.attempt, account.committed if account.ended else None
-    fault, spent = account.failed or account.rejected or account.fault, account.spent
+    fault, spent = account.failed or account.fault, account.spent
     # A plan that is only provisional is told along with why the job has failed.
     plan = account.plan if account.failed or not account.checking else None
     status = GpuQueryJobStatus(
@@ -98,7 +98,7 @@ def _start_time(account: Account, before: GpuQueryJobStatus, conditions: Sequenc
 
 
 def _shown(status: GpuQueryJobStatus) -> GpuQueryJobStatus:
-    """Return a status in which everything can be seen: whoever wrote a text of it, and by whatever way it came in."""
+    """Return a status without invisible characters, wherever its texts come from."""
     texts = status.model_dump()
     seen = cleaned(texts)
     return status if seen == texts else GpuQueryJobStatus.model_validate(seen)
@@ -117,8 +117,6 @@ def with_attempt(attempts: Sequence[AttemptStatus], attempt: AttemptStatus | Non
 
 
 def _accepted(job: GpuQueryJob, account: Account) -> Told:
-    if account.rejected:
-        return "False", account.rejected.failure, account.rejected.message
     if account.hold:
         return account.hold.accepted, account.hold.reason, account.hold.message
     if account.plan is not None:
@@ -128,9 +126,8 @@ def _accepted(job: GpuQueryJob, account: Account) -> Told:
 
 
 def _preflight(job: GpuQueryJob, account: Account) -> Told:
-    """True and False are for good; Unknown is everything else, for a check that goes on says nothing of its result.
-
-    But a True that only progress has told is taken back where the report says that the query cannot run.
+    """True and False are final, and a check that goes on is Unknown. Only a True that came from progress is taken back
+    if the report says that the query cannot run.
     """
     before, committed = job.status, account.committed
     found = before.preflight or (committed.found if committed else None)
@@ -147,7 +144,7 @@ def _preflight(job: GpuQueryJob, account: Account) -> Told:
     if account.checking:
         return "Unknown", *_checking(account, before)
     plan = account.plan or before.plan
-    if account.rejected or plan is None:
+    if plan is None:
         return "Unknown", Reason.NOT_STARTED, "the job is not accepted"
     match place(job.spec, plan):
         case Place.NOWHERE:
@@ -229,8 +226,6 @@ def _running(job: GpuQueryJob, account: Account) -> Told:
 
 def _not_under_way(account: Account) -> Told | None:
     """What ClusterReady and Running say alike when no attempt is under way."""
-    if account.rejected:
-        return "False", Reason.NOT_STARTED, "the job is not accepted"
     if account.hold:
         return "False", *account.hold.after
     if account.committed or account.failed or account.dry_run:
@@ -254,13 +249,13 @@ def _output_committed(job: GpuQueryJob, account: Account) -> Told:
     if account.dry_run:
         return "False", Reason.NOT_COMMITTED, "dryRun: nothing was to be written"
     progress = account.reading.progress if account.reading else None
-    fault = account.fault or account.failed
+    fault = account.fault or (None if account.hold else account.failed)
     return commitment(
         find(job.status.conditions, ConditionType.OUTPUT_COMMITTED),
         hinted=progress is not None and progress.phase in PUBLISHED,
         committed=account.committed.output if account.committed else None,
         failure=fault.failure if fault else None,
-        ended=account.failed is not None or account.rejected is not None,
+        ended=account.failed is not None,
     )
 
 
@@ -269,7 +264,7 @@ def _complete(job: GpuQueryJob, account: Account) -> Told:
         before = job.status
         told = [account.plan.why if account.plan else "", summary(before.preflight) if before.preflight else ""]
         return "True", Reason.DRY_RUN, "; ".join(["dryRun", *filter(None, told)])
-    if account.failed or account.rejected:
+    if account.failed:
         return "False", Reason.FAILED, "the job failed"
     if account.committed and account.ended:
         words, said = "the output is committed, all pods have ended", account.committed.message
@@ -280,9 +275,8 @@ def _complete(job: GpuQueryJob, account: Account) -> Told:
 
 
 def _failed(_: GpuQueryJob, account: Account) -> Told:
-    fault = account.failed or account.rejected
-    if fault:
-        return "True", fault.failure, fault.message
+    if account.failed:
+        return "True", account.failed.failure, account.failed.message
     if account.dry_run or (account.committed and account.ended):
         return "False", Reason.COMPLETED, "the job is complete"
     if account.fault and not account.ended:
@@ -329,7 +323,7 @@ def _pulse(progress: ProgressStatus) -> dict[str, Any]:
 
 def _state(conditions: Sequence[Condition], account: Account) -> State:
     """Derive the one word from the conditions; the first that fits, from the end of a job's life to its beginning."""
-    if account.rejected or is_true(conditions, ConditionType.FAILED):
+    if is_true(conditions, ConditionType.FAILED):
         return State.FAILED
     if is_true(conditions, ConditionType.COMPLETE):
         return State.COMPLETE

@@ -360,8 +360,10 @@ def test_an_operator_that_died_before_its_first_status_write_goes_on_with_the_at
 
 def test_a_config_map_that_is_missing_is_made_again_while_the_attempt_starts() -> None:
     subject = started()
-    assert kinds(step(subject, seen(attempt(pod(), service=False)), seconds=1)[1]) == [], "one process has no Service"
-    assert kinds(step(subject, seen(attempt(config_map=False)), seconds=1)[1]) == ["ConfigMap"]
+    assert kinds(step(subject, seen(attempt(pod(), absent=frozenset({"Service"}))), seconds=1)[1]) == [], (
+        "one process has no Service"
+    )
+    assert kinds(step(subject, seen(attempt(absent=frozenset({"ConfigMap"}))), seconds=1)[1]) == ["ConfigMap"]
     assert not step(under_way(), seen(attempt(running())), seconds=2)[1].creates
 
 

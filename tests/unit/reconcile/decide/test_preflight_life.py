@@ -321,7 +321,7 @@ def test_an_exit_without_a_report_is_no_success() -> None:
 
 
 def test_a_config_map_that_someone_deleted_is_made_again_while_the_pod_waits_for_it() -> None:
-    sight = checking(check(pod(), config_map=False))
+    sight = checking(check(pod(), absent=frozenset({"ConfigMap"})))
     (made,) = step(asked(), sight, seconds=9)[1].creates
     assert made["kind"] == "ConfigMap" and made["metadata"]["name"] == "revenue-0a1b2-p1"
 

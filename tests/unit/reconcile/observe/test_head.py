@@ -16,8 +16,8 @@ from gpuquery.reconcile.metrics import Metrics
 from gpuquery.reconcile.observe import parse
 from gpuquery.reconcile.observe.contradiction import has_ended
 from gpuquery.reconcile.observe.head import Head, Sight, head
-from gpuquery.reconcile.observe.slim import slim_job, slim_pod
 from gpuquery.reconcile.queue import WorkQueue
+from gpuquery.reconcile.release import _trimmed
 from gpuquery.render.ranks import TOKEN_VOLUME
 from tests.support.kube_objects import job
 from tests.support.recording import READY, RecordingClient
@@ -131,17 +131,8 @@ JOB: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_a_slim_pod_says_the_same_as_a_whole_one() -> None:
-    slim = slim_pod(POD)
-    assert parse.pod(slim) == parse.pod(POD)
-    assert parse.number(slim, "gpuquery.io/attempt") == 2
-    assert slim["metadata"]["ownerReferences"] == POD["metadata"]["ownerReferences"]
-    assert len(json.dumps(slim)) < 2000
-
-
-def test_a_slim_job_says_the_same_as_a_whole_one_and_who_suspended_it() -> None:
-    slim = slim_job(JOB)
-    assert parse.batch_job(slim) == parse.batch_job(JOB)
-    assert slim["spec"]["suspend"] is True and slim["metadata"]["labels"] == JOB["metadata"]["labels"]
-    assert slim["metadata"]["managedFields"] == [{"manager": "kueue", "fieldsV1": {"f:spec": {"f:suspend": {}}}}]
-    assert len(json.dumps(slim)) < 2000
+def test_what_a_release_keeps_of_a_pod_and_a_job_is_small_and_says_whose_they_are() -> None:
+    pod, job = _trimmed(POD), _trimmed(JOB)
+    assert pod["metadata"]["ownerReferences"] == POD["metadata"]["ownerReferences"]
+    assert pod["status"]["phase"] == "Running" and parse.ended_by(job) == parse.ended_by(JOB)
+    assert max(len(json.dumps(each)) for each in (pod, job)) < 2000

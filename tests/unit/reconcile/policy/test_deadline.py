@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.reconcile.policy import deadline
-from gpuquery.reconcile.policy.ttl import Expired, Keep, after_finish
-from tests.support.kube_objects import NOW, at
+from gpuquery.api.status import Condition, GpuQueryJobStatus
+from gpuquery.reconcile.observe.model import Observed
+from gpuquery.reconcile.policy import deadline, ttl
+from gpuquery.reconcile.policy.actions import DeleteJob
+from gpuquery.reconcile.policy.case import Answer, Case
+from tests.support.kube_objects import DEFAULTS, NOW, at, job
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -55,11 +58,14 @@ def test_how_long_an_attempt_may_take_to_start(seconds: int, missed: datetime | 
 @pytest.mark.parametrize(
     ("seconds", "now", "want"),
     [
-        pytest.param(None, at(1e9), Keep(), id="without a TTL a job stays for good"),
-        pytest.param(60, at(59), Keep(until=at(60)), id="before the TTL it stays until then"),
-        pytest.param(60, at(60), Expired(), id="at the TTL it goes"),
-        pytest.param(0, NOW, Expired(), id="a TTL of zero means at once"),
+        pytest.param(None, at(1e9), Answer(), id="without a TTL a job stays for good"),
+        pytest.param(60, at(59), Answer(again=1), id="before the TTL it stays until then"),
+        pytest.param(60, at(60), Answer(actions=(DeleteJob(),)), id="at the TTL it goes"),
+        pytest.param(0, NOW, Answer(actions=(DeleteJob(),)), id="a TTL of zero means at once"),
     ],
 )
-def test_after_finish(seconds: int | None, now: object, want: Keep | Expired) -> None:
-    assert after_finish(NOW, seconds, now) == want  # type: ignore[arg-type]
+def test_when_a_finished_job_goes(seconds: int | None, now: datetime, want: Answer) -> None:
+    over = (Condition(type="Complete", status="True", reason="Completed"),)
+    status = GpuQueryJobStatus(conditions=over, completion_time=NOW)
+    subject = job(status=status, ttlSecondsAfterFinished=seconds)
+    assert ttl.finished(Case(job=subject, observed=Observed(), defaults=DEFAULTS, now=now)) == want

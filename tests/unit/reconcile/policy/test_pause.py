@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpuquery.reconcile.policy.pause import LONGEST, pause
+from gpuquery.reconcile.policy.case import LONGEST, pause
 
 MINUTE, HOUR = 60.0, 3600.0
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.reconcile.policy.retry import FREE_LIMIT, Ended, GiveUp, Retry, backoff, next_attempt
+from gpuquery.reconcile.policy.retry import FREE_LIMIT, Ended, GiveUp, Retry, Spent, backoff, next_attempt
 from tests.support.kube_objects import NOW
 
 USER, LOST, EVICTED, REFUSED = Failure.USER_ERROR, Failure.WORKER_LOST, Failure.EVICTED, Failure.POD_REFUSED
@@ -38,19 +38,19 @@ def again(pause: timedelta) -> Retry:
     ],
 )
 def test_next_attempt(failure: Failure, number: int, counted: int, limit: int, want: Retry | GiveUp) -> None:
-    assert next_attempt(Ended(number, failure, NOW, counted), limit) == want
+    assert next_attempt(Ended(number, failure, NOW, Spent(counted)), limit) == want
 
 
 def test_a_suspension_is_followed_at_once_and_is_counted_nowhere() -> None:
-    assert next_attempt(Ended(40, SUSPENDED, NOW, 0, suspended=40), 0) == Retry(at=NOW)
-    assert next_attempt(Ended(41, EVICTED, NOW, 0, suspended=40), 0) == again(backoff(1, ""))
-    assert next_attempt(Ended(41, LOST, NOW, 1, suspended=40), 1) == again(backoff(1, ""))
+    assert next_attempt(Ended(40, SUSPENDED, NOW, Spent(0, 40)), 0) == Retry(at=NOW)
+    assert next_attempt(Ended(41, EVICTED, NOW, Spent(0, 40)), 0) == again(backoff(1, ""))
+    assert next_attempt(Ended(41, LOST, NOW, Spent(1, 40)), 1) == again(backoff(1, ""))
 
 
 def test_every_failure_class_but_a_suspension_has_a_policy_that_ends() -> None:
     for failure in set(Failure) - {SUSPENDED}:
         free = failure.policy is Policy.FREE
-        last = Ended(FREE_LIMIT if free else 2, failure, NOW, 0 if free else 2)
+        last = Ended(FREE_LIMIT if free else 2, failure, NOW, Spent(0 if free else 2))
         assert isinstance(next_attempt(last, 1), GiveUp), failure
 
 
