@@ -37,7 +37,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-class Posix(Backend):
+class Posix(Backend, Files):
     """Files of this machine, with or without file:// before their paths."""
 
     example = "file:///folder"
@@ -51,9 +51,29 @@ class Posix(Backend):
         """Leave out the scheme: the GPU engines of some releases read no file:// URI."""
         return uri.removeprefix("file://")
 
-    def files(self, uri: str, access: StoreAccess) -> Local:
-        """Read files one after the other."""
-        return Local()
+    def files(self, uri: str, access: StoreAccess) -> Files:
+        """All files are read alike, one after the other."""
+        return self
+
+    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Ask the file system."""
+        try:
+            return {path: os.stat(self.source(path)).st_size for path in paths}
+        except OSError as exc:
+            raise classify(exc, "looking at the inputs") from exc
+
+    def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
+        """Read ranges."""
+
+        def read(part: Part) -> bytes:
+            try:
+                with open(self.source(part.path), "rb") as file:
+                    file.seek(part.start)
+                    return file.read(part.end - part.start)
+            except OSError as exc:
+                raise classify(exc, f"reading {part.path}") from exc
+
+        return [then(part, read(part)) for part in parts]
 
     def table(
         self, place: Location, access: StoreAccess, *, staging: str, stop: threading.Event
@@ -82,34 +102,6 @@ class Posix(Backend):
                 for parent in made[1:]:
                     with contextlib.suppress(OSError):
                         parent.rmdir()
-
-
-class Local(Files):
-    """Files of this machine."""
-
-    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
-        """Ask the file system."""
-        try:
-            return {path: _path(path).stat().st_size for path in paths}
-        except OSError as exc:
-            raise classify(exc, "looking at the inputs") from exc
-
-    def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
-        """Read ranges."""
-        return [then(part, _bytes(part)) for part in parts]
-
-
-def _bytes(part: Part) -> bytes:
-    try:
-        with _path(part.path).open("rb") as file:
-            file.seek(part.start)
-            return file.read(part.end - part.start)
-    except OSError as exc:
-        raise classify(exc, f"reading {part.path}") from exc
-
-
-def _path(path: str) -> Path:
-    return Path(path.removeprefix("file://"))
 
 
 class PosixStore(Store):
