@@ -1,7 +1,7 @@
-"""Progress of a running attempt, as index 0 itself answers.
+"""Progress of a running attempt, as reported by index 0.
 
-What answers there is an image of the user's choice, so nothing of it is trusted: no redirect is followed, for it could
-lead the operator to any address that it reaches, and a body is read up to a bound.
+The server there runs in a user's image, so it is not trusted: no redirect is followed, because it could lead the
+operator to any address that it can reach, and a body is read up to a limit.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from gpuquery.api.labels import PROGRESS_PORT
 from gpuquery.api.report import Progress
 
 EVERY_SECONDS = 5.0
-"""How often a pod that answers is asked."""
+"""How often an answering pod is asked."""
 TIMEOUT = aiohttp.ClientTimeout(total=1)
 MAX_BYTES = 4096
-"""Longest answer that is read; a progress line takes about a hundred bytes."""
+"""Maximum length of an answer; a progress line takes about a hundred bytes."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What index 0 answered, or why it could not be read."""
+    """The answer of index 0, or why it could not be read."""
 
     at: datetime
     progress: Progress | None = None
@@ -40,12 +40,12 @@ async def ask(session: aiohttp.ClientSession, address: str) -> Reading:
             answer.raise_for_status()
             return Reading(at=now, progress=Progress.model_validate_json(await _bounded(answer.content)))
     except Exception as error:
-        # Whatever a user's pod answers, it is no more than a miss.
+        # Whatever a user's pod answers, the worst outcome is missing progress.
         return Reading(at=now, error=type(error).__name__)
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes:
-    """Read a body; one that is too long comes back cut, and then is no progress."""
+    """Read a body; one that is too long is cut, and then is not valid progress."""
     body = b""
     while len(body) <= MAX_BYTES and (piece := await content.read(MAX_BYTES)):
         body += piece
