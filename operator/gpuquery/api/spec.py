@@ -329,8 +329,8 @@ class GpuQueryJobSpec(Model):
     `cluster`."""
     network: NetworkChoice = NetworkChoice.AUTO
     """How the pods of a distributed query exchange rows: `tcp`, `rdma` (InfiniBand or RoCE; the operator must know the
-    nodes' RDMA resource), or `auto`, the fastest transport that UCX finds. Within a pod GPUs always use NVLink. Only
-    with `cluster: distributed`."""
+    nodes' RDMA resource), or `auto`, the fastest transport that UCX finds. Within a pod GPUs use NVLink with any value.
+    Only with `cluster: distributed`."""
     dask: DaskSpec | None = None
     """Runs the query on a Dask cluster (this operator's, dask-kubernetes' or a running one) instead of a set of ranks.
     Implies `cluster: distributed`. Default: a native one if the engine needs Dask (RAPIDS 25.08 to 26.04), else
