@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 HEADER = """<!-- Generated from operator/gpuquery/runner/query/sql/functions by `make generate`. Do not edit. -->
 # Functions of SQL
 
-{count} functions and operators, under {names} names. Tests compare each one with DuckDB over values at the edges of its
-types. A function that is not here is refused, with the nearest name or the way out.
+{count} functions and operators, under {names} names. Tests compare each one with DuckDB, with values at the edges of
+its types. A function that is not here is refused, with the nearest name or the way out.
 
-What a function takes is written as types: `INTEGER` is a whole number of any width, `NUMBER` any number, `ANY` any
-type, `A or B` either. `constant` is what no row may change: a literal or a parameter. What stands in brackets may be
-left out, and `...` may come again. A function of NULL is NULL, if its line does not say otherwise.
+The arguments of a function are written as types: `INTEGER` is a whole number of any width, `NUMBER` any number, `ANY`
+any type, `A or B` either. `constant` is the same for all rows: a literal or a parameter. Arguments in brackets are
+optional, and `...` may repeat. A function of NULL is NULL, unless its line says otherwise.
 
 The columns with numbers say whether the cudf-polars of that RAPIDS release translates a function: *yes*, *some* of its
-calls, or *no*. Where nothing stands it was not asked here; the [check before a job starts](../preflight.md) asks for
-every query. The last digit of logarithms, of the cube root and of list_var and list_stddev may differ from DuckDB's.
+calls, or *no*. Empty cells were not tried here; the [check before a job starts](../preflight.md) tries every query. The
+last digit of logarithms, of the cube root and of list_var and list_stddev may differ from DuckDB's.
 """
 
 

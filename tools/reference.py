@@ -1,7 +1,4 @@
-"""The API reference as Markdown: fields from the CRD, words from the docstrings of reasons and conditions.
-
-The CRD, not the models, is what a user meets, so the fields are read from it.
-"""
+"""The API reference as Markdown: fields from the CRD, words from the docstrings of reasons and conditions."""
 
 from __future__ import annotations
 
@@ -31,9 +28,9 @@ HEADER = f"""<!-- Generated from operator/gpuquery/api by `make generate`. Do no
 
 `{API_VERSION}`, short name `{SHORT_NAME}`. In a cluster: `kubectl explain {SHORT_NAME}.spec`.
 
-A field without a default may be left out, unless it is marked *required*. After the object was created, only
+A field without a default is optional, unless it is marked *required*. After the object is created, only
 {{mutable}} of the spec
-can change; for anything else delete the job and apply it again, or give it a new name.
+can change. To change anything else, delete the job and apply it again, or give it a new name.
 """
 
 
@@ -130,7 +127,7 @@ def _words() -> Iterator[str]:
     yield from (f"| `{name}` | {text} |" for name, text in docstrings(ConditionType).items())
     yield "\nExactly one of `Complete` and `Failed` ever becomes True, and only when no pod of the job is alive.\n"
     yield "## States\n"
-    yield "`status.state` is one word for the table of `kubectl get`; programs should read conditions.\n"
+    yield "`status.state` is one word for the table of `kubectl get`. Programs should read conditions.\n"
     yield "| state | meaning |\n|---|---|"
     yield from (f"| `{name}` | {text} |" for name, text in docstrings(State).items())
     yield "\n## Failure classes\n"

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 HEADER = """<!-- Generated from operator/gpuquery/plan/releases by `make generate`. Do not edit. -->
 # Reference: executor options
 
-Options that `spec.executorOptions` takes, by RAPIDS release, under the names that the release gives them. All can be
-left out. Other names, types and ranges are refused when the job is accepted, with the way out. A size is a number of
-bytes or a text such as `1.5GB` or `512MiB`. The same options can be set as `CUDF_POLARS__EXECUTOR__<NAME>` in
-`spec.template.spec.env`, where sizes are plain numbers of bytes; `executorOptions` wins.
+Options in `spec.executorOptions` by RAPIDS release, under the release's own names. All are optional. Other names, types
+and ranges are refused when the job is accepted, with the way out. A size is a number of bytes or a text such as `1.5GB`
+or `512MiB`. The same options can be set as `CUDF_POLARS__EXECUTOR__<NAME>` in `spec.template.spec.env`, where sizes are
+plain numbers of bytes; `executorOptions` wins.
 
-Engine, cluster, and everything else that the spec or the runner decides are no options: `runtime`, `cluster` and
-`scheduler` are refused here, for they are `spec.engine` and `spec.cluster`. The engine `cpu` has no options.
+Settings that the spec or the runner decides are not options: `runtime`, `cluster` and `scheduler` are refused here,
+because they are `spec.engine` and `spec.cluster`. The engine `cpu` has no options.
 """
 ENGINES = (*GPU_ENGINES, EngineChoice.CPU)
 CLUSTERS = (ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED)

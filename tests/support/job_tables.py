@@ -272,7 +272,7 @@ REFUSED: list[Any] = [
     pytest.param(
         on_dask(schedulerAddress=ADDRESS, tlsSecretName="client"),
         "spec.dask.tlsSecretName",
-        f'schedulerAddress is "{ADDRESS}", which is no address of TLS',
+        f'schedulerAddress is "{ADDRESS}", which is not a TLS address',
         id="certificates for tcp",
     ),
     pytest.param(on_dask(clusterRef=WARM, tlsSecretName="My_Secret"), "dask.tlsSecretName", "", id="no Secret's name"),
@@ -292,7 +292,7 @@ REFUSED: list[Any] = [
             spec={"template": {"spec": {"resourceClaims": [{"name": "g", "resourceClaimTemplateName": "one"}]}}},
         ),
         "spec.template.spec.resourceClaims",
-        "DaskCluster knows no",
+        "would silently drop",
         id="claims that a DaskCluster would drop",
     ),
     pytest.param(

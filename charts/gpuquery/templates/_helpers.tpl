@@ -65,7 +65,7 @@ GpuQueryJob, and the garbage collector takes it with that.
   verbs: [get, create]  # the plan; get also reads query.configMapKeyRef
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create]  # the token by which the pods of an attempt know each other; it is never read
+  verbs: [create]  # the token with which the pods of an attempt authenticate; it is never read
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, create]
@@ -84,7 +84,7 @@ GpuQueryJob, and the garbage collector takes it with that.
   verbs: [get, list, watch, create, delete]  # dask.backend: operator
 - apiGroups: [kubernetes.dask.org]
   resources: [daskworkergroups]
-  verbs: [list, delete]  # those of its jobs that outlive their DaskCluster, which dask-kubernetes had not tied them to
+  verbs: [list, delete]  # those that outlive the DaskCluster of their job, because dask-kubernetes set no owner
 {{- else if .Values.dask.attach.enabled }}
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters]

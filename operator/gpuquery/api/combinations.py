@@ -176,21 +176,21 @@ COMBINATIONS: tuple[Rule, ...] = (
         f"{_DASK_OPERATOR} && {_HAS_GPUS} && self.workers.gpus > 1",
         lambda self: _by_dask_operator(self) and (self.workers.gpus or 0) > 1,
         'dask.backend is "operator", whose workers have one GPU in each pod, and workers.gpus is {workers.gpus!16}: '
-        'use 1 and as many workers.replicas as there are to be GPUs, or dask.backend "native"',
+        'use 1, and as many workers.replicas as the job needs GPUs, or dask.backend "native"',
         ".workers.gpus",
     ),
     _never(
         f"{_DASK_OPERATOR} && {_CLAIMS} && self.template.spec.resourceClaims.size() > 0",
         lambda self: _by_dask_operator(self) and bool(self.template.spec.resource_claims),
-        'dask.backend is "operator", and a DaskCluster knows no template.spec.resourceClaims, which its pods would '
-        'silently lack: remove them, or use dask.backend "native"',
+        'dask.backend is "operator", and a DaskCluster would silently drop '
+        'template.spec.resourceClaims: remove them, or use dask.backend "native"',
         ".template.spec.resourceClaims",
     ),
     _never(
         f"{_NETWORK} && {_DASK_ATTACH}",
         lambda self: self.network is not NetworkChoice.AUTO and self.dask is not None and self.dask.attaches,
-        'network is "{network}", and the Dask workers run already and have their network: remove network, or use '
-        'dask.backend "native" or "operator"',
+        'network is "{network}", and the Dask workers are already running with their own network: remove network, or '
+        'use dask.backend "native" or "operator"',
         ".network",
     ),
     *map(_release, GPU_ENGINES),

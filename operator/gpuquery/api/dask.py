@@ -60,7 +60,7 @@ class DaskSpec(Model):
         Rule(
             "(has(self.backend) ? 1 : 0) + (has(self.clusterRef) ? 1 : 0) + (has(self.schedulerAddress) ? 1 : 0) <= 1",
             lambda self: [self.backend, self.cluster_ref, self.scheduler_address].count(None) >= 2,
-            "backend makes a Dask cluster, clusterRef and schedulerAddress each name one: keep one of the three",
+            "backend creates a Dask cluster, clusterRef and schedulerAddress each name one: keep one of the three",
         ),
         Rule(
             f"!has(self.schedulerAddress) || self.schedulerAddress.matches('{SCHEDULER_ADDRESS}')".replace(
@@ -74,8 +74,8 @@ class DaskSpec(Model):
         Rule(
             "!has(self.tlsSecretName) || has(self.clusterRef) || has(self.schedulerAddress)",
             lambda self: self.tls_secret_name is None or self.attaches,
-            'tlsSecretName is "{tlsSecretName}", and a cluster that the job has for itself speaks UCX, which knows no '
-            "TLS: remove tlsSecretName, or name a cluster that runs already in clusterRef or schedulerAddress",
+            'tlsSecretName is "{tlsSecretName}", and the job\'s own cluster uses UCX, which has no TLS: '
+            "remove tlsSecretName, or name a running cluster in clusterRef or schedulerAddress",
             field_path=".tlsSecretName",
         ),
         Rule(
@@ -85,22 +85,22 @@ class DaskSpec(Model):
                 or self.scheduler_address is None
                 or self.scheduler_address.startswith("tls:")
             ),
-            'tlsSecretName is "{tlsSecretName}", and schedulerAddress is "{schedulerAddress}", which is no address of '
-            "TLS: write tls:// if that scheduler speaks it, or remove tlsSecretName",
+            'tlsSecretName is "{tlsSecretName}", and schedulerAddress is "{schedulerAddress}", which is not a TLS '
+            "address: write tls:// if that scheduler uses TLS, or remove tlsSecretName",
             field_path=".tlsSecretName",
         ),
         Rule(
             "!(self.dashboard && (has(self.clusterRef) || has(self.schedulerAddress)))",
             lambda self: not (self.dashboard and self.attaches),
-            "dashboard is true, and the cluster is somebody else's, who decides on its dashboard: remove dashboard, or "
-            'use backend "native" or "operator"',
+            "dashboard is true, and the cluster is external, so its owner decides on its dashboard: remove dashboard, "
+            'or use backend "native" or "operator"',
             field_path=".dashboard",
         ),
         Rule(
             "!(has(self.workerOptions) && (has(self.clusterRef) || has(self.schedulerAddress)))",
             lambda self: not (self.worker_options and self.attaches),
-            "workerOptions are flags of workers that the job starts, and those of clusterRef and schedulerAddress run "
-            'already: remove workerOptions, or use backend "native" or "operator"',
+            "workerOptions are flags of workers that the job starts, and those of clusterRef and schedulerAddress are "
+            'already running: remove workerOptions, or use backend "native" or "operator"',
             field_path=".workerOptions",
         ),
     )

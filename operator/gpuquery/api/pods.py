@@ -23,11 +23,14 @@ VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 CLAIM_NAME = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENDPOINT = r"^https?://[^\s@?#]+$"
 
+_AS_TEXT = BeforeValidator(
+    lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+)
+"""Accepts a number as text. Last in an annotation: what follows a validator is not part of the JSON schema."""
 Quantity = Annotated[
     str,
     Field(max_length=32, pattern=quantity.PATTERN, json_schema_extra={"x-kubernetes-int-or-string": True}),
-    # Last in this list: what stands behind a validator is not part of the JSON schema.
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    _AS_TEXT,
 ]
 
 
@@ -57,8 +60,7 @@ class Resources(Model):
 Replicas = Annotated[
     str,
     Field(max_length=4, pattern=REPLICAS, json_schema_extra={"x-kubernetes-int-or-string": True}),
-    # Last in this list: what stands behind a validator is not part of the JSON schema.
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    _AS_TEXT,
 ]
 
 

@@ -88,7 +88,7 @@ def _explain(problem: ErrorDetails) -> Iterator[str]:
         case "string_pattern_mismatch" if form := FORMS.get(context.get("pattern", "")):
             yield f"{path}: {_shown(value)} is not {form}"
         case "string_type" if isinstance(value, int | float):
-            yield f"{path}: {_shown(value)} is no text: put it in quotes: {_in_quotes(value)}"
+            yield f"{path}: {_shown(value)} is not a text: put it in quotes: {_in_quotes(value)}"
         case "too_short":
             yield f"{path}: needs {_items(context['min_length'])} at least, and has {len(value) or 'none'}"
         case "too_long":
@@ -113,7 +113,7 @@ def _unlisted(value: object, allowed: list[str]) -> str:
         # YAML reads 26.10 as a number, in which the last 0 means nothing.
         meant = [word for word in allowed if re.fullmatch(r"[0-9.]+", word) and float(word) == float(value)]
         way_out = f"put it in quotes: {_in_quotes(value)}" if meant else f"use one of {', '.join(allowed)}"
-        return f"{_shown(value)} is a number and no text: {way_out}"
+        return f"{_shown(value)} is a number, not a text: {way_out}"
     return f"{_shown(value)} is not one of {', '.join(allowed)}{did_you_mean(str(value), allowed)}"
 
 

@@ -16,6 +16,6 @@ SCALES = {
 def amount(text: str) -> Decimal:
     """Return a quantity as a number. Raises ValueError if it is not one."""
     if not re.match(PATTERN, text):
-        raise ValueError(f"{text!r} is no quantity, such as 500m, 4 or 16Gi")
+        raise ValueError(f"{text!r} is not a quantity such as 500m, 4 or 16Gi")
     number = text.rstrip("mkMGTPi")
     return Decimal(number) * SCALES[text[len(number) :]]

@@ -215,6 +215,12 @@ class ParameterKind(StrEnum):
     TIMESTAMP = "timestamp"
 
 
+DecimalText = Annotated[str, Field(max_length=64, pattern=DECIMAL)]
+DayText = Annotated[str, Field(max_length=10, pattern=DATE, json_schema_extra={"format": "date"})]
+MomentText = Annotated[str, Field(max_length=40)]
+Some = Field(min_length=1, max_length=1024)
+
+
 class Parameter(Model):
     """A typed value that is bound to the parsed query, never pasted into its text. Exactly one field is set."""
 
@@ -224,41 +230,25 @@ class Parameter(Model):
     """A 64-bit whole number."""
     number: float | None = None
     """A floating-point number."""
-    decimal: Annotated[str, Field(max_length=64, pattern=DECIMAL)] | None = None
+    decimal: DecimalText | None = None
     """An exact decimal number, in quotes: `"12.50"`. Up to 38 digits."""
     boolean: bool | None = None
     """true or false."""
-    date: Annotated[str, Field(max_length=10, pattern=DATE,
-                               json_schema_extra={"format": "date"})] | None = None  # fmt: skip
-    """A day, in quotes: `"1994-01-31"`."""
-    timestamp: Annotated[str, Field(max_length=40)] | None = None
+    date: DayText | None = None
+    """A date, in quotes: `"1994-01-31"`."""
+    timestamp: MomentText | None = None
     """A moment in ISO 8601, in quotes: `"1994-01-31T12:00:00"`."""
-    strings: (
-        Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(min_length=1, max_length=1024)] | None
-    ) = None
+    strings: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Some] | None = None
     """A list of texts, for `IN :name`."""
-    integers: Annotated[tuple[int, ...], Field(min_length=1, max_length=1024)] | None = None
+    integers: Annotated[tuple[int, ...], Some] | None = None
     """A list of whole numbers, for `IN :name`."""
-    numbers: Annotated[tuple[float, ...], Field(min_length=1, max_length=1024)] | None = None
+    numbers: Annotated[tuple[float, ...], Some] | None = None
     """A list of floating-point numbers."""
-    decimals: (
-        Annotated[
-            tuple[Annotated[str, Field(max_length=64, pattern=DECIMAL)], ...], Field(min_length=1, max_length=1024)
-        ]
-        | None
-    ) = None
+    decimals: Annotated[tuple[DecimalText, ...], Some] | None = None
     """A list of exact decimal numbers, in quotes."""
-    dates: (
-        Annotated[
-            tuple[Annotated[str, Field(max_length=10, pattern=DATE, json_schema_extra={"format": "date"})], ...],
-            Field(min_length=1, max_length=1024),
-        ]
-        | None
-    ) = None
-    """A list of days, in quotes."""
-    timestamps: (
-        Annotated[tuple[Annotated[str, Field(max_length=40)], ...], Field(min_length=1, max_length=1024)] | None
-    ) = None
+    dates: Annotated[tuple[DayText, ...], Some] | None = None
+    """A list of dates, in quotes."""
+    timestamps: Annotated[tuple[MomentText, ...], Some] | None = None
     """A list of moments, in quotes."""
     null_of: ParameterKind | None = None
     """NULL of this type: `{nullOf: date}`."""
@@ -347,8 +337,8 @@ class GpuQueryJobSpec(Model):
     `cluster`."""
     network: NetworkChoice = NetworkChoice.AUTO
     """How the pods of a distributed query exchange rows: `tcp`, `rdma` (InfiniBand or RoCE; the operator must know the
-    nodes' RDMA resource), or `auto`, the fastest transport that UCX finds. Within a pod GPUs always use NVLink. Only
-    with `cluster: distributed`."""
+    nodes' RDMA resource), or `auto`, the fastest transport that UCX finds. Within a pod GPUs use NVLink with any value.
+    Only with `cluster: distributed`."""
     dask: DaskSpec | None = None
     """Runs the query on a Dask cluster (this operator's, dask-kubernetes' or a running one) instead of a set of ranks.
     Implies `cluster: distributed`. Default: a native one if the engine needs Dask (RAPIDS 25.08 to 26.04), else

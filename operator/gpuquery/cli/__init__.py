@@ -1,4 +1,4 @@
-"""What a person or a script calls: `gpuquery run | validate | plan | render | crd | operator`."""
+"""The commands for people and scripts: `gpuquery run | validate | plan | render | crd | operator`."""
 
 from gpuquery.cli.main import main
 

@@ -1,11 +1,11 @@
-"""What a cluster would say to a job: asked through kubectl, so with the context and the rights of whoever asks.
+"""Whether a cluster would accept a job, asked through kubectl, so with the caller's context and rights.
 
-Two things are asked. The settings of the operator, which the chart publishes in a ConfigMap, with the annotations of
-the job's namespace: by them a job is resolved here exactly as the operator would. And the API server itself, which
-judges the job as it would at `kubectl apply` (schema, rules, policies, quotas) and stores nothing.
+There are two questions. First the settings of the operator, which the chart publishes in a ConfigMap, and the
+annotations of the job's namespace: with them a job is resolved exactly as by the operator. Then the API server itself,
+which checks the job as at `kubectl apply` (schema, rules, policies, quotas) and stores nothing.
 
-Each question is one request with a bound: kubectl is not left to discover what an API server can do, for that takes
-minutes where it does not answer.
+Each question is one request with a timeout. kubectl must not run its discovery, which takes minutes if the API server
+does not answer.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 4
 CALL_SECONDS = 10
-"""Of kubectl in all: a program that it calls for credentials may hang as well."""
+"""Timeout of kubectl as a whole: a program that it calls for credentials may hang too."""
 _SERVER = "Error from server"
 _NO_CONTEXT = "current-context must exist in order to minify"
-"""What kubectl says of a kubeconfig that chooses none, or of none at all."""
+"""kubectl's message for a kubeconfig without a current context, or for none at all."""
 
 
 class NoClusterError(Exception):
@@ -44,24 +44,24 @@ class NoClusterError(Exception):
 
 @dataclass(frozen=True)
 class Ground:
-    """What the jobs of a namespace are resolved with, and where that is from."""
+    """The defaults for the jobs of a namespace, and their source."""
 
     defaults: Defaults | None
-    """None: the cluster does not tell."""
+    """None: the cluster does not publish them."""
     source: str
     """One sentence."""
     answered: bool = True
-    """Whether the API server answers at all."""
+    """Whether the API server answers."""
     remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What kubectl said."""
+    """kubectl's answer."""
 
     document: Mapping[str, Any] | None = None
     reason: str = ""
-    """The API server's word for why not, such as NotFound; empty where it did not answer."""
+    """The API server's reason for a refusal, such as NotFound; empty if it did not answer."""
     message: str = ""
 
 
@@ -81,7 +81,7 @@ class Cluster:
 
     @cache  # noqa: B019 - it lives as long as the command
     def ground(self, namespace: str) -> Ground:
-        """Return what jobs of a namespace are resolved with."""
+        """Return the defaults for jobs of a namespace."""
         places = (namespace, PUBLIC_NAMESPACE)
         paths = [f"/api/v1/namespaces/{quote(n, safe='')}/configmaps/{DEFAULTS_CONFIG_MAP}" for n in places]
         with ThreadPoolExecutor(3) as threads:
@@ -91,12 +91,12 @@ class Cluster:
                 return self._read(f"{place}/{DEFAULTS_CONFIG_MAP}", answer.document, namespace, home)
         refused = next((a for a in published if a.reason != "NotFound"), published[-1])
         why = (
-            f"it has no ConfigMap {DEFAULTS_CONFIG_MAP} in {' or '.join(places)}: no GpuQuery, one of an older chart, "
-            "or one with publishDefaults: false"
+            f"it has no ConfigMap {DEFAULTS_CONFIG_MAP} in {' or '.join(places)}: no GpuQuery, an older chart, "
+            "or publishDefaults: false"
             if refused.reason == "NotFound"
             else refused.message
         )
-        return Ground(None, f"context {self.name} does not tell its defaults: {why}", answered=bool(refused.reason))
+        return Ground(None, f"context {self.name} does not publish its defaults: {why}", answered=bool(refused.reason))
 
     def _read(self, place: str, document: Mapping[str, Any], namespace: str, home: Answer) -> Ground:
         try:
@@ -112,9 +112,9 @@ class Cluster:
         return Ground(defaults.in_namespace(annotations), source)
 
     def judged(self, namespace: str, document: Mapping[str, Any]) -> tuple[str | None, str | None]:
-        """Have the API server judge a job as at `kubectl apply`; nothing is stored.
+        """Have the API server check a job as at `kubectl apply`, without storing it.
 
-        Returns why it refuses it, or else a remark where it could not be asked.
+        Returns why it refuses the job, or else a remark if it could not be asked.
         """
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace, safe='')}/{PLURAL}"
         metadata = {k: v for k, v in document["metadata"].items() if k not in SERVER_FIELDS} | {"namespace": namespace}
@@ -124,7 +124,7 @@ class Cluster:
         )  # fmt: skip
         if answer.document is not None:
             return None, None
-        unasked = f"context {self.name} was not asked whether it takes the job: {answer.message}"
+        unasked = f"context {self.name} was not asked whether it accepts the job: {answer.message}"
         match answer.reason:
             case "AlreadyExists":
                 return None, f"namespace {namespace} has a job of this name already: {answer.message}"
@@ -162,7 +162,7 @@ def _kubectl(*words: str, text: str = "") -> Answer:
 
 
 def _refused(words: str) -> Answer:
-    """Read what kubectl says of an error; before it may come log lines of the client."""
+    """Read an error of kubectl; log lines of the client may come before it."""
     lines = [line for line in words.splitlines() if line.strip()] or ["kubectl says nothing that can be read"]
     start = next((n for n, line in enumerate(lines) if line.startswith((_SERVER, "The "))), len(lines) - 1)
     message = " ".join(" ".join(lines[start:]).split())

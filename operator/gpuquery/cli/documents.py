@@ -1,8 +1,8 @@
-"""YAML as kubectl reads it, within bounds, and what of it may surprise its author.
+"""YAML as kubectl reads it, within limits, and the places that may surprise its author.
 
-Built from the parser's events, without recursion: what an alias stands for is counted and not copied, so a file that
-would grow to billions of values is refused after the first few thousand. Two things are refused that kubectl takes: a
-key that comes twice, of which it takes the last, and a number with a fraction as a key.
+It is built from the parser's events, without recursion: aliases are counted and not copied, so a file that would grow
+to billions of values is refused after the first few thousand. Two things are refused that kubectl accepts: a duplicate
+key, of which kubectl takes the last, and a number with a fraction as a key.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import yaml
 from gpuquery.cli import scalars
 
 MAX_CHARACTERS = 8 << 20
-"""Of a file. An API server takes no object over 1.5 MB."""
+"""Of a file. An API server accepts no object over 1.5 MB."""
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
 """Values of one document, each counted as often as aliases repeat it."""
 MAX_TEXT = 16 << 20
-"""Characters of one document's texts, counted in the same way."""
+"""Characters in the texts of one document, counted in the same way."""
 MERGE = "<<"
 
 Path = tuple[str | int, ...]
@@ -28,7 +28,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Surprise:
-    """A word without quotes that means something else than what stands there."""
+    """An unquoted word that means something other than its text."""
 
     path: Path
     text: str
@@ -53,32 +53,32 @@ class Document:
 
 @dataclass(frozen=True)
 class _Built:
-    """A value, and how large it is with everything that aliases repeat in it."""
+    """A value, and its size including everything that aliases repeat."""
 
     value: Any
     values: int
     text: int
     merges: bool = False
-    """Whether it is the key that merges mappings."""
+    """Whether it is the key that merges mappings (`<<`)."""
 
 
 @dataclass
 class _Open:
-    """A list or mapping whose end has not come."""
+    """A list or mapping that is still open."""
 
     value: dict[str, Any] | list[Any]
     anchor: str | None
     values: int = 1
     text: int = 0
     own: set[str] = field(default_factory=set)
-    """Keys that stand in the mapping itself."""
+    """Keys of the mapping itself, without merged ones."""
     name: str | None = None
-    """The key whose value comes next."""
+    """The key of the next value."""
     merging: bool = False
 
 
 def load_all(text: str) -> list[Document]:
-    """Return the documents of a text that are not empty. Raises yaml.YAMLError."""
+    """Return the non-empty documents of a text. Raises yaml.YAMLError."""
     if len(text) > MAX_CHARACTERS:
         raise yaml.MarkedYAMLError(problem=f"the file has {len(text):,} characters; {MAX_CHARACTERS:,} are read")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -161,7 +161,7 @@ class _Builder:
         here = self._open[-1]
         here.values += built.values
         here.text += built.text
-        # What is still open counts as well: a document is refused in its middle and not at its end.
+        # Open collections count too, so that a document is refused in its middle, not at its end.
         if sum(one.values for one in self._open) > MAX_VALUES or sum(one.text for one in self._open) > MAX_TEXT:
             raise _wrong("aliases (*name) repeat more than an object can hold: write out what is meant", event)
         if isinstance(here.value, list):
@@ -182,7 +182,7 @@ class _Builder:
         except ValueError as error:
             raise _wrong(str(error), event) from None
         if name in here.own:
-            raise _wrong(f"key {name!r} comes twice, and kubectl would take the last one", event)
+            raise _wrong(f"key {name!r} appears twice, and kubectl would take the last one", event)
         here.own.add(name)
         return name
 
@@ -190,7 +190,7 @@ class _Builder:
         here.merging = False
         several = built.value if isinstance(built.value, list) else [built.value]
         if not all(isinstance(one, dict) for one in several):
-            raise _wrong("<< merges mappings, and this is none", event)
+            raise _wrong("<< merges mappings, and this is not one", event)
         assert isinstance(here.value, dict)
         for one in reversed(several):
             here.value.update(one)

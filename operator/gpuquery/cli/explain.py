@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Explained:
-    """One job: its plan, and the explanation, or why there is none."""
+    """One job: its plan, and the explanation or the error."""
 
     name: str
     plan: Plan
@@ -55,7 +55,7 @@ def explained(file: JobFile, job: GpuQueryJob, chosen: argparse.Namespace) -> Ex
 
 
 def show(found: Sequence[Explained], *, form: str) -> None:
-    """Print them; what cannot be explained goes to standard error. Raises JobFileError for a picture of several."""
+    """Print them; errors go to standard error. Raises JobFileError for a picture of several jobs."""
     for one in found:
         if one.problem and form != "json":
             remark(f"{one.name}: {one.problem}")

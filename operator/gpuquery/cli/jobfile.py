@@ -1,4 +1,4 @@
-"""Job files: YAML documents read as the API server would read them, with errors that a person can act on."""
+"""Job files: YAML documents, read as by the API server, with errors that people can act on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gpuquery.cli.documents import MAX_CHARACTERS, Document, Surprise, load_all
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _NAME = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
-"""What an API server takes as a namespace, and as a name."""
+"""Valid namespaces and names."""
 SERVER_FIELDS = {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"}
 
 
@@ -46,12 +46,12 @@ class JobFile:
     jobs: tuple[GpuQueryJob, ...]
     config_maps: Mapping[str, Mapping[str, str]]
     documents: tuple[Mapping[str, Any], ...] = ()
-    """Of each job what kubectl would send."""
+    """Each job as kubectl would send it."""
     surprises: tuple[Surprise, ...] = ()
-    """Names in the file that mean something else than what stands there."""
+    """Names in the file that mean something other than their text."""
 
     def query_text(self, job: GpuQueryJob) -> str | None:
-        """Return the text behind `query.configMapKeyRef`, None if the query stands in the job itself.
+        """Return the text of `query.configMapKeyRef`, None if the job itself has the query.
 
         Raises JobFileError if the file holds no such ConfigMap or key.
         """
@@ -113,7 +113,7 @@ def _documents(path: str) -> list[Document]:
 
 
 def _text(path: str) -> str:
-    """Read no more of a file than is taken, and one character: it may be a device that never ends."""
+    """Read at most one character more than the limit: the file may be a device that never ends."""
     if path == "-":
         return sys.stdin.read(MAX_CHARACTERS + 1)
     with Path(path).open(encoding="utf-8") as file:
@@ -135,7 +135,7 @@ def _is_config_map(document: Document) -> bool:
 
 
 def _surprising(error: ValidationError, document: Document) -> list[str]:
-    """Say which words without quotes, at the places of the errors or as names, mean something else."""
+    """Return the unquoted words, at the places of the errors or as names, that mean something else."""
     under = () if error.title == "GpuQueryJob" else ("spec",)
     places = {(*under, *problem["loc"]) for problem in error.errors()}
     return [str(one) for one in document.surprises if one.is_key or any(p[: len(one.path)] == one.path for p in places)]
@@ -155,17 +155,17 @@ def job_of(document: Mapping[str, Any], *, folder: Path) -> GpuQueryJob:
         value = metadata.get(field)
         if isinstance(value, str) and not form.fullmatch(value):
             raise ValueError(f"metadata.{field}: \"{value}\" is no name: lower-case letters, digits and '-'")
-    # What the API server would give it.
+    # Fields that the API server would set.
     metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": datetime.now(UTC).isoformat(timespec="seconds")}
     if isinstance(spec := document.get("spec"), Mapping) and (large := oversized(spec)):
         raise ValueError(large)
     whole = {k: v for k, v in document.items() if k != "status"} | {"metadata": metadata}
-    # As the API server reads it: "2" is no number, "yes" no boolean, and fields have one name.
+    # As in the API server: "2" is not a number, "yes" not a boolean, and fields have one name.
     job = GpuQueryJob.model_validate_json(json.dumps(whole, default=str), strict=True, by_alias=True, by_name=False)
     inputs = tuple(i.model_copy(update={"uri": _absolute(i.uri, folder)}) for i in job.spec.inputs)
     output = job.spec.output.model_copy(update={"uri": _absolute(job.spec.output.uri, folder)})
     placed = job.spec.model_copy(update={"inputs": inputs, "output": output})
-    # Again, for only now it shows whether one folder lies in another.
+    # Again: only now it is known whether one folder is inside another.
     placed = GpuQueryJobSpec.model_validate(placed.model_dump(mode="json", exclude_none=True))
     return job.model_copy(update={"spec": placed})
 

@@ -1,7 +1,4 @@
-"""The command line.
-
-What a command does not need is not imported: `crd` works without Polars, `run` without kopf.
-"""
+"""The command line. Each command imports only what it needs: `crd` works without Polars, `run` without kopf."""
 
 from __future__ import annotations
 
@@ -25,13 +22,13 @@ if TYPE_CHECKING:
 PLAN_READS = """
 
 It reads the inputs and tries the output with the credentials of its environment, at the endpoint that the job names. It
-runs no Python of a job unless told to with --run-code: then with all rights of whoever calls it. Where kubectl has a
-context it asks that cluster for the operator's defaults and images, and whether its API server takes the job."""
+runs a job's Python only with --run-code, and then with all rights of the caller. If kubectl has a context, it asks that
+cluster for the operator's defaults and images, and whether its API server accepts the job."""
 OK, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 EXPLAIN_READS = """
 
-It reads the schemas and the footers of the inputs, with the credentials of its environment, and no rows. What it says
-of RAPIDS releases it knows without them; `plan` asks the one that is installed."""
+It reads only schemas and footers of the inputs, with the credentials of its environment. It knows what RAPIDS releases
+can run without having them installed; `plan` asks the installed one."""
 EPILOG = """exit codes:
   0    done
   1    a job failed
@@ -55,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remark("interrupted: what was written was withdrawn")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has seen enough (`| head`). Python would complain once more when it flushes at its end.
+        # The reader has stopped (`| head`). Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     return code
@@ -137,7 +134,7 @@ def crd(_: argparse.Namespace) -> int:
 
 
 def operator(chosen: argparse.Namespace) -> int:
-    """Run the operator until it is told to stop."""
+    """Run the operator until it is stopped."""
     try:
         from gpuquery.app.main import run as run_operator
     except ImportError as error:
@@ -146,7 +143,7 @@ def operator(chosen: argparse.Namespace) -> int:
 
 
 def validate(chosen: argparse.Namespace) -> int:
-    """Check files and say what is wrong with each job."""
+    """Check files and report the errors of each job."""
     results: list[dict[str, Any]] = []
     for path in chosen.files:
         try:
@@ -175,7 +172,7 @@ def _judged(path: str, file: JobFile, job: GpuQueryJob) -> dict[str, Any]:
     try:
         resolved(file, job, local=False)
     except JobFileError as error:
-        # Only a cluster refuses it, for its file:// places: the job is good for `gpuquery run`.
+        # Only a cluster refuses its file:// places: the job works with `gpuquery run`.
         remarks += [f"{problem} (for `gpuquery run` it is valid)" for problem in error.problems]
     return _verdict(path, job.metadata.name, (), remarks)
 
@@ -203,7 +200,7 @@ def render(chosen: argparse.Namespace) -> int:
 
 
 def plan(chosen: argparse.Namespace) -> int:
-    """Tell the plan of each job, and what its preflight finds on this machine."""
+    """Print the plan of each job, and the results of its preflight on this machine."""
     try:
         import gpuquery.runner.local  # noqa: F401
     except ImportError as error:
@@ -218,7 +215,7 @@ def plan(chosen: argparse.Namespace) -> int:
 
 
 def explain(chosen: argparse.Namespace) -> int:
-    """Show the plan of each job's SQL, and who can run it."""
+    """Print the plan of each job's SQL, and the engines and releases that can run it."""
     try:
         import gpuquery.runner.local  # noqa: F401
     except ImportError as error:
@@ -238,7 +235,7 @@ def run(chosen: argparse.Namespace) -> int:
     except ImportError as error:
         return _lacking("runner", error)
     file = read(chosen.file, config_maps=chosen.configmap)
-    # All of them first: a job that cannot be run should not show only after an hour of others.
+    # Resolve all of them first: an invalid job should not show up only after an hour of others.
     plans = [overridden(resolved(file, job), chosen) for job in file.jobs]
     results: list[dict[str, Any]] = []
     code = OK
@@ -257,7 +254,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _check_query(file: JobFile, plan: Plan) -> list[str]:
-    """Parse the query and bind its parameters, where the libraries for it are installed; returns remarks."""
+    """Parse the query and bind its parameters, if the libraries are installed; returns remarks."""
     try:
         from gpuquery.runner.failures.errors import JobError
         from gpuquery.runner.query import queries

@@ -1,4 +1,4 @@
-"""A plan as a picture: Graphviz's text, or SVG, which every browser shows. Rows go from the bottom to the top."""
+"""A plan as a picture: Graphviz text, or SVG, which every browser can show. Rows flow from bottom to top."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from gpuquery.runner.query.sql.rules.explain import Step
 
 WIDTH = 44
-"""Characters of a line in a box; longer ones are cut."""
+"""Maximum characters of a line in a box; longer ones are cut."""
 _CHARACTER, _LINE, _PAD, _GAP, _LEVEL = 7, 16, 8, 24, 36
 """Pixels."""
 
 
 def dot(step: Step, name: str) -> str:
-    """Return Graphviz's text."""
+    """Return the Graphviz text."""
     lines = [f"digraph {_quoted(name)} {{", "  rankdir=BT;", "  node [shape=box, fontname=monospace];"]
     numbers: dict[int, int] = {}
     for number, one in enumerate(_all(step)):
@@ -62,7 +62,7 @@ def _cut(line: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text in the quotes of Graphviz; its lines are set to the left."""
+    """Return a text in Graphviz quotes, with lines aligned to the left."""
     lines = [line.replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n")]
     return '"' + "".join(f"{line}\\l" for line in lines) + '"' if len(lines) > 1 else f'"{lines[0]}"'
 
@@ -73,7 +73,7 @@ def _box(step: Step) -> tuple[int, int]:
 
 
 def _size(step: Step) -> tuple[int, int]:
-    """Return width and height of a step with all below it."""
+    """Return width and height of a step with everything below it."""
     own, tall = _box(step)
     if not step.steps:
         return own, tall
@@ -83,7 +83,7 @@ def _size(step: Step) -> tuple[int, int]:
 
 
 def _draw(step: Step, x: int, y: int, out: list[str]) -> int:
-    """Draw a step and all below it into the space that begins at x and y; return where its middle is."""
+    """Draw a step and everything below it into the space that begins at x and y; return its middle."""
     width, _ = _size(step)
     own, tall = _box(step)
     middle = x + width // 2

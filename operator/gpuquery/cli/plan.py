@@ -1,7 +1,8 @@
-"""`gpuquery plan`: what the operator would decide about a job and what its preflight would find, told here.
+"""`gpuquery plan`: what the operator would decide about a job, and what its preflight would find.
 
-A job is resolved by the defaults of the cluster that kubectl has a context of, and the API server is asked whether it
-takes it; where the one says no, so does this. Without a cluster it is resolved by supposed defaults, and that is told.
+A job is resolved with the defaults of the cluster of kubectl's context, and the API server is asked whether it accepts
+the job; if not, the job is refused here too. Without a cluster it is resolved with assumed defaults, and the output
+says so.
 """
 
 from __future__ import annotations
@@ -36,31 +37,31 @@ NOT_RUN = (
 
 @dataclass(frozen=True)
 class Case:
-    """A job, and what it is resolved with."""
+    """A job and its defaults."""
 
     file: JobFile
     chosen: argparse.Namespace
     job: GpuQueryJob
     defaults: Defaults
     source: str
-    """Where the defaults are from, in a sentence."""
+    """The source of the defaults, in a sentence."""
     asked: bool
-    """Whether a cluster told them."""
+    """Whether they are from a cluster."""
     remarks: tuple[str, ...] = ()
 
     def resolve(self, job: GpuQueryJob) -> Plan:
-        """Resolve the job, or what has become of it."""
+        """Resolve the job, or a changed copy of it."""
         return overridden(resolved(self.file, job, self.defaults, local=_is_local(job)), self.chosen)
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What would become of one job."""
+    """The outcome for one job."""
 
     case: Case
     report: Report
     plan: PlanStatus
-    """The plan with the sizes that the preflight found; without them if it failed, or did not look."""
+    """The plan with the sizes of the preflight; without them if it failed or did not run."""
     unchecked: tuple[str, ...] = ()
     cost: Cost | None = None
 
@@ -71,7 +72,7 @@ class Outlook:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was found that keeps it from running."""
+        """Whether nothing prevents the job from running."""
         return self.report.succeeded
 
     def as_json(self) -> dict[str, Any]:
@@ -92,7 +93,7 @@ class Outlook:
 
 
 def considered(file: JobFile, chosen: argparse.Namespace) -> list[Case]:
-    """Resolve every job and have the cluster judge it; raises JobFileError with all that are refused."""
+    """Resolve every job and have the cluster check it; raises JobFileError with all refusals."""
     cluster = _cluster(chosen)
     cases: list[Case] = []
     problems: list[str] = []
@@ -150,7 +151,7 @@ def _is_local(job: GpuQueryJob) -> bool:
 
 
 def outlook(case: Case, *, runs_code: bool) -> Outlook:
-    """Resolve, check, and resolve again with what was found."""
+    """Resolve, check, and resolve again with the results."""
     from gpuquery.runner import local
 
     job, defaults = case.job, case.defaults
@@ -177,7 +178,7 @@ def _sent_of_release(sent: Mapping[str, Any], release: str) -> Mapping[str, Any]
 
 
 def show(outlooks: list[Outlook], *, as_json: bool) -> None:
-    """Print them; findings that keep a job from running go to standard error."""
+    """Print them; errors that prevent a job from running go to standard error."""
     if as_json:
         print(json.dumps([one.as_json() for one in outlooks], indent=2))
         return

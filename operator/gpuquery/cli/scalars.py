@@ -1,7 +1,7 @@
-"""What a word without quotes means: kubectl goes by YAML 1.1 in the form of Go's yaml.v2, and so does this.
+"""The meaning of unquoted words, as in kubectl: YAML 1.1 in the form of Go's yaml.v2.
 
-`n`, `on` and `NO` are booleans, `26.10` is the number 26.1, `017` is 15, a date is a text. The tests compare it with
-what kubectl itself makes of each.
+`n`, `on` and `NO` are booleans, `26.10` is the number 26.1, `017` is 15, a date is a text. The tests compare this with
+kubectl itself.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _INTEGER = re.compile(
 )
 _BASES = {"x": 16, "b": 2, "o": 8, "d": 10}
 _WHOLE_IN_JSON = 1e21
-"""From here on Go writes a number with an exponent, which is no integer to the API server."""
+"""From here on Go writes a number with an exponent, which the API server does not accept as an integer."""
 
 
 def plain(text: str) -> Scalar:
-    """Return what a word without quotes and tag means; raises ValueError for what JSON has no word for."""
+    """Return the value of an unquoted word without a tag; raises ValueError if JSON cannot represent it."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
@@ -49,7 +49,7 @@ def plain(text: str) -> Scalar:
 
 
 def tagged(text: str, tag: str) -> Scalar:
-    """Return what a text in quotes, or with a tag, means; raises ValueError if it is not of that kind."""
+    """Return the value of a text in quotes or with a tag; raises ValueError if it does not match the tag."""
     kind = tag.removeprefix(CORE)
     match kind:
         case "binary":
@@ -68,7 +68,7 @@ def tagged(text: str, tag: str) -> Scalar:
 
 
 def key(value: object) -> str:
-    """Return the name that a key of a mapping gets; raises ValueError if it can be none."""
+    """Return the name of a mapping's key; raises ValueError if it cannot be one."""
     match value:
         case str():
             return value
@@ -79,13 +79,13 @@ def key(value: object) -> str:
         case None:
             raise ValueError("a key is missing")
         case int() | float():
-            raise ValueError(f"the number {value}, without quotes, is no name of a field: put it in quotes")
+            raise ValueError(f"the number {value}, without quotes, is not a field name: put it in quotes")
         case _:
             raise ValueError("a list or a mapping is no name of a field")
 
 
 def surprising(text: str, value: Scalar) -> bool:
-    """Whether a word without quotes means something else than what stands there."""
+    """Whether an unquoted word means something other than its text."""
     if isinstance(value, bool):
         return text.lower() != str(value).lower()
     if isinstance(value, int | float):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes every object out: in manifests, anchors are noise."""
+    """Writes every object in full: in manifests, anchors are noise."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -29,7 +29,7 @@ def manifests(objects: Iterable[Mapping[str, Any]]) -> str:
 
 
 def say(text: str) -> None:
-    """Print to standard output, so that everything in it can be seen: a job's file may be a stranger's."""
+    """Print to standard output without invisible characters: the job's file may be untrusted."""
     print(clean(text))
 
 
@@ -50,7 +50,7 @@ def outcome(name: str, report: Report) -> None:
 
 
 class Bar:
-    """Progress: one line that is written over on a terminal, a line for each phase elsewhere."""
+    """Progress: one line that is overwritten on a terminal, otherwise a line for each phase."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -60,7 +60,7 @@ class Bar:
         self._drawn = False
 
     def update(self, progress: Progress) -> None:
-        """Show where the run is."""
+        """Show the state of the run."""
         if not self._terminal and progress.phase == self._phase:
             return
         self._phase = progress.phase
@@ -74,6 +74,6 @@ class Bar:
         self._drawn = self._terminal
 
     def end(self) -> None:
-        """Leave the line."""
+        """End the line."""
         if self._drawn:
             print(file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A plan from a job of a file: the operator's own resolving, by the defaults of a cluster or by supposed ones."""
+"""A plan for a job of a file: resolved as by the operator, with the defaults of a cluster or assumed ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import Plan
 
 IMAGE_PATTERN = "gpuquery-runtime-{release}-cu12"
-"""Image of a RAPIDS release where no operator is asked which one it has."""
+"""Image of a RAPIDS release if no operator is asked."""
 EVERY_IMAGE = Defaults(runtime_image_pattern=IMAGE_PATTERN, dask_operator=True, dask_attach=True)
-"""Defaults of an operator that changes none and has an image of every release."""
+"""Defaults of an operator without changes, with an image of every release."""
 
 
 def defaults_for(job: GpuQueryJob) -> Defaults:
-    """Return an operator's defaults where nobody asks what it would choose: it has images if the job needs one."""
+    """Return assumed defaults of an operator: it has images if the job needs one."""
     request = request_of(job, Defaults())
     needed = isinstance(request, Request) and request.gpu
     if needed or job.spec.runtime.release:
@@ -40,7 +40,7 @@ def resolved(file: JobFile, job: GpuQueryJob, defaults: Defaults | None = None, 
 
 
 def overridden(plan: Plan, chosen: argparse.Namespace) -> Plan:
-    """Put the arguments in place of what the job says."""
+    """Override the job with the arguments."""
     store = plan.store
     if chosen.endpoint:
         store = store.model_copy(update={"endpoint": chosen.endpoint, "path_style": True})

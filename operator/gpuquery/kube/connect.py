@@ -1,4 +1,4 @@
-"""Where the API server is: the pod's own service account, or a context of a kubeconfig that was named."""
+"""The connection to the API server: with the pod's own service account, or a context of a kubeconfig."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ one, in milliseconds, is for what was sent and is not confirmed."""
 
 
 async def configuration(context: str | None = None) -> Configuration:
-    """Load the connection: in a pod its service account; elsewhere $KUBECONFIG or ~/.kube/config, and its context."""
+    """Load the connection: in a pod its service account, elsewhere $KUBECONFIG or ~/.kube/config with its context."""
     loaded = Configuration()
     if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
         config.load_incluster_config(client_configuration=loaded)  # type: ignore[no-untyped-call]
     else:
         await config.load_kube_config(context=context, client_configuration=loaded)  # type: ignore[no-untyped-call]
-    # Bounds the parallel requests, and with them what a burst of jobs can ask of the API server at a time.
+    # Limits the parallel requests, and so the load of a burst of jobs on the API server.
     loaded.connection_pool_maxsize = CONNECTIONS
-    # A proxy comes from the kubeconfig. With trust_env aiohttp would ask two threads about it for every request.
+    # The kubeconfig sets the proxy. With trust_env aiohttp would start two lookups in threads for every request.
     loaded.client_session_kwargs = {"trust_env": False}
     return loaded
 

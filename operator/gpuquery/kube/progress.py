@@ -15,15 +15,15 @@ from gpuquery.api.labels import PROGRESS_PORT
 from gpuquery.api.report import Progress
 
 EVERY_SECONDS = 5.0
-"""How often a pod that answers is asked."""
+"""How often an answering pod is asked."""
 TIMEOUT = aiohttp.ClientTimeout(total=1)
 MAX_BYTES = 4096
-"""Longest answer that is read; a progress line takes about a hundred bytes."""
+"""Maximum length of an answer; a progress line takes about a hundred bytes."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What index 0 answered, or why it could not be read."""
+    """The answer of index 0, or why it could not be read."""
 
     at: datetime
     progress: Progress | None = None

@@ -1,7 +1,7 @@
-"""Where the query is checked before its engine starts: in a pod of its own, in the query's pod, or nowhere. Pure.
+"""Where the query is checked before its engine starts: in a separate pod, in the query's pod, or nowhere. Pure.
 
-A pod of its own costs one pod start and saves GPUs from being held by a query that cannot run; it also finds out the
-sizes, where these decide how many GPUs are asked for.
+A separate pod costs one pod start, and avoids holding GPUs for a query that cannot run. It also finds the sizes if they
+decide how many GPUs to request.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ class Place(StrEnum):
     """Where the checks run."""
 
     OWN_POD = "OwnPod"
-    """In a pod without GPU, before any GPU is asked for."""
+    """In a pod without a GPU, before any GPU is requested."""
     QUERY_POD = "QueryPod"
     """In index 0 of the attempt, before the engine starts."""
     NOWHERE = "Nowhere"
 
 
 def place(spec: GpuQueryJobSpec, plan: Plan | PlanStatus) -> Place:
-    """Return where the query is checked; `plan` is what is known of the plan without its sizes."""
+    """Return where the query is checked; `plan` may lack its sizes."""
     if spec.dry_run or spec.preflight is PreflightChoice.ALWAYS:
         return Place.OWN_POD
     if spec.preflight is PreflightChoice.NEVER:
         return Place.NOWHERE
     if plan.engine == EngineChoice.CPU:
         return Place.QUERY_POD
-    # Somebody else's Dask cluster holds its GPUs anyway.
+    # An external Dask cluster holds its GPUs anyway.
     many = plan.workers > 1 and not (spec.dask and spec.dask.attaches)
     return Place.OWN_POD if many or sizes_decide(spec) else Place.QUERY_POD
 
@@ -43,8 +43,8 @@ def place(spec: GpuQueryJobSpec, plan: Plan | PlanStatus) -> Place:
 def sizes_decide(spec: GpuQueryJobSpec) -> bool:
     """Whether the size of the data decides how many GPUs a job gets, or whether it gets any.
 
-    `cluster: single` is at most one GPU, so `replicas: auto` leaves nothing open there; with a number of pods nothing
-    is open in `cluster: auto` either, because `gpus` left out is one. A Dask cluster that runs has the GPUs it has.
+    `cluster: single` is at most one GPU, so `replicas: auto` leaves nothing open. With a number of pods `cluster: auto`
+    leaves nothing open either, because the default of `gpus` is one. The GPUs of an external Dask cluster are given.
     """
     if spec.dask and spec.dask.attaches:
         return False

@@ -1,4 +1,4 @@
-"""What is chosen for a job, for the modules that choose it together."""
+"""The choice for a job, shared by the modules that make it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What was chosen."""
+    """The choice."""
 
     engine: EngineChoice
     cluster: ClusterChoice
     release: str = ""
-    """RAPIDS release; empty where the engine `cpu` needs none."""
+    """RAPIDS release; empty if the engine `cpu` needs none."""
     replicas: int = 1
     gpus: int = 0
     workers: int = 0
-    """Dask workers, one for each GPU, where they are not in these pods."""
+    """Dask workers, one for each GPU, if they are not in these pods."""
     why: str
     sizing: str | None = None
     default_changes: str | None = None

@@ -1,9 +1,9 @@
-"""Cost: about how many GPU-hours a query will take. Pure, coarse, and open about what it assumes.
+"""Cost: a coarse estimate of the GPU-hours of a query, with its assumptions. Pure.
 
     seconds = START_SECONDS + (bytes read + bytes held, if computing dominates) / (GPUs x READ_BYTES_PER_SECOND)
 
-Nothing of it was measured on a GPU by this project: it tells minutes from hours and one GPU from a hundred, not 10 %
-from 20 %. `READ_BYTES_PER_SECOND` is the assumption of `plan/sizing.py`.
+This project measured none of it on a GPU: it can tell minutes from hours and one GPU from a hundred, not 10 % from 20
+%. `READ_BYTES_PER_SECOND` is the assumption of `plan/sizing.py`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from gpuquery.api.status import PreflightStatus
 
 START_SECONDS = 60
-"""From the start of the pods to the first byte read, with the image on the nodes: an assumption. Imports, workers that
-join, and the preflight's own checks are in it; pulling an image of several GB is not."""
+"""Time from the start of the pods to the first byte read, with the image on the nodes: an assumption. It includes
+imports, workers that join, and the preflight's checks, but not pulling an image of several GB."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a query will take, if all goes well at the first attempt."""
+    """Cost of a query whose first attempt succeeds."""
 
     gpus: int
-    """GPUs, all pods together."""
+    """GPUs of all pods together."""
     seconds: int
-    """Time for which they are held."""
+    """How long they are held."""
     basis: str
-    """What this rests on, in one sentence."""
+    """The basis of the estimate, in one sentence."""
 
     @property
     def gpu_hours(self) -> float:
@@ -39,9 +39,9 @@ class Cost:
 
 
 def cost(found: PreflightStatus, *, workers: int, idle: int = 0) -> Cost | None:
-    """Estimate the cost of a query on so many GPUs; None for one that uses no GPU or of which no sizes are known.
+    """Estimate the cost of a query on so many GPUs; None without GPUs or known sizes.
 
-    `idle` GPUs are held beside them and do not work: that of the client of a Dask cluster.
+    `idle` GPUs are held in addition and do not work: the GPU of a Dask cluster's client.
     """
     total = workers
     if not total or not (found.input_bytes or found.files == 0):

@@ -1,7 +1,7 @@
-"""What the administrator decides for all jobs: the defaults that a spec leaves open.
+"""The administrator's defaults for what a spec leaves open.
 
-For all of them in the operator's settings, for those of a namespace in its annotations. What a job says itself wins
-over both; the order of all places stands in `plan/select/request.py`.
+The operator's settings apply to all jobs, the annotations of a namespace to its jobs. The job itself wins over both;
+`plan/select/request.py` has the full order.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from gpuquery.plan.maxima import Maxima
 from gpuquery.plan.policy import Policy
 
 RELEASE_FIELD = "{release}"
-"""What stands for the release in `runtime_image_pattern`."""
+"""Placeholder for the release in `runtime_image_pattern`."""
 NEWEST = max(ReleaseChoice)
 
 
 def checked_pattern(pattern: str) -> str:
-    """Return a pattern for images; raises ValueError if all releases would get one image."""
+    """Return a pattern for images; raises ValueError if all releases would get the same image."""
     if pattern and RELEASE_FIELD not in pattern:
         raise ValueError(f"has no {RELEASE_FIELD} in it: each release has an image of its own")
     return pattern
@@ -38,29 +38,29 @@ class Defaults(BaseModel):
     runtime_images: Mapping[ReleaseChoice, str] = {}
     """Images of RAPIDS releases."""
     runtime_image_pattern: str = ""
-    """Image of every release that `runtime_images` does not name, with `{release}` in it; empty: there is none."""
+    """Image of every release that `runtime_images` does not name, with `{release}` in it; empty: none."""
     image_pull_policy: str = "IfNotPresent"
     """Pull policy of images for which the job sets none."""
     image_pull_secrets: tuple[str, ...] = ()
     """Names of Secrets, in the job's namespace, for the registry of the runtime image."""
     resources: Resources = Resources(requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": "4Gi"})
-    """Resources of pods, for every resource that the job does not name."""
+    """Resources of pods that the job does not set."""
     preflight_resources: Resources = Resources(requests={"cpu": "250m", "memory": "512Mi"}, limits={"memory": "2Gi"})
-    """Resources of the preflight's own pod: it reads footers and a few row groups, whatever the job asks for."""
+    """Resources of the preflight's own pod, whatever the job asks for: it reads footers and a few row groups."""
     scratch_size: str = "20Gi"
-    """Size of the scratch volume, where the job limits no `ephemeral-storage`."""
+    """Size of the scratch volume, if the job has no limit on `ephemeral-storage`."""
     priority_class: str | None = None
-    """PriorityClass of pods for which the job names none."""
+    """PriorityClass of pods if the job names none."""
     default_engine: EngineChoice = EngineChoice.AUTO
     """Engine of jobs that leave it open."""
     default_cluster: ClusterChoice = ClusterChoice.AUTO
     """Cluster shape of jobs that leave it open."""
     default_release: ReleaseChoice | None = None
-    """RAPIDS release of jobs that leave it open; None is the newest one that is known."""
+    """RAPIDS release of jobs that leave it open; None is the newest known."""
     rapidsmpf_percentage: int = Field(default=0, ge=0, le=100)
     """How many of 100 jobs that leave the engine open, and could run on `tasks` as well, get `rapidsmpf`."""
     gpu_resource: str = "nvidia.com/gpu"
-    """Extended resource by which pods ask for GPUs."""
+    """Extended resource with which pods request GPUs."""
     gpu_memory: int = Field(default=80 * 2**30, gt=0)
     """Bytes of memory of one GPU, for estimates."""
     gpus: int = Field(default=1, ge=1, le=16)
@@ -68,37 +68,37 @@ class Defaults(BaseModel):
     shared_memory: str = "1Gi"
     """Size of /dev/shm for each GPU of a distributed job's pod."""
     heartbeat_seconds: float = Field(default=LEAST_SILENCE_SECONDS, ge=LEAST_SILENCE_SECONDS, le=MOST_SILENCE_SECONDS)
-    """Seconds of silence after which a process or a pod of a set is taken for dead."""
+    """Heartbeat timeout in seconds, after which a process or a pod of a set counts as dead."""
     stall_seconds: float = Field(default=900, ge=0)
-    """Seconds after which a query is taken for hung if none of its processes makes progress; 0: never."""
+    """Seconds after which a query without progress in any process counts as hung; 0: never."""
     rdma_resource: str = ""
-    """Extended resource by which pods get RDMA devices; empty: there is none."""
+    """Extended resource with which pods request RDMA devices; empty: none."""
     rdma_count: int = Field(default=1, ge=1, le=64)
-    """How many of it each pod gets."""
+    """Number of RDMA devices of each pod."""
     network_policies: bool = True
     """Whether each job gets a NetworkPolicy for its pods."""
     storage_ports: tuple[int, ...] = ()
-    """TCP ports, beside 80, 443 and that of the job's endpoint, on which they reach other hosts."""
+    """TCP ports of other hosts that pods may reach, in addition to 80, 443 and the port of the job's endpoint."""
     closed_addresses: tuple[str, ...] = ()
-    """Blocks of addresses that they do not reach, beside metadata services."""
+    """Address blocks that pods may not reach, in addition to metadata services."""
     scrape_namespaces: tuple[str, ...] = ()
-    """Namespaces whose pods may read their metrics, beside the operator itself."""
+    """Namespaces whose pods may read their metrics, in addition to the operator."""
     node_metadata: bool = False
-    """Whether they may ask the metadata service of their node, and so have the node's role."""
+    """Whether pods may use the metadata service of their node, and so the node's role."""
     dask_operator: bool = False
-    """Whether jobs may have a DaskCluster made for them, by dask-kubernetes."""
+    """Whether jobs may have a DaskCluster, created by dask-kubernetes."""
     dask_attach: bool = False
     """Whether jobs may name a DaskCluster of their namespace."""
     operator_namespace: str = "default"
-    """Namespace of the operator's pods; empty: they are wherever their labels are found."""
+    """Namespace of the operator's pods; empty: all pods with their labels, in any namespace."""
     max_replicas: int = Field(default=16, ge=1, le=9999)
-    """Most pods that are chosen for a job with `workers.replicas: auto`."""
+    """Maximum pods that the operator chooses for a job with `workers.replicas: auto`."""
     maxima: Maxima = Maxima()
-    """What a job and a namespace may have at most."""
+    """Limits of a job and of a namespace."""
     policy: Policy = Policy()
     """What jobs may ask for."""
     annotations: Mapping[str, str] = {}
-    """Annotations of the job's namespace, as they are."""
+    """Annotations of the job's namespace."""
 
     def in_namespace(self, annotations: Mapping[str, str] | None) -> Defaults:
         """Return the defaults of a namespace with these annotations."""

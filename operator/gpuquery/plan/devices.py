@@ -1,8 +1,8 @@
-"""Devices: which resources a job may name itself in `workers.resources`.
+"""Devices: which resources a job may name in `workers.resources`.
 
-GPUs come by `workers.gpus` and network devices by `network`, so that the plan tells what a job holds and every maximum
-counts it. Any other resource with a domain in its name may be a device under another name (a slice of a GPU, the same
-GPUs by another plugin), so only those are taken that the administrator names.
+Jobs request GPUs with `workers.gpus` and network devices with `network`, so that the plan shows what a job holds and
+every limit counts it. Any other resource with a domain in its name may be a device too (a slice of a GPU, the same GPUs
+from another plugin), so only those that the administrator lists are allowed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ HUGE_PAGES = "hugepages-"
 
 
 def plain(name: str) -> bool:
-    """Whether a resource is CPU, memory or scratch space, and no device."""
+    """Whether a resource is CPU, memory or scratch space, not a device."""
     return name in PLAIN or name.startswith(HUGE_PAGES)
 
 
 def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
-    """Refuse devices that go round the fields of the spec."""
+    """Refuse devices that bypass the fields of the spec."""
     own = job.spec.workers.resources
     return together(*(
         _refused(name, f"workers.resources.{part} names {name}", job, choice, defaults)
@@ -41,7 +41,7 @@ def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | 
 
 
 def strangers(names: Collection[str]) -> list[str]:
-    """Return those of some resources that no pod may get by default."""
+    """Return the resources that no pod may get by default."""
     return sorted(name for name in names if not plain(name))
 
 

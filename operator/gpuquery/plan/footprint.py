@@ -1,6 +1,6 @@
-"""Footprint: how many pods and GPUs a plan holds at a time, and whether that is more than its namespace allows.
+"""Footprint: how many pods and GPUs a plan holds at a time, and whether its namespace allows that.
 
-Pods of a DaskCluster count: they are made for the job. Those of a cluster that the job only uses are somebody else's.
+Pods of a DaskCluster count, because they are created for the job. Pods of an external cluster do not.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from gpuquery.plan.defaults import Defaults
 
 CLIENT = 1
-"""The pod, with one GPU, of a client whose workers are elsewhere."""
+"""The pod, with one GPU, of a client whose workers are in other pods."""
 SCHEDULER = 1
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Pods and GPUs, all together."""
+    """Total pods and GPUs."""
 
     pods: int
     gpus: int
 
 
 def footprint(job: GpuQueryJob, choice: Choice) -> Footprint:
-    """Return what a choice holds."""
+    """Return the footprint of a choice."""
     pods, gpus = choice.replicas, choice.replicas * choice.gpus
     if choice.workers and layout.way_of(job.spec.dask) is DaskWay.OPERATOR:
         return Footprint(pods + SCHEDULER + choice.workers, gpus + choice.workers)
@@ -53,7 +53,7 @@ def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | 
 
 
 def within(job: GpuQueryJob, defaults: Defaults) -> Defaults:
-    """Return defaults by which no more is chosen, where a job leaves it open, than it may have."""
+    """Return defaults, reduced so that the operator's choice stays within the job's limits."""
     pods, gpus = allowed(PODS, job, defaults), allowed(GPUS, job, defaults)
     if layout.way_of(job.spec.dask) is DaskWay.OPERATOR:
         pods, gpus = pods - CLIENT - SCHEDULER, gpus - CLIENT
@@ -63,7 +63,7 @@ def within(job: GpuQueryJob, defaults: Defaults) -> Defaults:
 
 
 def allowed(name: str, job: GpuQueryJob, defaults: Defaults) -> int:
-    """Return a maximum by its name; the operator's own where the namespace's cannot be read."""
+    """Return a limit by its name; the operator's own if the namespace's is invalid."""
     found = maximum(name, defaults.maxima, defaults.annotations, job.metadata.namespace)
     own: int = getattr(defaults.maxima, name)
     return found.value if isinstance(found, Maximum) else own

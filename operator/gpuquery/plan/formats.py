@@ -1,4 +1,4 @@
-"""Formats of inputs: what an input's files are, as far as the spec tells."""
+"""Formats of inputs, according to the spec."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TEXTS = (InputFormat.CSV, InputFormat.NDJSON)
 
 
 def format_of(uri: str) -> InputFormat:
-    """Return the format that a URI's ending tells; the model refuses `auto` with an ending that tells none."""
+    """Return the format for a URI's ending; the model refuses `auto` with an unknown ending."""
     return next(found for ending, found in ENDINGS.items() if uri.lower().endswith(ending))
 
 

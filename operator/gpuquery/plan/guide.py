@@ -1,9 +1,8 @@
 """The guide: which engine and cluster suit which amount of data.
 
-One table: docs/write-a-job.md shows it, `auto` goes by its first row, and a test holds the others to what
-`plan/sizing.py` makes of such data. Sizes are bytes in memory: for the first row what the query reads, for the others
-the working set of its joins, sorts and groups, as the preflight estimates both. The numbers of GPUs are for GPUs of
-80 GiB and were computed, not measured.
+docs/write-a-job.md shows this table, `auto` uses its first row, and a test compares the others with `plan/sizing.py`.
+Sizes are bytes in memory: for the first row what the query reads, for the others the working set of its joins, sorts
+and groups, as the preflight estimates both. The numbers of GPUs are for GPUs of 80 GiB and were computed, not measured.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ class Advice:
     """One row."""
 
     below: int | None
-    """Bytes from which on the next row holds; None in the last one."""
+    """Bytes from which the next row applies; None in the last row."""
     gpu: bool
-    """Whether a GPU is worth it."""
+    """Whether a GPU is worthwhile."""
     cluster: ClusterChoice
     gpus: tuple[int, int | None]
-    """Least and most GPUs."""
+    """Minimum and maximum GPUs."""
     because: str
 
 
@@ -37,7 +36,7 @@ GUIDE = (
     Advice(2700 * GB, True, ClusterChoice.DISTRIBUTED, (8, 64), "several nodes; shuffles take all of their memory"),
     Advice(None, True, ClusterChoice.DISTRIBUTED, (64, None), "raise gpu.maxReplicas, and give pods scratch to spill"),
 )
-"""In order of size."""
+"""Ordered by size."""
 
 
 def advise(size: int) -> Advice:
@@ -54,7 +53,7 @@ def amount(size: int) -> str:
 
 
 def as_markdown() -> str:
-    """Return the table as documentation shows it."""
+    """Return the table for the documentation."""
     lines = ["| data in memory | engine | cluster | GPUs | because |", "|---|---|---|---|---|"]
     least = ""
     for row in GUIDE:

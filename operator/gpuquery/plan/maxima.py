@@ -1,7 +1,7 @@
-"""Maxima: what a job and a namespace may have at most, by Helm value and by annotation of the namespace.
+"""Maxima: limits of a job and of a namespace, from Helm values and annotations of the namespace.
 
-The annotation wins, whether it is higher or lower: who may change a Namespace object is an administrator of it. What is
-over a maximum is refused, or waits, but never quietly made smaller.
+The annotation wins, whether it is higher or lower: people who may change a Namespace object are its administrators. A
+job over a limit is refused, or waits, but is never silently made smaller.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ MOST_DIGITS = 7
 
 
 class Maxima(Model):
-    """What the administrator allows, from the Helm values below `limits`."""
+    """The administrator's limits, from the Helm values below `limits`."""
 
     pods_per_job: int = Field(default=256, ge=1)
-    """Most pods that a job may have at a time, those of its DaskCluster too."""
+    """Maximum pods of a job at a time, including those of its DaskCluster."""
     gpus_per_job: int = Field(default=1024, ge=0)
-    """Most GPUs that a job may have at a time; 0: none has any."""
+    """Maximum GPUs of a job at a time; 0: no GPUs."""
     live_jobs_per_namespace: int = Field(default=1000, ge=1)
-    """Most jobs of a namespace that are accepted and have not ended; others wait."""
+    """Maximum accepted, unfinished jobs of a namespace; others wait."""
     finished_jobs_per_namespace: int = Field(default=1000, ge=0)
-    """Most finished jobs of a namespace that are kept; the oldest others are deleted. 0: all are kept."""
+    """Maximum finished jobs of a namespace; older ones are deleted. 0: all are kept."""
     extended_resources: tuple[str, ...] = ()
     """Extended resources that jobs may name in workers.resources."""
 
 
 @dataclass(frozen=True)
 class Maximum:
-    """One of them, as it holds in a namespace."""
+    """A limit in a namespace."""
 
     value: int
     raised_by: str
-    """What an administrator has to change to raise it."""
+    """What an administrator must change to raise it."""
 
 
 def maximum(name: str, maxima: Maxima, annotations: Mapping[str, str], namespace: str) -> Maximum | str:
-    """Return a maximum by the name of its field, or what is wrong with its annotation."""
+    """Return a limit by the name of its field, or the error in its annotation."""
     annotation = ANNOTATIONS[name]
     said = annotations.get(annotation)
     least = 1 if name in (PODS, LIVE_JOBS) else 0
@@ -70,7 +70,7 @@ def maximum(name: str, maxima: Maxima, annotations: Mapping[str, str], namespace
         return Maximum(known, f"{value} or the annotation {annotation} of the namespace")
     if not (said.isascii() and said.isdigit() and len(said) <= MOST_DIGITS and int(said) >= least):
         return (
-            f'namespace "{namespace}": the annotation {annotation} is "{said}", which is no whole number from {least} '
-            "on: correct it (kubectl annotate --overwrite namespace)"
+            f'namespace "{namespace}": the annotation {annotation} is "{said}", which is not a whole number of at '
+            f"least {least}: correct it (kubectl annotate --overwrite namespace)"
         )
     return Maximum(int(said), f'the annotation {annotation} of the namespace "{namespace}"')

@@ -1,8 +1,8 @@
-"""Numbers: pods, GPUs in each, and sizes of the engine's pieces, by `plan/sizing.py` where the spec leaves them open.
+"""Numbers: pods, GPUs and engine sizes, from `plan/sizing.py` if the spec leaves them open.
 
-`workers.gpus` left out means one GPU in each pod; only with `workers.replicas: auto` it may become more, up to what the
-operator allows for one pod. Sizes of partitions and reads in flight are set only once the size of the data is known:
-before that the release's own defaults are as good as ours.
+The default of `workers.gpus` is one; only with `workers.replicas: auto` it may be more, up to the operator's limit for
+one pod. Partition sizes and reads in flight are set only once the size of the data is known: before that the release's
+own defaults are as good as ours.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNKNOWN = "the size of the data is not known: the fewest pods that have more tha
 
 
 def sized(request: Request, cluster: ClusterChoice = ClusterChoice.AUTO) -> sizing.Sizing:
-    """Return pods and GPUs for what a preflight found; with `auto` the cluster shape too."""
+    """Return pods and GPUs for the results of a preflight; with `auto` also the cluster shape."""
     limits = sizing.Limits(
         release=request.row,
         engine=EngineChoice.AUTO,
@@ -42,7 +42,7 @@ def sized(request: Request, cluster: ClusterChoice = ClusterChoice.AUTO) -> sizi
 
 
 def pods(request: Request, cluster: ClusterChoice) -> tuple[int, int, str | None]:
-    """Return pods, GPUs in each, and what they rest on where the data decided."""
+    """Return pods, GPUs in each, and their basis if the data decided."""
     if cluster is ClusterChoice.SINGLE:
         return 1, 1, sized(request, cluster).why if request.found else None
     if request.replicas is not None:
@@ -57,9 +57,9 @@ def pods(request: Request, cluster: ClusterChoice) -> tuple[int, int, str | None
 def pieces(
     job: GpuQueryJob, choice: Choice, defaults: Defaults, found: PreflightStatus | None, release: Release
 ) -> Mapping[str, Any]:
-    """Return the executor options that follow from the sizes, under the release's names; none while these are unknown.
+    """Return the executor options for the sizes, under the release's names; none while the sizes are unknown.
 
-    An attempt that ran out of GPU memory is followed by one with half the partition size.
+    After an attempt that ran out of GPU memory the next one has half the partition size.
     """
     failed = out_of_memory(job)
     if found is None and not failed:
@@ -77,5 +77,5 @@ def pieces(
 
 
 def out_of_memory(job: GpuQueryJob) -> int:
-    """Return how many attempts have run out of GPU memory so far; each halves the partitions of the next."""
+    """Return how many attempts have run out of GPU memory; each halves the partitions of the next."""
     return sum(attempt.reason == Failure.GPU_OUT_OF_MEMORY for attempt in job.status.attempts)

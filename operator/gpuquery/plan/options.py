@@ -1,6 +1,6 @@
-"""Options of the engine: from the pod template's environment and from `executorOptions`, which win over it.
+"""Options of the engine, from the pod template's environment and from `executorOptions`, which take precedence.
 
-The plan carries all of them, complete and checked, so that no release has to be trusted to read them.
+The plan has all of them, complete and checked, so the release itself need not read the environment.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import Plan
 
 PARTITION = "target_partition_size"
-"""Option for the bytes of a partition: every release has it under this name."""
+"""Option for the bytes of a partition, which has this name in every release."""
 
 
 def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Mapping[str, Any] | Rejected:
-    """Return the executor's options under the release's own names, or what is wrong with them."""
+    """Return the executor's options under the release's own names, or their errors."""
     release = releases.find(choice.release)
     if choice.engine is EngineChoice.CPU or release is None:
         return {}
@@ -35,9 +35,9 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
     problems = (*wrong, *wrong_too)
     both = {**said, **own}
     if not problems and said and own:
-        # Two places can contradict each other only now.
+        # Only together can the two places contradict each other.
         _, problems = releases.check_options(release, choice.engine, choice.cluster, both)
-    # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
+    # An accepted job keeps its plan, even if this operator's table differs.
     rejected = together(*map(invalid, problems)) if job.status.plan is None else None
     if rejected is not None:
         return rejected
@@ -45,7 +45,7 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
     found = {**sizes, **both, **(cell.options or {})}
     size, failed = both.get(PARTITION), numbers.out_of_memory(job)
     if failed and isinstance(size, int):
-        # The size that the job asks for was too large: the same again would fail again.
+        # The size in the job was too large: the same size would fail again.
         found[PARTITION] = sizing.halved(size, failed)
     return found
 

@@ -1,7 +1,7 @@
-"""The resolved plan: everything that a pod of an attempt has to know, in one versioned JSON document.
+"""The resolved plan: everything that a pod of an attempt must know, in one versioned JSON document.
 
-The operator writes it once, into the attempt's ConfigMap; the runner decides nothing and refuses a version that it does
-not know. It never holds a secret: credentials reach the pods as variables, and certificates as files, of the job's
+The operator writes it once, into the attempt's ConfigMap. The runner decides nothing, and refuses a version that it
+does not know. The plan has no secrets: pods get credentials as variables, and certificates as files, from the job's
 Secrets.
 """
 
@@ -19,7 +19,7 @@ from gpuquery.api.timing import LEAST_SILENCE_SECONDS
 
 PLAN_VERSION: Literal[1] = 1
 DEFAULT_REGION = "us-east-1"
-"""What S3 servers other than AWS accept; they ignore the region, but signatures need one."""
+"""For S3 servers other than AWS: they ignore the region, but signatures need one."""
 
 
 class Language(StrEnum):
@@ -35,54 +35,54 @@ class Purpose(StrEnum):
     QUERY = "query"
     """Run the query and commit its result."""
     PREFLIGHT = "preflight"
-    """Check everything that can be known without a GPU, report it, and end."""
+    """Check everything that can be checked without a GPU, report it, and end."""
 
 
 class Processes(StrEnum):
-    """Which processes an attempt is made of."""
+    """Which processes an attempt runs."""
 
     ONE = "one"
     """One process in one pod runs the query."""
     RANKS = "ranks"
     """One process for each GPU of each pod; all run the same query and exchange rows."""
     PODS = "pods"
-    """One process in each pod, which keeps the pod's part of a Dask cluster; that of index 0 is the client."""
+    """One process in each pod, which runs the pod's part of a Dask cluster; the process of index 0 is the client."""
 
 
 class DaskWay(StrEnum):
-    """Whose the Dask cluster is that runs the query."""
+    """Who owns the Dask cluster that runs the query."""
 
     NATIVE = "native"
     """The attempt's own pods: index 0 runs the scheduler and the client, every pod workers for its GPUs."""
     OPERATOR = "operator"
-    """A DaskCluster of this attempt, which dask-kubernetes makes; the attempt's one pod is the client."""
+    """A DaskCluster of this attempt, which dask-kubernetes creates; the attempt's only pod is the client."""
     ATTACH = "attach"
-    """Somebody else's, which is only used; the attempt's one pod is the client."""
+    """An external cluster; the attempt's only pod is the client."""
 
 
 class Dask(Model):
     """The Dask cluster of a plan whose engine runs on one."""
 
     way: DaskWay = DaskWay.NATIVE
-    """Whose it is."""
+    """Its owner."""
     workers: int
-    """Dask workers that must have joined before the query begins, one for each GPU; with `attach` at least so many."""
+    """Dask workers that must join before the query starts, one for each GPU; with `attach` the minimum."""
     protocol: str = "ucx"
-    """How they talk with the scheduler and each other: ucx, ucxx (25.08 only), tcp or tls."""
+    """Protocol between workers and scheduler: ucx, ucxx (25.08 only), tcp or tls."""
     scheduler: str = ""
     """Address of the scheduler, such as ucx://q1-scheduler.ns.svc:8786; empty with `native`."""
     tls_secret: str | None = None
-    """Name of the Secret with the client's certificates, which lie in TLS_DIRECTORY; None: those of its image, if any.
-    With `attach` only."""
+    """Name of the Secret with the client's certificates, mounted at TLS_DIRECTORY; None: those of its image, if any.
+    Only with `attach`."""
     dashboard: bool = False
-    """Whether the scheduler serves its dashboard on port 8787; with `native` only."""
+    """Whether the scheduler serves its dashboard on port 8787; only with `native`."""
     options: Mapping[str, Any] = {}
-    """Flags of `dask cuda worker` by their names without dashes in front, complete and valid for the release:
+    """Flags of `dask cuda worker` by their names without leading dashes, complete and valid for the release:
     `{"rmm-pool-size": "0.8", "device-memory-limit": "0.8"}`; with `native` and `operator`."""
 
 
 Network = NetworkChoice
-"""How ranks exchange rows between pods: what `spec.network` says."""
+"""How ranks exchange rows between pods: the value of `spec.network`."""
 
 
 class JobRef(Model):
@@ -127,13 +127,13 @@ class Plan(Model):
     processes: Processes = Processes.ONE
     """Which processes the pods run."""
     network: Network = Network.AUTO
-    """How ranks exchange rows; of no meaning with one process."""
+    """How ranks exchange rows; unused with one process."""
     heartbeat_seconds: float = LEAST_SILENCE_SECONDS
-    """Seconds after which a rank, or a pod of ranks, that gives no sign of life is taken for dead."""
+    """Heartbeat timeout in seconds, after which a rank or a pod of ranks counts as dead."""
     stall_seconds: float = 0
-    """Seconds after which a query is taken for hung none of whose processes makes progress; 0: never."""
+    """Seconds after which a query without progress in any process counts as hung; 0: never."""
     release: str = ""
-    """RAPIDS release that the image must hold, such as 26.10; empty with the engine cpu, unless the job names one."""
+    """RAPIDS release that the image must have, such as 26.10; empty with the engine cpu, unless the job names one."""
     purpose: Purpose = Purpose.QUERY
     """Whether the pod runs the query, or only checks it."""
     executor_options: Mapping[str, Any] = {}
@@ -145,11 +145,10 @@ class Plan(Model):
     query: str
     """Text of the query."""
     dialect: Dialect = Dialect.POLARS
-    """The SQL that the text is; of no meaning with Python. A plan that does not say it was made when Polars' was the
-    only one."""
+    """SQL dialect of the text; unused with Python. A plan without it was made when Polars' was the only one."""
     now: datetime | None = None
-    """What `now()` and `current_date` are in SQL: when the job was created, so the same for its preflight, all attempts
-    and all ranks. None in a plan of Polars' SQL, which knows neither."""
+    """Value of `now()` and `current_date` in SQL: the creation time of the job, so the same for its preflight, all
+    attempts and all ranks. None in a plan of Polars' SQL, which has neither."""
     inputs: tuple[Input, ...] = ()
     """Tables that it can read; `format` is never `auto` here and `hivePartitioned` never null."""
     parameters: Mapping[str, Parameter] = {}
@@ -159,7 +158,7 @@ class Plan(Model):
     store: StoreAccess = StoreAccess()
     """Where the object store is."""
     dask: Dask | None = None
-    """The Dask cluster that runs the query; none, where no Dask is."""
+    """The Dask cluster that runs the query; None without Dask."""
 
     @property
     def workers(self) -> int:

@@ -1,16 +1,15 @@
-"""Policy: what a job may ask for. The administrator says it for all jobs, and for a namespace by its annotations.
+"""Policy: what a job may ask for. The administrator sets it for all jobs, and for a namespace with annotations.
 
-The right to create a GpuQueryJob is the right to run pods; this bounds which. A bound is a list of patterns, in which
-`*` is any text and a pattern behind `!` takes away: a value is allowed if one pattern takes it in and none takes it
-away. What a job leaves open is the operator's own choice and is not asked about.
+The right to create a GpuQueryJob is the right to run pods; the policy restricts which. Most settings are lists of
+patterns, in which `*` matches any text, and `!` before a pattern excludes what it matches: a value is allowed if a
+pattern matches it and none excludes it. Fields that a job leaves out are the operator's choice and not checked.
 
-Pure. ValidatingAdmissionPolicies of the chart say the same to the API server; a test compares the two.
+Pure. ValidatingAdmissionPolicies of the chart make the same checks in the API server; a test compares the two.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -23,23 +22,23 @@ from gpuquery.api.schema import Model
 from gpuquery.plan.rejected import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from gpuquery.api.spec import GpuQueryJobSpec
     from gpuquery.api.types import GpuQueryJob
 
 PATTERN = r"^!?[A-Za-z0-9*._:/@-]+$"
-"""What a pattern is made of: nothing that would mean more than itself in a regular expression, but `.` and `*`."""
+"""Characters of a pattern: none that is special in a regular expression, except `.` and `*`."""
 Patterns = Annotated[tuple[Annotated[str, Field(max_length=253, pattern=PATTERN)], ...], Field(max_length=64)]
 PATTERNS = TypeAdapter[Patterns](Patterns)
 SWITCH = {"true": True, "false": False}
 ANY: Patterns = ("*",)
 AWS = "https://s3.amazonaws.com"
-"""What a job without an endpoint counts as."""
+"""The endpoint of a job that sets none."""
 
 
 class Policy(Model):
-    """Bounds of what jobs ask for, by Helm values of the same names below `policy`."""
+    """What jobs may ask for, from the Helm values of the same names below `policy`."""
 
     images: Patterns = ANY
     """`runtime.image`."""
@@ -48,15 +47,15 @@ class Policy(Model):
     secrets: Patterns = ANY
     """`storage.secretName`, `dask.tlsSecretName`, and names in `template.spec.imagePullSecrets`."""
     priority_classes: Patterns = ("*", "!system-*")
-    """`template.spec.priorityClassName`. Those of the system take the place of everybody's pods."""
+    """`template.spec.priorityClassName`. Those of the system may preempt everybody's pods."""
     runtime_classes: Patterns = ANY
     """`template.spec.runtimeClassName`."""
     tolerations: Patterns = ("*", "!node-role.kubernetes.io/*")
     """Keys of `template.spec.tolerations`."""
     tolerate_everything: bool = False
-    """Whether a toleration may leave its key out, which lets the pods onto every node."""
+    """Whether a toleration may have no key, which lets the pods onto every node."""
     labels: Patterns = ANY
-    """Names in `template.metadata.labels`. Services and policies of the namespace choose pods by them."""
+    """Names in `template.metadata.labels`. Services and policies of the namespace select pods by them."""
     annotations: Patterns = (
         "*", "!iam.amazonaws.com/*", "!sidecar.istio.io/userVolume*", "!seccomp.security.alpha.kubernetes.io/*",
         "!container.apparmor.security.beta.kubernetes.io/*",
@@ -70,9 +69,7 @@ class Policy(Model):
     """Whether a query may be Python: `query.python`, or a key of `query.configMapKeyRef` that ends with `.py`."""
 
     def in_namespace(self, annotations: Mapping[str, str]) -> tuple[Policy, tuple[str, ...]]:
-        """Return the policy of a namespace, whose annotations stand in place of the operator's values; and what is
-        wrong with them.
-        """
+        """Return the policy of a namespace, whose annotations replace the operator's values, and their errors."""
         found: dict[str, object] = {}
         problems: list[str] = []
         for name, field in type(self).model_fields.items():
@@ -92,100 +89,42 @@ class Policy(Model):
 
 
 def annotation(bound: str) -> str:
-    """Return the annotation of a namespace that stands in place of a bound: `gpuquery.io/allow-service-accounts`."""
+    """Return the annotation of a namespace that replaces a setting: `gpuquery.io/allow-service-accounts`."""
     return ANNOTATION_ALLOW + bound.replace("_", "-")
 
 
-@dataclass(frozen=True)
-class Ask:
-    """A value that a job asks for, and where."""
-
-    field: str
-    value: str
-
-
-def _images(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    if spec.runtime.image is not None:
-        yield Ask("runtime.image", spec.runtime.image)
-
-
-def _service_accounts(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    if spec.storage.service_account_name is not None:
-        yield Ask("storage.serviceAccountName", spec.storage.service_account_name)
-
-
-def _secrets(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    if spec.storage.secret_name is not None:
-        yield Ask("storage.secretName", spec.storage.secret_name)
-    if spec.dask is not None and spec.dask.tls_secret_name is not None:
-        yield Ask("dask.tlsSecretName", spec.dask.tls_secret_name)
-    for number, each in enumerate(spec.template.spec.image_pull_secrets):
-        yield Ask(f"template.spec.imagePullSecrets[{number}].name", each.name)
-
-
-def _priority_classes(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    if spec.template.spec.priority_class_name is not None:
-        yield Ask("template.spec.priorityClassName", spec.template.spec.priority_class_name)
-
-
-def _runtime_classes(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    if spec.template.spec.runtime_class_name is not None:
-        yield Ask("template.spec.runtimeClassName", spec.template.spec.runtime_class_name)
-
-
-def _tolerations(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    for number, key in _keys(spec):
-        if key:
-            yield Ask(f"template.spec.tolerations[{number}].key", key)
-
-
-def _keys(spec: GpuQueryJobSpec) -> Iterable[tuple[int, str]]:
-    found = ((number, dict(each).get("key")) for number, each in enumerate(spec.template.spec.tolerations))
-    return ((number, str(key) if key is not None else "") for number, key in found)
-
-
-def _labels(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    yield from (Ask("template.metadata.labels", name) for name in spec.template.metadata.labels)
-
-
-def _annotations(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    yield from (Ask("template.metadata.annotations", name) for name in spec.template.metadata.annotations)
-
-
-def _endpoints(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    if spec.storage.endpoint is not None:
-        yield Ask("storage.endpoint", spec.storage.endpoint)
-    else:
-        yield Ask("storage.endpoint, left out,", AWS)
-
-
-def _schedulers(spec: GpuQueryJobSpec) -> Iterator[Ask]:
-    if spec.dask is not None and spec.dask.scheduler_address is not None:
-        yield Ask("dask.schedulerAddress", spec.dask.scheduler_address)
-
-
-ASKED: Mapping[str, Callable[[GpuQueryJobSpec], Iterator[Ask]]] = {
-    "images": _images,
-    "service_accounts": _service_accounts,
-    "secrets": _secrets,
-    "priority_classes": _priority_classes,
-    "runtime_classes": _runtime_classes,
-    "tolerations": _tolerations,
-    "labels": _labels,
-    "annotations": _annotations,
-    "endpoints": _endpoints,
-    "schedulers": _schedulers,
-}
-"""What of a spec each list of patterns bounds."""
+def asked(spec: GpuQueryJobSpec) -> Mapping[str, list[tuple[str, str]]]:
+    """Return the fields and values of a spec that each list of patterns restricts."""
+    pod, metadata, dask = spec.template.spec, spec.template.metadata, spec.dask
+    endpoint = spec.storage.endpoint
+    found: dict[str, list[tuple[str, str | None]]] = {
+        "images": [("runtime.image", spec.runtime.image)],
+        "service_accounts": [("storage.serviceAccountName", spec.storage.service_account_name)],
+        "secrets": [
+            ("storage.secretName", spec.storage.secret_name),
+            ("dask.tlsSecretName", dask.tls_secret_name if dask else None),
+            *((f"template.spec.imagePullSecrets[{i}].name", one.name) for i, one in enumerate(pod.image_pull_secrets)),
+        ],
+        "priority_classes": [("template.spec.priorityClassName", pod.priority_class_name)],
+        "runtime_classes": [("template.spec.runtimeClassName", pod.runtime_class_name)],
+        "tolerations": [
+            (f"template.spec.tolerations[{i}].key", one.key or None) for i, one in enumerate(pod.tolerations)
+        ],
+        "labels": [("template.metadata.labels", name) for name in metadata.labels],
+        "annotations": [("template.metadata.annotations", name) for name in metadata.annotations],
+        "endpoints": [("storage.endpoint" if endpoint is not None else "storage.endpoint, left out,", endpoint or AWS)],
+        "schedulers": [("dask.schedulerAddress", dask.scheduler_address if dask else None)],
+    }
+    return {bound: [(field, value) for field, value in asks if value is not None] for bound, asks in found.items()}
 
 
 def refused(job: GpuQueryJob, policy: Policy, annotations: Mapping[str, str]) -> Rejected | None:
-    """Refuse a job that asks for what it may not have."""
+    """Refuse a job that asks for something that is not allowed."""
     here, problems = policy.in_namespace(annotations)
     if problems:
         return Rejected(
             Failure.NOT_ALLOWED,
-            f'namespace "{job.metadata.namespace}" bounds its jobs by an annotation that cannot be read: '
+            f'namespace "{job.metadata.namespace}" has an invalid annotation: '
             f"{'; '.join(problems)}: ask the administrator to correct it",
         )
     found = violations(job.spec, here)
@@ -196,36 +135,36 @@ def refused(job: GpuQueryJob, policy: Policy, annotations: Mapping[str, str]) ->
 
 
 def violations(spec: GpuQueryJobSpec, policy: Policy) -> tuple[str, ...]:
-    """Return everything that a spec asks for and may not have, in sentences with the way out."""
+    """Return everything in a spec that is not allowed, in sentences with the way out."""
     found = []
-    for bound, asked in ASKED.items():
+    for bound, asks in asked(spec).items():
         patterns: Patterns = getattr(policy, bound)
         found += [
-            f'{ask.field} is "{ask.value}", which is not allowed here (allowed: {", ".join(patterns) or "none"}): use '
+            f'{field} is "{value}", which is not allowed here (allowed: {", ".join(patterns) or "none"}): use '
             f"{'another' if patterns else 'none'}, or ask the administrator ({_where(bound)})"
-            for ask in asked(spec)
-            if not allowed(ask.value, patterns)
+            for field, value in asks
+            if not allowed(value, patterns)
         ]
     if not policy.tolerate_everything:
         found += [
             f"template.spec.tolerations[{number}] has no key and so tolerates every taint: name the taint in key, or "
             f"ask the administrator ({_where('tolerate_everything')})"
-            for number, key in _keys(spec)
-            if not key
+            for number, each in enumerate(spec.template.spec.tolerations)
+            if not each.key
         ]
     query = spec.query
     ref = query.config_map_key_ref
     if not policy.python and (query.python is not None or (ref is not None and ref.key.endswith(".py"))):
-        field = "query.python is set" if ref is None else f'query.configMapKeyRef.key is "{ref.key}"'
+        what = "query.python is set" if ref is None else f'query.configMapKeyRef.key is "{ref.key}"'
         found.append(
-            f"{field}, and queries in Python are not allowed here: write it in SQL, or ask the administrator "
+            f"{what}, and queries in Python are not allowed here: write it in SQL, or ask the administrator "
             f"({_where('python')})"
         )
     return tuple(found)
 
 
 def allowed(value: str, patterns: Patterns) -> bool:
-    """Whether one pattern takes a value in and none takes it away."""
+    """Whether a pattern matches a value and none excludes it."""
     denied = any(_fits(value, pattern[1:]) for pattern in patterns if pattern.startswith("!"))
     return not denied and any(_fits(value, pattern) for pattern in patterns if not pattern.startswith("!"))
 

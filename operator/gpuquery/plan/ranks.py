@@ -1,8 +1,8 @@
 """Ranks: which plans run as a set of ranks, and what only a distributed query can have.
 
-A set of ranks is one process for each GPU, all of which run the same query (`Way.SPMD` of the release table on a
-distributed cluster, where no Dask cluster is asked for). A native Dask cluster has one process in each pod. Everything
-else is one process as far as pods and their objects are concerned.
+A set of ranks is one process for each GPU, all running the same query (`Way.SPMD` of the release table on a distributed
+cluster, without a Dask cluster). A native Dask cluster has one process in each pod. Everything else is a single
+process, as far as pods and their objects are concerned.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def processes(choice: Choice, asked: DaskSpec | None) -> Processes:
-    """Return of which processes an attempt is made; `asked` is the spec's Dask cluster."""
+    """Return which processes an attempt runs; `asked` is the spec's Dask cluster."""
     known = releases.find(choice.release) if choice.release else None
     if known is None or choice.cluster is not ClusterChoice.DISTRIBUTED:
         return Processes.ONE
@@ -37,9 +37,9 @@ def processes(choice: Choice, asked: DaskSpec | None) -> Processes:
 
 
 def stall_seconds(job: GpuQueryJob, processes: Processes, defaults: Defaults) -> float:
-    """Return after how many seconds without progress a query is ended, by the job or else the operator; 0: never.
+    """Return the seconds without progress after which a query is ended, from the job or the operator; 0: never.
 
-    The client of a cluster that is elsewhere does nothing while that works.
+    The client of a cluster in other pods does nothing while that works.
     """
     if processes is Processes.ONE and job.spec.dask is not None:
         return 0
@@ -48,7 +48,7 @@ def stall_seconds(job: GpuQueryJob, processes: Processes, defaults: Defaults) ->
 
 
 def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
-    """Refuse a network, a limit or devices that the chosen shape or this operator cannot have, all of them at once."""
+    """Refuse a network, a limit and devices that the chosen shape or this operator does not support."""
     return together(*map(invalid, _refused(job, choice, defaults)))
 
 
@@ -63,17 +63,17 @@ def _refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Iterator[s
     if stall is not None and job.spec.dask is not None and processes(choice, job.spec.dask) is Processes.ONE:
         yield (
             f"workers.stallSeconds is {stall}, and the query runs as {choice.engine} x {choice.cluster} on a Dask "
-            "cluster that is not in its own pods, whose processes cannot be seen to work: remove it, or bound the job "
-            "with activeDeadlineSeconds"
+            "cluster outside of its own pods, whose processes cannot be watched: remove it, or limit the job with "
+            "activeDeadlineSeconds"
         )
     elif stall and stall < LEAST_STALL_SECONDS:
         yield (
-            f"workers.stallSeconds is {stall}, which is too short to hear of progress: use {LEAST_STALL_SECONDS} or "
-            "more, or 0 for no limit"
+            f"workers.stallSeconds is {stall}, which is too short for reports of progress: use {LEAST_STALL_SECONDS} "
+            "or more, or 0 for no limit"
         )
     if network is NetworkChoice.RDMA and not defaults.rdma_resource:
         yield (
-            'network is "rdma", and this operator does not know by which resource pods get RDMA devices: use network '
+            'network is "rdma", and this operator does not know the resource of RDMA devices: use network '
             '"auto" or "tcp", or ask the administrator to set the Helm value rdma.resource, such as '
             "rdma/hca_shared_devices_a"
         )

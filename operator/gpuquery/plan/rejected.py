@@ -1,4 +1,4 @@
-"""A spec that cannot be run, and all that is wrong with it."""
+"""A spec that cannot run, and all its errors."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from gpuquery.api.reasons import Failure
 
 @dataclass(frozen=True)
 class Rejected:
-    """The spec cannot be run, whoever tries."""
+    """The spec can never run."""
 
     reason: Failure
     message: str
     parts: tuple[Rejected, ...] = ()
-    """Where several things are wrong: each of them."""
+    """If there are several errors: each of them."""
 
 
 def invalid(message: str) -> Rejected:
-    """Refuse a combination of what was asked for."""
+    """Refuse a combination."""
     return Rejected(Failure.INVALID_COMBINATION, message)
 
 
 def together(*found: Rejected | None) -> Rejected | None:
     """Return one refusal for several; None if there is none.
 
-    Its class is the one among theirs that stands first in the list of classes; the others are told with their problems.
+    Its class is the first of theirs in the list of classes; the message names the other classes with their problems.
     """
     parts = tuple(dict.fromkeys(part for one in found if one is not None for part in one.parts or (one,)))
     if len(parts) < 2:

@@ -1,8 +1,8 @@
 """Resolve: what a spec means, once, before anything is created.
 
-Pure. The query's text comes in from outside, because a ConfigMap may hold it. Whatever is wrong here is wrong for every
-attempt, so a rejection ends the job. Which engine runs it on how many GPUs is decided in `plan/select/choose.py`, once:
-what stands in `status.plan` holds for all attempts, whatever the defaults have become.
+Pure. The query's text is an argument, because it may come from a ConfigMap. An error here affects every attempt, so a
+rejection ends the job. `plan/select/choose.py` chooses engine and GPUs once: `status.plan` holds for all attempts, even
+if the defaults change.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_PLAN_BYTES = 1_040_000
-"""Bytes of plan.json; the API server takes 1,048,576 bytes of data in a ConfigMap."""
+"""Bytes of plan.json; the API server accepts 1,048,576 bytes of data in a ConfigMap."""
 
 
 def resolve(
@@ -54,9 +54,9 @@ def resolve(
 ) -> Plan | Rejected:
     """Resolve a job to the plan of an attempt.
 
-    `query_text` is the text behind `query.configMapKeyRef`, and only needed there; `scheduler` is the address behind
-    `dask.clusterRef`, by default the one that dask-kubernetes gives. `local` allows `file://`, which means nothing in a
-    pod, and needs no image. `job.status` counts: what was decided before, what a preflight found.
+    `query_text` is the text of `query.configMapKeyRef`; `scheduler` is the scheduler's address of `dask.clusterRef`, by
+    default the one that dask-kubernetes uses. `local` allows `file://`, which has no meaning in a pod, and needs no
+    image. `job.status` has earlier decisions and the results of a preflight.
     """
     query, choice = query_of(job, query_text), choose(job, defaults, local=local)
     found: list[object] = [query, *_uris(job, local=local), choice]
@@ -84,10 +84,10 @@ def resolve(
 
 
 def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Language, str], attempt: int) -> Plan:
-    """Put a plan together, without options of the engine and without a Dask cluster."""
+    """Return the plan without engine options and Dask cluster."""
     spec, (language, text) = job.spec, query
     processes = ranks.processes(choice, spec.dask)
-    # Its parts are valid already, as parts of the job: to validate a plan of 64 inputs anew takes longer than all else.
+    # Its parts were validated as parts of the job: validating a plan of 64 inputs again takes longer than all the rest.
     return Plan.model_construct(
         job=JobRef(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
         attempt=attempt,
@@ -113,7 +113,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
 
 
 def _unfit(job: GpuQueryJob, choice: Choice, defaults: Defaults, *, local: bool) -> Rejected | None:
-    """Return what the chosen plan, this operator or this namespace cannot have."""
+    """Return what the chosen plan, this operator or this namespace does not support."""
     checks = [] if local else [ranks.refused]
     if _is_new(job):
         checks += [layout.refused] if local else [layout.refused, devices.refused, footprint.refused]
@@ -121,12 +121,12 @@ def _unfit(job: GpuQueryJob, choice: Choice, defaults: Defaults, *, local: bool)
 
 
 def _is_new(job: GpuQueryJob) -> bool:
-    """Whether bounds of the administrator concern a job: one that was accepted keeps what it has."""
+    """Whether the administrator's limits apply: an accepted job keeps what it has."""
     return job.status.plan is None
 
 
 def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejected:
-    """Return language and text of the query; `text` is what the ConfigMap's key holds."""
+    """Return language and text of the query; `text` is the value of the ConfigMap's key."""
     query = job.spec.query
     if query.sql is not None:
         return Language.SQL, query.sql
@@ -145,7 +145,7 @@ def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejec
 
 
 def _dialect(job: GpuQueryJob) -> Dialect:
-    """Return the SQL of a query. A job that was accepted when there was no choice goes on with what it began with."""
+    """Return the SQL dialect of a query. A job that was accepted before there was a choice keeps Polars'."""
     told = job.status.plan
     if told is not None:
         return Dialect(told.dialect or Dialect.POLARS)
@@ -166,7 +166,7 @@ def image_of(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> str:
 
 
 def plan_status(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> PlanStatus:
-    """Tell a plan to the user: what was chosen, and why."""
+    """Return a plan for the user: what was chosen, and why."""
     choice = _chosen(job, defaults, plan)
     on = f" on {plan.release}" if plan.release else ""
     known = f"{plan.engine} x {plan.cluster}{on}, {plan.replicas} x {plan.gpus} GPUs: as decided before"
@@ -188,7 +188,7 @@ def plan_status(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> PlanStatus:
 
 
 def deprecated(job: GpuQueryJob) -> str | None:
-    """Return what of the spec a later version will not have, with its successor."""
+    """Return the fields that a later version removes, with their successors."""
     scheduler = job.spec.scheduler
     if scheduler is None:
         return None
@@ -196,7 +196,7 @@ def deprecated(job: GpuQueryJob) -> str | None:
 
 
 def _chosen(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> Choice | None:
-    """Return the choice that the plan was made from; None if the plan is an older one, made by other defaults."""
+    """Return the choice that the plan was made from; None for an older plan, made with other defaults."""
     choice = choose(job, defaults)
     if isinstance(choice, Rejected):
         return None
@@ -206,7 +206,7 @@ def _chosen(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> Choice | None:
 
 
 def store_access(storage: Storage) -> StoreAccess:
-    """Fill in what an endpoint implies: the bucket in the path, and some region."""
+    """Fill in what an endpoint implies: the bucket in the path, and a region."""
     given = storage.endpoint is not None
     return StoreAccess(
         endpoint=storage.endpoint,
@@ -237,7 +237,7 @@ def _too_large(plan: Plan) -> Rejected | None:
 
 
 def plan_json(plan: Plan) -> str:
-    """Serialise a plan as the runner reads it."""
+    """Serialise a plan for the runner."""
     return plan.model_dump_json(by_alias=True, exclude_none=True)
 
 

@@ -1,13 +1,13 @@
-"""Sizing: from what a query reads and holds to pods, GPUs and the engine's partitions.
+"""Sizing: from the data that a query reads and holds to pods, GPUs and the engine's partitions.
 
-Pure. Memory decides first: what joins, sorts and groups hold must fit into half of the GPUs' memory, the other half is
-for partitions in flight. Then time: no GPU is given more to read than it reads in about ten minutes. Everything is
-clamped at both ends, and the reasons are told in one sentence.
+Pure. Memory decides first: the data that joins, sorts and groups hold must fit into half of the GPUs' memory; the other
+half is for partitions in flight. Then time: no GPU gets more to read than it can in about ten minutes. All sizes have a
+minimum and a maximum, and one sentence gives the reasons.
 
-Two numbers here are assumptions, measured nowhere in this project: the share of a GPU's memory that can be held
-(`HELD_SHARE`; the releases begin to spill at 50 % or 80 %) and the speed at which one GPU takes in data from an object
-store (`READ_BYTES_PER_SECOND`). The bounds of `target_partition_size` and the number of reads in flight are the
-releases' own, from their table.
+Two numbers are assumptions that this project did not measure: the share of a GPU's memory that can be held
+(`HELD_SHARE`; the releases begin to spill at 50 % or 80 %), and the speed at which one GPU reads from an object store
+(`READ_BYTES_PER_SECOND`). The bounds of `target_partition_size` and the reads in flight are the releases' own, from
+their table.
 """
 
 from __future__ import annotations
@@ -24,49 +24,49 @@ if TYPE_CHECKING:
 HELD_SHARE = 0.5
 """Share of a GPU's memory for what blocking steps hold."""
 READ_BYTES_PER_SECOND = 1_000_000_000
-"""Bytes in memory that one GPU takes in per second from an object store: an assumption."""
+"""Bytes in memory that one GPU reads per second from an object store: an assumption."""
 READ_SECONDS = 600
-"""Time in which the GPUs should have read the input."""
+"""Time in which the GPUs should read the input."""
 PARTITIONS_PER_GPU = 4
-"""A GPU is given at least so many partitions, so that reading and computing overlap."""
+"""Minimum number of partitions for a GPU, so that reading and computing overlap."""
 SMALLEST_PARTITION = 64 << 20
-"""Bytes below which no retry goes: smaller kernels leave a GPU idle."""
+"""Minimum bytes of a partition after retries: smaller kernels leave a GPU idle."""
 LEAST_PARTITION = 100_000_000
-"""Bytes below which no partition is chosen for small data, where the release has no least of its own."""
+"""Minimum bytes of a partition for small data, if the release has no minimum."""
 READS = ("max_io_threads", "max_concurrent_io_tasks")
-"""Names that releases have for the option of reads in flight."""
+"""Names of the option for reads in flight, in different releases."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What sizing has to keep to."""
+    """Limits of sizing."""
 
     release: Release
     """RAPIDS release."""
     engine: EngineChoice
-    """`auto` where it is not chosen yet: pods and GPUs do not depend on it, unless it is `cpu`."""
+    """`auto` if not chosen yet: pods and GPUs do not depend on it, unless it is `cpu`."""
     cluster: ClusterChoice = ClusterChoice.AUTO
     """`auto` lets sizing choose the shape."""
     gpu_memory: int
     """Bytes of memory of one GPU."""
     replicas: int | None = None
-    """Pods that were asked for; None: as many as the data needs."""
+    """Requested pods; None: as many as the data needs."""
     gpus: int | None = None
-    """GPUs in each pod that were asked for; None: as many as the data needs, up to `max_gpus`."""
+    """Requested GPUs in each pod; None: as many as the data needs, up to `max_gpus`."""
     max_replicas: int = 1
-    """Pods that a job may have."""
+    """Maximum pods of a job."""
     max_gpus: int = 1
-    """GPUs that a pod may have where `gpus` is None."""
+    """Maximum GPUs of a pod if `gpus` is None."""
     out_of_memory: int = 0
     """Earlier attempts that ended with GpuOutOfMemory; each halves the partitions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizing:
-    """What was decided."""
+    """The decision."""
 
     cluster: ClusterChoice
-    """single, or distributed where more than one GPU is used."""
+    """single, or distributed for more than one GPU."""
     replicas: int
     """Pods."""
     gpus: int
@@ -74,15 +74,15 @@ class Sizing:
     target_partition_size: int | None
     """Bytes of a partition; None with the engine cpu."""
     io_tasks: int | None
-    """Reads in flight on each GPU; None where the release or the engine has no such limit."""
+    """Reads in flight on each GPU; None if the release or the engine has no such limit."""
     why: str
     """One sentence for `status.plan.sizing`."""
 
 
 def size(found: PreflightStatus | None, limits: Limits) -> Sizing:
-    """Decide sizes from what the preflight found; `found` is None where nothing is known about the data.
+    """Decide sizes from the results of the preflight; `found` is None if nothing is known about the data.
 
-    Raises ValueError for limits that are none.
+    Raises ValueError for invalid limits.
     """
     if limits.engine is EngineChoice.CPU:
         return Sizing(
@@ -111,7 +111,7 @@ def size(found: PreflightStatus | None, limits: Limits) -> Sizing:
 
 
 def gpus_wanted(found: PreflightStatus | None, gpu_memory: int) -> tuple[int, str]:
-    """GPUs that the data asks for, without any limit, and why."""
+    """GPUs that the data needs, without any limit, and why."""
     if found is None:
         return 1, ""
     held = _ceil(found.peak_bytes, int(gpu_memory * HELD_SHARE))
@@ -124,7 +124,7 @@ def gpus_wanted(found: PreflightStatus | None, gpu_memory: int) -> tuple[int, st
 
 
 def partition_size(limits: Limits, *, io_bound: bool, share: float | None = None) -> int:
-    """Bytes of a partition: the release's default, less for queries that wait for reading, for small data and on retry.
+    """Bytes of a partition: the release's default, less for I/O-bound queries, for small data and on retry.
 
     `share` is what one GPU reads, in bytes; None if unknown.
     """
@@ -137,14 +137,15 @@ def partition_size(limits: Limits, *, io_bound: bool, share: float | None = None
 
 
 def halved(size: int, times: int) -> int:
-    """Return a partition's size in bytes halved so many times, but not below 64 MiB; a smaller one stays."""
+    """Return a partition size halved so many times, but not below 64 MiB; a smaller size does not change."""
     return max(min(SMALLEST_PARTITION, size), size >> min(times, 62))
 
 
 def partition_bounds(limits: Limits) -> tuple[int, int, int]:
-    """Least, default and most bytes of a partition in a release, on the cluster shape of `limits` (never auto).
+    """Minimum, default and maximum bytes of a partition in a release, on the cluster shape of `limits` (never
+    auto).
 
-    Where the release has no least, ours is 100 MB, or the default of a very small GPU.
+    If the release has no minimum, ours is 100 MB, or the default of a very small GPU.
     """
     rule = limits.release.partitions
     cell = limits.release.cells.get((limits.engine, limits.cluster))
@@ -154,20 +155,20 @@ def partition_bounds(limits: Limits) -> tuple[int, int, int]:
 
 
 def io_tasks(limits: Limits, *, io_bound: bool) -> int | None:
-    """Reads in flight on each GPU: the release's default for object stores, twice that where reading takes longest.
+    """Reads in flight on each GPU: the release's default for object stores, doubled for I/O-bound queries.
 
-    None where the release has no such option, or not for this engine.
+    None if the release has no such option for this engine.
     """
     option = _reads(limits.release)
     if option is None or limits.engine not in option.engines:
         return None
-    # One number, or one for files of a store beside one for those of this machine.
+    # One number, or one for remote files and one for local files.
     default = int(option.fields["remote"].default if option.fields else option.default)
     return default * 2 if io_bound else default
 
 
 def options(sizing: Sizing, release: Release) -> dict[str, Any]:
-    """Executor options for a sizing, under the names of a release; what the user set goes over them."""
+    """Executor options for a sizing, under the names of a release; the user's options override them."""
     out: dict[str, Any] = {}
     if sizing.target_partition_size is not None:
         out["target_partition_size"] = sizing.target_partition_size
@@ -196,7 +197,7 @@ def _pods(wanted: int, limits: Limits) -> tuple[int, int]:
         return 1, 1
     gpus = limits.gpus
     if gpus is None:
-        # Nodes have 1, 2, 4 or 8 GPUs; a pod of another number leaves some of them unused.
+        # Nodes have 1, 2, 4 or 8 GPUs; a pod with another number leaves some of them unused.
         pod = _ceil(wanted, limits.replicas or 1)
         gpus = min(limits.max_gpus, 1 << (pod - 1).bit_length())
     replicas = limits.replicas if limits.replicas is not None else min(limits.max_replicas, _ceil(wanted, gpus))

@@ -1,12 +1,12 @@
 """One attempt as Kubernetes objects: a NetworkPolicy, one Indexed Job and a ConfigMap with the plan; with ranks, or a
-native Dask cluster, also a headless Service and a Secret with their token; with dask-kubernetes a DaskCluster.
+native Dask cluster, also a headless Service and a Secret with their token; with dask-kubernetes a DaskCluster. The
+number of objects does not depend on the size.
 
-What belongs to the Job alone says so only once there is a Job (reconcile/apply.py): then whoever deletes the Job, and
-needs no right but that, takes the rest with it. The policy and the DaskCluster are made before it and are the
-GpuQueryJob's.
+Objects of the Job get it as their owner once it exists (reconcile/apply.py), so deleting the Job deletes them too,
+without further rights. The policy and the DaskCluster are created before the Job and belong to the GpuQueryJob.
 
-The same for any size. Pure: the same plan gives the same objects, so making them twice changes nothing; the token is
-drawn by whoever creates the Secret.
+Pure: the same plan gives the same objects, so creating them twice changes nothing. The token is generated when the
+Secret is created.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from gpuquery.plan.defaults import Defaults
 
 DEADLINE_SLACK_SECONDS = 60
-"""How much later than the operator the Job controller ends an attempt: only if the operator is away."""
+"""How much later than the operator the Job controller ends an attempt, in case the operator is down."""
 
 
 def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[Manifest, ...]:
-    """Build the objects of an attempt, in the order in which they are made."""
+    """Build the objects of an attempt, in the order of their creation."""
     name = attempt_name(job.metadata.name, job.metadata.uid, plan.attempt)
     metadata = child_metadata(job, name, attempt_labels(job, plan.attempt))
     objects = [*policies(job, defaults)]
@@ -61,7 +61,7 @@ def attempt_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> tuple[M
 
 
 def policies(job: GpuQueryJob, defaults: Defaults) -> tuple[Manifest, ...]:
-    """Build the NetworkPolicy of all pods of a job, unless they are switched off."""
+    """Build the NetworkPolicy of all pods of a job, unless policies are disabled."""
     if not defaults.network_policies:
         return ()
     labels = attempt_labels(job, 0)
@@ -71,7 +71,7 @@ def policies(job: GpuQueryJob, defaults: Defaults) -> tuple[Manifest, ...]:
 
 
 def _service(plan: Plan, metadata: Manifest) -> Manifest:
-    """Build the headless Service by which the pods of a set find index 0."""
+    """Build the headless Service with which the pods of a set find index 0."""
     ports = {"progress": PROGRESS_PORT, "rendezvous": RENDEZVOUS_PORT}
     if serves_dashboard(plan):
         ports["dashboard"] = DASHBOARD_PORT
@@ -81,7 +81,7 @@ def _service(plan: Plan, metadata: Manifest) -> Manifest:
         "metadata": metadata,
         "spec": {
             "clusterIP": "None",
-            # Ranks look index 0 up before it can be ready: it is ready only when all have joined.
+            # Ranks look up index 0 before it is ready: it is ready only when all have joined.
             "publishNotReadyAddresses": True,
             "selector": {LABEL_JOB_UID: plan.job.uid, LABEL_ATTEMPT: str(plan.attempt)},
             "ports": [
@@ -95,8 +95,8 @@ def _job(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -
     batch = batch_job(job, metadata, pod_spec(plan, job, defaults, service=metadata["name"]), pods=plan.replicas)
     batch["spec"]["completionMode"] = "Indexed"
     if plan.replicas > 1:
-        # The end of one pod must not have Kubernetes take the others, of which one may be committing. They end by
-        # themselves, within seconds, and their reports stay.
+        # When one pod ends, Kubernetes must not end the others, because one may be committing. They end by themselves
+        # within seconds, and their reports stay.
         del batch["spec"]["backoffLimit"]
         batch["spec"]["backoffLimitPerIndex"] = 0
     return batch
@@ -105,8 +105,8 @@ def _job(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -
 def batch_job(job: GpuQueryJob, metadata: Manifest, pod: Manifest, *, pods: int) -> Manifest:
     """Build a batch Job of so many pods, none of which Kubernetes replaces.
 
-    Retries are the operator's, by the class of the failure: a replaced pod would join a cluster that has gone on
-    without it.
+    The operator retries, by the class of the failure: a replaced pod would join a cluster that has continued without
+    it.
     """
     template = job.spec.template.metadata
     about: Manifest = {"labels": {**template.labels, **metadata["labels"]}}
@@ -125,14 +125,14 @@ def batch_job(job: GpuQueryJob, metadata: Manifest, pod: Manifest, *, pods: int)
 
 
 def child_metadata(job: GpuQueryJob, name: str, labels: dict[str, str]) -> Manifest:
-    """Return the metadata of an object that goes with its job."""
+    """Return the metadata of an object that is deleted with its job."""
     return {
         "name": name, "namespace": job.metadata.namespace, "labels": labels, "ownerReferences": [owner(job)],
     }  # fmt: skip
 
 
 def companion_metadata(metadata: Manifest) -> Manifest:
-    """Return the metadata of what belongs to the batch Job of this name, which is not made yet."""
+    """Return the metadata of an object that belongs to the batch Job of this name, which does not exist yet."""
     return {key: value for key, value in metadata.items() if key != "ownerReferences"}
 
 
@@ -148,7 +148,7 @@ def plan_config_map(plan: Plan, metadata: Manifest) -> Manifest:
 
 
 def safety_net(job: GpuQueryJob) -> int | None:
-    """Return the deadline of the batch Job, in seconds: it bites only while no operator runs."""
+    """Return the deadline of the batch Job, in seconds: it only matters while no operator runs."""
     deadline = job.spec.active_deadline_seconds
     return None if deadline is None else deadline + DEADLINE_SLACK_SECONDS
 

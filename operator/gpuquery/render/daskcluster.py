@@ -1,12 +1,12 @@
-"""The Dask cluster of an attempt as an object of dask-kubernetes, whose operator makes pods of it.
+"""The Dask cluster of an attempt as an object of dask-kubernetes, whose operator creates its pods.
 
 Scheduler and workers are the attempt's pod with another command: the same image, identity, security context, resources
-and credentials, which the workers need to read the inputs. dask-kubernetes copies the labels of the object to all that
-it makes, so that its pods are found by the job; labels of its own it adds itself, and none of them stands here, for it
-would take an object that carries them for one that it made.
+and credentials, which the workers need to read the inputs. dask-kubernetes copies the labels of the object to
+everything that it creates, so that the job's pods can be found. It adds its own labels itself; the object must not have
+them, because dask-kubernetes would take it for its own.
 
-Sources of what is not ours: `operator/controller/controller.py` and `daskcluster.yaml` of dask-kubernetes 2026.3.0;
-`dask cuda worker --help` of dask-cuda 25.8 to 26.10.
+Sources: `operator/controller/controller.py` and `daskcluster.yaml` of dask-kubernetes 2026.3.0; `dask cuda worker
+--help` of dask-cuda 25.8 to 26.10.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ if TYPE_CHECKING:
 SCHEDULER = "scheduler"
 WORKER = "worker"
 WORKER_PORT = 8788
-"""Where a worker answers over HTTP."""
+"""HTTP port of a worker."""
 DEATH_TIMEOUT_SECONDS = 60
-"""After so long without a scheduler a worker ends, and is started again by its Deployment."""
+"""After this time without a scheduler a worker ends, and its Deployment restarts it."""
 BEATS = {"GPUQUERY_DASK_BEATS": f"{SCRATCH_DIRECTORY}/.beats", "GPUQUERY_DASK_SILENCE": str(IMPORT_SECONDS)}
-"""Variables by which a nanny hears its worker (runner/engines/dask/preloads): nobody else would see that it hangs."""
+"""Variables for the heartbeat between a worker and its nanny (runner/engines/dask/preloads): nothing else would notice
+a hung worker."""
 
 
 def dask_cluster(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
@@ -56,7 +57,7 @@ def dask_cluster(plan: Plan, job: GpuQueryJob, defaults: Defaults, metadata: Man
         "kind": DASK_KIND,
         "metadata": metadata,
         "spec": {
-            # The attempt decides when it ends.
+            # The attempt decides when the cluster ends.
             "idleTimeout": 0,
             "scheduler": {
                 "metadata": _about(job, SCHEDULER),
@@ -81,7 +82,7 @@ def _about(job: GpuQueryJob, part: str) -> Manifest:
 
 
 def _service(plan: Plan, dask: Dask) -> Manifest:
-    """Build the scheduler's Service: headless, for UCX connects to addresses of pods."""
+    """Build the scheduler's Service: headless, because UCX connects to pod addresses."""
     ports = {"tcp-comm": DASK_PORT} | ({"http-dashboard": DASHBOARD_PORT} if dask.dashboard else {})
     return {
         "type": "ClusterIP",
@@ -93,7 +94,7 @@ def _service(plan: Plan, dask: Dask) -> Manifest:
 
 
 def _scheduler(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> Manifest:
-    """Build the scheduler's pod: without a GPU, and with what the operator gives by default."""
+    """Build the scheduler's pod: without a GPU, and with the operator's default resources."""
     modest = job.model_copy(update={"spec": job.spec.model_copy(update={"workers": Workers()})})
     spec = _pod(plan.model_copy(update={"gpus": 0}), modest, defaults)
     (container,) = spec["containers"]
@@ -112,13 +113,14 @@ def _scheduler(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> 
         "failureThreshold": 3,
     }
     container["volumeMounts"].append({"name": "scratch", "mountPath": "/tmp", "subPath": "tmp"})  # noqa: S108
-    # No job may name this variable. Without a driver, release 26.04 cannot import what its shuffle needs here.
+    # No job may set this variable. Without a driver, release 26.04 cannot import what its shuffle needs here.
     _set(container, {"LD_LIBRARY_PATH": NO_DRIVER_DIRECTORY})
     return spec
 
 
 def _worker(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> Manifest:
-    """Build a worker's pod, with one GPU. It has no readiness probe: a query holds the loop that would answer."""
+    """Build a worker's pod, with one GPU. It has no readiness probe, because a query holds the event loop that would
+    answer."""
     spec = _pod(plan.model_copy(update={"gpus": 1}), job, defaults)
     (container,) = spec["containers"]
     container["command"] = [
@@ -127,28 +129,28 @@ def _worker(plan: Plan, dask: Dask, job: GpuQueryJob, defaults: Defaults) -> Man
         "--death-timeout", str(DEATH_TIMEOUT_SECONDS), "--preload", "gpuquery.runner.engines.dask.preloads.worker",
         "--pre-import", "cudf_polars", *flags.arguments(dask.options),
     ]  # fmt: skip
-    # DASK_WORKER_NAME is the one that dask-kubernetes adds; it leaves alone an address that is there.
+    # dask-kubernetes adds DASK_WORKER_NAME; it does not change an existing address.
     _set(container, {"DASK_SCHEDULER_ADDRESS": dask.scheduler, **BEATS})
     return spec
 
 
 def _pod(plan: Plan, job: GpuQueryJob, defaults: Defaults) -> Manifest:
-    """Build the attempt's own pod, without what makes it one."""
+    """Build the attempt's pod without the parts that are specific to an attempt."""
     spec: dict[str, Any] = pod_spec(plan, job, defaults, service="")
-    # A Deployment takes no other.
+    # A Deployment accepts no other.
     spec["restartPolicy"] = "Always"
     spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] != "plan"]
     (container,) = spec["containers"]
     for key in ("startupProbe", "ports"):
         del container[key]
     container["volumeMounts"] = [mount for mount in container["volumeMounts"] if mount["name"] != "plan"]
-    # Nothing of ours runs there that could write a report: the log's last lines are what is left of a container.
+    # No code of ours runs there that could write a report, so the last lines of the log are the only trace.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     _set(container, flags.VARIABLES)
     return spec
 
 
 def _set(container: Manifest, values: Mapping[str, str]) -> None:
-    """Set variables of a container, whatever they were."""
+    """Set variables of a container, replacing existing ones."""
     others = [variable for variable in container["env"] if variable["name"] not in values]
     container["env"] = [*others, *({"name": name, "value": value} for name, value in values.items())]

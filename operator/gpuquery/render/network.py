@@ -1,9 +1,8 @@
-"""Network: whom the pods of a job reach, and who reaches them, as one NetworkPolicy for all of its pods.
+"""Network: what the pods of a job may reach, and who may reach them, as one NetworkPolicy for all of its pods.
 
-It is made before the first of them, of the preflight or of an attempt, and goes with the job itself: a pod that ends
-slowly after its attempt is bound by it too. The job's spec alone decides what it says, so all attempts share it.
-
-Policies only ever add what is allowed: pods that two of them choose may do what either allows.
+It is created before the first pod, of the preflight or of an attempt, and deleted with the job, so it also applies to a
+pod that ends slowly after its attempt. It depends only on the job's spec, so all attempts share it. Policies can only
+add permissions: pods that two policies select may do what either allows.
 """
 
 from __future__ import annotations
@@ -28,31 +27,32 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 
 OPERATOR = {LABEL_NAME: "gpuquery", LABEL_COMPONENT: "operator"}
-"""Labels of the operator's pods, as the chart sets them."""
+"""Labels of the operator's pods, as set by the chart."""
 DNS_PORTS = (53, 5353)
-"""Policies see the port behind a Service: OpenShift's DNS listens on 5353."""
+"""Policies apply to the port behind a Service: OpenShift's DNS listens on 5353."""
 STORAGE_PORTS = (80, 443)
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 METADATA = ("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32", "fd00:ec2::/32", "fe80::/10")
-"""Where nodes of AWS, Google, Azure and Alibaba hand out their own credentials, and all that is link-local."""
+"""Metadata services of AWS, Google, Azure and Alibaba, which hand out the credentials of nodes, and all link-local
+addresses."""
 POD_IDENTITY = ("169.254.170.23/32", "fd00:ec2::23/128")
 """The agent of EKS Pod Identity, which hands out the role of the pod's own ServiceAccount."""
 POD_IDENTITY_PORT = 80
 GKE_METADATA = ("127.0.0.1/32", "169.254.169.252/32")
-"""Where GKE's metadata server listens on the node behind 169.254.169.254:80, for Workload Identity."""
+"""Address of GKE's metadata server on the node behind 169.254.169.254:80, for Workload Identity."""
 GKE_METADATA_PORT = 988
 CALLED_BACK = ("ucx://", "ucxx://")
 """Protocols of Dask in which a worker may open a connection to its client: UCX makes one in each direction."""
 
 
 def network_policy(job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> Manifest:
-    """Build the policy of a job's pods: among themselves everything, from outside what the operator reads, to the
-    outside names and storage, and the Dask cluster that the job names.
+    """Build the policy of a job's pods: everything among themselves, the operator from outside, DNS and storage
+    outside, and the Dask cluster that the job names.
     """
     own: Manifest = {"podSelector": {"matchLabels": {LABEL_JOB_UID: job.metadata.uid}}}
     peers, strangers = _dask_cluster(job)
     ingress: list[Manifest] = [
-        # The kubelet's probes come from the node, which no policy keeps out.
+        # The kubelet's probes come from the node, which policies cannot block.
         {"from": [own, *peers]},
         {"from": _readers(defaults), "ports": [_port(PROGRESS_PORT)]},
     ]
@@ -63,7 +63,7 @@ def network_policy(job: GpuQueryJob, defaults: Defaults, metadata: Manifest) -> 
         *_identity(job, defaults),
     ]
     if strangers:
-        # Where a cluster listens that is named by its scheduler's address alone, nobody tells.
+        # The pods of a cluster that is named only by its scheduler's address are unknown.
         egress.append({"to": _anywhere(defaults)})
         if strangers.startswith(CALLED_BACK):
             ingress.append({"from": _anywhere(defaults)})
@@ -93,7 +93,7 @@ def _readers(defaults: Defaults) -> list[Manifest]:
 
 
 def _identity(job: GpuQueryJob, defaults: Defaults) -> list[Manifest]:
-    """Return the way to what hands out a ServiceAccount's own cloud identity, and on demand to the node's."""
+    """Return the rules for services that hand out a ServiceAccount's cloud identity and, if enabled, the node's."""
     found: list[Manifest] = []
     if job.spec.storage.service_account_name is not None:
         found.append({"to": _blocks(POD_IDENTITY), "ports": [_port(POD_IDENTITY_PORT)]})
@@ -123,8 +123,8 @@ def _storage_ports(job: GpuQueryJob, defaults: Defaults) -> Sequence[int]:
 
 
 def _anywhere(defaults: Defaults) -> list[Manifest]:
-    """All hosts but those that are closed, and all pods: some network plugins take a block of addresses for hosts
-    outside the cluster alone.
+    """All hosts except closed ones, and all pods: some network plugins apply an address block only to hosts outside the
+    cluster.
     """
     closed = dict.fromkeys((*(() if defaults.node_metadata else METADATA), *defaults.closed_addresses))
     peers: list[Manifest] = [{"namespaceSelector": {}}]

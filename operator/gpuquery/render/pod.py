@@ -1,5 +1,5 @@
-"""The pod of an attempt: restricted, without an API token, with credentials as environment variables only, but for the
-certificates of a Dask cluster.
+"""The pod of an attempt: restricted, without an API token, with credentials only as environment variables, except for
+the certificates of a Dask cluster.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 
 NOT_AS_IT_IS = ("image_pull_secrets", "env", "resource_claims")
-"""Fields of the template that do not go into the pod as they stand."""
+"""Fields of the template that are not copied to the pod unchanged."""
 USER_ID = 65532
 PROBE_SECONDS = 24 * 60 * 60
 PROBE_FAILURES = 1_000_000
 TLS_VOLUME = "dask-tls"
 """The volume with the certificates of a Dask cluster's client."""
 DASK_VARIABLES = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None"}
-"""Variables of every process of Dask. A query holds the event loop of its workers, so that no heartbeat comes through,
-and after five minutes the scheduler would restart them (distributed#8538)."""
+"""Variables of every Dask process. A query holds the event loop of its workers, so no heartbeat gets through, and after
+five minutes the scheduler would restart them (distributed#8538)."""
 
 
 def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) -> Manifest:
@@ -53,8 +53,8 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
     spec: Manifest = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        # Not with a ServiceAccount either: a query would have the ServiceAccount's rights at the API server. A cloud's
-        # webhook projects a token of its own, which is good for that cloud alone.
+        # Even with a ServiceAccount: a query would have its rights at the API server. A cloud's webhook mounts its own
+        # token, which is valid only for that cloud.
         "automountServiceAccountToken": False,
         # One environment variable per Service of the namespace would slow the start and leak names.
         "enableServiceLinks": False,
@@ -102,7 +102,7 @@ def distributed(plan: Plan) -> bool:
 
 
 def has_ranks(plan: Plan) -> bool:
-    """Whether the pods run ranks, or the parts of a Dask cluster, that have to find each other."""
+    """Whether the pods run ranks, or parts of a Dask cluster, that must find each other."""
     return plan.purpose is Purpose.QUERY and plan.processes is not Processes.ONE
 
 
@@ -112,14 +112,14 @@ def serves_dashboard(plan: Plan) -> bool:
 
 
 def _tls_secret(plan: Plan) -> str | None:
-    """Return the Secret by which the pod talks TLS with a Dask cluster; a preflight talks with none."""
+    """Return the Secret with the certificates for a Dask cluster; a preflight connects to none."""
     return plan.dask.tls_secret if plan.dask is not None and plan.purpose is Purpose.QUERY else None
 
 
 def _tls_volume(secret: str) -> Manifest:
-    """Build the volume with the certificates: files that the pod's user reads by its group, `fsGroup`.
+    """Build the volume with the certificates: files that the pod's user can read through its group, `fsGroup`.
 
-    Each key is named, so that the kubelet tells which one is missing; what else the Secret holds stays out.
+    Each key is listed, so that the kubelet reports a missing one and the pod gets no other keys of the Secret.
     """
     files = [{"key": key, "path": key} for key in flags.TLS_FILES]
     source = {"secretName": secret, "items": files, "defaultMode": ranks.OWNER_AND_GROUP_READ, "optional": False}
@@ -129,7 +129,7 @@ def _tls_volume(secret: str) -> Manifest:
 def _devices(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> None:
     """Add GPUs and network devices to the resources of a container that runs the query.
 
-    Limits are enough: Kubernetes takes them as the requests of an extended resource.
+    Limits are enough: for an extended resource Kubernetes uses them as requests.
     """
     if not plan.gpus or plan.purpose is not Purpose.QUERY:
         return
@@ -166,11 +166,11 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         env += [{"name": name, "value": value} for name, value in {**files, **flags.TLS_ONLY}.items()]
     if distributed(plan):
         env += [{"name": name, "value": value} for name, value in ranks.presets(plan.network).items()]
-    # What the job sets goes over presets, and under what is reserved: the object's rules refuse such names, and should
-    # one come through nevertheless, ours wins.
+    # The job's variables override presets, and reserved ones override the job's: the object's rules refuse such names,
+    # but if one gets through, ours wins.
     own = {v.name: v.value for v in job.spec.template.spec.env if not re.match(RESERVED_VARIABLE, v.name)}
     env = [*(v for v in env if v["name"] not in own), *({"name": n, "value": v} for n, v in own.items())]
-    # UCXX makes its communicator with the C library's tmpfile(), which takes /tmp whatever TMPDIR says, and the root
+    # UCXX creates its communicator with the C library's tmpfile(), which ignores TMPDIR and uses /tmp, and the root
     # file system is read-only.
     on_gpus = plan.gpus and plan.purpose is Purpose.QUERY
     temporary = [{"name": "scratch", "mountPath": "/tmp", "subPath": "tmp"}] if on_gpus else []  # noqa: S108
@@ -182,17 +182,18 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         "env": env,
         "resources": resources,
         "ports": ports,
-        # Asked once: it waits inside the pod until that is ready, which it stays. Nothing fails in a healthy life.
+        # Runs once: it waits inside the pod until that is ready, and the pod stays ready. It never fails in a healthy
+        # pod.
         "startupProbe": {
             "exec": {"command": ["python", "-m", "gpuquery.runner.pod.ready", str(PROGRESS_PORT)]},
             "periodSeconds": 1,
             "timeoutSeconds": PROBE_SECONDS,
-            # The kubelet would kill the container in the end; how long a start may take, the job's deadlines say.
+            # After this the kubelet would kill the container; the job's deadlines limit how long a start may take.
             "failureThreshold": PROBE_FAILURES,
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
-            # Buffers that a network card reads itself are locked into memory.
+            # A network card can only read buffers that are locked into memory.
             "capabilities": {"drop": ["ALL"], **({"add": ["IPC_LOCK"]} if _rdma(plan) else {})},
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
@@ -209,10 +210,10 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
 
 
 def merged_resources(job: GpuQueryJob, defaults: Defaults) -> Manifest:
-    """Return the resources of each pod: the spec's, and the default of every resource that the spec does not name.
+    """Return the resources of each pod: the spec's, and defaults for the resources that the spec does not set.
 
-    A default request above a limit that the user gave would be refused, so a resource is either all the user's or all
-    the operator's.
+    A default request above the user's limit would be refused, so each resource is either entirely the user's or
+    entirely the operator's.
     """
     own = job.spec.workers.resources
     named = {*own.requests, *own.limits}
@@ -242,8 +243,8 @@ def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Ma
         if plan.store.region:
             values |= dict.fromkeys(store.region, plan.store.region)
         if storage.secret_name or not defaults.node_metadata:
-            # The node's role is not the query's; and where keys are given, a wrong one must fail at once, not after
-            # the time-outs of a metadata service.
+            # A query must not use the node's role; and a wrong key must fail at once, not after the timeouts of a
+            # metadata service.
             values |= store.no_node_role
     env: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
     if storage.secret_name:
@@ -251,7 +252,7 @@ def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Ma
             ref: Manifest = {"name": storage.secret_name, "key": key}
             env.append({"name": key, "valueFrom": {"secretKeyRef": {**ref, "optional": True} if optional else ref}})
     if "cpu" in resources.get("limits", {}):
-        # Polars starts a thread for each core of the node, whatever the cgroup allows.
+        # Polars starts a thread for each core of the node, and ignores the cgroup.
         field = {"containerName": CONTAINER, "resource": "limits.cpu", "divisor": "1"}
         env.append({"name": "POLARS_MAX_THREADS", "valueFrom": {"resourceFieldRef": field}})
     return env

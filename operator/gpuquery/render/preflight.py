@@ -1,8 +1,8 @@
 """The preflight's own pod as Kubernetes objects: the job's NetworkPolicy, one Job without a GPU, and a ConfigMap with
 the plan, which belongs to that Job.
 
-The same image, command, environment and identity as an attempt's pod, so that what it can read, the attempt can read.
-Pure: the same plan gives the same objects, so applying them twice changes nothing.
+It has the same image, command, environment and identity as an attempt's pod, so what it can read, the attempt can read
+too. Pure: the same plan gives the same objects, so applying them twice changes nothing.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 
 COMPONENT = "preflight"
 GPU_NODES = ("nodeSelector", "affinity", "topologySpreadConstraints", "runtimeClassName")
-"""What of a template leads to GPU nodes: a pod that has it could make an autoscaler start one."""
+"""Fields of a template that lead to GPU nodes: a pod with them could make an autoscaler start one."""
 MACHINE_LABELS = ("kubernetes.io/arch", "kubernetes.io/os")
-"""Labels of a node selector that stay: the image runs only there."""
+"""Labels of a node selector that are kept: the image runs only on such nodes."""
 
 
 def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int) -> tuple[Manifest, ...]:
-    """Build the objects of a run of the preflight, in the order in which they are made.
+    """Build the objects of a run of the preflight, in the order of their creation.
 
-    `plan` is that of the first attempt: the pod checks what would be run, on as many GPUs as would run it.
+    `plan` is that of the first attempt: the pod checks the query for the GPUs that would run it.
     """
     name = preflight_name(job.metadata.name, job.metadata.uid, run)
     metadata = child_metadata(job, name, preflight_labels(job, run))
-    # Whatever the attempt is made of, one process checks it.
+    # One process runs the checks, whatever the attempt consists of.
     asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT, "processes": Processes.ONE})
     if plan.dask is not None and plan.dask.way is not DaskWay.NATIVE:
         asking = asking.model_copy(update={"replicas": plan.workers, "gpus": 1})
@@ -68,7 +68,7 @@ def _pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, config_map: s
     small = defaults.model_copy(update={"resources": defaults.preflight_resources})
     modest = job.model_copy(update={"spec": job.spec.model_copy(update={"workers": Workers()})})
     spec = pod_spec(plan, modest, small, service=config_map)
-    # Nobody asks it how far it is: it ends within seconds.
+    # Nobody reads its progress: it ends within seconds.
     (container,) = spec["containers"]
     for key in ("startupProbe", "ports"):
         del container[key]
@@ -77,6 +77,6 @@ def _pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, config_map: s
         spec = {k: v for k, v in spec.items() if k not in GPU_NODES}
         if machine:
             spec["nodeSelector"] = machine
-        # No job may name this variable, so that it is not there yet.
+        # No job may set this variable, so it does not exist yet.
         container["env"].append({"name": "LD_LIBRARY_PATH", "value": NO_DRIVER_DIRECTORY})
     return spec

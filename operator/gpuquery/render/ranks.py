@@ -1,8 +1,8 @@
-"""What a set of ranks has beyond one process: a token, shared memory, variables of UCX. Pure.
+"""What a set of ranks has in addition to one process: a token, shared memory, variables of UCX. Pure.
 
-Sources of what is not ours: transports and RAPIDS_LIBUCX_PREFER_SYSTEM_LIBRARY from the wheels of libucx-cu12
-(`libucx/load.py`; they hold tcp, shm and cuda, and no InfiniBand); LIBCUDF_KERNEL_CACHE_PATH from libcudf 26.10; the
-host name `<job>-<index>` of an Indexed Job's pods from Kubernetes.
+Sources: transports and RAPIDS_LIBUCX_PREFER_SYSTEM_LIBRARY from the wheels of libucx-cu12 (`libucx/load.py`; they hold
+tcp, shm and cuda, and no InfiniBand); LIBCUDF_KERNEL_CACHE_PATH from libcudf 26.10; the host name `<job>-<index>` of an
+Indexed Job's pods from Kubernetes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 
 TO_COME = ""
-"""What stands for the token until the Secret is created: building is pure, and whoever creates it draws the token."""
+"""Placeholder until the Secret is created: building is pure, so the token is generated at creation."""
 TOKEN_VOLUME = "token"  # noqa: S105
-"""The volume by which the pods of a set of ranks are known."""
+"""The volume with the token. Rendered sets of ranks are recognised by it."""
 OWNER_AND_GROUP_READ = 0o440
 
 
 def secret(metadata: Manifest) -> Manifest:
-    """Build the Secret by which the pods of one attempt know each other; its token is still to come."""
+    """Build the Secret with which the pods of an attempt authenticate, with a placeholder for the token."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -39,7 +39,7 @@ def secret(metadata: Manifest) -> Manifest:
 
 
 def token_volume(name: str) -> Manifest:
-    """Build the volume with the token: a file that the pod's user reads by its group, `fsGroup`."""
+    """Build the volume with the token: a file that the pod's user can read through its group, `fsGroup`."""
     return {"name": TOKEN_VOLUME, "secret": {"secretName": name, "defaultMode": OWNER_AND_GROUP_READ}}
 
 
@@ -49,9 +49,9 @@ def token_mount() -> Manifest:
 
 
 def addresses(attempt: str) -> list[Manifest]:
-    """Return the variables by which a pod knows its name, and where index 0 answers.
+    """Return the variables with the pod's name and the address of index 0.
 
-    The coordinator's address is relative to the namespace, so that the resolver's first guess finds it.
+    The coordinator's address is relative to the namespace, so that the resolver's first try finds it.
     """
     return [
         {"name": "GPUQUERY_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -60,10 +60,10 @@ def addresses(attempt: str) -> list[Manifest]:
 
 
 def presets(network: Network) -> Mapping[str, str]:
-    """Return variables of UCX and CUDA for a network, which the job's own win over.
+    """Return variables of UCX and CUDA for a network; the job's own override them.
 
-    With `auto` UCX chooses its transports itself. Caches of compiled kernels go to scratch, for the root file system is
-    read-only.
+    With `auto` UCX chooses its transports itself. Caches of compiled kernels go to scratch, because the root file
+    system is read-only.
     """
     caches = {
         "CUDA_CACHE_PATH": f"{SCRATCH_DIRECTORY}/.cache/cuda",
@@ -80,9 +80,10 @@ def presets(network: Network) -> Mapping[str, str]:
 
 
 def shared_memory(gpus: int, per_gpu: str, memory_limit: str | None) -> str:
-    """Return the size of /dev/shm: so much for each GPU, and at most half of the memory limit, against which it counts.
+    """Return the size of /dev/shm: a fixed amount for each GPU, at most half of the memory limit, against which it
+    counts.
 
-    UCX exchanges rows of one pod's ranks there, and 64 MiB, what containers get by default, are too little for it.
+    UCX exchanges rows between the ranks of a pod there, and the default of 64 MiB is too small.
     """
     wanted = quantity.amount(per_gpu) * max(1, gpus)
     if memory_limit is not None:

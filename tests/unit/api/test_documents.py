@@ -21,7 +21,7 @@ from tests.support.job_tables import job
 
 RECORDED = json.loads((Path(__file__).parent / "kubectl_yaml.json").read_text())["answers"]
 HEAD = "apiVersion: v1\nkind: X\nmetadata: {name: x}\nspec:\n"
-STRICTER = ("comes twice", "without quotes, is no name of a field")
+STRICTER = ("appears twice", "without quotes, is not a field name")
 LOOSER = {"  a: [a?, ?b]\n": "libyaml takes a question mark where a key may begin"}
 
 

@@ -229,7 +229,7 @@ def test_a_date_without_quotes_is_the_text_that_kubectl_sends(here: Path) -> Non
     ("text", "says"),
     [
         ("a: [", "not YAML"),
-        ("kind: GpuQueryJob\nkind: x", "'kind' comes twice"),
+        ("kind: GpuQueryJob\nkind: x", "'kind' appears twice"),
         ("kind: ConfigMap\nmetadata:\n", "holds no GpuQueryJob"),
         ("", "holds no GpuQueryJob"),
         ("- just\n- a list", "holds no GpuQueryJob"),

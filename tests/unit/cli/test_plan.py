@@ -82,7 +82,7 @@ def test_help_says_what_is_run_and_with_whose_rights(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
     words = " ".join(capsys.readouterr().out.split())
-    assert "It runs no Python of a job unless told to with --run-code" in words
+    assert "It runs a job's Python only with --run-code" in words
     assert "with the credentials of its environment" in words and "asks that cluster" in words
 
 
@@ -172,7 +172,7 @@ NOTES = [
     pytest.param(
         'Error from server (Forbidden): gpuqueryjobs.gpuquery.io is forbidden: User "ci" cannot create resource '
         '"gpuqueryjobs" in API group "gpuquery.io" in the namespace "lake"',
-        "was not asked whether it takes the job",
+        "was not asked whether it accepts the job",
         id="whoever plans may not be the one who applies",
     ),
     pytest.param(
@@ -182,7 +182,7 @@ NOTES = [
     ),
     pytest.param(
         "Error from server (NotFound): the server could not find the requested resource",
-        "was not asked whether it takes the job",
+        "was not asked whether it accepts the job",
         id="the cluster has no such kind",
     ),
     pytest.param("Unable to connect to the server: EOF", "was not asked", id="the API server goes away"),
@@ -230,7 +230,7 @@ def test_a_job_that_leaves_its_engine_open_is_planned_as_by_an_operator_with_an_
     assert told(capsys)["plan"]["engine"] == "rapidsmpf", "nothing says that its data is small"
     assert main(["plan", write(store, job()), "--json", *arguments]) == 0
     plan = told(capsys)["plan"]
-    assert plan["engine"] == "cpu" and plan["why"].endswith("in memory are too little for a GPU")
+    assert plan["engine"] == "cpu" and plan["why"].endswith("in memory is too little for a GPU")
 
 
 def test_annotations_that_may_not_be_read_are_told(

@@ -227,7 +227,7 @@ REFUSED: list[Any] = [
     pytest.param(
         ALL,
         {"dask": OPERATOR, "workers": {"stallSeconds": 60}},
-        ("workers.stallSeconds is 60", "not in its own pods", "activeDeadlineSeconds"),
+        ("workers.stallSeconds is 60", "outside of its own pods", "activeDeadlineSeconds"),
         id="a limit for processes that nobody hears",
     ),
 ]
@@ -265,7 +265,7 @@ def test_certificates_for_a_cluster_that_speaks_no_tls_are_refused(accepted: boo
     status = GpuQueryJobStatus(plan=told(**spec)) if accepted else None
     found = resolve(job(status=status, **spec), ALL, attempt=2, scheduler="ucx://warm-scheduler.marts.svc:8786")
     assert isinstance(found, Rejected), found
-    wanted = ('dask.tlsSecretName is "client"', "DaskCluster warm speaks ucx, not tls", "--protocol tls", "or remove")
+    wanted = ('dask.tlsSecretName is "client"', "DaskCluster warm uses ucx, not tls", "--protocol tls", "or remove")
     assert all(words in found.message for words in wanted), found.message
 
 
@@ -336,18 +336,18 @@ WRONG: list[Any] = [
     pytest.param(NEW, {"enable-jit-unspill": True}, "26.10 has no flag .*release 26.04 or older", id="it is gone"),
     pytest.param(NEW, {"rmm-pool-size": "0.8"}, "same memory twice: leave it out", id="a pool beside the engine's own"),
     pytest.param(NEW, {"rmm-async": True}, "same memory twice", id="any allocator"),
-    pytest.param(OLD, {"rmm-pool-size": "much"}, '"much" is no size: write a fraction', id="no size"),
-    pytest.param(OLD, {"rmm-pool-size": -1}, "-1 is no size", id="less than nothing"),
-    pytest.param(OLD, {"rmm-pool-size": 1.5}, "no whole number of bytes", id="more than all"),
-    pytest.param(OLD, {"rmm-pool-size": "auto"}, '"auto" is no size', id="auto is for limits"),
+    pytest.param(OLD, {"rmm-pool-size": "much"}, '"much" is not a size: write a fraction', id="no size"),
+    pytest.param(OLD, {"rmm-pool-size": -1}, "-1 is not a size", id="less than nothing"),
+    pytest.param(OLD, {"rmm-pool-size": 1.5}, "not a whole number of bytes", id="more than all"),
+    pytest.param(OLD, {"rmm-pool-size": "auto"}, '"auto" is not a size', id="auto is for limits"),
     pytest.param(OLD, {"rmm-async": "yes"}, "neither true nor false", id="a text for a switch"),
-    pytest.param(OLD, {"device-memory-limit": True}, "true is no size", id="a switch for a size"),
+    pytest.param(OLD, {"device-memory-limit": True}, "true is not a size", id="a switch for a size"),
     pytest.param(OLD, {"rmm-async": True, "rmm-managed-memory": True}, "exclude each other", id="two allocators"),
     pytest.param(OLD, {"enable-nvlink": True, "rmm-managed-memory": True}, "exclude each other", id="NVLink"),
     pytest.param(OLD, {"rmm-release-threshold": "1GB"}, "set rmm-async: true", id="a threshold of nothing"),
     pytest.param(OLD, {"rmm-maximum-pool-size": "1GB"}, "set rmm-pool-size or rmm-async", id="no pool to bound"),
     pytest.param(OLD, {"cudf-spill-stats": 1}, "set enable-cudf-spill: true", id="nothing to count"),
-    pytest.param(OLD, {"cudf-spill-stats": "1"}, "no whole number", id="a text for a number"),
+    pytest.param(OLD, {"cudf-spill-stats": "1"}, "not a whole number", id="a text for a number"),
 ]
 
 

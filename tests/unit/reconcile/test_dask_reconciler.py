@@ -400,7 +400,7 @@ async def test_certificates_for_a_warm_cluster_without_tls_are_refused_before_a_
     await look_once(client)
     assert current(client).status.failure == Failure.INVALID_COMBINATION
     message = condition(current(client), "Accepted").message
-    assert 'dask.tlsSecretName is "client", and the scheduler of DaskCluster warm speaks ucx, not tls' in message
+    assert 'dask.tlsSecretName is "client", and the scheduler of DaskCluster warm uses ucx, not tls' in message
     assert client.names(Resource.CONFIG_MAPS) == []
 
 

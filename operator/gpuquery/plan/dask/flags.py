@@ -1,8 +1,9 @@
-"""Flags of `dask cuda worker`: which a job may set, with which values, in which release; and how they are written.
+"""Flags of `dask cuda worker`: which a job may set, with which values, in which release, and how they are
+written.
 
-Names and types are those of `dask_cuda/cli.py` of dask-cuda 25.8 to 26.10, which all releases share but for those that
-their table takes away; what cannot be together is what `dask_cuda/plugins.py` (RMMSetup) and
-`dask_cuda/cuda_worker.py` refuse or pass over.
+Names and types are those of `dask_cuda/cli.py` of dask-cuda 25.8 to 26.10, which all releases share except for those
+that their row excludes. Conflicts are those that `dask_cuda/plugins.py` (RMMSetup) and `dask_cuda/cuda_worker.py`
+refuse or ignore.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Kind(Enum):
     SPILL = auto()
     """The same, or auto."""
     SWITCH = auto()
-    """A flag and its opposite."""
+    """A flag with an opposite."""
     COUNT = auto()
 
 
@@ -44,7 +45,7 @@ class Flag:
 
     kind: Kind
     allocator: bool = False
-    """Whether it is about the memory resource of RMM, which a DaskEngine replaces by its own."""
+    """Whether it is about RMM's memory resource, which a DaskEngine replaces with its own."""
 
 
 FLAGS: Mapping[str, Flag] = {
@@ -73,33 +74,33 @@ OURS = frozenset(
         "pre-import", "multiprocessing-method", "rmm-log-directory", "set-rmm-allocator-for-libs",
     }
 )  # fmt: skip
-"""Flags that whoever starts the workers sets, or that mean nothing to a query."""
+"""Flags that the operator sets when it starts the workers, or that do not affect a query."""
 ALLOCATORS = ("rmm-pool-size", "rmm-async", "rmm-managed-memory")
 NANNY = "gpuquery.runner.engines.dask.preloads.nanny"
 """Module that nannies load first."""
 VARIABLES: Mapping[str, str] = {
-    # What a dead worker held is gone, and it is not started again: no task is tried elsewhere.
+    # The data of a dead worker is lost and the worker is not restarted, so no task is retried elsewhere.
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-    # The memory limit is the pod's, and its kernel sees to it. A paused worker would make all the others wait.
+    # The kernel enforces the pod's memory limit. A paused worker would block all the others.
     "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
     "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
-    # A nanny would start another worker, unseen: with this preload it ends, and says why.
+    # A nanny would silently start another worker: with this preload it ends, and says why.
     "DASK_DISTRIBUTED__NANNY__PRELOAD": f"['{NANNY}']",
 }
-"""Variables of all of Dask's processes in a job's own cluster, whoever makes it; a job cannot set them."""
+"""Variables of all Dask processes in a job's own cluster, native or not; a job cannot set them."""
 TLS_FILES: Mapping[str, str] = {
     "ca.crt": "DASK_DISTRIBUTED__COMM__TLS__CA_FILE",
     "tls.crt": "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT",
     "tls.key": "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY",
 }
-"""Keys of a Secret with certificates, and the variables by which a client of Dask finds them (`distributed.yaml` of
+"""Keys of a Secret with certificates, and the variables with which a Dask client finds them (`distributed.yaml` of
 distributed 2025.7 to 2026.7)."""
 TLS_ONLY: Mapping[str, str] = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
-"""Has a client of Dask refuse to talk by anything but TLS."""
+"""Makes a Dask client refuse any connection without TLS."""
 
 
 def checked(options: Mapping[str, Any], release: Release) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Return the flags as they are, sizes as texts, and what is wrong with the others."""
+    """Return the valid flags, with sizes as text, and the errors of the others."""
     good: dict[str, Any] = {}
     problems: list[str] = []
     for name, value in options.items():
@@ -111,7 +112,7 @@ def checked(options: Mapping[str, Any], release: Release) -> tuple[Mapping[str, 
 
 
 def complete(options: Mapping[str, Any], release: Release) -> Mapping[str, Any]:
-    """Return checked flags with what a release needs where nobody has said otherwise."""
+    """Return checked flags with the defaults that a release needs."""
     if release.dask.own_resource or any(options.get(name) not in (None, False) for name in ALLOCATORS):
         return dict(options)
     return {**options, "rmm-async": options.get("rmm-async", True)}
@@ -164,7 +165,7 @@ def _read(flag: Flag, value: Any) -> Any:
             return value
         case Kind.COUNT:
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise OptionError("is no whole number from 0 on: write digits without quotes")
+                raise OptionError("is not a whole number of at least 0: write digits without quotes")
             return value
         case Kind.SPILL if value == "auto":
             return value
@@ -173,22 +174,22 @@ def _read(flag: Flag, value: Any) -> Any:
 
 
 def _size(value: Any) -> str:
-    """Read bytes, or a fraction of the memory: up to 1 it is a fraction, as dask-cuda has it."""
+    """Read bytes or a fraction of the memory: a number up to 1 is a fraction, as in dask-cuda."""
     text = str(value).strip()
     if isinstance(value, bool) or not isinstance(value, int | float | str) or len(text) > _MOST_DIGITS:
-        raise OptionError("is no size: write a fraction such as 0.8, or bytes such as 40GB or 40GiB")
+        raise OptionError("is not a size: write a fraction such as 0.8, or bytes such as 40GB or 40GiB")
     if _NOT_NEGATIVE.fullmatch(text):
         if float(text) > 1 and not float(text).is_integer():
-            raise OptionError("is no whole number of bytes: write a fraction up to 1, or bytes such as 40GB")
+            raise OptionError("is not a whole number of bytes: write a fraction up to 1, or bytes such as 40GB")
         return text
     try:
         return str(size(text))
     except OptionError:
-        raise OptionError("is no size: write a fraction such as 0.8, or bytes such as 40GB or 40GiB") from None
+        raise OptionError("is not a size: write a fraction such as 0.8, or bytes such as 40GB or 40GiB") from None
 
 
 def _together(good: Mapping[str, Any]) -> list[str]:
-    """Say which flags cannot be together."""
+    """Return the conflicts between flags."""
     found = []
     if good.get("rmm-async") and good.get("rmm-managed-memory"):
         found.append(f"{WHERE}.rmm-async: true and rmm-managed-memory exclude each other: keep one of them")

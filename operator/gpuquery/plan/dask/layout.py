@@ -1,8 +1,8 @@
-"""Dask: which plans run on a Dask cluster, whose it is, and what such a plan cannot have. Pure.
+"""Dask: which plans run on a Dask cluster, who owns it, and what such a plan cannot have. Pure.
 
-A query runs on Dask where the release drives several GPUs by nothing else (`Way.DASK` of the release table), and where
-a release that has ranks is asked to by `spec.dask`. The client needs a GPU in every release, for Polars' callback asks
-for the device: natively it has those of index 0, else it is a pod with one GPU of its own.
+A query runs on Dask if the release has no other way to use several GPUs (`Way.DASK` of the release table), or if
+`spec.dask` asks for it. The client needs a GPU in every release, because Polars' callback asks for the device: a native
+client uses those of index 0, any other is a pod with its own GPU.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ KEPT: Mapping[str, Any] = {
     "tolerations": [{"effect": ANY, "key": ANY, "operator": ANY, "tolerationSeconds": ANY, "value": ANY}],
     "affinity": {"nodeAffinity": ANY, "podAffinity": _NEAR, "podAntiAffinity": _NEAR},
 }  # fmt: skip
-"""What of a pod template the API server keeps in a DaskCluster: its schema is that of pods of Kubernetes 1.21
-(daskcluster.yaml of dask-kubernetes 2026.3.0), and what it does not know is dropped without a word."""
+"""The fields of a pod template that the API server keeps in a DaskCluster: its schema is that of pods of Kubernetes
+1.21 (daskcluster.yaml of dask-kubernetes 2026.3.0), and unknown fields are silently dropped."""
 
 
 def way_of(asked: DaskSpec | None) -> DaskWay:
-    """Return whose Dask cluster is asked for; without a word the job's own."""
+    """Return who owns the requested Dask cluster; by default the job."""
     if asked is None:
         return DaskWay.NATIVE
     if asked.attaches:
@@ -60,7 +60,7 @@ def on_dask(release: releases.Release, choice: Choice, asked: DaskSpec | None) -
 
 
 def told(asked: DaskSpec | None, workers: int) -> str:
-    """Say whose Dask cluster it is, for the sentence of a plan."""
+    """Describe the Dask cluster, for the sentence of a plan."""
     several = f"{workers} GPU worker{'s' if workers != 1 else ''}"
     match way_of(asked):
         case DaskWay.NATIVE:
@@ -75,7 +75,8 @@ def told(asked: DaskSpec | None, workers: int) -> str:
 
 
 def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str) -> Dask | Rejected | None:
-    """Return the Dask cluster of an attempt; None where no Dask is. `scheduler`: where that of `clusterRef` is."""
+    """Return the Dask cluster of an attempt; None without Dask. `scheduler`: address of the scheduler of
+    `clusterRef`."""
     release = releases.find(choice.release) if choice.release else None
     if release is None or not on_dask(release, choice, job.spec.dask):
         return None
@@ -86,15 +87,15 @@ def cluster_of(job: GpuQueryJob, choice: Choice, *, attempt: int, scheduler: str
         address = asked.scheduler_address or scheduler or _by_default(job, asked)
         spoken, secret = address.partition("://")[0], asked.tls_secret_name
         if secret is not None and spoken != "tls":
-            # Of an accepted job too: it was to talk TLS, and shall not talk without.
+            # Also for an accepted job: it asked for TLS, and must not connect without it.
             return invalid(
-                f'dask.tlsSecretName is "{secret}", and the scheduler of {_named(asked)} speaks {spoken}, not tls, as '
-                "far as commands and variables of its object say: start its scheduler and its workers with "
+                f'dask.tlsSecretName is "{secret}", and the scheduler of {_named(asked)} uses {spoken}, not tls, '
+                "according to the commands and variables of its object: start its scheduler and workers with "
                 "--protocol tls, or remove dask.tlsSecretName"
             )
         return Dask(way=way, workers=choice.workers, protocol=spoken, scheduler=address, tls_secret=secret)
     options, problems = flags.checked(asked.worker_options, release)
-    # A job that was accepted once keeps its plan, even if this operator's table says otherwise.
+    # An accepted job keeps its plan, even if this operator's table differs.
     if problems and job.status.plan is None:
         return together(*map(invalid, problems))
     name = attempt_name(job.metadata.name, job.metadata.uid, attempt)
@@ -124,7 +125,7 @@ def _named(asked: DaskSpec) -> str:
 
 
 def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
-    """Refuse a Dask cluster that the chosen plan or this operator cannot have."""
+    """Refuse a Dask cluster that the chosen plan or this operator does not support."""
     asked = job.spec.dask
     return together(*map(invalid, _refused(job, asked, choice, defaults))) if asked is not None else None
 
@@ -133,23 +134,23 @@ def _refused(job: GpuQueryJob, asked: DaskSpec, choice: Choice, defaults: Defaul
     if asked.backend is DaskBackend.OPERATOR:
         if not defaults.dask_operator:
             yield (
-                'dask.backend is "operator", and this operator makes no DaskClusters: use backend "native", or ask the '
-                "administrator to install dask-kubernetes and to set the Helm value dask.operator.enabled"
+                'dask.backend is "operator", and this operator does not create DaskClusters: use backend "native", or '
+                "ask the administrator to install dask-kubernetes and to set the Helm value dask.operator.enabled"
             )
         if (account := job.spec.storage.service_account_name) is not None:
             yield (
                 f'storage.serviceAccountName is "{account}", and dask.backend is "operator": the GPU reader in the '
-                "workers of a DaskCluster takes credentials from variables only, and nobody there turns an identity "
-                'into them: use storage.secretName, or dask.backend "native"'
+                "workers of a DaskCluster takes credentials only from variables, and nothing there turns an identity "
+                'into variables: use storage.secretName, or dask.backend "native"'
             )
         for dropped in _dropped(job.spec.template.spec.model_dump(mode="json", by_alias=True, exclude_none=True)):
             yield (
-                f'template.spec.{dropped} is set, and dask.backend is "operator": a DaskCluster knows pods of '
-                f'Kubernetes 1.21, and its pods would silently lack it: remove it, or use dask.backend "native"'
+                f'template.spec.{dropped} is set, and dask.backend is "operator": a DaskCluster has only '
+                'the pod fields of Kubernetes 1.21 and would silently drop it: remove it, or use dask.backend "native"'
             )
     if asked.cluster_ref is not None and not defaults.dask_attach:
         yield (
-            f'dask.clusterRef.name is "{asked.cluster_ref.name}", and this operator looks at no DaskCluster: name its '
+            f'dask.clusterRef.name is "{asked.cluster_ref.name}", and this operator reads no DaskClusters: name its '
             "scheduler in dask.schedulerAddress, or ask the administrator to set the Helm value dask.attach.enabled"
         )
     if asked.tls_secret_name is not None:
@@ -163,13 +164,13 @@ def _refused(job: GpuQueryJob, asked: DaskSpec, choice: Choice, defaults: Defaul
     known = release.dask.protocol if release is not None else "ucx"
     if known != "ucx" and (asked.scheduler_address or "").startswith("ucx:"):
         yield (
-            f'dask.schedulerAddress is "{asked.scheduler_address}", and RAPIDS {choice.release} knows UCXX as '
-            f"{known}:// alone: write {known}://, or use a later runtime.release"
+            f'dask.schedulerAddress is "{asked.scheduler_address}", and RAPIDS {choice.release} knows UCXX only as '
+            f"{known}://: write {known}://, or use a later runtime.release"
         )
 
 
 def _dropped(template: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what of a pod template a DaskCluster does not keep."""
+    """Yield the fields of a pod template that a DaskCluster drops."""
     for name, known in KEPT.items():
         yield from (f"{name}{path}" for path in _unknown(template.get(name), known))
 

@@ -1,8 +1,8 @@
-"""What each RAPIDS release can do: data, and the questions that are asked of it.
+"""What each RAPIDS release can do: data, and queries of it.
 
-A combination of engine and cluster that a release accepts but runs wrongly (on one GPU, or with rows written twice) is
-no cell of ours: the table says what gives right results, not what raises no error. `make test-releases` compares the
-table with the packages themselves.
+A combination of engine and cluster that a release accepts but runs wrongly (on one GPU, or with rows written twice)
+cannot run here: the table says what gives right results, not what raises no error. `make test-releases` compares the
+table with the packages.
 """
 
 from gpuquery.plan.releases.check import (

@@ -27,7 +27,7 @@ def find(name: str) -> Release | None:
 
 
 def cell_of(release: str, engine: EngineChoice, cluster: ClusterChoice) -> Cell | None:
-    """Return what the table says of a combination; None where it knows nothing of the release, or of the cell."""
+    """Return the cell of a combination; None if the table does not know the release, or the cell."""
     known = find(release)
     return known.cells.get((engine, cluster)) if known else None
 
@@ -38,28 +38,28 @@ def names() -> tuple[str, ...]:
 
 
 def nearest(name: str) -> Release:
-    """Return a release by its name; for one that is not known the last one before it, or the first."""
+    """Return a release by its name; for an unknown one the last one before it, or the first."""
     known = [release for release in RELEASES.values() if release.name <= name]
     return known[-1] if known else next(iter(RELEASES.values()))
 
 
 def those(holds: Callable[[Release], bool]) -> tuple[str, ...]:
-    """Return the releases of which something holds, oldest first."""
+    """Return the releases for which a condition holds, oldest first."""
     return tuple(release.name for release in RELEASES.values() if holds(release))
 
 
 def sql_on_gpus(*, releases: Mapping[str, Release] = RELEASES) -> tuple[str, ...]:
-    """Return the releases whose GPUs do what SQL says as far as that is known, oldest first."""
+    """Return the releases without known deviations from SQL on GPUs, oldest first."""
     return tuple(name for name, release in releases.items() if not release.sql_unlike)
 
 
 def sql_on_cpu(*, releases: Mapping[str, Release] = RELEASES) -> tuple[str, ...]:
-    """Return the releases that can have a Polars which does what SQL says on the CPU, oldest first."""
+    """Return the releases that accept a Polars which follows SQL on the CPU, oldest first."""
     return tuple(name for name, release in releases.items() if _beyond(release) > SQL_POLARS[0])
 
 
 def _beyond(release: Release) -> tuple[int, ...]:
-    """Return the first version of Polars that a release does not accept any more."""
+    """Return the first version of Polars that is too new for a release."""
     return tuple(int(part) for part in release.polars.partition("<")[2].split("."))
 
 
@@ -71,7 +71,7 @@ def runnable(
 
 
 def safe(engine: EngineChoice, cluster: ClusterChoice) -> tuple[str, ...]:
-    """Return the releases that run an engine on a cluster shape and write once what every rank holds in full."""
+    """Return the releases that run an engine on a cluster shape and write a replicated result only once."""
     return those(lambda release: release.writes_once(engine, cluster))
 
 
@@ -82,9 +82,9 @@ def check_options(
     options: Mapping[str, Any],
     where: str = WHERE,
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Return the options as the release takes them (bytes as numbers), and what is wrong with the others.
+    """Return the valid options in the release's form (bytes as numbers), and the errors of the others.
 
-    With engine or cluster `auto` the checks that need to know them are left out.
+    With engine or cluster `auto`, checks that depend on them are skipped.
     """
     good: dict[str, Any] = {}
     problems: list[str] = []

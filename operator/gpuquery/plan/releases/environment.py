@@ -1,8 +1,8 @@
-"""What `CUDF_POLARS__EXECUTOR__<FIELD>` in the pods' environment asks for.
+"""The options `CUDF_POLARS__EXECUTOR__<FIELD>` in the pods' environment.
 
-A release reads them itself, but silently passes over what it does not know; here they are checked like
-`executorOptions`. `...__<FIELD>__<KEY>` sets a value within an option. What chooses engine and cluster (`RUNTIME` and,
-under its historic name, `ENGINE`; `CLUSTER`, and before it `SCHEDULER`) is read by `environment_choice`.
+A release reads them itself, but silently ignores unknown ones; here they are checked like `executorOptions`.
+`...__<FIELD>__<KEY>` sets a value within an option. `environment_choice` reads the variables that choose engine and
+cluster (`RUNTIME`, formerly `ENGINE`; `CLUSTER`, formerly `SCHEDULER`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CHOICES: Mapping[str, Mapping[str, EngineChoice | ClusterChoice]] = {
 def environment_choice(
     env: Mapping[str, str], where: str = WHERE
 ) -> tuple[EngineChoice, ClusterChoice, tuple[str, ...]]:
-    """Return the engine and the cluster that the environment asks for, `auto` where it does not, and what is wrong."""
+    """Return the engine and the cluster of the environment, `auto` by default, and the errors."""
     problems: list[str] = []
     chosen: dict[str, EngineChoice | ClusterChoice] = {}
     for field, words in _CHOICES.items():
@@ -75,9 +75,9 @@ def environment_options(
     engine: EngineChoice = EngineChoice.AUTO,
     cluster: ClusterChoice = ClusterChoice.AUTO,
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Return the executor options that the environment sets, and what is wrong with the others.
+    """Return the valid executor options of the environment, and the errors of the others.
 
-    With engine or cluster `auto` the checks that need to know them are left out.
+    With engine or cluster `auto`, checks that depend on them are skipped.
     """
     good: dict[str, Any] = {}
     problems: list[str] = []
@@ -85,7 +85,7 @@ def environment_options(
     if executor != "streaming":
         problems.append(f"{where}.{EXECUTOR}: {shown(executor)} cannot be chosen: leave it out, or use streaming")
     fields = {key.removeprefix(PREFIX): text for key, text in env.items() if key.startswith(PREFIX)}
-    # In this order a value within an option comes after the option that it belongs to.
+    # In this order a value within an option comes after the option itself.
     for field, text in sorted(fields.items()):
         if field in _CHOICES:
             continue
@@ -99,7 +99,7 @@ def environment_options(
 def _read(
     release: Release, field: str, text: str, good: dict[str, Any], cell: tuple[EngineChoice, ClusterChoice]
 ) -> None:
-    """Put one variable's value where it belongs among the options."""
+    """Store one variable's value in the options."""
     engine, cluster = cell
     name, _, key = field.partition("__")
     name, key = name.lower(), key.lower()
@@ -118,7 +118,7 @@ def _read(
 
 
 def _surrounding(option: Option, good: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Return the mapping that a value belongs to, as far as it is known."""
+    """Return the mapping that contains a value, with its other known values."""
     if key not in option.fields or option.bare:
         raise OptionError(f"is not read by the release: {_keys(option)}")
     value = good.get(option.name, None if option.can_be_off and not option.default else {})
@@ -130,7 +130,7 @@ def _surrounding(option: Option, good: Mapping[str, Any], key: str) -> Mapping[s
 
 
 def _keys(option: Option) -> str:
-    """Say which variables there are for an option."""
+    """Name the variables of an option."""
     variable = PREFIX + option.name.upper()
     if option.kind is not OptionKind.MAPPING or option.bare or "*" in option.fields:
         return f"set {variable}"

@@ -1,4 +1,4 @@
-"""Names that are no options of the executor here, though users may look for them there, and what to use instead."""
+"""Names that users may expect among the executor's options, and what to use instead."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RESERVED: Mapping[str, str] = {
     "memory_resource": _RUNNER,
     "min_device_size": "is measured by the runner: leave it out, or set target_partition_size",
 }
-"""Options that choose what the spec or the runner chooses, with the way out."""
+"""Options that the spec or the runner sets, with the way out."""
 
 _IN_ENV = "is no option of the executor: set {} in template.spec.env"
 ELSEWHERE: Mapping[str, str] = {
@@ -55,7 +55,7 @@ ELSEWHERE: Mapping[str, str] = {
         "ucxx_progress_mode",
     )
 }
-"""Settings of other parts of RAPIDS, with where to put them."""
+"""Settings of other parts of RAPIDS, and where to set them."""
 
 SUCCESSORS: tuple[tuple[str, ...], ...] = (
     ("cardinality_factor", "unique_fraction"),
@@ -63,4 +63,4 @@ SUCCESSORS: tuple[tuple[str, ...], ...] = (
     ("max_io_threads", "max_concurrent_io_tasks"),
     ("rapidsmpf_py_executor_max_workers", "num_py_executors"),
 )
-"""Names that releases gave to nearly the same option, oldest first."""
+"""Different names for nearly the same option, oldest first."""

@@ -1,4 +1,4 @@
-"""What the table of RAPIDS releases is made of."""
+"""The types of the table of RAPIDS releases."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class OptionKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A value that an option does not take with some engine on some cluster."""
+    """A value that an option does not accept with some engine on some cluster."""
 
     value: Any
     because: str
-    """What is wrong, and after a colon the way out."""
+    """The error and, after a colon, the way out."""
     engines: frozenset[EngineChoice] = GPU_ENGINES
     clusters: frozenset[ClusterChoice] = CLUSTERS
 
@@ -60,8 +60,8 @@ class Option:
     name: str
     kind: OptionKind
     default: Any = None
-    """None where it depends on the GPU or on other options; `about` says how. A mapping that can be turned off has true
-    or false; the values in it have defaults of their own."""
+    """None if it depends on the GPU or on other options; `about` says how. Of a mapping that can be turned off: true or
+    false; its values have their own defaults."""
     least: float | None = None
     most: float | None = None
     above: float | None = None
@@ -74,58 +74,58 @@ class Option:
     fields: Mapping[str, Option] = field(default_factory=dict)
     """Values of a mapping, by key; `*` stands for any key."""
     can_be_off: bool = False
-    """A mapping that `false` (or null) turns off, which the release knows as None."""
+    """A mapping that `false` (or null) turns off, as None in the release."""
     bare: bool = False
     """A mapping for which one bare value stands for all its fields."""
     nullable: bool = False
     """Whether null means the default."""
     refusals: tuple[Refusal, ...] = ()
     instead: str = ""
-    """Not empty: the release takes the option and does nothing with it; this is what to do instead."""
+    """Not empty: the release accepts the option but ignores it; this is what to do instead."""
     unchecked: bool = False
-    """The release takes values of a wrong type, and fails later or does something else."""
+    """The release accepts values of a wrong type, and fails later or does something else."""
     any_text_is_true: bool = False
-    """The release reads every text in the environment as true, `0` too."""
+    """The release reads every text in the environment as true, even `0`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Partitions:
-    """How many bytes a partition has where nobody says it (`cudf_polars/utils/config.py`)."""
+    """Default bytes of a partition (`cudf_polars/utils/config.py`)."""
 
     share: float
-    """Share of a GPU's memory, where a cell has none of its own."""
+    """Share of a GPU's memory, if a cell does not have its own."""
     least: int | None
-    """Least bytes; None where the release has no least."""
+    """Minimum bytes; None if the release has none."""
     most: int
-    """Most bytes."""
+    """Maximum bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DaskFacts:
-    """What its Dask-CUDA and UCXX do otherwise than those of other releases."""
+    """How its Dask-CUDA and UCXX differ from those of other releases."""
 
     protocol: str = "ucx"
-    """How addresses begin that are reached by UCXX. distributed-ucxx of 25.08 registers ucxx:// alone; from 25.10 on it
-    is ucx://, and ucxx:// the old name."""
+    """Scheme of UCXX addresses. distributed-ucxx of 25.08 registers only ucxx://; from 25.10 on it is ucx://, and
+    ucxx:// is the old name."""
     without: frozenset[str] = frozenset()
-    """Flags of `dask cuda worker` that other releases have and this one has not."""
+    """Flags of `dask cuda worker` that other releases have and this one lacks."""
     own_resource: bool = False
-    """Whether a query runs by DaskEngine, which gives each worker its own memory resource
-    (`cudf_polars/engine/dask.py`, rmm.mr.set_current_device_resource): a pool would be reserved beside it. Otherwise it
-    allocates by the worker's own, and without one each allocation goes to the driver."""
+    """Whether DaskEngine runs the query. It gives each worker its own memory resource (`cudf_polars/engine/dask.py`,
+    rmm.mr.set_current_device_resource), and a pool would be reserved in addition. Otherwise the query uses the worker's
+    resource, and without one each allocation goes to the driver."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SqlOnGpus:
-    """What its cudf-polars makes of the expressions and plans that SQL becomes."""
+    """How its cudf-polars runs the expressions and plans of SQL."""
 
     full_groups: bool
-    """Whether it takes within groups and partitions what 26.10 takes: an order, a shift, a product, and a count of
-    different values without NULLs."""
+    """Whether it supports the same as 26.10 within groups and partitions: an order, a shift, a product, and a count of
+    distinct values without NULLs."""
     sorts: bool
-    """Whether engine rapidsmpf shares a sort among partitions."""
+    """Whether engine rapidsmpf splits a sort among partitions."""
     windows: bool
-    """Whether windows with PARTITION BY are shared among them."""
+    """Whether windows with PARTITION BY are split among them."""
     aggregates: frozenset[str]
     """Aggregate functions that are computed in parts, one for each partition."""
 
@@ -135,23 +135,23 @@ class Cell:
     """One engine on one cluster shape in one release."""
 
     way: Way | None
-    """None: it cannot be run, or not with a right result; `because` says why."""
+    """None: it cannot run, or not with a right result; `because` says why."""
     because: str = ""
     replicated_safe: bool = True
     """Whether a result that every rank holds in full (a global aggregate) is written once."""
     options: Mapping[str, Any] | None = None
-    """Executor options by which the release is told to run this cell; None where they are an engine class."""
+    """Executor options that select this cell in the release; None if an engine class does."""
     collects: bool = True
     """Whether the release can return a result at all (`collect`)."""
     sinks: bool = True
     """Whether the release can write a result itself, as files in a folder."""
     packages: tuple[str, ...] = ()
-    """Packages beside cudf-polars and those of Dask that a cell needs, without their CUDA endings. cudf-polars itself
+    """Packages that a cell needs in addition to cudf-polars and Dask, without their CUDA suffixes. cudf-polars itself
     requires rapidsmpf only from 26.06 on."""
     partition_share: float | None = None
     """Share of a GPU's memory for a partition; None: that of the release."""
     unverified: str = ""
-    """What of this cell only a GPU can show."""
+    """The part of this cell that only a GPU can verify."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,16 +174,16 @@ class Release:
     dask: DaskFacts
     sql: SqlOnGpus
     defects: tuple[str, ...] = ()
-    """What is known to go wrong in it, with the upstream reference."""
+    """Known defects, with upstream references."""
     pins: Mapping[str, str] = field(default_factory=dict)
-    """Versions of the other packages that belong to it, by distribution without its CUDA suffix."""
+    """Versions of the other packages of the release, by distribution without its CUDA suffix."""
     undeclared: tuple[str, ...] = ()
-    """Packages that it needs and does not require, which an image has to add."""
+    """Packages that it needs but does not require, which an image must add."""
     sql_unlike: str = ""
-    """What it does otherwise than SQL says on GPUs, without a word; empty: nothing that is known."""
+    """How it silently deviates from SQL on GPUs; empty: no known deviation."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """Under which name it knows a concept: `engine` and `cluster` are executor options, `package`, `SPMD` and `Dask`
-    are Python names. A concept that it does not know is left out."""
+    """Its names of concepts: `engine` and `cluster` are executor options, `package`, `SPMD` and `Dask` are Python
+    names. Concepts that it lacks are left out."""
 
     def runs(self, engine: EngineChoice, cluster: ClusterChoice) -> bool:
         """Whether it runs an engine on a cluster shape with a right result."""
@@ -191,6 +191,6 @@ class Release:
         return cell is not None and cell.way is not None
 
     def writes_once(self, engine: EngineChoice, cluster: ClusterChoice) -> bool:
-        """Whether it runs it, and a result that every rank holds in full is written once."""
+        """Whether it runs an engine on a cluster shape and writes a replicated result only once."""
         cell = self.cells.get((engine, cluster))
         return cell is not None and cell.way is not None and cell.replicated_safe

@@ -1,7 +1,7 @@
 """The options of the streaming executor that several releases share.
 
-Names, types and defaults are those of `cudf_polars.utils.config.StreamingExecutor` of each release; what each option is
-for was read there too. Ranges are what the release enforces, and beyond that only what makes sense: no count below one.
+Names, types, defaults and purpose are those of `cudf_polars.utils.config.StreamingExecutor` of each release. Ranges are
+those that the release enforces, and beyond that only obvious ones: no count below one.
 """
 
 from __future__ import annotations

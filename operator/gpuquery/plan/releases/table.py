@@ -61,11 +61,11 @@ _SCHEDULER: Cells = {
 }
 _EXPERIMENTAL = {"package": "cudf_polars.experimental", "Dask": "distributed.get_client"}
 _UCXX_NOT_REQUIRED = (
-    "rapidsmpf does not require ucxx, and without it a shuffle on several GPUs fails with an ImportError: the image has"
-    " to hold ucxx"
+    "rapidsmpf does not require ucxx, and without it a shuffle on several GPUs fails with an ImportError: the image "
+    "must have ucxx"
 )
 _UCXX_FIRST = "rapidsmpf.communicator.ucxx cannot be imported before ucxx: import ucxx first"
-_OUTER_CAST = "of two nested casts it does the outer one alone, so that CAST(CAST(x AS INTEGER) AS DOUBLE) is x"
+_OUTER_CAST = "of two nested casts it applies only the outer one, so CAST(CAST(x AS INTEGER) AS DOUBLE) is x"
 _OPTIONS_2508 = options.by_name(
     options.FALLBACK_MODE,
     options.MAX_ROWS_PER_PARTITION,
@@ -91,7 +91,7 @@ R25_08 = Release(
     defects=(
         _UCXX_NOT_REQUIRED,
         _UCXX_FIRST,
-        "rapidsmpf_spill on a single GPU is taken without an error and does nothing: it is refused here",
+        "rapidsmpf_spill on a single GPU is accepted but does nothing: it is refused here",
     ),
     undeclared=("ucxx",),
     sql_unlike="it has no decimals, and fixed-point numbers would become floating-point ones",
@@ -123,7 +123,7 @@ _COLLECT_ONLY = Cell(
     way=None,
     sinks=False,
     options={"runtime": "rapidsmpf", "cluster": "single"},
-    because="it can only collect, for it has no actor that writes results (cudf#20485, added in 26.04 by cudf#20965)",
+    because="it can only collect: it has no actor that writes results (cudf#20485, added in 26.04 by cudf#20965)",
 )
 _TASKS: Cells = {
     **_CPU,
@@ -153,7 +153,7 @@ R25_12 = Release(
             way=None,
             sinks=False,
             options=_BY_DASK,
-            because="it would run on one GPU without a word, for its check looks at an option that is empty by then "
+            because="it would silently run on one GPU, because its check reads an option that is already empty "
             "(cudf_polars/experimental/rapidsmpf/core.py, evaluate_logical_plan)",
         ),
     },
@@ -162,7 +162,7 @@ R25_12 = Release(
     dask=_OVER_UCX,
     sql=_SQL_2604,
     defects=(
-        "rapidsmpf on several GPUs runs on one of them without a warning: it is refused here",
+        "rapidsmpf on several GPUs silently runs on one of them: it is refused here",
         "rapidsmpf cannot write results (cudf#20485)",
         _UCXX_NOT_REQUIRED,
         _UCXX_FIRST,
@@ -186,7 +186,7 @@ R26_02 = Release(
             way=None,
             sinks=False,
             options=_BY_DASK,
-            because="the release itself calls it under construction, and it has no actor that writes results "
+            because="the release calls it under construction, and it has no actor that writes results "
             "(cudf#20485, added in 26.04 by cudf#20965)",
         ),
     },
@@ -197,7 +197,7 @@ R26_02 = Release(
     defects=(
         "rapidsmpf on several GPUs is under construction: it is refused here",
         "rapidsmpf cannot write results (cudf#20485)",
-        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it: the image has to hold it",
+        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it: the image must have it",
         _UCXX_NOT_REQUIRED,
         _UCXX_FIRST,
     ),
@@ -206,12 +206,12 @@ R26_02 = Release(
     words=_WORDS_2512,
 )
 _WORKER_TTL = (
-    "a query holds the event loop of its Dask workers, which the scheduler restarts after five minutes without a "
+    "a query holds the event loop of its Dask workers, and the scheduler restarts them after five minutes without a "
     "heartbeat (distributed#8538): DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=None prevents that"
 )
 _REPLICATED = (
-    "a result that every rank holds in full is written by every rank, so its rows come out once for each GPU "
-    "(cudf#23525, mended in 26.10)"
+    "every rank writes a result that every rank holds in full, so its rows appear once for each GPU (cudf#23525, fixed "
+    "in 26.10)"
 )
 _OPTIONS_2604 = {
     name: option for name, option in _OPTIONS_2602.items() if name != "shuffler_insertion_method"
@@ -253,12 +253,12 @@ R26_04 = Release(
         _REPLICATED,
         "SPMD (cudf#21619) needs the launcher rrun, and by default all its ranks write one file: several GPUs are "
         "driven by Dask here",
-        "on several GPUs the query fails when a rank has nothing to write, which is so with fewer partitions than GPUs "
-        "(cudf#22285, mended in 26.06)",
+        "on several GPUs the query fails when a rank has nothing to write, as with fewer partitions than GPUs "
+        "(cudf#22285, fixed in 26.06)",
         _WORKER_TTL,
         "librapidsmpf needs libnvidia-ml.so.1, and without a driver the release says that rapidsmpf is not installed",
-        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it: the image has to hold it",
-        "CUDF_POLARS__EXECUTOR__SPILL_TO_PINNED_MEMORY=0 turns it on: such a text is refused here",
+        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it: the image must have it",
+        "CUDF_POLARS__EXECUTOR__SPILL_TO_PINNED_MEMORY=0 turns it on: this value is refused here",
         _UCXX_FIRST,
     ),
     undeclared=("nvidia-nvjitlink",),
@@ -268,9 +268,7 @@ R26_04 = Release(
 
 # --- From 26.06 on: rapidsmpf only, by engine classes.
 
-_NO_TASKS = Cell(
-    way=None, collects=False, sinks=False, because="the engine tasks was taken out of RAPIDS in 26.06 (cudf#22281)"
-)
+_NO_TASKS = Cell(way=None, collects=False, sinks=False, because="RAPIDS 26.06 removed the engine tasks (cudf#22281)")
 _RANKS = Cell(way=Way.SPMD, replicated_safe=False, packages=("rapidsmpf", "ucxx"), unverified=_MANY_GPUS)
 _ENGINES: Cells = {
     **_CPU,
@@ -310,8 +308,8 @@ R26_06 = Release(
     sql=_SQL_2606,
     defects=(
         _REPLICATED,
-        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it (cudf#22784): the image has to "
-        "hold it",
+        "libcudf does not declare nvidia-nvjitlink, and a lean image cannot import it (cudf#22784): the image must "
+        "have it",
         _WORKER_TTL,
     ),
     undeclared=("nvidia-nvjitlink",),
@@ -331,7 +329,7 @@ R26_08 = Release(
     sql=_SQL_2606,
     defects=(
         _REPLICATED,
-        "libcudf does not declare nvidia-cuda-nvrtc, and a lean image cannot import it: the image has to hold it",
+        "libcudf does not declare nvidia-cuda-nvrtc, and a lean image cannot import it: the image must have it",
         _WORKER_TTL,
     ),
     undeclared=("nvidia-cuda-nvrtc",),
@@ -365,11 +363,11 @@ R26_10 = Release(
 )
 
 SQL_POLARS = ((1, 44, 2), (1, 45))
-"""First version of Polars for which the meaning of SQL on the CPU was compared with DuckDB, and the first that was not.
-Polars 1.38 gives other values in 76 of 3,522 tests of SQL, 1.42 in 4."""
+"""First version of Polars whose results of SQL on the CPU were compared with DuckDB, and the first later one that was
+not. Polars 1.38 gives other values in 76 of 3,522 tests of SQL, 1.42 in 4."""
 POLARS_RETRIES = (1, 38)
-"""First version of Polars whose scans take other options of a store than strings, and heed for how long a request is
-tried again; older ones give up after ten seconds whatever is asked (tried with 1.31 to 1.44)."""
+"""First version of Polars whose scans accept store options other than strings and respect the retry timeout; older ones
+give up after ten seconds (tried with 1.31 to 1.44)."""
 RELEASES: Mapping[str, Release] = {
     release.name: release for release in (R25_08, R25_10, R25_12, R26_02, R26_04, R26_06, R26_08, R26_10)
 }

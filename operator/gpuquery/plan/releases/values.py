@@ -1,6 +1,6 @@
-"""Reading an option's value: from YAML, where a number is a number, or from an environment variable, where all is text.
+"""Reading an option's value: from YAML, where a number is a number, or from an environment variable, which is text.
 
-A value that cannot be read raises `OptionError`, whose text says what is wrong and, after a colon, the way out.
+An invalid value raises `OptionError`, whose text has the error and, after a colon, the way out.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _TRUE = ("1", "true", "yes", "y")
 _FALSE = ("0", "false", "no", "n")
 MOST = 2**63 - 1
-"""No release keeps a larger number."""
+"""The largest number in any release."""
 EXAMPLE = "write a whole number of bytes, or a text such as 1.5GB or 512MiB"
 
 
 class OptionError(Exception):
-    """A value that an option does not take."""
+    """A value that an option does not accept."""
 
     def __init__(self, text: str, path: str = "") -> None:
         super().__init__(text)
@@ -44,29 +44,29 @@ def size(text: str) -> int:
     """Return the bytes of a text such as 1.5GB, 512MiB, 512Mi or 2000; raise `OptionError` for anything else."""
     found = _SIZE.fullmatch(text)
     unit = found[2] if found else "?"
-    # 10 m is ten thousandths to Kubernetes, so a unit without B is taken only as Kubernetes writes it.
+    # 10 m is ten thousandths in Kubernetes, so a unit without B must be written as in Kubernetes.
     known = re.fullmatch(r"(?i:[kmgt]i?b|b)|[kMGT]?|[KMGT]i", unit)
     if found is None or known is None:
-        raise OptionError(f"is no size: {EXAMPLE}")
+        raise OptionError(f"is not a size: {EXAMPLE}")
     letter = unit[:1].lower() if unit.lower() != "b" else ""
     amount = Decimal(found[1]) * Decimal(1024 if "i" in unit.lower() else 1000) ** _POWERS[letter]
     if amount != amount.to_integral_value():
-        raise OptionError(f"is no whole number of bytes: {EXAMPLE}")
+        raise OptionError(f"is not a whole number of bytes: {EXAMPLE}")
     return int(amount)
 
 
 def read(option: Option, value: Any) -> Any:
-    """Return a value from YAML as the release takes it."""
+    """Return a value from YAML in the release's form."""
     if value is None:
         if option.nullable or option.can_be_off:
             return None
-        raise OptionError("is no value: leave it out")
+        raise OptionError("is not allowed: leave it out")
     number: float
     match option.kind:
         case OptionKind.BYTES:
-            number = size(value) if isinstance(value, str) else _whole(value, f"is no size: {EXAMPLE}")
+            number = size(value) if isinstance(value, str) else _whole(value, f"is not a size: {EXAMPLE}")
         case OptionKind.COUNT:
-            number = _whole(value, "is no whole number: write digits without quotes")
+            number = _whole(value, "is not a whole number: write digits without quotes")
         case OptionKind.FRACTION:
             number = _fraction(value)
         case OptionKind.BOOLEAN:
@@ -81,7 +81,7 @@ def read(option: Option, value: Any) -> Any:
 
 
 def read_text(option: Option, text: str) -> Any:
-    """Return a value from an environment variable, as the release reads it there."""
+    """Return a value from an environment variable, as the release reads it."""
     if option.nullable and text.lower() in ("none", "null"):
         return None
     if option.any_text_is_true:
@@ -93,13 +93,15 @@ def read_text(option: Option, text: str) -> Any:
             try:
                 number = int(text)
             except ValueError:
-                raise OptionError("is no whole number, and the release reads only those here: write digits") from None
+                raise OptionError(
+                    "is not a whole number, and the release reads only those here: write digits"
+                ) from None
             return _in_range(option, number)
         case OptionKind.FRACTION:
             try:
                 number_ = float(text)
             except ValueError:
-                raise OptionError("is no number from 0 to 1: write one such as 0.5") from None
+                raise OptionError("is not a number from 0 to 1: write one such as 0.5") from None
             return _in_range(option, _fraction(number_))
         case OptionKind.BOOLEAN:
             return _flag(text)
@@ -115,7 +117,7 @@ def _json(option: Option, text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
-        raise OptionError("is no JSON: write an object such as " + _example(option)) from None
+        raise OptionError("is not JSON: write an object such as " + _example(option)) from None
     return _mapping(option, value)
 
 
@@ -128,7 +130,7 @@ def _flag(text: str) -> bool:
 
 
 def _whole(value: Any, otherwise: str) -> int:
-    """Take 2.0 for 2, since JSON does not tell them apart."""
+    """Accept 2.0 as 2, because JSON does not distinguish them."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:  # inf // 1 is NaN
         raise OptionError(otherwise)
     return int(value)
@@ -137,7 +139,7 @@ def _whole(value: Any, otherwise: str) -> int:
 def _fraction(value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or (isinstance(value, float) and not math.isfinite(value)):
-        raise OptionError("is no number from 0 to 1: write one such as 0.5")
+        raise OptionError("is not a number from 0 to 1: write one such as 0.5")
     return float(max(-MOST, min(value, MOST)))  # a whole number may be too large for a float
 
 
@@ -151,7 +153,7 @@ def _in_range(option: Option, number: float) -> float:
 
 
 def limits(option: Option) -> str:
-    """Say which values are taken."""
+    """Name the accepted values."""
     if option.kind is OptionKind.CHOICE:
         return f"use {', '.join(option.choices[:-1])} or {option.choices[-1]}"
     parts = [
@@ -182,7 +184,7 @@ def _mapping(option: Option, value: Any) -> Any:
         return {key: read(inner, value) for key, inner in option.fields.items()}
     if not isinstance(value, Mapping):
         choice = "true, false or " if option.can_be_off else ""
-        raise OptionError(f"is no mapping: write {choice}one such as {_example(option)}")
+        raise OptionError(f"is not a mapping: write {choice}one such as {_example(option)}")
     found = {}
     for key, item in value.items():
         inner = option.fields.get(key) or option.fields.get("*")

@@ -1,4 +1,4 @@
-"""Candidates: what a release can run of what a request asks for, the best first, each with the reason for it."""
+"""Candidates: the ways in which a release can run a request, the best first, each with its reason."""
 
 from __future__ import annotations
 
@@ -22,10 +22,8 @@ SINGLE, DISTRIBUTED = ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED
 
 
 def candidates(request: Request) -> Iterator[Choice]:
-    """Yield the candidates of a release that is known, the best first.
-
-    Their `why` is the reason alone, and pods and GPUs are not counted yet.
-    """
+    """Yield the candidates of a known release, the best first, with the reason in `why`, still without pods and
+    GPUs."""
     for cluster, because_cluster in _clusters(request):
         for engine, because_engine in _engines(request, cluster):
             if request.row.runs(engine, cluster) and not _doubled(request, engine, cluster):
@@ -34,7 +32,7 @@ def candidates(request: Request) -> Iterator[Choice]:
 
 
 def _doubled(request: Request, engine: EngineChoice, cluster: ClusterChoice) -> bool:
-    """Whether rows would come out once for each GPU; where the job itself asks for several, its preflight refuses."""
+    """Whether each GPU would write all rows; if the job itself asks for several GPUs, its preflight refuses it."""
     found = request.found is not None and request.found.one_partition
     asked = request.cluster.explicit
     return found and cluster is DISTRIBUTED and not asked and not request.row.writes_once(engine, cluster)
@@ -61,7 +59,7 @@ def _clusters(request: Request) -> Iterator[tuple[ClusterChoice, str]]:
         yield cluster, f"{cluster} for {amount(max(request.found.input_bytes, request.found.peak_bytes))} in memory"
     else:
         yield SINGLE, "single as long as the size of the data is not known"
-    # What stands above may not run in this release; nobody asked for it.
+    # The release may not run the shape above, which the job did not ask for.
     one = request.found is not None and request.found.one_partition
     yield SINGLE, "single, as several GPUs would each write it" if one else "single, as this release runs no other"
     yield DISTRIBUTED, "distributed, as this release runs no other"
@@ -87,5 +85,5 @@ def _engines(request: Request, cluster: ClusterChoice) -> Iterator[tuple[EngineC
 
 
 def lot(job: GpuQueryJob) -> int:
-    """Return the job's place in the roll-out, from 0 to 99: always the same for one namespace and name."""
+    """Return the job's place in the roll-out, from 0 to 99, which is fixed by namespace and name."""
     return zlib.crc32(f"{job.metadata.namespace}/{job.metadata.name}".encode()) % 100

@@ -1,20 +1,20 @@
 """Choose: engine, cluster, release, pods and GPUs of a job, with the reason in one sentence.
 
-The order in which it is decided, and what it falls back to:
+The order of decisions, with fallbacks:
 
-1. `cpu`, where that is asked for; and where nothing asks for a GPU and an input is CSV or NDJSON, there is no image of
-   the release, no job may have a GPU, or the data is too small for one (`plan/guide.py`). A job that asks for a GPU
-   never falls back to the CPU.
-2. The cluster: as asked; else `distributed` for more than one GPU and `single` for one; else by the size of the data;
-   else `single`.
-3. The engine: as asked; else the one that the release runs on this cluster. Where it runs several, the first of the
-   table (`tasks` before `rapidsmpf`), but for the jobs that the roll-out sends to `rapidsmpf`, which it never does
-   where only the first is known to write every row once.
-4. Where the release runs none on a cluster that was not asked for, the other cluster. It does not run what the
-   preflight found to be on one partition, where every GPU would write that.
+1. `cpu` if requested; and if nothing asks for a GPU and an input is CSV or NDJSON, there is no image of the release,
+   jobs may not have GPUs, or the data is too small for one (`plan/guide.py`). A job that asks for a GPU never falls
+   back to the CPU.
+2. The cluster: as requested; else `distributed` for more than one GPU and `single` for one; else by the size of the
+   data; else `single`.
+3. The engine: as requested; else the one that the release runs on this cluster. If it runs several, the first of the
+   table (`tasks` before `rapidsmpf`), except for jobs that the roll-out moves to `rapidsmpf`; it moves none if only the
+   first is known to write every row once.
+4. If the release runs no engine on a cluster that was not requested, the other cluster, unless the preflight found a
+   result on one partition that every GPU would write.
 
-What was asked for is never changed: it is refused. What `status.plan` tells was decided, and stays for all attempts of
-the job; before a preflight of its own has ended nothing stands there, for the sizes may change it.
+A request is never changed, only refused. `status.plan` is a decision for all attempts of the job. It is empty until a
+separate preflight has ended, because the sizes may change it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choice | Rejected:
-    """Choose for a job. `local`: it runs on this machine, where no image matters."""
+    """Choose for a job. `local`: it runs on this machine, without an image."""
     if job.status.plan is not None:
         return _decided(job.status.plan)
     request = request_of(job, defaults, local=local)
@@ -53,7 +53,7 @@ def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choi
 
 
 def _decided(told: PlanStatus) -> Choice:
-    """Return what was chosen before."""
+    """Return an earlier choice."""
     return Choice(
         engine=EngineChoice(told.engine),
         cluster=ClusterChoice(told.cluster),
@@ -88,7 +88,7 @@ def _because_cpu(request: Request) -> str | None:
     if footprint.allowed(GPUS, request.job, request.defaults) == 0:
         return "nothing asks for a GPU, and no job may have one here"
     if request.found is not None and not advise(request.found.input_bytes).gpu:
-        return f"{amount(request.found.input_bytes)} in memory are too little for a GPU"
+        return f"{amount(request.found.input_bytes)} in memory is too little for a GPU"
     return None
 
 
@@ -117,11 +117,11 @@ def _on_gpus(request: Request) -> Choice | Rejected:
 
 
 def _numbered(request: Request, best: Choice) -> Choice:
-    """Fill in pods and GPUs, and write the sentence."""
+    """Fill in pods, GPUs and the sentence."""
     replicas, gpus, sizing = numbers.pods(request, best.cluster)
     workers = 0
     if request.dask is not None and (way := layout.way_of(request.dask)) is not DaskWay.NATIVE:
-        # The client is a pod of its own: in every release the process that asks for a result needs a GPU.
+        # The client is a separate pod: in every release the process that asks for a result needs a GPU.
         workers, replicas, gpus = replicas * gpus, 1, 1
         if way is DaskWay.ATTACH:
             workers, sizing = (request.replicas or 1) * (request.gpus or 1), None

@@ -1,8 +1,8 @@
-"""Explain: why a choice is what it is, what a later release does otherwise, and why what was asked for cannot be had.
+"""Explain: why a choice was made, what a later release does differently, and why a request is refused.
 
-Of what cannot be had the API server refuses what it can see (`api/combinations.py`); here is what depends on the
-operator, on defaults or on the release table. Every message names field, value and way out, and the releases and
-engines that can.
+The API server refuses what it can check (`api/combinations.py`); this module refuses what depends on the operator, on
+defaults or on the release table. Every message names field, value and way out, and the releases and engines that can
+run it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def by(said: Said) -> str:
-    """Say who asked for it."""
+    """Say where a value was requested."""
     return "as the spec asks" if said.source.startswith("spec.") else f"by {said.source}"
 
 
@@ -34,7 +34,7 @@ def unheeded(said: Said, chosen: str) -> str:
 
 
 def head(request: Request, choice: Choice) -> str:
-    """Say what a plan on GPUs is, without why."""
+    """Describe a plan on GPUs, without the reason."""
     pods = "1 pod" if choice.replicas == 1 else f"{choice.replicas} pods"
     gpus = f"{choice.gpus} GPU{'s' if choice.gpus > 1 else ''}"
     on = layout.told(request.dask, choice.workers) if layout.on_dask(request.row, choice, request.dask) else ""
@@ -42,7 +42,7 @@ def head(request: Request, choice: Choice) -> str:
 
 
 def later(request: Request, choice: Choice) -> str | None:
-    """Return what a later release does otherwise, where nobody has chosen the engine."""
+    """Return what a later release does differently, if nobody chose the engine."""
     if request.engine.value in GPU_ENGINES:
         return None
     engine, release, names = choice.engine, choice.release, releases.names()
@@ -60,7 +60,7 @@ def later(request: Request, choice: Choice) -> str | None:
 
 
 def without_gpu(request: Request) -> Rejected | None:
-    """Refuse what a job on the CPU cannot have, all of it at once."""
+    """Refuse everything that a job on the CPU cannot have."""
     return together(*map(invalid, _without_gpu(request)))
 
 
@@ -95,7 +95,7 @@ def _without_gpu(request: Request) -> Iterator[str]:
 
 
 def with_gpu(request: Request) -> Rejected | None:
-    """Refuse what a job on GPUs cannot have, whatever the release."""
+    """Refuse what a job on GPUs cannot have in any release."""
     if not (request.cluster.explicit and request.cluster.value == ClusterChoice.SINGLE):
         return None
     return together(*(
@@ -109,7 +109,7 @@ def with_gpu(request: Request) -> Rejected | None:
 
 
 def unknown_release(request: Request) -> Rejected:
-    """Refuse a release that is in no table of this operator."""
+    """Refuse a release that this operator does not know."""
     return Rejected(
         Failure.UNKNOWN_RELEASE,
         f"{released(request.release)}, is not known to this operator, which knows {', '.join(releases.names())}: "
@@ -118,7 +118,7 @@ def unknown_release(request: Request) -> Rejected:
 
 
 def refused(request: Request) -> Rejected:
-    """Refuse what the release cannot run, and say which releases and engines can."""
+    """Refuse what the release cannot run, and name the releases and engines that can."""
     release, shapes = request.row, [ClusterChoice.SINGLE, ClusterChoice.DISTRIBUTED]
     engine, cluster = request.engine.value, request.cluster.value
     engines = [EngineChoice(engine)] if engine and request.engine.explicit else list(GPU_ENGINES)
@@ -143,7 +143,7 @@ def refused(request: Request) -> Rejected:
 
 
 def sql(choice: Choice, *, own_image: bool) -> Rejected | None:
-    """Refuse SQL where the chosen release gives other values than SQL says. Of an image of one's own its pod judges."""
+    """Refuse SQL if the chosen release gives other values than SQL says; with a custom image its pod checks this."""
     release = releases.find(choice.release)
     if release is None:
         return None
@@ -166,7 +166,7 @@ def no_image(request: Request) -> Rejected:
     have = ", ".join(sorted(request.defaults.runtime_images)) or "none"
     cpu = "" if request.gpu else ', or use engine "cpu"'
     return invalid(
-        f"{released(request.release)}, has no runtime image here (releases that have one: {have}): set runtime.image, "
+        f"{released(request.release)}, has no runtime image here (releases with one: {have}): set runtime.image, "
         f"or ask the administrator to add it to the Helm value runtime.images{cpu}"
     )
 
@@ -176,12 +176,12 @@ def _possible(request: Request, shapes: list[ClusterChoice]) -> list[ClusterChoi
 
 
 def of(said: Said, field: str) -> str:
-    """Name a field, and where its value comes from if not from the field itself."""
+    """Name a field, and the source of its value if that is not the field itself."""
     return said.source if said.explicit else f"{field} (by {said.source})"
 
 
 def released(said: Said) -> str:
-    """Name the release, and in a clause that a comma has to end, who says so."""
+    """Name the release and its source; a comma must follow."""
     if said.explicit:
         return f"RAPIDS release {said.value}, as {said.source} says"
     return f"RAPIDS release {said.value}, {'the default' if said.source == DEFAULT else f'by {said.source}'}"

@@ -1,6 +1,6 @@
-"""Request: what is asked of engine, cluster, release, pods and GPUs, and where it is said.
+"""Request: what a job asks for (engine, cluster, release, pods, GPUs), and where.
 
-Four places may say it. The first that does wins:
+Four places can set it. The first that does wins:
 
 1. the object: `spec.engine`, `spec.cluster` (or `spec.scheduler`), `spec.runtime.release`;
 2. the pod template's environment: `CUDF_POLARS__EXECUTOR__RUNTIME` and `...__CLUSTER`, with the historic `...__ENGINE`
@@ -8,9 +8,8 @@ Four places may say it. The first that does wins:
 3. the namespace's annotations: `gpuquery.io/default-engine`, `-cluster`, `-release`;
 4. the operator's settings.
 
-What nobody says is chosen (`plan/select/choose.py`). The first two are said for this job: what cannot be had is
-refused. The other two are defaults for many jobs: where one does not fit what a job says, it is passed over, and the
-plan says so.
+The rest is chosen (`plan/select/choose.py`). The first two are for this job: if they cannot be met, the job is refused.
+The other two are defaults for many jobs: a default that does not fit a job is skipped, and the plan says so.
 """
 
 from __future__ import annotations
@@ -37,78 +36,78 @@ if TYPE_CHECKING:
     from gpuquery.plan.releases import Release
 
 DEFAULT = "default"
-"""Where a value comes from that nobody has set."""
+"""Source of a value that nobody has set."""
 ENGINE_VARIABLES = ("RUNTIME", "ENGINE")
 CLUSTER_VARIABLES = ("CLUSTER", "SCHEDULER")
-"""Variables that choose, each with the historic one behind it."""
+"""Variables that choose, each followed by its old name."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What one place says; `value` is None where nobody says anything."""
+    """A value and its source; `value` is None if no place sets it."""
 
     value: str | None = None
     source: str = ""
-    """Where it is said, as it stands in a sentence after "by"."""
+    """Where it is set, worded to follow "by" in a sentence."""
     explicit: bool = False
-    """Whether it is said for this job, and is no default for many."""
+    """Whether it is set for this job, not a default for many."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Everything that a job asks of its plan, and what it is asked of."""
+    """Everything that a job asks for, and the defaults."""
 
     job: GpuQueryJob
     defaults: Defaults
     """The operator's and the namespace's."""
     local: bool
-    """Whether it runs on this machine, where no image matters and nothing bounds it."""
+    """Whether it runs on this machine, without an image and without limits."""
     engine: Said
     cluster: Said
     release: Said
     replicas: int | None
-    """None: as many as the size of the data wants."""
+    """None: as many as the size of the data needs."""
     gpus: int | None
     options: bool
     """Whether the object sets options of a GPU engine."""
     network: str
-    """How ranks are to exchange rows; `auto` asks for nothing."""
+    """How ranks should exchange rows; `auto` asks for nothing."""
     claims: bool
     """Whether the pods claim devices."""
     dask: DaskSpec | None = None
-    """What is asked of a Dask cluster."""
+    """The requested Dask cluster."""
     image: str | None
     found: PreflightStatus | None
-    """What the query reads and holds; None while that is not known."""
+    """What the query reads and holds; None if not known yet."""
 
     @cached_property
     def known(self) -> Release | None:
-        """The release that is asked for; None if the table does not know it."""
+        """The requested release; None if the table does not know it."""
         return releases.find(str(self.release.value))
 
     @property
     def row(self) -> Release:
-        """The row of the release that is asked for, which must be known."""
+        """The row of the requested release, which must be known."""
         assert self.known is not None, self.release.value
         return self.known
 
     @cached_property
     def bounds(self) -> Defaults:
-        """The defaults by which no more is chosen, where the job leaves it open, than it may have."""
+        """The defaults, reduced so that the operator's choice stays within the job's limits."""
         return self.defaults if self.local else footprint.within(self.job, self.defaults)
 
     @property
     def cpu(self) -> bool:
-        """Whether the engine `cpu` is asked for; a default is not, where the job asks for a GPU in some other field."""
+        """Whether the engine `cpu` is requested; as a default it does not count if the job asks for a GPU elsewhere."""
         return self.engine.value == EngineChoice.CPU and (self.engine.explicit or not self.gpu)
 
     def lacks_image(self, release: str) -> bool:
-        """Whether there is no image to run a release by, or the engine `cpu` where it is empty."""
+        """Whether there is no image for a release, or for the engine `cpu` if it is empty."""
         return not self.local and self.image is None and self.defaults.image_of(release) is None
 
     @property
     def gpu(self) -> bool:
-        """Whether the job itself asks for a GPU, by whatever field."""
+        """Whether the job itself asks for a GPU, in any field."""
         return (
             (self.engine.explicit and self.engine.value in GPU_ENGINES)
             or (self.cluster.explicit and self.cluster.value == ClusterChoice.DISTRIBUTED)
@@ -147,7 +146,7 @@ def request_of(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> 
         ),
     }
     found = {name: _first(said) for name, said in places.items()}
-    # What a variable says is read even where the object says more: it reaches the query's process all the same.
+    # A variable is checked even if the object overrides it: it still reaches the query's process.
     wrong = together(*(one for one in (environ, *found.values()) if isinstance(one, Rejected)))
     if wrong is not None:
         return wrong
@@ -178,13 +177,13 @@ def request_of(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> 
 
 
 def sizes_of(job: GpuQueryJob) -> PreflightStatus | None:
-    """Return what a preflight found, if it could tell sizes."""
+    """Return the results of a preflight, if they have sizes."""
     found = job.status.preflight
     return found if found is not None and (found.basis or found.input_bytes) else None
 
 
 def _first(places: tuple[Said | Rejected, ...]) -> Said | Rejected:
-    """Return the first place that says something; what stands behind it is not even read."""
+    """Return the first place with a value or an error."""
     for one in places:
         if isinstance(one, Rejected) or one.value is not None:
             return one
@@ -228,7 +227,7 @@ def _annotation(job: GpuQueryJob, defaults: Defaults, name: str, kind: type[StrE
         field = {EngineChoice: "spec.engine", ClusterChoice: "spec.cluster"}.get(kind, "spec.runtime.release")
         return Rejected(
             reason,
-            f'namespace "{job.metadata.namespace}": the annotation {name} is "{value}", which is none of '
+            f'namespace "{job.metadata.namespace}": the annotation {name} is "{value}", which is not one of '
             f"{listed(kind)}: correct it (kubectl annotate --overwrite namespace), or set {field} in the job",
         )
     return Said(_unless_auto(value), f"the annotation {name} of the namespace")
