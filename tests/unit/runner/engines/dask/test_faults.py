@@ -1,4 +1,4 @@
-"""Faults of a Dask cluster: how processes ended, calls that a fault ends, signs of life."""
+"""Faults of a Dask cluster: how processes ended, calls that a fault ends, heartbeats."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_what_tells_of_a_lost_process() -> None:
     assert faults.lost(ValueError("no")) is None
 
 
-# --- Watches
+# --- Guards
 
 
 def test_a_call_returns_or_raises_what_it_does() -> None:
@@ -189,7 +189,7 @@ def test_nothing_is_a_fault_once_the_end_is_expected() -> None:
     assert guard.call("it", lambda: 7) == 7
 
 
-# --- Signs of life
+# --- Heartbeats
 
 
 BEATING = (
