@@ -1,8 +1,8 @@
-"""Guard: a query that is waited for, and every process and connection that it depends on.
+"""Guard: calls with a time limit, ended early by the first fault of a process or connection that they depend on.
 
-What the library does may never end, or only long after a process has died; so it runs in a thread that is left behind
-when something else tells why it cannot end well. A fault that may be the consequence of another process's waits for a
-moment: if that process tells first, the supervisor ends this one meanwhile.
+A call of the library may never end, or only long after a process has died. So it runs in a thread, which is left behind
+when a fault is known. A fault that may be the consequence of another one waits for a moment: if the process that had
+the other one reports it first, the supervisor ends this process meanwhile.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ T = TypeVar("T")
 
 
 class Guard:
-    """Calls that a fault ends. Methods may be called in any thread."""
+    """Runs calls, and takes faults. Methods may be called in any thread."""
 
     def __init__(self, *, hold: float = DASK_HOLD_SECONDS) -> None:
         self._hold = hold
         self._changed = threading.Condition()
         self._causes: FirstCause[BaseException] = FirstCause()
         self.closed = False
-        """Whether the end of processes is expected from now on."""
+        """Whether it takes no more faults."""
 
     def fail(self, fault: BaseException) -> None:
-        """Something has failed; the first word counts."""
+        """Take a fault; the first one counts."""
         with self._changed:
             if not self.closed:
                 self._causes.decide(fault)
                 self._changed.notify_all()
 
     def suspect(self, fault: JobError) -> None:
-        """Something has failed, perhaps because something else did."""
+        """Take a fault that may be the consequence of another one."""
         with self._changed:
             if not self.closed:
                 self._causes.hold(fault, until=time.monotonic() + self._hold)
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """From now on nothing is a fault any more."""
+        """Take no more faults: the end of processes is expected from now on."""
         with self._changed:
             self.closed = True
 

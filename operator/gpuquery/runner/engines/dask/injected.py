@@ -1,6 +1,6 @@
-"""What runs inside a Dask cluster that need not know this project: it goes there by value.
+"""Functions that run inside a Dask cluster without this package: Dask sends them by value, once `register` was called.
 
-Only the standard library and what every Dask has; each function stands for itself. `register` makes Dask send them.
+They use the standard library and what every Dask has.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import shutil
 from typing import Any
 
 PREFIX = "gpuquery-"
-"""How folders of part files begin. The scheduler's mark comes next: several clusters may keep files in one place."""
+"""How names of folders with part files begin. The scheduler's mark follows: several clusters may share one place."""
 PLACE_SECONDS = 30.0
-"""A job that waits asks each second; who has not for so long is not waited for."""
+"""A job that waits asks each second; one that has not for so long loses its place."""
 FETCHED = ".fetched"
-"""How the name ends of what is left of a part file; before it stands how many bytes it had."""
+"""Ending of the name of what is left of a downloaded part file, after its former size in bytes."""
 STALE_SECONDS = 7 * 86_400.0
-"""Age from which on a folder of another scheduler is taken for left behind: no query writes nothing for so long."""
+"""Age at which a folder of another scheduler counts as left behind: every query writes something sooner."""
 
 
 def register() -> None:
@@ -34,12 +34,12 @@ def folders(*, dask_scheduler: Any) -> dict[str, str]:
 
 
 def mark(*, dask_scheduler: Any) -> str:
-    """Return what tells this scheduler from others, in a few characters."""
+    """Return a few characters that differ from those of other schedulers."""
     return str(dask_scheduler.id).rpartition("Scheduler-")[2][:8]
 
 
 def packages() -> dict[str, str]:
-    """Return the versions of what both sides must have alike; what is not installed is left out."""
+    """Return the versions of packages that both sides must have alike; what is not installed is left out."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -102,7 +102,7 @@ def take(client: str, job: str, *, dask_scheduler: Any) -> str:
 
 
 def give(client: str, *, dask_scheduler: Any) -> None:
-    """Give the cluster back."""
+    """Give the cluster back, so that the next job gets it."""
     held = getattr(dask_scheduler, "_gpuquery_holder", None)
     if held is not None and held["client"] == client:
         dask_scheduler._gpuquery_holder = None

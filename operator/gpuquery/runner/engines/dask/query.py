@@ -1,4 +1,4 @@
-"""Queries on a Dask cluster, for the engines that can run on one: the plan's cluster, and this process's part in it."""
+"""A query on a Dask cluster, for the engines that can run on one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.engines import Ranks, Writes
 
 CONNECT_SECONDS = 300.0
-"""Time for the workers to connect among each other, which on others' clusters includes their first imports and CUDA."""
+"""Time for the workers to connect to each other, which on external clusters includes their first imports and CUDA."""
 Run = Callable[[Any, "pl.LazyFrame", str], None]
 """Runs a frame by a `distributed.Client`; the workers write part files into the folder of that name."""
 Execute = Callable[[Any, str], None]
@@ -38,14 +38,14 @@ class DaskQuery:
     def __init__(self, plan: Plan, ranks: Ranks, *, arguments: Arguments = commands.cuda_workers) -> None:
         """`arguments` are those of `dask` for workers of its own."""
         assert plan.dask is not None
-        self._plan, self._way = plan, plan.dask.way
+        self._way = plan.dask.way
         self.cluster = (
             OwnedCluster(plan, ranks, arguments) if self._way is DaskWay.NATIVE else ExternalCluster(plan, ranks)
         )
 
     @contextlib.contextmanager
     def connecting(self, *, seconds: float = CONNECT_SECONDS) -> Iterator[None]:
-        """End the query if the library takes longer for this: to connect the workers has no time limit of its own."""
+        """End the query if this takes longer: the library connects the workers without a time limit."""
         late = JobError(
             Failure.TRANSPORT_ERROR,
             f"the Dask workers did not connect among each other within {seconds:g} s: look at the network between "
@@ -80,7 +80,7 @@ class DaskQuery:
             )
 
     def join(self) -> None:
-        """Meet the cluster; returns when all workers are there. Raises JobError."""
+        """Form the cluster or connect to it; returns when all workers are there. Raises JobError."""
         self.cluster.join()
 
     def run(self, frame: pl.LazyFrame, sink: Writes, run: Run) -> None:

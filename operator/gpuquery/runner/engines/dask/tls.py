@@ -1,4 +1,4 @@
-"""TLS: the certificates of the client of a Dask cluster. Their files are checked; what a handshake fails of says Dask.
+"""TLS: the certificates of the client of a Dask cluster. Their files are checked; why a handshake fails is Dask's word.
 
 Dask takes any certificate that the CA has signed, whatever host it names, and both sides show one (`security.py` of
 distributed 2025.7 to 2026.7).
@@ -35,17 +35,17 @@ _REFUSED = re.compile(
     r"\[SSL: \w*(?:CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR|HANDSHAKE_FAILURE|PROTOCOL_VERSION|"
     r"UNSUPPORTED_PROTOCOL|INSUFFICIENT_SECURITY)"
 )
-"""Reasons of OpenSSL that another try does not mend. A connection that ends without one may be a scheduler's that is
-on its way out."""
+"""Reasons of OpenSSL that another try does not change. A connection that ends without one may be that of a scheduler
+that is ending."""
 _NO_TLS = re.compile(r"\[SSL: (?:WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE)|IOStream is not idle")
 """What came back is no TLS: by OpenSSL up to 3.1, by later ones, and by Tornado where the server has spoken first."""
 
 
 class Certificates:
-    """Those of this process, towards one scheduler."""
+    """Those that this process shows to one scheduler."""
 
     def __init__(self, address: str, *, secret: str | None) -> None:
-        """`secret` names the Secret that they are of; without one they are of the image."""
+        """`secret` names the Secret that holds them; without one they are in the image."""
         self._address = address
         self._secret = secret
 
@@ -88,7 +88,7 @@ class Certificates:
             ) from None
 
     def refused(self, exc: BaseException) -> JobError | None:
-        """Return what ended an attempt to connect, in Dask's words, if no other try can mend it."""
+        """Return why an attempt to connect failed, in Dask's words, if another try cannot succeed."""
         if not self._address.startswith("tls:"):
             return None
         said = _said(exc)

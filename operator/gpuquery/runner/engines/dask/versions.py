@@ -1,4 +1,4 @@
-"""Versions: whether the processes of a Dask cluster and this one can understand each other.
+"""Versions: whether the processes of a Dask cluster have the packages of this one.
 
 Plans and tasks go to them as pickled objects of cudf-polars, which another version reads wrongly or not at all.
 """

@@ -1,4 +1,4 @@
-"""Faults of a Dask cluster: workers that hang, calls that a fault ends, signs of life."""
+"""Faults of a Dask cluster: workers that hang, calls that a fault ends, heartbeats."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CommClosedError(OSError):
     """As distributed has one."""
 
 
-# --- Watches
+# --- Guards
 
 
 def test_a_call_returns_or_raises_what_it_does() -> None:
@@ -128,7 +128,7 @@ def test_nothing_is_a_fault_once_the_end_is_expected() -> None:
     assert guard.call("it", lambda: 7) == 7
 
 
-# --- Signs of life
+# --- Heartbeats
 
 
 BEATING = (
