@@ -128,12 +128,15 @@ class Load:
             assert set(self.server.send(*ended)) == {200}
 
     def clear(self) -> None:
-        """Delete all of them, and wait until they and their pods are gone."""
+        """Delete all of them and their pods, again until they are gone: a busy API server deletes only some."""
         for path in (self.path, "/api/v1/namespaces/{}/pods"):
             for namespace in self.namespaces:
-                gone = path.format(namespace)
-                self.server.send(("DELETE", gone, {"propagationPolicy": "Background"}))
-                wait_until(lambda at=gone: not self.server.get(f"{at}?limit=1")["items"], timeout=PATIENCE, what=gone)
+
+                def gone(at: str = path.format(namespace)) -> bool:
+                    self.server.send(("DELETE", at, {"propagationPolicy": "Background"}))
+                    return not self.server.get(f"{at}?limit=1")["items"]
+
+                wait_until(gone, timeout=PATIENCE, what=f"{path} of {namespace} to be empty", every=5)
 
 
 def _committed(pod: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The only place that talks to the API server.
 
 Thin on purpose: manifests go in and come out as plain JSON, because building the official client's model objects costs
-more than the request itself. Every call may be repeated, and is, when the server is busy or away for a moment: what
-exists is not made again, a status is applied as a whole, and a delete can name a UID.
+more than the request itself. Every call can be repeated safely, and is when the server is busy or down for a moment: an
+object that exists is not created again, a status is applied as a whole, and a delete can name a UID.
 
-What the operator needs to be allowed, by resource:
+The rights that the operator needs, by resource:
 
 | API group           | resource                | verbs                                   | for                    |
 |---------------------|-------------------------|-----------------------------------------|------------------------|
@@ -30,11 +30,11 @@ And for the Helm values `dask.operator.enabled` and `dask.attach.enabled`:
 | kubernetes.dask.org | daskworkergroups | list, delete                 | what is left of it          | operator |
 | kubernetes.dask.org | daskclusters | get, list                       | dask.clusterRef             | attach   |
 
-Of Services, ConfigMaps, Secrets and NetworkPolicies, most of which are others', it can change and delete none: those
-that it makes belong to a Job or to a GpuQueryJob, and the garbage collector takes them with it.
+It can neither change nor delete Services, ConfigMaps, Secrets and NetworkPolicies, most of which belong to others: its
+own are owned by a Job or a GpuQueryJob, and the garbage collector deletes them with it.
 
-It reads no Secret, not even those that it makes: credentials go to the pods of jobs alone. With a list of namespaces,
-Roles with the same rules in each of them; leases only in the operator's own.
+It reads no Secret, not even those it creates: credentials go to the pods of jobs alone. If namespaces are listed, each
+has a Role with the same rules; leases are allowed only in the operator's own namespace.
 """
 
 from __future__ import annotations
@@ -83,19 +83,19 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
 ATTEMPTS = 4
 PAGE = 20
-"""Objects of the first page of a LIST: how large they are, their authors decide. One set of the usual size fits in."""
+"""Objects of the first page of a LIST, because authors decide how large they are. A set of the usual size fits in."""
 LARGEST_PAGE = 500
 PAGE_BYTES = 2**20
-"""Size of an answer up to which the next page asks for more objects."""
+"""If an answer is smaller than this, the next page asks for more objects."""
 LISTS = 4
-"""Pages that are read at the same time, whoever asks for them: an API server hands out objects of up to 1.5 MB."""
+"""Pages that are read at the same time, by all callers together: objects can have up to 1.5 MB each."""
 WATCH_SECONDS = 300
 SILENT_SECONDS = 90.0
-"""Silence after which a watch is taken for dead: the API server sends a bookmark about once a minute."""
+"""Silence after which a watch is given up: the API server sends a bookmark about once a minute."""
 LARGEST_KEPT = 2**17
-"""Bytes of an object up to which somebody may keep it whole."""
+"""Largest object, in bytes, that may be kept whole."""
 LONGEST_EVENT = 2**16
-"""Bytes of an event of a watch of whole objects up to which it is read whole; of a longer one only the head is."""
+"""Largest event, in bytes, that a watch of whole objects reads whole; of a longer one it reads only the head."""
 HEAD = re.compile(
     rb'"metadata":\{"name":"(?P<name>[^"]*)",(?:"generateName":"[^"]*",)?"namespace":"(?P<namespace>[^"]*)",'
     rb'(?:"selfLink":"[^"]*",)?"uid":"(?P<uid>[^"]*)","resourceVersion":"(?P<resourceVersion>[^"]*)"'
@@ -103,12 +103,12 @@ HEAD = re.compile(
 """How the API server begins the metadata of a built-in kind: the fields of ObjectMeta, in their order (k8s.io/
 apimachinery, meta/v1/types.go). None of these values can hold a quotation mark."""
 LABELS = re.compile(rb'"labels":(\{[^{}]*\})')
-"""The first of them after that are the object's own; no label can hold a brace."""
+"""The first match after the head is the object's own labels; no label can contain a brace."""
 EVENT_TYPE = re.compile(rb'\{"type":"([A-Z]+)"')
 NOT_THAT_UID = "UID in precondition"
-"""What the API server says where a write names another UID (apiserver, storage/interfaces.go)."""
+"""What the API server says when a write names another UID (apiserver, storage/interfaces.go)."""
 NOT_IN_SCHEMA = "failed to create typed patch object"
-"""How the API server begins to say, with the status 500, that it does not know a field of a server-side apply
+"""How the API server, with status 500, begins to say that a server-side apply has an unknown field
 (kubernetes/apimachinery, managedfields/internal/structuredmerge.go)."""
 
 T = TypeVar("T")
@@ -150,13 +150,13 @@ BY_KIND = {
 
 @dataclass(frozen=True)
 class Scope:
-    """Objects that are watched: of a resource, in one namespace or (None) in all."""
+    """The objects of a watch: of one resource, in one namespace or (None) in all."""
 
     resource: Resource
     namespace: str | None
     labels: str = ""
     whole: bool = False
-    """Whether more than their metadata is."""
+    """Whether whole objects are watched, and not only their metadata."""
 
 
 class ApiError(Exception):
@@ -175,24 +175,24 @@ class UnreachableError(Exception):
 
 
 class StaleError(Exception):
-    """An object has changed since it was read, so that what was derived from it was not written."""
+    """An object has changed since it was read, so what was derived from it was not written."""
 
 
 class Heed(Protocol):
-    """Who remembers what was written, until a watch tells it too."""
+    """Remembers writes until a watch shows them."""
 
     def stored(self, resource: Resource, manifest: Manifest) -> None:
-        """Take an object as the API server has it since a write of ours."""
+        """Note an object as one of our writes left it."""
 
     def deleted(self, resource: Resource, namespace: str, name: str) -> None:
-        """Take it that an object is gone, or about to go, since a delete of ours; of a job also that it has changed."""
+        """Note that we deleted an object, or that what is remembered of a job is out of date."""
 
 
 class KubeClient:
     """Requests against one API server, counted by verb in `requests`."""
 
     heed: Heed | None = None
-    """Who is told of writes that were done."""
+    """Is told about writes."""
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
@@ -221,7 +221,7 @@ class KubeClient:
         fields: str = "",
         accept: str = "application/json",
     ) -> list[T]:
-        """Return what a function makes of each object; no more than a page of whole objects is ever held."""
+        """Return `digest` of each object; no more than a page of whole objects is ever held."""
         query = {"labelSelector": labels, "fieldSelector": fields}
         found: list[T] = []
         async for page, _ in self.pages(resource, namespace, digest, query=query, accept=accept):
@@ -237,9 +237,9 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         accept: str = "application/json",
     ) -> AsyncIterator[tuple[list[T], str]]:
-        """Yield what a function makes of the objects of each page, and the version at which the list was taken.
+        """Yield `digest` of the objects of each page, and the version of the list.
 
-        How many objects a page has follows from the size of the one before it.
+        The size in bytes of each page decides how many objects the next one asks for.
         """
         limit, more = PAGE, ""
         while True:
@@ -266,15 +266,14 @@ class KubeClient:
         *,
         opened: Callable[[], None],
     ) -> AsyncIterator[tuple[str, T]]:
-        """Yield what happens to objects after a version: the word of the API server and what a function makes of the
-        object, for BOOKMARK too; ends when the server ends the watch. `opened` is called once it has begun.
+        """Yield the changes after a version: the type of the event, BOOKMARK included, and `digest` of the object.
 
-        Only metadata comes, unless objects are wanted `whole`: all of them share one stream, and a large one would hold
-        up those behind it. Of a whole one that is longer than LONGEST_EVENT only what names it is read: it then has
-        neither a spec nor a status.
+        Ends when the server ends the watch. `opened` is called once it has begun. Only metadata comes unless the scope
+        asks for `whole` objects: all events share one stream, and a large one would hold up those behind it. Of a whole
+        object that is longer than LONGEST_EVENT only its name and labels are read: it has neither spec nor status.
 
-        Raises ApiError, with status 410 where the version is too old, and UnreachableError where the connection breaks
-        or falls silent.
+        Raises ApiError, with status 410 if the version is too old, and UnreachableError if the connection breaks or
+        falls silent.
         """
         query = {
             "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version,
@@ -304,7 +303,7 @@ class KubeClient:
             raise UnreachableError(f"watching {path}: {error or type(error).__name__}") from error
 
     async def list_metadata(self, resource: Resource, namespace: str | None) -> list[Manifest]:
-        """Return all objects of a namespace, or of all namespaces, with what is known of them by their metadata."""
+        """Return the metadata of all objects of a namespace, or of all namespaces."""
         return await self.list(resource, namespace, accept=METADATA_LIST)
 
     async def list(
@@ -316,13 +315,13 @@ class KubeClient:
         fields: str = "",
         accept: str = "application/json",
     ) -> list[Manifest]:
-        """Return all objects that the selectors choose; `namespace=None` means all namespaces."""
+        """Return all objects that the selectors match; `namespace=None` means all namespaces."""
         return await self.digested(resource, namespace, _whole, labels=labels, fields=fields, accept=accept)
 
     async def create(self, manifest: Mapping[str, Any]) -> Manifest | None:
-        """Create a child and return it as stored; None if one of that name exists already, which is left as it is.
+        """Create a child and return it as stored; None if the name exists already, and that object is left alone.
 
-        A field that the API server does not know is an error, and not left out.
+        A field that the API server does not know is an error: it is not dropped.
         """
         metadata = manifest["metadata"]
         resource = BY_KIND[manifest["kind"]]
@@ -332,9 +331,9 @@ class KubeClient:
         return made
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> Manifest | None:
-        """Apply the whole status of a GpuQueryJob, and return it; None if the job is gone (or is a namesake by now).
+        """Apply the whole status of a GpuQueryJob, and return it; None if the job is gone, or replaced by a namesake.
 
-        Raises StaleError if `metadata.resourceVersion` is given, and is not that of the job any more.
+        Raises StaleError if `metadata.resourceVersion` is given and the job has another version by now.
         """
         metadata = manifest["metadata"]
         try:
@@ -342,12 +341,12 @@ class KubeClient:
         except ApiError as error:
             if error.status == 409 and NOT_THAT_UID not in error.message and metadata.get("resourceVersion"):
                 raise StaleError(error.message) from error
-            # 409: the UID does not fit: the job was deleted and another of its name was made.
+            # 409: the UID differs: the job was deleted, and another of its name was created.
             if error.status in (404, 409):
                 self._outdated(metadata)
                 return None
             raise
-        # Of a large one nobody keeps what was answered, and so it is not read.
+        # A large answer is not kept, so it is not parsed.
         if len(found) > LARGEST_KEPT:
             self._outdated(metadata)
         elif self.heed is not None:
@@ -355,7 +354,7 @@ class KubeClient:
         return dict(manifest)
 
     def _outdated(self, job: Mapping[str, Any]) -> None:
-        """Have a job asked for: what is remembered of it is not what there is."""
+        """Have a job read again: what is remembered of it is out of date."""
         if self.heed is not None:
             self.heed.deleted(Resource.JOBS, job["namespace"], job["name"])
 
@@ -374,7 +373,7 @@ class KubeClient:
         return found
 
     async def create_event(self, event: Mapping[str, Any]) -> bool:
-        """Post an event; False if one of that name exists already, so that none is ever told twice."""
+        """Post an event; False if its name exists already, so no event is posted twice."""
         return await self._created(Resource.EVENTS.path(event["metadata"]["namespace"]), event) is not None
 
     async def _created(self, path: str, manifest: Mapping[str, Any]) -> Manifest | None:
@@ -382,7 +381,7 @@ class KubeClient:
             query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
             return await self._request("create", "POST", path, query=query, body=dict(manifest))
         except ApiError as error:
-            # A quota that several requests change at once answers with 409 as well.
+            # Requests that change a quota at the same time are answered with 409 as well.
             if error.status == 409 and error.reason == "AlreadyExists":
                 return None
             raise
@@ -397,8 +396,8 @@ class KubeClient:
         version: str = "",
         propagation: str = "Background",
     ) -> bool:
-        """Delete an object, and no namesake of it where a UID is given; False if it is gone already, or has another
-        version than the one that is given.
+        """Delete an object, and not a namesake if a UID is given; False if it is gone already, or if its version is not
+        the given one.
         """
         body: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         if meant := {k: v for k, v in (("uid", uid), ("resourceVersion", version)) if v}:
@@ -432,7 +431,7 @@ class KubeClient:
         return _parsed(raw, path) if raw else {}
 
     async def _answer(self, verb: str, method: str, path: str, **how: Any) -> bytes:
-        """Send a request until it is answered; what the server cannot do now is asked again after a pause."""
+        """Send a request until it is answered; if the server cannot answer now, try again after a pause."""
         for attempt in range(1, ATTEMPTS + 1):
             pause = random.uniform(0.5, 1.0) * 0.2 * 2**attempt  # noqa: S311 (jitter)
             try:
@@ -452,7 +451,7 @@ class KubeClient:
         self, verb: str, method: str, path: str, *, room: asyncio.Semaphore | None = None, **how: Any
     ) -> bytes:
         response = await self._sent(method, path, **how)
-        # Only what has begun to come waits for room: an answer that is slow to come holds nobody up.
+        # Only an answer that has begun to arrive waits for room: a slow one holds nobody up.
         async with room or contextlib.nullcontext():
             raw: bytes = await response.read()  # type: ignore[no-untyped-call]
         self.requests[verb, str(response.status)] += 1
@@ -510,7 +509,7 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 def _head(line: bytes) -> Manifest | None:
-    """Read the head of an event that is long; None of any other."""
+    """Read the head of a long event; None for all others."""
     if len(line) <= LONGEST_EVENT:
         return None
     word, about = EVENT_TYPE.match(line), HEAD.search(line)
@@ -532,6 +531,6 @@ def _error(status: int, raw: bytes, retry_after: str | None) -> ApiError:
         pass
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
     if status == 500 and NOT_IN_SCHEMA in message:
-        # The object is at fault, and will be for ever: the status is that of every other object that is invalid.
+        # The object is at fault and will stay so: it gets the status of all other invalid objects.
         status, reason = 422, "Invalid"
     return ApiError(status, reason, message, seconds)
