@@ -24,8 +24,8 @@ RELEASE = (os.environ.get("TEST_ENGINES", "").split() or ["26.10"])[-1]
 """The release of the sets: the last one that has an image with the engine for tests."""
 CUDA = int(os.environ.get("CUDA", "12"))
 SQL = "SELECT l_orderkey, l_linenumber, l_quantity FROM lineitem WHERE l_quantity > 25"
-SLOW = {"TEST_ENGINE_PARTS": "8", "TEST_ENGINE_PAUSE": "3"}
-"""Keeps a set running for half a minute after its first file."""
+SLOW = {"TEST_ENGINE_PARTS": "40", "TEST_ENGINE_PAUSE": "3"}
+"""Keeps a set running for two minutes after its first file: each test ends it long before."""
 _SIGNAL_RANKS = r"""
 import os, pathlib, signal, sys
 for entry in pathlib.Path("/proc").iterdir():
