@@ -13,8 +13,8 @@ SLOWEST := --durations=25
 WORKERS ?= $(shell expr $$(nproc) + 1)
 # Tests that start an S3 server, supervisors, sets of ranks or Dask clusters: they wait for most of their time. Each process
 # begins with a part of them in this order, so that one alone starts the server; who is done takes half of what another has.
-PROCESSES := tests/s3 tests/unit/runner/pod tests/unit/runner/coordination tests/unit/runner/engines/dask \
-  tests/unit/runner/preflight
+PROCESSES := tests/s3 tests/cluster $(addprefix tests/unit/runner/, pod coordination engines/dask preflight \
+  output/test_forgery.py query/test_fingerprint.py)
 ON_THIS_MACHINE = $(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "not e2e and not faults"
 
 # An end-to-end test mostly waits, for pods and deadlines: several wait at once, a module in one process. Those that
@@ -30,7 +30,7 @@ endef
 
 .PHONY: unit
 unit: venv ## Tests that need nothing but Python; WORKERS=0 ARGS="-k sink" for a few in one process
-	$(ON_THIS_MACHINE) $(PROCESSES:%=--ignore=%) tests/cluster tests/unit $(ARGS)
+	$(ON_THIS_MACHINE) $(PROCESSES:%=--ignore=%) tests/unit $(ARGS)
 
 .PHONY: processes
 processes: venv ## Tests that start servers, supervisors and sets of ranks on this machine
