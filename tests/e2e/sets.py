@@ -69,17 +69,17 @@ class Set:
         except (OSError, ValueError, LookupError):
             return None
 
-    def reaches(self, phase: str, *, files: int = 0) -> None:
-        """Wait until index 0 is in a phase, with so many files written."""
+    def reaches(self, phase: str, *, files: int = 0) -> dict[str, Any]:
+        """Wait until index 0 is in a phase, with so many files written; returns what it says of itself."""
 
-        def there() -> bool:
+        def there() -> dict[str, Any] | None:
             if (found := self.progress()) is None:
                 job = self.bench.get(self.name)
                 assert not true(job, "Failed"), condition(job, "Failed")
-                return False
-            return found.get("phase") == phase and found.get("files", 0) >= files
+                return None
+            return found if found.get("phase") == phase and found.get("files", 0) >= files else None
 
-        wait_until(there, timeout=240, what=f"{self.name} to be {phase} with {files} files", every=0.3)
+        return dict(wait_until(there, timeout=240, what=f"{self.name} to be {phase} with {files} files", every=0.3))
 
     def signal_ranks(self, index: int, name: str) -> None:
         """Send a signal to the processes of the query in a pod; its supervisor gets none."""

@@ -78,13 +78,13 @@ def test_the_gpus_of_one_pod_are_ranks_too(bench: Bench, tables: Path) -> None:
 
 
 def test_a_set_commits_once_what_its_ranks_have_written(bench: Bench, tables: Path) -> None:
-    ranks = sets.started(bench, pods=3, env={"TEST_ENGINE_PAUSE": "4"})
-    ranks.reaches("running")
-    wait_until(lambda: true(bench.get(ranks.name), "ClusterReady"), what="the set to be told as ready")
-    found = wait_until(ranks.progress, what="an answer of index 0")
+    ranks = sets.started(bench, pods=3, env={"TEST_ENGINE_PAUSE": "1.5"})
+    found = ranks.reaches("running")
     assert (found["ranks"], found["joined"]) == (3, 3)
     job = bench.ended(ranks.name)
     assert true(job, "Complete"), condition(job, "Failed")
+    (attempt,) = job["status"]["attempts"]
+    assert attempt.get("ready"), "the set was told as ready"
     wanted = rows_wanted(tables)
     assert rows_of(bench, ranks.name).equals(wanted), "no row lost, none doubled"
     output = job["status"]["output"]
@@ -207,6 +207,7 @@ def test_a_cut_between_two_pods_ends_the_set(bench: Bench, one: int, other: int,
     assert all(named) or (one == 0 and (any(named) or "index 0" in failed["message"])), failed
 
 
+@pytest.mark.faults
 def test_the_next_attempt_commits_and_takes_away_what_the_first_has_left(bench: Bench, tables: Path) -> None:
     ranks = sets.started(bench, env={"TEST_ENGINE_PAUSE": "4"}, backoffLimit=1)
     ranks.reaches("running", files=1)
@@ -220,6 +221,7 @@ def test_the_next_attempt_commits_and_takes_away_what_the_first_has_left(bench: 
     assert not [item for item in ranks.objects() if item.endswith("-1")], "nothing of the first attempt is left"
 
 
+@pytest.mark.faults
 def test_a_rank_that_dies_while_index_0_commits_does_not_undo_it(bench: Bench, proxy: FaultProxy, tables: Path) -> None:
     proxy.rules.append(Rule(Action.DELAY, method="PUT", target="_commits/", seconds=8.0))
     slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
