@@ -118,9 +118,9 @@ def test_a_rank_that_dies_or_freezes_while_the_query_runs_ends_the_set_with_that
 ) -> None:
     ranks = sets.started(bench, env=sets.SLOW)
     ranks.reaches("running", files=1)
-    pod, since = ranks.pod(index), now()
+    pod = ranks.pod(index)
     ranks.signal_ranks(index, signal)
-    failed = cause(ranks, since)
+    failed = cause(ranks, now())
     assert failed["reason"] == reason, failed
     assert pod in failed["message"], "the first cause names its pod"
 
