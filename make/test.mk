@@ -6,27 +6,44 @@ test e2e test-faults bench: export TEST_ENGINES ?= 26.04 26.10
 test e2e test-faults bench: export TEST_DASK_KUBERNETES ?= 1
 
 # Hundreds of tests start processes of Python: each would compile the same modules again.
-unit test e2e test-faults: export PYTHONDONTWRITEBYTECODE =
+unit processes test e2e test-faults: export PYTHONDONTWRITEBYTECODE =
 
 SLOWEST := --durations=25
 # One more than there are cores, because many tests wait.
 WORKERS ?= $(shell expr $$(nproc) + 1)
-# Each process begins with a part of them in this order, so that one alone starts the S3 server; who is done takes half
-# of what another has left.
-ON_THIS_MACHINE := tests/s3 tests/cluster tests/unit
+# Tests that start an S3 server, supervisors, sets of ranks or Dask clusters: they wait for most of their time. Each process
+# begins with a part of them in this order, so that one alone starts the server; who is done takes half of what another has.
+PROCESSES := tests/s3 tests/cluster $(addprefix tests/unit/runner/, pod coordination engines/dask preflight \
+  output/test_forgery.py query/test_fingerprint.py)
+ON_THIS_MACHINE = $(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "not e2e and not faults"
+
+# An end-to-end test mostly waits, for pods and deadlines: several wait at once, a module in one process. Those that
+# change what all share, or need the whole node, come after them.
+E2E_WORKERS ?= 4
+# What ARGS chooses may all be on one side.
+OR_NONE = $(if $(ARGS),|| [ $$? = 5 ])
+define E2E
+$(PY) -m pytest -n $(E2E_WORKERS) --dist loadfile --no-loadscope-reorder $(SLOWEST) \
+  -m "e2e and not faults and not alone" tests/cluster tests/e2e $(ARGS) $(OR_NONE)
+$(PY) -m pytest $(SLOWEST) -m "e2e and not faults and alone" tests/cluster tests/e2e $(ARGS) $(OR_NONE)
+endef
 
 .PHONY: unit
-unit: venv ## Tests that need no cluster, in several processes; WORKERS=0 ARGS="-k sink" for a few in one
-	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "not e2e and not faults" $(ON_THIS_MACHINE) $(ARGS)
+unit: venv ## Tests that need nothing but Python; WORKERS=0 ARGS="-k sink" for a few in one process
+	$(ON_THIS_MACHINE) $(PROCESSES:%=--ignore=%) tests/unit $(ARGS)
+
+.PHONY: processes
+processes: venv ## Tests that start servers, supervisors and sets of ranks on this machine
+	$(ON_THIS_MACHINE) $(PROCESSES) $(ARGS)
 
 # What needs no cluster comes first and ends the run if it fails: it takes minutes, where cluster and pods take many more.
 .PHONY: test
-test: unit cluster-for-use ## Every test: what needs no cluster, then the one-node cluster (or CONTEXT=... REGISTRY=...)
-	$(PY) -m pytest $(SLOWEST) -m "e2e and not faults" tests/cluster tests/e2e
+test: unit processes cluster-for-use ## Every test: what needs no cluster, then the one-node cluster (or CONTEXT=... REGISTRY=...)
+	$(E2E)
 
 .PHONY: e2e
 e2e: venv cluster-for-use ## The end-to-end tests only; ARGS="-k burst" goes to pytest
-	$(PY) -m pytest $(SLOWEST) -m "e2e and not faults" tests/cluster tests/e2e $(ARGS)
+	$(E2E)
 
 .PHONY: test-faults
 test-faults: venv cluster-for-use ## The long schedule: all faults of ranks and of Dask clusters, a hundred jobs, ten thousand partitions

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 ONENODE = ROOT / "tests" / "cluster" / "onenode.py"
+PATIENCE = 300.0
+"""Seconds for anything on a busy cluster of one small node, where everything waits for everything else."""
 
 
 class KubectlError(RuntimeError):
@@ -125,7 +127,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(ready: Any, *, timeout: float, what: str, every: float = 0.2) -> Any:
+def wait_until(ready: Any, *, what: str, timeout: float = PATIENCE, every: float = 0.2) -> Any:
     """Call `ready` until it returns something true, and return that; TimeoutError names what was waited for."""
     deadline = time.monotonic() + timeout
     while True:

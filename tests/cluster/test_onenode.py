@@ -30,6 +30,7 @@ def run(*arguments: str) -> str:
 
 
 @pytest.mark.e2e
+@pytest.mark.alone
 def test_a_second_up_changes_nothing_and_takes_no_time(onenode: Layout) -> None:
     before = {(p.pid, p.part) for p in process.of(onenode) if p.part != "containerd"}
     began = time.monotonic()

@@ -6,7 +6,8 @@ fail: a green run means that a real API server, kubelet and object store were th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import fcntl
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +21,55 @@ from tools.kubectl import Cluster, chosen_cluster, wait_until
 from tools.lake import PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
+
+    Once = Callable[[str, Callable[[Path], None]], Path]
 
 NAMESPACE = "gpuquery-e2e"
 SCALE = 0.05
+HEARTBEAT = 12
+"""Seconds: a Dask cluster is some twenty processes that import, and on two cores they hold each other up."""
+VALUES = (
+    "dask.operator.enabled=true",
+    "dask.attach.enabled=true",
+    f"gpu.heartbeatSeconds={HEARTBEAT}",
+    # So small that several jobs run at once on a node of two cores, where most of them only wait.
+    "runtime.resources.requests.cpu=200m",
+    "runtime.preflightResources.requests.cpu=100m",
+)
+"""Values of the chart that all tests share: none has to install the operator anew for its own."""
+LONGEST = ("test_dask", "test_worker_set", "test_preflight", "test_release_cells", "test_truth", "test_bad_input")
+"""The modules that take longest: where several processes share the lane, each begins with one of them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in this folder as e2e."""
+    """Mark everything in this folder as e2e, and begin with the longest modules."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(900))
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Do a named thing once in a run, with a folder: the first process to ask does it, the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def do(name: str, work: Callable[[Path], None]) -> Path:
+        folder, done = shared / f"once-{name}", shared / f"once-{name}.done"
+        with (shared / f"once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir(exist_ok=True)
+                work(folder)
+                done.touch()
+        return folder
+
+    return do
 
 
 @pytest.fixture(scope="session")
@@ -40,65 +78,44 @@ def cluster() -> Cluster:
     return chosen_cluster()
 
 
-@dataclass
-class Operator:
-    """The operator of this checkout, installed by Helm for all namespaces, with those values beside its defaults."""
-
-    cluster: Cluster
-    values: tuple[str, ...] = ()
-
-    def suit(self, values: tuple[str, ...]) -> None:
-        """Install it with other values, if these are not those that it has."""
-        if values != self.values:
-            demo.install(self.cluster, *values)
-            self.values = values
+def install(cluster: Cluster, *values: str) -> None:
+    """Install the operator of this checkout for all namespaces, as the tests have it; with those values beside."""
+    demo.install(cluster, *VALUES, *values)
 
 
 @pytest.fixture(scope="session")
-def operator(cluster: Cluster) -> Operator:
-    """The operator of the run; who installs it with values of their own installs it with none afterwards."""
-    demo.install(cluster)
-    return Operator(cluster)
-
-
-@pytest.fixture(scope="module")
-def operator_values() -> tuple[str, ...]:
-    """Values of the chart that the tests of a module need: none, where the module says nothing else."""
-    return ()
-
-
-@pytest.fixture(scope="module")
-def suited(operator: Operator, operator_values: tuple[str, ...]) -> None:
-    """The operator has the values that the module needs; modules that need the same share it."""
-    operator.suit(operator_values)
+def operator(cluster: Cluster, once: Once) -> None:
+    """The operator of the run, and that of dask-kubernetes; a test that changes one of them brings it back."""
+    once("dask-operator", lambda _: dask_kubernetes.install(cluster))
+    once("operator", lambda _: install(cluster))
 
 
 @pytest.fixture(scope="session")
-def dask_operator(cluster: Cluster) -> None:
-    """The real operator of dask-kubernetes, for all namespaces."""
-    dask_kubernetes.install(cluster)
-
-
-@pytest.fixture(scope="session")
-def lake(cluster: Cluster) -> Iterator[lakes.Lake]:
+def lake(cluster: Cluster, once: Once) -> Iterator[lakes.Lake]:
     """The object store, with TPC-H tables in it."""
-    demo.ensure_namespace(cluster, NAMESPACE)
-    lakes.deploy(cluster, NAMESPACE)
+
+    def deploy(_: Path) -> None:
+        demo.ensure_namespace(cluster, NAMESPACE)
+        lakes.deploy(cluster, NAMESPACE)
+
+    once("lake", deploy)
     with lakes.connected(cluster, NAMESPACE) as lake:
         yield lake
 
 
 @pytest.fixture(scope="session")
-def tables(lake: lakes.Lake, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tables(lake: lakes.Lake, once: Once) -> Path:
     """The TPC-H tables, on this machine and in the store: the folder with `<table>/*.parquet`."""
-    folder = tmp_path_factory.mktemp("tpch")
-    demo.generate(SCALE, folder)
-    demo.upload(lake, folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        demo.generate(SCALE, folder)
+        demo.upload(lake, folder)
+
+    return once("tpch", make)
 
 
 @pytest.fixture(scope="session")
-def everything(operator: Operator, tables: Path) -> None:
+def everything(operator: None, tables: Path) -> None:
     """Operator, store and data."""
 
 
@@ -111,7 +128,7 @@ def all_applied(cluster: Cluster) -> Iterator[set[str]]:
 
 
 @pytest.fixture(scope="module")
-def applied(cluster: Cluster, suited: None, all_applied: set[str]) -> Iterator[list[str]]:
+def applied(cluster: Cluster, operator: None, all_applied: set[str]) -> Iterator[list[str]]:
     """The names of a module's jobs. At its end they are deleted, and nothing of any of them may be left."""
     names: list[str] = []
     yield names
@@ -154,6 +171,16 @@ def bench(cluster: Cluster, lake: lakes.Lake, everything: None, applied: list[st
 
 
 @pytest.fixture
+def elsewhere(bench: Bench) -> Iterator[Bench]:
+    """A namespace that no other test uses, and that is gone afterwards."""
+    there = Bench(bench.cluster, bench.lake, fresh("elsewhere"))
+    demo.ensure_namespace(there.cluster, there.namespace)
+    there.apply(bench.lake.credentials())
+    yield there
+    there.cluster.run("delete", "namespace", there.namespace, "--wait=false")
+
+
+@pytest.fixture
 def settled(cluster: Cluster, applied: list[str]) -> None:
     """Nothing is left of the module's tests before this one, with whose jobs the operator would be busy."""
     gone(cluster, applied)
@@ -168,7 +195,7 @@ def delete(cluster: Cluster, names: Collection[str]) -> None:
 def gone(cluster: Cluster, names: Collection[str]) -> None:
     """Wait until nothing is left of deleted jobs."""
     try:
-        wait_until(lambda: not left(cluster, names), timeout=90, what="the deleted jobs' children to go", every=0.5)
+        wait_until(lambda: not left(cluster, names), what="the deleted jobs' children to go", every=0.5)
     except TimeoutError as error:
         raise AssertionError(f"{error}; left are {', '.join(left(cluster, names))}") from None
 

@@ -102,7 +102,7 @@ class WarmCluster:
         kinds = "pods,deployments,services"
         wait_until(
             lambda: not self.cluster.get(kinds, "-n", self.namespace, "-l", selector)["items"],
-            timeout=90, what=f"the objects of {self.name} to go", every=0.5,
+            what=f"the objects of {self.name} to go", every=0.5,
         )  # fmt: skip
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tools.kubectl import Cluster, wait_until
+from tools.kubectl import PATIENCE, Cluster, KubectlError, wait_until
 from tools.lake import SECRET, Lake
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PATIENCE = 300.0
-"""Seconds for a job that is applied with those of a whole module: on two cores they wait for each other."""
+HELD = """
+import pathlib
+import time
+
+def query(inputs, params):
+    while not pathlib.Path("/scratch/go-on").exists():
+        time.sleep(0.1)
+    return inputs["nation"]
+"""
 TPCH = ("customer", "lineitem", "nation", "orders", "region")
 
 
@@ -61,7 +69,7 @@ class Bench:
         found: dict[str, Any] = self.cluster.get("gqj", name, "-n", self.namespace)
         return {"status": {}, **found}
 
-    def ended(self, name: str, *, timeout: float = 180) -> dict[str, Any]:
+    def ended(self, name: str, *, timeout: float = PATIENCE) -> dict[str, Any]:
         """Wait until the job is Complete or Failed, and return it."""
 
         def terminal() -> dict[str, Any] | None:
@@ -73,29 +81,47 @@ class Bench:
         assert not self.alive(name), "a job ends only once none of its pods is alive"
         return found
 
-    def completed(self, document: Mapping[str, Any], *, timeout: float = 180) -> dict[str, Any]:
+    def completed(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Apply a job, wait for its end, and insist that it is Complete."""
         self.apply(document)
-        return self.as_completed(document["metadata"]["name"], timeout=timeout)
+        return self.as_completed(document["metadata"]["name"])
 
-    def as_completed(self, name: str, *, timeout: float = 180) -> dict[str, Any]:
+    def as_completed(self, name: str) -> dict[str, Any]:
         """Wait for a job's end, and insist that it is Complete."""
-        job = self.ended(name, timeout=timeout)
+        job = self.ended(name)
         assert true(job, "Complete"), condition(job, "Failed")
         assert true(job, "OutputCommitted")
         return job
 
-    def failed(self, document: Mapping[str, Any], *, timeout: float = 120) -> dict[str, Any]:
+    def failed(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Apply a job, wait for its end, insist that it Failed; returns the Failed condition."""
         self.apply(document)
-        return self.how_it_failed(document["metadata"]["name"], timeout=timeout)
+        return self.how_it_failed(document["metadata"]["name"])
 
-    def how_it_failed(self, name: str, *, timeout: float = 120) -> dict[str, Any]:
+    def how_it_failed(self, name: str) -> dict[str, Any]:
         """Wait for a job's end, insist that it Failed; returns the Failed condition."""
-        job = self.ended(name, timeout=timeout)
+        job = self.ended(name)
         found = condition(job, "Failed")
         assert found and found["status"] == "True", job["status"]
         return found
+
+    def held(self, name: str, **spec: Any) -> dict[str, Any]:
+        """Build a job whose query runs until the test lets it go on."""
+        return self.job(name, python=HELD, inputs=tpch("nation"), **spec)
+
+    def go_on(self, name: str, *, attempt: int = 1) -> None:
+        """Let the query of a held job go on, in the pod of that attempt."""
+
+        def told() -> bool:
+            for about in (p["metadata"] for p in self.pods(name) if "ownerReferences" in p["metadata"]):
+                if about["labels"].get("gpuquery.io/attempt") == str(attempt):
+                    command = ("-n", self.namespace, "-c", "runner", "--", "touch", "/scratch/go-on")
+                    with contextlib.suppress(KubectlError):  # it does not run yet
+                        self.cluster.run("exec", about["name"], *command)
+                        return True
+            return False
+
+        wait_until(told, what=f"the pod of attempt {attempt} of {name}")
 
     def pods(self, name: str) -> list[dict[str, Any]]:
         """Return the pods of a job, of any attempt."""
@@ -161,11 +187,11 @@ class Begun:
 
     def completed(self) -> dict[str, Any]:
         """Wait for its end, and insist that it is Complete."""
-        return self.bench.as_completed(self.name, timeout=PATIENCE)
+        return self.bench.as_completed(self.name)
 
     def failed(self) -> dict[str, Any]:
         """Wait for its end, insist that it Failed; returns the Failed condition."""
-        return self.bench.how_it_failed(self.name, timeout=PATIENCE)
+        return self.bench.how_it_failed(self.name)
 
 
 def condition(job: Mapping[str, Any], kind: str) -> dict[str, Any] | None:

@@ -24,8 +24,8 @@ RELEASE = (os.environ.get("TEST_ENGINES", "").split() or ["26.10"])[-1]
 """The release of the sets: the last one that has an image with the engine for tests."""
 CUDA = int(os.environ.get("CUDA", "12"))
 SQL = "SELECT l_orderkey, l_linenumber, l_quantity FROM lineitem WHERE l_quantity > 25"
-SLOW = {"TEST_ENGINE_PARTS": "8", "TEST_ENGINE_PAUSE": "3"}
-"""Keeps a set running for half a minute after its first file."""
+SLOW = {"TEST_ENGINE_PARTS": "40", "TEST_ENGINE_PAUSE": "3"}
+"""Keeps a set running for two minutes after its first file: each test ends it long before."""
 _SIGNAL_RANKS = r"""
 import os, pathlib, signal, sys
 for entry in pathlib.Path("/proc").iterdir():
@@ -69,17 +69,17 @@ class Set:
         except (OSError, ValueError, LookupError):
             return None
 
-    def reaches(self, phase: str, *, files: int = 0) -> None:
-        """Wait until index 0 is in a phase, with so many files written."""
+    def reaches(self, phase: str, *, files: int = 0) -> dict[str, Any]:
+        """Wait until index 0 is in a phase, with so many files written; returns what it says of itself."""
 
-        def there() -> bool:
+        def there() -> dict[str, Any] | None:
             if (found := self.progress()) is None:
                 job = self.bench.get(self.name)
                 assert not true(job, "Failed"), condition(job, "Failed")
-                return False
-            return found.get("phase") == phase and found.get("files", 0) >= files
+                return None
+            return found if found.get("phase") == phase and found.get("files", 0) >= files else None
 
-        wait_until(there, timeout=240, what=f"{self.name} to be {phase} with {files} files", every=0.3)
+        return dict(wait_until(there, timeout=240, what=f"{self.name} to be {phase} with {files} files", every=0.3))
 
     def signal_ranks(self, index: int, name: str) -> None:
         """Send a signal to the processes of the query in a pod; its supervisor gets none."""

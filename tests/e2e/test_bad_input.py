@@ -94,8 +94,9 @@ def test_bad_input_fails_once_and_says_why(
     for word in words:
         assert word in failed["message"], failed["message"]
     assert "planted-secret-value" not in str(bench.get(name))
-    (pod,) = bench.pods(name)  # no retry
-    assert seconds(pod) < 60
+    assert len(bench.get(name)["status"]["attempts"]) == 1, "no retry"
+    # The operator deletes the pod where Kubernetes takes long to see its end.
+    assert all(seconds(pod) < 60 for pod in bench.pods(name))
     assert not bench.commits(f"out/{name}")
     assert bench.keys(f"out/{name}/data/") == []
 
@@ -251,18 +252,12 @@ def test_the_operator_refuses_what_depends_on_the_release_before_any_pod(
     assert begun.bench.pods(begun.name) == []
 
 
-def test_a_bad_default_of_the_namespace_is_told_in_its_jobs(bench: Bench) -> None:
-    namespace = fresh("noted")
-    bench.cluster.run("create", "namespace", namespace)
-    try:
-        bench.cluster.run("annotate", "namespace", namespace, "gpuquery.io/default-engine=fast")
-        there = Bench(bench.cluster, bench.lake, namespace, bench.endpoint)
-        failed = there.failed(there.job("a", sql=SELECT, inputs=tpch("nation")))
-        assert failed["reason"] == "InvalidCombination"
-        for word in ("gpuquery.io/default-engine", '"fast"', "tasks", "rapidsmpf", "spec.engine"):
-            assert word in failed["message"], failed["message"]
-    finally:
-        bench.cluster.run("delete", "namespace", namespace, "--wait=false")
+def test_a_bad_default_of_the_namespace_is_told_in_its_jobs(elsewhere: Bench) -> None:
+    elsewhere.cluster.run("annotate", "namespace", elsewhere.namespace, "gpuquery.io/default-engine=fast")
+    failed = elsewhere.failed(elsewhere.job("a", sql=SELECT, inputs=tpch("nation")))
+    assert failed["reason"] == "InvalidCombination"
+    for word in ("gpuquery.io/default-engine", '"fast"', "tasks", "rapidsmpf", "spec.engine"):
+        assert word in failed["message"], failed["message"]
 
 
 @pytest.mark.begins(sql=SELECT, inputs=tpch("nation"), scheduler="synchronous")

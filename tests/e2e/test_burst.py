@@ -8,6 +8,7 @@ from tests.e2e.jobs import Bench, fresh, tpch, true
 from tools.kubectl import wait_until
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("count", [25, pytest.param(100, marks=pytest.mark.faults)])
 def test_many_jobs_applied_at_once_all_commit(bench: Bench, count: int) -> None:
     prefix = fresh("burst")

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e.jobs import Bench, condition, fresh, tpch, true
 from tests.support.faultproxy import Action, FaultProxy, Rule
 from tools import demo
@@ -62,7 +64,7 @@ def test_a_pod_killed_while_it_uploads_leaves_one_commit_and_nothing_partial(
     proxy.rules.append(slow_uploads(HELD))
     with Watched(bench, f"out/{name}/") as watched:
         slow.apply(slow.job(name, sql=LINES, inputs=tpch("lineitem"), output={"partitionBy": ["l_shipmode"]}))
-        wait_until(lambda: proxy.count("PUT", "partNumber=") >= 2, timeout=90, what="an upload")
+        wait_until(lambda: proxy.count("PUT", "partNumber=") >= 2, what="an upload")
         victim = bench.alive(name)[0]
         bench.cluster.run("delete", "pod", victim, "-n", bench.namespace, "--force", "--grace-period=0")
         proxy.rules.clear()
@@ -79,7 +81,7 @@ def test_a_store_that_is_away_for_ten_seconds_delays_and_no_more(bench: Bench, p
     slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
     proxy.rules.append(slow_uploads(3.0))
     slow.apply(slow.job(name, sql=LINES, inputs=tpch("lineitem"), output={"partitionBy": ["l_shipmode"]}))
-    wait_until(lambda: proxy.count("PUT", "partNumber=") >= 1, timeout=90, what="an upload")
+    wait_until(lambda: proxy.count("PUT", "partNumber=") >= 1, what="an upload")
     proxy.down()
     time.sleep(10)  # the outage itself
     proxy.up()
@@ -95,9 +97,9 @@ def test_a_job_deleted_while_it_uploads_leaves_nothing(bench: Bench, proxy: Faul
     slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
     proxy.rules.append(slow_uploads(3.0))
     slow.apply(slow.job(name, sql=LINES, inputs=tpch("lineitem"), output={"partitionBy": ["l_shipmode"]}))
-    wait_until(lambda: proxy.count("PUT", "partNumber=") >= 2, timeout=90, what="an upload")
+    wait_until(lambda: proxy.count("PUT", "partNumber=") >= 2, what="an upload")
     bench.cluster.run("delete", "gqj", name, "-n", bench.namespace, "--wait=false")
-    wait_until(lambda: not bench.pods(name), timeout=60, what="its pods to go")
+    wait_until(lambda: not bench.pods(name), what="its pods to go")
     assert bench.uploads(f"out/{name}/") == []
     assert [k for k in bench.keys(f"out/{name}/") if not k.endswith("/")] == []
     left = bench.cluster.get("jobs,services,configmaps", "-n", bench.namespace, "-l", f"gpuquery.io/job={name}")
@@ -118,6 +120,7 @@ def test_of_two_jobs_that_race_for_one_output_one_wins_and_the_other_names_it(be
     assert bench.uploads(f"out/{name}/") == []
 
 
+@pytest.mark.alone
 def test_the_operator_in_the_cluster_survives_the_loss_of_its_pod(bench: Bench) -> None:
     name = fresh("lost")
     bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation")))

@@ -52,7 +52,7 @@ def api(cluster: Cluster) -> Cluster:
     if "helm" not in cluster.run("get", "crd", CRD, "-o", "jsonpath={.metadata.labels}", check=False).lower():
         cluster.run("apply", "--server-side", "-f", path)
     cluster.run("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
-    wait_until(lambda: "backoffLimit" in explained(cluster, "spec"), timeout=60, what="the schema to be published")
+    wait_until(lambda: "backoffLimit" in explained(cluster, "spec"), what="the schema to be published")
     return cluster
 
 

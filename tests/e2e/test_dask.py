@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e import sets
+from tests.e2e.conftest import HEARTBEAT
 from tests.e2e.dask_clusters import WarmCluster, warm
 from tests.e2e.jobs import Bench, condition, fresh, true
 from tests.e2e.test_worker_set import LONG, cause, now, rows_of, rows_wanted
@@ -22,29 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(900)
-
 ENGINES = [
-    LONG("26.04", "tasks", id="tasks of 26.04"),
-    LONG("26.04", "rapidsmpf", id="rapidsmpf of 26.04"),
-    pytest.param("26.10", "rapidsmpf", id="rapidsmpf of 26.10"),
+    LONG("26.04", "tasks", 4, id="tasks of 26.04"),
+    LONG("26.04", "rapidsmpf", 4, id="rapidsmpf of 26.04"),
+    LONG("26.10", "rapidsmpf", 4, id="rapidsmpf of 26.10"),
 ]
 
-HEARTBEAT = 12
 BOUND = 4.0 * HEARTBEAT + 60
 """Seconds until a job has ended of which something was lost that cannot tell."""
 PATIENCE = 400.0
 """Seconds for a job: a cluster is some twenty processes that import for seconds each."""
-
-
-# Twenty processes that import on two cores keep each other waiting for seconds.
-VALUES = ("dask.operator.enabled=true", "dask.attach.enabled=true", f"gpu.heartbeatSeconds={HEARTBEAT}")
-
-
-@pytest.fixture(scope="module")
-def operator_values(dask_operator: None) -> tuple[str, ...]:
-    """An operator that may make DaskClusters, and look at those of others."""
-    return VALUES
 
 
 def native(bench: Bench, release: str, engine: str, **given: Any) -> sets.Set:
@@ -65,18 +53,20 @@ def committed(ranks: sets.Set, tables: Any) -> dict[str, Any]:
 # --- The attempt's own pods
 
 
-@pytest.mark.parametrize(("release", "engine"), ENGINES)
-def test_four_pods_shuffle_over_ucx_and_commit_once(bench: Bench, tables: Any, release: str, engine: str) -> None:
-    ranks = native(bench, release, engine, pods=4)
+@pytest.mark.parametrize(
+    ("release", "engine", "pods"), [pytest.param("26.10", "rapidsmpf", 2, id="two pods of 26.10"), *ENGINES]
+)
+def test_pods_shuffle_over_ucx_and_commit_once(bench: Bench, tables: Any, release: str, engine: str, pods: int) -> None:
+    ranks = native(bench, release, engine, pods=pods)
     job = committed(ranks, tables)
-    assert job["status"]["output"]["files"] == 12, "three files of each worker"
+    assert job["status"]["output"]["files"] == 3 * pods, "three files of each worker"
     (attempt,) = job["status"]["attempts"]
     assert attempt.get("ready"), "all workers had joined"
 
 
-@pytest.mark.parametrize(("release", "engine"), ENGINES)
-def test_the_real_workers_say_that_there_is_no_gpu(bench: Bench, release: str, engine: str) -> None:
-    ranks = native(bench, release, engine, pods=2, image="runtime")
+@pytest.mark.parametrize(("release", "engine", "pods"), ENGINES)
+def test_the_real_workers_say_that_there_is_no_gpu(bench: Bench, release: str, engine: str, pods: int) -> None:
+    ranks = native(bench, release, engine, pods=pods // 2, image="runtime")
     failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
     assert failed and failed["reason"] == "NoGpu", failed
     assert bench.commits(f"out/{ranks.name}") == []
@@ -95,7 +85,8 @@ def test_the_real_workers_say_that_there_is_no_gpu(bench: Bench, release: str, e
     ],
 )
 def test_the_first_cause_is_the_jobs(bench: Bench, fault: str, reason: str, words: str) -> None:
-    ranks = native(bench, "26.10", "rapidsmpf", env={"TEST_ENGINE_FAULT": fault})
+    pods = max(2, int(fault[0]) + 1)
+    ranks = native(bench, "26.10", "rapidsmpf", pods=pods, env={"TEST_ENGINE_FAULT": fault})
     job = bench.ended(ranks.name, timeout=PATIENCE)
     failed = condition(job, "Failed")
     assert failed and failed["reason"] == reason, failed
@@ -169,7 +160,7 @@ def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_s
             found = condition(bench.get(ranks.name), "ClusterReady")
             return found is not None and found["reason"] == "DaskClusterNotHandled"
 
-        wait_until(told, timeout=60, what="ClusterReady to name the operator")
+        wait_until(told, what="ClusterReady to name the operator")
         failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
         assert failed and failed["reason"] == "StartDeadlineExceeded", failed
         assert "dask-kubernetes" in failed["message"]
@@ -179,7 +170,7 @@ def test_without_its_operator_a_daskcluster_is_given_up_in_time_and_the_reason_s
 
 
 @pytest.fixture(scope="module")
-def shared(cluster: Cluster, suited: None, lake: Any) -> Iterator[WarmCluster]:
+def shared(cluster: Cluster, operator: None, lake: Any) -> Iterator[WarmCluster]:
     """A warm cluster of two workers in the namespace of the jobs."""
     with warm(cluster, "gpuquery-e2e", workers=2, protocol="ucx", gpus=1, lake=lake) as made:
         yield made
@@ -197,7 +188,7 @@ def test_two_jobs_run_on_a_warm_cluster_after_each_other_and_leave_it_as_it_was(
     first = attached(bench, {"clusterRef": {"name": shared.name}}, env={"TEST_ENGINE_HOLD": "15"})
     first.reaches("running")
     second = attached(bench, {"schedulerAddress": shared.address})
-    wait_until(second.pods, timeout=60, what="the pod of the second job")
+    wait_until(second.pods, what="the pod of the second job")
     for ranks in (first, second):
         committed(ranks, tables)
     ends = [bench.get(ranks.name)["status"]["completionTime"] for ranks in (first, second)]
@@ -250,7 +241,7 @@ def test_a_job_brings_its_certificates_to_a_warm_cluster_that_speaks_tls(
                 found = condition(bench.get(late.name), "ClusterReady")
                 return found is not None and found["reason"] == "SecretNotFound" and secrets[2] in found["message"]
 
-            wait_until(told, timeout=90, what="ClusterReady to name the Secret")
+            wait_until(told, what="ClusterReady to name the Secret")
             put_secret(bench, secrets[2], authority.signed("client"))
             committed(late, tables)
             stranger = attached(bench, {"schedulerAddress": made.address, "tlsSecretName": secrets[1]})

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.dask_clusters import CUDA, RELEASE, WarmCluster, document, warm
 from tests.e2e.jobs import Bench, condition, fresh, true
-from tests.e2e.test_dask import PATIENCE, VALUES, by_operator, daskclusters
+from tests.e2e.test_dask import PATIENCE, by_operator, daskclusters
 from tools import dask_kubernetes, demo
 from tools.kubectl import Cluster, KubectlError, wait_until
 
@@ -22,15 +22,13 @@ if TYPE_CHECKING:
 
     from tests.e2e import sets
 
-pytestmark = pytest.mark.timeout(900)
-
 NAMESPACE = "dask-e2e"
 GONE_SECONDS = 60
 """A pod has half a minute to end, and workers at a query take it."""
 
 
 @pytest.fixture(scope="module")
-def there(cluster: Cluster, dask_operator: None) -> Iterator[Cluster]:
+def there(cluster: Cluster, operator: None) -> Iterator[Cluster]:
     """The cluster, with a namespace for DaskClusters of these tests."""
     demo.ensure_namespace(cluster, NAMESPACE)
     yield cluster
@@ -69,7 +67,7 @@ def as_long_as_a_deployment_takes(cluster: Cluster) -> None:
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}, namespace=NAMESPACE
     )
     selector = ("-n", NAMESPACE, "-l", f"app={name}")
-    wait_until(lambda: cluster.get("pods", *selector)["items"], timeout=60, what="the pod of a Deployment")
+    wait_until(lambda: cluster.get("pods", *selector)["items"], what="the pod of a Deployment")
     cluster.run("delete", "deployment", name, "-n", NAMESPACE)
 
 
@@ -82,7 +80,7 @@ def test_a_lost_worker_and_a_lost_scheduler_are_replaced(there: Cluster, protoco
         for component in ("worker", "scheduler"):
             address = one.kill(component)
             lost = frozenset(each for each in before if f"//{address}:" in each)
-            wait_until(partial(replaced, one, component, address), timeout=90, what=f"another {component}")
+            wait_until(partial(replaced, one, component, address), what=f"another {component}")
             before = one.wait(2, without=lost)
     assert made(there, one.name) == []
 
@@ -93,7 +91,7 @@ def test_a_paused_operator_makes_nothing_until_it_goes_on_and_is_not_restarted(t
         name = applied(there)
         as_long_as_a_deployment_takes(there)
         assert made(there, name) == []
-    wait_until(lambda: len(made(there, name)) == 3, timeout=90, what="scheduler, Service and worker")
+    wait_until(lambda: len(made(there, name)) == 3, what="scheduler, Service and worker")
     (pod,) = dask_kubernetes.pods(there)
     status = there.get("pod", pod, "-n", dask_kubernetes.SYSTEM)["status"]["containerStatuses"][0]
     assert status["restartCount"] == 0
@@ -102,7 +100,7 @@ def test_a_paused_operator_makes_nothing_until_it_goes_on_and_is_not_restarted(t
 @pytest.mark.faults
 def test_without_an_operator_nothing_is_made_and_what_is_there_does_not_go(there: Cluster) -> None:
     kept = applied(there)
-    wait_until(lambda: len(made(there, kept)) == 3, timeout=90, what="scheduler, Service and worker")
+    wait_until(lambda: len(made(there, kept)) == 3, what="scheduler, Service and worker")
     with dask_kubernetes.without_operator(there):
         late = applied(there)
         there.run("delete", "daskcluster", kept, "-n", NAMESPACE, "--wait=false")
@@ -110,17 +108,11 @@ def test_without_an_operator_nothing_is_made_and_what_is_there_does_not_go(there
         assert made(there, late) == []
         assert len(made(there, kept)) == 3, "a finalizer keeps it, and it its pods"
         dask_kubernetes.release_finalizers(there)
-        wait_until(lambda: not made(there, kept), timeout=90, what="the garbage collector")
-    wait_until(lambda: len(made(there, late)) == 3, timeout=90, what="what was applied meanwhile")
+        wait_until(lambda: not made(there, kept), what="the garbage collector")
+    wait_until(lambda: len(made(there, late)) == 3, what="what was applied meanwhile")
 
 
 # --- A job's DaskCluster
-
-
-@pytest.fixture(scope="module")
-def operator_values(dask_operator: None) -> tuple[str, ...]:
-    """An operator that may make DaskClusters."""
-    return VALUES
 
 
 def at_work(bench: Bench, name: str) -> list[str]:
@@ -137,6 +129,7 @@ def started(bench: Bench, hold: int) -> sets.Set:
     return ranks
 
 
+@pytest.mark.alone
 def test_a_job_that_is_deleted_takes_its_workers_with_it_though_the_operator_of_dask_is_away(bench: Bench) -> None:
     ranks = started(bench, hold=300)
     (name,) = (each for each in daskclusters(bench, ranks.name) if each.startswith("DaskCluster/"))
@@ -144,7 +137,7 @@ def test_a_job_that_is_deleted_takes_its_workers_with_it_though_the_operator_of_
         bench.cluster.run("delete", "gqj", ranks.name, "-n", bench.namespace)
         wait_until(lambda: not at_work(bench, ranks.name), timeout=GONE_SECONDS, what=f"what {name} has made to go")
         assert daskclusters(bench, ranks.name) == [name], "its finalizer keeps it, and it keeps nothing"
-    wait_until(lambda: not daskclusters(bench, ranks.name), timeout=90, what=f"{name} to go")
+    wait_until(lambda: not daskclusters(bench, ranks.name), what=f"{name} to go")
 
 
 @pytest.mark.faults
@@ -212,7 +205,7 @@ def test_workers_that_dask_kubernetes_did_not_tie_to_their_cluster_go_with_the_j
     policy = fresh("never-adopted")
     bench.cluster.apply(*never_adopted(policy))
     try:
-        wait_until(lambda: refused(bench, policy), timeout=60, what="the policy to be in force")
+        wait_until(lambda: refused(bench, policy), what="the policy to be in force")
         ranks = started(bench, hold=30 if end == "the job ends" else 300)
         groups = bench.cluster.get("daskworkergroups", "-n", bench.namespace, "-l", f"gpuquery.io/job={ranks.name}")
         assert [each["metadata"].get("ownerReferences") for each in groups["items"]] == [None]

@@ -12,14 +12,14 @@ import pytest
 from gpuquery.api.labels import CONTAINER, LABEL_DASK, SCRATCH_DIRECTORY
 from tests.e2e.dask_clusters import SIGNAL_CHILDREN, warm
 from tests.e2e.jobs import Bench, condition
-from tests.e2e.test_dask import PATIENCE, VALUES, attached, by_operator, committed, daskclusters
+from tests.e2e.test_dask import PATIENCE, attached, by_operator, committed, daskclusters
 from tests.e2e.test_worker_set import cause, now
 from tools.kubectl import Cluster, wait_until
 
 if TYPE_CHECKING:
     from tests.e2e import sets
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.faults
 
 HOLD = {"TEST_ENGINE_HOLD": "300"}
 """For so many seconds the workers answer nobody, as in a query of rapidsmpf: longer than any fault here takes."""
@@ -33,12 +33,6 @@ with open(sys.argv[1] + "/filler", "wb") as file:
 """
 NO_INTERPRETER = {"DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON": "{'PYTHONHOME': '/nowhere'}"}
 """A variable by which every process that a nanny starts ends at once; nothing else looks at it."""
-
-
-@pytest.fixture(scope="module")
-def operator_values(dask_operator: None) -> tuple[str, ...]:
-    """An operator that may make DaskClusters, and look at those of others."""
-    return VALUES
 
 
 def pods(ranks: sets.Set, part: str) -> list[str]:
@@ -168,7 +162,7 @@ def test_workers_of_a_warm_cluster_that_end_at_once_each_time_are_missed_by_name
     with warm(
         cluster, bench.namespace, workers=2, protocol="tcp", gpus=1, lake=bench.lake, env=NO_INTERPRETER, wait=False
     ) as made:
-        wait_until(lambda: made.workers() == frozenset(), timeout=120, what=f"the scheduler of {made.name}")
+        wait_until(lambda: made.workers() == frozenset(), what=f"the scheduler of {made.name}")
         ranks = attached(bench, {"clusterRef": {"name": made.name}}, startDeadlineSeconds=180)
         failed = condition(bench.ended(ranks.name, timeout=PATIENCE), "Failed")
         assert failed and failed["reason"] == "WorkerLost", failed

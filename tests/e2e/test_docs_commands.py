@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from gpuquery.plan.dask import flags
+from tests.e2e.conftest import install
 from tests.e2e.jobs import Bench, fresh, tpch
 from tests.support.certificates import Authority
 from tools import demo
@@ -35,7 +36,10 @@ RUN_HERE = (
     "docs/security.md",
     "docs/sql.md",
 )
-BY_CI = ("make demo", "make test", "make venv", "make lint", "make unit", 'make test-releases RELEASES="26.04 26.10"')
+BY_CI = (
+    "make demo", "make test", "make venv", "make lint", "make unit", "make processes",
+    'make test-releases RELEASES="26.04 26.10"',
+)  # fmt: skip
 ELSEWHERE = {
     "make images-push": "registry push", "make wheel": "`docker build`", "docker build": "`docker build`",
     "make test-faults": "`make test-faults`", "make test-dask-faults": "`make test-dask-faults`",
@@ -271,6 +275,7 @@ def test_the_command_and_the_objects_of_the_page_on_security_are_taken(reader: R
         cluster.run("delete", "namespace", "analytics")
 
 
+@pytest.mark.alone
 @pytest.mark.skipif("CONTEXT" in os.environ, reason="it reinstalls the operator")
 def test_the_commands_of_the_install_page_work_in_their_order(reader: Reader) -> None:
     for namespace in ("analytics", "finance"):
@@ -278,5 +283,5 @@ def test_the_commands_of_the_install_page_work_in_their_order(reader: Reader) ->
     try:
         reader.follow("docs/install.md")
     finally:
-        demo.install(reader.bench.cluster)
+        install(reader.bench.cluster)
         reader.bench.cluster.run("delete", "namespace", "analytics", "finance", "--wait=false")

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
+from tests.e2e.conftest import install
 from tests.e2e.jobs import Bench, true
 from tools.kubectl import ROOT, Cluster
 
@@ -33,9 +34,7 @@ def test_every_example_is_listed_here() -> None:
 
 
 @pytest.mark.parametrize("file", NEED_GPUS)
-def test_an_example_that_needs_gpus_is_accepted_as_it_stands(
-    cluster: Cluster, suited: None, dask_operator: None, file: str
-) -> None:
+def test_an_example_that_needs_gpus_is_accepted_as_it_stands(cluster: Cluster, operator: None, file: str) -> None:
     """By the API server's own schemas, which would drop what they do not know without the flag."""
     said = cluster.run("apply", "--dry-run=server", "--validate=strict", "-f", str(ROOT / "examples" / file))
     assert said.count("(server dry run)") == 2
@@ -60,11 +59,16 @@ def test_an_example_completes_with_rows(bench: Bench, csv: None, file: str) -> N
     assert job["status"]["output"]["rows"] > 0
 
 
+@pytest.mark.alone
 @pytest.mark.skipif("CONTEXT" in os.environ, reason="the demo installs its own release")
 def test_the_demo_runs_to_its_table(bench: Bench) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.demo", "--scale", "0.01"], cwd=ROOT, capture_output=True, text=True, timeout=280
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.demo", "--scale", "0.01"],
+            cwd=ROOT, capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+    finally:
+        install(bench.cluster)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Complete=True" in done.stdout
     assert "MIDDLE EAST" in done.stdout

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests.e2e.conftest import install
 from tests.e2e.jobs import Bench, fresh, tpch, true
 from tools import demo
 from tools import lake as lakes
@@ -15,6 +16,7 @@ from tools.kubectl import Cluster, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.alone
 CRD = "gpuqueryjobs.gpuquery.io"
 
 
@@ -24,7 +26,7 @@ def alone(bench: Bench) -> Iterator[Cluster]:
     cluster = bench.cluster
     cluster.run("scale", "deployment", "-n", demo.SYSTEM, "--all", "--replicas=0")
     yield cluster
-    demo.install(cluster)
+    install(cluster)
     cluster.run("scale", "deployment", "-n", demo.SYSTEM, "--all", "--replicas=1")
     cluster.run("rollout", "status", "deployment", "-n", demo.SYSTEM, "--timeout=120s", timeout=150)
 
@@ -33,18 +35,18 @@ def test_an_upgrade_changes_settings_and_keeps_jobs(bench: Bench) -> None:
     name = fresh("kept")
     bench.completed(bench.job(name, sql="SELECT 1 AS one FROM nation LIMIT 1", inputs=tpch("nation")))
     before = bench.get(name)
-    demo.install(bench.cluster, "resources.limits.memory=384Mi")
+    install(bench.cluster, "resources.limits.memory=384Mi")
     assert bench.get(name) == before, "an upgrade writes nothing to finished jobs"
     deployment = bench.cluster.get("deployment", "-n", demo.SYSTEM)["items"][0]
     assert deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "384Mi"
-    demo.install(bench.cluster)
+    install(bench.cluster)
 
 
 def test_an_upgrade_updates_the_crd(bench: Bench) -> None:
     cluster = bench.cluster
     path = "/spec/versions/0/additionalPrinterColumns"
     cluster.run("patch", "crd", CRD, "--type=json", "-p", f'[{{"op": "replace", "path": "{path}", "value": []}}]')
-    demo.install(cluster)
+    install(cluster)
     columns = cluster.get("crd", CRD)["spec"]["versions"][0]["additionalPrinterColumns"]
     assert "State" in [c["name"] for c in columns]
 
@@ -87,7 +89,7 @@ def test_uninstalling_leaves_the_jobs_and_installing_again_takes_them_up(bench: 
     leftovers = cluster.get("deployments,services,serviceaccounts,roles,rolebindings", "-n", demo.SYSTEM)["items"]
     assert [o["metadata"]["name"] for o in leftovers if "gpuquery" in o["metadata"]["name"]] == []
     bench.apply(bench.job(name, sql="SELECT n_name FROM nation", inputs=tpch("nation")))
-    demo.install(cluster)
+    install(cluster)
     assert true(bench.ended(name), "Complete")
 
 
@@ -109,14 +111,14 @@ def test_the_store_of_the_tests_is_the_real_one(lake: lakes.Lake) -> None:
         client.put_object(Bucket="lake", Key="probe/once", Body=b"2", IfNoneMatch="*")
 
 
-def test_the_operator_pod_is_restricted_and_ready(cluster: Cluster, suited: None) -> None:
+def test_the_operator_pod_is_restricted_and_ready(cluster: Cluster, operator: None) -> None:
     def ready() -> bool:
         pods = cluster.get("pods", "-n", demo.SYSTEM, "-l", "app.kubernetes.io/name=gpuquery")["items"]
         return any(
             c["type"] == "Ready" and c["status"] == "True" for p in pods for c in p["status"].get("conditions", [])
         )
 
-    wait_until(ready, timeout=60, what="the operator's readiness")
+    wait_until(ready, what="the operator's readiness")
     cluster.run("label", "namespace", demo.SYSTEM, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
     cluster.run("rollout", "restart", "deployment", "-n", demo.SYSTEM)
     cluster.run("rollout", "status", "deployment", "-n", demo.SYSTEM, "--timeout=120s", timeout=150)

@@ -21,6 +21,7 @@ from tools.kubectl import ROOT, Cluster, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.alone
 SELECT = "SELECT n_name, n_regionkey FROM nation"
 METRICS_PORT = 19090
 KILLS = 10
@@ -70,7 +71,7 @@ class HostOperator:
 
 @pytest.fixture(scope="module")
 def on_this_machine(
-    cluster: Cluster, everything: None, suited: None, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, everything: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HostOperator]:
     """The operator on this machine for all tests of the module; the one in the cluster comes back afterwards."""
     cluster.run("scale", "deployment", "-n", demo.SYSTEM, "--all", "--replicas=0")
@@ -110,22 +111,22 @@ def test_an_operator_that_is_killed_ten_times_still_ends_every_job_once(
 def test_a_restart_with_live_and_finished_jobs_writes_nothing(bench: Bench, host_operator: HostOperator) -> None:
     done, live = fresh("done"), fresh("live")
     bench.completed(bench.job(done, sql=SELECT, inputs=tpch("nation")))
-    code = "import time\n\ndef query(inputs, params):\n    time.sleep(45)\n    return inputs['nation']\n"
-    bench.apply(bench.job(live, python=code, inputs=tpch("nation")))
-    wait_until(lambda: true(bench.get(live), "Running"), timeout=60, what="Running")
+    bench.apply(bench.held(live))
+    wait_until(lambda: true(bench.get(live), "Running"), what="Running")
     before = [bench.get(n)["metadata"]["resourceVersion"] for n in (done, live)]
     host_operator.kill()
     host_operator.start()
-    wait_until(lambda: host_operator.writes() >= 0, timeout=30, what="the operator's metrics")
+    wait_until(lambda: host_operator.writes() >= 0, what="the operator's metrics")
     time.sleep(8)  # long enough for every write that a start could cause
     assert host_operator.writes() == 0
     assert [bench.get(n)["metadata"]["resourceVersion"] for n in (done, live)] == before
+    bench.go_on(live)
     assert true(bench.ended(live), "Complete")
 
 
 def test_one_attempt_of_one_pod_costs_at_most_ten_writes(bench: Bench, host_operator: HostOperator) -> None:
     """Nine, and ten where a pod is seen ready in the moment before its progress is read."""
-    wait_until(lambda: host_operator.writes() >= 0, timeout=30, what="the operator's metrics")
+    wait_until(lambda: host_operator.writes() >= 0, what="the operator's metrics")
     before = host_operator.writes()
     for _ in range(3):
         bench.completed(bench.job(fresh("cheap"), sql=SELECT, inputs=tpch("nation")))

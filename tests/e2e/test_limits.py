@@ -38,7 +38,7 @@ class Tenant:
         return found.get("status", ""), found.get("reason", "")
 
     def comes_to(self, name: str, status: str, reason: str) -> None:
-        wait_until(lambda: self.accepted(name) == (status, reason), timeout=30, what=f"{name} to be {status}/{reason}")
+        wait_until(lambda: self.accepted(name) == (status, reason), what=f"{name} to be {status}/{reason}")
 
     def failed(self, name: str, **spec: Any) -> dict[str, Any]:
         """Apply a job that is refused, and return its condition."""
@@ -47,7 +47,7 @@ class Tenant:
         def refused() -> dict[str, Any] | None:
             return condition(found, "Failed") if true(found := self.job(name), "Failed") else None
 
-        told: dict[str, Any] = wait_until(refused, timeout=30, what=f"{name} to be refused")
+        told: dict[str, Any] = wait_until(refused, what=f"{name} to be refused")
         return told
 
     def job(self, name: str) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Tenant:
 
 
 @pytest.fixture
-def tenant(cluster: Cluster, suited: None) -> Iterator[Namespaced]:
+def tenant(cluster: Cluster, operator: None) -> Iterator[Namespaced]:
     """Makes a namespace that is gone afterwards."""
     made: list[Tenant] = []
 
@@ -90,7 +90,7 @@ def test_the_oldest_finished_jobs_over_the_limit_are_deleted_and_an_event_says_s
     here.failed("old", **BAD)
     here.failed("new", **BAD)
     here.failed("newest", **BAD)
-    wait_until(lambda: here.names() == {"newest"}, timeout=60, what="the older ones to go")
+    wait_until(lambda: here.names() == {"newest"}, what="the older ones to go")
     told = here.cluster.get("events", "-n", here.name, "--field-selector", "reason=HistoryLimit")["items"]
     assert {event["regarding" if "regarding" in event else "involvedObject"]["name"] for event in told} == {
         "old",

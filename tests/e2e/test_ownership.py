@@ -11,7 +11,7 @@ import pytest
 
 from gpuquery.api.labels import attempt_name
 from tests.e2e.jobs import Bench, condition, fresh, tpch, true
-from tests.e2e.test_truth import SELECT, not_ready, running, sleeper
+from tests.e2e.test_truth import SELECT, not_ready, running
 from tools.kubectl import wait_until
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def copied(pod: dict[str, Any], name: str, command: Sequence[str]) -> dict[str, 
 
 def test_copies_of_its_pod_that_end_or_stay_change_nothing_about_a_job(bench: Bench) -> None:
     name = fresh("copied")
-    bench.apply(sleeper(bench, name, 12, backoffLimit=0))
-    wait_until(running(bench, name), timeout=60, what="Running")
+    bench.apply(bench.held(name, backoffLimit=0))
+    wait_until(running(bench, name), what="Running")
     (pod,) = bench.pods(name)
     fails, stays = f"{name}-fails", f"{name}-stays"
     bench.apply(
@@ -44,11 +44,12 @@ def test_copies_of_its_pod_that_end_or_stay_change_nothing_about_a_job(bench: Be
     try:
         wait_until(
             lambda: bench.cluster.get("pod", fails, "-n", bench.namespace)["status"]["phase"] == "Failed",
-            timeout=60, what="the copy to end",
+            what="the copy to end",
         )  # fmt: skip
+        bench.go_on(name)
         job = wait_until(
             lambda: next((found for found in [bench.get(name)] if true(found, "Complete")), None),
-            timeout=60, what="Complete beside a copy that runs",
+            what="Complete beside a copy that runs",
         )  # fmt: skip
         assert [attempt.get("reason") for attempt in job["status"]["attempts"]] == [None]
         assert bench.alive(name) == [stays]
@@ -113,7 +114,7 @@ def in_force(bench: Bench, *objects: dict[str, Any], probe: dict[str, Any], show
     bench.cluster.apply(*objects)
     asked = ("create", "--dry-run=server", "-o", "json", "-n", bench.namespace, "-f", "-")
     try:
-        wait_until(lambda: shows in bench.cluster.run(*asked, stdin=json.dumps(probe)), timeout=60, what="the policy")
+        wait_until(lambda: shows in bench.cluster.run(*asked, stdin=json.dumps(probe)), what="the policy")
         yield
     finally:
         bench.cluster.run("delete", *names)
@@ -182,8 +183,8 @@ def test_a_pod_that_a_device_plugin_refuses_is_told_as_that(bench: Bench) -> Non
 
 def test_complete_that_is_written_by_hand_ends_nothing_and_is_told(bench: Bench) -> None:
     name = fresh("written")
-    bench.apply(sleeper(bench, name, 8))
-    wait_until(running(bench, name), timeout=60, what="Running")
+    bench.apply(bench.held(name))
+    wait_until(running(bench, name), what="Running")
     conditions = [
         {**found, "status": "True"} if found["type"] == "Complete" else found
         for found in bench.get(name)["status"]["conditions"]
@@ -191,7 +192,8 @@ def test_complete_that_is_written_by_hand_ends_nothing_and_is_told(bench: Bench)
     patch = json.dumps({"status": {"conditions": conditions}})
     how = ("-n", bench.namespace, "--subresource=status", "--type=merge", "-p", patch)
     bench.cluster.run("patch", "gqj", name, *how)
-    wait_until(lambda: not true(bench.get(name), "Complete"), timeout=20, what="Complete to be taken back")
+    wait_until(lambda: not true(bench.get(name), "Complete"), what="Complete to be taken back")
+    bench.go_on(name)
     job = bench.ended(name)
     assert true(job, "Complete") and true(job, "OutputCommitted"), job["status"]
     assert len(bench.commits(f"out/{name}")) == 1

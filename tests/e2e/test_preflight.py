@@ -47,7 +47,7 @@ def at_work(bench: Bench, name: str) -> str:
         pods = [p for p in bench.pods(name) if p["metadata"]["labels"][COMPONENT] == "preflight"]
         return next((p["metadata"]["name"] for p in pods if p["status"]["phase"] == "Running"), None)
 
-    found: str = wait_until(running, timeout=60, what="a preflight at work", every=0.2)
+    found: str = wait_until(running, what="a preflight at work", every=0.2)
     return found
 
 
@@ -68,7 +68,7 @@ def test_a_preflight_tells_sizes_and_goes_before_its_query_runs(bench: Bench) ->
     assert status["preflightRun"]["id"] == 1 and status["preflightRun"]["exitCode"] == 0
     assert [a["id"] for a in status["attempts"]] == [1], "a preflight is no attempt"
     assert status["startTime"] <= status["attempts"][0]["started"]
-    wait_until(lambda: not objects(bench, name, "preflight"), timeout=30, what="the preflight's objects to go")
+    wait_until(lambda: not objects(bench, name, "preflight"), what="the preflight's objects to go")
     assert reasons(bench, name) == ["AttemptStarted", "Complete", "Planned", "PreflightPassed"]
 
 
@@ -95,7 +95,7 @@ def test_a_dry_run_goes_after_its_ttl(bench: Bench) -> None:
     def gone() -> bool:
         return "NotFound" in bench.cluster.run("get", "gqj", name, "-n", bench.namespace, check=False)
 
-    wait_until(gone, timeout=90, what="the dry run to be deleted")
+    wait_until(gone, what="the dry run to be deleted")
 
 
 def contract(kind: str) -> dict[str, Any]:
@@ -145,6 +145,7 @@ def test_a_preflight_that_someone_deletes_is_made_again(bench: Bench, what: str)
     assert [a["id"] for a in job["status"]["attempts"]] == [1]
 
 
+@pytest.mark.alone
 def test_an_operator_that_is_killed_beside_a_preflight_does_nothing_twice(bench: Bench) -> None:
     name = fresh("restart")
     bench.apply(slow(bench, name, 6))
@@ -161,7 +162,7 @@ def test_a_preflight_that_fits_nowhere_is_told_and_ends_at_the_start_deadline(be
     template = {"spec": {"nodeSelector": {"example.com/no-such": "node"}}}
     spec = {"template": template, "startDeadlineSeconds": 12, "dryRun": True}
     bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), **spec))
-    wait_until(lambda: told(bench, name) == ("Unknown", "Unschedulable"), timeout=30, what="Unschedulable")
+    wait_until(lambda: told(bench, name) == ("Unknown", "Unschedulable"), what="Unschedulable")
     assert bench.get(name)["status"]["state"] == "Preflight"
     failed = condition(bench.ended(name), "Failed")
     assert failed and failed["reason"] == "StartDeadlineExceeded" and "node" in failed["message"]
@@ -171,7 +172,7 @@ def test_a_missing_secret_holds_the_preflight_up(bench: Bench) -> None:
     name = fresh("secret")
     spec = {"storage": {"secretName": "not-there"}, "preflight": "always"}
     bench.apply(bench.job(name, sql=SELECT, inputs=tpch("nation"), **spec))
-    wait_until(lambda: told(bench, name) == ("Unknown", "SecretNotFound"), timeout=60, what="SecretNotFound")
+    wait_until(lambda: told(bench, name) == ("Unknown", "SecretNotFound"), what="SecretNotFound")
 
 
 def test_the_deadline_ends_a_preflight_and_its_pod(bench: Bench) -> None:
@@ -187,4 +188,4 @@ def test_deleting_the_job_deletes_its_preflight(bench: Bench) -> None:
     bench.apply(slow(bench, name, 600))
     at_work(bench, name)
     bench.cluster.run("delete", "gqj", name, "-n", bench.namespace)
-    wait_until(lambda: not objects(bench, name, "preflight"), timeout=60, what="the preflight to go with its job")
+    wait_until(lambda: not objects(bench, name, "preflight"), what="the preflight to go with its job")

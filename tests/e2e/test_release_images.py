@@ -67,7 +67,7 @@ def run(cluster: Cluster, name: str, image: str, code: str, env: dict[str, str])
         def ended() -> bool:
             return cluster.get("pod", name, "-n", NAMESPACE)["status"].get("phase") in ("Succeeded", "Failed")
 
-        wait_until(ended, timeout=180, what=f"pod {name} to end", every=0.5)
+        wait_until(ended, what=f"pod {name} to end", every=0.5)
         phase = cluster.get("pod", name, "-n", NAMESPACE)["status"]["phase"]
         return phase, cluster.run("logs", name, "-n", NAMESPACE)
     finally:

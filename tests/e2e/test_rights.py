@@ -23,7 +23,7 @@ ACCOUNT = f"system:serviceaccount:{demo.SYSTEM}:{demo.RELEASE}"
 
 
 @pytest.fixture(scope="module")
-def home(cluster: Cluster, suited: None) -> Iterator[str]:
+def home(cluster: Cluster, operator: None) -> Iterator[str]:
     """A namespace of a tenant."""
     name = fresh("rights")
     cluster.run("create", "namespace", name)
@@ -85,7 +85,7 @@ def may(cluster: Cluster, home: str, user: str, verb: str, resource: str, *flags
 def test_the_roles_of_the_cluster_take_jobs_in(cluster: Cluster, home: str, role: str, does: set[str]) -> None:
     user = f"{role}-of-{home}"
     cluster.run("create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}", "-n", home)
-    wait_until(lambda: may(cluster, home, user, "get", "gpuqueryjobs"), timeout=30, what="the aggregated role")
+    wait_until(lambda: may(cluster, home, user, "get", "gpuqueryjobs"), what="the aggregated role")
     for verb in ("get", "create", "patch", "delete"):
         assert may(cluster, home, user, verb, "gpuqueryjobs") is (verb in does), verb
     assert not may(cluster, home, user, "patch", "gpuqueryjobs", "--subresource=status"), "only the operator writes it"

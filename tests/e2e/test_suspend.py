@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.jobs import Bench, condition, fresh, tpch, true
-from tests.e2e.test_truth import SELECT, running, sleeper
+from tests.e2e.test_truth import SELECT, running
 from tools.kubectl import wait_until
 
 
@@ -22,7 +22,7 @@ def at_rest(bench: Bench, name: str) -> dict[str, Any]:
         job = bench.get(name)
         return job if true(job, "Suspended") else None
 
-    job: dict[str, Any] = wait_until(told, timeout=90, what=f"{name} to be suspended")
+    job: dict[str, Any] = wait_until(told, what=f"{name} to be suspended")
     assert not bench.alive(name), "Suspended is True only once none of its pods is alive"
     assert job["status"]["state"] == "Suspended" and "startTime" not in job["status"]
     return job
@@ -30,12 +30,13 @@ def at_rest(bench: Bench, name: str) -> dict[str, Any]:
 
 def test_a_job_that_is_suspended_while_it_runs_has_no_pods_and_is_complete_after_it_is_resumed(bench: Bench) -> None:
     name = fresh("suspended")
-    bench.apply(sleeper(bench, name, 10, backoffLimit=0))
-    wait_until(running(bench, name), timeout=60, what="Running")
+    bench.apply(bench.held(name, backoffLimit=0))
+    wait_until(running(bench, name), what="Running")
     suspend(bench, name, value=True)
     job = at_rest(bench, name)
     assert [attempt["reason"] for attempt in job["status"]["attempts"]] == ["Suspended"], "history is kept"
     suspend(bench, name, value=False)
+    bench.go_on(name, attempt=2)
     job = bench.ended(name)
     assert true(job, "Complete"), condition(job, "Failed")
     assert not true(job, "Suspended")

@@ -44,7 +44,7 @@ def not_ready(bench: Bench, name: str, reason: str) -> dict[str, Any]:
         found = condition(bench.get(name), "ClusterReady")
         return found if found and found["status"] == "False" and found["reason"] == reason else None
 
-    found: dict[str, Any] = wait_until(told, timeout=60, what=f"ClusterReady=False, {reason}")
+    found: dict[str, Any] = wait_until(told, what=f"ClusterReady=False, {reason}")
     return found
 
 
@@ -85,7 +85,8 @@ def test_an_image_that_cannot_be_pulled_is_named(begun: Begun, spec: dict[str, A
     assert word in failed["message"]
 
 
-def test_a_full_quota_is_told_and_waited_for(bench: Bench) -> None:
+def test_a_full_quota_is_told_and_waited_for(elsewhere: Bench) -> None:
+    bench = elsewhere
     name = fresh("quota")
     quota = {
         "apiVersion": "v1",
@@ -126,8 +127,8 @@ def running(bench: Bench, name: str) -> Callable[[], bool]:
 
 def test_a_running_query_is_ready_and_running_and_an_eviction_spends_no_budget(bench: Bench) -> None:
     name = fresh("evicted")
-    bench.apply(sleeper(bench, name, 20, backoffLimit=0))
-    wait_until(running(bench, name), timeout=60, what="Running")
+    bench.apply(bench.held(name, backoffLimit=0))
+    wait_until(running(bench, name), what="Running")
     assert true(bench.get(name), "ClusterReady")
     pod = bench.alive(name)[0]
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": bench.namespace}}
@@ -135,6 +136,7 @@ def test_a_running_query_is_ready_and_running_and_an_eviction_spends_no_budget(b
 
     path = f"/api/v1/namespaces/{bench.namespace}/pods/{pod}/eviction"
     bench.cluster.run("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    bench.go_on(name, attempt=2)
     job = bench.ended(name)
     assert true(job, "Complete"), condition(job, "Failed")
     assert [a.get("reason") for a in job["status"]["attempts"]] == ["Evicted", None]
@@ -142,12 +144,10 @@ def test_a_running_query_is_ready_and_running_and_an_eviction_spends_no_budget(b
 
 def test_a_killed_pod_is_retried_within_the_budget_and_then_fails(bench: Bench) -> None:
     name = fresh("killed")
-    bench.apply(sleeper(bench, name, 60, backoffLimit=1))
+    bench.apply(bench.held(name, backoffLimit=1))
     for attempt in (1, 2):
-        wait_until(
-            lambda n=attempt: bench.get(name)["status"].get("attempt") == n, timeout=60, what=f"attempt {attempt}"
-        )
-        wait_until(lambda: bench.alive(name), timeout=60, what="its pod")
+        wait_until(lambda n=attempt: bench.get(name)["status"].get("attempt") == n, what=f"attempt {attempt}")
+        wait_until(lambda: bench.alive(name), what="its pod")
         pod = bench.alive(name)[0]
         bench.cluster.run("delete", "pod", pod, "-n", bench.namespace, "--force", "--grace-period=0")
     job = bench.ended(name)
@@ -173,7 +173,7 @@ def test_a_finished_job_goes_after_its_ttl_and_the_output_stays(begun: Begun) ->
     def gone() -> bool:
         return "NotFound" in bench.cluster.run("get", "gqj", name, "-n", bench.namespace, check=False)
 
-    wait_until(gone, timeout=90, what="the job to be deleted")
+    wait_until(gone, what="the job to be deleted")
     assert len(bench.commits(f"out/{name}")) == 1
 
 

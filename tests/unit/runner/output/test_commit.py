@@ -265,8 +265,16 @@ def test_appending_what_does_not_fit_is_refused_and_says_why(columns, partition_
 
 def test_a_log_of_a_thousand_versions_is_read_with_one_listing_and_few_records():
     content = Content()
-    for job in range(1000):
+    run(content, Try(0))
+    first = dict(content.objects)
+    for version in range(2, 991):  # copies of the first: each commit would read the log of all before it
+        for key, body in first.items():
+            place = key.replace(f"{1:020}", f"{version:020}").replace("00000001-", f"{version:08x}-")
+            text = body.decode().replace('"version":1', f'"version":{version}')
+            content.objects[place] = text.replace("00000001-", f"{version:08x}-").encode()
+    for job in range(990, 1000):
         run(content, Try(job, mode=OutputMode.OVERWRITE if job == 990 else OutputMode.APPEND))
+    assert max(content.objects, key=lambda key: key if key.endswith(".json") else "") == f"_commits/{1000:020}.json"
     calls: list[str] = []
 
     class Counting(MemoryStore):
