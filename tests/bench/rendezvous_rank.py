@@ -1,4 +1,4 @@
-"""A process of `tests.bench.rendezvous`: passes gates, and writes when it came and when it had the address."""
+"""A process of `tests.bench.rendezvous`: passes barriers, and writes when it came and when it had the address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpuquery.runner.coordination.client import Client
 
 
 def main() -> None:
-    """Pass the gates, then wait."""
+    """Pass the barriers, then wait."""
     told = json.loads(os.environ["STAND_IN"])
     client = Client.inherited()
     assert client is not None
