@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.labels import DASK_KIND
 from gpuquery.kube.client import BY_KIND, Resource
+from gpuquery.reconcile.observe.children import CALLED
 from tests.unit.project.test_chart import rules
 from tools.kubectl import ROOT
 
@@ -22,12 +23,6 @@ VERBS = {
 }  # fmt: skip
 MADE = {kind: resource for kind, resource in BY_KIND.items() if kind != DASK_KIND}
 """What `reconcile/apply.py` makes, or looks at where it is there already; but for the token, which nobody reads."""
-WATCHED = {
-    "GROUP": Resource.JOBS,
-    "v1": Resource.PODS,
-    "batch": Resource.BATCH_JOBS,
-    "DASK_GROUP": Resource.DASK_CLUSTERS,
-}
 Right = tuple[str, str, str]
 """API group, resource, verb."""
 
@@ -61,8 +56,9 @@ def used() -> set[Right]:
         resource = named(call)
         if name in VERBS and resource is not None:
             found.add(right(resource, VERBS[name]))
-        elif name == "Scope" and resource is not None:
-            found |= {right(resource, verb) for verb in ("list", "watch")}
+        elif name == "Scope":
+            followed = [resource] if resource is not None else CALLED
+            found |= {right(each, verb) for each in followed for verb in ("list", "watch")}
         elif name == "_dask_cluster":
             found.add(right(Resource.DASK_CLUSTERS, "create"))
         elif name == "_made":
@@ -72,11 +68,6 @@ def used() -> set[Right]:
             found.add(right(Resource.JOBS, "patch", "/status"))
         elif name == "create_event":
             found.add(right(Resource.EVENTS, "create"))
-        elif name == "event" and call.args:
-            # kopf lists, and watches from there on.
-            first = call.args[0]
-            key = first.id if isinstance(first, ast.Name) else str(getattr(first, "value", ""))
-            found |= {right(WATCHED[key], verb) for verb in ("list", "watch")}
         elif name == "LeaderElection":
             found |= {right(Resource.LEASES, verb) for verb in ("get", "create", "update")}
     # An owner reference that blocks deletion asks for it: see `owner` in render/attempt.py.
