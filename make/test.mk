@@ -6,7 +6,7 @@ test e2e test-faults bench: export TEST_ENGINES ?= 26.04 26.10
 test e2e test-faults bench: export TEST_DASK_KUBERNETES ?= 1
 
 # Hundreds of tests start processes of Python: each would compile the same modules again.
-unit processes test e2e test-faults: export PYTHONDONTWRITEBYTECODE =
+unit processes here test e2e test-faults: export PYTHONDONTWRITEBYTECODE =
 
 SLOWEST := --durations=25
 # One more than there are cores, because many tests wait.
@@ -36,9 +36,14 @@ unit: venv ## Tests that need nothing but Python; WORKERS=0 ARGS="-k sink" for a
 processes: venv ## Tests that start servers, supervisors and sets of ranks on this machine
 	$(ON_THIS_MACHINE) $(PROCESSES) $(ARGS)
 
+# Both in one run, so that some compute while others wait.
+.PHONY: here
+here: venv ## All tests that need no cluster: those of make unit and make processes together
+	$(ON_THIS_MACHINE) tests/s3 tests/cluster tests/unit $(ARGS)
+
 # What needs no cluster comes first and ends the run if it fails: it takes minutes, where cluster and pods take many more.
 .PHONY: test
-test: unit processes cluster-for-use ## Every test: what needs no cluster, then the one-node cluster (or CONTEXT=... REGISTRY=...)
+test: here cluster-for-use ## Every test: what needs no cluster, then the one-node cluster (or CONTEXT=... REGISTRY=...)
 	$(E2E)
 
 .PHONY: e2e

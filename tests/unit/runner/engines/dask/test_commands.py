@@ -79,7 +79,7 @@ def settings(tmp_path: Path, **environment: str) -> Any:
 
     (tmp_path / "token").write_text("7c" * 32)
     given = {"JOB_COMPLETION_INDEX": "1", "GPUQUERY_HUB": "x-0.x", "GPUQUERY_TOKEN_FILE": str(tmp_path / "token")}
-    document = {"replicas": 3, "gpus": 2, "processes": "pods"}
+    document = {"version": 1, "replicas": 3, "gpus": 2, "processes": "pods"}
     return settings.read(document, tmp_path / "plan", {**given, **environment}, program="p", port=1)
 
 

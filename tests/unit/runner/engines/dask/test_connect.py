@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.report import Phase
+from gpuquery.api.report import Phase, Progress
+from gpuquery.runner.coordination import settings
+from gpuquery.runner.coordination.membership import Membership
 from gpuquery.runner.engines.dask import injected, versions
 from gpuquery.runner.engines.dask.client import Cluster
 from gpuquery.runner.engines.dask.guard import Guard
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.progress import Tracker
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # --- Versions
 
@@ -139,9 +144,14 @@ def test_what_is_none_of_these_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatc
     assert found.value.__cause__ is None
 
 
-def test_the_client_of_a_cluster_elsewhere_is_ready_once_that_is_complete() -> None:
-    board = Board(guest=True)
-    tracker = Tracker(lambda progress: board.put(progress.model_dump_json(by_alias=True).encode()), quiet=True)
+def test_the_client_of_a_cluster_elsewhere_is_ready_once_that_is_complete(tmp_path: Path) -> None:
+    membership = Membership(settings.read({"dask": {}}, tmp_path, {}, program="p", port=0))
+    board = Board(membership)
+
+    def told(progress: Progress) -> None:
+        membership.processes[0].progress = progress.model_dump(mode="json", by_alias=True)
+
+    tracker = Tracker(told, quiet=True)
     assert board.answer("/readyz")[0] == 503
     tracker.enter(Phase.PLANNING)
     assert board.answer("/readyz")[0] == 503
