@@ -105,6 +105,10 @@ apimachinery, meta/v1/types.go). None of these values can hold a quotation mark.
 LABELS = re.compile(rb'"labels":(\{[^{}]*\})')
 """The first match after the head is the object's own labels; no label can contain a brace."""
 EVENT_TYPE = re.compile(rb'\{"type":"([A-Z]+)"')
+TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
+"""What structures JSON; brackets within texts do not."""
+DEEPEST = 200
+TOO_DEEP = b'"(nested too deeply to be read)"'
 NOT_THAT_UID = "UID in precondition"
 """What the API server says when a write names another UID (apiserver, storage/interfaces.go)."""
 NOT_IN_SCHEMA = "failed to create typed patch object"
@@ -487,11 +491,31 @@ def _parsed(raw: bytes, path: str) -> Manifest:
 
 
 def read_json(raw: bytes) -> Any:
-    """Read JSON by the parser of pydantic, which takes half the time; what is nested deeply, by that of Python."""
+    """Read JSON by the parser of pydantic, which takes half the time; what is nested deeply, by that of Python; and
+    what that cannot read without `TOO_DEEP`: any author of a job could end the operator with it.
+    """
     try:
         return from_json(raw)
     except ValueError:
-        return json.loads(raw)
+        try:
+            return json.loads(raw)
+        except RecursionError:
+            return json.loads(_shallow(raw))
+
+
+def _shallow(raw: bytes) -> bytes:
+    """Replace what is nested deeper than `DEEPEST`."""
+    kept, depth, at = list[bytes](), 0, 0
+    for found in TOKEN.finditer(raw):
+        if found[0] in b"[{":
+            depth += 1
+            if depth == DEEPEST:
+                kept += raw[at : found.start()], TOO_DEEP
+        elif found[0] in b"]}":
+            if depth == DEEPEST:
+                at = found.end()
+            depth -= 1
+    return b"".join((*kept, raw[at:]))
 
 
 def _whole(manifest: Manifest) -> Manifest:

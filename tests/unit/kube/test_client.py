@@ -17,6 +17,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from gpuquery.kube import client as kube
 from gpuquery.kube.client import (
+    DEEPEST,
     ApiError,
     KubeClient,
     Manifest,
@@ -410,6 +411,18 @@ def test_json_is_read_as_by_python(raw: bytes, read: Any) -> None:
 def test_json_that_is_nested_deeply_is_read_too() -> None:
     raw = b"[" * 300 + b"]" * 300
     assert read_json(raw) == json.loads(raw)
+
+
+@pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_what_an_author_nests_more_deeply_than_python_reads_ends_nothing(open_: bytes, close: bytes) -> None:
+    deep = open_ * 9000 + b"1" + close * 9000
+    read = read_json(b'{"items": [{"x": ' + deep + b', "text": "]}\\"]", "y": ' + deep + b'}, {"z": [{}]}]}')
+    assert set(read["items"][0]) == {"x", "text", "y"}
+    assert read["items"][0]["text"] == ']}"]' and read["items"][1] == {"z": [{}]}
+    found, depth = read["items"][0]["y"], 3
+    while not isinstance(found, str):
+        found, depth = (found[0] if isinstance(found, list) else found["a"]), depth + 1
+    assert (found, depth) == ("(nested too deeply to be read)", DEEPEST - 1)
 
 
 def test_what_is_no_json_is_an_error_of_values() -> None:
