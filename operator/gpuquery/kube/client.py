@@ -262,6 +262,13 @@ class KubeClient:
         page = _parsed(raw, path)
         return [digest(item) for item in page.get("items") or []], page.get("metadata") or {}, len(raw)
 
+    async def version_of(self, scope: Scope) -> str:
+        """Return the version that a scope has now, by a LIST of one object."""
+        path = scope.resource.path(scope.namespace)
+        _, about, _ = await self._page(path, _whole, METADATA_LIST, {"limit": "1"})
+        found: str = about.get("resourceVersion", "")
+        return found
+
     async def watch(
         self,
         scope: Scope,

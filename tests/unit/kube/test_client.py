@@ -385,6 +385,15 @@ async def test_a_delete_names_what_is_meant(how: dict[str, str], named: dict[str
         assert json.loads(await asked[0].text())["preconditions"] == named
 
 
+async def test_the_version_of_a_scope_costs_a_list_of_one_object_without_what_authors_write() -> None:
+    page: Answer = lambda _: web.json_response({"metadata": {"resourceVersion": "7"}, "items": None})  # noqa: E731
+    async with answering(page) as (subject, asked):
+        assert await subject.version_of(Scope(Resource.PODS, "ns", "a-label")) == "7"
+    (request,) = asked
+    assert request.path == "/api/v1/namespaces/ns/pods" and dict(request.query) == {"limit": "1"}
+    assert "as=PartialObjectMetadataList" in request.headers["Accept"]
+
+
 async def test_an_event_that_exists_is_not_told_twice() -> None:
     async with answering(failure(409, "AlreadyExists")) as (subject, _):
         assert await subject.create_event({"metadata": {"namespace": "ns"}}) is False

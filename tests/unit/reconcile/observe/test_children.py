@@ -74,6 +74,9 @@ class Server(KubeClient):
         self.refused: ApiError | None = None
         self.refuses = set(self.listed)
 
+    async def version_of(self, scope: Scope) -> str:
+        return str(self.version)
+
     async def pages(
         self, resource: Resource, namespace: str | None, digest: Callable[[Manifest], Any], **how: Any
     ) -> AsyncIterator[tuple[list[Any], str]]:
