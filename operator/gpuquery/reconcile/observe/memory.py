@@ -74,7 +74,7 @@ class Jobs:
         try:
             raw = to_json({**manifest, "metadata": about})
         except ValueError:
-            return  # it is nested more deeply than is written: a job that its author made so is asked for each time
+            return  # it cannot be written, so it is asked for each time
         if version and len(raw) <= LARGEST_KEPT:
             self._kept[key] = version, raw
             self._bytes += len(raw)
