@@ -165,8 +165,8 @@ class AttemptStatus(Lenient):
 
 
 class ProgressStatus(Lenient):
-    """How far the running attempt is. Best effort; written at most every five seconds, and where only bytes read or
-    processor time have grown, every thirty."""
+    """How far the running attempt is. Best effort; written at most every five seconds. Where only bytes read and
+    processor time grow, the pauses grow as well: from half a minute to five minutes."""
 
     phase: str
     """What it does: planning, running, committing, publishing."""

@@ -101,6 +101,9 @@ class Copy(Generic[T]):
             try:
                 if not self._seen:
                     await self._list()
+                elif self._failures:
+                    # A watch from a version that is still to come is opened, and silent.
+                    self._compare(await self._client.version_of(self._scope), self.version)
                 try:
                     await self._watch()
                 finally:
@@ -121,16 +124,17 @@ class Copy(Generic[T]):
         self._ability.failed(status, str(error))
         log.warning("cannot %s: %s", self._ability.what, error)
 
+    def _compare(self, version: str, latest: int) -> None:
+        if numbered(version) < latest:
+            raise RestoredError(f"{self._scope.resource.value[1]} were at version {latest} and are at {version}")
+
     async def _list(self) -> None:
         """List all objects; no watch is open meanwhile, so an object that is no longer listed is gone."""
         missing, version = set(self.items), ""
         scope, query = self._scope, {"labelSelector": self._scope.labels}
         async for page, at in self._client.pages(scope.resource, scope.namespace, self._keyed, query=query):
             version = at
-            if numbered(version) < self._latest:
-                raise RestoredError(
-                    f"{self._scope.resource.value[1]} were at version {self._latest} and are at {version}"
-                )
+            self._compare(version, self._latest)
             for key, item in page:
                 missing.discard(key)
                 self._note(key, item, listed=True)

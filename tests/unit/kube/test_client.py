@@ -17,6 +17,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from gpuquery.kube import client as kube
 from gpuquery.kube.client import (
+    DEEPEST,
     ApiError,
     KubeClient,
     Manifest,
@@ -384,6 +385,15 @@ async def test_a_delete_names_what_is_meant(how: dict[str, str], named: dict[str
         assert json.loads(await asked[0].text())["preconditions"] == named
 
 
+async def test_the_version_of_a_scope_costs_a_list_of_one_object_without_what_authors_write() -> None:
+    page: Answer = lambda _: web.json_response({"metadata": {"resourceVersion": "7"}, "items": None})  # noqa: E731
+    async with answering(page) as (subject, asked):
+        assert await subject.version_of(Scope(Resource.PODS, "ns", "a-label")) == "7"
+    (request,) = asked
+    assert request.path == "/api/v1/namespaces/ns/pods" and dict(request.query) == {"limit": "1"}
+    assert "as=PartialObjectMetadataList" in request.headers["Accept"]
+
+
 async def test_an_event_that_exists_is_not_told_twice() -> None:
     async with answering(failure(409, "AlreadyExists")) as (subject, _):
         assert await subject.create_event({"metadata": {"namespace": "ns"}}) is False
@@ -407,9 +417,17 @@ def test_json_is_read_as_by_python(raw: bytes, read: Any) -> None:
     assert read_json(raw) == json.loads(raw) == read
 
 
-def test_json_that_is_nested_deeply_is_read_too() -> None:
-    raw = b"[" * 300 + b"]" * 300
-    assert read_json(raw) == json.loads(raw)
+@pytest.mark.parametrize("levels", [300, 9000], ids="{} levels".format)
+@pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_what_an_author_nests_without_end_ends_nothing(open_: bytes, close: bytes, levels: int) -> None:
+    deep = open_ * levels + b"1" + close * levels
+    read = read_json(b'{"items": [{"x": ' + deep + b', "text": "]}\\"]", "y": ' + deep + b'}, {"z": [{}]}]}')
+    assert set(read["items"][0]) == {"x", "text", "y"}
+    assert read["items"][0]["text"] == ']}"]' and read["items"][1] == {"z": [{}]}
+    found, depth = read["items"][0]["y"], 3
+    while not isinstance(found, str):
+        found, depth = (found[0] if isinstance(found, list) else found["a"]), depth + 1
+    assert (found, depth) == ("(nested too deeply to be read)", DEEPEST - 1)
 
 
 def test_what_is_no_json_is_an_error_of_values() -> None:

@@ -38,6 +38,7 @@ class Script(KubeClient):
     def __init__(self, *steps: Any) -> None:
         self.steps: Iterator[Any] = iter(steps)
         self.asked: list[str] = []
+        self.now = "1000"
         self.over = asyncio.Event()
 
     async def _step(self, what: str) -> Any:
@@ -49,6 +50,9 @@ class Script(KubeClient):
         if isinstance(step, Exception):
             raise step
         return step
+
+    async def version_of(self, scope: Scope) -> str:
+        return self.now
 
     async def pages(
         self, resource: Resource, namespace: str | None, digest: Callable[[Manifest], Any], **_: Any
@@ -68,18 +72,17 @@ class Script(KubeClient):
             yield event[0], digest(event[1])
 
 
-async def told(*steps: Any) -> tuple[list[tuple[str, str | None, bool]], Script, Ability]:
+async def follow(client: Script) -> tuple[list[tuple[str, str | None, bool]], Ability]:
     """Return what a copy tells while the API server does this: name, version or None, and whether a LIST told it."""
     changes: list[tuple[str, str | None, bool]] = []
 
     def tell(key: Key, item: Item | None, listed: bool) -> None:
         changes.append((key[1], item and item.version, listed))
 
-    client, ability = Script(*steps), Ability("watch")
-
     def trim(found: Manifest) -> Item:
         return Item(found["metadata"]["resourceVersion"])
 
+    ability = Ability("watch")
     copy = Copy(client, Scope(Resource.JOBS, None), trim=trim, tell=tell, ability=ability)
     running, over = asyncio.create_task(copy.keep()), asyncio.create_task(client.over.wait())
     async with asyncio.timeout(10):
@@ -88,6 +91,13 @@ async def told(*steps: Any) -> tuple[list[tuple[str, str | None, bool]], Script,
     if running.done():
         running.result()
     running.cancel()
+    return changes, ability
+
+
+async def told(*steps: Any) -> tuple[list[tuple[str, str | None, bool]], Script, Ability]:
+    """Return the same, and the API server."""
+    client = Script(*steps)
+    changes, ability = await follow(client)
     return changes, client, ability
 
 
@@ -143,6 +153,21 @@ async def test_a_watch_that_is_refused_while_lists_are_not_is_no_ability() -> No
 
 
 async def test_an_api_server_that_goes_back_in_time_ends_the_copy_before_anything_of_it_is_told() -> None:
-    ahead = ApiError(504, "Timeout", "Too large resource version: 50, current: 20")
+    gone = ApiError(410, "Expired", "too old resource version")
     with pytest.raises(RestoredError, match="jobs were at version 50 and are at 20"):
-        await told((5, [manifest("a", 1)]), [bookmark(50), ahead], (20, [manifest("a", 15)]))
+        await told((5, [manifest("a", 1)]), [bookmark(50), gone], (20, [manifest("a", 15)]))
+
+
+@pytest.mark.parametrize("now", [pytest.param("20", id="restored"), pytest.param("50", id="only idle")])
+async def test_a_watch_from_a_version_that_is_still_to_come_is_silent_and_is_found_out(now: str) -> None:
+    """The API server opens it, and tells neither events nor bookmarks (apiserver 1.36, cache_watcher.go, process)."""
+    silent = UnreachableError("watching: SocketTimeoutError")
+    client = Script((5, []), [bookmark(50), silent], [])
+    client.now = now
+    if now == "50":
+        await follow(client)
+        assert client.asked == ["list", "watch from 5", "watch from 50", "watch from 50"], "no second list"
+        return
+    with pytest.raises(RestoredError, match="jobs were at version 50 and are at 20"):
+        await follow(client)
+    assert client.asked == ["list", "watch from 5"]

@@ -18,7 +18,7 @@ beyond the first `MOST_OF_A_NAMESPACE`, are remembered by name alone; a job that
 without memory.
 
 DaskClusters are kept where jobs may have them. Their kind may be missing, so nothing waits for them: one that is not
-known, or not followed, is asked for by itself (reconcile/observe_dask.py). Their watch tells the metadata alone.
+known, or not followed, is asked for by itself (dask.py). Their watch tells the metadata alone.
 """
 
 from __future__ import annotations
@@ -261,8 +261,10 @@ class Children:
         pod = child.fact if child is not None else None
         if child is None or pod is None or self.answers is None or LABEL_ATTEMPT not in child.labels:
             return
-        if pod.ready and pod.address and pod.index == 0 and not pod.part:
-            self.answers((key[0], child.labels.get(LABEL_JOB, "")), pod.uid, pod.address)
+        # Labels are anyone's: of a pod without the name of a job there is nobody to tell.
+        job = child.labels.get(LABEL_JOB)
+        if job and pod.ready and pod.address and pod.index == 0 and not pod.part:
+            self.answers((key[0], job), pod.uid, pod.address)
 
     def keepers(self) -> list[Coroutine[Any, Any, None]]:
         """Return what keeps the memory, until cancelled."""

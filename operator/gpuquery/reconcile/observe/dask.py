@@ -1,6 +1,6 @@
 """Observe, as far as Dask clusters go: the DaskCluster of an attempt, and the one that a job names.
 
-The DaskCluster of an attempt comes from memory (reconcile/children.py), and from a GET where it is not known there.
+The DaskCluster of an attempt comes from memory (children.py), and from a GET where it is not known there.
 Its DaskWorkerGroups are listed while it goes. Its pods come with those of the job, whose labels they carry. Nothing is
 asked for a job without such a cluster.
 """

@@ -71,7 +71,10 @@ class Jobs:
         self.forget(key)
         # managedFields is as long as the fields themselves, and nothing reads it.
         about = {name: value for name, value in metadata.items() if name != "managedFields"}
-        raw = to_json({**manifest, "metadata": about})
+        try:
+            raw = to_json({**manifest, "metadata": about})
+        except ValueError:
+            return  # it cannot be written, so it is asked for each time
         if version and len(raw) <= LARGEST_KEPT:
             self._kept[key] = version, raw
             self._bytes += len(raw)

@@ -51,7 +51,9 @@ def settled(case: Case, account: Account) -> Answer:
     """The job is suspended, and nothing of it runs; `account` is that of the last run."""
     # The next look finds that it holds no place any longer.
     known = is_true(case.job.status.conditions, ConditionType.SUSPENDED)
-    account = replace(account, fault=None, checking=False, ended=True, hold=HOLD)
+    # The plan of a preflight is provisional: what it would have found out may change it.
+    plan = None if account.checking else account.plan
+    account = replace(account, plan=plan, fault=None, checking=False, ended=True, hold=HOLD)
     return Answer(account, again=LOOK_AGAIN if known else 0)
 
 

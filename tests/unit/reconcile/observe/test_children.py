@@ -74,6 +74,9 @@ class Server(KubeClient):
         self.refused: ApiError | None = None
         self.refuses = set(self.listed)
 
+    async def version_of(self, scope: Scope) -> str:
+        return str(self.version)
+
     async def pages(
         self, resource: Resource, namespace: str | None, digest: Callable[[Manifest], Any], **how: Any
     ) -> AsyncIterator[tuple[list[Any], str]]:
@@ -346,6 +349,7 @@ async def test_pods_beyond_the_most_of_a_namespace_are_known_by_name_alone(monke
         pytest.param({LABEL_ATTEMPT: "1"}, {"podIP": None}, False, id="one without an address is not"),
         pytest.param({LABEL_PREFLIGHT: "1"}, {}, False, id="one of a preflight is not"),
         pytest.param({LABEL_ATTEMPT: "1", LABEL_DASK: "scheduler"}, {}, False, id="a scheduler of Dask is not"),
+        pytest.param({LABEL_ATTEMPT: "1", LABEL_JOB: ""}, {}, False, id="one that names no job is not"),
     ],
 )
 async def test_progress_is_asked_for_before_the_look_that_tells_that_a_pod_is_ready(

@@ -126,6 +126,19 @@ async def test_a_list_gives_jobs_that_have_not_ended_to_the_memory_and_a_watch_d
     assert trim(whole) == head(whole) and KEY in memory.jobs._kept
 
 
+async def test_a_job_that_is_nested_too_deeply_to_be_written_ends_no_list_and_is_asked_for() -> None:
+    client = Counting()
+    store(client)
+    memory = Memory(Subject(Server()))
+    deep: Manifest = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    whole = client.objects[Resource.JOBS, "revenue"]
+    whole = {**whole, "spec": {**whole["spec"], "executorOptions": deep}}
+    assert memory.trimmed(head)(whole) == head(whole)
+    assert not memory.jobs._kept and memory.jobs._bytes == 0
+
+
 async def test_a_status_that_was_derived_from_what_has_changed_is_not_written_but_derived_anew() -> None:
     client = Counting()
     store(client)

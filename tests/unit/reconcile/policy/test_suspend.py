@@ -120,6 +120,7 @@ def test_what_is_under_way_is_released_and_begins_anew_without_spending_budget(
     assert still.status == releasing.status and not decision.creates
     rest, decision = step(still, over, seconds=25)
     is_at_rest(rest)
+    assert rest.status.plan == subject.status.plan, "what a preflight has begun with decides nothing"
     assert not decision.creates and decision.requeue_after == 0, "others may have its place"
     assert events(subject, releasing) == [] and events(still, rest) == [Event.SUSPENDED]
     later, decision = step(rest, over, seconds=1e6)
