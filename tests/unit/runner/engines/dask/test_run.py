@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gpuquery.api.reasons import Failure
 from gpuquery.runner.engines import Alone
-from gpuquery.runner.engines.dask import versions
+from gpuquery.runner.engines.dask import parts, versions
 from gpuquery.runner.engines.dask.external.cluster import ExternalCluster
 from gpuquery.runner.engines.dask.owned import child, commands
-from gpuquery.runner.engines.dask.owned.cluster import OwnedCluster
+from gpuquery.runner.engines.dask.owned.cluster import RESULT, OwnedCluster
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.parts import Parts
 from tests.support.dask_local import Keeps, Local, written
 from tests.support.dask_plans import dask_plan
 
@@ -75,6 +77,69 @@ def test_a_result_with_a_file_that_is_gone_is_none(
 
     with pytest.raises(JobError, match=r"later ones than part\.0\.000001\.parquet"):
         external(monkeypatch, folder, release, engine).run(execute, Here(tmp_path / "here"))
+
+
+def test_a_result_that_each_rank_of_an_attached_cluster_wrote_in_full_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, sink = tmp_path / "worker", Here(tmp_path / "here")
+
+    def execute(*_: Any) -> None:
+        written(folder, "part.0.000000.parquet")
+        written(folder, "part.1.000000.parquet")
+
+    with pytest.raises(JobError, match="all 2 ranks wrote the same 5 rows") as refused:
+        external(monkeypatch, folder, "26.08", "rapidsmpf").run(execute, sink)
+    assert refused.value.failure is Failure.INVALID_COMBINATION
+    assert sink.added == {}
+
+
+class Other(Alone):
+    """Index 0 of two pods, of which the other one has written what it says."""
+
+    size = 2
+
+    def __init__(self, theirs: list[Any]) -> None:
+        self._theirs = theirs
+
+    def gate(self, name: str, value: Any = None, *, seconds: float) -> Any:
+        return [value, self._theirs]
+
+
+def owned(monkeypatch: pytest.MonkeyPatch, folder: Path, theirs: list[Any], release: str, engine: str) -> OwnedCluster:
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return OwnedCluster(dask_plan(engine, release), Other(theirs), commands.cuda_workers)
+
+
+@pytest.mark.parametrize(("release", "engine"), RELEASES)
+def test_a_pod_hands_over_what_its_own_workers_have_written_and_early_only_what_cannot_be_doubled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str, engine: str
+) -> None:
+    sink, wanted, started = Here(tmp_path / "here"), {}, []
+    usual = Parts.start
+    monkeypatch.setattr(Parts, "start", lambda self: (started.append(self), usual(self)))
+    written(tmp_path / "theirs", "part.1.000000.parquet", "part.1.000001.parquet", "part.1.000002.parquet")
+    pod = owned(monkeypatch, tmp_path, parts.written(tmp_path / "theirs"), release, engine)
+
+    def execute(_client: Any, folder: str) -> None:
+        assert folder == RESULT
+        wanted.update(written(pod._folder / folder, "part.0.000000.parquet", "part.0.000001.parquet"))
+
+    pod.run(execute, sink)
+    assert sink.added == wanted != {}
+    assert bool(started) is (release != "26.08")
+
+
+def test_a_result_that_each_pod_holds_in_full_is_refused_before_a_row_is_handed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sink = Here(tmp_path / "here")
+    written(tmp_path / "theirs", "part.1.000000.parquet")
+    pod = owned(monkeypatch, tmp_path, parts.written(tmp_path / "theirs"), "26.08", "rapidsmpf")
+    with pytest.raises(JobError, match="all 2 ranks wrote the same 5 rows") as refused:
+        pod.run(lambda _, folder: written(pod._folder / folder, "part.0.000000.parquet") and None, sink)
+    assert refused.value.failure is Failure.INVALID_COMBINATION
+    assert sink.added == {}
 
 
 class Pods(Alone):
