@@ -151,6 +151,13 @@ def test_a_query_that_works_for_longer_than_the_limit_while_it_runs_is_left_alon
     assert pod.process.wait(WAIT_SECONDS) == 0, pod.report()
 
 
+def test_the_end_of_a_query_is_noticed_though_its_signal_is_lost(tmp_path: Path, supervised: list[Supervised]) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import signal\nsignal.pthread_sigmask(0, [signal.SIGCHLD])\n")
+    pod = Supervised(tmp_path, "report(done=True)\n", stallSeconds=10)
+    supervised.append(pod)
+    assert pod.process.wait(WAIT_SECONDS) == 0
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_who_waits_for_the_reader_of_the_log_loses_no_line(waits: bool) -> None:
     lines = b"".join(b"line %d\n" % n for n in range(300_000))
