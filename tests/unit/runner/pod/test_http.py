@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gpuquery.runner.coordination import settings
 from gpuquery.runner.coordination.link import listen
+from gpuquery.runner.coordination.membership import Membership
 from gpuquery.runner.pod import http
+from gpuquery.runner.pod.endpoints import Board
 from tests.support.loops import turn
 from tests.support.ranks import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 Served = tuple[asyncio.AbstractEventLoop, int]
 GET = b"GET /any HTTP/1.0\r\n\r\n"
@@ -83,3 +88,11 @@ def test_a_pod_can_only_be_read(served: Served) -> None:
     turn(loop, 0.1)
     assert (received(caller) or b"").startswith(b"HTTP/1.1 405 ")
     caller.close()
+
+
+def test_progress_is_answered_in_no_more_bytes_than_the_query_sent(tmp_path: Path) -> None:
+    membership = Membership(settings.read({}, tmp_path, {}, program="p", port=0))
+    sent = '{"phase":"planning","waitsFor":"' + "\N{SNOWMAN}" * 600 + '"}'
+    membership.processes[0].progress = json.loads(sent)
+    status, _, body = Board(membership).answer("/v1/progress")
+    assert (status, body.decode()) == (200, sent)
