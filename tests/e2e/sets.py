@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.labels import PROGRESS_PORT
+from gpuquery.runner.coordination.settings import PROGRAM
 from tests.e2e.jobs import Bench, condition, fresh, tpch, true
 from tools.kubectl import wait_until
 
@@ -26,11 +27,16 @@ CUDA = int(os.environ.get("CUDA", "12"))
 SQL = "SELECT l_orderkey, l_linenumber, l_quantity FROM lineitem WHERE l_quantity > 25"
 SLOW = {"TEST_ENGINE_PARTS": "40", "TEST_ENGINE_PAUSE": "3"}
 """Keeps a set running for two minutes after its first file: each test ends it long before."""
-_SIGNAL_RANKS = r"""
+_SIGNAL_RANKS = rf"""
 import os, pathlib, signal, sys
-for entry in pathlib.Path("/proc").iterdir():
-    if entry.name.isdigit() and b"\0gpuquery.runner.query.process\0" in (entry / "cmdline").read_bytes():
-        os.kill(int(entry.name), signal.Signals[sys.argv[1]])
+found = [
+    int(entry.name)
+    for entry in pathlib.Path("/proc").iterdir()
+    if entry.name.isdigit() and b"\0{PROGRAM}\0" in (entry / "cmdline").read_bytes()
+]
+for process in found:
+    os.kill(process, signal.Signals[sys.argv[1]])
+sys.exit(not found and "there is no process of the query")
 """
 _TABLE = "gpuquery-cut"
 INDEX = "batch.kubernetes.io/job-completion-index"

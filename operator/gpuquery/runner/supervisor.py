@@ -58,7 +58,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--plan", type=Path, default=Path(PLAN_DIRECTORY, PLAN_KEY), help="the plan, a JSON file")
     parser.add_argument("--port", type=int, default=PROGRESS_PORT, help="port of /v1/progress and the probes")
     parser.add_argument("--set-port", type=int, default=RENDEZVOUS_PORT, help="port for the other pods of a set")
-    parser.add_argument("--program", default="gpuquery.runner.main", help="module that each process of the query runs")
+    parser.add_argument("--program", default=settings.PROGRAM, help="module that each process of the query runs")
     parser.add_argument(
         "--termination-log",
         type=Path,

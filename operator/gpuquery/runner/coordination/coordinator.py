@@ -233,8 +233,9 @@ class Coordinator:
 
     def _stuck(self, now: float) -> Fault | None:
         """Return the fault of a set whose processes live but make no progress: they wait for each other inside the
-        library. One that merely waits for a slower one is fine, for that one moves."""
-        limit = self._settings.stall
+        library. One that merely waits for a slower one is fine, for that one moves. The only process of an attempt
+        sends no word of it: its pod looks at it from outside."""
+        limit = 0 if self._settings.alone else self._settings.stall
         if not limit or now - self._moved <= limit or self._doubt(now):
             return None
         if self._membership.processes[0].progress.get("phase") != Phase.RUNNING or not self._membership.complete:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAX_UNSENT = 64 * 2**20
 """Send-buffer limit in bytes; a slower peer is disconnected."""
+BACKLOG = 1024
+"""Connections that wait to be accepted: all pods of a set may come at once."""
 _tasks: set[asyncio.Task[None]] = set()
 
 
@@ -22,8 +24,8 @@ def listen(port: int) -> socket.socket:
     """Open the port on all addresses; raises OSError."""
     if socket.has_dualstack_ipv6():
         with contextlib.suppress(OSError):  # the kernel may have IPv6 without any address
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
-    return socket.create_server(("", port), backlog=1024)
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+    return socket.create_server(("", port), backlog=BACKLOG)
 
 
 def reason(exc: OSError) -> str:

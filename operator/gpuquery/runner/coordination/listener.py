@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gpuquery.runner.coordination.handshake import HANDSHAKE_FRAME, HANDSHAKE_SECONDS, Hello, challenge, is_call
-from gpuquery.runner.coordination.link import Link, reason, spawn
+from gpuquery.runner.coordination.link import BACKLOG, Link, reason, spawn
 from gpuquery.runner.coordination.wire import VERSION, WireError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Listener:
     async def open(self, sock: socket.socket) -> None:
         """Begin to answer."""
         self._server = await asyncio.start_server(lambda *stream: spawn(self._greet(Link(*stream))), sock=sock)
+        sock.listen(BACKLOG)  # asyncio has made it its own, which is also how many it accepts before others are served
 
     def close(self) -> None:
         """Stop answering."""

@@ -50,7 +50,9 @@ class Board:
             known = [*documents, "/metrics", "/healthz"]
             return 404, _TEXT, f"here are {', '.join(known)} and /readyz\n".encode()
         found = documents[path]
-        return (200, _JSON, json.dumps(found).encode()) if found else self._waiting()
+        # As short as the query sent it: the operator reads so many bytes, and no more.
+        text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+        return (200, _JSON, text.encode(errors="replace")) if found else self._waiting()
 
     def _waiting(self) -> tuple[int, str, bytes]:
         return 503, _TEXT, f"{self._membership.waiting}\n".encode()

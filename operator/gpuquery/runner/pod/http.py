@@ -33,7 +33,9 @@ async def serve(sock: socket.socket, answer: Answer) -> asyncio.Server:
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(callers) >= MAX_CALLERS:
-            next(iter(callers)).transport.abort()
+            oldest = next(iter(callers))
+            del callers[oldest]  # at once: many may come before its own task hears of it
+            oldest.transport.abort()
         callers[writer] = None
         try:
             async with asyncio.timeout(SECONDS):
@@ -43,7 +45,7 @@ async def serve(sock: socket.socket, answer: Answer) -> asyncio.Server:
         except (OSError, EOFError, asyncio.LimitOverrunError):
             writer.transport.abort()
         finally:
-            del callers[writer]
+            callers.pop(writer, None)
 
     return await asyncio.start_server(lambda *stream: spawn(take(*stream)), sock=sock, limit=MAX_REQUEST)
 

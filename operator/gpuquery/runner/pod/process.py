@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
 _AT_ONCE = 64
+"""Messages that are taken before others are served."""
+_MOST_LEFT = 256
+"""Times that at the end: more than the socket holds, and an end to what an orphan may go on to send."""
 _MAX_UNSENT = 64 * 2**20
 
 
@@ -147,7 +150,9 @@ class Process:
         self.status = self._process.returncode = status
         self.signal(signal.SIGKILL)
         self._forwarder.close()
-        self._read()
+        for _ in range(_MOST_LEFT):
+            if not self._read():
+                break
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
@@ -212,22 +217,24 @@ class Process:
         self._frozen = now if self._frozen is None else self._frozen
         return now - self._frozen
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Take what has come; returns whether there may be more."""
         for _ in range(_AT_ONCE):
             try:
                 data = self._socket.recv(MAX_FRAME + 1)
             except BlockingIOError:
-                return
+                return False
             except OSError:
                 data = b""
             if not data:
                 # It is about to end, or has closed what it should not: its exit code or its silence will tell.
                 self._loop.remove_reader(self._socket)
-                return
+                return False
             self.heard = time.monotonic()
             if data != self._last_beat:  # else it lives, and is where it was
                 with contextlib.suppress(WireError):
                     self._take(self, self._message(data))
+        return True
 
     def _message(self, data: bytes) -> Message:
         """Read what it sent; raises WireError. The query may write there, too."""

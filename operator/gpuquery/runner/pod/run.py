@@ -52,6 +52,7 @@ async def _run(settings: Settings, port: int, termination_log: Path) -> int:
         if broken:
             raise broken[0]
         if (now := time.monotonic()) >= following:
+            _reap(pod)  # a signal may be lost
             pod.tick(now)
             following = now + pod.pause()
     _sweep(pod)

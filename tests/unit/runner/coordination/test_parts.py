@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import socket
+import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from gpuquery.runner.coordination.barrier import MAX_BARRIERS, BarrierError, Bar
 from gpuquery.runner.coordination.causes import Causes, Fault
 from gpuquery.runner.coordination.coordinator import Coordinator
 from gpuquery.runner.coordination.dial import dial
-from gpuquery.runner.coordination.link import Link, listen
+from gpuquery.runner.coordination.link import BACKLOG, Link, listen
 from gpuquery.runner.coordination.membership import Membership
 from gpuquery.runner.coordination.settings import Settings, SettingsError, read
 from gpuquery.runner.failures import obituary
@@ -662,6 +664,17 @@ def test_the_places_of_strangers_are_few_and_the_longest_there_goes(opened, monk
     assert len(lines) == 5
     for caller in callers:
         caller.close()
+
+
+def test_many_pods_may_wait_to_be_accepted():
+    async def story():
+        sock = listen(0)
+        await listener.Listener(listener.Identity(0, "inc", b"k" * 32), lambda *_: None, print).open(sock)
+        # Of a socket that listens, this field of tcp_info is the most that may wait.
+        (most,) = struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 64), 28)
+        return most
+
+    assert asyncio.run(story()) == min(BACKLOG, int(Path("/proc/sys/net/core/somaxconn").read_text()))
 
 
 def test_a_stranger_who_says_nothing_is_sent_away(opened, monkeypatch):

@@ -40,9 +40,9 @@ def report(**fields):
 class Supervised:
     """A supervisor of a program."""
 
-    def __init__(self, folder: Path, body: str) -> None:
+    def __init__(self, folder: Path, body: str, **plan: object) -> None:
         (folder / "program.py").write_text(PROGRAM + body)
-        (folder / "plan.json").write_text("{}")
+        (folder / "plan.json").write_text(json.dumps(plan))
         self.port, self.log = free_ports(1)[0], folder / "log"
         self.process = subprocess.Popen(
             [
@@ -135,6 +135,27 @@ def test_a_supervisor_with_a_defect_says_so_wherever_its_loop_has_met_it(
         "InternalError",
         "the supervisor broke off: RuntimeError: a defect",
     )
+
+
+def test_a_query_that_works_for_longer_than_the_limit_while_it_runs_is_left_alone(
+    tmp_path: Path, supervised: list[Supervised]
+) -> None:
+    body = (
+        """os.write(int(args.progress_fd), b'{"phase":"running"}\\n')\n"""
+        "until = time.monotonic() + 4\n"
+        "while time.monotonic() < until: pass\n"
+        "report(done=True)\n"
+    )
+    pod = Supervised(tmp_path, body, stallSeconds=1)
+    supervised.append(pod)
+    assert pod.process.wait(WAIT_SECONDS) == 0, pod.report()
+
+
+def test_the_end_of_a_query_is_noticed_though_its_signal_is_lost(tmp_path: Path, supervised: list[Supervised]) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import signal\nsignal.pthread_sigmask(0, [signal.SIGCHLD])\n")
+    pod = Supervised(tmp_path, "report(done=True)\n", stallSeconds=10)
+    supervised.append(pod)
+    assert pod.process.wait(WAIT_SECONDS) == 0
 
 
 @pytest.mark.parametrize("waits", [True, False])

@@ -138,6 +138,23 @@ def test_an_order_to_stop_in_the_moment_of_the_end_costs_no_exit_code(tmp_path):
     assert (pid, os.waitstatus_to_exitcode(status)) == (process.pid, 3)
 
 
+def test_what_a_process_sent_before_it_ended_is_read_to_the_last(tmp_path):
+    many = 150
+    (tmp_path / "program.py").write_text(
+        "import os, sys\n"
+        "fd = int(sys.argv[sys.argv.index('--progress-fd') + 1])\n"
+        f"for n in range({many}):\n"
+        """    os.write(fd, b'{"phase":"running","rows":%d}\\n' % n)\n"""
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    wanted = settings.read({}, tmp_path, environment, program="program", port=0)
+    loop, taken = asyncio.new_event_loop(), []
+    process = Process(wanted, 0, loop, Log(loop), lambda _, message: taken.append(message["progress"]["rows"]))
+    _, status = os.waitpid(process.pid, 0)  # the supervisor had no time for it meanwhile
+    process.ended(os.waitstatus_to_exitcode(status))
+    assert (process.status, taken) == (0, list(range(many)))
+
+
 def test_a_killed_query_process_is_a_lost_worker(held):
     os.kill(held.query_process(), signal.SIGKILL)
     code, report = held.end(10)
