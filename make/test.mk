@@ -19,7 +19,7 @@ ON_THIS_MACHINE = $(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "
 
 # An end-to-end test mostly waits, for pods and deadlines: several wait at once, a module in one process. Those that
 # change what all share, or need the whole node, come after them.
-E2E_WORKERS ?= 4
+E2E_WORKERS ?= 2
 # What ARGS chooses may all be on one side.
 OR_NONE = $(if $(ARGS),|| [ $$? = 5 ])
 define E2E
