@@ -236,7 +236,7 @@ def test_kubectl_get_shows_the_state_and_says_more_when_wide(api: Cluster, names
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("spec", "How often a failed attempt"),
+        ("spec", "How many failed attempts"),
         ("spec.query", "exactly one of"),
         ("spec.inputs.uri", "a glob"),
         ("spec.output.mode", "errorIfExists"),
