@@ -17,8 +17,8 @@ from gpuquery.reconcile.policy.outcome import Fault
 FIRST_BACKOFF = timedelta(seconds=5)
 LONGEST_BACKOFF = timedelta(seconds=300)
 FREE_LIMIT = 20
-"""Most attempts of one job that may be taken away: more than an hour with the pauses. On nodes that are taken so fast
-the job will not end, and each attempt only holds GPUs."""
+"""How many attempts of one job may be taken away before it fails; with pauses that takes more than an hour. If nodes go
+that fast the job will never finish, and each attempt only ties up GPUs."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Spent:
     """Those that were ended by `spec.suspend`."""
 
     def after(self, failure: Failure) -> Spent:
-        """Return what it is after one more run, which ended with this."""
+        """Return the totals after one more run, which ended with this failure."""
         return Spent(
             self.counted + (failure.policy is Policy.BUDGETED), self.suspended + (failure.policy is Policy.RESUMED)
         )
@@ -86,7 +86,7 @@ def next_attempt(last: Ended, backoff_limit: int, key: str = "") -> Retry | Give
         case Policy.BUDGETED if backoff_limit:
             return GiveUp(Failure.BACKOFF_LIMIT_EXCEEDED)
         case _:
-            # Where no retry was allowed, the limit explains nothing: the failure itself is the reason.
+            # If no retries were allowed, reaching the limit explains nothing: the failure itself is the reason.
             return GiveUp(last.failure)
 
 

@@ -41,7 +41,7 @@ class Local(Protocol):
         """Take address, port and incarnation of all other pods than index 0."""
 
     def probe(self) -> None:
-        """Ask the pods that this one has met whether there is a way."""
+        """Check that the pods that this one has met can still be reached."""
 
     def log(self, line: str) -> None:
         """Write a line into the pod's log."""
@@ -223,7 +223,8 @@ class Coordinator:
         self._decide(now)
 
     def _probe(self, now: float) -> None:
-        """Have the members ask each other while something is late: this pod sees no cut between two of them."""
+        """While something is late, have the members probe each other: index 0 cannot see a broken connection
+        between two of them."""
         silence = self._settings.silence
         late = self._doubt(now) or now - self._moved > silence / 2
         if late and self._spread and self._cause is None and now - self._probed >= silence / 4:
@@ -233,8 +234,8 @@ class Coordinator:
 
     def _stuck(self, now: float) -> Fault | None:
         """Return the fault of a set whose processes live but make no progress: they wait for each other inside the
-        library. One that merely waits for a slower one is fine, for that one moves. The only process of an attempt
-        sends no word of it: its pod looks at it from outside."""
+        library. A process that merely waits for a slower one is fine, because that one makes progress. The only
+        process of an attempt does not report progress: its pod watches it from outside."""
         limit = 0 if self._settings.alone else self._settings.stall
         if not limit or now - self._moved <= limit or self._doubt(now):
             return None

@@ -37,7 +37,7 @@ PUBLISH_PATIENCE = 20.0
 """Seconds to wait for a peer that is completing the same upload right now."""
 
 LISTING_PATIENCE = 60.0
-"""Seconds after which a listing shows what another has created, also over NFS."""
+"""Seconds within which a listing must show what another process has created, even over NFS."""
 
 
 class Step(StrEnum):
@@ -55,7 +55,7 @@ Hook = Callable[[Step], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The record that stands for the job, and whether it is this very attempt's."""
+    """The job's commit record, and the uploads of this attempt that it does not need."""
 
     record: CommitRecord
     unused: Sequence[StagedFile]
@@ -128,7 +128,8 @@ class Committer:
     def fence(self, owner: JobRef, attempt: int) -> bool:
         """Take the right to commit from a job's attempts up to `attempt`; False if that job has committed already.
 
-        `owner.uid` may be the eight digits that stand in file names: they are all that a stranger's upload tells.
+        `owner.uid` may be the eight digits that stand in file names: another job's upload
+        shows no more.
         """
         digits = owner_of(owner.uid)
         while True:
@@ -165,7 +166,7 @@ class Committer:
                 self.publish(self.log.read([entry.version])[0])
 
     def _taken(self, version: int) -> None:
-        """Another was faster. A listing shows its record then, and there is another number to try."""
+        """Another committer was faster. Once a listing shows its record, the next number is tried."""
         since = self._refusals.setdefault(version, time.monotonic())
         if time.monotonic() - since > LISTING_PATIENCE:
             raise genuine.bad(record_key(version), "it is there, but no listing shows it: it is no plain file")
@@ -174,7 +175,7 @@ class Committer:
         key = DATA + file.path
         deadline = time.monotonic() + PUBLISH_PATIENCE
         while not self._store.complete(key, file.upload_id, file.pieces):
-            # No such upload: a peer has completed it, or (not every store is atomic here) is just doing it.
+            # No such upload: a peer has completed it, or is doing so now (not every store is atomic here).
             if self._store.size(key) == file.bytes or self.log.is_done(record):
                 return
             if time.monotonic() > deadline:

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
-from gpuquery.runner import retry
+from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 
 PATIENCE = 6.0
@@ -65,7 +65,7 @@ def answers(endpoint: str) -> bool:
             raise
 
     try:
-        retry.until(greet, seconds=PATIENCE, again=lambda exc: isinstance(exc, OSError))
+        patience.until(greet, seconds=PATIENCE, again=lambda exc: isinstance(exc, OSError))
     except OSError as exc:
         raise _explained(exc, f'storage.endpoint "{endpoint}"', host, port) from None
     return True
@@ -74,7 +74,7 @@ def answers(endpoint: str) -> bool:
 def resolves(host: str, otherwise: str) -> None:
     """Check that a host is known. Raises StorageUnavailable with the text `otherwise`."""
     try:
-        retry.until(
+        patience.until(
             lambda: socket.getaddrinfo(host, None),
             seconds=PATIENCE,
             again=lambda exc: isinstance(exc, OSError | UnicodeError),

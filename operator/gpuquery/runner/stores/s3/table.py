@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
-from gpuquery.runner import retry
+from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked
@@ -196,8 +196,8 @@ class S3Store(Store):
 
     def _retry(self, what: str, call: Callable[[], T], again: Callable[[Exception], bool] = is_transient) -> T:
         try:
-            return retry.until(call, seconds=self._patience, again=again, stop=self._stop)
-        except retry.StoppedError as exc:
+            return patience.until(call, seconds=self._patience, again=again, stop=self._stop)
+        except patience.StoppedError as exc:
             raise JobError(Failure.STORAGE_UNAVAILABLE, f"{what}: stopped while the store was away") from exc
         except (ClientError, BotoCoreError, OSError) as exc:
             raise self._explain(exc, what) from exc

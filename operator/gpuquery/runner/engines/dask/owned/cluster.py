@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from gpuquery.runner.engines.dask.query import Execute
 
 NO_LIMIT = 7 * 86_400.0
-"""Seconds for what others bound: pods that are to come by startDeadlineSeconds, the query by heartbeats and the limits
-of the job."""
+"""In effect no limit, for waits that something else bounds: the arrival of pods by startDeadlineSeconds, the query by
+heartbeats and the limits of the job."""
 LOOK_SECONDS = 0.5
 NAME_SECONDS = 60.0
 """Time for the name of this pod to be known."""
@@ -64,7 +64,7 @@ class OwnedCluster:
         self.cluster = Cluster(self.guard, heartbeat=plan.heartbeat_seconds)
         """Connected in index 0 only."""
         self.children: list[int] = []
-        """Process ids of what this process has started of Dask, in that order."""
+        """Process ids of the Dask processes that this process started, in that order."""
         self._name = os.environ.get("GPUQUERY_POD_NAME") or f"pod-{ranks.index}"
 
     def join(self) -> None:
@@ -88,8 +88,8 @@ class OwnedCluster:
         ranks.note(workers=len(self.heartbeats.pids("worker")), dask=address)
 
     def run(self, execute: Execute, sink: Writes) -> None:
-        """Run the query, in index 0. Every pod hands its files to its sink: meanwhile where no row can come out twice,
-        else once that is known."""
+        """Run the query, in index 0. Every pod hands its files to its sink: while the query runs if no row can
+        appear twice, otherwise once that has been checked."""
         folder, streaming = sink.scratch(), parts.each_once(self._plan)
         # The library makes it on one pod, or on each, or takes what is there.
         (self._folder / RESULT).symlink_to(folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gpuquery.runner import retry
+from gpuquery.runner import patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             pauses.append(timeout or 0.0)
             return self.is_set()
 
-    monkeypatch.setattr(retry.threading, "Event", Event)
-    monkeypatch.setattr(retry.time, "monotonic", lambda: sum(pauses))
+    monkeypatch.setattr(patience.threading, "Event", Event)
+    monkeypatch.setattr(patience.time, "monotonic", lambda: sum(pauses))
     return pauses
 
 
@@ -40,27 +40,27 @@ def failing(times: int) -> Callable[[], int]:
 
 
 def test_it_calls_again_after_growing_pauses_until_it_succeeds(clock: list[float]) -> None:
-    assert retry.until(failing(12), seconds=300, again=lambda exc: isinstance(exc, OSError)) == 42
+    assert patience.until(failing(12), seconds=300, again=lambda exc: isinstance(exc, OSError)) == 42
     assert len(clock) == 12
     assert 0.05 <= clock[0] <= 0.1
-    assert max(clock) <= retry.LONGEST_PAUSE
+    assert max(clock) <= patience.LONGEST_PAUSE
 
 
 def test_the_time_ends_it_with_the_last_exception_and_not_a_number_of_tries(clock: list[float]) -> None:
     with pytest.raises(OSError, match=r"try \d+"):
-        retry.until(failing(10_000), seconds=60, again=lambda _: True)
+        patience.until(failing(10_000), seconds=60, again=lambda _: True)
     assert 50 <= sum(clock) <= 60
 
 
 def test_what_will_be_the_same_next_time_is_raised_at_once(clock: list[float]) -> None:
     with pytest.raises(OSError, match="try 1"):
-        retry.until(failing(2), seconds=60, again=lambda exc: isinstance(exc, ValueError))
+        patience.until(failing(2), seconds=60, again=lambda exc: isinstance(exc, ValueError))
     assert clock == []
 
 
 def test_being_stopped_ends_the_wait_and_names_the_cause() -> None:
     stop = threading.Event()
     stop.set()
-    with pytest.raises(retry.StoppedError) as caught:
-        retry.until(failing(1), seconds=60, again=lambda _: True, stop=stop)
+    with pytest.raises(patience.StoppedError) as caught:
+        patience.until(failing(1), seconds=60, again=lambda _: True, stop=stop)
     assert str(caught.value.__cause__) == "try 1"

@@ -1,4 +1,4 @@
-"""Retry: call until it succeeds or a deadline has passed.
+"""Patience: call a store until it succeeds or a deadline has passed.
 
 Until a deadline and not a number of times: an outage lasts as long as it lasts, and thirty quick tries can be over
 within seconds.
