@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import kopf
 
-from gpuquery.api.labels import GROUP
 from gpuquery.kube.client import (
     METADATA_LIST,
-    METADATA_ONLY,
     ApiError,
     KubeClient,
     Manifest,
@@ -45,8 +43,6 @@ log = logging.getLogger(__name__)
 
 DEBOUNCE_SECONDS = 0.05
 """A pod that starts tells about it several times at once; a look at each would see the same."""
-CHUNK = 50
-"""Objects of a page of kopf's: of each only the metadata, which may have 256 kB of annotations."""
 
 
 @dataclass
@@ -124,7 +120,7 @@ def registry(configuration: Configuration) -> kopf.OperatorRegistry:
 
 
 async def connection(configuration: Configuration) -> kopf.AiohttpSession:
-    """Hand a session to kopf that talks to the same server as the same user, and asks for metadata only."""
+    """Hand a session to kopf that talks to the same server as the same user."""
     token = await configuration.get_api_key_with_prefix("BearerToken")
     known = kopf.ConnectionInfo(
         server=configuration.host,
@@ -137,75 +133,28 @@ async def connection(configuration: Configuration) -> kopf.AiohttpSession:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=known.as_ssl_context()),
         headers=known.as_http_headers(),
-        middlewares=(metadata_only,),
-        response_class=NoNullItems,
     )
     return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
 
 
-async def metadata_only(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Ask for metadata where kopf asks for objects; what else it asks for (which resources there are) has no such form.
-
-    A middleware of the session, since what is right differs between a LIST and a WATCH.
-    """
-    wanted = METADATA_ONLY if request.url.query.get("watch") else METADATA_LIST
-    request.headers["Accept"] = f"{wanted},application/json"
-    return await send(request)
-
-
-class NoNullItems(aiohttp.ClientResponse):
-    """An answer in which a LIST of nothing is empty: of metadata the API server says `"items": null`, over which kopf
-    1.45 falls (fetch_objs)."""
-
-    async def json(self, **how: Any) -> Any:
-        """Return the answer as JSON."""
-        answer = await super().json(**how)
-        if isinstance(answer, dict) and answer.get("items", ()) is None:
-            answer["items"] = []
-        return answer
-
-
 class Pauses:
     """The pauses between kopf's tries of a request that fails or is refused. They never end: after the last one kopf
-    ends a watch for good without a word to us, and a namespace whose rights come back would be seen no more.
+    gives up, and the operator would end though the API server may come back.
     """
 
     def __iter__(self) -> Iterator[float]:
         return chain((0.5, 1, 2, 4, 8, 16), repeat(30))
 
 
-class NothingStored(kopf.DiffBaseStorage):
-    """No differences, since no handler asks for any: kopf would copy every object twice to find them."""
-
-    def build(self, **_: Any) -> Any:
-        """Return an empty essence."""
-        return {}
-
-    def fetch(self, **_: Any) -> None:
-        """Find nothing of before."""
-
-    def store(self, **_: Any) -> None:
-        """Keep nothing."""
-
-
 def operator_settings() -> kopf.OperatorSettings:
-    """Return kopf's settings: a quiet watcher with bounded waits."""
+    """Return kopf's settings: it asks which APIs there are, once, and then watches nothing."""
     settings = kopf.OperatorSettings()
-    # Never a finalizer that another kopf operator uses: the two would take turns in adding and removing it.
-    settings.persistence.finalizer = f"{GROUP}/unused-by-kopf"
-    settings.persistence.diffbase_storage = NothingStored()
     # A stuck end must not outlive the pod's grace period.
     settings.process.ultimate_exiting_timeout = 25
     settings.posting.enabled = False
     settings.peering.standalone = True
     # No list and watch of CRDs and namespaces, and no right to it.
     settings.scanning.disabled = True
-    settings.watching.chunk_size = CHUNK
-    # An object that nothing happens to is forgotten at once, with its last event.
-    settings.queueing.idle_timeout = 0.1
-    # Whole numbers: a fraction would be refused as timeoutSeconds.
-    settings.watching.server_timeout, settings.watching.client_timeout = 300, 330
-    settings.watching.connect_timeout = 10
     settings.networking.request_timeout, settings.networking.connect_timeout = 30, 5
     settings.networking.error_backoffs = Pauses()
     return settings

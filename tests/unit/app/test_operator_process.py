@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import kopf
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from kubernetes.aio.client import Configuration
 from pydantic import ValidationError
 
 from gpuquery.api.pods import Resources
@@ -17,7 +20,7 @@ from gpuquery.api.status import Condition, GpuQueryJobStatus, PlanStatus
 from gpuquery.app import main as app
 from gpuquery.app.serve import STUCK_SECONDS, Health, metrics_page, probes
 from gpuquery.app.settings import Settings
-from gpuquery.app.watch import Jobs, Sightings, operator_settings, resync
+from gpuquery.app.watch import Jobs, Sightings, operator_settings, registry, resync
 from gpuquery.kube import ability
 from gpuquery.kube.client import ApiError, Resource
 from gpuquery.kube.lease import Holding
@@ -292,7 +295,55 @@ async def test_a_namespace_that_refuses_its_list_is_left_out_of_the_comparison_a
     assert sightings.seen.keys() == {("a", "j"), ("b", "j")}, "of what refuses nothing is gone"
 
 
-def test_kopf_never_gives_a_watch_up_that_is_refused() -> None:
+KINDS = {
+    "/api/v1": {"name": "namespaces", "kind": "Namespace", "namespaced": False},
+    "/apis/apiextensions.k8s.io/v1": {
+        "name": "customresourcedefinitions", "kind": "CustomResourceDefinition", "namespaced": False,
+    },
+}  # fmt: skip
+"""What kopf would list and watch if its scanning were on."""
+GROUP = {"name": "apiextensions.k8s.io", "versions": [{"version": "v1"}], "preferredVersion": {"version": "v1"}}
+
+
+@pytest.mark.parametrize("namespaces", [(), ("a", "b")], ids=["of the cluster", "of two namespaces"])
+async def test_kopf_asks_which_apis_there_are_and_for_no_object(namespaces: tuple[str, ...]) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        asked.append((request.path_qs, request.headers.get("Authorization")))
+        if len(asked) == 4:
+            all_asked.set()
+        kinds = (
+            [{**KINDS[request.path], "singularName": "", "verbs": ["list", "watch", "patch"]}]
+            if request.path in KINDS
+            else []
+        )
+        return web.json_response({"versions": ["v1"], "groups": [GROUP], "resources": kinds, "items": []})
+
+    served = web.Application()
+    served.router.add_route("*", "/{path:.*}", handle)
+    stop, ready, all_asked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    async with TestServer(served) as found:
+        configuration = Configuration()
+        configuration.host = str(found.make_url("")).rstrip("/")
+        configuration.api_key = {"BearerToken": "secret"}
+        running = asyncio.create_task(
+            kopf.operator(
+                registry=registry(configuration), settings=operator_settings(), clusterwide=not namespaces,
+                namespaces=namespaces, standalone=True, stop_flag=stop, ready_flag=ready,
+            )
+        )  # fmt: skip
+        async with asyncio.timeout(20):
+            await ready.wait()
+            await all_asked.wait()
+            await asyncio.sleep(0.3)  # a LIST would follow at once
+            stop.set()
+            await running
+    assert sorted(asked) == [(path, "Bearer secret") for path in sorted(("/api", "/apis", *KINDS))]
+    assert registry(configuration)._watching.get_all_handlers() == [], "it would set a finalizer, and compare objects"
+
+
+def test_kopf_never_gives_up_a_request_that_is_refused() -> None:
     pauses = operator_settings().networking.error_backoffs
     assert isinstance(pauses, Iterable)
     for _ in range(2):

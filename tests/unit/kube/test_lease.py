@@ -11,8 +11,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
-from gpuquery.app.watch import CHUNK, connection, operator_settings
-from gpuquery.kube.client import METADATA_LIST, METADATA_ONLY
 from gpuquery.kube.lease import Holding, PatientLock, lead
 
 if TYPE_CHECKING:
@@ -121,30 +119,3 @@ async def test_a_leader_whose_api_server_is_away_loses_its_lease_and_ends_long_b
         await api.close()  # type: ignore[no-untyped-call]
     assert not led and holding.write.lost() is None
     assert "is lost: another operator may have taken over" in caplog.text
-
-
-async def test_kopf_gets_metadata_only_and_a_list_of_nothing_that_it_does_not_fall_over() -> None:
-    accepted: list[tuple[str, str]] = []
-
-    async def handle(request: web.Request) -> web.Response:
-        accepted.append((request.path_qs, request.headers["Accept"]))
-        return web.json_response({"kind": "PartialObjectMetadataList", "items": None, "metadata": {}})
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    async with TestServer(app) as found:
-        configuration = Configuration()
-        configuration.host = str(found.make_url("")).rstrip("/")
-        configuration.api_key = {"BearerToken": "secret"}
-        known = await connection(configuration)
-        async with known.aiohttp_session as session:
-            async with session.get(f"{known.server}/api/v1/pods") as answer:
-                assert (await answer.json())["items"] == []
-            async with session.get(f"{known.server}/api/v1/pods?watch=true") as answer:
-                await answer.read()
-            assert session.headers["Authorization"] == "Bearer secret"
-    assert accepted == [
-        ("/api/v1/pods", f"{METADATA_LIST},application/json"),
-        ("/api/v1/pods?watch=true", f"{METADATA_ONLY},application/json"),
-    ]
-    assert operator_settings().watching.chunk_size == CHUNK

@@ -6,14 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-import kopf
 import pytest
 
 from gpuquery.api.conditions import is_true
 from gpuquery.api.labels import LABEL_DASK, LABEL_JOB, LABEL_JOB_UID
 from gpuquery.api.reasons import Failure
-from gpuquery.app.settings import Settings
-from gpuquery.app.watch import operator_settings, registry
 from gpuquery.kube.client import FOREGROUND, ApiError, Resource
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
@@ -582,11 +579,3 @@ async def test_how_many_workers_a_daskcluster_has_is_the_plan_s_word(told: bool,
     client.objects[Resource.DASK_CLUSTERS, NAME]["spec"]["worker"]["replicas"] = 3
     found = await with_cluster(client, subject, Attempt(number=1))
     assert found.dask and (found.dask.workers, found.dask.ours) == (want, True)
-
-
-def test_kopf_watches_nothing_and_sets_no_finalizer_of_its_own() -> None:
-    assert registry(object())._watching.get_all_handlers() == []  # type: ignore[arg-type]
-    assert Settings().dask_operator is False
-    assert operator_settings().persistence.finalizer not in ("", kopf.OperatorSettings().persistence.finalizer), (
-        "with kopf's own two operators would take turns in adding and removing it"
-    )

@@ -85,11 +85,11 @@ class Barriers:
     @property
     def pending(self) -> Barrier | None:
         """The barrier at which processes wait; the last one, if there are more."""
-        return next((g for g in reversed(self._barriers.values()) if not g.closed and not g.open), None)
+        return next((b for b in reversed(self._barriers.values()) if not b.closed and not b.open), None)
 
     def expire(self, now: float) -> Sequence[Barrier]:
         """Close the barriers whose time is over; returns those that were not closed before."""
-        late = [g for g in self._barriers.values() if not g.closed and not g.open and g.deadline <= now]
+        late = [b for b in self._barriers.values() if not b.closed and not b.open and b.deadline <= now]
         for barrier in late:
             barrier.closed = True
         return late

@@ -57,7 +57,7 @@ class Membership:
         """How many of those have joined. The only process has when it is up, and its cluster if that is elsewhere."""
         if self.alone:
             progress = self.processes[0].progress
-            return int(bool(progress.get("joined") if self._settings.guest else progress))
+            return int(bool(progress.get("joined") if self._settings.external else progress))
         return sum(self.processes[index].joined for index in self.seen)
 
     @property
@@ -70,7 +70,7 @@ class Membership:
         """What keeps the pod from being ready."""
         if not self.alone:
             return f"{self.joined} of {len(self.seen)} processes have joined"
-        if self._settings.guest:
+        if self._settings.external:
             return "the Dask cluster is not complete, or is used by another job"
         return "the query process is starting"
 

@@ -69,7 +69,7 @@ class Settings:
     """Whether each pod has one process, which sees all of the pod's GPUs."""
     alone: bool = False
     """Whether there is one process in all: it is watched from outside, and its report is the pod's."""
-    guest: bool = False
+    external: bool = False
     """Whether that one runs the query on a cluster elsewhere, so that being up is not being ready."""
 
     @property
@@ -112,8 +112,9 @@ def read(plan: Mapping[str, Any], path: Path, environment: Mapping[str, str], *,
         "python": plan.get("language") == "python",
     }
     if not several or not query:
-        guest = query and isinstance(plan.get("dask"), dict)
-        return Settings(index=0, pods=1, gpus=0, coordinator=("", 0), token=b"", alone=True, guest=guest, **shared)
+        external = query and isinstance(plan.get("dask"), dict)
+        shared |= {"alone": True, "external": external}
+        return Settings(index=0, pods=1, gpus=0, coordinator=("", 0), token=b"", **shared)
     pods, gpus = int(plan.get("replicas", 1)), int(plan.get("gpus", 0))
     index = environment.get(INDEX_VARIABLE, "0" if pods == 1 else "")
     if not index.isdigit() or int(index) >= pods:

@@ -336,7 +336,7 @@ SEVERAL = {"version": 1, "processes": "ranks"}
 
 
 @pytest.mark.parametrize(
-    ("plan", "alone", "guest"),
+    ("plan", "alone", "external"),
     [
         pytest.param({**SEVERAL, "replicas": 1}, False, False, id="ranks, of which there may be one"),
         pytest.param({**SEVERAL, "processes": "pods", "gpus": 2}, False, False, id="one process in each pod"),
@@ -348,9 +348,9 @@ SEVERAL = {"version": 1, "processes": "ranks"}
         pytest.param({}, True, False, id="a plan that cannot be read"),
     ],
 )
-def test_one_process_or_several(tmp_path, plan, alone, guest):
+def test_one_process_or_several(tmp_path, plan, alone, external):
     found = read(plan, tmp_path, {}, program="p", port=1)
-    assert (found.alone, found.guest) == (alone, guest)
+    assert (found.alone, found.external) == (alone, external)
     if alone:
         assert (found.size, found.device(0)) == (1, None)
 

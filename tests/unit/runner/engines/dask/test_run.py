@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,9 +46,9 @@ def external(monkeypatch: pytest.MonkeyPatch, folder: Path, release: str, engine
 
 
 RELEASES = [
-    pytest.param("26.04", "tasks", id="downloaded meanwhile"),
-    pytest.param("26.10", "rapidsmpf", id="downloaded afterwards"),
-    pytest.param("26.08", "rapidsmpf", id="downloaded afterwards and compared"),
+    pytest.param("26.04", "tasks", id="tasks, no row of which comes twice"),
+    pytest.param("26.10", "rapidsmpf", id="rapidsmpf that writes each row once"),
+    pytest.param("26.08", "rapidsmpf", id="rapidsmpf whose ranks may each write all"),
 ]
 
 
@@ -128,6 +129,26 @@ def test_a_pod_hands_over_what_its_own_workers_have_written_and_early_only_what_
     pod.run(execute, sink)
     assert sink.added == wanted != {}
     assert bool(started) is (release != "26.08")
+
+
+def test_a_file_that_cannot_be_handed_over_ends_a_query_that_still_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Full(Here):
+        def add(self, file: Path) -> None:
+            raise JobError(Failure.SCRATCH_FULL, f"no room for {file.name}")
+
+    pod = owned(monkeypatch, tmp_path, [], "26.10", "rapidsmpf")
+    told, done = threading.Event(), []
+
+    def execute(_client: Any, folder: str) -> None:
+        written(pod._folder / folder, "part.0.000000.parquet", "part.0.000001.parquet")
+        done.append(told.wait(20))
+
+    with pytest.raises(JobError, match=r"no room for part\.0\.000000\.parquet"):
+        pod.run(execute, Full(tmp_path / "here"))
+    assert done == [], "nobody waited for the end of the query"
+    told.set()
 
 
 def test_a_result_that_each_pod_holds_in_full_is_refused_before_a_row_is_handed_over(
