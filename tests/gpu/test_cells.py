@@ -13,7 +13,8 @@ from gpuquery.api.choices import ClusterChoice, EngineChoice
 from gpuquery.api.reasons import Failure
 from gpuquery.plan import releases
 from gpuquery.plan.releases import Way
-from gpuquery.runner.query import inputs, queries
+from gpuquery.runner import inputs
+from gpuquery.runner.query import queries
 from tests.bench import tpch
 from tests.gpu.same import same
 from tests.support.engine_ranks import ROOT, Ranks
@@ -65,7 +66,11 @@ def example(name: str) -> Any:
 
 def expected(asked: Plan) -> pl.DataFrame:
     """The answer of Polars on the CPU."""
-    return queries.prepare(asked).plan(inputs.open_all(asked.inputs, asked.store)).frame.collect()
+    return (
+        queries.prepare(asked)
+        .plan(inputs.frames(inputs.resolve(asked.inputs, asked.store), asked.store))
+        .frame.collect()
+    )
 
 
 @pytest.fixture

@@ -14,11 +14,10 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
 from gpuquery.plan.plan import JobRef
-from gpuquery.runner import stores
+from gpuquery.runner import inputs, stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.record import CommitRecord
-from gpuquery.runner.query import inputs
 from gpuquery.runner.stores.s3.client import s3_client
 from tests.support.faultproxy import Action, Rule
 from tests.support.sinks import ROWS, abort_in_process, plan, run, run_in_process, sink
@@ -301,4 +300,4 @@ def test_the_root_of_a_table_is_refused_as_an_input_with_the_uri_to_use(made, en
     root = table.output.uri
     item = Input(name="t", uri=f"{root}{ending}", format="parquet", hivePartitioned=False)
     with pytest.raises(JobError, match=f"is the root of a table; its rows are under {root}/data/"):
-        inputs.open_all([item], table.store)
+        inputs.frames(inputs.resolve([item], table.store), table.store)

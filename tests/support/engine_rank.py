@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 
 from gpuquery.plan.plan import Plan
-from gpuquery.runner import engines
+from gpuquery.runner import engines, inputs
 from gpuquery.runner.engines.rapidsmpf import RapidsmpfEngine
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.query import inputs, queries
+from gpuquery.runner.query import queries
 from tests.support.gates import GateClient
 
 
@@ -59,7 +59,7 @@ def main() -> None:
         say(joined=index, engine=type(engine).__name__)
         if "run" in sys.argv[6:]:
             sink = Sink(Path(sys.argv[5]) / str(index))
-            frames = inputs.open_all(plan.inputs, plan.store)
+            frames = inputs.frames(inputs.resolve(plan.inputs, plan.store), plan.store)
             engine.run(queries.prepare(plan).plan(frames).frame, sink)
             say(added=sink.added)
         ranks.gate("done", None, seconds=60)

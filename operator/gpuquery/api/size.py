@@ -53,7 +53,9 @@ def _where(condition: str, size: str) -> str:
 
 _COLUMNS = "i.schema.columns.map(c, c.size() + i.schema.columns[c].type.size()).sum()"
 _INPUT = " + ".join((
-    "i.uri.size()",
+    _optional("i.uri"),
+    _summed("i.uris", "u", "u.size()"),
+    _summed("i.types", "t", "t.size() + i.types[t].size()"),
     _where("has(i.csv)", _summed("i.csv.nullValues", "n", "n.size()")),
     _where("has(i.schema)", _COLUMNS),
 ))  # fmt: skip

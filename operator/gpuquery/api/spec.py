@@ -27,6 +27,8 @@ from gpuquery.api.stores import STORES
 MAX_INLINE_QUERY = 262_144
 MAX_CONFIGMAP_QUERY = 900_000
 MAX_INPUTS = 64
+MAX_URIS = 256
+MAX_TYPES = 256
 MAX_PARAMETERS = 64
 MAX_PARTITION_COLUMNS = 8
 
@@ -52,6 +54,7 @@ FIRST = r"[\p{L}\p{M}\p{N}-]"
 WORD = r"[\p{L}\p{M}\p{N}_.-]"
 """Characters of a partition column's name: none that readers would have to decode or would skip."""
 OUTPUT_URI = _uris(FOLDER)
+TABLE_NAME = r"^[^\s./]+([.][^\s./]+)+$"
 PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
 QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=SOME_TEXT)]
 ANY_DEPTH = r"[*][*](/[*]([.]parquet)?)?$"
@@ -164,32 +167,128 @@ class CsvOptions(Model):
     """Texts that mean null, in addition to the empty field."""
 
 
+class SchemaEvolution(StrEnum):
+    """What may differ between the files of one input."""
+
+    LOSSLESS = "lossless"
+    STRICT = "strict"
+
+
+class DeltaInput(Model):
+    """Which version of a Delta table is read. Neither field: the newest."""
+
+    version: Annotated[int, Field(ge=0)] | None = None
+    """The version."""
+    timestamp: Annotated[str, Field(min_length=10, max_length=40)] | None = None
+    """The newest version at this moment, in ISO 8601: `"2026-01-31T12:00:00Z"`."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(has(self.version) && has(self.timestamp))",
+            lambda self: self.version is None or self.timestamp is None,
+            "delta has version and timestamp: set one of them, or neither",
+        ),
+    )
+
+
+class TableInput(Model):
+    """An Iceberg table of a REST catalog. Without `snapshotId`, `asOf` and `branch`, its current snapshot is read."""
+
+    catalog: ResourceName
+    """A catalog that the administrator has declared, or a Secret of the job's namespace with the catalog's `uri` and
+    credentials."""
+    name: Annotated[str, Field(min_length=3, max_length=512, pattern=TABLE_NAME)]
+    """Namespace and name of the table: `sales.orders`."""
+    snapshot_id: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] | None = None
+    """The snapshot, in quotes: most programs that read YAML and JSON round such large numbers."""
+    as_of: Annotated[str, Field(min_length=10, max_length=40)] | None = None
+    """The snapshot that was current at this moment, in ISO 8601: `"2026-01-31T12:00:00Z"`."""
+    branch: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    """The newest snapshot of this branch, or the snapshot of this tag."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[has(self.snapshotId), has(self.asOf), has(self.branch)].filter(x, x).size() <= 1",
+            lambda self: [self.snapshot_id, self.as_of, self.branch].count(None) >= 2,
+            "table has more than one of snapshotId, asOf and branch: set one of them, or none",
+        ),
+    )
+
+
 class Input(Model):
-    """A table that the query can read."""
+    """A table that the query can read: exactly one of `uri`, `uris` and `table`."""
 
     name: Identifier
     """Name of the table in SQL, and its key in `inputs` in Python."""
-    uri: URI
-    """Its files: one file, a glob (`s3://lake/orders/*.parquet`, `**` for any depth), or a folder that ends with `/`,
-    which is read with all folders below it. `file://` works only with `gpuquery run`."""
+    uri: URI | None = None
+    """Its files: one file, a glob, or a folder that ends with `/`, which is read with all folders below it. In a glob
+    (`s3://lake/orders/*.parquet`) `*` and `?` stand for characters of one name, `**` for any number of folders,
+    `[a-c]` for one of some characters, and `{a,b}` for one of some texts. `file://` works only with `gpuquery run`."""
+    uris: Annotated[tuple[URI, ...], Field(min_length=1, max_length=MAX_URIS)] | None = None
+    """Several of them, read as one table. A file that two of them match is read once."""
+    delta: DeltaInput | None = None
+    """Reads `uri` as a Delta table: `delta: {}` for its newest version."""
+    table: TableInput | None = None
+    """Reads an Iceberg table."""
     format: InputFormat = InputFormat.AUTO
     """`auto` decides by the ending: .parquet, .csv (.csv.gz), .ndjson or .jsonl; a folder is read as parquet."""
     hive_partitioned: bool | None = None
     """Whether `key=value` folders become columns. Default: yes for folders and for globs with a `=`."""
     csv: CsvOptions | None = None
     """Only with CSV files."""
+    types: Annotated[
+        Mapping[str, Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=MAX_TYPES)
+    ] = {}
+    """Types of columns whose files do not say them, by name: columns of CSV and NDJSON files, and of `key=value`
+    folders. `{zip: String, price: "Decimal(12, 2)"}`. Other columns get the type that all their values have."""
+    schema_evolution: SchemaEvolution = SchemaEvolution.LOSSLESS
+    """What may differ between files: `lossless` widens types where no value changes, and fills columns that a file
+    lacks with nulls; a warning says so. `strict` refuses files whose columns or types differ."""
     contract: Annotated[Contract | None, Field(alias="schema")] = None
     """What its columns must be. If the input differs, the job fails with SchemaMismatch before the query runs."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            f"self.format != 'auto' || self.uri.matches('{KNOWN_ENDING}')",
-            lambda self: self.format is not InputFormat.AUTO or bool(re.search(KNOWN_ENDING, self.uri)),
+            "(has(self.uri) ? 1 : 0) + (has(self.uris) ? 1 : 0) + (has(self.table) ? 1 : 0) == 1",
+            lambda self: [self.uri, self.uris, self.table].count(None) == 2,
+            "exactly one of uri, uris and table must be set",
+        ),
+        Rule(
+            "!has(self.delta) || has(self.uri)",
+            lambda self: self.delta is None or self.uri is not None,
+            "delta needs uri, the root of the table",
+            field_path=".delta",
+        ),
+        Rule(
+            "!(has(self.delta) || has(self.table)) || (self.format == 'auto' && !has(self.hivePartitioned) && "
+            "!has(self.csv) && !has(self.types))",
+            lambda self: (
+                (self.delta is None and self.table is None)
+                or (
+                    self.format is InputFormat.AUTO
+                    and self.hive_partitioned is None
+                    and self.csv is None
+                    and not self.types
+                )
+            ),
+            "a table says its format, its partitions and its types itself: remove format, hivePartitioned, csv and "
+            "types",
+        ),
+        Rule(
+            f"self.format != 'auto' || has(self.delta) || !has(self.uri) || self.uri.matches('{KNOWN_ENDING}')",
+            lambda self: self._known(self.uri),
             f"uri does not end with any of {' '.join(ENDINGS)}: set format",
             field_path=".format",
         ),
         Rule(
-            f"!has(self.csv) || self.format == 'csv' || (self.format == 'auto' && self.uri.matches('{CSV_ENDING}'))",
+            f"self.format != 'auto' || !has(self.uris) || self.uris.all(u, u.matches('{KNOWN_ENDING}'))",
+            lambda self: all(map(self._known, self.uris or ())),
+            f"one of uris does not end with any of {' '.join(ENDINGS)}: set format",
+            field_path=".format",
+        ),
+        Rule(
+            f"!has(self.csv) || self.format == 'csv' || (self.format == 'auto' && (has(self.uri) ? "
+            f"self.uri.matches('{CSV_ENDING}') : has(self.uris) && self.uris.all(u, u.matches('{CSV_ENDING}'))))",
             lambda self: self.csv is None or self._holds_csv,
             "csv has options for CSV files only: set format to csv, or remove csv",
             field_path=".csv",
@@ -197,10 +296,27 @@ class Input(Model):
     )
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """Its URIs; none for an Iceberg table, whose files only the catalog knows."""
+        return (self.uri,) if self.uri is not None else self.uris or ()
+
+    @property
+    def shown(self) -> str:
+        """What it reads, for messages."""
+        if self.table is not None:
+            return f"{self.table.catalog}: {self.table.name}"
+        first, *others = self.places
+        return f"{first} and {len(others)} more" if others else first
+
+    def _known(self, uri: str | None) -> bool:
+        if uri is None or self.format is not InputFormat.AUTO or self.delta is not None:
+            return True
+        return bool(re.search(KNOWN_ENDING, uri))
+
+    @property
     def _holds_csv(self) -> bool:
-        return self.format is InputFormat.CSV or (
-            self.format is InputFormat.AUTO and bool(re.search(CSV_ENDING, self.uri))
-        )
+        auto = self.format is InputFormat.AUTO and bool(self.places)
+        return self.format is InputFormat.CSV or (auto and all(re.search(CSV_ENDING, uri) for uri in self.places))
 
 
 class ParameterKind(StrEnum):
@@ -315,6 +431,10 @@ class Output(Model):
         return self.uri.rstrip("/") + "/"
 
 
+_EACH = "(has(i.uri) ? [i.uri] : has(i.uris) ? i.uris : []).all(u"
+"""CEL: every URI of an input `i`, as `u`; the caller closes the bracket."""
+
+
 class GpuQueryJobSpec(Model):
     """What to run. Immutable, except for `activeDeadlineSeconds`, `suspend` and `ttlSecondsAfterFinished`."""
 
@@ -399,26 +519,29 @@ class GpuQueryJobSpec(Model):
             field_path=".inputs",
         ),
         Rule(
-            "!has(self.inputs) || self.inputs.all(i, "
-            "!(i.uri + '/').startsWith(self.output.uri + (self.output.uri.endsWith('/') ? '' : '/')))",
-            lambda self: not any((i.uri + "/").startswith(self.output.folder) for i in self.inputs),
+            f"!has(self.inputs) || self.inputs.all(i, {_EACH}, "
+            "!(u + '/').startsWith(self.output.uri + (self.output.uri.endsWith('/') ? '' : '/'))))",
+            lambda self: not any((u + "/").startswith(self.output.folder) for i in self.inputs for u in i.places),
             "an input lies inside the output: the job would read what it writes",
             field_path=".output",
         ),
         Rule(
-            "!has(self.inputs) || self.inputs.all(i, !i.uri.endsWith('/') || "
-            "!(self.output.uri + '/').startsWith(i.uri))",
-            lambda self: not any(i.uri.endswith("/") and self.output.folder.startswith(i.uri) for i in self.inputs),
+            f"!has(self.inputs) || self.inputs.all(i, {_EACH}, !u.endsWith('/') || "
+            "!(self.output.uri + '/').startsWith(u)))",
+            lambda self: (
+                not any(u.endswith("/") and self.output.folder.startswith(u) for i in self.inputs for u in i.places)
+            ),
             "the output lies inside an input's folder: the next run would read what this one wrote",
             field_path=".output",
         ),
         Rule(
-            f"!has(self.inputs) || self.inputs.all(i, !i.uri.matches('{ANY_DEPTH}') || "
-            "!(self.output.uri + '/').startsWith(i.uri.substring(0, i.uri.indexOf('**'))))",
+            f"!has(self.inputs) || self.inputs.all(i, {_EACH}, !u.matches('{ANY_DEPTH}') || "
+            "!(self.output.uri + '/').startsWith(u.substring(0, u.indexOf('**')))))",
             lambda self: (
                 not any(
-                    re.search(ANY_DEPTH, i.uri) and self.output.folder.startswith(i.uri.split("**")[0])
+                    re.search(ANY_DEPTH, u) and self.output.folder.startswith(u.split("**")[0])
                     for i in self.inputs
+                    for u in i.places
                 )
             ),
             "the output lies where an input's ** looks: the next run would read what this one wrote",

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from gpuquery.api.labels import API_VERSION, KIND
 from gpuquery.api.problems import explained
 from gpuquery.api.size import oversized
-from gpuquery.api.spec import GpuQueryJobSpec
+from gpuquery.api.spec import GpuQueryJobSpec, Input
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.cli.documents import MAX_CHARACTERS, Document, Surprise, load_all
 
@@ -162,12 +162,21 @@ def job_of(document: Mapping[str, Any], *, folder: Path) -> GpuQueryJob:
     whole = {k: v for k, v in document.items() if k != "status"} | {"metadata": metadata}
     # As in the API server: "2" is not a number, "yes" not a boolean, and fields have one name.
     job = GpuQueryJob.model_validate_json(json.dumps(whole, default=str), strict=True, by_alias=True, by_name=False)
-    inputs = tuple(i.model_copy(update={"uri": _absolute(i.uri, folder)}) for i in job.spec.inputs)
+    inputs = tuple(_placed(i, folder) for i in job.spec.inputs)
     output = job.spec.output.model_copy(update={"uri": _absolute(job.spec.output.uri, folder)})
     placed = job.spec.model_copy(update={"inputs": inputs, "output": output})
     # Again: only now it is known whether one folder is inside another.
     placed = GpuQueryJobSpec.model_validate(placed.model_dump(mode="json", exclude_none=True))
     return job.model_copy(update={"spec": placed})
+
+
+def _placed(item: Input, folder: Path) -> Input:
+    found: dict[str, Any] = {}
+    if item.uri is not None:
+        found["uri"] = _absolute(item.uri, folder)
+    if item.uris is not None:
+        found["uris"] = tuple(_absolute(uri, folder) for uri in item.uris)
+    return item.model_copy(update=found)
 
 
 def _absolute(uri: str, folder: Path) -> str:

@@ -147,7 +147,9 @@ def _case(
 
 
 def _is_local(job: GpuQueryJob) -> bool:
-    return any(uri.startswith("file://") for uri in (*(i.uri for i in job.spec.inputs), job.spec.output.uri))
+    return any(
+        uri.startswith("file://") for uri in (*(uri for i in job.spec.inputs for uri in i.places), job.spec.output.uri)
+    )
 
 
 def outlook(case: Case, *, runs_code: bool) -> Outlook:

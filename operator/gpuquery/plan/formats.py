@@ -15,4 +15,6 @@ def format_of(uri: str) -> InputFormat:
 
 def is_text(item: Input) -> bool:
     """Whether an input is text."""
-    return (format_of(item.uri) if item.format is InputFormat.AUTO else item.format) in TEXTS
+    if item.delta is not None or item.table is not None:
+        return False
+    return (format_of(item.places[0]) if item.format is InputFormat.AUTO else item.format) in TEXTS

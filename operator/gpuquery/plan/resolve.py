@@ -216,7 +216,9 @@ def store_access(storage: Storage) -> StoreAccess:
 
 
 def _uris(job: GpuQueryJob, *, local: bool) -> Iterator[Rejected]:
-    places = [(f"inputs[{i.name}].uri", i.uri) for i in job.spec.inputs] + [("output.uri", job.spec.output.uri)]
+    places = [(f"inputs[{i.name}].{'uris' if i.uris else 'uri'}", uri) for i in job.spec.inputs for uri in i.places] + [
+        ("output.uri", job.spec.output.uri)
+    ]
     for field, uri in places:
         if uri.startswith("file://") and not local:
             yield Rejected(
@@ -243,8 +245,10 @@ def plan_json(plan: Plan) -> str:
 
 def _input(item: Input) -> Input:
     found: dict[str, object] = {}
+    if item.delta is not None or item.table is not None:
+        return item
     if item.format is InputFormat.AUTO:
-        found["format"] = format_of(item.uri)
+        found["format"] = format_of(item.places[0])
     if item.hive_partitioned is None:
-        found["hive_partitioned"] = item.uri.endswith("/") or ("*" in item.uri and "=" in item.uri)
+        found["hive_partitioned"] = any(u.endswith("/") or ("*" in u and "=" in u) for u in item.places)
     return item.model_copy(update=found) if found else item

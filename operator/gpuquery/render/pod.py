@@ -230,7 +230,7 @@ def merged_resources(job: GpuQueryJob, defaults: Defaults) -> Manifest:
 
 def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> list[Manifest]:
     storage = job.spec.storage
-    used = stores.used([plan.output.uri, *(item.uri for item in plan.inputs)])
+    used = stores.used([plan.output.uri, *(uri for item in plan.inputs for uri in item.places)])
     values = {
         "HOME": SCRATCH_DIRECTORY,
         "TMPDIR": SCRATCH_DIRECTORY,

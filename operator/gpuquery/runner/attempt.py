@@ -27,7 +27,7 @@ from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import OutputStatus, PreflightStatus
 from gpuquery.api.timing import ABORT_SECONDS, PROCESS_COMMIT_SECONDS
 from gpuquery.plan.plan import Plan, Processes, Purpose
-from gpuquery.runner import agreement, engines, later, pulse
+from gpuquery.runner import agreement, engines, inputs, later, pulse
 from gpuquery.runner.agreement import Word
 from gpuquery.runner.failures import obituary
 from gpuquery.runner.failures.errors import JobError, first_paragraph
@@ -37,7 +37,7 @@ from gpuquery.runner.output import scratch
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.sink import Identity, Sink
 from gpuquery.runner.preflight.checks import Checks
-from gpuquery.runner.query import fingerprint, inputs, python_query, queries
+from gpuquery.runner.query import fingerprint, python_query, queries
 from gpuquery.runner.stores import reader_rules
 
 if TYPE_CHECKING:
@@ -214,7 +214,8 @@ class Attempt:
             return _Ready(checks.status, committed=opened.committed)
         if query is None:
             return _Ready(checks.judge(None))
-        planned = query.plan(opened.frames)
+        self._warn(tuple(text for one in opened.inputs.values() for text in one.warnings))
+        planned = query.plan(opened.frames, opened.inputs)
         self._warn(planned.warnings)
         sink.check_schema(planned.frame.collect_schema())
         found = checks.judge(planned) if first else checks.status

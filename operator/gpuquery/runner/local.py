@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Progress, Report
 from gpuquery.plan.plan import Language, Plan, Purpose
-from gpuquery.runner import stores
+from gpuquery.runner import inputs, stores
 from gpuquery.runner.attempt import Attempt, Review
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.preflight import contracts, release
 from gpuquery.runner.progress import Tracker
-from gpuquery.runner.query import inputs, queries
+from gpuquery.runner.query import queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,10 +54,10 @@ def explain(plan: Plan) -> Explanation:
         word = "Python" if query is None else "Polars' own SQL"
         message = f"{word} has no plan here: gpuquery plan says whether the query can run, and where"
         raise JobError(Failure.INVALID_QUERY, message)
-    stores.check([item.uri for item in plan.inputs], plan.store)
-    frames = inputs.open_all(plan.inputs, plan.store)
-    contracts.check(plan.inputs, frames)
-    return query.explain(frames)
+    stores.check([uri for item in plan.inputs for uri in item.places], plan.store)
+    resolved = inputs.resolve(plan.inputs, plan.store)
+    contracts.check(resolved)
+    return query.explain(inputs.frames(resolved, plan.store), resolved)
 
 
 def _to_its_end(attempt: Attempt) -> Report:

@@ -35,7 +35,7 @@ _SELF = Path("/proc/self")
 def told(tracker: Tracker, plan: Plan, frame: pl.LazyFrame) -> Iterator[None]:
     """Tell it until the body ends, in a thread of its own; costs the query nothing if it cannot be told."""
     stop = threading.Event()
-    remote = any(stores.of(item.uri).remote for item in plan.inputs)
+    remote = any(stores.of(uri).remote for item in plan.inputs for uri in item.places)
     # A clone: not every Polars lets two threads look at one frame.
     thread = threading.Thread(
         target=_tell, args=(tracker, plan, frame.clone(), remote, stop), name="pulse", daemon=True

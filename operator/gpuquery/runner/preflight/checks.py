@@ -18,13 +18,12 @@ from gpuquery.api.choices import GPU_ENGINES
 from gpuquery.api.status import MAX_PLAN_SHOWN, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.plan.plan import Plan, Purpose
-from gpuquery.runner import stores
+from gpuquery.runner import inputs, stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import hidden
 from gpuquery.runner.failures.stores import redact
 from gpuquery.runner.later import Later
 from gpuquery.runner.preflight import contracts, files, release, sizes, translate
-from gpuquery.runner.query import inputs
 from gpuquery.runner.stores import reader_rules
 
 if TYPE_CHECKING:
@@ -32,14 +31,16 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from gpuquery.runner.inputs import Resolved
     from gpuquery.runner.output.sink import Sink
     from gpuquery.runner.query import queries
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What is there: the inputs' frames, or the commit that makes them needless."""
+    """What is there: the inputs, or the commit that makes them needless."""
 
+    inputs: Mapping[str, Resolved]
     frames: Mapping[str, pl.LazyFrame]
     committed: OutputStatus | None = None
 
@@ -90,18 +91,19 @@ class Checks:
         Without a sink only the inputs: for a rank for which another one asks and judges.
         """
         plan = self._plan
-        stores.check([plan.output.uri, *(item.uri for item in plan.inputs)], plan.store)
-        opening = Later(lambda: inputs.open_all(plan.inputs, plan.store))
+        stores.check([plan.output.uri, *(uri for item in plan.inputs for uri in item.places)], plan.store)
+        opening = Later(lambda: inputs.resolve(plan.inputs, plan.store))
         if sink is not None and (committed := sink.preflight()):
-            return Opened({}, committed)
-        frames = opening.result()
-        contracts.check(plan.inputs, frames)
+            return Opened({}, {}, committed)
+        resolved = opening.result()
+        contracts.check(resolved)
+        opened = Opened(resolved, inputs.frames(resolved, plan.store))
         if sink is None:
-            return Opened(frames)
-        self._contract = Later(lambda: contracts.check_nulls(plan.inputs, plan.store))
+            return opened
+        self._contract = Later(lambda: contracts.check_nulls(resolved, plan.store))
         if self._gpu:
             self._reader = Later(lambda: reader_rules.check_access(plan))
-        return Opened(frames)
+        return opened
 
     def judge(self, planned: queries.Planned | None) -> PreflightStatus:
         """Judge the planned query; raises JobError.

@@ -15,25 +15,28 @@ from gpuquery.api.contract import Contract, ExtraColumns
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
-from gpuquery.runner.preflight import dtypes, nulls
+from gpuquery.runner.inputs import dtypes
+from gpuquery.runner.preflight import nulls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.inputs import Resolved
 
 MAX_SHOWN = 20
 
 
-def check(inputs: Sequence[Input], frames: Mapping[str, pl.LazyFrame]) -> None:
+def check(resolved: Mapping[str, Resolved]) -> None:
     """Raise JobError(SchemaMismatch) that names each column of each input whose name or type is not as agreed."""
-    _raise([(i, differences(i.contract, frames[i.name].collect_schema())) for i in inputs if i.contract])
+    given = [(one.item, one.schema) for one in resolved.values()]
+    _raise([(item, differences(item.contract, schema)) for item, schema in given if item.contract])
 
 
-def check_nulls(inputs: Sequence[Input], store: StoreAccess) -> None:
+def check_nulls(resolved: Mapping[str, Resolved], store: StoreAccess) -> None:
     """Raise JobError(SchemaMismatch) that names each column that holds nulls and must not."""
-    _raise([(item, _nulls(item, store)) for item in inputs])
+    _raise([(one.item, _nulls(one, store)) for one in resolved.values()])
 
 
 def _raise(found: Sequence[tuple[Input, Sequence[str]]]) -> None:
@@ -42,7 +45,7 @@ def _raise(found: Sequence[tuple[Input, Sequence[str]]]) -> None:
         if phrases:
             more = f"; and {len(phrases) - MAX_SHOWN} more" if len(phrases) > MAX_SHOWN else ""
             shown = "; ".join(phrases[:MAX_SHOWN]) + more
-            broken.append(f'input "{item.name}" ({item.uri}) is not what its schema says: {shown}')
+            broken.append(f'input "{item.name}" ({item.shown}) is not what its schema says: {shown}')
     if broken:
         raise JobError(Failure.SCHEMA_MISMATCH, "\n".join(broken))
 
@@ -76,17 +79,18 @@ def differences(contract: Contract, schema: Mapping[str, pl.DataType]) -> list[s
     return found
 
 
-def _nulls(item: Input, store: StoreAccess) -> list[str]:
+def _nulls(given: Resolved, store: StoreAccess) -> list[str]:
     """One phrase for each column that holds nulls and must not, with the first file that has one."""
+    item = given.item
     columns = [name for name, column in item.contract.columns.items() if not column.nullable] if item.contract else []
     if not columns:
         return []
     try:
-        found = nulls.count(item, columns, store)
+        found = nulls.count(given, columns, store)
     except JobError:
         raise
     except (Exception, pl.exceptions.PanicException) as exc:
-        doing = f'counting the nulls of input "{item.name}" ({item.uri})'
+        doing = f'counting the nulls of input "{item.name}" ({item.shown})'
         raise classify(exc, doing, default=Failure.INVALID_INPUT) from None
     phrases = []
     for name, of_column in found.items():

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gpuquery.api.spec import Input, InputFormat
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.parquet.footer import Footer, NotParquetError, metadata, parse
-from gpuquery.runner.query import inputs
 from gpuquery.runner.sizing.parquet import each_tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.inputs import Resolved
 
 _FILE = "gpuquery file"
 
@@ -35,24 +34,24 @@ class Nulls:
     """The first file that has one, if that can be told."""
 
 
-def count(item: Input, columns: Sequence[str], store: StoreAccess) -> dict[str, Nulls]:
+def count(given: Resolved, columns: Sequence[str], store: StoreAccess) -> dict[str, Nulls]:
     """Count the nulls of columns; those without any are left out. Raises JobError or what Polars raises."""
     told: Mapping[str, Nulls | None] = {}
-    if item.format is InputFormat.PARQUET:
-        told = _by_footers(item, columns, store)
+    if given.reading.kind == "parquet":
+        told = _by_footers(given, columns, store)
     counts = {name: nulls for name in columns if (nulls := told.get(name)) is not None}
     if unknown := [name for name in columns if name not in counts]:
-        counts |= _by_reading(item, unknown, store)
+        counts |= _by_reading(given, unknown, store)
     return {name: counts[name] for name in columns if counts[name].count}
 
 
-def _by_footers(item: Input, columns: Sequence[str], store: StoreAccess) -> dict[str, Nulls | None]:
+def _by_footers(given: Resolved, columns: Sequence[str], store: StoreAccess) -> dict[str, Nulls | None]:
     """Nulls by column, None for a column that some file says nothing of."""
-    paths = inputs.files(item, store)
+    paths = [file.uri for file in given.files]
     if not paths:
         return {}
     files = stores.files(paths[0], store)
-    sizes = files.sizes(paths)
+    sizes = {file.uri: file.bytes for file in given.files}
     found: dict[str, dict[str, int | None]] = {}
 
     def take(path: str, tail: bytes) -> None:
@@ -88,17 +87,15 @@ def _summed(column: str, paths: Sequence[str], found: Mapping[str, Mapping[str, 
     return Nulls(total, first)
 
 
-def _by_reading(item: Input, columns: Sequence[str], store: StoreAccess) -> dict[str, Nulls]:
-    frame = inputs.scan(item, item.uri, store)
+def _by_reading(given: Resolved, columns: Sequence[str], store: StoreAccess) -> dict[str, Nulls]:
+    frame = given.frame(store)
     counts = frame.select(pl.col(columns).null_count()).collect(engine="streaming").row(0, named=True)
-    return {name: Nulls(nulls, _first_file(item, name, store) if nulls else "") for name, nulls in counts.items()}
+    return {name: Nulls(nulls, _first_file(given, name, store) if nulls else "") for name, nulls in counts.items()}
 
 
-def _first_file(item: Input, column: str, store: StoreAccess) -> str:
-    if item.format is not InputFormat.PARQUET:
-        return ""
+def _first_file(given: Resolved, column: str, store: StoreAccess) -> str:
     try:
-        frame = inputs.scan(item, item.uri, store, file_column=_FILE)
+        frame = given.frame(store, places=_FILE)
         found = frame.filter(pl.col(column).is_null()).select(_FILE).head(1).collect(engine="streaming")
     except (JobError, Exception, pl.exceptions.PanicException):
         return ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,7 @@ def _way(plan: Plan) -> Way | None:
 
 def _starts(inputs: Sequence[Input]) -> dict[str, str]:
     """Names of inputs by the part of their URI before a glob; the longest first, so that folders in folders work."""
-    starts = {_plain(item.uri.split("*")[0].split("[")[0]): item.name for item in inputs}
+    starts = {_plain(re.split(r"[*?\[{]", uri)[0]): item.name for item in inputs for uri in item.places}
     return {**{f"file://{start}": name for start, name in starts.items() if start.startswith("/")}, **starts}
 
 

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.api.spec import InputFormat
 from gpuquery.runner import later, stores
-from gpuquery.runner.query import inputs
 from gpuquery.runner.query.sql.rules.statistics import ColumnFacts, Statistics, TableFacts
 from gpuquery.runner.sizing import parquet, skip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.inputs import Resolved
     from gpuquery.runner.parquet.footer import Footer
 
 MAX_FILES = 64
@@ -31,36 +29,34 @@ THREADS = 8
 _EPOCH = date(1970, 1, 1)
 
 
-def known(items: Sequence[Input], frames: Mapping[str, pl.LazyFrame], store: StoreAccess) -> Statistics:
+def known(inputs: Mapping[str, Resolved], store: StoreAccess) -> Statistics:
     """Return what is known of the inputs; raises nothing."""
 
-    def told(item: Input) -> TableFacts:
+    def told(given: Resolved) -> TableFacts:
         try:
-            return _facts(item, frames[item.name].collect_schema(), store)
+            return _facts(given, store)
         except BaseException as exc:  # a panic of Polars is no Exception
             if isinstance(exc, KeyboardInterrupt | SystemExit):
                 raise
             return TableFacts()
 
-    found = later.each(told, list(items), THREADS)
-    return Statistics({item.name: one for item, one in zip(items, found, strict=True)})
+    found = later.each(told, list(inputs.values()), THREADS)
+    return Statistics(dict(zip(inputs, found, strict=True)))
 
 
-def _facts(item: Input, schema: pl.Schema, store: StoreAccess) -> TableFacts:
-    if item.format is not InputFormat.PARQUET:
-        return TableFacts()
-    paths = sorted(inputs.files(item, store))
-    if not paths:
+def _facts(given: Resolved, store: StoreAccess) -> TableFacts:
+    sizes = {file.uri: file.bytes for file in given.files}
+    paths = list(sizes)
+    if given.reading.kind != "parquet" or not paths:
         return TableFacts()
     chosen = parquet.evenly(paths, MAX_FILES)
     files = stores.files(chosen[0], store)
-    sizes = files.sizes(chosen)
     found = parquet.scan_footers(chosen, sizes, files)
     rows = round(sum(found.rows) * len(paths) / len(chosen))
     if len(found.details) < len(paths):
         return TableFacts(rows)
     footers = list(found.details.values())
-    columns = {name: facts for name, dtype in schema.items() if (facts := _column(name, dtype, footers))}
+    columns = {name: facts for name, dtype in given.schema.items() if (facts := _column(name, dtype, footers))}
     return TableFacts(rows, columns)
 
 

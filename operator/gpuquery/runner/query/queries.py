@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from gpuquery.api.choices import Dialect, EngineChoice
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from gpuquery.runner.inputs import Resolved
     from gpuquery.runner.query.sql.compile.target import Target
     from gpuquery.runner.query.sql.explanation import Explanation
     from gpuquery.runner.query.sql.rules import Statistics
 
+NONE: Mapping[str, Resolved] = MappingProxyType({})
 POLARS_DEPRECATED = (
     "query.dialect polars is deprecated and goes with the next release: Polars' SQL loses decimal places, wraps sums "
     "of 32-bit columns and drops conditions of correlated sub-queries without a word; leave dialect out (docs/sql.md)"
@@ -42,8 +45,8 @@ class Planned:
 class Query(Protocol):
     """A query that was checked as far as that goes without data."""
 
-    def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
-        """Return the lazy result over the inputs; raises JobError(InvalidQuery or UserError)."""
+    def plan(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> Planned:
+        """Return the lazy result over the inputs' frames; raises JobError(InvalidQuery or UserError)."""
         ...
 
     def failed(self, exc: BaseException) -> str | None:
@@ -92,12 +95,12 @@ class Sql:
         names = [item.name for item in plan.inputs]
         self._prepared = Prepared(plan.query, dialect=plan.dialect.value, inputs=names, values=values)
 
-    def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
+    def plan(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> Planned:
         """Return the lazy result for the plan's engine and release."""
         from gpuquery.runner.query.sql.compile.partitions import Effect, restrictions
         from gpuquery.runner.query.sql.rules import explain
 
-        plan, target, statistics = self._plan, self._target(), self._statistics(frames)
+        plan, target, statistics = self._plan, self._target(), self._statistics(inputs)
         made = self._prepared.plan(frames, now=_now(plan), target=target, statistics=statistics)
         found = restrictions(made.statement, target)
         told = {
@@ -108,11 +111,11 @@ class Sql:
         tree = explain.tree(made.statement, statistics)
         return Planned(made.frame, made.warnings, tree, told[Effect.ONE_PARTITION])
 
-    def explain(self, frames: Mapping[str, pl.LazyFrame]) -> Explanation:
+    def explain(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved]) -> Explanation:
         """Return the plan, and who can run it; raises JobError(InvalidQuery)."""
         from gpuquery.runner.query.sql import explanation, rules
 
-        statistics = self._statistics(frames)
+        statistics = self._statistics(inputs)
         bound = self._prepared.bound(self._prepared.schemas(frames), _now(self._plan))
         return explanation.explained(rules.improved(bound, statistics), frames, statistics, self._prepared.at)
 
@@ -122,10 +125,10 @@ class Sql:
         plan = self._plan
         return CPU if plan.engine == EngineChoice.CPU else Target(plan.release or None, plan.workers > 1)
 
-    def _statistics(self, frames: Mapping[str, pl.LazyFrame]) -> Statistics:
+    def _statistics(self, inputs: Mapping[str, Resolved]) -> Statistics:
         from gpuquery.runner.query import facts
 
-        return facts.known(self._plan.inputs, frames, self._plan.store)
+        return facts.known(inputs, self._plan.store)
 
     def failed(self, exc: BaseException) -> str | None:
         """Return the words and the place of a failed expression."""
@@ -145,7 +148,7 @@ class _Polars:
         statement = tree.read(plan.query, inputs=[i.name for i in plan.inputs])
         self._bound = tree.bind(statement, values)
 
-    def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
+    def plan(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> Planned:
         from gpuquery.runner.query.polars_sql import plan, types
 
         schemas = {name: frame.collect_schema() for name, frame in frames.items()}
@@ -164,7 +167,7 @@ class _Python:
         self._compiled = python_query.compiled(source)
         self._values = values
 
-    def plan(self, frames: Mapping[str, pl.LazyFrame]) -> Planned:
+    def plan(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> Planned:
         from gpuquery.runner.query import python_query
 
         made = python_query.plan(self._compiled, frames, self._values)

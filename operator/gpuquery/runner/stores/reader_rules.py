@@ -56,7 +56,7 @@ def variables(plan: Plan) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """Return the environment for the stores of all inputs, and warnings; raises StorageAuth."""
     found: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
-    for store in dict.fromkeys(stores.of(item.uri) for item in plan.inputs):
+    for store in dict.fromkeys(stores.of(uri) for item in plan.inputs for uri in item.places):
         more, notes = store.reader_variables(plan.store)
         found |= more
         warnings += notes
@@ -66,8 +66,8 @@ def variables(plan: Plan) -> tuple[Mapping[str, str], tuple[str, ...]]:
 def _unreadable(item: Input) -> str:
     text = item.format in (InputFormat.CSV, InputFormat.NDJSON)
     kind = item.format.value.upper()
-    if text and stores.of(item.uri).remote:
-        return f'input "{item.name}" ({item.uri}): the GPU engines read {kind} from local files only: {_WAY_OUT}'
-    if text and item.uri.lower().endswith(COMPRESSED):
-        return f'input "{item.name}" ({item.uri}): the GPU engines read no compressed {kind}: {_WAY_OUT}'
+    if text and any(stores.of(uri).remote for uri in item.places):
+        return f'input "{item.name}" ({item.shown}): the GPU engines read {kind} from local files only: {_WAY_OUT}'
+    if text and any(uri.lower().endswith(COMPRESSED) for uri in item.places):
+        return f'input "{item.name}" ({item.shown}): the GPU engines read no compressed {kind}: {_WAY_OUT}'
     return ""

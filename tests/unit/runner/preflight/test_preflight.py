@@ -18,7 +18,8 @@ from gpuquery.api.spec import Input
 from gpuquery.plan.plan import Plan, Purpose, StoreAccess
 from gpuquery.runner import engines, local
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.preflight import dtypes, release, sizes, translate
+from gpuquery.runner.inputs import dtypes
+from gpuquery.runner.preflight import release, sizes, translate
 from gpuquery.runner.preflight.checks import Checks
 from gpuquery.runner.query.queries import Planned
 from gpuquery.runner.stores import reader_rules

@@ -227,7 +227,7 @@ HANGS = """
 import socket, sys, threading, time
 from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
-from gpuquery.runner.query import inputs
+from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
 
 port = int(sys.argv[1])
@@ -237,7 +237,7 @@ items = [
     Input(name="typo", uri="file:///no/such/file.parquet", format="parquet", hivePartitioned=False),
 ]
 try:
-    inputs.open_all(items, store)
+    inputs.frames(inputs.resolve(items, store), store)
 except JobError as error:
     print(error.message)
 """

@@ -10,10 +10,9 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
-from gpuquery.runner import stores
+from gpuquery.runner import inputs, stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
-from gpuquery.runner.query import inputs
 from gpuquery.runner.sizing import estimate
 from gpuquery.runner.stores import reader_rules
 from tests.support.memory_backend import AwayError, Memory
@@ -55,7 +54,7 @@ def test_inputs_are_checked_read_and_sized_through_it(memory: Memory, root: str)
     made = job(root)
     stores.check([made.output.uri, made.inputs[0].uri], made.store)
     assert memory.checked == [f"{root}/out", f"{root}/in/orders.parquet"]
-    frame = inputs.open_all(made.inputs, made.store)["t"]
+    frame = inputs.frames(inputs.resolve(made.inputs, made.store), made.store)["t"]
     assert frame.collect().equals(ROWS)
     sized = estimate(frame, made.store)
     assert (sized.files, sized.rows) == (1, 1000)
@@ -65,13 +64,13 @@ def test_inputs_are_checked_read_and_sized_through_it(memory: Memory, root: str)
 
 def test_a_result_is_committed_to_it_once_and_read_back(memory: Memory, root: str) -> None:
     made = job(root)
-    status = run(made, inputs.open_all(made.inputs, made.store)["t"])
+    status = run(made, inputs.frames(inputs.resolve(made.inputs, made.store), made.store)["t"])
     assert (status.uri, status.version, status.rows) == (f"{root}/out/data/", 1, 1000)
     content = memory.folders["out"]
     (path,) = content.data()
     assert content.uploads == {}
     item = made.inputs[0].model_copy(update={"uri": f"{root}/out/data/{path}"})
-    assert inputs.open_all([item], made.store)["t"].collect().equals(ROWS)
+    assert inputs.frames(inputs.resolve([item], made.store), made.store)["t"].collect().equals(ROWS)
     assert run(made).version == 1, "the same job commits once"
     with pytest.raises(JobError) as caught:
         run(job(root))
@@ -81,7 +80,7 @@ def test_a_result_is_committed_to_it_once_and_read_back(memory: Memory, root: st
 def test_its_faults_are_explained_in_its_own_words(memory: Memory, root: str) -> None:
     made = job(root, "ordres.parquet")
     with pytest.raises(JobError, match=f"in {root}/in/ there is orders.parquet") as caught:
-        inputs.open_all(made.inputs, made.store)
+        inputs.frames(inputs.resolve(made.inputs, made.store), made.store)
     assert caught.value.failure is Failure.INVALID_INPUT
     assert classify(AwayError("away"), default=Failure.USER_ERROR).failure is Failure.STORAGE_UNAVAILABLE
     with pytest.raises(JobError, match="write s3://bucket/folder or file:///folder or http://host/folder"):

@@ -6,13 +6,13 @@ import datetime as dt
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from gpuquery.api.spec import Input, InputFormat
 from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner.inputs import resolve
 from gpuquery.runner.query import facts
 from gpuquery.runner.query.sql.rules.statistics import ColumnFacts, TableFacts
 
@@ -24,8 +24,7 @@ DAY = dt.date(1994, 1, 5)
 
 def of(folder: Path, glob: str = "*.parquet", **kind: Any) -> TableFacts:
     item = Input(name="t", uri=f"file://{folder}/{glob}", **{"format": InputFormat.PARQUET, **kind})
-    frame = pl.scan_parquet(f"{folder}/{glob}") if item.format is InputFormat.PARQUET else pl.LazyFrame()
-    return facts.known([item], {"t": frame}, StoreAccess()).table("t")
+    return facts.known(resolve([item], StoreAccess()), StoreAccess()).table("t")
 
 
 def test_rows_nulls_and_bounds_are_those_of_all_files(tmp_path: Path) -> None:
@@ -77,7 +76,9 @@ def test_a_file_without_statistics_takes_the_bounds_of_all(tmp_path: Path) -> No
 
 
 def test_what_cannot_be_read_is_not_known(tmp_path: Path) -> None:
-    (tmp_path / "a.parquet").write_text("no parquet")
     item = Input(name="t", uri=f"file://{tmp_path}/a.parquet", format=InputFormat.PARQUET)
-    assert facts.known([item], {"t": pl.LazyFrame({"k": [1]})}, StoreAccess()).table("t") == TableFacts()
+    pq.write_table(pa.table({"k": [1]}), tmp_path / "a.parquet")
+    inputs = resolve([item], StoreAccess())
+    (tmp_path / "a.parquet").write_text("no parquet")
+    assert facts.known(inputs, StoreAccess()).table("t") == TableFacts()
     assert of(tmp_path, format=InputFormat.CSV) == TableFacts()

@@ -9,8 +9,8 @@ import pytest
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.query import inputs
 from tests.support.runner import plan, run
 
 ROWS = pl.DataFrame({"a": [1, 2], "b": ["x", None], "d": [date(1994, 1, 1), date(1995, 1, 1)]})
@@ -22,7 +22,7 @@ def item(uri, **changes):
 
 
 def opened(*items):
-    return inputs.open_all(items, StoreAccess())
+    return inputs.frames(inputs.resolve(items, StoreAccess()), StoreAccess())
 
 
 def refusal(*items):

@@ -1,0 +1,144 @@
+"""What an input is once it is resolved: its files, one schema, and one way to read them.
+
+An input is resolved once for an attempt (index 0 does it) and passed on as JSON, so every rank, engine and estimate
+reads the same files in the same way. A format or a table format is one module that makes a `Reading`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.api.spec import Input
+    from gpuquery.plan.plan import StoreAccess
+
+Schema = dict[str, pl.DataType]
+
+
+class File(NamedTuple):
+    """A file that is read."""
+
+    uri: str
+    """Its place, as the store's `source` takes it: `s3://lake/t/k=1/a.parquet`, `/data/t/a.parquet`."""
+    bytes: int
+    version: str = ""
+    """What changes when the file is replaced: an ETag, or the time of its last change in nanoseconds."""
+    keys: tuple[tuple[str, str | None], ...] = ()
+    """Columns of its key=value folders with their decoded texts, outermost first; None is the null partition."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The files of an input, sorted by their places, without those that readers pass over."""
+
+    files: tuple[File, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Reading(ABC):
+    """How the files of one input are read. Immutable; everything in it can be written as JSON."""
+
+    kind: ClassVar[str]
+    """One word for the registry, such as parquet."""
+
+    schema: Schema
+    """Columns of the input with their types, in order."""
+    warnings: tuple[str, ...]
+    """What the author should know, such as columns that some files lack."""
+
+    @abstractmethod
+    def frame(
+        self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None
+    ) -> pl.LazyFrame:
+        """Return the lazy frame, whose schema is `schema`; reads nothing.
+
+        `places` adds a column of this name with the place of each row's file.
+        """
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` takes, without `kind`."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One input of a job, resolved."""
+
+    item: Input
+    files: tuple[File, ...]
+    reading: Reading
+    warnings: tuple[str, ...] = ()
+    """All warnings, those of the reading included."""
+    snapshot: str = ""
+    """The snapshot or version of a table; empty for files."""
+    digest: str = field(default="")
+    """SHA-256 of places, sizes and versions of all files, and of the snapshot: equal if and only if the input is."""
+
+    def __post_init__(self) -> None:
+        """Compute the digest."""
+        if not self.digest:
+            object.__setattr__(self, "digest", _digest(self.files, self.snapshot))
+
+    @property
+    def schema(self) -> Schema:
+        """Columns with their types, in order."""
+        return self.reading.schema
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.bytes for file in self.files)
+
+    def frame(self, access: StoreAccess, *, places: str | None = None) -> pl.LazyFrame:
+        """Return the lazy frame; `places` adds a column with the place of each row's file."""
+        return self.reading.frame(self.item, self.files, access, places=places)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `resolve.from_json` takes; the input itself is in the plan."""
+        return {
+            "kind": self.reading.kind,
+            "files": [[f.uri, f.bytes, f.version, [list(pair) for pair in f.keys]] for f in self.files],
+            "reading": self.reading.to_json(),
+            "warnings": list(self.warnings),
+            "snapshot": self.snapshot,
+            "digest": self.digest,
+        }
+
+
+def files_from_json(value: Sequence[Any]) -> tuple[File, ...]:
+    """Read the files of `Resolved.to_json`."""
+    return tuple(File(uri, size, version, tuple((k, v) for k, v in keys)) for uri, size, version, keys in value)
+
+
+def schema_to_text(schema: Mapping[str, pl.DataType]) -> str:
+    """Write a schema as text from which the very same types come back, categories and time zones included."""
+    file = io.BytesIO()
+    pl.DataFrame(schema=dict(schema)).write_ipc(file)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def schema_from_text(text: str) -> Schema:
+    """Read what `schema_to_text` wrote."""
+    return dict(pl.read_ipc(io.BytesIO(base64.b64decode(text))).schema)
+
+
+def _digest(files: Sequence[File], snapshot: str) -> str:
+    made = hashlib.sha256(json.dumps(snapshot).encode())
+    for one in files:
+        made.update(json.dumps([one.uri, one.bytes, one.version]).encode())
+    return made.hexdigest()

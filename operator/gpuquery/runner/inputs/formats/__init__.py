@@ -1,0 +1,1 @@
+"""Formats of files: each module resolves and reads one."""

@@ -1,0 +1,85 @@
+"""Resolve the inputs of a job: list their files or find their snapshot, then look at schemas, once.
+
+resolved = resolve(plan.inputs, plan.store)     # index 0, or the only process
+text = to_json(resolved)                        # to the other ranks
+resolved = from_json(text, plan.inputs)
+frames(resolved, plan.store)                    # the lazy frames, by name
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from gpuquery.api.spec import InputFormat
+from gpuquery.runner import later
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import explain, listing
+from gpuquery.runner.inputs.base import Reading, Resolved, files_from_json
+from gpuquery.runner.inputs.formats import csv, ndjson, parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+
+    from gpuquery.api.spec import Input
+    from gpuquery.plan.plan import StoreAccess
+
+THREADS = 8
+_FORMATS: dict[InputFormat, explain.Resolver] = {
+    InputFormat.PARQUET: parquet.resolve,
+    InputFormat.CSV: csv.resolve,
+    InputFormat.NDJSON: ndjson.resolve,
+}
+_READINGS: dict[str, type[Reading]] = {one.kind: one for one in (parquet.Parquet, csv.Csv, ndjson.NdJson)}
+
+
+def resolve(items: Sequence[Input], access: StoreAccess) -> dict[str, Resolved]:
+    """Resolve inputs, several at a time. Raises JobError that names the first bad one."""
+    # Each waits for a store, and has nothing to do with the others.
+    found = later.each(lambda item: _resolved(item, access), items, THREADS)
+    return {item.name: one for item, one in zip(items, found, strict=True)}
+
+
+def frames(resolved: Mapping[str, Resolved], access: StoreAccess) -> dict[str, pl.LazyFrame]:
+    """Return the lazy frames of inputs by name; reads nothing."""
+    return {name: one.frame(access) for name, one in resolved.items()}
+
+
+def to_json(resolved: Mapping[str, Resolved]) -> str:
+    """Write resolved inputs down for other ranks."""
+    return json.dumps({name: one.to_json() for name, one in resolved.items()}, separators=(",", ":"))
+
+
+def from_json(text: str, items: Sequence[Input]) -> dict[str, Resolved]:
+    """Read what `to_json` wrote; `items` are the inputs of the plan."""
+    found: Mapping[str, Any] = json.loads(text)
+    return {item.name: _of_json(item, found[item.name]) for item in items}
+
+
+def clash(exc: BaseException, items: Sequence[Input], access: StoreAccess) -> JobError | None:
+    """Return the error that names two files of different schemas, if they are behind what Polars raised."""
+    return explain.clash(exc, items, access, lambda item: _FORMATS[item.format])
+
+
+def _resolved(item: Input, access: StoreAccess) -> Resolved:
+    try:
+        listed = listing.listed(item, access)
+        reading = _FORMATS[item.format](item, listed.files, access)
+    except JobError:
+        raise
+    except BaseException as exc:  # a panic of Polars is no Exception
+        raise explain.explained(exc, item, access, _FORMATS[item.format]) from None
+    return Resolved(item, listed.files, reading, (*listed.warnings, *reading.warnings))
+
+
+def _of_json(item: Input, value: Mapping[str, Any]) -> Resolved:
+    return Resolved(
+        item,
+        files_from_json(value["files"]),
+        _READINGS[value["kind"]].from_json(value["reading"]),
+        tuple(value["warnings"]),
+        value["snapshot"],
+        value["digest"],
+    )

@@ -1,0 +1,1 @@
+"""Table formats: each module finds the files of a snapshot of a table, and reads them."""
