@@ -123,6 +123,7 @@ def test_lists_with_a_key_are_maps_for_the_api_server() -> None:
         ".spec.template.spec.env": ["name"],
         ".spec.template.spec.resourceClaims": ["name"],
         ".status.conditions": ["type"],
+        ".status.inputs": ["name"],
     }
 
 

@@ -120,6 +120,25 @@ class Files(Protocol):
         """
 
 
+class Sized(Files):
+    """Files of which some sizes are known, and are not asked for again."""
+
+    def __init__(self, files: Files, known: Mapping[str, int]) -> None:
+        """`known` has sizes in bytes by place, as Polars takes it."""
+        self._files = files
+        self._known = known
+
+    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Ask for what is not known."""
+        found = {path: self._known[path] for path in paths if path in self._known}
+        missing = [path for path in paths if path not in found]
+        return found | (self._files.sizes(missing) if missing else {})
+
+    def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
+        """Read parts."""
+        return self._files.read(parts, then)
+
+
 def staging(uid: str, attempt: int) -> str:
     """Key of the folder where an attempt keeps what it has not committed."""
     return f"{STAGING}{uid}/{attempt}"
