@@ -93,6 +93,7 @@ def test_the_defaults_that_matter_show_in_a_stored_object() -> None:
         ".spec.inputs[].format": "auto",
         ".spec.inputs[].csv.separator": ",",
         ".spec.inputs[].csv.header": True,
+        ".spec.inputs[].schemaEvolution": "lossless",
         ".spec.inputs[].schema.columns[].nullable": True,
         ".spec.inputs[].schema.extraColumns": "allow",
         ".spec.output.mode": "errorIfExists",
