@@ -78,10 +78,10 @@ def _client(name: str, options: Mapping[str, str]) -> Any:
     class Adapter(HTTPAdapter):
         """Waits no longer than said: requests by itself waits for ever."""
 
-        def send(self, request: Any, **more: Any) -> Any:
+        def send(self, request: Any, **more: Any) -> Any:  # type: ignore[override]
             return super().send(request, **{**more, "timeout": (CONNECT_SECONDS, ANSWER_SECONDS)})
 
-    class Catalog(RestCatalog):  # type: ignore[misc]
+    class Catalog(RestCatalog):
         """Reads no file: the runner does, through its own stores."""
 
         def _create_session(self) -> Any:

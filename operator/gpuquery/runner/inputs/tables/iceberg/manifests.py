@@ -130,7 +130,7 @@ def _entries(raw: bytes, manifest: Any) -> list[Entry]:
     out: list[Entry] = []
     with AvroFile[Record](_Bytes(raw)) as reader:  # type: ignore[arg-type]
         resolver = ReadSchemaResolver({-1: Record, 2: Record})
-        reader.reader = visit_with_partner(reader.schema, schema, resolver, _partners())  # type: ignore[assignment,arg-type]
+        reader.reader = visit_with_partner(reader.schema, schema, resolver, _partners())  # type: ignore[assignment]
         for record in reader:
             status = record[at["status"]]
             if status == _DELETED:
