@@ -12,13 +12,14 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import InputFormat
 from gpuquery.runner import later
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import explain, faults, keys, listing
 from gpuquery.runner.inputs.base import Reading, Resolved, files_from_json
 from gpuquery.runner.inputs.formats import csv, ndjson, parquet
-from gpuquery.runner.inputs.tables import iceberg
+from gpuquery.runner.inputs.tables import delta, iceberg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ _FORMATS: dict[InputFormat, explain.Resolver] = {
     InputFormat.NDJSON: ndjson.resolve,
 }
 _READINGS: dict[str, type[Reading]] = {
-    one.kind: one for one in (parquet.Parquet, csv.Csv, ndjson.NdJson, iceberg.Iceberg)
+    one.kind: one for one in (parquet.Parquet, csv.Csv, ndjson.NdJson, iceberg.Iceberg, delta.Delta)
 }
 
 
@@ -55,6 +56,13 @@ def resolve(
 def frames(resolved: Mapping[str, Resolved], access: StoreAccess) -> dict[str, pl.LazyFrame]:
     """Return the lazy frames of inputs by name; reads nothing."""
     return {name: one.frame(access) for name, one in resolved.items()}
+
+
+def check_gpu(resolved: Mapping[str, Resolved]) -> None:
+    """Raise JobError(InvalidInput) that names each input that no GPU engine reads as it is."""
+    found = [(one, why) for one in resolved.values() if (why := one.reading.cpu_only)]
+    if problems := [f'input "{one.item.name}" ({one.item.shown}): {why}' for one, why in found]:
+        raise JobError(Failure.INVALID_INPUT, "\n".join(problems))
 
 
 def to_json(resolved: Mapping[str, Resolved]) -> str:
@@ -77,6 +85,8 @@ def clash(exc: BaseException, items: Sequence[Input], access: StoreAccess) -> Jo
 def _resolved(item: Input, access: StoreAccess, pinned: str) -> Resolved:
     if item.table is not None:
         return iceberg.resolve(item, access, pinned)
+    if item.delta is not None:
+        return delta.resolve(item, access, pinned)
     try:
         listed = listing.listed(item, access)
         files, unread = keys.filled(item, listed.files)

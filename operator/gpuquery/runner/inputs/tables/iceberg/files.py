@@ -35,6 +35,12 @@ def source(location: str) -> str:
     return stores.of(at).source(at)
 
 
+def root(location: str) -> str:
+    """Return scheme and bucket: what one scan has in common."""
+    found = _ROOT.match(place(location))
+    return found[0] if found else ""
+
+
 def whole(location: str, access: StoreAccess) -> bytes:
     """Read an object of unknown size. Raises JobError."""
     at = place(location)
@@ -52,8 +58,7 @@ def each(
     for location, start, end in parts:
         at = place(location)
         known[at] = location
-        found = _ROOT.match(at)
-        by_root.setdefault(found[0] if found else "", []).append(Part(at, start, end))
+        by_root.setdefault(root(location), []).append(Part(at, start, end))
     out: dict[str, T] = {}
 
     def take(part: Part, body: bytes) -> None:

@@ -18,7 +18,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs.base import File, schema_to_text
 from gpuquery.runner.inputs.tables.iceberg import deletes, files, mapping, physical, types
 from gpuquery.runner.inputs.tables.iceberg.manifests import Entry, Index, Partition, Planned
-from gpuquery.runner.inputs.tables.iceberg.mapping import Names, Recipe, UnmappableError
+from gpuquery.runner.inputs.tables.iceberg.mapping import Names, UnmappableError
 from gpuquery.runner.inputs.tables.iceberg.reading import KEY, Group, Iceberg, Keys
 from gpuquery.runner.inputs.tables.iceberg.types import Field, UnreadableTypeError
 from gpuquery.runner.parquet import footer, thrift
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
+
+
+MOST_NUMBERED = 1 << 31
+"""Rows of the files of one scan with row numbers, which have 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class _Shape(NamedTuple):
     sequence: int
     partition: Partition | None
     deleted: bool
+    root: str
 
 
 class _Footers:
@@ -116,9 +121,10 @@ def planned(table: Table, found: Planned, access: StoreAccess) -> tuple[tuple[Fi
     groups, listed = [], list[File]()
     for shape, entries in by_shape.items():
         entries.sort(key=lambda one: one.location)
-        group = _group(table, shape, entries, footers, partitions)
-        groups.append(group if not shape.deleted else _with_positions(group, entries, gone))
-        listed += [File(files.source(one.location), one.bytes) for one in entries]
+        for some in _numbered(entries) if shape.deleted else [entries]:
+            group = _group(table, shape, some, footers, partitions)
+            groups.append(_with_positions(group, some, gone) if shape.deleted else group)
+            listed += [File(files.source(one.location), one.bytes) for one in some]
     return tuple(listed), Iceberg(schema, tuple(groups), tuple(equality))
 
 
@@ -126,10 +132,10 @@ def _shape(table: Table, entry: Entry, footers: _Footers, equality: Sequence[Key
     schema = footers.schemas[entry.location]
     constants = _constants(table, entry, footers)
     if not equality:
-        return _Shape(schema, constants, (), 0, None, deleted)
+        return _Shape(schema, constants, (), 0, None, deleted, files.root(entry.location))
     ids = tuple(dict.fromkeys(i for keys in equality for i in keys.ids))
     partition = entry.partition if any(not keys.everywhere for keys in equality) else None
-    return _Shape(schema, constants, ids, entry.sequence, partition, deleted)
+    return _Shape(schema, constants, ids, entry.sequence, partition, deleted, files.root(entry.location))
 
 
 def _constants(table: Table, entry: Entry, footers: _Footers) -> str:
@@ -171,6 +177,19 @@ def _group(
     number = -1 if shape.partition is None else partitions.setdefault(shape.partition, len(partitions))
     pairs = list(zip(shape.keys, keys, strict=True))
     return Group(len(entries), None if plain else made, pairs, shape.sequence, number)
+
+
+def _numbered(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Split files so that the rows of each part can be counted through in 32 bits."""
+    parts: list[list[Entry]] = []
+    total = MOST_NUMBERED
+    for one in entries:
+        if total + one.rows > MOST_NUMBERED:
+            parts.append([])
+            total = 0
+        parts[-1].append(one)
+        total += one.rows
+    return parts
 
 
 def _with_positions(group: Group, entries: Sequence[Entry], gone: Mapping[str, pl.Series]) -> Group:
@@ -235,11 +254,6 @@ def _optional(one: Field) -> Field:
 
 def _broken(entry: Entry, what: str) -> JobError:
     return JobError(Failure.INVALID_INPUT, f"{entry.location} {what}")
-
-
-def recipe_sources(made: Sequence[Recipe]) -> set[str]:
-    """Columns of a file that recipes read."""
-    return {one["c"] for one in made if "c" in one}
 
 
 def table_of(metadata: Any, schema: Any) -> Table:
