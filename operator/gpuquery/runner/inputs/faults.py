@@ -22,11 +22,16 @@ MAX_NAMES_SHOWN = 5
 def refuse_hive(item: Input) -> None:
     """Raise InvalidInput for text files in key=value folders."""
     if item.hive_partitioned:
-        raise JobError(
-            Failure.INVALID_INPUT,
-            f'input "{item.name}": key=value folders become columns with parquet only, not with {item.format.value}: '
-            "set hivePartitioned: false",
-        )
+        raise no_keys(item)
+
+
+def no_keys(item: Input) -> JobError:
+    """Explain that text files lie in key=value folders."""
+    return JobError(
+        Failure.INVALID_INPUT,
+        f'input "{item.name}": key=value folders become columns with parquet only, not with {item.format.value}: '
+        "set hivePartitioned: false",
+    )
 
 
 def missing(item: Input, store: StoreAccess, uri: str = "", before: str | None = None) -> JobError:

@@ -132,12 +132,6 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path, text):
     assert "x.parquet" in error.message
 
 
-def _parquet(folder, *frames):
-    for n, frame in enumerate(frames):
-        frame.write_parquet(folder / f"{n}.parquet")
-    return {"uri": f"file://{folder}/*.parquet"}
-
-
 def _csv(folder, *frames):
     for n, frame in enumerate(frames):
         frame.write_csv(folder / f"{n}.csv")
@@ -156,10 +150,6 @@ A, TEXT, B, BOTH = (pl.DataFrame(d) for d in ({"a": [1]}, {"a": ["x"]}, {"b": [1
 @pytest.mark.parametrize(
     ("write", "frames", "columns"),
     [
-        pytest.param(_parquet, (A, TEXT), ['"a" (Int64 and String)'], id="parquet: another type"),
-        pytest.param(_parquet, (A, B), ['"a" (Int64 and absent)', '"b" (absent and Int64)'], id="parquet: a name"),
-        pytest.param(_parquet, (A, BOTH), ['"b" (absent and Int64)'], id="parquet: one more column"),
-        pytest.param(_parquet, (BOTH, A), ['"b" (Int64 and absent)'], id="parquet: one column less"),
         pytest.param(_csv, (A, B), ['"a"', '"b"'], id="CSV: another name"),
         pytest.param(_csv, (A, BOTH), ['"b"'], id="CSV: one more column"),
         pytest.param(_ndjson, (A, TEXT), ['"a" (Int64 and String)'], id="NDJSON: another type"),
