@@ -151,6 +151,8 @@ class Plan(Model):
     attempts and all ranks. None in a plan of Polars' SQL, which has neither."""
     inputs: tuple[Input, ...] = ()
     """Tables that it can read; `format` is never `auto` here."""
+    snapshots: Mapping[str, str] = {}
+    """Snapshots of tables that the preflight or an earlier attempt has chosen, by name of the input."""
     parameters: Mapping[str, Parameter] = {}
     """Values to bind."""
     output: Output

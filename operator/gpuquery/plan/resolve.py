@@ -106,6 +106,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         dialect=_dialect(job),
         now=job.metadata.creation_timestamp,
         inputs=tuple(_input(item) for item in spec.inputs),
+        snapshots={one.name: one.snapshot for one in job.status.inputs if one.snapshot},
         parameters=spec.parameters,
         output=spec.output,
         store=store_access(spec.storage),

@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import polars as pl
 
+from gpuquery.api.status import InputStatus
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
 
+DIGITS = 16
+"""Digits of a digest that a status shows."""
 Schema = dict[str, pl.DataType]
 
 
@@ -70,6 +74,13 @@ class Reading(ABC):
         `places` adds a column of this name with the place of each row's file.
         """
 
+    def located(self, item: Input, files: Sequence[File], access: StoreAccess, exc: BaseException) -> str | None:
+        """Say which file, line and column of this input is behind what Polars raised while the query ran.
+
+        Looks into the files again. None where nothing in them explains it. Raises nothing but JobError of the store.
+        """
+        return None
+
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes, without `kind`."""
@@ -117,6 +128,16 @@ class Resolved:
     def frame(self, access: StoreAccess, *, places: str | None = None) -> pl.LazyFrame:
         """Return the lazy frame; `places` adds a column with the place of each row's file."""
         return self.reading.frame(self.item, self.files, access, places=places)
+
+    def told(self) -> InputStatus:
+        """Return what the status says of it."""
+        return InputStatus(
+            name=self.item.name,
+            files=len(self.files),
+            bytes=self.bytes,
+            digest=self.digest[:DIGITS],
+            snapshot=self.snapshot,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return what `resolve.from_json` takes; the input itself is in the plan."""

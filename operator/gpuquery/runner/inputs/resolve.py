@@ -9,6 +9,7 @@ frames(resolved, plan.store)                    # the lazy frames, by name
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.spec import InputFormat
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import StoreAccess
 
 THREADS = 8
+NO_SNAPSHOTS: Mapping[str, str] = MappingProxyType({})
 _FORMATS: dict[InputFormat, explain.Resolver] = {
     InputFormat.PARQUET: parquet.resolve,
     InputFormat.CSV: csv.resolve,
@@ -35,8 +37,13 @@ _FORMATS: dict[InputFormat, explain.Resolver] = {
 _READINGS: dict[str, type[Reading]] = {one.kind: one for one in (parquet.Parquet, csv.Csv, ndjson.NdJson)}
 
 
-def resolve(items: Sequence[Input], access: StoreAccess) -> dict[str, Resolved]:
-    """Resolve inputs, several at a time. Raises JobError that names the first bad one."""
+def resolve(
+    items: Sequence[Input], access: StoreAccess, snapshots: Mapping[str, str] = NO_SNAPSHOTS
+) -> dict[str, Resolved]:
+    """Resolve inputs, several at a time. Raises JobError that names the first bad one.
+
+    `snapshots` are those that tables were read at before, by name of the input: they are read again.
+    """
     # Each waits for a store, and has nothing to do with the others.
     found = later.each(lambda item: _resolved(item, access), items, THREADS)
     return {item.name: one for item, one in zip(items, found, strict=True)}

@@ -116,6 +116,8 @@ def test_the_root_of_a_table_is_refused_with_the_uri_to_use(tmp_path, ending):
 
 @pytest.mark.parametrize(("format", "uri"), [("csv", "k=1/x.csv"), ("ndjson", "k=1/x.ndjson")])
 def test_keys_of_folders_are_refused_where_only_parquet_has_them(tmp_path, format, uri):
+    (tmp_path / "k=1").mkdir()
+    (tmp_path / uri).write_text("a\n1\n" if format == "csv" else '{"a": 1}\n')
     error = refusal(item(f"{tmp_path}/{uri}", format=format, hivePartitioned=True))
     assert error.failure is Failure.INVALID_INPUT
     assert "hivePartitioned: false" in error.message
