@@ -159,7 +159,6 @@ A, TEXT, B, BOTH = (pl.DataFrame(d) for d in ({"a": [1]}, {"a": ["x"]}, {"b": [1
         pytest.param(_parquet, (A, BOTH), ['"b" (absent and Int64)'], id="parquet: one more column"),
         pytest.param(_parquet, (BOTH, A), ['"b" (Int64 and absent)'], id="parquet: one column less"),
         pytest.param(_csv, (A, B), ['"a"', '"b"'], id="CSV: another name"),
-        pytest.param(_csv, (A, BOTH), ['"b"'], id="CSV: one more column"),
         pytest.param(_ndjson, (A, TEXT), ['"a" (Int64 and String)'], id="NDJSON: another type"),
     ],
 )  # fmt: skip
