@@ -10,7 +10,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import dtypes
-from gpuquery.runner.inputs.formats import exact
+from gpuquery.runner.inputs.formats import texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +49,7 @@ def check_names(item: Input, columns: Sequence[str]) -> None:
 def check_texts(item: Input, types: Mapping[str, pl.DataType]) -> None:
     """Raise JobError for types that no text is a value of."""
     for name, dtype in types.items():
-        if not exact.known(dtype):
+        if not texts.known(dtype):
             raise _bad(item, name, item.types[name], f"is no type that texts are read as: write one of {TEXTS}")
 
 
@@ -58,7 +58,7 @@ class Narrowing:
 
     def __init__(self) -> None:
         """All are possible before the first value."""
-        self._left: list[pl.DataType] = exact.candidates()
+        self._left: list[pl.DataType] = texts.candidates()
         self._seen = False
 
     def see(self, column: pl.Series) -> None:
@@ -80,7 +80,7 @@ class Narrowing:
 
 def misfit(column: pl.Series, dtype: pl.DataType) -> int | None:
     """Return the index of the first text that is no value of a declared type."""
-    held = exact.readable(pl.col(column.name), dtype, declared=True)
+    held = texts.readable(pl.col(column.name), dtype, declared=True)
     bad = column.to_frame().select((~held).arg_true().alias("at")).head(1)
     return int(bad.item()) if bad.height else None
 
@@ -91,7 +91,7 @@ def shown(values: Iterable[Any]) -> str:
 
 
 def _all(some: pl.Series, dtype: pl.DataType) -> bool:
-    return bool(some.to_frame("x").select(exact.readable(pl.col("x"), dtype, declared=False).all()).item())
+    return bool(some.to_frame("x").select(texts.readable(pl.col("x"), dtype, declared=False).all()).item())
 
 
 def _whole(item: Input, name: str, text: str, dtype: Any) -> pl.DataType:
@@ -100,6 +100,10 @@ def _whole(item: Input, name: str, text: str, dtype: Any) -> pl.DataType:
         return pl.Datetime("us")
     if dtype == pl.Decimal and (not isinstance(dtype, pl.Decimal) or dtype.precision is None):
         raise _bad(item, name, text, "says too little: write Decimal(12, 2), with digits in all and behind the point")
+    if isinstance(dtype, pl.List):
+        return pl.List(_whole(item, name, text, dtype.inner))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({one.name: _whole(item, name, text, one.dtype) for one in dtype.fields})
     if isinstance(dtype, pl.DataType):
         return dtype
     try:

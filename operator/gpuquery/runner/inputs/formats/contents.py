@@ -68,7 +68,7 @@ class RefusedError(Exception):
         self.text = text
 
 
-def whole(files: Sequence[File], budget: int | None = BUDGET) -> bool:
+def whole(files: Sequence[File], budget: int | None) -> bool:
     """Whether all bytes of the files are looked at. Files compressed by zstd always are: they have no parts."""
     return budget is None or sum(map(_weight, files)) <= budget
 
@@ -79,16 +79,17 @@ def refused(item: Input, file: File, text: str) -> JobError:
 
 
 def pieces(
-    item: Input, files: Sequence[File], access: StoreAccess, budget: int | None = BUDGET, *, quote: bytes = b""
+    item: Input, files: Sequence[File], access: StoreAccess, budget: int | None, *, csv: bool = False
 ) -> Iterator[Piece]:
     """Read files, or a sample of them; the first piece of each file has its first line. Empty files have none.
 
-    Lines end where the number of `quote` before them is even. Raises JobError.
+    Lines of CSV end where the number of quotes before them is even, and may begin with a byte order mark. Raises
+    JobError.
     """
     if whole(files, budget):
-        yield from _all(item, files, access, quote)
+        yield from _all(item, files, access, csv)
     else:
-        yield from _sampled(item, files, access, budget or 0, quote)
+        yield from _sampled(item, files, access, budget or 0, csv)
 
 
 def invalid_byte(data: bytes) -> int | None:
@@ -108,7 +109,7 @@ def _is_zstd(file: File) -> bool:
     return file.uri.lower().endswith((".zst", ".zstd"))
 
 
-def _all(item: Input, files: Sequence[File], access: StoreAccess, quote: bytes) -> Iterator[Piece]:
+def _all(item: Input, files: Sequence[File], access: StoreAccess, csv: bool) -> Iterator[Piece]:
     for batch in _batches(files):
         parts = [
             Part(files[at].uri, start, min(start + BLOCK, files[at].bytes))
@@ -120,7 +121,7 @@ def _all(item: Input, files: Sequence[File], access: StoreAccess, quote: bytes) 
             found.setdefault(part.path, []).append(data)
         for at in batch:
             if files[at].uri in found:
-                yield from _guarded(item, files[at], _lines(at, found.pop(files[at].uri), quote))
+                yield from _guarded(item, files[at], _lines(at, found.pop(files[at].uri), csv))
 
 
 def _batches(files: Sequence[File]) -> Iterator[list[int]]:
@@ -146,16 +147,16 @@ def _guarded(item: Input, file: File, found: Iterator[Piece]) -> Iterator[Piece]
         raise refused(item, file, exc.text) from None
 
 
-def _lines(at: int, blocks: list[bytes], quote: bytes) -> Iterator[Piece]:
+def _lines(at: int, blocks: list[bytes], csv: bool) -> Iterator[Piece]:
     """Cut the bytes of a file into pieces of whole lines; the last line gets an end."""
     line, rest = 1, b""
     first = True
     for block in _plain(blocks):
         data = rest + block
         if first:
-            data = data.removeprefix(BOM)
+            data = data.removeprefix(BOM) if csv else data
             first = False
-        end = _end(data, quote)
+        end = _end(data, csv)
         rest = data[end:]
         if end:
             yield Piece(at, line, data[:end])
@@ -164,15 +165,15 @@ def _lines(at: int, blocks: list[bytes], quote: bytes) -> Iterator[Piece]:
         yield Piece(at, line, rest if rest.endswith(b"\n") else rest + b"\n")
 
 
-def _end(data: bytes, quote: bytes) -> int:
+def _end(data: bytes, csv: bool) -> int:
     """Return where the last whole line ends; 0 if none does."""
     end = data.rfind(b"\n") + 1
-    if not quote or quote not in data:
+    if not csv or b'"' not in data:
         return end
-    odd = data.count(quote, 0, end) % 2
+    odd = data.count(b'"', 0, end) % 2
     while end and odd:
         before = data.rfind(b"\n", 0, end - 1) + 1
-        odd ^= data.count(quote, before, end) % 2
+        odd ^= data.count(b'"', before, end) % 2
         end = before
     return end
 
@@ -243,7 +244,7 @@ def _unzstd(data: bytes) -> bytes:
     return "\n".join([*lines["line"].fill_null(""), ""]).encode()
 
 
-def _sampled(item: Input, files: Sequence[File], access: StoreAccess, budget: int, quote: bytes) -> Iterator[Piece]:
+def _sampled(item: Input, files: Sequence[File], access: StoreAccess, budget: int, csv: bool) -> Iterator[Piece]:
     """Read every file's beginning, the ends of some, and blocks that lie evenly spread."""
     blocks = max(1, budget // SAMPLE)
     step = max(SAMPLE, sum(file.bytes for file in files) // blocks)
@@ -251,12 +252,12 @@ def _sampled(item: Input, files: Sequence[File], access: StoreAccess, budget: in
     begin = 0
     for at, file in enumerate(files):
         if _is_zstd(file):
-            for piece in _all(item, [file], access, quote):
+            for piece in _all(item, [file], access, csv):
                 yield piece._replace(file=at)
         elif file.bytes:
             starts = _starts(begin, file.bytes, step, many)
             parts = [Part(file.uri, start, min(start + size, file.bytes)) for start, size in starts]
-            yield from _guarded(item, file, _some(at, file, _read(parts, access), quote))
+            yield from _guarded(item, file, _some(at, file, _read(parts, access), csv))
         begin += file.bytes
 
 
@@ -270,7 +271,7 @@ def _starts(begin: int, size: int, step: int, many: bool) -> list[tuple[int, int
     return found
 
 
-def _some(at: int, file: File, found: list[tuple[Part, bytes]], quote: bytes) -> Iterator[Piece]:
+def _some(at: int, file: File, found: list[tuple[Part, bytes]], csv: bool) -> Iterator[Piece]:
     """Cut blocks from the middle of a file into whole lines: the first and the last of a block may be halves."""
     head = found[0][1]
     check_kind(head)
@@ -278,14 +279,14 @@ def _some(at: int, file: File, found: list[tuple[Part, bytes]], quote: bytes) ->
     for part, data in found[: 1 if packed else None]:
         if part.start == 0:
             made = b"".join(_inflated([data], cut=part.end < file.bytes)) if packed else data
-            made = made.removeprefix(BOM)
-            end = len(made) if part.end == file.bytes else _end(made, quote)
+            made = made.removeprefix(BOM) if csv else made
+            end = len(made) if part.end == file.bytes else _end(made, csv)
             if not end:
                 raise RefusedError(f"has no end of a line in its first {len(made)} bytes")
             yield Piece(at, 1, made[:end] if made[end - 1 : end] == b"\n" else made[:end] + b"\n")
         else:
             start = data.find(b"\n") + 1
             rest = data[start:]
-            end = len(rest) if part.end == file.bytes else _end(rest, quote)
+            end = len(rest) if part.end == file.bytes else _end(rest, csv)
             if end and start:
                 yield Piece(at, None, rest[:end] if rest[end - 1 : end] == b"\n" else rest[:end] + b"\n")

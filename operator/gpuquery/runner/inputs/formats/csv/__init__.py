@@ -18,7 +18,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.words import said
 from gpuquery.runner.inputs import faults
 from gpuquery.runner.inputs.base import File, Reading, Schema, schema_from_text, schema_to_text
-from gpuquery.runner.inputs.formats import columns, contents, exact
+from gpuquery.runner.inputs.formats import columns, contents, texts
 from gpuquery.runner.inputs.formats.csv.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Csv(Reading):
         return frame.select(*(self._value(item, name, held) for name in self.schema), *([places] if places else []))
 
     def _plainly(self, item: Input, name: str, dtype: pl.DataType) -> bool:
-        return exact.plainly_read(dtype, declared=name in item.types)
+        return texts.plainly_read(dtype, declared=name in item.types)
 
     def _value(self, item: Input, name: str, held: Mapping[str, pl.DataType]) -> pl.Expr:
         dtype = self.schema[name]
@@ -130,7 +130,7 @@ class Csv(Reading):
         if held[name] == dtype:
             return pl.col(name)
         given = name in item.types
-        return exact.values(pl.col(name), dtype, exact.mark(item.name, name), declared=given).alias(name)
+        return texts.values(pl.col(name), dtype, texts.mark(item.name, name), declared=given).alias(name)
 
 
 def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> Csv:

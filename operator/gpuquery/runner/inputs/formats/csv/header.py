@@ -28,7 +28,7 @@ def read(data: bytes, separator: str) -> tuple[tuple[str, ...], bytes, int] | No
     before = data.count(b"\n", 0, len(data) - len(body))
     if not body:
         return None
-    if b"\r" in body and b"\n" not in body.rstrip(b"\n"):
+    if body.count(b"\r") > body.count(b"\r\n") and b"\n" not in body.rstrip(b"\n"):
         raise RefusedError("ends its lines with carriage returns alone: end them with line feeds (tr '\\r' '\\n')")
     end = body.find(b"\n") + 1
     while body.count(b'"', 0, end) % 2 and (more := body.find(b"\n", end) + 1):

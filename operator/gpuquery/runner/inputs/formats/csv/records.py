@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -67,10 +67,9 @@ class Block:
     look: Look
     line: int | None
     data: bytes
-    texts: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
-def texts(data: bytes, names: tuple[str, ...], dialect: Dialect) -> pl.DataFrame | None:
+def split(data: bytes, names: tuple[str, ...], dialect: Dialect) -> pl.DataFrame | None:
     """Return the fields of lines as texts; None where someone has to look closer."""
     bare = _QUOTED.sub(b"", data) if b'"' in data else data
     if b"\r" in bare:

@@ -10,7 +10,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import CsvOptions
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.inputs.formats import columns, contents, exact
+from gpuquery.runner.inputs.formats import columns, contents, texts
 from gpuquery.runner.inputs.formats.contents import RefusedError
 from gpuquery.runner.inputs.formats.csv import header
 from gpuquery.runner.inputs.formats.csv.records import (
@@ -21,7 +21,7 @@ from gpuquery.runner.inputs.formats.csv.records import (
     is_hollow,
     note_quoted,
     records,
-    texts,
+    split,
 )
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def survey(
     files: Sequence[File],
     access: StoreAccess,
     declared: Mapping[str, pl.DataType],
-    budget: int | None = contents.BUDGET,
+    budget: int | None,
 ) -> Survey:
     """Look at files, or a sample of them. Raises JobError that names the file, and the line where there is one."""
     work = _Work(item, files, declared)
-    for piece in contents.pieces(item, files, access, budget, quote=b'"'):
+    for piece in contents.pieces(item, files, access, budget, csv=True):
         work.take(piece)
     work.flush()
     found = Survey(work.looks, contents.whole(files, budget))
@@ -115,7 +115,7 @@ class _Work:
         names = blocks[0].look.names
         for block in blocks:
             note_quoted(block, self._dialect)
-        found = texts(b"".join(one.data for one in blocks), names, self._dialect)
+        found = split(b"".join(one.data for one in blocks), names, self._dialect)
         if found is not None and not is_hollow(found) and self._fits(found):
             self._see(found)
             return
@@ -160,7 +160,7 @@ class _Work:
         return Block(look, (piece.line or 1) + lines, data)
 
     def _alone(self, block: Block) -> None:
-        found = texts(block.data, block.look.names, self._dialect)
+        found = split(block.data, block.look.names, self._dialect)
         if found is None:
             found = closely(block, self._dialect)
         if len(block.look.names) > 1 and is_hollow(found):
@@ -175,7 +175,7 @@ class _Work:
     def _misfit(self, block: Block, found: pl.DataFrame) -> str:
         for name, dtype in self._declared.items():
             if name in found.columns and (at := columns.misfit(found[name], dtype)) is not None:
-                value = found[name][at][: exact.MAX_SHOWN]
+                value = found[name][at][: texts.MAX_SHOWN]
                 where = "a line in its middle"
                 if block.line is not None:
                     held = [one for one in records(block.data, block.line, self._dialect.separator) if one.fields]
