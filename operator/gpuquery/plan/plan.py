@@ -97,7 +97,7 @@ class JobRef(Model):
 
 
 class StoreAccess(Model):
-    """Where the object store is. No credentials."""
+    """Where the object store and the catalogs are. No credentials."""
 
     endpoint: str | None = None
     """URL of an S3 server other than AWS."""
@@ -105,6 +105,8 @@ class StoreAccess(Model):
     """Region of the buckets."""
     path_style: bool = False
     """Whether the bucket is in the path."""
+    catalogs: Mapping[str, Mapping[str, str]] = {}
+    """Options of the catalogs of inputs that the administrator has declared, by name."""
 
 
 class Plan(Model):

@@ -17,6 +17,7 @@ from gpuquery.api.labels import (
     LABEL_NAME,
     PROGRESS_PORT,
 )
+from gpuquery.plan import catalogs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -119,7 +120,8 @@ def _storage_ports(job: GpuQueryJob, defaults: Defaults) -> Sequence[int]:
         port = urlsplit(job.spec.storage.endpoint or "").port
     except ValueError:
         port = None  # no number, or none of a port: the pods tell that they cannot connect
-    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *([port] if port else [])})
+    declared = catalogs.ports(job.spec.inputs, defaults.catalogs)
+    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *declared, *([port] if port else [])})
 
 
 def _anywhere(defaults: Defaults) -> list[Manifest]:

@@ -2,6 +2,18 @@
 
 from gpuquery.runner.inputs.base import File, Listed, Reading, Resolved
 from gpuquery.runner.inputs.changes import changed
-from gpuquery.runner.inputs.resolve import clash, frames, from_json, resolve, to_json
+from gpuquery.runner.inputs.resolve import check_gpu, clash, frames, from_json, resolve, to_json
 
-__all__ = ["File", "Listed", "Reading", "Resolved", "changed", "clash", "frames", "from_json", "resolve", "to_json"]
+__all__ = [
+    "File",
+    "Listed",
+    "Reading",
+    "Resolved",
+    "changed",
+    "check_gpu",
+    "clash",
+    "frames",
+    "from_json",
+    "resolve",
+    "to_json",
+]

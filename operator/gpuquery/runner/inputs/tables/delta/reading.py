@@ -64,6 +64,13 @@ class Delta(Reading):
     """By the URIs of the files that have some."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def cpu_only(self) -> str:
+        """Deleted rows are known by their numbers, which GPU engines do not count over several files."""
+        if not self.deleted:
+            return ""
+        return "has deletion vectors: rewrite its files (REORG TABLE ... APPLY (PURGE)), or use engine: cpu"
+
     def frame(
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None
     ) -> pl.LazyFrame:
