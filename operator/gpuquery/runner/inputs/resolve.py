@@ -18,6 +18,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import explain, faults, keys, listing
 from gpuquery.runner.inputs.base import Reading, Resolved, files_from_json
 from gpuquery.runner.inputs.formats import csv, ndjson, parquet
+from gpuquery.runner.inputs.tables import delta
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ _FORMATS: dict[InputFormat, explain.Resolver] = {
     InputFormat.CSV: csv.resolve,
     InputFormat.NDJSON: ndjson.resolve,
 }
-_READINGS: dict[str, type[Reading]] = {one.kind: one for one in (parquet.Parquet, csv.Csv, ndjson.NdJson)}
+_READINGS: dict[str, type[Reading]] = {one.kind: one for one in (parquet.Parquet, csv.Csv, ndjson.NdJson, delta.Delta)}
 
 
 def resolve(
@@ -45,7 +46,7 @@ def resolve(
     `snapshots` are those that tables were read at before, by name of the input: they are read again.
     """
     # Each waits for a store, and has nothing to do with the others.
-    found = later.each(lambda item: _resolved(item, access), items, THREADS)
+    found = later.each(lambda item: _resolved(item, access, snapshots.get(item.name, "")), items, THREADS)
     return {item.name: one for item, one in zip(items, found, strict=True)}
 
 
@@ -67,10 +68,13 @@ def from_json(text: str, items: Sequence[Input]) -> dict[str, Resolved]:
 
 def clash(exc: BaseException, items: Sequence[Input], access: StoreAccess) -> JobError | None:
     """Return the error that names two files of different schemas, if they are behind what Polars raised."""
-    return explain.clash(exc, items, access, lambda item: _FORMATS[item.format])
+    files = [item for item in items if item.table is None and item.delta is None]
+    return explain.clash(exc, files, access, lambda item: _FORMATS[item.format])
 
 
-def _resolved(item: Input, access: StoreAccess) -> Resolved:
+def _resolved(item: Input, access: StoreAccess, pinned: str) -> Resolved:
+    if item.delta is not None:
+        return delta.resolve(item, access, pinned)
     try:
         listed = listing.listed(item, access)
         files, unread = keys.filled(item, listed.files)

@@ -71,8 +71,8 @@ class Delta(Reading):
         if not self.deleted:
             return ""
         return (
-            f"{len(self.deleted)} of its files have deletion vectors, which the GPU engines cannot apply: remove them with "
-            "REORG TABLE ... APPLY (PURGE), or use engine: cpu"
+            f"{len(self.deleted)} of its files have deletion vectors, which the GPU engines cannot apply: remove them "
+            "with REORG TABLE ... APPLY (PURGE), or use engine: cpu"
         )
 
     def frame(
