@@ -65,6 +65,13 @@ class Reading(ABC):
         `places` adds a column of this name with the place of each row's file.
         """
 
+    def located(self, item: Input, files: Sequence[File], access: StoreAccess, exc: BaseException) -> str | None:
+        """Say which file, line and column of this input is behind what Polars raised while the query ran.
+
+        Looks into the files again. None where nothing in them explains it. Raises nothing but JobError of the store.
+        """
+        return None
+
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes, without `kind`."""
