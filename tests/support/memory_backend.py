@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner.stores.base import Backend, Files, Location, Part
+from gpuquery.runner.stores.base import Backend, Files, Found, Location, Part
 from tests.support.memory_store import Content, MemoryStore
 
 if TYPE_CHECKING:
@@ -65,6 +65,24 @@ class Memory(Backend, Files):
 
     def failure_of(self, exc: BaseException) -> Failure | None:
         return Failure.STORAGE_UNAVAILABLE if isinstance(exc, AwayError) else None
+
+    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
+        found: dict[str, Found] = {}
+        for folder, content in self.folders.items():
+            for key, body in content.objects.items():
+                path = f"{folder}/{key}"
+                more = path[len(prefix) :]
+                if path.startswith(prefix) and (deep or "/" not in more):
+                    found[path] = Found(path, len(body), str(hash(body)))
+                elif path.startswith(prefix):
+                    at = prefix + more.partition("/")[0] + "/"
+                    found[at] = Found(at, 0)
+        yield list(found.values())
+
+    def look(self, paths: Sequence[str]) -> dict[str, Found]:
+        keys = {path: path.removeprefix("http://").partition("/")[2] for path in paths}
+        there = {path: (key, self.get(key)) for path, key in keys.items()}
+        return {path: Found(key, len(body), str(hash(body))) for path, (key, body) in there.items() if body is not None}
 
     def sizes(self, paths: Sequence[str]) -> dict[str, int]:
         return {path: len(self._body(path)) for path in paths}

@@ -15,8 +15,9 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationError, mod
 from pydantic_core import PydanticCustomError
 
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.report import MAX_REPORT_BYTES, Count, Report
-from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.api.report import MAX_REPORT_BYTES, Report
+from gpuquery.api.spec import IDENTIFIER
+from gpuquery.api.status import Count, InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 
 OPERATORS = frozenset(
@@ -72,9 +73,16 @@ class _Found(PreflightStatus):
     finished: Moment = None
 
 
+class _Input(InputStatus):
+    name: Annotated[str, Field(pattern=IDENTIFIER, max_length=63)]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")] = ""
+    snapshot: Annotated[Words, Field(max_length=256)] = ""
+
+
 class _Report(Report):
     committed: _Output | None = None
     preflight: _Found | None = None
+    inputs: Annotated[tuple[_Input, ...], Few] = ()
     message: Words = ""
     warnings: Annotated[tuple[Words, ...], Few] = ()
     pod: Annotated[Words, Field(max_length=253)] = ""

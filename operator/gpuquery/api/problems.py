@@ -35,9 +35,12 @@ FORMS: Mapping[str, str] = {
     REPLICAS: "auto, or a number of pods from 1 to 9999",
     CLAIM_NAME: "a name of lower-case letters, digits and '-'",
     spec.IDENTIFIER: "a name: letters, digits and '_', not a digit first",
-    spec.INPUT_URI: "s3://bucket/path, or with `gpuquery run` file://path, without blanks and without credentials",
+    spec.INPUT_URI: "s3://bucket/path, or with `gpuquery run` file://path, without control characters, line "
+    "breaks and credentials",
     spec.OUTPUT_URI: "a folder: s3://bucket/path, or with `gpuquery run` file://path, without blanks and without any "
     "of * ? [ ] { }",
+    spec.TABLE_NAME: "a table with its namespace, such as sales.orders, without blanks and slashes",
+    spec.SNAPSHOT_ID: 'the number of a snapshot in quotes, such as "3051729675574597004"',
     spec.SOME_TEXT: "a text that is not blank",
     spec.QUERY_KEY: "a key that ends with .sql or .py",
     spec.DECIMAL: 'an exact decimal number in quotes, such as "12.50"',

@@ -104,6 +104,13 @@ class Failure(FailureClass):
 
     The message names the input and the files. Correct `uri` or `format`.
     """
+    INPUT_CHANGED = "InputChanged", Policy.BUDGETED, Reach.CAUSE
+    """A file of an input was deleted, replaced or written to while the query ran, so the result might mix two states.
+    Nothing was committed.
+
+    The message names the file. The next attempt reads the files that are there then. If it repeats, run the job when
+    nobody writes there, or read a table format: a snapshot does not change.
+    """
     USER_ERROR = "UserError", Policy.NEVER, Reach.CAUSE
     """The query is valid but failed: an unknown column, a failed cast, an exception of `query.python`.
 

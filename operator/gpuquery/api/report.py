@@ -14,15 +14,13 @@ from pydantic import AfterValidator, Field
 from gpuquery.api.phases import Phase as Phase  # noqa: PLC0414 - a word of what is read here
 from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
-from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.api.status import Count, InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import CUT, clean
 
 MAX_REPORT_BYTES = 4096
 MAX_WAITS_FOR = 600
 """Maximum characters of `waits_for`."""
 MAX_RANKS = 1_000_000
-Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
-"""Rows, files or bytes, in the 64 bits of a status."""
 MAX_PROGRESS_WARNINGS = 8
 _MORE = "..."
 
@@ -79,6 +77,8 @@ class Report(Lenient):
     """Class of the failure; in a set of ranks the class of the first cause, wherever it was."""
     message: str = ""
     """The failure in words for the query's author, or a remark on success."""
+    inputs: tuple[InputStatus, ...] = ()
+    """What was read of each input, as far as it fits: those with a snapshot first."""
     warnings: tuple[str, ...] = ()
     """What the query's author should know about the result."""
     pod: str = ""
@@ -105,14 +105,18 @@ class Report(Lenient):
         return line.decode()
 
     def _shortened(self, excess: int) -> Report:
-        """Drop a warning or a preflight entry, else cut the message, else the URI.
+        """Drop an input without a snapshot, a warning or a preflight entry, else cut the message, else the URI.
 
         The URI alone can still be too long.
         """
+        if files := [one for one in self.inputs if not one.snapshot]:
+            return self.model_copy(update={"inputs": tuple(one for one in self.inputs if one is not files[-1])})
         if self.warnings:
             return self.model_copy(update={"warnings": self.warnings[:-1]})
         if self.preflight is not None and (fewer := _fewer(self.preflight)):
             return self.model_copy(update={"preflight": fewer})
+        if self.inputs and len(self.message) <= len(CUT):
+            return self.model_copy(update={"inputs": self.inputs[:-1]})
         if len(self.message) > len(CUT) or self.committed is None:
             return self.model_copy(update={"message": _cut(self.message, excess)})
         output = self.committed.model_copy(update={"uri": _cut(self.committed.uri, excess)})

@@ -46,7 +46,8 @@ def _uris(character: str) -> str:
     return f"^({'|'.join([*inside, f'file://{character}+'])})$"
 
 
-INPUT_URI = _uris(r"[^\s]")
+INPUT_URI = _uris(r"[^\p{Cc}\p{Zl}\p{Zp}]")
+"""Every character but control characters and line ends: keys of objects have blanks and all kinds of signs."""
 URI = Annotated[str, Field(min_length=1, max_length=1024, pattern=INPUT_URI)]
 FOLDER = r"[^\s*?\[\]{}]"
 """A character of a folder's URI: no glob characters."""
@@ -55,6 +56,7 @@ WORD = r"[\p{L}\p{M}\p{N}_.-]"
 """Characters of a partition column's name: none that readers would have to decode or would skip."""
 OUTPUT_URI = _uris(FOLDER)
 TABLE_NAME = r"^[^\s./]+([.][^\s./]+)+$"
+SNAPSHOT_ID = r"^[0-9]{1,19}$"
 PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
 QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=SOME_TEXT)]
 ANY_DEPTH = r"[*][*](/[*]([.]parquet)?)?$"
@@ -199,7 +201,7 @@ class TableInput(Model):
     credentials."""
     name: Annotated[str, Field(min_length=3, max_length=512, pattern=TABLE_NAME)]
     """Namespace and name of the table: `sales.orders`."""
-    snapshot_id: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] | None = None
+    snapshot_id: Annotated[str, Field(pattern=SNAPSHOT_ID)] | None = None
     """The snapshot, in quotes: most programs that read YAML and JSON round such large numbers."""
     as_of: Annotated[str, Field(min_length=10, max_length=40)] | None = None
     """The snapshot that was current at this moment, in ISO 8601: `"2026-01-31T12:00:00Z"`."""
@@ -233,7 +235,7 @@ class Input(Model):
     format: InputFormat = InputFormat.AUTO
     """`auto` decides by the ending: .parquet, .csv (.csv.gz), .ndjson or .jsonl; a folder is read as parquet."""
     hive_partitioned: bool | None = None
-    """Whether `key=value` folders become columns. Default: yes for folders and for globs with a `=`."""
+    """Whether `key=value` folders become columns. Default: yes if all files have the same keys."""
     csv: CsvOptions | None = None
     """Only with CSV files."""
     types: Annotated[

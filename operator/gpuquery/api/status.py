@@ -13,6 +13,8 @@ from pydantic import Field
 from gpuquery.api.schema import Lenient
 
 MAX_ATTEMPTS_SHOWN = 10
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""Rows, files or bytes, in the 64 bits of a status."""
 MAX_PLAN_SHOWN = 4096
 """Characters of a plan of SQL that the status shows."""
 
@@ -114,6 +116,21 @@ class PreflightStatus(Lenient):
     is longer than 4,096 characters."""
     finished: datetime | None = None
     """When it ended, by the clock of its node."""
+
+
+class InputStatus(Lenient):
+    """What was read of one input."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """Its name."""
+    files: Count = 0
+    """Number of its files."""
+    bytes: Count = 0
+    """Bytes of all of them, as they lie in the store."""
+    digest: Annotated[str, Field(max_length=64)] = ""
+    """SHA-256 of the places, sizes and versions of all files, shortened to 16 digits: equal if they are."""
+    snapshot: Annotated[str, Field(max_length=256)] = ""
+    """The snapshot or version of a table, which all attempts read; empty for files."""
 
 
 class PreflightRun(Lenient):
@@ -244,6 +261,8 @@ class GpuQueryJobStatus(Lenient):
     """How far the running attempt is."""
     output: OutputStatus | None = None
     """What was committed, by the report of the pod that did it."""
+    inputs: Annotated[tuple[InputStatus, ...], Field(max_length=64)] = ()
+    """What was read of each input, by the newest report of a pod."""
     warnings: tuple[str, ...] = ()
     """What the query's author should know about the result."""
     start_time: datetime | None = None

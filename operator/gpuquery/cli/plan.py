@@ -207,6 +207,9 @@ def _lines(one: Outlook) -> Iterator[tuple[str, str]]:
     yield "checks", "passed" + (f" with Polars {found.polars}" if found.polars else "")
     for part in one.unchecked:
         yield "unchecked", part
+    for read in one.report.inputs:
+        files = "1 file" if read.files == 1 else f"{read.files:,} files"
+        yield "read", f"{read.name}: {files}, {_bytes(read.bytes)}, {read.snapshot or f'digest {read.digest}'}"
     yield from _sizes(found)
     for part in found.fallbacks:
         yield "fallback", f"{part}: on one partition whatever the number of GPUs"

@@ -106,6 +106,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         dialect=_dialect(job),
         now=job.metadata.creation_timestamp,
         inputs=tuple(_input(item) for item in spec.inputs),
+        snapshots={one.name: one.snapshot for one in job.status.inputs if one.snapshot},
         parameters=spec.parameters,
         output=spec.output,
         store=store_access(spec.storage),
@@ -249,6 +250,4 @@ def _input(item: Input) -> Input:
         return item
     if item.format is InputFormat.AUTO:
         found["format"] = format_of(item.places[0])
-    if item.hive_partitioned is None:
-        found["hive_partitioned"] = any(u.endswith("/") or ("*" in u and "=" in u) for u in item.places)
     return item.model_copy(update=found) if found else item

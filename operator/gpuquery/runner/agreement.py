@@ -61,6 +61,15 @@ class Word:
         }
 
 
+def inputs(ranks: Ranks, told: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Return what index 0 tells of the inputs that it has resolved; None if it has resolved none.
+
+    Index 0 gives it, or None if it has failed or nothing needs to run; the others give None.
+    """
+    found = ranks.gate("inputs", dict(told) if told else None, seconds=PLAN_SECONDS)[0]
+    return {str(key): str(value) for key, value in found.items()} if found else None
+
+
 def before_run(ranks: Ranks, word: Word) -> OutputStatus | None:
     """Return the commit that stands already, so that nobody runs; None if all may run.
 

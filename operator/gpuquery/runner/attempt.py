@@ -24,7 +24,7 @@ import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Report
-from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.timing import ABORT_SECONDS, PROCESS_COMMIT_SECONDS
 from gpuquery.plan.plan import Plan, Processes, Purpose
 from gpuquery.runner import agreement, engines, inputs, later, pulse
@@ -35,8 +35,9 @@ from gpuquery.runner.failures.stores import classify, redact
 from gpuquery.runner.failures.words import named, said, storable
 from gpuquery.runner.output import scratch
 from gpuquery.runner.output.commit import Step
+from gpuquery.runner.output.record import ReadInput
 from gpuquery.runner.output.sink import Identity, Sink
-from gpuquery.runner.preflight.checks import Checks
+from gpuquery.runner.preflight.checks import Checks, Opened
 from gpuquery.runner.query import fingerprint, python_query, queries
 from gpuquery.runner.sizing import reads
 from gpuquery.runner.stores import reader_rules
@@ -108,11 +109,11 @@ class Attempt:
         self._stopping = False
         self._sink: Sink | None = None
         self._query: queries.Query | None = None
-        self._inputs: Mapping[str, inputs.Resolved] = {}
         self._frame: pl.LazyFrame | None = None
         self._joined: datetime | None = None
         self._query_started: datetime | None = None
         self._warnings: tuple[str, ...] = ()
+        self._inputs: Mapping[str, inputs.Resolved] = {}
         self._first: JobError | None = None
         self._stands: Report | None = None
         self._report: Report | None = None
@@ -219,12 +220,12 @@ class Attempt:
     def _prepared(self, checks: Checks, query: queries.Query | None, sink: Sink) -> _Ready:
         """Look at output and inputs, plan the query and check it; index 0 speaks for all where that is enough."""
         first = self._ranks.index == 0
-        opened = checks.open(sink if first else None)
+        opened = self._opened(checks, sink) if first else self._shared(sink)
         if opened.committed:
             return _Ready(checks.status, committed=opened.committed)
+        self._inputs = opened.inputs
         if query is None:
             return _Ready(checks.judge(None))
-        self._inputs = opened.inputs
         self._warn(tuple(text for one in opened.inputs.values() for text in one.warnings))
         planned = query.plan(opened.frames, opened.inputs)
         self._warn(planned.warnings)
@@ -232,6 +233,27 @@ class Attempt:
         sink.check_schema(planned.frame.collect_schema())
         found = checks.judge(planned) if first else checks.status
         return _Ready(found, planned.frame)
+
+    def _opened(self, checks: Checks, sink: Sink) -> Opened:
+        """Look at output and inputs; the other ranks read the same files in the same way."""
+        if self._ranks.size == 1:
+            return checks.open(sink)
+        told = None
+        try:
+            opened = checks.open(sink)
+            if not opened.committed:
+                told = sink.share(inputs.to_json(opened.inputs))
+        finally:
+            agreement.inputs(self._ranks, told)
+        return opened
+
+    def _shared(self, sink: Sink) -> Opened:
+        """Take over the inputs that index 0 has resolved."""
+        told = agreement.inputs(self._ranks, None)
+        if told is None:  # index 0 says why, or that the result is there already
+            raise JobError(Failure.INTERNAL_ERROR, "index 0 has resolved no inputs")
+        resolved = inputs.from_json(sink.shared(told), self._plan.inputs)
+        return Opened(resolved, inputs.frames(resolved, self._plan.store))
 
     def _agreed(self, prepare: Callable[[], _Ready]) -> _Ready:
         """Prepare, and go on only if all ranks can, and will run the same; raises what the first of them has failed
@@ -267,7 +289,10 @@ class Attempt:
         self._enter(Phase.COMMITTING, self._plan.output.uri)
         if ranks.index != 0:
             return self._succeeded(agreement.after_commit(ranks, None))
-        committed = sink.commit([share.totals for share in shares])
+        if changed := inputs.changed(self._inputs, self._plan.store):
+            raise JobError(Failure.INPUT_CHANGED, changed)
+        read = [ReadInput(**one.told().model_dump()) for one in self._inputs.values()]
+        committed = sink.commit([share.totals for share in shares], read)
         report = self._succeeded(committed, preflight)
         if ranks.size > 1:
             # From here on nothing that becomes of the others can undo it.
@@ -311,7 +336,8 @@ class Attempt:
         now = datetime.now(UTC)
         self._tracker.enter(Phase.DONE, f"the preflight passed, {len(found.fallbacks)} fallbacks")
         self._warn(found.warnings)
-        return Report(preflight=found.model_copy(update={"finished": now}), finished=now)
+        found = found.model_copy(update={"finished": now})
+        return Report(preflight=found, inputs=self._read(), finished=now)
 
     def _reached(self, step: Step) -> None:
         # Told at once: from here on the job is committed, and whatever becomes of this pod must not fail it.
@@ -369,11 +395,15 @@ class Attempt:
         return Report(
             committed=committed,
             preflight=preflight,
+            inputs=self._read(),
             warnings=self._warnings,
             joined=self._joined,
             query_started=self._query_started,
             finished=datetime.now(UTC),
         )
+
+    def _read(self) -> tuple[InputStatus, ...]:
+        return tuple(one.told() for one in self._inputs.values())
 
     def _failed(self, error: JobError) -> Report:
         report = self._failure(error)
@@ -387,6 +417,7 @@ class Attempt:
             failure=error.failure,
             message=message,
             process=error.process,
+            inputs=self._read(),
             warnings=self._warnings,
             joined=self._joined,
             query_started=self._query_started,

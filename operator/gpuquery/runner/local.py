@@ -55,7 +55,7 @@ def explain(plan: Plan) -> Explanation:
         message = f"{word} has no plan here: gpuquery plan says whether the query can run, and where"
         raise JobError(Failure.INVALID_QUERY, message)
     stores.check([uri for item in plan.inputs for uri in item.places], plan.store)
-    resolved = inputs.resolve(plan.inputs, plan.store)
+    resolved = inputs.resolve(plan.inputs, plan.store, plan.snapshots)
     contracts.check(resolved)
     return query.explain(inputs.frames(resolved, plan.store), resolved)
 

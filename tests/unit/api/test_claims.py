@@ -19,6 +19,7 @@ from gpuquery.api import claims
 from gpuquery.api.conditions import ConditionType, State
 from gpuquery.api.reasons import Event, Failure, Policy, Reason
 from gpuquery.api.report import MAX_REPORT_BYTES, Phase, Progress, Report
+from gpuquery.api.status import InputStatus
 from gpuquery.api.text import MARK
 from gpuquery.reconcile.observe import parse
 from gpuquery.reconcile.observe.model import Exit, Refusal, Waiting
@@ -76,6 +77,9 @@ def said(**changes: Any) -> str:
         pytest.param(said(committed=None, failure="DeadlineExceeded"), "failure is DeadlineExceeded", id="a deadline"),
         pytest.param(said(committed=None, failure="Nonsense"), "failure is Nonsense", id="a class that is none"),
         pytest.param(said(warnings=["w"] * 65), "warnings is", id="warnings without end"),
+        pytest.param(said(inputs=[{"name": "a b"}]), "inputs.0.name is a b", id="an input of no name"),
+        pytest.param(said(inputs=[{"name": "t", "digest": "xyz"}]), "inputs.0.digest is xyz", id="a digest of none"),
+        pytest.param(said(inputs=[{"name": "t"}] * 65), "inputs is", id="inputs without end"),
         pytest.param(said(process=-1), "process is -1", id="a process before the first"),
         pytest.param(said(message="x" * 4096), "it has 4", id="more than the kubelet keeps"),
         pytest.param(said()[:-2], "Invalid JSON", id="half a report"),
@@ -104,6 +108,7 @@ def test_last_words_that_are_no_report_claim_nothing(words: str) -> None:
         Report(failure=Failure.USER_ERROR, message='line 1: no column "ä"', process=3, pod="p-1"),
         Report(preflight=FOUND),
         Report(done=True),
+        Report(committed=OUTPUT, inputs=(InputStatus(name="t", files=3, bytes=9, digest="ab", snapshot="delta:x@1"),)),
     ],
 )
 def test_what_a_runner_writes_is_believed(report: Report) -> None:

@@ -93,6 +93,7 @@ def test_the_defaults_that_matter_show_in_a_stored_object() -> None:
         ".spec.inputs[].format": "auto",
         ".spec.inputs[].csv.separator": ",",
         ".spec.inputs[].csv.header": True,
+        ".spec.inputs[].schemaEvolution": "lossless",
         ".spec.inputs[].schema.columns[].nullable": True,
         ".spec.inputs[].schema.extraColumns": "allow",
         ".spec.output.mode": "errorIfExists",
@@ -123,6 +124,7 @@ def test_lists_with_a_key_are_maps_for_the_api_server() -> None:
         ".spec.template.spec.env": ["name"],
         ".spec.template.spec.resourceClaims": ["name"],
         ".status.conditions": ["type"],
+        ".status.inputs": ["name"],
     }
 
 

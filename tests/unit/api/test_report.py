@@ -6,7 +6,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import MAX_REPORT_BYTES, Report
-from gpuquery.api.status import OutputStatus, PreflightStatus
+from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 
 
 def committed(uri: str) -> OutputStatus:
@@ -15,6 +15,10 @@ def committed(uri: str) -> OutputStatus:
 
 def found(**lists: tuple[str, ...]) -> PreflightStatus:
     return PreflightStatus(polars="1.44.2", rows=7, basis="b" * 400, **lists)
+
+
+def inputs(count: int, snapshot: str = "") -> tuple[InputStatus, ...]:
+    return tuple(InputStatus(name=f"t{n}", files=n, bytes=n, digest="d" * 16, snapshot=snapshot) for n in range(count))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +33,8 @@ def found(**lists: tuple[str, ...]) -> PreflightStatus:
         pytest.param(
             Report(preflight=found(fallbacks=("f" * 90,) * 40, warnings=("w" * 99,) * 40)), id="many findings"
         ),
+        pytest.param(Report(committed=committed("s3://lake/x"), inputs=inputs(64)), id="inputs"),
+        pytest.param(Report(failure=Failure.USER_ERROR, message="m" * 900, inputs=inputs(64, "s" * 200)), id="tables"),
         pytest.param(
             Report(
                 committed=committed("s3://lake/x"), preflight=found(warnings=("w" * 500,) * 9), warnings=("v" * 99,)
@@ -44,6 +50,13 @@ def test_a_report_fits_into_a_termination_message_whatever_is_long_in_it(report:
     assert read is not None and read.failure == report.failure
     assert (read.committed is None) == (report.committed is None)
     assert len(line.encode()) > MAX_REPORT_BYTES // 4, "no more is cut than must be"
+
+
+def test_inputs_without_a_snapshot_are_left_out_before_anything_else() -> None:
+    known = (*inputs(60), *inputs(2, "iceberg:1@2"))
+    read = Report.from_line(Report(failure=Failure.USER_ERROR, message="m" * 900, inputs=known).to_line())
+    assert read is not None and read.message == "m" * 900
+    assert read.inputs[-2:] == known[-2:] and 2 < len(read.inputs) < 62
 
 
 def test_findings_that_were_left_out_are_missed_visibly_and_the_shorter_list_stays() -> None:

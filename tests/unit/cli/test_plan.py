@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ def test_plan_runs_no_python_of_a_job_and_says_what_was_not_checked(
     assert main(["plan", write(store, PYTHON), "--no-cluster"]) == 0
     out = capsys.readouterr().out
     assert not (store / "ran").exists()
+    assert re.search(r"^  read      nation: 1 file, [\d,]+ bytes, digest [0-9a-f]{16}$", out, re.M)
     assert "was not run" in out and "--run-code" in out and "sizes are not known" in out
     assert main(["plan", write(store, PYTHON), "--no-cluster", "--json"]) == 0
     assert "was not run" in told(capsys)["unchecked"][0]

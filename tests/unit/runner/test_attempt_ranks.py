@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import agreement, engines
+from gpuquery.runner import agreement, engines, inputs
 from gpuquery.runner.agreement import Word
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.commit import Committer
@@ -153,8 +153,9 @@ def test_an_output_that_exists_stops_all_before_they_run(
 def test_plans_that_differ_are_named_with_the_input_and_nobody_runs(
     tmp_path: Path, engine: Shares, table: Callable[..., Plan]
 ) -> None:
-    one = table()
-    other = table(inputs={"t": f"file://{tmp_path}/in/[12].parquet"}).model_copy(update={"job": one.job})
+    both = {"t": f"file://{tmp_path}/in/*.parquet", "u": f"file://{tmp_path}/in/[12].parquet"}
+    one = table(inputs=both)
+    other = table(QUERY.replace("FROM t", "FROM u"), inputs=both).model_copy(update={"job": one.job})
     report = one_failure(run(one, 3, plans=[one, one, other]))
     assert (report.failure, report.process) == (Failure.PLANS_DIFFER, 2)
     assert "process 2 of 3" in report.message
@@ -162,15 +163,43 @@ def test_plans_that_differ_are_named_with_the_input_and_nobody_runs(
     assert engine.ran == []
 
 
-def test_a_rank_that_cannot_read_its_input_is_the_cause_everywhere(
+def test_what_index_0_finds_wrong_with_an_input_is_the_cause_everywhere(
     tmp_path: Path, engine: Shares, table: Callable[..., Plan]
 ) -> None:
-    one = table()
-    other = table(inputs={"t": f"file://{tmp_path}/in/none-*.parquet"}).model_copy(update={"job": one.job})
-    reports = run(one, 3, plans=[one, other, one])
+    reports = run(table(inputs={"t": f"file://{tmp_path}/in/none-*.parquet"}), 3)
     report = one_failure(reports)
     assert report.failure is Failure.INVALID_INPUT and "no file matches" in report.message
-    assert {told.process for told in reports[::2] if told} <= {1}, "who passes it on says whose it is"
+    assert {told.process for told in reports[1:] if told} <= {0}, "who passes it on says whose it is"
+    assert engine.ran == []
+
+
+def test_inputs_are_resolved_by_index_0_alone_and_recorded_with_the_commit(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, asked = inputs.resolve, []
+    monkeypatch.setattr(inputs, "resolve", lambda *given: asked.append(1) or resolve(*given))
+    reports = run(table(), 3)
+    assert asked == [1]
+    (read,) = {report.inputs for report in reports if report}
+    assert [(one.name, one.files) for one in read] == [("t", 3)]
+    assert read[0].bytes == sum(file.stat().st_size for file in (tmp_path / "in").iterdir())
+    record = json.loads(next((tmp_path / "out/_commits").glob("*.json")).read_text())
+    assert record["inputs"] == [one.model_dump(by_alias=True) for one in read]
+
+
+def test_a_rank_takes_no_list_of_inputs_but_that_of_index_0(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = Sink.share
+
+    def forged(self: Sink, text: str) -> Any:
+        told = share(self, text)
+        share(self, text.replace("in/0.parquet", "in/1.parquet"))
+        return told
+
+    monkeypatch.setattr(Sink, "share", forged)
+    report = one_failure(run(table(), 3))
+    assert report.failure is Failure.INTERNAL_ERROR and "is not what rank 0 wrote" in report.message
     assert engine.ran == []
 
 
@@ -281,10 +310,10 @@ def test_a_commit_that_is_refused_leaves_nothing_of_any_rank(
 ) -> None:
     commit, faster = Sink.commit, table()
 
-    def late(self: Sink, totals: Any) -> Any:
+    def late(self: Sink, *given: Any) -> Any:
         monkeypatch.setattr(Sink, "commit", commit)
         assert all(report and report.committed for report in run(faster, 3))
-        return commit(self, totals)
+        return commit(self, *given)
 
     monkeypatch.setattr(Sink, "commit", late)
     assert one_failure(run(table(), 3)).failure is Failure.OUTPUT_EXISTS

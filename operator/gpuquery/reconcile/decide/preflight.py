@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import is_terminal
 from gpuquery.api.reasons import Failure
-from gpuquery.api.status import PreflightRun, PreflightStatus
+from gpuquery.api.status import PreflightRun
 from gpuquery.api.timing import PHASE_SECONDS
 from gpuquery.plan.checks import Place, place
 from gpuquery.plan.plan import Plan, Purpose
@@ -31,6 +31,8 @@ from gpuquery.render.preflight import preflight_objects
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gpuquery.api.report import Report
+    from gpuquery.api.status import PreflightStatus
     from gpuquery.api.types import GpuQueryJob
     from gpuquery.plan.resolve import Rejected
     from gpuquery.reconcile.policy.actions import Manifest
@@ -50,10 +52,11 @@ def with_found(job: GpuQueryJob, observed: Observed, now: datetime) -> GpuQueryJ
         return job
     run = observed.runs[-1]
     record = _record(run, status.preflight_run, now)
-    if record is None or record.id != run.number or record.reason is not None or (found := _found(run)) is None:
+    if record is None or record.id != run.number or record.reason is not None or (report := _found(run)) is None:
         return job
     over = record.model_copy(update={"ended": now, "exit_code": 0, "node": run.node})
-    return job.model_copy(update={"status": status.model_copy(update={"preflight": found, "preflight_run": over})})
+    known = {"preflight": report.preflight, "preflight_run": over, "inputs": report.inputs or status.inputs}
+    return job.model_copy(update={"status": status.model_copy(update=known)})
 
 
 def follow(case: Case) -> Answer | Due:
@@ -122,9 +125,9 @@ def _has_job(run: Attempt) -> bool:
     return run.batch_job is not None and not run.batch_job.deleting
 
 
-def _found(run: Attempt) -> PreflightStatus | None:
+def _found(run: Attempt) -> Report | None:
     reports = (pod.exit.report for pod in run.pods if pod.exit)
-    return next((report.preflight for report in reports if report and report.preflight), None)
+    return next((report for report in reports if report and report.preflight), None)
 
 
 def _record(run: Attempt, known: PreflightRun | None, now: datetime) -> PreflightRun | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gpuquery.api.first_cause import order
 from gpuquery.api.reasons import Failure, Policy, Reach
-from gpuquery.api.status import AttemptStatus, OutputStatus, PreflightRun, PreflightStatus
+from gpuquery.api.status import AttemptStatus, InputStatus, OutputStatus, PreflightRun, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.reconcile.policy import kubelet
 
@@ -43,6 +43,8 @@ class Committed:
     warnings: tuple[str, ...] = ()
     found: PreflightStatus | None = None
     """What the checks before the engine found out."""
+    inputs: tuple[InputStatus, ...] = ()
+    """What was read."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Fault:
     message: str
     exit_code: int | None = None
     node: str | None = None
+    inputs: tuple[InputStatus, ...] = ()
+    """What was to be read, as far as the pod has told."""
     finding: bool = False
     """Whether the checks before the engine found it: the query can never run."""
 
@@ -65,7 +69,7 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
     for pod in attempt.pods:
         if pod.exit and pod.exit.report and (output := pod.exit.report.committed):
             report = pod.exit.report
-            return Committed(output, report.message, report.warnings, report.preflight)
+            return Committed(output, report.message, report.warnings, report.preflight, report.inputs)
     if record.reason is not None:
         return recorded(record)
     found = [(pod, fault) for pod in attempt.pods if not _done(pod, attempt) and (fault := of_pod(pod))]
@@ -114,7 +118,12 @@ def of_pod(pod: Pod) -> Fault | None:
     report = pod.exit.report if pod.exit else None
     finding = report is not None and report.failure is failure and report.query_started is None
     return Fault(
-        failure, message, pod.exit.code if pod.exit else None, pod.node, finding and failure.policy is Policy.NEVER
+        failure,
+        message,
+        pod.exit.code if pod.exit else None,
+        pod.node,
+        report.inputs if report else (),
+        finding and failure.policy is Policy.NEVER,
     )
 
 

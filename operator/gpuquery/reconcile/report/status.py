@@ -74,6 +74,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
         suspended_attempts=(spent.suspended if spent else 0) or before.suspended_attempts,
         progress=_progress(account, before),
         output=committed.output if committed else before.output,
+        inputs=(committed.inputs if committed else fault.inputs if fault else ()) or before.inputs,
         warnings=committed.warnings if committed else _warned(account) or before.warnings,
         start_time=_start_time(account, before, conditions),
         completion_time=now if account.over else None,

@@ -1,6 +1,9 @@
 """Inputs: found, looked at and resolved once, then read the same way by every rank, engine and estimate."""
 
 from gpuquery.runner.inputs.base import File, Listed, Reading, Resolved
+from gpuquery.runner.inputs.changes import changed
 from gpuquery.runner.inputs.resolve import blamed, frames, from_json, located, resolve, to_json
 
-__all__ = ["File", "Listed", "Reading", "Resolved", "blamed", "frames", "from_json", "located", "resolve", "to_json"]
+__all__ = [
+    "File", "Listed", "Reading", "Resolved", "blamed", "changed", "frames", "from_json", "located", "resolve", "to_json",
+]  # fmt: skip

@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import polars as pl
 
+from gpuquery.api.status import InputStatus
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
 
+DIGITS = 16
+"""Digits of a digest that a status shows."""
 Schema = dict[str, pl.DataType]
 
 
@@ -55,6 +59,11 @@ class Reading(ABC):
     """Columns of the input with their types, in order."""
     warnings: tuple[str, ...]
     """What the author should know, such as columns that some files lack."""
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Columns that are there and not read, with the reason, said of the column: `is encrypted, ...`."""
+        return {}
 
     @abstractmethod
     def frame(
@@ -107,6 +116,11 @@ class Resolved:
         return self.reading.schema
 
     @property
+    def absent(self) -> Mapping[str, str]:
+        """Columns that are there and cannot be read, with the reason: a query that names one is told."""
+        return self.reading.absent
+
+    @property
     def bytes(self) -> int:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
@@ -114,6 +128,16 @@ class Resolved:
     def frame(self, access: StoreAccess, *, places: str | None = None) -> pl.LazyFrame:
         """Return the lazy frame; `places` adds a column with the place of each row's file."""
         return self.reading.frame(self.item, self.files, access, places=places)
+
+    def told(self) -> InputStatus:
+        """Return what the status says of it."""
+        return InputStatus(
+            name=self.item.name,
+            files=len(self.files),
+            bytes=self.bytes,
+            digest=self.digest[:DIGITS],
+            snapshot=self.snapshot,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return what `resolve.from_json` takes; the input itself is in the plan."""

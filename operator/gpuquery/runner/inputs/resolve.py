@@ -9,12 +9,13 @@ frames(resolved, plan.store)                    # the lazy frames, by name
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.spec import InputFormat
 from gpuquery.runner import later
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.inputs import explain, listing
+from gpuquery.runner.inputs import explain, faults, keys, listing
 from gpuquery.runner.inputs.base import Reading, Resolved, files_from_json
 from gpuquery.runner.inputs.formats import csv, ndjson, parquet
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import StoreAccess
 
 THREADS = 8
+NO_SNAPSHOTS: Mapping[str, str] = MappingProxyType({})
 _FORMATS: dict[InputFormat, explain.Resolver] = {
     InputFormat.PARQUET: parquet.resolve,
     InputFormat.CSV: csv.resolve,
@@ -35,8 +37,13 @@ _FORMATS: dict[InputFormat, explain.Resolver] = {
 _READINGS: dict[str, type[Reading]] = {one.kind: one for one in (parquet.Parquet, csv.Csv, ndjson.NdJson)}
 
 
-def resolve(items: Sequence[Input], access: StoreAccess) -> dict[str, Resolved]:
-    """Resolve inputs, several at a time. Raises JobError that names the first bad one."""
+def resolve(
+    items: Sequence[Input], access: StoreAccess, snapshots: Mapping[str, str] = NO_SNAPSHOTS
+) -> dict[str, Resolved]:
+    """Resolve inputs, several at a time. Raises JobError that names the first bad one.
+
+    `snapshots` are those that tables were read at before, by name of the input: they are read again.
+    """
     # Each waits for a store, and has nothing to do with the others.
     found = later.each(lambda item: _resolved(item, access), items, THREADS)
     return {item.name: one for item, one in zip(items, found, strict=True)}
@@ -81,12 +88,15 @@ def resolver(item: Input) -> explain.Resolver:
 def _resolved(item: Input, access: StoreAccess) -> Resolved:
     try:
         listed = listing.listed(item, access)
-        reading = _FORMATS[item.format](item, listed.files, access)
+        files, unread = keys.filled(item, listed.files)
+        if item.format is not InputFormat.PARQUET and any(file.keys for file in files):
+            raise faults.no_keys(item)
+        reading = _FORMATS[item.format](item, files, access)
     except JobError:
         raise
     except BaseException as exc:  # a panic of Polars is no Exception
         raise explain.explained(exc, item, access, _FORMATS[item.format]) from None
-    return Resolved(item, listed.files, reading, (*listed.warnings, *reading.warnings))
+    return Resolved(item, files, reading, (*listed.warnings, *unread, *reading.warnings))
 
 
 def _of_json(item: Input, value: Mapping[str, Any]) -> Resolved:

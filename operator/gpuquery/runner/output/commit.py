@@ -202,6 +202,7 @@ class Committer:
             placeholder=change.placeholder,
             rows=sum(file.rows for file in change.add),
             bytes=sum(file.bytes for file in change.add),
+            inputs=tuple(result.inputs),
             created=datetime.now(UTC),
         )
 

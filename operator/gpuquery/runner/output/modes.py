@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.runner.output.log import Log
-    from gpuquery.runner.output.record import Column, CommitRecord, StagedFile
+    from gpuquery.runner.output.record import Column, CommitRecord, ReadInput, StagedFile
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Result:
     files: Sequence[StagedFile]
     columns: Sequence[Column]
     partition_by: Sequence[str] = ()
+    inputs: Sequence[ReadInput] = ()
 
     @property
     def add(self) -> Sequence[StagedFile]:

@@ -42,6 +42,18 @@ class Column(Lenient):
     type: str
 
 
+class ReadInput(Lenient):
+    """What was read of one input."""
+
+    name: Text
+    files: Count
+    bytes: Count
+    digest: Text
+    """SHA-256 of the places, sizes and versions of all files."""
+    snapshot: Text = ""
+    """The snapshot or version of a table."""
+
+
 class StagedFile(Lenient):
     """A file whose bytes are in the store, still invisible."""
 
@@ -92,6 +104,8 @@ class CommitRecord(Lenient):
     """Rows that it brings."""
     bytes: Count = 0
     """Bytes that it brings."""
+    inputs: tuple[ReadInput, ...] = ()
+    """What was read for it. A record of an older runner has none."""
     created: datetime
     """When it was written."""
 

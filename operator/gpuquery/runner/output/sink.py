@@ -15,6 +15,7 @@ be dropped any more because a commit may already stand.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import logging
@@ -38,7 +39,7 @@ from gpuquery.runner.output.commit import Committer, Hook, no_hook
 from gpuquery.runner.output.genuine import check_uid, read_pending
 from gpuquery.runner.output.log import record_key
 from gpuquery.runner.output.modes import MODES, Result, check_fits
-from gpuquery.runner.output.record import Column, CommitRecord, PendingSet, StagedFile, part_name
+from gpuquery.runner.output.record import Column, CommitRecord, PendingSet, ReadInput, StagedFile, part_name
 from gpuquery.runner.output.scratch import Scratch
 from gpuquery.runner.output.spool import Spool
 from gpuquery.runner.output.sweep import LEASE_SECONDS, lease_key, sweep, sweep_finished
@@ -194,17 +195,31 @@ class Sink:
             self._handed_over = self._identity.rank != 0
         return _totals(staged)
 
-    def commit(self, totals: Sequence[Totals] = ()) -> OutputStatus:
+    def share(self, text: str) -> dict[str, str]:
+        """Leave a text for the other ranks of the attempt; returns what `shared` takes."""
+        body = text.encode()
+        self._store.put(self._shared_key, body)
+        return {"sha256": hashlib.sha256(body).hexdigest()}
+
+    def shared(self, told: Mapping[str, str]) -> str:
+        """Read the text that rank 0 has left. Raises InternalError if it is not the one that rank 0 means."""
+        body = self._store.get(self._shared_key)
+        if body is None or hashlib.sha256(body).hexdigest() != told["sha256"]:
+            what = "is missing" if body is None else "is not what rank 0 wrote"
+            raise JobError(Failure.INTERNAL_ERROR, f"the list of inputs, {self._shared_key}, {what}")
+        return body.decode()
+
+    def commit(self, totals: Sequence[Totals] = (), inputs: Sequence[ReadInput] = ()) -> OutputStatus:
         """Commit what all ranks have written, publish it, and say what it is. For rank 0, after all ranks' `seal`.
 
         `totals` is what the ranks' `seal` returned, by rank; InternalError names a rank whose pending set is missing or
-        another one. If another attempt of this job was faster, its commit counts and is returned. Raises OutputExists
-        if the mode is errorIfExists and another job was faster.
+        another one. `inputs` is recorded with the commit. If another attempt of this job was faster, its commit counts
+        and is returned. Raises OutputExists if the mode is errorIfExists and another job was faster.
         """
         self._check_stop()
         if self._staged is None:
             self.seal()
-        result = Result(self._pending(totals), self._columns, self._output.partition_by)
+        result = Result(self._pending(totals), self._columns, self._output.partition_by, inputs)
         with self._state:
             self._check_stop()
             self._committing = True
@@ -354,6 +369,10 @@ class Sink:
         self._lease()
         if self._on_progress is not None:
             self._on_progress(files, rows, size)
+
+    @property
+    def _shared_key(self) -> str:
+        return f"{self._staging}/rank-00000.inputs"
 
     def _pending_key(self, rank: int) -> str:
         return f"{self._staging}/rank-{rank:05d}.json"

@@ -75,6 +75,7 @@ class Checks:
         if self._gpu:
             reader_rules.check_formats(plan)
         self._loading = Later(translate.load) if self._translates else None
+        self._sizes: Mapping[str, int] = {}
         self._contract: Later[None] | None = None
         self._reader: Later[tuple[str, ...]] | None = None
 
@@ -85,25 +86,20 @@ class Checks:
             with contextlib.suppress(Exception):
                 self._loading.result()
 
-    def open(self, sink: Sink | None) -> Opened:
-        """Ask the output and open the inputs; raises JobError, the output's first.
-
-        Without a sink only the inputs: for a rank for which another one asks and judges.
-        """
+    def open(self, sink: Sink) -> Opened:
+        """Ask the output and resolve the inputs; raises JobError, the output's first."""
         plan = self._plan
         stores.check([plan.output.uri, *(uri for item in plan.inputs for uri in item.places)], plan.store)
-        opening = Later(lambda: inputs.resolve(plan.inputs, plan.store))
-        if sink is not None and (committed := sink.preflight()):
+        opening = Later(lambda: inputs.resolve(plan.inputs, plan.store, plan.snapshots))
+        if committed := sink.preflight():
             return Opened({}, {}, committed)
         resolved = opening.result()
         contracts.check(resolved)
-        opened = Opened(resolved, inputs.frames(resolved, plan.store))
-        if sink is None:
-            return opened
+        self._sizes = {stores.of(f.uri).source(f.uri): f.bytes for one in resolved.values() for f in one.files}
         self._contract = Later(lambda: contracts.check_nulls(resolved, plan.store))
         if self._gpu:
             self._reader = Later(lambda: reader_rules.check_access(plan))
-        return opened
+        return Opened(resolved, inputs.frames(resolved, plan.store))
 
     def judge(self, planned: queries.Planned | None) -> PreflightStatus:
         """Judge the planned query; raises JobError.
@@ -117,7 +113,7 @@ class Checks:
         sizing: Later[PreflightStatus] | None = None
         if frame is not None and plan.purpose is Purpose.PREFLIGHT:
             before, sized = self.status, frame.clone()
-            sizing = Later(lambda: sizes.filled(before, sized, plan.store))
+            sizing = Later(lambda: sizes.filled(before, sized, plan.store, self._sizes))
         translation: Later[translate.Translation] | None = None
         if frame is not None and self._loading:
             translated = frame.clone()
@@ -150,4 +146,4 @@ class Checks:
                 self._loading.result()
             except Exception as exc:  # a driver's library that a machine without GPU does not have
                 return translate.Translation(unchecked=(f"cudf-polars cannot be imported here: {exc}",))
-        return translate.check(plan, frame, lambda paths: files.stored_bytes(paths, plan.store))
+        return translate.check(plan, frame, lambda paths: files.stored_bytes(paths, plan.store, self._sizes))

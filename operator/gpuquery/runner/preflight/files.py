@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuquery.runner import stores
+from gpuquery.runner.stores.base import Sized
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
 
 
-def stored_bytes(paths: Sequence[str], store: StoreAccess) -> int | None:
+def stored_bytes(paths: Sequence[str], store: StoreAccess, known: Mapping[str, int]) -> int | None:
     """Bytes of all the files; None where it cannot be told."""
     try:
-        return sum(stores.files(paths[0], store).sizes(paths).values()) if paths else 0
+        return sum(Sized(stores.files(paths[0], store), known).sizes(paths).values()) if paths else 0
     except Exception:
         return None

@@ -6,6 +6,7 @@ Nothing of the data is read but footers and small samples, so it takes seconds f
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,12 +15,15 @@ from gpuquery.runner import stores
 from gpuquery.runner.sizing import parquet, reads, text, widths, work
 from gpuquery.runner.sizing.parquet import Table
 from gpuquery.runner.sizing.reads import Scan, View
+from gpuquery.runner.stores.base import Sized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.stores.base import Files
 
+NOTHING: Mapping[str, int] = MappingProxyType({})
 MAX_BASIS = 400
 """Characters of the sentence about what the estimate rests on."""
 
@@ -44,15 +48,16 @@ class Estimate:
     """What this rests on, in one sentence."""
 
 
-def estimate(frame: pl.LazyFrame, store: StoreAccess) -> Estimate:
+def estimate(frame: pl.LazyFrame, store: StoreAccess, known: Mapping[str, int] = NOTHING) -> Estimate:
     """Estimate a lazy result from its optimized plan and the footers of its files.
 
+    `known` has sizes of files, in bytes, by their places as Polars takes them: those are not asked for.
     Opens an event loop of its own, so it must not be called where one runs. Raises JobError where files cannot be read
     (StorageAuth, StorageUnavailable, InvalidInput), and Polars' own errors for a plan that is wrong.
     """
     view = reads.view(frame)
     tables = {
-        number: _table(node.detail, number, view, store)
+        number: _table(node.detail, number, view, Access(store, known))
         for number, node in enumerate(view.nodes)
         if isinstance(node.detail, Scan)
     }
@@ -69,29 +74,41 @@ def estimate(frame: pl.LazyFrame, store: StoreAccess) -> Estimate:
     )
 
 
-def _table(scan: Scan, number: int, view: View, store: StoreAccess) -> Table:
+@dataclass(frozen=True)
+class Access:
+    """How to get at files."""
+
+    store: StoreAccess
+    known: Mapping[str, int]
+
+    def files(self, path: str) -> Files:
+        """Return the way to a file and its neighbours."""
+        return Sized(stores.files(path, self.store), self.known)
+
+
+def _table(scan: Scan, number: int, view: View, access: Access) -> Table:
     if not scan.paths:
         return Table(0, 0, 0, {name: widths.guess(dtype) for name, dtype in scan.columns.items()}, 0)
     if len({path.split("/", 3)[2] if stores.of(path).remote else "" for path in scan.paths}) > 1:
         return Table(len(scan.paths), 0, 0, {}, 0, ("nothing: files in several buckets are not looked at",))
-    files = stores.files(scan.paths[0], store)
+    files = access.files(scan.paths[0])
     match scan.format:
         case "parquet" if scan.columns or not view.coarse:
-            return parquet.size(scan, files, store)
+            return parquet.size(scan, files, access.store)
         case "parquet":
-            return _coarse(scan, number, view, store)
+            return _coarse(scan, number, view, access)
         case "csv" | "ndjson":
             return text.size(scan, files)
         case other:
             return Table(len(scan.paths), 0, 0, {}, 0, (f"nothing: {other} is not looked at",))
 
 
-def _coarse(scan: Scan, number: int, view: View, store: StoreAccess) -> Table:
+def _coarse(scan: Scan, number: int, view: View, access: Access) -> Table:
     """Estimate a scan of which only some paths and the number of columns are known: all columns, less their share."""
     path = scan.paths[0]
-    options = stores.scan_options(store, path)
+    options = stores.scan_options(access.store, path)
     columns = pl.scan_parquet(path, storage_options=options, hive_partitioning=False).collect_schema()
-    table = parquet.size(replace(scan, columns=dict(columns)), stores.files(path, store), store)
+    table = parquet.size(replace(scan, columns=dict(columns)), access.files(path), access.store)
     seen, more = len(scan.paths), view.unseen.get(number, 0)
     factor, share = (seen + more) / seen, view.shares.get(number, 1.0)
     return Table(

@@ -10,7 +10,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
@@ -107,8 +107,31 @@ class Part:
     end: int
 
 
+class Found(NamedTuple):
+    """A file that is there; or a folder, whose key ends with a slash and which has no bytes and no version."""
+
+    key: str
+    """Its key in the bucket; of a file of this machine, its path."""
+    bytes: int
+    version: str = ""
+    """What changes when the file is replaced (an ETag; on POSIX the time of the last change in nanoseconds and the
+    inode); empty where the store tells nothing of the kind."""
+
+
 class Files(Protocol):
-    """Files by their URIs, to be sized and read in parts."""
+    """Files by their URIs, to be found, sized and read in parts."""
+
+    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
+        """List what has a key that begins with `prefix`, page by page, in an order of the store's own.
+
+        `prefix` is any beginning of keys: `t/`, `t/part-`, or nothing; on POSIX an absolute path. `deep=False` does
+        not go into folders below the last slash of the prefix: they come as keys that end with a slash. Markers of
+        folders, which some stores keep, come like that too. What is not there gives no page, or an empty one.
+        Raises JobError; BucketNotFound if there is no such bucket.
+        """
+
+    def look(self, paths: Sequence[str]) -> dict[str, Found]:
+        """Return the files that are at paths, by path, without those that are not there. Needs no right to list."""
 
     def sizes(self, paths: Sequence[str]) -> dict[str, int]:
         """Size of each file in bytes. Raises JobError if one is not there or the store does not let it be seen."""
@@ -118,6 +141,33 @@ class Files(Protocol):
 
         `then` raises nothing but JobError.
         """
+
+
+class Sized(Files):
+    """Files of which some sizes are known, and are not asked for again."""
+
+    def __init__(self, files: Files, known: Mapping[str, int]) -> None:
+        """`known` has sizes in bytes by place, as Polars takes it."""
+        self._files = files
+        self._known = known
+
+    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
+        """List files."""
+        return self._files.below(prefix, deep=deep)
+
+    def look(self, paths: Sequence[str]) -> dict[str, Found]:
+        """Look at files."""
+        return self._files.look(paths)
+
+    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Ask for what is not known."""
+        found = {path: self._known[path] for path in paths if path in self._known}
+        missing = [path for path in paths if path not in found]
+        return found | (self._files.sizes(missing) if missing else {})
+
+    def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
+        """Read parts."""
+        return self._files.read(parts, then)
 
 
 def staging(uid: str, attempt: int) -> str:

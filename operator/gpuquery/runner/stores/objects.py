@@ -13,10 +13,10 @@ import obstore
 
 from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.stores import classify
-from gpuquery.runner.stores.base import Files, Part
+from gpuquery.runner.stores.base import Files, Found, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from obstore.store import ObjectStore
 
@@ -51,6 +51,35 @@ class Objects(Files):
                     break
         missing = [key for key, path in wanted.items() if path not in found]
         return found | {wanted[key]: size for key, size in zip(missing, self._heads(missing), strict=True)}
+
+    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
+        """List the folder that the prefix ends in, and leave out what does not begin with the prefix.
+
+        obstore lists whole folders only, and stops at a key that it takes for none of its own (`a//b`).
+        """
+        folder = prefix.rpartition("/")[0]
+        try:
+            if deep:
+                for page in obstore.list(self.store, folder or None, chunk_size=1000):
+                    yield [one for one in map(_found, page) if one.key.startswith(prefix)]
+            else:
+                answer = obstore.list_with_delimiter(self.store, folder or None)
+                found = [*map(_found, answer["objects"]), *(Found(f"{one}/", 0) for one in answer["common_prefixes"])]
+                yield [one for one in found if one.key.startswith(prefix)]
+        except Exception as exc:
+            raise _classified(exc, f"{self._root}/{prefix}") from exc
+
+    def look(self, paths: Sequence[str]) -> dict[str, Found]:
+        """Ask for each."""
+
+        async def one(path: str) -> Found | None:
+            try:
+                return _found(await obstore.head_async(self.store, _key(path)))
+            except FileNotFoundError:
+                return None
+
+        found = self._all(one, paths, paths)
+        return {path: there for path, there in zip(paths, found, strict=True) if there is not None}
 
     def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
         """Read ranges."""
@@ -94,6 +123,10 @@ class Objects(Files):
             return asyncio.run(everything())
         except ExceptionGroup as group:  # the first error ended the others
             raise group.exceptions[0] from None
+
+
+def _found(one: Mapping[str, Any]) -> Found:
+    return Found(one["path"], one["size"], (one["e_tag"] or "").strip('"'))
 
 
 def _key(path: str) -> str:

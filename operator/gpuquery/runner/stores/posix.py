@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +20,18 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.stores import beneath
-from gpuquery.runner.stores.base import STAGING, Backend, Dangling, Files, Location, Part, Piece, Store, Stored
+from gpuquery.runner.stores.base import (
+    STAGING,
+    Backend,
+    Dangling,
+    Files,
+    Found,
+    Location,
+    Part,
+    Piece,
+    Store,
+    Stored,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -61,6 +73,26 @@ class Posix(Backend, Files):
             return {path: os.stat(self.source(path)).st_size for path in paths}
         except OSError as exc:
             raise classify(exc, "looking at the inputs") from exc
+
+    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
+        """Walk the folders, one page each. Links are followed, as readers follow them, but into no folder again."""
+        folder, _, start = prefix.rpartition("/")
+        yield from _walked(f"{folder}/", start, deep, ())
+
+    def look(self, paths: Sequence[str]) -> dict[str, Found]:
+        """Ask the file system; what is no plain file is not there."""
+        found = {}
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                try:
+                    status = os.stat(self.source(path))
+                except OSError as exc:
+                    if isinstance(exc, (FileNotFoundError, NotADirectoryError)):
+                        raise
+                    raise classify(exc, f"looking at {path}") from exc
+                if stat.S_ISREG(status.st_mode):
+                    found[path] = _found(self.source(path), status)
+        return found
 
     def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
         """Read ranges."""
@@ -261,6 +293,39 @@ class PosixStore(Store):
             ) from exc
         except OSError as exc:
             raise classify(exc, f"{doing} {self._root}/{key}") from exc
+
+
+def _walked(folder: str, start: str, deep: bool, above: tuple[tuple[int, int], ...]) -> Iterator[Sequence[Found]]:
+    """List a folder and those below it; `above` are the folders on the way to it, by device and inode."""
+    page: list[Found] = []
+    below: list[str] = []
+    try:
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in above:
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith(start):
+                    continue
+                if entry.is_dir():
+                    below.append(f"{folder}{entry.name}/")
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile, or a link to nothing
+                    status = entry.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        page.append(_found(f"{folder}{entry.name}", status))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as exc:
+        raise classify(exc, f"listing {folder}") from exc
+    yield page if deep else [*page, *(Found(name, 0) for name in below)]
+    if deep:
+        for name in sorted(below):
+            yield from _walked(name, "", deep, (*above, (here.st_dev, here.st_ino)))
+
+
+def _found(path: str, status: os.stat_result) -> Found:
+    return Found(path, status.st_size, f"{status.st_mtime_ns}-{status.st_ino}")
 
 
 def _temporary(folder: int, body: bytes) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpuquery.api.labels import LABEL_ATTEMPT
+from gpuquery.api.labels import LABEL_ATTEMPT, PLAN_KEY
 from gpuquery.api.reasons import Failure, Reason
-from gpuquery.api.report import Phase, Progress
+from gpuquery.api.report import Phase, Progress, Report
+from gpuquery.api.status import InputStatus
 from gpuquery.kube.progress import Reading
 from gpuquery.reconcile.decide.job import Decision
 from gpuquery.reconcile.observe.model import Exit, Observed, QueryText, Refusal, Waiting
@@ -17,10 +19,13 @@ from gpuquery.reconcile.policy.case import LOOK_FOR_PODS, LOOK_WHILE_RUNNING
 from gpuquery.reconcile.progress import WANTED_SECONDS
 from tests.support.kube_objects import (
     COMMITTED,
+    FOUND,
     OUTPUT,
     at,
     attempt,
     batch,
+    check,
+    checking,
     condition,
     ended,
     failed_report,
@@ -137,6 +142,31 @@ def test_a_lost_worker_is_followed_by_a_second_attempt_after_its_pause() -> None
     assert forgotten(decision) == (1,), "what is left of the first attempt goes"
     assert again.status.attempt == 2 and again.status.state == "Starting"
     assert [a.reason for a in again.status.attempts] == ["WorkerLost", None]
+
+
+@pytest.mark.parametrize("by", ["preflight", "attempt"])
+def test_an_attempt_reads_the_snapshot_that_was_chosen_before_it(by: str) -> None:
+    read = (InputStatus(name="t", files=2, bytes=9, digest="ab", snapshot="delta:7@3"), InputStatus(name="u", files=1))
+    if by == "preflight":
+        asked = step(job(preflight="always"))[0]
+        before, given = asked, checking(check(ended(0, Report(preflight=FOUND, inputs=read))))
+    else:
+        report = failed_report(Failure.STORAGE_UNAVAILABLE).model_copy(update={"inputs": read})
+        before, given = step(under_way(), seen(attempt(ended(1, report))), seconds=10)[0], lost(1)
+    after, decision = step(before, given, seconds=60)
+    (plan,) = [json.loads(o["data"][PLAN_KEY]) for o in decision.creates if o["kind"] == "ConfigMap"]
+    assert plan["snapshots"] == {"t": "delta:7@3"}
+    assert after.status.inputs == read
+
+
+def test_an_attempt_that_says_nothing_of_its_inputs_leaves_what_is_known() -> None:
+    read = (InputStatus(name="t", files=2, bytes=9, digest="ab"),)
+    subject = under_way()
+    known = subject.model_copy(update={"status": subject.status.model_copy(update={"inputs": read})})
+    assert step(known, lost(1), seconds=10)[0].status.inputs == read
+    done = (InputStatus(name="t", files=3, bytes=10, digest="cd"),)
+    ending = ended(0, COMMITTED.model_copy(update={"inputs": done}), finished=at(9))
+    assert step(known, seen(attempt(ending)), seconds=10)[0].status.inputs == done
 
 
 def test_a_second_attempt_waits_until_the_first_ones_pods_are_gone() -> None:

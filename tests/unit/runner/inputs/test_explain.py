@@ -3,8 +3,8 @@
 import gzip
 import json
 import os
-import shutil
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +15,7 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import probe
-from gpuquery.runner.inputs.explain import changes, lookup, text
+from gpuquery.runner.inputs.explain import lookup, text
 from tests.support import broken_files
 from tests.support.runner import plan, result, run
 
@@ -125,46 +125,13 @@ def test_a_file_that_crashes_the_reader_is_found_by_a_process_that_dies_of_it(tm
     assert "memory allocation of" in message
 
 
-# Files that change.
-
-
-def resolved(tmp_path):
-    return inputs.resolve([item(files(tmp_path, broken_files.parquet(2000)))], ACCESS)["t"]
-
-
-def test_files_that_have_not_changed_are_not_blamed(tmp_path):
-    assert changes.told(resolved(tmp_path), ACCESS) is None
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        pytest.param(lambda file: file.unlink(), "was deleted after the input was resolved", id="deleted"),
-        pytest.param(lambda file: file.write_bytes(b"x"), "and has 1 now", id="shorter"),
-        pytest.param(
-            lambda file: file.write_bytes(broken_files.parquet(row_group_size=10)), "bytes when the input was resolved",
-            id="longer",
-        ),
-    ],
-)  # fmt: skip
-def test_a_file_that_changed_after_the_input_was_resolved_is_named(tmp_path, change, words):
-    one = resolved(tmp_path)
-    change(tmp_path / "2.parquet")
-    message = changes.told(one, ACCESS)
-    assert message.startswith(f'input "t": {tmp_path}/2.parquet ')
-    assert words in message
-
-
-def test_an_input_whose_files_are_all_gone_names_five_of_them(tmp_path):
-    folder = tmp_path / "t"
-    folder.mkdir()
-    for n in range(9):
-        (folder / f"{n}.parquet").write_bytes(broken_files.parquet())
-    one = inputs.resolve([item(f"{folder}/*.parquet")], ACCESS)["t"]
-    shutil.rmtree(folder)
-    message = changes.told(one, ACCESS)
-    assert message.count("was deleted") <= text.MAX_FILES
-    assert f"{folder}/0.parquet was deleted" in message
+def test_a_file_that_was_replaced_while_it_was_read_is_a_change_and_no_broken_file(tmp_path):
+    wanted = inputs.resolve([item(files(tmp_path, broken_files.parquet(2000)))], ACCESS)
+    (tmp_path / "2.parquet").write_bytes(broken_files.HTML)
+    error = pl.exceptions.ComputeError("parquet: File out of specification: Invalid thrift: bad data")
+    found = inputs.blamed(error, wanted, ACCESS)
+    assert found.failure is Failure.INPUT_CHANGED
+    assert f"{tmp_path}/2.parquet" in found.message
 
 
 # Who is not to blame.

@@ -195,7 +195,7 @@ def test_an_engine_joins_when_nobody_imports_any_more(table: Path, monkeypatch: 
 def test_no_two_threads_look_at_one_frame(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[pl.LazyFrame] = []
 
-    def sized(status: PreflightStatus, frame: pl.LazyFrame, _: StoreAccess) -> PreflightStatus:
+    def sized(status: PreflightStatus, frame: pl.LazyFrame, *_: Any) -> PreflightStatus:
         looked.append(frame)
         return status
 

@@ -33,10 +33,6 @@ def explained(exc: BaseException, item: Input, store: StoreAccess, resolver: Res
     fault = classify(exc, f'reading input "{item.name}" ({item.shown})')
     if fault.failure in NO_FILE:
         return fault
-    if root := faults.table_root(item, store):
-        return _invalid(
-            f'input "{item.name}": {item.shown} is the root of a table; its rows are under {root}/data/: read those'
-        )
     if fault.failure is Failure.BUCKET_NOT_FOUND or any(word in words.lower() for word in _NOTHING):
         return faults.missing(item, store)
     files = _files(item, store)

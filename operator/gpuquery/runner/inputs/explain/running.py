@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.readers import Origin, origin
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.failures.words import said
-from gpuquery.runner.inputs.explain import changes, clashes, lookup, text
+from gpuquery.runner.inputs import changes
+from gpuquery.runner.inputs.explain import clashes, lookup, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,9 +59,9 @@ def blamed(
     fault = classify(exc)
     if fault.failure not in _OPEN:
         return _of_store(fault, exc, resolved)
-    for one in resolved.values():
-        if message := changes.told(one, access):
-            return _invalid(message)
+    with contextlib.suppress(JobError):  # what the store says now is not what the query failed with
+        if message := changes.changed(resolved, access):
+            return JobError(Failure.INPUT_CHANGED, text.bounded(message))
     for one in resolved.values():
         compare = resolver(one.item)
         if compare and (message := clashes.told(said(exc), one.item, one.files, access, compare)):

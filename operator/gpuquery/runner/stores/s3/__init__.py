@@ -17,8 +17,8 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.stores import endpoint
 from gpuquery.runner.stores.base import Backend, Location
-from gpuquery.runner.stores.objects import Objects
 from gpuquery.runner.stores.s3 import client, errors
+from gpuquery.runner.stores.s3.objects import S3Objects
 from gpuquery.runner.stores.s3.table import S3Store
 
 if TYPE_CHECKING:
@@ -57,10 +57,9 @@ class S3(Backend):
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         return Location(uri.rstrip("/"), bucket, prefix.strip("/")) if bucket else None
 
-    def files(self, uri: str, access: StoreAccess) -> Objects:
-        """Read through obstore."""
-        bucket = _bucket(uri)
-        return Objects(f"s3://{bucket}", client.obstore_client(access, bucket))
+    def files(self, uri: str, access: StoreAccess) -> S3Objects:
+        """List through boto3, and read through obstore."""
+        return S3Objects(_bucket(uri), access)
 
     def table(
         self, place: Location, access: StoreAccess, *, staging: str, stop: threading.Event

@@ -1,0 +1,63 @@
+"""Objects of a bucket, read through obstore and listed through boto3.
+
+obstore lists whole folders only, and fails as a whole at a key with an empty folder in it (`a//b`); boto3 lists any
+prefix, and lets the caller judge the keys.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner import patience
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.stores.base import Found
+from gpuquery.runner.stores.objects import Objects
+from gpuquery.runner.stores.s3 import client, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+    from gpuquery.plan.plan import StoreAccess
+
+
+class S3Objects(Objects):
+    """Objects of one bucket."""
+
+    def __init__(self, bucket: str, access: StoreAccess) -> None:
+        """Open nothing yet but the way to read."""
+        super().__init__(f"s3://{bucket}", client.obstore_client(access, bucket))
+        self._bucket = bucket
+        self._access = access
+
+    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
+        """List a prefix, a thousand keys in one request."""
+        given: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix} | ({} if deep else {"Delimiter": "/"})
+        while True:
+            page = self._asked(given)
+            found = [Found(one["Key"], one["Size"], one["ETag"].strip('"')) for one in page.get("Contents", ())]
+            yield found + [Found(one["Prefix"], 0) for one in page.get("CommonPrefixes", ())]
+            if not page.get("IsTruncated"):
+                return
+            given["ContinuationToken"] = page["NextContinuationToken"]
+
+    @functools.cached_property
+    def _lister(self) -> S3Client:
+        return client.s3_client(self._access)
+
+    def _asked(self, given: dict[str, Any]) -> Any:
+        what = f"listing s3://{self._bucket}/{given['Prefix']}"
+        try:
+            return patience.until(
+                lambda: self._lister.list_objects_v2(**given), seconds=client.PATIENCE, again=errors.is_transient
+            )
+        except (ClientError, BotoCoreError, OSError) as exc:
+            if isinstance(exc, ClientError) and errors.error_code(exc) == "NoSuchBucket":
+                raise JobError(Failure.BUCKET_NOT_FOUND, f'{what}: bucket "{self._bucket}" does not exist') from exc
+            raise classify(exc, what) from exc
