@@ -5,5 +5,6 @@ from gpuquery.runner.inputs.changes import changed
 from gpuquery.runner.inputs.resolve import blamed, frames, from_json, located, resolve, to_json
 
 __all__ = [
-    "File", "Listed", "Reading", "Resolved", "blamed", "changed", "frames", "from_json", "located", "resolve", "to_json",
+    "File", "Listed", "Reading", "Resolved",
+    "blamed", "changed", "frames", "from_json", "located", "resolve", "to_json",
 ]  # fmt: skip

@@ -224,6 +224,8 @@ class Probe:
         except _BrokenError:
             raise
         except JobError as error:
+            if like := self._like(item, file):
+                raise _BrokenError(like) from None
             raise _BrokenError(error.message, complete=error.message.startswith("input ")) from None
         except (Exception, pl.exceptions.PanicException) as exc:
             raise _BrokenError(self._like(item, file) or first_paragraph(exc)) from None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 600
 MAX_FILES = 5
 """Files that a message names."""
-_MAX_REASON = 240
+_MAX_REASON = 300
 _MAX_PLACE = 200
 _WAY_OUT = "write the file again, or leave it out of the input"
 
@@ -29,18 +29,12 @@ def of_broken(found: Sequence[Broken]) -> str:
     """Tell of broken files of one input; the first with its place and reason, up to four more by name."""
     first, more = found[0], found[1:MAX_FILES]
     reason = bounded(first.reason, _MAX_REASON).rstrip(".: ")
-    if first.complete:
-        return bounded(first.reason)
-    place = ", ".join(
-        part
-        for part in (
-            f"row group {first.group}" if first.group is not None else "",
-            f'column "{first.column}"' if first.column else "",
-        )
-        if part
-    )
     others = f"; {', '.join(short(one.file) for one in more)} cannot be read either" if more else ""
-    where = f" at {place}" if place else ""
+    if first.complete:
+        return bounded(f"{reason}{others}")
+    place = [f"row group {first.group}"] if first.group is not None else []
+    place += [f'column "{first.column}"'] if first.column else []
+    where = f" at {', '.join(place)}" if place else ""
     told = f'input "{first.input}": {short(first.file)} cannot be read{where}: {reason}{others}'
     return f"{bounded(told, MAX_CHARACTERS - len(_WAY_OUT) - 2)}; {_WAY_OUT}"
 
