@@ -156,7 +156,7 @@ REFUSED: list[Any] = [
     pytest.param(job(inputs=[INPUT, INPUT]), "spec.inputs", "", id="two inputs of one name"),
     pytest.param(job(inputs=[{**INPUT, "name": "1st"}]), "name", "", id="an input's name that is none"),
     pytest.param(job(inputs=[{**INPUT, "name": f"t{i}"} for i in range(65)]), "spec.inputs", "64", id="65 inputs"),
-    pytest.param(at("gs://lake/x.parquet"), "uri", "s3", id="an unknown scheme"),
+    pytest.param(at("hdfs://lake/x.parquet"), "uri", "s3", id="an unknown scheme"),
     pytest.param(at("s3://key:secret@lake/x.parquet"), "uri", "s3", id="credentials in a URI"),
     pytest.param(at("s3://lake/" + "x" * 1024 + ".parquet"), "uri", "1024", id="a URI that is too long"),
     pytest.param(at("s3://lake/x/*"), "format", "set format", id="an ending that says no format"),

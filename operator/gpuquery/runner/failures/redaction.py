@@ -12,7 +12,7 @@ MAX_MESSAGE = 1200
 
 _SIGNED = re.compile(
     r"<(AWSAccessKeyId|StringToSign|StringToSignBytes|SignatureProvided|CanonicalRequest|CanonicalRequestBytes)>"
-    r".*?</\1>|(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+|(Credential=|Signature=)[^,\s]+",
+    r".*?</\1>|(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)=|[?&;]sig=)[^&\s\"']+|(Credential=|Signature=)[^,\s]+",
     re.S,
 )
 

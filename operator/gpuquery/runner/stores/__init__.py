@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures import stores as faults
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.stores.az import Az
+from gpuquery.runner.stores.gs import Gs
 from gpuquery.runner.stores.posix import Posix
 from gpuquery.runner.stores.s3 import S3
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 STORES: dict[str, Backend] = {
     "s3": S3(),
+    "gs": Gs(),
+    "abfss": Az("abfss", "abfss://container@account.dfs.core.windows.net/folder"),
+    "az": Az("az", "az://container/folder"),
     "file": Posix(),
 }
 """All stores, by the scheme of their URIs. What has no scheme is a file of this machine."""

@@ -17,6 +17,7 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify, redact
+from gpuquery.runner.stores import retries
 from gpuquery.runner.stores.s3 import client
 from gpuquery.runner.stores.s3.errors import is_transient
 
@@ -122,9 +123,9 @@ def test_a_uri_is_a_bucket_and_a_prefix_or_a_path(uri: str, bucket: str, prefix:
     assert (place.bucket, place.prefix) == (bucket, prefix)
 
 
-@pytest.mark.parametrize("uri", ["s3://", "s3:///x", "file://x", "gs://b/x", "x"])
+@pytest.mark.parametrize("uri", ["s3://", "s3:///x", "file://x", "gs://", "az:///x", "https://", "ftp://b/x", "x"])
 def test_a_uri_of_another_kind_is_refused(uri: str):
-    with pytest.raises(JobError, match="write s3://bucket/folder or file:///folder"):
+    with pytest.raises(JobError, match="write s3://bucket/folder or gs://"):
         stores.locate(uri)
 
 
@@ -159,11 +160,11 @@ def test_polars_is_told_where_the_store_is_and_never_a_credential(access: StoreA
 def test_polars_gets_options_of_the_types_that_its_version_takes(
     version: str, strings: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    client._polars.cache_clear()
-    monkeypatch.setattr(client.metadata, "version", lambda _: version)
+    retries.polars_version.cache_clear()
+    monkeypatch.setattr(retries.metadata, "version", lambda _: version)
     access = StoreAccess(endpoint="http://s3:8333")
     options = stores.scan_options(access, "s3://b/x") or {}
-    client._polars.cache_clear()
+    retries.polars_version.cache_clear()
     assert options["max_retries"] == ("50" if strings else 50)
     assert ("retry_timeout_ms" in options) != strings
     assert not strings or all(isinstance(value, str) for value in options.values())
