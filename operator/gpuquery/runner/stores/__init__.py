@@ -15,6 +15,7 @@ from gpuquery.runner.stores.az import Az
 from gpuquery.runner.stores.gs import Gs
 from gpuquery.runner.stores.posix import Posix
 from gpuquery.runner.stores.s3 import S3
+from gpuquery.runner.stores.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +28,8 @@ STORES: dict[str, Backend] = {
     "gs": Gs(),
     "abfss": Az("abfss", "abfss://container@account.dfs.core.windows.net/folder"),
     "az": Az("az", "az://container/folder"),
+    "https": Web("https"),
+    "http": Web("http"),
     "file": Posix(),
 }
 """All stores, by the scheme of their URIs. What has no scheme is a file of this machine."""
@@ -71,5 +74,5 @@ def check(uris: Iterable[str], access: StoreAccess) -> None:
 
 
 def _no_place(uri: str) -> JobError:
-    examples = " or ".join(store.example for store in STORES.values())
+    examples = " or ".join(store.example for scheme, store in STORES.items() if scheme != "http")
     return JobError(Failure.INVALID_PLAN, f"{uri!r} is not a place for data: write {examples}")

@@ -38,8 +38,7 @@ def parse(endpoint: str, field: str = FIELD) -> SplitResult:
         raise _no_endpoint(endpoint, str(exc), field) from None
     if port == 0:
         raise _no_endpoint(endpoint, "there is no port 0", field)
-    if hands_out_roles(host):
-        raise closed(f'{field} "{clean(endpoint, 200)}"', host)
+    refuse_metadata(host, f'{field} "{clean(endpoint, 200)}"')
     if ":" not in host:  # else urlsplit has read it as an address
         for label in host.removesuffix(".").split("."):
             if not _LABEL.fullmatch(label):
@@ -48,13 +47,14 @@ def parse(endpoint: str, field: str = FIELD) -> SplitResult:
     return parts
 
 
-def closed(what: str, host: str) -> JobError:
-    """Return the error for a host that hands out the identity of nodes."""
-    return JobError(
-        Failure.INVALID_ENDPOINT,
-        f"{what}: {clean(host, 80)} is a metadata service or another link-local address, which no job may reach: "
-        "name another host",
-    )
+def refuse_metadata(host: str, what: str, address: str = "") -> None:
+    """Raise InvalidEndpoint for a host, or an address of it, that hands out the identity of nodes."""
+    if hands_out_roles(address or host):
+        raise JobError(
+            Failure.INVALID_ENDPOINT,
+            f"{what}: {clean(host, 80)} is a metadata service or another link-local address, which no job may reach: "
+            "name another host",
+        )
 
 
 def connect(host: str, port: int, what: str) -> socket.socket:
@@ -62,8 +62,7 @@ def connect(host: str, port: int, what: str) -> socket.socket:
     the addresses belongs to a metadata service: what is checked is what is connected to."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for *_, address in found:
-        if hands_out_roles(str(address[0])):
-            raise closed(what, host)
+        refuse_metadata(host, what, str(address[0]))
     last = OSError(f"{host} has no address")
     for *_, address in found:
         try:

@@ -44,7 +44,9 @@ def root(memory: Memory) -> Iterator[str]:
 
 def job(root: str, name: str = "orders.parquet", **input_: Any) -> Plan:
     """A plan from and to the new store, past the object's own patterns for URIs."""
-    item = Input(name="t", uri="s3://lake/x.parquet", **{"format": "parquet", **input_}).model_copy(update={"uri": f"{root}/in/{name}"})
+    item = Input(name="t", uri="s3://lake/x.parquet", **{"format": "parquet", **input_}).model_copy(
+        update={"uri": f"{root}/in/{name}"}
+    )
     made = plan("s3://lake/out")
     output = made.output.model_copy(update={"uri": f"{root}/out"})
     return made.model_copy(update={"inputs": (item,), "output": output})
@@ -83,7 +85,7 @@ def test_its_faults_are_explained_in_its_own_words(memory: Memory, root: str) ->
         inputs.frames(inputs.resolve(made.inputs, made.store), made.store)
     assert caught.value.failure is Failure.INVALID_INPUT
     assert classify(AwayError("away"), default=Failure.USER_ERROR).failure is Failure.STORAGE_UNAVAILABLE
-    with pytest.raises(JobError, match="write s3://bucket/folder or .* or http://host/folder"):
+    with pytest.raises(JobError, match=r"write s3://bucket/folder or .* or file:///folder"):
         stores.locate("ftp://x")
 
 
