@@ -80,8 +80,9 @@ class Memory(Backend, Files):
         yield list(found.values())
 
     def look(self, paths: Sequence[str]) -> dict[str, Found]:
-        there = {path: self.get(path.removeprefix("http://").partition("/")[2]) for path in paths}
-        return {path: Found(path, len(body), str(hash(body))) for path, body in there.items() if body is not None}
+        keys = {path: path.removeprefix("http://").partition("/")[2] for path in paths}
+        there = {path: (key, self.get(key)) for path, key in keys.items()}
+        return {path: Found(key, len(body), str(hash(body))) for path, (key, body) in there.items() if body is not None}
 
     def sizes(self, paths: Sequence[str]) -> dict[str, int]:
         return {path: len(self._body(path)) for path in paths}

@@ -239,7 +239,7 @@ class Input(Model):
     format: InputFormat = InputFormat.AUTO
     """`auto` decides by the ending: .parquet, .csv (.csv.gz), .ndjson or .jsonl; a folder is read as parquet."""
     hive_partitioned: bool | None = None
-    """Whether `key=value` folders become columns. Default: yes for folders and for globs with a `=`."""
+    """Whether `key=value` folders become columns. Default: yes if all files have the same keys."""
     csv: CsvOptions | None = None
     """Only with CSV files."""
     types: Annotated[

@@ -160,7 +160,7 @@ class Plan(Model):
     """Value of `now()` and `current_date` in SQL: the creation time of the job, so the same for its preflight, all
     attempts and all ranks. None in a plan of Polars' SQL, which has neither."""
     inputs: tuple[Input, ...] = ()
-    """Tables that it can read; `format` is never `auto` here and `hivePartitioned` never null."""
+    """Tables that it can read; `format` is never `auto` here."""
     snapshots: Mapping[str, str] = {}
     """Snapshots of tables that the preflight or an earlier attempt has chosen, by name of the input."""
     parameters: Mapping[str, Parameter] = {}

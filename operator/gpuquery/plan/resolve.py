@@ -240,6 +240,4 @@ def _input(item: Input) -> Input:
         return item
     if item.format is InputFormat.AUTO:
         found["format"] = format_of(item.places[0])
-    if item.hive_partitioned is None:
-        found["hive_partitioned"] = any(u.endswith("/") or ("*" in u and "=" in u) for u in item.places)
     return item.model_copy(update=found) if found else item

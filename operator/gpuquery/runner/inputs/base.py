@@ -60,6 +60,11 @@ class Reading(ABC):
     warnings: tuple[str, ...]
     """What the author should know, such as columns that some files lack."""
 
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Columns that are there and not read, with the reason, said of the column: `is encrypted, ...`."""
+        return {}
+
     @abstractmethod
     def frame(
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None
@@ -109,6 +114,11 @@ class Resolved:
     def schema(self) -> Schema:
         """Columns with their types, in order."""
         return self.reading.schema
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Columns that are there and cannot be read, with the reason: a query that names one is told."""
+        return self.reading.absent
 
     @property
     def bytes(self) -> int:

@@ -11,6 +11,8 @@ from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
 
@@ -20,29 +22,66 @@ MAX_NAMES_SHOWN = 5
 def refuse_hive(item: Input) -> None:
     """Raise InvalidInput for text files in key=value folders."""
     if item.hive_partitioned:
-        raise JobError(
-            Failure.INVALID_INPUT,
-            f'input "{item.name}": key=value folders become columns with parquet only, not with {item.format.value}: '
-            "set hivePartitioned: false",
-        )
+        raise no_keys(item)
 
 
-def missing(item: Input, store: StoreAccess) -> JobError:
-    """Explain why nothing was found at an input's URI, with what is there instead."""
-    uri = item.places[0]
+def no_keys(item: Input) -> JobError:
+    """Explain that text files lie in key=value folders."""
+    return JobError(
+        Failure.INVALID_INPUT,
+        f'input "{item.name}": key=value folders become columns with parquet only, not with {item.format.value}: '
+        "set hivePartitioned: false",
+    )
+
+
+def missing(item: Input, store: StoreAccess, uri: str = "", before: str | None = None) -> JobError:
+    """Explain why nothing was found at one of an input's URIs, with what is there instead.
+
+    `before` is its key up to the first wildcard.
+    """
+    uri = uri or item.places[0]
     place = stores.locate(uri)
-    before_star = place.prefix.split("*", maxsplit=1)[0]
-    folder = before_star.rpartition("/")[0] + "/" if "/" in before_star else ""
-    try:
-        names = stores.of(uri).names(place, folder, store)
-    except JobError as exc:
-        return JobError(exc.failure, f'input "{item.name}": {uri}: {exc.message}')
+    before = before if before is not None else place.prefix
+    head = before.rpartition("/")
+    folder, sought = head[0] + head[1], head[2]
+    told = f'input "{item.name}": no file matches {uri}'
+    nothing = ""
+    while True:
+        try:
+            names = stores.of(uri).names(place, folder, store)
+        except JobError as exc:
+            return JobError(exc.failure, f'input "{item.name}": {uri}: {exc.message}')
+        if names or not folder.strip("/"):
+            break
+        nothing = nothing or f"; there is nothing in {place.folder(folder)}"
+        up = folder.rstrip("/").rpartition("/")
+        folder, sought = up[0] + up[1], up[2]
     at = place.folder(folder)
-    close = difflib.get_close_matches(place.prefix.removeprefix(folder).partition("/")[0], names, MAX_NAMES_SHOWN)
+    instead = (
+        f"; in {at} there is {_closest(sought, names)}" if names else "" if nothing else f"; there is nothing in {at}"
+    )
+    return JobError(Failure.INVALID_INPUT, told + nothing + instead)
+
+
+def table(item: Input, kind: str, root: str) -> JobError:
+    """Refuse to read the files of a table without its log, with what to write instead."""
+    told = f'input "{item.name}" ({item.shown})'
+    why = {
+        "own": f"{root} is the root of a table; its rows are under {root}data/: read those",
+        "Delta": f"{root} is a Delta table, and its files hold rows that were deleted or replaced: write `uri: "
+        f'"{root}"` and `delta: {{}}`',
+        "Iceberg": f"{root} is an Iceberg table, and its files hold rows that were deleted or replaced: write `table: "
+        "{catalog: <catalog>, name: <namespace.table>}` in place of its files",
+        "Hudi": f"{root} belongs to a Hudi table, whose files hold several versions of its rows, and Hudi is not read: "
+        "export the table as parquet, Delta or Iceberg",
+    }
+    return JobError(Failure.INVALID_INPUT, f"{told}: {why[kind]}")
+
+
+def _closest(sought: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(sought, names, MAX_NAMES_SHOWN)
     shown = ", ".join((close + [name for name in names if name not in close])[:MAX_NAMES_SHOWN])
-    more = ", ..." if len(names) > MAX_NAMES_SHOWN else ""
-    found = f"in {at} there is {shown}{more}" if names else f"there is nothing in {at}"
-    return JobError(Failure.INVALID_INPUT, f'input "{item.name}": no file matches {uri}; {found}')
+    return shown + (", ..." if len(names) > MAX_NAMES_SHOWN else "")
 
 
 def table_root(item: Input, store: StoreAccess) -> str:

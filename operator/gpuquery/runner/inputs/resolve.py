@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.spec import InputFormat
 from gpuquery.runner import later
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.inputs import explain, listing
+from gpuquery.runner.inputs import explain, faults, keys, listing
 from gpuquery.runner.inputs.base import Reading, Resolved, files_from_json
 from gpuquery.runner.inputs.formats import csv, ndjson, parquet
 
@@ -73,12 +73,15 @@ def clash(exc: BaseException, items: Sequence[Input], access: StoreAccess) -> Jo
 def _resolved(item: Input, access: StoreAccess) -> Resolved:
     try:
         listed = listing.listed(item, access)
-        reading = _FORMATS[item.format](item, listed.files, access)
+        files, unread = keys.filled(item, listed.files)
+        if item.format is not InputFormat.PARQUET and any(file.keys for file in files):
+            raise faults.no_keys(item)
+        reading = _FORMATS[item.format](item, files, access)
     except JobError:
         raise
     except BaseException as exc:  # a panic of Polars is no Exception
         raise explain.explained(exc, item, access, _FORMATS[item.format]) from None
-    return Resolved(item, listed.files, reading, (*listed.warnings, *reading.warnings))
+    return Resolved(item, files, reading, (*listed.warnings, *unread, *reading.warnings))
 
 
 def _of_json(item: Input, value: Mapping[str, Any]) -> Resolved:

@@ -14,7 +14,7 @@ import polars as pl
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.parquet.footer import Footer, NotParquetError, metadata, parse
-from gpuquery.runner.sizing.parquet import each_tail
+from gpuquery.runner.stores.tails import each_tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -90,7 +90,7 @@ def _translated(plan: Plan, frame: pl.LazyFrame, sizes: Sizes) -> Translation:
     data_type = importlib.import_module("cudf_polars.containers").DataType
     # The result is written by the engine, so a type that it cannot write counts too.
     visitor: Any = frame.sink_parquet(_NOWHERE, lazy=True)._ldf.visit()
-    hive = [item.name for item in plan.inputs if item.hive_partitioned]
+    hive = [item.name for item in plan.inputs if item.hive_partitioned is not False]
     notes = Notes(visitor, _starts(plan.inputs), hive)
     try:
         watched = translator(cudf_polars.Translator, dsl.ErrorExpr, data_type)(visitor, engine, notes)

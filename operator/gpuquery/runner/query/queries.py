@@ -101,7 +101,8 @@ class Sql:
         from gpuquery.runner.query.sql.rules import explain
 
         plan, target, statistics = self._plan, self._target(), self._statistics(inputs)
-        made = self._prepared.plan(frames, now=_now(plan), target=target, statistics=statistics)
+        absent = _absent(inputs)
+        made = self._prepared.plan(frames, now=_now(plan), target=target, statistics=statistics, absent=absent)
         found = restrictions(made.statement, target)
         told = {
             effect: tuple(self._prepared.at(r.place) + str(r) for r in found if r.effect is effect) for effect in Effect
@@ -116,7 +117,7 @@ class Sql:
         from gpuquery.runner.query.sql import explanation, rules
 
         statistics = self._statistics(inputs)
-        bound = self._prepared.bound(self._prepared.schemas(frames), _now(self._plan))
+        bound = self._prepared.bound(self._prepared.schemas(frames, _absent(inputs)), _now(self._plan))
         return explanation.explained(rules.improved(bound, statistics), frames, statistics, self._prepared.at)
 
     def _target(self) -> Target:
@@ -133,6 +134,10 @@ class Sql:
     def failed(self, exc: BaseException) -> str | None:
         """Return the words and the place of a failed expression."""
         return self._prepared.failed(exc)
+
+
+def _absent(inputs: Mapping[str, Resolved]) -> dict[str, Mapping[str, str]]:
+    return {name: one.absent for name, one in inputs.items()}
 
 
 def _now(plan: Plan) -> datetime:

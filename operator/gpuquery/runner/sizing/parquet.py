@@ -19,15 +19,16 @@ from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.parquet import footer
-from gpuquery.runner.parquet.footer import TAIL, Footer, NotParquetError, RowGroup
+from gpuquery.runner.parquet.footer import Footer, NotParquetError, RowGroup
 from gpuquery.runner.sizing import skip, widths
-from gpuquery.runner.stores.base import Files, Part
+from gpuquery.runner.stores.tails import each_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.sizing.reads import Scan
+    from gpuquery.runner.stores.base import Files
 
 ALL_FILES = 2000
 """Up to so many files, every footer is read."""
@@ -129,24 +130,6 @@ def scan_footers(
 
     each_tail(paths, sizes, files, take)
     return Scanned(paths, rows, details, groups)
-
-
-def each_tail(paths: Sequence[str], sizes: Mapping[str, int], files: Files, then: Callable[[str, bytes], None]) -> None:
-    """Hand the end of each file to `then` as it comes, with all metadata if it is a parquet file."""
-    long: list[Part] = []
-
-    def take(part: Part, tail: bytes) -> None:
-        try:
-            missing = footer.metadata_size(tail) - len(tail)
-        except NotParquetError:
-            missing = 0
-        if missing > 0 and part.start:
-            long.append(Part(part.path, max(0, part.start - missing), part.end))
-        else:
-            then(part.path, tail)
-
-    files.read([Part(path, max(0, sizes[path] - TAIL), sizes[path]) for path in paths], take)
-    files.read(long, lambda part, tail: then(part.path, tail))
 
 
 def _skipped(scan: Scan, found: Scanned) -> int:

@@ -154,6 +154,14 @@ class Sized(Files):
         self._files = files
         self._known = known
 
+    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
+        """List files."""
+        return self._files.below(prefix, deep=deep)
+
+    def look(self, paths: Sequence[str]) -> dict[str, Found]:
+        """Look at files."""
+        return self._files.look(paths)
+
     def sizes(self, paths: Sequence[str]) -> dict[str, int]:
         """Ask for what is not known."""
         found = {path: self._known[path] for path in paths if path in self._known}

@@ -44,9 +44,8 @@ def root(memory: Memory) -> Iterator[str]:
 
 def job(root: str, name: str = "orders.parquet", **input_: Any) -> Plan:
     """A plan from and to the new store, past the object's own patterns for URIs."""
-    item = Input(name="t", uri="s3://lake/x.parquet", **{"format": "parquet", **input_}).model_copy(
-        update={"uri": f"{root}/in/{name}"}
-    )
+    given = {"name": "t", "uri": "s3://lake/x.parquet", "format": "parquet", **input_}
+    item = Input.model_validate(given).model_copy(update={"uri": f"{root}/in/{name}"})
     made = plan("s3://lake/out")
     output = made.output.model_copy(update={"uri": f"{root}/out"})
     return made.model_copy(update={"inputs": (item,), "output": output})

@@ -79,13 +79,17 @@ class Prepared:
         now: datetime,
         target: Target,
         statistics: Statistics | None = None,
+        absent: Mapping[str, Mapping[str, str]] | None = None,
     ) -> Result:
-        """Return the lazy result over the inputs; raises JobError(InvalidQuery or UnsupportedQuery)."""
+        """Return the lazy result over the inputs; raises JobError(InvalidQuery or UnsupportedQuery).
+
+        `absent` are columns of inputs that cannot be read, with the reason.
+        """
         from gpuquery.runner.query.sql import compile as compiler
         from gpuquery.runner.query.sql import remarks, rules
         from gpuquery.runner.query.sql.compile.target import CPU
 
-        bound, other = self._bound(self.schemas(frames), now)
+        bound, other = self._bound(self.schemas(frames, absent), now)
         with self._told():
             statement = rules.improved(bound, statistics)
             try:
@@ -102,12 +106,16 @@ class Prepared:
         told = (f"{self.at(place)}{words}" for place, words in found)
         return Result(frame, statement, tuple(told))
 
-    def schemas(self, frames: Mapping[str, pl.LazyFrame]) -> dict[str, dict[str, Type | NoType]]:
+    def schemas(
+        self, frames: Mapping[str, pl.LazyFrame], absent: Mapping[str, Mapping[str, str]] | None = None
+    ) -> dict[str, dict[str, Type | NoType]]:
         """Return the inputs' types in SQL. A column that has none is refused where a statement uses it."""
-        return {
-            name: {column: _type(dtype) for column, dtype in frame.collect_schema().items()}
-            for name, frame in frames.items()
-        }
+        made: dict[str, dict[str, Type | NoType]] = {}
+        for name, frame in frames.items():
+            unread = (absent or {}).get(name, {})
+            made[name] = {column: _type(dtype) for column, dtype in frame.collect_schema().items()}
+            made[name] |= {column: NoType(why) for column, why in unread.items()}
+        return made
 
     def at(self, place: Place | None) -> str:
         """Return `line 3, column 12: ` of a place; nothing for none."""

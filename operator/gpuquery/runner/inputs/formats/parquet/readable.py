@@ -1,0 +1,69 @@
+"""Columns of parquet files that Polars does not read exactly, or not at all.
+
+What is behind it, by type: docs/inputs.md has the table. A type that is not in it is read as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.runner.parquet.elements import Element
+
+_KNOWN = frozenset(
+    {"", "STRING", "MAP", "LIST", "ENUM", "DECIMAL", "DATE", "TIME", "TIMESTAMP", "INTEGER", "UNKNOWN", "JSON", "BSON",
+     "UUID", "FLOAT16"}
+)  # fmt: skip
+_TEXTS = frozenset({"JSON", "ENUM"})
+_WAYS_OUT: Mapping[str, str] = {
+    "INTERVAL": "write it as an integer or as two timestamps",
+    "VARIANT": "write its parts as columns of their own",
+    "GEOMETRY": "write it as WKB in a column of bytes",
+    "GEOGRAPHY": "write it as WKB in a column of bytes",
+}
+MAX_DIGITS = 38
+
+
+def refusal(column: Element, dtype: pl.DataType | None = None, *, encrypted: bool = False) -> str | None:
+    """Return why a column is not read, and what to do about it, said of the column; None if it is read exactly.
+
+    `dtype` is what Polars takes it for.
+    """
+    if encrypted:
+        return "is encrypted, which is not read here: write it without encryption"
+    for leaf in column.leaves():
+        if leaf.logical == "DECIMAL" and leaf.precision > MAX_DIGITS:
+            return f"is a decimal of {leaf.precision} digits, and at most {MAX_DIGITS} are read: write it as text"
+        if leaf.logical == "FLOAT16" and dtype is not None and not _has_halves(dtype):
+            return "is a float16, which Polars takes for bytes in a file without Arrow schema: write it as float32"
+    for element in _all(column):
+        if element.logical not in _KNOWN:
+            way = _WAYS_OUT.get(element.logical, "write the file without this column")
+            kind = "logical type " + element.logical if element.logical.startswith("field") else element.logical
+            return f"has the type {kind} of parquet, which is not read here: {way}"
+    return None
+
+
+def exact(column: Element, dtype: pl.DataType) -> pl.DataType:
+    """Return the type as which a column's values are read: half floats as floats, JSON and ENUM as the texts they are.
+
+    No reader but Polars and pyarrow knows half floats, and SQL has no type for them. A column of type UNKNOWN has only
+    nulls.
+    """
+    if column.logical == "UNKNOWN":
+        return pl.Null()
+    if _has_halves(dtype) and not column.children:
+        return pl.Float32()
+    return pl.String() if column.logical in _TEXTS and isinstance(dtype, pl.Binary) else dtype
+
+
+def _has_halves(dtype: pl.DataType) -> bool:
+    return "Float16" in str(dtype)
+
+
+def _all(column: Element) -> list[Element]:
+    return [column, *(one for child in column.children for one in _all(child))]

@@ -1,0 +1,148 @@
+"""Look at the footers of all files once, and put files of equal schemas together.
+
+Of each schema one file is looked at closely: what Polars makes of its columns, and which of them it would not read
+exactly. A file that cannot be opened at all is refused here, with its column where that is known.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from gpuquery.api.reasons import Failure
+from gpuquery.runner import stores
+from gpuquery.runner.failures.errors import JobError, first_paragraph
+from gpuquery.runner.failures.stores import redact
+from gpuquery.runner.inputs.formats.parquet import readable
+from gpuquery.runner.parquet import elements, footer
+from gpuquery.runner.parquet.footer import NotParquetError
+from gpuquery.runner.stores.tails import each_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.api.spec import Input
+    from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.inputs.base import File, Schema
+
+ALL_FILES = 20_000
+"""Up to so many files, every footer is looked at; of more files, as many at equal distances."""
+
+
+@dataclass
+class Shape:
+    """Files of one schema."""
+
+    schema: Schema
+    """Columns as Polars reads them, without those of `unreadable`."""
+    exact: Schema
+    """The types that their values have: another one for half floats, or for texts that Polars takes for bytes."""
+    unreadable: Mapping[str, str]
+    """Columns that are not read exactly, each with the reason and its way out."""
+    files: list[File] = field(default_factory=list)
+    """In the order of the listing."""
+
+
+def look(item: Input, files: Sequence[File], access: StoreAccess) -> list[Shape]:
+    """Return the schemas of files, in the order of their first files. Raises JobError with the file."""
+    marks, tails = _marks(item, _chosen(files), access)
+    shapes: list[Shape] = []
+    by_mark: dict[tuple[bytes, bytes], Shape] = {}
+    for mark, uri in tails.items():
+        found = _shape(item, *uri)
+        same = next((one for one in shapes if _alike(one, found)), None)
+        if same is None:
+            shapes.append(found)
+        by_mark[mark] = same or found
+    if len(marks) < len(files) and len(shapes) > 1:
+        raise JobError(
+            Failure.INVALID_INPUT,
+            f'input "{item.name}": {len(files):,} files of different schemas are too many to be looked at one by one '
+            f"(the most is {ALL_FILES:,}): read parts of them as inputs of their own",
+        )
+    for file in files:
+        (by_mark[marks[file.uri]] if file.uri in marks else shapes[0]).files.append(file)
+    order = {file.uri: at for at, file in enumerate(files)}
+    return sorted((one for one in shapes if one.files), key=lambda one: order[one.files[0].uri])
+
+
+def _chosen(files: Sequence[File]) -> Sequence[File]:
+    count = len(files)
+    return files if count <= ALL_FILES else [files[n * (count - 1) // (ALL_FILES - 1)] for n in range(ALL_FILES)]
+
+
+def _marks(
+    item: Input, files: Sequence[File], access: StoreAccess
+) -> tuple[dict[str, tuple[bytes, bytes]], dict[tuple[bytes, bytes], tuple[str, bytes]]]:
+    """Return what two files of one schema have alike, by file, and the first file of each with its tail."""
+    marks: dict[str, tuple[bytes, bytes]] = {}
+    tails: dict[tuple[bytes, bytes], tuple[str, bytes]] = {}
+    begins: list[bytes] = []
+    order = {file.uri: at for at, file in enumerate(files)}
+
+    def take(uri: str, tail: bytes) -> None:
+        try:
+            meta = footer.metadata(tail)
+            begin = next((one for one in begins if meta.startswith(one)), None)
+            if begin is None:
+                begin = elements.begin(meta)
+                begins.insert(0, begin)
+        except NotParquetError as exc:
+            raise _no_parquet(item, uri, tail, exc) from None
+        mark = marks[uri] = begin, elements.arrow_schema(meta)
+        if mark not in tails or order[uri] < order[tails[mark][0]]:
+            tails[mark] = uri, tail
+
+    # Tails come in the order in which the store answers; the first file of each schema is the same every time.
+    each_tail([f.uri for f in files], {f.uri: f.bytes for f in files}, stores.files(files[0].uri, access), take)
+    return marks, dict(sorted(tails.items(), key=lambda pair: order[pair[1][0]]))
+
+
+def _no_parquet(item: Input, uri: str, tail: bytes, exc: NotParquetError) -> JobError:
+    if tail[-4:] == b"PARE":
+        why = "its footer is encrypted, which is not read here: write it without encryption"
+    else:
+        why = f"is no parquet file: {exc}"
+    return JobError(Failure.INVALID_INPUT, f'input "{item.name}": {uri}: {why}')
+
+
+def _alike(a: Shape, b: Shape) -> bool:
+    return list(a.schema.items()) == list(b.schema.items()) and a.exact == b.exact and a.unreadable == b.unreadable
+
+
+def _shape(item: Input, uri: str, tail: bytes) -> Shape:
+    try:
+        meta = footer.metadata(tail)
+        columns = elements.columns(meta)
+        secret = elements.encrypted(meta)
+    except NotParquetError as exc:
+        raise _no_parquet(item, uri, tail, exc) from None
+    names = [column.name for column in columns]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise _refused(item, uri, f'it has several columns of the name "{twice[0]}": write it again with other names')
+    try:
+        schema = dict(pl.read_parquet_schema(io.BytesIO(tail)))
+    except BaseException as exc:  # a panic of Polars is no Exception
+        if isinstance(exc, KeyboardInterrupt | SystemExit):
+            raise
+        odd = {column.name: why for column in columns if (why := readable.refusal(column))}
+        told = "; ".join(f'column "{name}" {why}' for name, why in odd.items()) or redact(first_paragraph(exc))
+        raise _refused(item, uri, told) from None
+    unreadable = {
+        column.name: why
+        for column in columns
+        if (why := readable.refusal(column, schema.get(column.name), encrypted=column.name in secret))
+    }
+    kept = [column for column in columns if column.name not in unreadable]
+    return Shape(
+        {column.name: schema[column.name] for column in kept},
+        {column.name: readable.exact(column, schema[column.name]) for column in kept},
+        unreadable,
+    )
+
+
+def _refused(item: Input, uri: str, why: str) -> JobError:
+    return JobError(Failure.INVALID_INPUT, f'input "{item.name}": {uri} cannot be read: {why}')
