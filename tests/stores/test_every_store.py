@@ -58,8 +58,7 @@ def test_files_of_any_name_are_sized_and_read_in_any_parts(shelf: Shelf) -> None
 
 def test_what_is_below_a_prefix_is_listed_with_the_version_that_looking_tells(shelf: Shelf) -> None:
     if not shelf.lists:
-        with pytest.raises(JobError, match="does not list its files: name each file in uris"):
-            list(stores.files(shelf.root, shelf.access).below(shelf.prefix))
+        assert list(stores.files(shelf.root, shelf.access).below(shelf.prefix)) == []
         return
     for name in (*NAMES, *ODD):
         shelf.put(name, name.encode())

@@ -103,11 +103,8 @@ class WebFiles(Files):
         self._tls = ssl.create_default_context()
 
     def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
-        """Refuse: raises JobError(InvalidInput)."""
-        raise JobError(
-            Failure.INVALID_INPUT,
-            f"{clean(prefix, 200)!r}: a web server does not list its files: name each file in uris, or {_COPY}",
-        )
+        """List nothing: no web server does, and a job that names a folder or a glob is refused (plan/places.py)."""
+        yield from ()
 
     def look(self, paths: Sequence[str]) -> dict[str, Found]:
         """Ask for the first byte of each. Raises InvalidInput for a server that does not answer ranges."""
@@ -142,7 +139,7 @@ class WebFiles(Files):
         empty = answer.size == 0 and answer.status in (http.client.OK, http.client.REQUESTED_RANGE_NOT_SATISFIABLE)
         if answer.size is None or not (empty or answer.status == http.client.PARTIAL_CONTENT):
             raise _refused(uri, answer)
-        return Found(uri, answer.size, answer.version)
+        return Found(uri.partition("://")[2].partition("/")[2], answer.size, answer.version)
 
     def _asked(self, uri: str, start: int, end: int) -> Answer:
         """Ask for a range until the server can answer."""
