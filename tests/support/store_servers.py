@@ -182,7 +182,7 @@ def _handler(files: WebServer) -> type[BaseHTTPRequestHandler]:
             if path in files.redirects:
                 status, body, more = http.client.FOUND, b"", {"Location": files.redirects[path]}
             elif path in files.statuses:
-                status, body = http.client.HTTPStatus(files.statuses[path]), b""
+                status, body = http.HTTPStatus(files.statuses[path]), b""
             elif body is None:
                 status, body = http.client.NOT_FOUND, b""
             else:

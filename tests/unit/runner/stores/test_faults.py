@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 from botocore.exceptions import (
@@ -102,6 +104,22 @@ def test_no_secret_stands_in_a_message(monkeypatch: pytest.MonkeyPatch):
     clean = redact(text)
     assert "SignatureDoesNotMatch" in clean
     assert not {word for word in ("s3cr3tKey", "AKIAEXAMPLE", "OTHER", "abc", "deadbeef") if word in clean}
+
+
+def test_no_part_of_another_clouds_secret_stands_in_a_message(monkeypatch: pytest.MonkeyPatch):
+    private = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF\n-----END PRIVATE KEY-----\n"
+    given = {"client_email": "reader@lake.iam", "private_key": private, "private_key_id": "0f1e2d3c4b5a"}
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(given))
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "Eby8vdM02xNOcqFlqUwJPL==")
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", "abc~def.ghi")
+    text = (
+        f"{json.dumps(given)} line kqhkiG9w0BAQEF key {private} id 0f1e2d3c4b5a Eby8vdM02xNOcqFlqUwJPL== abc~def.ghi "
+        "https://a.blob.core.windows.net/c?restype=container&sv=2021&sig=b64%3D&sp=r X-Goog-Signature=feedbeef"
+    )
+    clean = redact(text)
+    secrets = ("MIIEvQ", "kqhkiG9w", "0f1e2d3c", "Eby8vd", "abc~def", "b64%3D", "feedbeef")
+    assert not {word for word in secrets if word in clean}
+    assert "restype=container" in clean and "sp=r" in clean
 
 
 def test_a_long_message_is_cut():
