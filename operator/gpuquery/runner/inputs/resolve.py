@@ -76,10 +76,24 @@ def from_json(text: str, items: Sequence[Input]) -> dict[str, Resolved]:
     return {item.name: _of_json(item, found[item.name]) for item in items}
 
 
-def clash(exc: BaseException, items: Sequence[Input], access: StoreAccess) -> JobError | None:
-    """Return the error that names two files of different schemas, if they are behind what Polars raised."""
-    files = [item for item in items if item.table is None and item.delta is None]
-    return explain.clash(exc, files, access, lambda item: _FORMATS[item.format])
+def located(exc: BaseException, resolved: Mapping[str, Resolved], access: StoreAccess) -> JobError | None:
+    """Return the error that names the value in a file behind what was raised, where a reading knows it."""
+    return explain.located(exc, resolved, access)
+
+
+def blamed(
+    exc: BaseException,
+    resolved: Mapping[str, Resolved],
+    access: StoreAccess,
+    columns: Mapping[str, Sequence[str]] | None = None,
+) -> JobError | None:
+    """Return the error that names the file behind what a reader raised; None if it was none, or no file is to blame."""
+    return explain.blamed(exc, resolved, access, lambda item: _FORMATS.get(item.format), columns)
+
+
+def resolver(item: Input) -> explain.Resolver:
+    """Return what makes a reading of some files of an input."""
+    return _FORMATS[item.format]
 
 
 def _resolved(item: Input, access: StoreAccess, pinned: str) -> Resolved:

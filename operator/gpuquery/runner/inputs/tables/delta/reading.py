@@ -66,10 +66,14 @@ class Delta(Reading):
 
     @property
     def cpu_only(self) -> str:
-        """Deleted rows are known by their numbers, which GPU engines do not count over several files."""
+        """Deleted rows are told by their numbers, and cudf-polars of RAPIDS 26.04 to 26.10 may number the rows of each
+        part of a file anew (rapidsmpf/io.py splits a scan whether it numbers rows or not)."""
         if not self.deleted:
             return ""
-        return "has deletion vectors: rewrite its files (REORG TABLE ... APPLY (PURGE)), or use engine: cpu"
+        return (
+            f"{len(self.deleted)} of its files have deletion vectors, which the GPU engines cannot apply: remove them "
+            "with REORG TABLE ... APPLY (PURGE), or use engine: cpu"
+        )
 
     def frame(
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None
