@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api import catalogs as words
@@ -69,22 +70,14 @@ def load(item: Input, access: StoreAccess) -> Any:
 
 def _client(name: str, options: Mapping[str, str]) -> Any:
     from pyiceberg.catalog.rest import RestCatalog
-    from requests.adapters import HTTPAdapter
-
-    class Adapter(HTTPAdapter):
-        """Waits no longer than said: requests by itself waits for ever."""
-
-        def send(self, request: Any, **more: Any) -> Any:  # type: ignore[override]
-            return super().send(request, **{**more, "timeout": (CONNECT_SECONDS, ANSWER_SECONDS)})
 
     class Catalog(RestCatalog):
         """Reads no file: the runner does, through its own stores."""
 
         def _create_session(self) -> Any:
             session = super()._create_session()
-            for scheme in ("http://", "https://"):
-                if type(session.adapters.get(scheme)) is HTTPAdapter:
-                    session.mount(scheme, Adapter())
+            # By itself requests waits for ever, whatever adapter signs what it sends.
+            session.request = partial(session.request, timeout=(CONNECT_SECONDS, ANSWER_SECONDS))
             return session
 
         def _load_file_io(self, properties: Any = None, location: Any = None) -> Any:
