@@ -35,6 +35,7 @@ SWITCH = {"true": True, "false": False}
 ANY: Patterns = ("*",)
 AWS = "https://s3.amazonaws.com"
 """The endpoint of a job that sets none."""
+GOOGLE = "https://storage.googleapis.com"
 
 
 class Policy(Model):
@@ -63,7 +64,9 @@ class Policy(Model):
     )  # fmt: skip
     """Names in `template.metadata.annotations`. Some give a pod more than its spec does: a role, a volume."""
     endpoints: Patterns = ANY
-    """`storage.endpoint`; a job without one counts as `https://s3.amazonaws.com`."""
+    """`storage.endpoint` and those of other stores. A job without one counts as `https://s3.amazonaws.com`, with `gs://`
+    as `https://storage.googleapis.com`, with `az://` or `abfss://` as `https://<account>.blob.core.windows.net`, and
+    with a URI of the web as its scheme, host and port."""
     schedulers: Patterns = ANY
     """`dask.schedulerAddress`."""
     python: bool = True
@@ -98,7 +101,6 @@ def asked(spec: GpuQueryJobSpec, catalogs: Collection[str] = ()) -> Mapping[str,
     """Return the fields and values of a spec that each list of patterns restricts; `catalogs` are those declared."""
     tables = {one.name: one.table.catalog for one in spec.inputs if one.table is not None}
     pod, metadata, dask = spec.template.spec, spec.template.metadata, spec.dask
-    endpoint = spec.storage.endpoint
     found: dict[str, list[tuple[str, str | None]]] = {
         "images": [("runtime.image", spec.runtime.image)],
         "service_accounts": [("storage.serviceAccountName", spec.storage.service_account_name)],
@@ -115,10 +117,32 @@ def asked(spec: GpuQueryJobSpec, catalogs: Collection[str] = ()) -> Mapping[str,
         ],
         "labels": [("template.metadata.labels", name) for name in metadata.labels],
         "annotations": [("template.metadata.annotations", name) for name in metadata.annotations],
-        "endpoints": [("storage.endpoint" if endpoint is not None else "storage.endpoint, left out,", endpoint or AWS)],
+        "endpoints": _servers(spec),
         "schedulers": [("dask.schedulerAddress", dask.scheduler_address if dask else None)],
     }
     return {bound: [(field, value) for field, value in asks if value is not None] for bound, asks in found.items()}
+
+
+def _servers(spec: GpuQueryJobSpec) -> list[tuple[str, str | None]]:
+    """Return every server that a job reads or writes, by the field that names it."""
+    storage = spec.storage
+    named: list[tuple[str, str | None]] = [*storage.endpoints.items()]
+    if storage.endpoint is None:
+        named.append(("storage.endpoint, left out,", AWS))
+    for item in spec.inputs:
+        for uri in item.places:
+            scheme, _, rest = uri.partition("://")
+            place = rest.partition("/")[0]
+            match scheme:
+                case "http" | "https":
+                    named.append((f"inputs[{item.name}]", f"{scheme}://{place}"))
+                case "gs" if storage.gs is None or storage.gs.endpoint is None:
+                    named.append(("storage.gs.endpoint, left out,", GOOGLE))
+                case "az" | "abfss" if storage.az is None or storage.az.endpoint is None:
+                    own = storage.az.account if storage.az else None
+                    account = place.partition("@")[2].partition(".")[0] or own
+                    named.append(("storage.az.endpoint, left out,", f"https://{account}.blob.core.windows.net"))
+    return list(dict.fromkeys(named))
 
 
 def refused(

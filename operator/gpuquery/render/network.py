@@ -116,12 +116,18 @@ def _blocks(cidrs: Iterable[str]) -> list[Manifest]:
 
 
 def _storage_ports(job: GpuQueryJob, defaults: Defaults) -> Sequence[int]:
-    try:
-        port = urlsplit(job.spec.storage.endpoint or "").port
-    except ValueError:
-        port = None  # no number, or none of a port: the pods tell that they cannot connect
+    web = (uri for item in job.spec.inputs for uri in item.places if uri.startswith(("http://", "https://")))
+    named = {_port_of(url) for url in (*job.spec.storage.endpoints.values(), *web)}
     declared = catalogs.ports(job.spec.inputs, defaults.catalogs)
-    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *declared, *([port] if port else [])})
+    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *declared, *(named - {0})})
+
+
+def _port_of(url: str) -> int:
+    """Return the port that a URL names, or 0."""
+    try:
+        return urlsplit(url).port or 0
+    except ValueError:
+        return 0  # no number, or none of a port: the pods tell that they cannot connect
 
 
 def _anywhere(defaults: Defaults) -> list[Manifest]:
