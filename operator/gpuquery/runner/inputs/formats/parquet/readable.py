@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from gpuquery.runner.parquet.elements import INT96
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,6 +40,8 @@ def refusal(column: Element, dtype: pl.DataType | None = None, *, encrypted: boo
     for leaf in column.leaves():
         if leaf.logical == "DECIMAL" and leaf.precision > MAX_DIGITS:
             return f"is a decimal of {leaf.precision} digits, and at most {MAX_DIGITS} are read: write it as text"
+        if leaf.physical == INT96 and leaf is not column:
+            return "has INT96 timestamps within lists or structs, which are not read here: write TIMESTAMP_MICROS"
         if leaf.logical == "FLOAT16" and dtype is not None and not _has_halves(dtype):
             return "is a float16, which Polars takes for bytes in a file without Arrow schema: write it as float32"
     for element in _all(column):
