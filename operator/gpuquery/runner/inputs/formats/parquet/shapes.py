@@ -135,9 +135,9 @@ def _shape(item: Input, uri: str, tail: bytes) -> Shape:
     except BaseException as exc:  # a panic of Polars is no Exception
         if isinstance(exc, KeyboardInterrupt | SystemExit):
             raise
-        odd = {column.name: why for column in columns if (why := readable.refusal(column))}
-        told = "; ".join(f'column "{name}" {why}' for name, why in odd.items()) or redact(first_paragraph(exc))
-        raise _refused(item, uri, told) from None
+        odd = [f'column "{column.name}" {why}' for column in columns if (why := readable.refusal(column))]
+        text = first_paragraph(exc)
+        raise _refused(item, uri, "; ".join(odd) or readable.odd_zone(columns, text) or redact(text)) from None
     unreadable = {
         column.name: why
         for column in columns
