@@ -95,6 +95,16 @@ def candidates() -> list[pl.DataType]:
     ]  # fmt: skip
 
 
+def implies(some: pl.Series, narrow: pl.DataType, wide: pl.DataType) -> bool:
+    """Whether texts that are all values of one type are values of another one, as far as that is seen quickly."""
+    if narrow == pl.Int64 and wide == pl.Float64:
+        return int(some.str.len_bytes().max() or 0) <= EXACT_DIGITS  # type: ignore[arg-type]
+    if isinstance(narrow, pl.Datetime) and isinstance(wide, pl.Datetime) and narrow.time_zone == wide.time_zone:
+        first, last = str(some.min()), str(some.max())
+        return (narrow.time_unit, wide.time_unit) == ("us", "ns") and first > _NANO_YEARS[0] and last < _NANO_YEARS[1]
+    return False
+
+
 def _reader(text: pl.Expr, dtype: pl.DataType, *, declared: bool) -> Reader:
     if dtype.is_integer():
         return Reader(_WHOLE, text.cast(dtype, strict=False))
