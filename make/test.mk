@@ -13,7 +13,7 @@ SLOWEST := --durations=25
 WORKERS ?= $(shell expr $$(nproc) + 1)
 # Tests that start an S3 server, supervisors, sets of ranks or Dask clusters: they wait for most of their time. Each process
 # begins with a part of them in this order, so that one alone starts the server; who is done takes half of what another has.
-PROCESSES := tests/s3 tests/cluster $(addprefix tests/unit/runner/, pod coordination engines/dask preflight \
+PROCESSES := tests/s3 tests/stores tests/cluster $(addprefix tests/unit/runner/, pod coordination engines/dask preflight \
   output/test_forgery.py query/test_fingerprint.py)
 ON_THIS_MACHINE = $(PY) -m pytest -n $(WORKERS) --dist worksteal $(SLOWEST) -m "not e2e and not faults"
 
@@ -38,10 +38,17 @@ unit: venv ## Tests that need nothing but Python; WORKERS=0 ARGS="-k sink" for a
 processes: venv ## Tests that start servers, supervisors and sets of ranks on this machine
 	$(ON_THIS_MACHINE) $(PROCESSES) $(ARGS)
 
+# Azure's emulator is an npm package of 360 MB with its dependencies, and no package of Python has it: tests of az:// and
+# abfss:// skip without it. Where Node.js and npm are, this puts it where they look.
+.PHONY: azurite
+azurite: ## Install azurite with npm, for the tests of az:// and abfss://, which are skipped without it
+	npm install --no-audit --no-fund --prefix $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gpuquery/azurite \
+	  $$(sed -n 's/^AZURITE = "\(.*\)"/\1/p' tests/support/store_servers.py)
+
 # Both in one run, so that some compute while others wait.
 .PHONY: here
 here: venv ## All tests that need no cluster: those of make unit and make processes together
-	$(ON_THIS_MACHINE) tests/s3 tests/cluster tests/unit $(ARGS)
+	$(ON_THIS_MACHINE) tests/s3 tests/stores tests/cluster tests/unit $(ARGS)
 
 # What needs no cluster comes first and ends the run if it fails: it takes minutes, where cluster and pods take many more.
 .PHONY: test

@@ -15,7 +15,7 @@ os.environ.setdefault(ALLOCATOR, SAFE_PAGES)  # as in a pod; read when Polars is
 
 load_profile()
 
-pytest_plugins = ["tests.support.seaweed", "tests.support.faultproxy"]
+pytest_plugins = ["tests.support.seaweed", "tests.support.faultproxy", "tests.support.store_servers"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

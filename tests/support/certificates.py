@@ -20,15 +20,19 @@ class Authority:
         self.certificate, self._key = self.folder / "ca.crt", self.folder / "ca.key"
         _openssl("req", "-x509", *_NEW, "-keyout", self._key, "-out", self.certificate, "-subj", f"/CN={name}")
 
-    def signed(self, name: str, *, days: int = 1, usage: str = "serverAuth,clientAuth") -> Path:
-        """Return a folder with ca.crt, tls.crt and tls.key, as a Secret has them; less than no days: expired."""
+    def signed(self, name: str, *, days: int = 1, usage: str = "serverAuth,clientAuth", alternative: str = "") -> Path:
+        """Return a folder with ca.crt, tls.crt and tls.key, as a Secret has them; less than no days: expired.
+
+        `alternative` is what the certificate vouches for beside its name: `DNS:localhost`.
+        """
         folder = self.folder / name
         folder.mkdir()
         request = folder / "request"
         _openssl("req", *_NEW, "-keyout", folder / "tls.key", "-out", request, "-subj", f"/CN={name}")
         signer = ("-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial")
         extensions = folder / "extensions"
-        extensions.write_text(f"extendedKeyUsage={usage}\n")
+        more = f"subjectAltName={alternative}\n" if alternative else ""
+        extensions.write_text(f"extendedKeyUsage={usage}\n{more}")
         valid = ("-days", str(days), "-extfile", extensions)
         _openssl("x509", "-req", "-in", request, *signer, *valid, "-out", folder / "tls.crt")
         request.unlink()

@@ -60,6 +60,12 @@ def claiming(*claims: Mapping[str, Any], **spec: Any) -> dict[str, Any]:
     return job(template={"spec": {"resourceClaims": [{"name": "gpus", **claim} for claim in claims]}}, **spec)
 
 
+def mounting(*volumes: Mapping[str, Any], **spec: Any) -> dict[str, Any]:
+    """Return a job whose pods mount claims."""
+    given = [{"name": f"v{i}", "persistentVolumeClaim": {"claimName": "lake"}, **v} for i, v in enumerate(volumes)]
+    return job(template={"spec": {"volumes": given}}, **spec)
+
+
 def labelled(**metadata: Any) -> dict[str, Any]:
     """Return a job with metadata in its pod template."""
     return job(template={"metadata": metadata})
@@ -156,7 +162,45 @@ REFUSED: list[Any] = [
     pytest.param(job(inputs=[INPUT, INPUT]), "spec.inputs", "", id="two inputs of one name"),
     pytest.param(job(inputs=[{**INPUT, "name": "1st"}]), "name", "", id="an input's name that is none"),
     pytest.param(job(inputs=[{**INPUT, "name": f"t{i}"} for i in range(65)]), "spec.inputs", "64", id="65 inputs"),
-    pytest.param(at("gs://lake/x.parquet"), "uri", "s3", id="an unknown scheme"),
+    pytest.param(at("hdfs://lake/x.parquet"), "uri", "s3", id="an unknown scheme"),
+    pytest.param(at("https://user:secret@host/x.parquet"), "uri", "credentials", id="credentials for a web server"),
+    pytest.param(at("abfss://lake/x.parquet"), "uri", "abfss://container@account", id="no storage account"),
+    pytest.param(to("gs://lake/out"), "output.uri", "written to s3:// only", id="an output in a store that is read"),
+    pytest.param(to("https://host/out"), "output.uri", "written to s3:// only", id="an output on a web server"),
+    pytest.param(
+        job(storage={"az": {"endpoint": "http://user:pw@azurite:10000/a"}}),
+        "az.endpoint",
+        "neither user nor password",
+        id="a password in Azure's endpoint",
+    ),
+    pytest.param(job(storage={"gs": {"endpoint": "gcs:4443"}}), "gs.endpoint", "begins with http", id="no URL for gs"),
+    pytest.param(job(storage={"az": {"account": "My-Account"}}), "az.account", "lower-case", id="no account's name"),
+    pytest.param(mounting({"mountPath": "/etc/lake"}), "mountPath", "/mnt", id="a mount beside /mnt"),
+    pytest.param(mounting({"mountPath": "/mnt/../etc"}), "mountPath", "/mnt", id="a mount that leads out of /mnt"),
+    pytest.param(mounting({"mountPath": "/mnt"}), "mountPath", "/mnt", id="a mount in place of /mnt"),
+    pytest.param(
+        mounting({"mountPath": "/mnt/lake"}, {"mountPath": "/mnt/lake"}),
+        "volumes",
+        "side by side",
+        id="two in a folder",
+    ),
+    pytest.param(
+        mounting({"mountPath": "/mnt/lake/a"}, {"mountPath": "/mnt/lake"}),
+        "volumes",
+        "side by side",
+        id="one in another",
+    ),
+    pytest.param(
+        mounting({"mountPath": "/mnt/lake", "subPath": "../other"}), "subPath", "folder", id="a folder that leads out"
+    ),
+    pytest.param(
+        mounting({"mountPath": "/mnt/lake", "hostPath": {"path": "/"}}), "hostPath", "", id="a folder of the node"
+    ),
+    pytest.param(
+        with_env("GOOGLE_APPLICATION_CREDENTIALS"), "env", "storage", id="credentials of Google by a variable"
+    ),
+    pytest.param(with_env("AZURE_CLIENT_SECRET"), "env", "storage", id="credentials of Azure by a variable"),
+    pytest.param(with_env("GCE_METADATA_HOST"), "env", "storage", id="a metadata service of one's own"),
     pytest.param(at("s3://key:secret@lake/x.parquet"), "uri", "s3", id="credentials in a URI"),
     pytest.param(at("s3://lake/" + "x" * 1024 + ".parquet"), "uri", "1024", id="a URI that is too long"),
     pytest.param(at("s3://lake/x/*"), "format", "set format", id="an ending that says no format"),
@@ -393,6 +437,23 @@ TYPOS: list[Any] = [
 """Object, the unknown field, and what was meant."""
 
 TAKEN: list[Any] = [
+    pytest.param(at("gs://lake/orders/*.parquet"), id="a bucket of Google"),
+    pytest.param(at("abfss://lake@sales01.dfs.core.windows.net/orders/"), id="a data lake of Azure"),
+    pytest.param(at("az://$web/a.parquet"), id="a container of Azure"),
+    pytest.param(at("https://data.example.com:8443/a%20b/orders.parquet"), id="a file of a web server"),
+    pytest.param(
+        job(
+            storage={
+                "gs": {"anonymous": True},
+                "az": {"account": "sales01", "endpoint": "http://azurite:10000/sales01"},
+            }
+        ),
+        id="stores of their own",
+    ),
+    pytest.param(
+        mounting({"mountPath": "/mnt/lake"}, {"mountPath": "/mnt/lake2", "subPath": "t/o"}),
+        id="two claims side by side",
+    ),
     pytest.param(on_dask(), id="a Dask cluster, all left open"),
     pytest.param(
         on_dask(

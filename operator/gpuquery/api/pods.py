@@ -14,7 +14,8 @@ from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
 from gpuquery.api.names import LabelValue, ResourceName
 from gpuquery.api.scheduling import Affinity, Toleration, TopologySpreadConstraint
 from gpuquery.api.schema import Model, Rule
-from gpuquery.api.stores import STORES
+from gpuquery.api.stores import RESERVED
+from gpuquery.api.volumes import VOLUME_RULES, Volume
 
 IMAGE = r"^\S+$"
 PULL_POLICY = "^(Always|IfNotPresent|Never)$"
@@ -22,6 +23,7 @@ REPLICAS = "^(auto|[1-9][0-9]{0,3})$"
 VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 CLAIM_NAME = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENDPOINT = r"^https?://[^\s@?#]+$"
+AZURE_ACCOUNT = "^[a-z0-9]+$"
 
 _AS_TEXT = BeforeValidator(
     lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -92,15 +94,53 @@ class Runtime(Model):
     """As in Kubernetes: Always, IfNotPresent or Never."""
 
 
+def _endpoint_rule(says: str) -> Rule:
+    """Return the rule for an endpoint; `says` is how one is written."""
+    return Rule(
+        f"!has(self.endpoint) || self.endpoint.matches('{ENDPOINT}')".replace("\\", "\\\\"),
+        lambda self: self.endpoint is None or bool(re.match(ENDPOINT, self.endpoint)),
+        # The message does not show the value, which may have a password.
+        "an endpoint begins with http:// or https:// and has neither user nor password nor query in it: write it "
+        f"like {says}",
+        field_path=".endpoint",
+    )
+
+
+class GsStorage(Model):
+    """How the pods reach `gs://`."""
+
+    endpoint: Annotated[str, Field(max_length=1024)] | None = None
+    """URL of a server other than Google's that speaks its protocol."""
+    anonymous: bool = False
+    """Reads public buckets, without credentials."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (_endpoint_rule("http://gcs.lake.svc:4443"),)
+
+
+class AzStorage(Model):
+    """How the pods reach `az://` and `abfss://`."""
+
+    account: Annotated[str, Field(min_length=3, max_length=24, pattern=AZURE_ACCOUNT)] | None = None
+    """The storage account of `az://container/path`; an `abfss://` URI names its own."""
+    endpoint: Annotated[str, Field(max_length=1024)] | None = None
+    """URL of the account at a server other than Azure's: `http://azurite.lake.svc:10000/devstoreaccount1`."""
+    anonymous: bool = False
+    """Reads public containers, without credentials."""
+
+    cel_rules: ClassVar[tuple[Rule, ...]] = (_endpoint_rule("http://azurite.lake.svc:10000/devstoreaccount1"),)
+
+
 class Storage(Model):
-    """How the pods reach the object store. The operator itself never reads credentials."""
+    """How the pods reach the stores. The operator itself never reads credentials."""
 
     secret_name: ResourceName | None = None
-    """A Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and optionally
-    AWS_SESSION_TOKEN. Its keys become environment variables of the query's pods."""
+    """A Secret in the job's namespace, whose keys become environment variables of the query's pods. For `s3://`:
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and optionally AWS_SESSION_TOKEN. For `gs://`: GOOGLE_SERVICE_ACCOUNT_KEY,
+    the JSON of a key. For `az://` and `abfss://`: AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN, or
+    AZURE_CLIENT_ID with AZURE_CLIENT_SECRET and AZURE_TENANT_ID. Of other Secrets and keys nothing is read."""
     service_account_name: ResourceName | None = None
-    """A ServiceAccount with a cloud identity (IRSA, EKS Pod Identity), whose token the cloud's webhook adds. A token of
-    the API server is never mounted."""
+    """A ServiceAccount with a cloud identity (IRSA, EKS Pod Identity, workload identity of Azure or Google), whose
+    token the cloud adds. A token of the API server is never mounted."""
     endpoint: Annotated[str, Field(max_length=1024)] | None = None
     """URL of an S3 server other than AWS, without user and password. `http://` sends data and signatures
     unencrypted."""
@@ -108,17 +148,24 @@ class Storage(Model):
     """Region of the buckets. Default: us-east-1 with an `endpoint`, otherwise the region that AWS reports."""
     path_style: bool | None = None
     """Whether the bucket is in the path instead of the host name. Default: yes with an `endpoint`."""
+    gs: GsStorage | None = None
+    """Only for `gs://`."""
+    az: AzStorage | None = None
+    """Only for `az://` and `abfss://`."""
+    allow_http: bool = False
+    """Whether inputs may be `http://`: nobody vouches for what is read, and everybody on the way sees it."""
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            f"!has(self.endpoint) || self.endpoint.matches('{ENDPOINT}')".replace("\\", "\\\\"),
-            lambda self: self.endpoint is None or bool(re.match(ENDPOINT, self.endpoint)),
-            # The message does not show the value, which may have a password.
-            "an endpoint begins with http:// or https:// and has neither user nor password nor query in it: write it "
-            "like https://s3.example.com or http://minio.lake.svc:9000",
-            field_path=".endpoint",
-        ),
-    )
+    cel_rules: ClassVar[tuple[Rule, ...]] = (_endpoint_rule("https://s3.example.com or http://minio.lake.svc:9000"),)
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """All endpoints that are named, by their fields."""
+        named = {
+            "storage.endpoint": self.endpoint,
+            "storage.gs.endpoint": self.gs and self.gs.endpoint,
+            "storage.az.endpoint": self.az and self.az.endpoint,
+        }
+        return {field: url for field, url in named.items() if url}
 
 
 class TemplateMetadata(Model):
@@ -154,7 +201,7 @@ class LocalObjectReference(Model):
 
 
 RESERVED_VARIABLES = (
-    *(store.reserved for store in STORES), "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
+    *RESERVED, "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
     "DASK_CONFIG", "DASK_SCHEDULER_ADDRESS", "DASK_WORKER_NAME", "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL",
     "HOME", "JOB_COMPLETION_INDEX", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "POLARS_MAX_THREADS", "PYTHON.*", "TMPDIR",
 )  # fmt: skip
@@ -216,6 +263,9 @@ class TemplateSpec(Model):
     """Devices by dynamic resource allocation: `[{name: gpus, resourceClaimTemplateName: eight-gpus}]`."""
     image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
     """Secrets for the registry of the image: `[{name: my-registry}]`."""
+    volumes: Annotated[tuple[Volume, ...], Field(max_length=8)] = ()
+    """Claims whose files the job reads, by `file://`:
+    `[{name: lake, mountPath: /mnt/lake, persistentVolumeClaim: {claimName: lake}}]`. Always read-only."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
     """Environment variables of the query's process: `[{name: CUDF_POLARS__EXECUTOR__FALLBACK_MODE, value: raise}]`.
     Those of CUDF_POLARS__EXECUTOR__ are checked like `executorOptions`, which take precedence."""
@@ -241,6 +291,7 @@ class TemplateSpec(Model):
             "two claims have the same name",
             field_path=".resourceClaims",
         ),
+        *VOLUME_RULES,
     )
 
 

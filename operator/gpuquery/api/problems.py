@@ -16,8 +16,9 @@ from pydantic import BaseModel, ValidationError
 from gpuquery.api import names, quantity, schema, spec
 from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.labels import API_VERSION, KIND
-from gpuquery.api.pods import CLAIM_NAME, IMAGE, PULL_POLICY, REPLICAS
+from gpuquery.api.pods import AZURE_ACCOUNT, CLAIM_NAME, IMAGE, PULL_POLICY, REPLICAS
 from gpuquery.api.types import GpuQueryJob
+from gpuquery.api.volumes import MOUNT_PATH, SUB_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,8 +36,11 @@ FORMS: Mapping[str, str] = {
     REPLICAS: "auto, or a number of pods from 1 to 9999",
     CLAIM_NAME: "a name of lower-case letters, digits and '-'",
     spec.IDENTIFIER: "a name: letters, digits and '_', not a digit first",
-    spec.INPUT_URI: "s3://bucket/path, or with `gpuquery run` file://path, without control characters, line "
-    "breaks and credentials",
+    spec.INPUT_URI: "s3://bucket/path, gs://bucket/path, abfss://container@account.dfs.core.windows.net/path, "
+    "az://container/path, https://host/file or file:///path, without control characters, line breaks and credentials",
+    AZURE_ACCOUNT: "the name of a storage account: lower-case letters and digits",
+    MOUNT_PATH: "a folder below /mnt, such as /mnt/lake",
+    SUB_PATH: "a folder of the volume, such as tables/orders",
     spec.OUTPUT_URI: "a folder: s3://bucket/path, or with `gpuquery run` file://path, without blanks and without any "
     "of * ? [ ] { }",
     spec.TABLE_NAME: "a table with its namespace, such as sales.orders, without blanks and slashes",

@@ -55,6 +55,8 @@ FIRST = r"[\p{L}\p{M}\p{N}-]"
 WORD = r"[\p{L}\p{M}\p{N}_.-]"
 """Characters of a partition column's name: none that readers would have to decode or would skip."""
 OUTPUT_URI = _uris(FOLDER)
+WRITTEN_URI = "^(s3|file)://"
+"""Stores that a result can be written to."""
 TABLE_NAME = r"^[^\s./]+([.][^\s./]+)+$"
 SNAPSHOT_ID = r"^[0-9]{1,19}$"
 PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
@@ -225,7 +227,9 @@ class Input(Model):
     uri: URI | None = None
     """Its files: one file, a glob, or a folder that ends with `/`, which is read with all folders below it. In a glob
     (`s3://lake/orders/*.parquet`) `*` and `?` stand for characters of one name, `**` for any number of folders,
-    `[a-c]` for one of some characters, and `{a,b}` for one of some texts. `file://` works only with `gpuquery run`."""
+    `[a-c]` for one of some characters, and `{a,b}` for one of some texts. Stores: `s3://bucket/`, `gs://bucket/`,
+    `abfss://container@account.dfs.core.windows.net/`, `az://container/` with `storage.az.account`, `https://host/`
+    (single files), and `file:///` below a `mountPath` of `template.spec.volumes`, or with `gpuquery run`."""
     uris: Annotated[tuple[URI, ...], Field(min_length=1, max_length=MAX_URIS)] | None = None
     """Several of them, read as one table. A file that two of them match is read once."""
     delta: DeltaInput | None = None
@@ -418,6 +422,12 @@ class Output(Model):
             lambda self: len(set(self.partition_by)) == len(self.partition_by),
             "partitionBy names a column twice",
             field_path=".partitionBy",
+        ),
+        Rule(
+            f"self.uri.matches('{WRITTEN_URI}')",
+            lambda self: bool(re.match(WRITTEN_URI, self.uri)),
+            "results are written to s3:// only, and other stores are only read: write uri like s3://bucket/folder",
+            field_path=".uri",
         ),
         Rule(
             "!self.uri.startsWith('s3://') || !self.uri.matches('[^:]//|/[.]{1,2}(/|$)')",

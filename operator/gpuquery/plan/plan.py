@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice, NetworkChoice
+from gpuquery.api.pods import AzStorage, GsStorage
 from gpuquery.api.schema import Model
 from gpuquery.api.spec import Input, Output, Parameter
 from gpuquery.api.timing import LEAST_SILENCE_SECONDS
@@ -97,14 +98,25 @@ class JobRef(Model):
 
 
 class StoreAccess(Model):
-    """Where the object store is. No credentials."""
+    """Where the stores and the catalogs are. No credentials.
+
+    What is not set is left out of the plan, so a job that reads `s3://` alone has the plan that it always had.
+    """
 
     endpoint: str | None = None
     """URL of an S3 server other than AWS."""
     region: str | None = None
-    """Region of the buckets."""
+    """Region of the buckets of S3."""
     path_style: bool = False
-    """Whether the bucket is in the path."""
+    """Whether the bucket of S3 is in the path."""
+    gs: GsStorage | None = None
+    """Only for `gs://`."""
+    az: AzStorage | None = None
+    """Only for `az://` and `abfss://`."""
+    allow_http: bool | None = None
+    """Whether inputs may be `http://`."""
+    catalogs: Mapping[str, Mapping[str, str]] = {}
+    """Options of the catalogs of inputs that the administrator has declared, by name."""
 
 
 class Plan(Model):

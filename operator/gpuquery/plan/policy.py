@@ -22,7 +22,7 @@ from gpuquery.api.schema import Model
 from gpuquery.plan.rejected import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from gpuquery.api.spec import GpuQueryJobSpec
     from gpuquery.api.types import GpuQueryJob
@@ -35,6 +35,7 @@ SWITCH = {"true": True, "false": False}
 ANY: Patterns = ("*",)
 AWS = "https://s3.amazonaws.com"
 """The endpoint of a job that sets none."""
+GOOGLE = "https://storage.googleapis.com"
 
 
 class Policy(Model):
@@ -45,7 +46,8 @@ class Policy(Model):
     service_accounts: Patterns = ANY
     """`storage.serviceAccountName`."""
     secrets: Patterns = ANY
-    """`storage.secretName`, `dask.tlsSecretName`, and names in `template.spec.imagePullSecrets`."""
+    """`storage.secretName`, `dask.tlsSecretName`, names in `template.spec.imagePullSecrets`, and
+    `inputs[].table.catalog` where the administrator has declared no catalog of this name."""
     priority_classes: Patterns = ("*", "!system-*")
     """`template.spec.priorityClassName`. Those of the system may preempt everybody's pods."""
     runtime_classes: Patterns = ANY
@@ -62,7 +64,9 @@ class Policy(Model):
     )  # fmt: skip
     """Names in `template.metadata.annotations`. Some give a pod more than its spec does: a role, a volume."""
     endpoints: Patterns = ANY
-    """`storage.endpoint`; a job without one counts as `https://s3.amazonaws.com`."""
+    """`storage.endpoint` and those of other stores. A job without one counts as `https://s3.amazonaws.com`, with `gs://`
+    as `https://storage.googleapis.com`, with `az://` or `abfss://` as `https://<account>.blob.core.windows.net`, and
+    with a URI of the web as its scheme, host and port."""
     schedulers: Patterns = ANY
     """`dask.schedulerAddress`."""
     python: bool = True
@@ -93,10 +97,10 @@ def annotation(bound: str) -> str:
     return ANNOTATION_ALLOW + bound.replace("_", "-")
 
 
-def asked(spec: GpuQueryJobSpec) -> Mapping[str, list[tuple[str, str]]]:
-    """Return the fields and values of a spec that each list of patterns restricts."""
+def asked(spec: GpuQueryJobSpec, catalogs: Collection[str] = ()) -> Mapping[str, list[tuple[str, str]]]:
+    """Return the fields and values of a spec that each list of patterns restricts; `catalogs` are those declared."""
+    tables = {one.name: one.table.catalog for one in spec.inputs if one.table is not None}
     pod, metadata, dask = spec.template.spec, spec.template.metadata, spec.dask
-    endpoint = spec.storage.endpoint
     found: dict[str, list[tuple[str, str | None]]] = {
         "images": [("runtime.image", spec.runtime.image)],
         "service_accounts": [("storage.serviceAccountName", spec.storage.service_account_name)],
@@ -104,6 +108,7 @@ def asked(spec: GpuQueryJobSpec) -> Mapping[str, list[tuple[str, str]]]:
             ("storage.secretName", spec.storage.secret_name),
             ("dask.tlsSecretName", dask.tls_secret_name if dask else None),
             *((f"template.spec.imagePullSecrets[{i}].name", one.name) for i, one in enumerate(pod.image_pull_secrets)),
+            *((f"inputs[{name}].table.catalog", used) for name, used in tables.items() if used not in catalogs),
         ],
         "priority_classes": [("template.spec.priorityClassName", pod.priority_class_name)],
         "runtime_classes": [("template.spec.runtimeClassName", pod.runtime_class_name)],
@@ -112,14 +117,38 @@ def asked(spec: GpuQueryJobSpec) -> Mapping[str, list[tuple[str, str]]]:
         ],
         "labels": [("template.metadata.labels", name) for name in metadata.labels],
         "annotations": [("template.metadata.annotations", name) for name in metadata.annotations],
-        "endpoints": [("storage.endpoint" if endpoint is not None else "storage.endpoint, left out,", endpoint or AWS)],
+        "endpoints": _servers(spec),
         "schedulers": [("dask.schedulerAddress", dask.scheduler_address if dask else None)],
     }
     return {bound: [(field, value) for field, value in asks if value is not None] for bound, asks in found.items()}
 
 
-def refused(job: GpuQueryJob, policy: Policy, annotations: Mapping[str, str]) -> Rejected | None:
-    """Refuse a job that asks for something that is not allowed."""
+def _servers(spec: GpuQueryJobSpec) -> list[tuple[str, str | None]]:
+    """Return every server that a job reads or writes, by the field that names it."""
+    storage = spec.storage
+    named: list[tuple[str, str | None]] = [*storage.endpoints.items()]
+    if storage.endpoint is None:
+        named.append(("storage.endpoint, left out,", AWS))
+    for item in spec.inputs:
+        for uri in item.places:
+            scheme, _, rest = uri.partition("://")
+            place = rest.partition("/")[0]
+            match scheme:
+                case "http" | "https":
+                    named.append((f"inputs[{item.name}]", f"{scheme}://{place}"))
+                case "gs" if storage.gs is None or storage.gs.endpoint is None:
+                    named.append(("storage.gs.endpoint, left out,", GOOGLE))
+                case "az" | "abfss" if storage.az is None or storage.az.endpoint is None:
+                    own = storage.az.account if storage.az else None
+                    account = place.partition("@")[2].partition(".")[0] or own
+                    named.append(("storage.az.endpoint, left out,", f"https://{account}.blob.core.windows.net"))
+    return list(dict.fromkeys(named))
+
+
+def refused(
+    job: GpuQueryJob, policy: Policy, annotations: Mapping[str, str], catalogs: Collection[str] = ()
+) -> Rejected | None:
+    """Refuse a job that asks for something that is not allowed; `catalogs` are those that are declared."""
     here, problems = policy.in_namespace(annotations)
     if problems:
         return Rejected(
@@ -127,17 +156,17 @@ def refused(job: GpuQueryJob, policy: Policy, annotations: Mapping[str, str]) ->
             f'namespace "{job.metadata.namespace}" has an invalid annotation: '
             f"{'; '.join(problems)}: ask the administrator to correct it",
         )
-    found = violations(job.spec, here)
+    found = violations(job.spec, here, catalogs)
     if not found:
         return None
     more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
     return Rejected(Failure.NOT_ALLOWED, "; ".join(found[:MOST_TOLD]) + more)
 
 
-def violations(spec: GpuQueryJobSpec, policy: Policy) -> tuple[str, ...]:
+def violations(spec: GpuQueryJobSpec, policy: Policy, catalogs: Collection[str] = ()) -> tuple[str, ...]:
     """Return everything in a spec that is not allowed, in sentences with the way out."""
     found = []
-    for bound, asks in asked(spec).items():
+    for bound, asks in asked(spec, catalogs).items():
         patterns: Patterns = getattr(policy, bound)
         found += [
             f'{field} is "{value}", which is not allowed here (allowed: {", ".join(patterns) or "none"}): use '

@@ -17,6 +17,7 @@ from gpuquery.api.labels import (
     LABEL_NAME,
     PROGRESS_PORT,
 )
+from gpuquery.plan import catalogs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -115,11 +116,18 @@ def _blocks(cidrs: Iterable[str]) -> list[Manifest]:
 
 
 def _storage_ports(job: GpuQueryJob, defaults: Defaults) -> Sequence[int]:
+    web = (uri for item in job.spec.inputs for uri in item.places if uri.startswith(("http://", "https://")))
+    named = {_port_of(url) for url in (*job.spec.storage.endpoints.values(), *web)}
+    declared = catalogs.ports(job.spec.inputs, defaults.catalogs)
+    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *declared, *(named - {0})})
+
+
+def _port_of(url: str) -> int:
+    """Return the port that a URL names, or 0."""
     try:
-        port = urlsplit(job.spec.storage.endpoint or "").port
+        return urlsplit(url).port or 0
     except ValueError:
-        port = None  # no number, or none of a port: the pods tell that they cannot connect
-    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *([port] if port else [])})
+        return 0  # no number, or none of a port: the pods tell that they cannot connect
 
 
 def _anywhere(defaults: Defaults) -> list[Manifest]:

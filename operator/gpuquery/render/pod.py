@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api import stores
+from gpuquery.api.catalogs import FOLDER
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import (
     CONTAINER,
@@ -21,6 +22,7 @@ from gpuquery.api.labels import (
 )
 from gpuquery.api.pods import RESERVED_VARIABLE
 from gpuquery.api.timing import GRACE_SECONDS
+from gpuquery.plan import catalogs
 from gpuquery.plan.dask import flags
 from gpuquery.plan.plan import Network, Plan, Processes, Purpose
 from gpuquery.plan.resolve import image_of
@@ -30,15 +32,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuquery.api.types import GpuQueryJob
+    from gpuquery.api.volumes import Volume
     from gpuquery.plan.defaults import Defaults
 
 Manifest = dict[str, Any]
 
-NOT_AS_IT_IS = ("image_pull_secrets", "env", "resource_claims")
+NOT_AS_IT_IS = ("image_pull_secrets", "env", "resource_claims", "volumes")
 """Fields of the template that are not copied to the pod unchanged."""
 USER_ID = 65532
 PROBE_SECONDS = 24 * 60 * 60
 PROBE_FAILURES = 1_000_000
+VOLUME_PREFIX = "data-"
+"""Begins the names of the template's volumes, so that none is one of ours."""
 TLS_VOLUME = "dask-tls"
 """The volume with the certificates of a Dask cluster's client."""
 DASK_VARIABLES = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None"}
@@ -80,6 +85,10 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
         spec["volumes"].append(ranks.token_volume(service))
     if secret := _tls_secret(plan):
         spec["volumes"].append(_tls_volume(secret))
+    spec["volumes"] += [
+        _catalog_volume(number, secret) for number, secret in enumerate(_catalogs(job, defaults).values())
+    ]
+    spec["volumes"] += [_claim(volume) for volume in template.volumes]
     if plan.gpus and plan.purpose is Purpose.QUERY and (claims := template.resource_claims):
         spec["resourceClaims"] = [
             c.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"gpus"}) for c in claims
@@ -126,6 +135,28 @@ def _tls_volume(secret: str) -> Manifest:
     return {"name": TLS_VOLUME, "secret": source}
 
 
+def _catalogs(job: GpuQueryJob, defaults: Defaults) -> Mapping[str, str]:
+    """Return the Secrets of catalogs, by name of the catalog."""
+    return catalogs.secrets(job.spec.inputs, defaults.catalogs)
+
+
+def _catalog_volume(number: int, secret: str) -> Manifest:
+    """Build the volume with a catalog's options and secrets: a file for each key."""
+    source = {"secretName": secret, "defaultMode": ranks.OWNER_AND_GROUP_READ, "optional": False}
+    return {"name": f"catalog-{number}", "secret": source}
+
+
+def _claim(volume: Volume) -> Manifest:
+    """Build the volume of a claim. A read-only claim also keeps the kubelet from giving all its files to `fsGroup`."""
+    claim = {"claimName": volume.persistent_volume_claim.claim_name, "readOnly": True}
+    return {"name": f"{VOLUME_PREFIX}{volume.name}", "persistentVolumeClaim": claim}
+
+
+def _mount(volume: Volume) -> Manifest:
+    found: Manifest = {"name": f"{VOLUME_PREFIX}{volume.name}", "mountPath": volume.mount_path, "readOnly": True}
+    return {**found, "subPath": volume.sub_path} if volume.sub_path else found
+
+
 def _devices(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> None:
     """Add GPUs and network devices to the resources of a container that runs the query.
 
@@ -164,6 +195,10 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         shared.append({"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True})
         files = {name: f"{TLS_DIRECTORY}/{key}" for key, name in flags.TLS_FILES.items()}
         env += [{"name": name, "value": value} for name, value in {**files, **flags.TLS_ONLY}.items()]
+    shared += [
+        {"name": f"catalog-{number}", "mountPath": f"{FOLDER}/{name}", "readOnly": True}
+        for number, name in enumerate(_catalogs(job, defaults))
+    ]
     if distributed(plan):
         env += [{"name": name, "value": value} for name, value in ranks.presets(plan.network).items()]
     # The job's variables override presets, and reserved ones override the job's: the object's rules refuse such names,
@@ -205,6 +240,7 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
             {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
             *temporary,
             *shared,
+            *map(_mount, job.spec.template.spec.volumes),
         ],
     }
 
@@ -248,7 +284,10 @@ def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Ma
             values |= store.no_node_role
     env: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
     if storage.secret_name:
-        for key, optional in ((key, optional) for store in used for key, optional in store.keys.items()):
+        # Of several stores, some may be reached by a ServiceAccount's identity: then no key is sure to be needed.
+        several = sum(bool(store.keys) for store in used) > 1
+        for key, may_lack in ((key, may_lack) for store in used for key, may_lack in store.keys.items()):
+            optional = may_lack or several
             ref: Manifest = {"name": storage.secret_name, "key": key}
             env.append({"name": key, "valueFrom": {"secretKeyRef": {**ref, "optional": True} if optional else ref}})
     if "cpu" in resources.get("limits", {}):

@@ -109,6 +109,9 @@ def test_the_defaults_that_matter_show_in_a_stored_object() -> None:
         ".spec.backoffLimit": 2,
         ".spec.startDeadlineSeconds": 600,
         ".spec.suspend": False,
+        ".spec.storage.gs.anonymous": False,
+        ".spec.storage.az.anonymous": False,
+        ".spec.storage.allowHttp": False,
     }
 
 
@@ -196,7 +199,7 @@ BARE: list[Any] = [
     pytest.param(job(runtime={"release": 26.1}), 'put it in quotes: "26.10"', id="a release that YAML shortened"),
     pytest.param(job(runtime={"release": 25.08}), 'put it in quotes: "25.08"', id="a release without quotes"),
     pytest.param(having({"decimal": 12.5}), 'put it in quotes: "12.5"', id="a decimal without quotes"),
-    pytest.param(at("gs://lake/x.parquet"), '"gs://lake/x.parquet" is not s3://bucket/path', id="another store"),
+    pytest.param(at("hdfs://lake/x.parquet"), '"hdfs://lake/x.parquet" is not s3://bucket/path', id="another store"),
     pytest.param(sized({"cpu": "2 cores"}, {}), "a quantity, such as 500m", id="no quantity"),
     pytest.param(placed(tolerations=[{"operator": "Exist"}]), "(did you mean Exists?)", id="nearly an operator"),
     pytest.param(

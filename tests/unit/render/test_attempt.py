@@ -9,6 +9,7 @@ import pytest
 
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB, LABEL_JOB_UID, MAX_NAME_LENGTH, PLAN_KEY
 from gpuquery.api.pods import EnvVar, Resources, TemplateSpec
+from gpuquery.api.stores import KEYS
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
@@ -102,6 +103,46 @@ def test_credentials_come_from_the_secrets_known_keys_and_only_the_session_token
     refs = {k: v["secretKeyRef"] for k, v in env.items() if isinstance(v, dict) and "secretKeyRef" in v}
     assert set(refs) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
     assert {k for k, v in refs.items() if v.get("optional")} == {"AWS_SESSION_TOKEN"}
+
+
+def reading(*uris: str) -> list[dict[str, Any]]:
+    return [{"name": f"t{i}", "uri": uri, "format": "parquet"} for i, uri in enumerate(uris)]
+
+
+ABFSS = "abfss://lake@sales01.dfs.core.windows.net/orders/"
+
+
+def test_of_several_stores_no_key_is_sure_to_be_needed_and_only_known_ones_are_read() -> None:
+    env = environment(storage={"secretName": "lake"}, inputs=reading("gs://lake/a", ABFSS, "https://h/a.parquet"))
+    refs = {k: v["secretKeyRef"] for k, v in env.items() if isinstance(v, dict) and "secretKeyRef" in v}
+    assert set(refs) == {*KEYS} and all(ref == {"name": "lake", "key": k, "optional": True} for k, ref in refs.items())
+    alone = environment(storage={"secretName": "lake"})
+    assert not {name for name in alone if name.startswith(("GOOGLE_", "AZURE_", "GCE_"))}
+
+
+def test_no_pod_asks_a_metadata_service_for_a_role_in_another_cloud_either() -> None:
+    env = environment(inputs=reading("gs://lake/a", ABFSS))
+    assert env["GCE_METADATA_HOST"] == env["GCE_METADATA_IP"] == "127.0.0.1:1"
+    assert env["AZURE_MSI_ENDPOINT"] == "http://127.0.0.1:1/"
+    assert "GCE_METADATA_HOST" not in environment(defaults=OPEN, inputs=reading("gs://lake/a"))
+
+
+def test_a_claim_is_mounted_read_only_in_every_pod_under_a_name_that_is_none_of_ours() -> None:
+    volumes = [
+        {"name": "plan", "mountPath": "/mnt/lake", "persistentVolumeClaim": {"claimName": "lake"}},
+        {"name": "b", "mountPath": "/mnt/b", "subPath": "t/o", "persistentVolumeClaim": {"claimName": "other"}},
+    ]
+    how: dict[str, Any] = {"template": {"spec": {"volumes": volumes}}, "inputs": reading("file:///mnt/lake/orders/")}
+    claims = [v for v in pod(**how)["volumes"] if "persistentVolumeClaim" in v]
+    assert [(v["name"], v["persistentVolumeClaim"]) for v in claims] == [
+        ("data-plan", {"claimName": "lake", "readOnly": True}), ("data-b", {"claimName": "other", "readOnly": True}),
+    ]  # fmt: skip
+    mounts = [m for m in container(**how)["volumeMounts"] if m["name"].startswith("data-")]
+    assert mounts == [
+        {"name": "data-plan", "mountPath": "/mnt/lake", "readOnly": True},
+        {"name": "data-b", "mountPath": "/mnt/b", "readOnly": True, "subPath": "t/o"},
+    ]
+    assert not any("hostPath" in v or "nfs" in v for v in pod(**how)["volumes"])
 
 
 OPEN = DEFAULTS.model_copy(update={"node_metadata": True})

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
+from typing import TYPE_CHECKING
 
 from gpuquery.api.stores import KEYS
 from gpuquery.api.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_MESSAGE = 1200
 
 _SIGNED = re.compile(
     r"<(AWSAccessKeyId|StringToSign|StringToSignBytes|SignatureProvided|CanonicalRequest|CanonicalRequestBytes)>"
-    r".*?</\1>|(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+|(Credential=|Signature=)[^,\s]+",
+    r".*?</\1>|(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)=|[?&;]sig=)[^&\s\"']+|(Credential=|Signature=)[^,\s]+",
     re.S,
 )
 
 
 def hidden(text: str) -> str:
     """Take out credentials and signatures."""
-    for name in KEYS:
+    for key in (part for name in KEYS for part in _parts(os.environ.get(name, ""))):
         # A key that ends with a line break is one with and without it.
-        key = os.environ.get(name, "")
         for shown in (key, repr(key)[1:-1], key.strip()):
             if len(shown) >= 4:
                 text = text.replace(shown, "***")
     return _SIGNED.sub(lambda m: f"{m[2] or m[3] or ''}***", text)
+
+
+def _parts(key: str) -> Iterator[str]:
+    """Return a key, and where it is JSON (a service account's), each text in it that nobody may see."""
+    yield key
+    if key.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError, AttributeError):
+            for name, value in json.loads(key).items():
+                if isinstance(value, str) and "private" in name:
+                    yield value
+                    yield from (line for line in value.splitlines() if not line.startswith("-----"))
 
 
 def redact(text: str) -> str:

@@ -67,7 +67,7 @@ class Reading(ABC):
 
     @property
     def cpu_only(self) -> str:
-        """Why no GPU engine reads it, with the way out, said of the input; empty if they do."""
+        """Why GPU engines cannot read it, said of the input, with the way out; empty if they can."""
         return ""
 
     @abstractmethod

@@ -11,11 +11,10 @@ from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
-    from gpuquery.runner.inputs.base import Resolved
 
 MAX_NAMES_SHOWN = 5
 
@@ -83,13 +82,6 @@ def _closest(sought: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(sought, names, MAX_NAMES_SHOWN)
     shown = ", ".join((close + [name for name in names if name not in close])[:MAX_NAMES_SHOWN])
     return shown + (", ..." if len(names) > MAX_NAMES_SHOWN else "")
-
-
-def refuse_gpu(resolved: Iterable[Resolved]) -> None:
-    """Raise InvalidInput that names each input that no GPU engine reads, though the CPU does."""
-    found = [(one.item, one.reading.cpu_only) for one in resolved]
-    if problems := [f'input "{item.name}" ({item.shown}): {why}' for item, why in found if why]:
-        raise JobError(Failure.INVALID_INPUT, "\n".join(problems))
 
 
 def table_root(item: Input, store: StoreAccess) -> str:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures import stores as faults
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.stores.az import Az
+from gpuquery.runner.stores.gs import Gs
 from gpuquery.runner.stores.posix import Posix
 from gpuquery.runner.stores.s3 import S3
+from gpuquery.runner.stores.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 
 STORES: dict[str, Backend] = {
     "s3": S3(),
+    "gs": Gs(),
+    "abfss": Az("abfss", "abfss://container@account.dfs.core.windows.net/folder"),
+    "az": Az("az", "az://container/folder"),
+    "https": Web("https"),
+    "http": Web("http"),
     "file": Posix(),
 }
 """All stores, by the scheme of their URIs. What has no scheme is a file of this machine."""
@@ -66,5 +74,5 @@ def check(uris: Iterable[str], access: StoreAccess) -> None:
 
 
 def _no_place(uri: str) -> JobError:
-    examples = " or ".join(store.example for store in STORES.values())
+    examples = " or ".join(store.example for scheme, store in STORES.items() if scheme != "http")
     return JobError(Failure.INVALID_PLAN, f"{uri!r} is not a place for data: write {examples}")

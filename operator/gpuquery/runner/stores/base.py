@@ -54,6 +54,9 @@ class Backend(Explainer, ABC):
     unsafe = "does not create exclusively, so two attempts could both commit: use another store"
     """What is said of a store that lets two callers create one object."""
 
+    unread_by_gpus = ""
+    """Why no GPU engine reads it; empty if they do."""
+
     @abstractmethod
     def locate(self, uri: str) -> Location | None:
         """Split a URI; None if it is malformed. Percent signs are taken literally, as Polars takes them."""

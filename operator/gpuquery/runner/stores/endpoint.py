@@ -16,10 +16,12 @@ import urllib.request
 from urllib.parse import SplitResult, urlsplit
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.stores import hands_out_roles
 from gpuquery.api.text import clean
 from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 
+FIELD = "storage.endpoint"
 PATIENCE = 6.0
 """Seconds for which a name or a port is tried again: a pod's network and DNS may come up after the pod."""
 CONNECT_SECONDS = 5.0
@@ -27,47 +29,74 @@ ANSWER_SECONDS = 8.0
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
-def parse(endpoint: str) -> SplitResult:
+def parse(endpoint: str, field: str = FIELD) -> SplitResult:
     """Split an endpoint. Raises InvalidEndpoint for an impossible host or port, by botocore's rules too."""
     try:
         parts = urlsplit(endpoint)
         host, port = parts.hostname or "", parts.port
     except ValueError as exc:
-        raise _no_endpoint(endpoint, str(exc)) from None
+        raise _no_endpoint(endpoint, str(exc), field) from None
     if port == 0:
-        raise _no_endpoint(endpoint, "there is no port 0")
+        raise _no_endpoint(endpoint, "there is no port 0", field)
+    refuse_metadata(host, f'{field} "{clean(endpoint, 200)}"')
     if ":" not in host:  # else urlsplit has read it as an address
         for label in host.removesuffix(".").split("."):
             if not _LABEL.fullmatch(label):
                 what = f'"{clean(label, 80)}" is no part of a host\'s name' if label else "a part of the host is empty"
-                raise _no_endpoint(endpoint, what)
+                raise _no_endpoint(endpoint, what, field)
     return parts
 
 
-def answers(endpoint: str) -> bool:
+def refuse_metadata(host: str, what: str, address: str = "") -> None:
+    """Raise InvalidEndpoint for a host, or an address of it, that hands out the identity of nodes."""
+    if hands_out_roles(address or host):
+        raise JobError(
+            Failure.INVALID_ENDPOINT,
+            f"{what}: {clean(host, 80)} is a metadata service or another link-local address, which no job may reach: "
+            "name another host",
+        )
+
+
+def connect(host: str, port: int, what: str) -> socket.socket:
+    """Connect to the first address that answers. Raises OSError, and InvalidEndpoint before any connection if one of
+    the addresses belongs to a metadata service: what is checked is what is connected to."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for *_, address in found:
+        refuse_metadata(host, what, str(address[0]))
+    last = OSError(f"{host} has no address")
+    for *_, address in found:
+        try:
+            return socket.create_connection((str(address[0]), port), timeout=CONNECT_SECONDS)
+        except OSError as exc:
+            last = exc
+    raise last
+
+
+def answers(endpoint: str, field: str = FIELD) -> bool:
     """Check that a store answers there; False if a proxy answers in its place, so that nothing can be said.
 
     Raises InvalidEndpoint, StorageUnavailable.
     """
-    parts = parse(endpoint)
+    parts = parse(endpoint, field)
     with contextlib.suppress(OSError, ValueError):
         if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.hostname or ""):
             return False
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    named = f'{field} "{endpoint}"'
 
     def greet() -> None:
         try:
-            with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as sock:
-                _speak(sock, parts, endpoint)
+            with connect(host, port, named) as sock:
+                _speak(sock, parts, named)
         except ConnectionResetError:
             if parts.scheme == "http" and _speaks_tls(host, port):
-                raise _wrong_scheme(endpoint) from None
+                raise _wrong_scheme(named) from None
             raise
 
     try:
         patience.until(greet, seconds=PATIENCE, again=lambda exc: isinstance(exc, OSError))
     except OSError as exc:
-        raise _explained(exc, f'storage.endpoint "{endpoint}"', host, port) from None
+        raise explained(exc, named, host, port) from None
     return True
 
 
@@ -83,18 +112,18 @@ def resolves(host: str, otherwise: str) -> None:
         raise JobError(Failure.STORAGE_UNAVAILABLE, otherwise) from None
 
 
-def _no_endpoint(endpoint: str, why: str) -> JobError:
+def _no_endpoint(endpoint: str, why: str, field: str) -> JobError:
     return JobError(
         Failure.INVALID_ENDPOINT,
-        f'storage.endpoint "{clean(endpoint, 200)}": {why}: correct it, like https://s3.example.com or '
+        f'{field} "{clean(endpoint, 200)}": {why}: correct it, like https://s3.example.com or '
         "http://minio.lake.svc:9000",
     )
 
 
-def _speak(sock: socket.socket, parts: SplitResult, endpoint: str) -> None:
+def _speak(sock: socket.socket, parts: SplitResult, named: str) -> None:
     """Check that the server speaks the endpoint's protocol."""
     sock.settimeout(ANSWER_SECONDS)
-    host, field = parts.hostname or "", f'storage.endpoint "{endpoint}"'
+    host = parts.hostname or ""
     if parts.scheme == "https":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the client checks the certificate
@@ -103,16 +132,16 @@ def _speak(sock: socket.socket, parts: SplitResult, endpoint: str) -> None:
         except ssl.SSLError as exc:
             if exc.reason in ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
                 raise JobError(
-                    Failure.INVALID_ENDPOINT, f"{field}: what answers there speaks no TLS: write http:// for https://"
+                    Failure.INVALID_ENDPOINT, f"{named}: what answers there speaks no TLS: write http:// for https://"
                 ) from None
             raise
     with sock:
         sock.sendall(f"HEAD / HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
         answer = sock.recv(512)
     if answer.startswith(b"\x15\x03") or (parts.scheme == "http" and b" 400 " in answer and b"HTTPS" in answer.upper()):
-        raise _wrong_scheme(endpoint)
+        raise _wrong_scheme(named)
     if answer and not answer.startswith(b"HTTP/"):
-        raise JobError(Failure.INVALID_ENDPOINT, f"{field}: what answers there speaks no HTTP: correct host and port")
+        raise JobError(Failure.INVALID_ENDPOINT, f"{named}: what answers there speaks no HTTP: correct host and port")
     if not answer:
         raise ConnectionResetError("it closes the connection")
 
@@ -127,12 +156,12 @@ def _speaks_tls(host: str, port: int) -> bool:
     return False
 
 
-def _wrong_scheme(endpoint: str) -> JobError:
-    field = f'storage.endpoint "{endpoint}"'
-    return JobError(Failure.INVALID_ENDPOINT, f"{field}: what answers there speaks TLS: write https:// for http://")
+def _wrong_scheme(named: str) -> JobError:
+    return JobError(Failure.INVALID_ENDPOINT, f"{named}: what answers there speaks TLS: write https:// for http://")
 
 
-def _explained(exc: OSError, field: str, host: str, port: int) -> JobError:
+def explained(exc: OSError, field: str, host: str, port: int) -> JobError:
+    """Return the error for a host that was not reached; `field` is what named it."""
     if isinstance(exc, socket.gaierror):
         if exc.errno == socket.EAI_AGAIN:
             return JobError(

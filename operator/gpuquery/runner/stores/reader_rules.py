@@ -64,6 +64,9 @@ def variables(plan: Plan) -> tuple[Mapping[str, str], tuple[str, ...]]:
 
 
 def _unreadable(item: Input) -> str:
+    for uri in item.places:
+        if why := stores.of(uri).unread_by_gpus:
+            return f'input "{item.name}" ({uri}): {why}: copy it to s3://, or use engine: cpu'
     text = item.format in (InputFormat.CSV, InputFormat.NDJSON)
     kind = item.format.value.upper()
     if text and any(stores.of(uri).remote for uri in item.places):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 from botocore.exceptions import (
@@ -17,6 +19,7 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify, redact
+from gpuquery.runner.stores import retries
 from gpuquery.runner.stores.s3 import client
 from gpuquery.runner.stores.s3.errors import is_transient
 
@@ -103,6 +106,22 @@ def test_no_secret_stands_in_a_message(monkeypatch: pytest.MonkeyPatch):
     assert not {word for word in ("s3cr3tKey", "AKIAEXAMPLE", "OTHER", "abc", "deadbeef") if word in clean}
 
 
+def test_no_part_of_another_clouds_secret_stands_in_a_message(monkeypatch: pytest.MonkeyPatch):
+    private = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF\n-----END PRIVATE KEY-----\n"
+    given = {"client_email": "reader@lake.iam", "private_key": private, "private_key_id": "0f1e2d3c4b5a"}
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(given))
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "Eby8vdM02xNOcqFlqUwJPL==")
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", "abc~def.ghi")
+    text = (
+        f"{json.dumps(given)} line kqhkiG9w0BAQEF key {private} id 0f1e2d3c4b5a Eby8vdM02xNOcqFlqUwJPL== abc~def.ghi "
+        "https://a.blob.core.windows.net/c?restype=container&sv=2021&sig=b64%3D&sp=r X-Goog-Signature=feedbeef"
+    )
+    clean = redact(text)
+    secrets = ("MIIEvQ", "kqhkiG9w", "0f1e2d3c", "Eby8vd", "abc~def", "b64%3D", "feedbeef")
+    assert not {word for word in secrets if word in clean}
+    assert "restype=container" in clean and "sp=r" in clean
+
+
 def test_a_long_message_is_cut():
     assert len(redact("x" * 100_000)) < 1300
 
@@ -122,9 +141,9 @@ def test_a_uri_is_a_bucket_and_a_prefix_or_a_path(uri: str, bucket: str, prefix:
     assert (place.bucket, place.prefix) == (bucket, prefix)
 
 
-@pytest.mark.parametrize("uri", ["s3://", "s3:///x", "file://x", "gs://b/x", "x"])
+@pytest.mark.parametrize("uri", ["s3://", "s3:///x", "file://x", "gs://", "az:///x", "https://", "ftp://b/x", "x"])
 def test_a_uri_of_another_kind_is_refused(uri: str):
-    with pytest.raises(JobError, match="write s3://bucket/folder or file:///folder"):
+    with pytest.raises(JobError, match="write s3://bucket/folder or gs://"):
         stores.locate(uri)
 
 
@@ -159,11 +178,11 @@ def test_polars_is_told_where_the_store_is_and_never_a_credential(access: StoreA
 def test_polars_gets_options_of_the_types_that_its_version_takes(
     version: str, strings: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    client._polars.cache_clear()
-    monkeypatch.setattr(client.metadata, "version", lambda _: version)
+    retries.polars_version.cache_clear()
+    monkeypatch.setattr(retries.metadata, "version", lambda _: version)
     access = StoreAccess(endpoint="http://s3:8333")
     options = stores.scan_options(access, "s3://b/x") or {}
-    client._polars.cache_clear()
+    retries.polars_version.cache_clear()
     assert options["max_retries"] == ("50" if strings else 50)
     assert ("retry_timeout_ms" in options) != strings
     assert not strings or all(isinstance(value, str) for value in options.values())

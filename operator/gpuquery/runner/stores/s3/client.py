@@ -7,10 +7,7 @@ identity), and Polars and obstore ask boto3. So no plan, log line or error messa
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
-from datetime import timedelta
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,19 +18,14 @@ from obstore.store import S3Store
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DEFAULT_REGION, StoreAccess
-from gpuquery.plan.releases import POLARS_RETRIES
 from gpuquery.runner.failures.stores import classify, with_way_out
-from gpuquery.runner.stores import endpoint
+from gpuquery.runner.stores import endpoint, retries
+from gpuquery.runner.stores.retries import CONNECT_TIMEOUT, READ_TIMEOUT
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-CONNECT_TIMEOUT = 5
-"""Seconds until an endpoint that does not answer counts as unreachable, once."""
-READ_TIMEOUT = 30
 HURRIED_READ_TIMEOUT = 8
-PATIENCE = 300
-"""Seconds for which a request is tried again: longer than a store's restart, shorter than a person's patience."""
 CONNECTIONS = 32
 
 
@@ -68,24 +60,12 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
 
 def polars_options(access: StoreAccess, bucket: str) -> dict[str, Any]:
     """Return `storage_options` for a scan of a bucket by the Polars that is installed."""
-    options = store_options(access, bucket)
-    if _polars() < POLARS_RETRIES:
-        return {name: str(value) for name, value in options.items() if not name.startswith("retry_")}
-    return options
+    return retries.for_polars(store_options(access, bucket))
 
 
 def store_options(access: StoreAccess, bucket: str) -> dict[str, Any]:
-    """Return the options of object_store (Polars, obstore) for a bucket.
-
-    Polars' own defaults give up after eight tries within seconds; these survive an outage of minutes.
-    """
-    options: dict[str, Any] = {
-        "max_retries": 50,
-        "retry_timeout_ms": PATIENCE * 1000,
-        "retry_max_backoff_ms": 10_000,
-        "timeout": f"{READ_TIMEOUT}s",
-        "connect_timeout": f"{CONNECT_TIMEOUT}s",
-    }
+    """Return the options of object_store (Polars, obstore) for a bucket."""
+    options = retries.options()
     if region := region_of(access):
         options["aws_region"] = region
     if access.endpoint:
@@ -110,19 +90,12 @@ def obstore_client(access: StoreAccess, bucket: str) -> S3Store:
         raise with_way_out(Failure.STORAGE_AUTH, f"{what}: S3 error: Unable to locate credentials") from exc
     except Exception as exc:
         raise classify(exc, what) from exc
+    client_options, retry_config = retries.for_obstore(allow_http=options.get("aws_allow_http") == "true")
     return S3Store(
         bucket,
         config=config,  # type: ignore[arg-type]
-        client_options={
-            "timeout": options["timeout"],
-            "connect_timeout": options["connect_timeout"],
-            "allow_http": options.get("aws_allow_http") == "true",
-        },
-        retry_config={
-            "max_retries": options["max_retries"],
-            "retry_timeout": timedelta(milliseconds=options["retry_timeout_ms"]),
-            "backoff": {"max_backoff": timedelta(milliseconds=options["retry_max_backoff_ms"])},
-        },
+        client_options=client_options,
+        retry_config=retry_config,
         credential_provider=credentials,
     )
 
@@ -130,11 +103,6 @@ def obstore_client(access: StoreAccess, bucket: str) -> S3Store:
 def region_of(access: StoreAccess) -> str | None:
     """Return the region to sign for; None leaves it to what AWS says."""
     return access.region or (DEFAULT_REGION if access.endpoint else None)
-
-
-@functools.cache
-def _polars() -> tuple[int, ...]:
-    return tuple(int(part) for part in metadata.version("polars").split(".")[:2])
 
 
 def _region_of_bucket(access: StoreAccess, bucket: str) -> str | None:

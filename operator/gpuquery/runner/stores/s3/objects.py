@@ -15,6 +15,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.stores import retries
 from gpuquery.runner.stores.base import Found
 from gpuquery.runner.stores.objects import Objects
 from gpuquery.runner.stores.s3 import client, errors
@@ -55,7 +56,7 @@ class S3Objects(Objects):
         what = f"listing s3://{self._bucket}/{given['Prefix']}"
         try:
             return patience.until(
-                lambda: self._lister.list_objects_v2(**given), seconds=client.PATIENCE, again=errors.is_transient
+                lambda: self._lister.list_objects_v2(**given), seconds=retries.PATIENCE, again=errors.is_transient
             )
         except (ClientError, BotoCoreError, OSError) as exc:
             if isinstance(exc, ClientError) and errors.error_code(exc) == "NoSuchBucket":

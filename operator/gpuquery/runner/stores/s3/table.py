@@ -16,6 +16,7 @@ from gpuquery.api.text import clean
 from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.stores import retries
 from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked
 from gpuquery.runner.stores.s3 import client
 from gpuquery.runner.stores.s3.errors import error_code, is_transient, refused, status
@@ -56,7 +57,7 @@ class S3Store(Store):
         self._bucket = place.bucket
         self._root = f"{place.prefix}/" if place.prefix else ""
         self._uri = place.uri
-        self._patience = HURRIED_PATIENCE if hurried else float(client.PATIENCE)
+        self._patience = HURRIED_PATIENCE if hurried else float(retries.PATIENCE)
         self._stop = stop or threading.Event()
 
     def get(self, key: str) -> bytes | None:

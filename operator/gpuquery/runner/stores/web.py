@@ -1,0 +1,254 @@
+"""Single files of web servers: `https://host/path/file.parquet`, and `http://` where the job says so. Read without
+credentials.
+
+A web server lists nothing, so folders and globs are refused. It must answer ranges: one request for the first byte
+tells size, version and whether it does. Redirects are followed here step by step, and none leads to a metadata service.
+Polars, which reads the rows, follows them again by itself; what a server then answers otherwise only a NetworkPolicy
+stops.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.text import clean
+from gpuquery.runner import patience
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.stores import with_way_out
+from gpuquery.runner.stores import endpoint, retries
+from gpuquery.runner.stores.base import Backend, Files, Found, Location, Part
+from gpuquery.runner.stores.readonly import unwritten
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, Sequence
+
+    from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.stores.base import Store
+
+T = TypeVar("T")
+
+THREADS = 16
+MAX_REDIRECTS = 5
+_PORTS = {"http": 80, "https": 443}
+_SAFE = "%/:@!$&'()*+,;=~-._"
+"""Characters of a path that stay as they are, as Polars leaves them; a percent sign begins an escape."""
+_SPAN = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_COPY = "copy it to a store, such as s3://"
+
+
+class BusyError(Exception):
+    """The server answers that it cannot answer now."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server has answered to a request for a range, at the end of all redirects."""
+
+    status: int
+    size: int | None
+    version: str
+    body: bytes
+
+
+class Web(Backend):
+    """Files of web servers."""
+
+    remote = True
+
+    def __init__(self, scheme: str) -> None:
+        """Make the store of one of the two schemes."""
+        self._scheme = scheme
+        self.example = f"{scheme}://host/file.parquet"
+
+    def locate(self, uri: str) -> Location | None:
+        """Split `https://host/path`."""
+        host, _, path = uri.removeprefix(f"{self._scheme}://").partition("/")
+        return Location(uri, host, path) if host else None
+
+    def files(self, uri: str, access: StoreAccess) -> WebFiles:
+        """Read over HTTP."""
+        return WebFiles(allow_http=bool(access.allow_http), seconds=retries.PATIENCE)
+
+    def table(
+        self, place: Location, access: StoreAccess, *, staging: str, stop: threading.Event
+    ) -> tuple[Store, Store]:
+        """Refuse to write."""
+        raise unwritten(place.uri)
+
+    def names(self, place: Location, folder: str, access: StoreAccess) -> Sequence[str]:
+        """List nothing: no web server does."""
+        return ()
+
+    def check(self, places: Sequence[Location], access: StoreAccess) -> None:
+        """Ask each server for one of its files."""
+        first = {place.bucket: place.uri for place in reversed(places)}
+        WebFiles(allow_http=bool(access.allow_http), seconds=endpoint.PATIENCE).look(list(first.values()))
+
+
+class WebFiles(Files):
+    """Files by their URLs."""
+
+    def __init__(self, *, allow_http: bool, seconds: float) -> None:
+        """`seconds` is how long a server that does not answer is asked again."""
+        self._allow_http = allow_http
+        self._seconds = seconds
+        self._tls = ssl.create_default_context()
+
+    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
+        """List nothing: no web server does, and a job that names a folder or a glob is refused (plan/places.py)."""
+        yield from ()
+
+    def look(self, paths: Sequence[str]) -> dict[str, Found]:
+        """Ask for the first byte of each. Raises InvalidInput for a server that does not answer ranges."""
+        with ThreadPoolExecutor(THREADS, "web") as pool:
+            found = dict(zip(paths, pool.map(self._looked, paths), strict=True))
+        return {path: there for path, there in found.items() if there is not None}
+
+    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Ask for each."""
+        found = self.look(paths)
+        for path in paths:
+            if path not in found:
+                raise JobError(Failure.INVALID_INPUT, f"{path}: the server has no such file: correct the URI")
+        return {path: one.bytes for path, one in found.items()}
+
+    def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
+        """Read ranges, several at a time."""
+
+        def one(part: Part) -> T:
+            answer = self._asked(part.path, part.start, part.end) if part.end > part.start else None
+            if answer is not None and answer.status != http.client.PARTIAL_CONTENT:
+                raise _refused(part.path, answer)
+            return then(part, answer.body if answer else b"")
+
+        with ThreadPoolExecutor(THREADS, "web") as pool:
+            return list(pool.map(one, parts))
+
+    def _looked(self, uri: str) -> Found | None:
+        answer = self._asked(uri, 0, 1)
+        if answer.status in (http.client.NOT_FOUND, http.client.GONE):
+            return None
+        empty = answer.size == 0 and answer.status in (http.client.OK, http.client.REQUESTED_RANGE_NOT_SATISFIABLE)
+        if answer.size is None or not (empty or answer.status == http.client.PARTIAL_CONTENT):
+            raise _refused(uri, answer)
+        return Found(uri.partition("://")[2].partition("/")[2], answer.size, answer.version)
+
+    def _asked(self, uri: str, start: int, end: int) -> Answer:
+        """Ask for a range until the server can answer."""
+
+        def ask() -> Answer:
+            answer = self._followed(uri, f"bytes={start}-{end - 1}")
+            if answer.status >= http.client.INTERNAL_SERVER_ERROR or answer.status == http.client.TOO_MANY_REQUESTS:
+                raise BusyError(f"the server answers {answer.status}")
+            return answer
+
+        try:
+            return patience.until(ask, seconds=self._seconds, again=_may_pass)
+        except BusyError as exc:
+            raise JobError(
+                Failure.STORAGE_UNAVAILABLE, f"{uri}: {exc}: see that it is up, or have it allow more requests"
+            ) from None
+        except ssl.SSLCertVerificationError as exc:
+            raise JobError(
+                Failure.INVALID_ENDPOINT,
+                f"{uri}: the server's certificate is not trusted ({exc.verify_message}): correct the host, or have the "
+                "image trust it, with SSL_CERT_FILE in template.spec.env",
+            ) from None
+        except (OSError, http.client.HTTPException) as exc:
+            parts = urlsplit(uri)
+            fault = exc if isinstance(exc, OSError) else ConnectionError(str(exc) or type(exc).__name__)
+            raise endpoint.explained(fault, uri, parts.hostname or "", _port(uri)) from None
+
+    def _followed(self, uri: str, span: str) -> Answer:
+        """Ask, and follow redirects to places that may be asked. Raises JobError, OSError, HTTPException."""
+        url = uri
+        for _ in range(MAX_REDIRECTS + 1):
+            connection = self._connected(url, uri)
+            try:
+                parts = urlsplit(url)
+                target = quote(parts.path or "/", safe=_SAFE) + (f"?{parts.query}" if parts.query else "")
+                headers = {
+                    "Range": span,
+                    "Accept-Encoding": "identity",
+                    "User-Agent": "gpuquery",
+                    "Connection": "close",
+                }
+                connection.request("GET", target, headers=headers)
+                answer = connection.getresponse()
+                if not 300 <= answer.status < 400 or (to := answer.headers["Location"]) is None:
+                    return _answer(answer)
+                url = urljoin(url, to)
+            finally:
+                connection.close()
+        raise JobError(
+            Failure.INVALID_INPUT, f"{uri}: more than {MAX_REDIRECTS} redirects: name the file's own address"
+        )
+
+    def _connected(self, url: str, uri: str) -> http.client.HTTPConnection:
+        """Connect for a URL, to which `uri` may have been redirected."""
+        what = uri if url == uri else f"{uri}, redirected to another host"
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", _port(url)
+        if parts.scheme not in _PORTS or (parts.scheme == "http" and not self._allow_http):
+            raise JobError(
+                Failure.INVALID_INPUT,
+                f"{uri}: a redirect leads to {parts.scheme}://, which is not encrypted: name the file's own https:// "
+                "address, or set storage.allowHttp: true",
+            )
+        endpoint.refuse_metadata(host, what)
+        connection = http.client.HTTPConnection(host, port)
+        connection.sock = endpoint.connect(host, port, what)
+        connection.sock.settimeout(retries.READ_TIMEOUT)
+        if parts.scheme == "https":
+            connection.sock = self._tls.wrap_socket(connection.sock, server_hostname=host)
+        return connection
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    try:
+        return parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        raise JobError(Failure.INVALID_INPUT, f"{clean(url, 200)}: there is no such port: correct it") from None
+
+
+def _answer(answer: http.client.HTTPResponse) -> Answer:
+    """Read the body of a range, and no other."""
+    partial = answer.status == http.client.PARTIAL_CONTENT
+    span = _SPAN.fullmatch(answer.headers["Content-Range"] or "")
+    length = answer.headers["Content-Length"]
+    size = int(span[1]) if span else int(length) if length and length.isdigit() and not partial else None
+    version = (answer.headers["ETag"] or answer.headers["Last-Modified"] or "").strip('"')
+    return Answer(answer.status, size, version, answer.read() if partial else b"")
+
+
+def _may_pass(exc: BaseException) -> bool:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return False
+    return isinstance(exc, (OSError, http.client.HTTPException, BusyError))
+
+
+def _refused(uri: str, answer: Answer) -> JobError:
+    match answer.status:
+        case http.client.UNAUTHORIZED | http.client.FORBIDDEN:
+            return JobError(
+                Failure.STORAGE_AUTH,
+                f"{uri}: the server answers {answer.status}, and files of web servers are read without credentials: "
+                f"{_COPY}",
+            )
+        case http.client.OK | http.client.PARTIAL_CONTENT:
+            return JobError(
+                Failure.INVALID_INPUT,
+                f"{uri}: the server does not answer requests for parts of a file (Range), which readers need: {_COPY}",
+            )
+    return with_way_out(
+        Failure.INVALID_INPUT, f"{uri}: the server answers {answer.status}: correct the URI, or {_COPY}"
+    )
