@@ -129,6 +129,13 @@ def test_the_administrators_bounds_hold_for_the_servers_of_every_store() -> None
     assert bounded("https://data.example.com/x.parquet", "https://data.example.com") == ""
 
 
+def test_the_administrators_bounds_hold_for_claims() -> None:
+    spec = job(template=MOUNTED).spec
+    (told,) = violations(spec, Policy(claims=("data-*",)))
+    assert told.startswith('template.spec.volumes[0].persistentVolumeClaim.claimName is "lake", which is not allowed')
+    assert "policy.claims" in told and violations(spec, Policy(claims=("la*",))) == ()
+
+
 def test_ports_of_endpoints_and_of_web_servers_are_open() -> None:
     storage = {"gs": {"endpoint": "http://gcs:4443"}, "az": {"account": "a12", "endpoint": "http://azurite:10000/a12"}}
     subject = job(inputs=[{"name": "o", "uri": "https://h:8443/o.parquet"}], storage=storage)
