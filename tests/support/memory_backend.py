@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from gpuquery.plan.plan import StoreAccess
 
+PAGE = 1000
+"""Keys in one answer to a listing."""
+
 
 class AwayError(Exception):
     """What this store's client raises when the store is away."""
@@ -31,6 +34,7 @@ class Memory(Backend, Files):
         self.folders: dict[str, Content] = {}
         self.checked: list[str] = []
         self.parts_read = 0
+        self.pages_listed = 0
 
     def put(self, path: str, body: bytes) -> None:
         """Put an object there."""
@@ -77,7 +81,10 @@ class Memory(Backend, Files):
                 elif path.startswith(prefix):
                     at = prefix + more.partition("/")[0] + "/"
                     found[at] = Found(at, 0)
-        yield list(found.values())
+        names = sorted(found)
+        for at in range(0, max(1, len(names)), PAGE):
+            self.pages_listed += 1
+            yield [found[name] for name in names[at : at + PAGE]]
 
     def look(self, paths: Sequence[str]) -> dict[str, Found]:
         keys = {path: path.removeprefix("http://").partition("/")[2] for path in paths}

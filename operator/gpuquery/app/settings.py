@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json, field_validator
 
-from gpuquery.api import quantity
+from gpuquery.api import catalogs, quantity
 from gpuquery.api.choices import ClusterChoice, EngineChoice, ReleaseChoice
 from gpuquery.api.pods import Resources
 from gpuquery.api.timing import LEAST_SILENCE_SECONDS, MOST_SILENCE_SECONDS
@@ -92,6 +92,8 @@ class Settings(BaseModel):
     """Namespaces whose pods may read its metrics."""
     node_metadata: bool = False
     """Whether pods may ask the metadata service of their node, and so have the node's role."""
+    catalogs: dict[str, dict[str, str]] | Json[dict[str, dict[str, str]]] = {}
+    """Table catalogs by name: JSON such as {"lake": {"uri": "https://catalog", "warehouse": "prod"}}."""
     policy: Policy | Json[Policy] = Policy()
     """What jobs may ask for: JSON with the Helm values below `policy`."""
     dask_operator: bool = False
@@ -136,6 +138,12 @@ class Settings(BaseModel):
         if strange := devices.strangers({*resources.requests, *resources.limits}):
             raise ValueError(f"{', '.join(strange)} would go to every pod, those on the CPU too: remove it")
         return resources
+
+    @field_validator("catalogs")
+    @classmethod
+    def _are_catalogs(cls, declared: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        catalogs.checked(declared)
+        return declared
 
     @field_validator("closed_addresses")
     @classmethod
@@ -187,6 +195,7 @@ class Settings(BaseModel):
             closed_addresses=self.closed_addresses,
             scrape_namespaces=self.scrape_namespaces,
             node_metadata=self.node_metadata,
+            catalogs=self.catalogs,
             policy=self.policy,
             dask_operator=self.dask_operator,
             dask_attach=self.dask_attach,

@@ -95,6 +95,8 @@ class Defaults(BaseModel):
     """Maximum pods that the operator chooses for a job with `workers.replicas: auto`."""
     maxima: Maxima = Maxima()
     """Limits of a job and of a namespace."""
+    catalogs: Mapping[str, Mapping[str, str]] = {}
+    """Table catalogs that jobs may name: options by pyiceberg's names, and `secretName`."""
     policy: Policy = Policy()
     """What jobs may ask for."""
     annotations: Mapping[str, str] = {}

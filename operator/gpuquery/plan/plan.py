@@ -98,7 +98,7 @@ class JobRef(Model):
 
 
 class StoreAccess(Model):
-    """Where the stores are. No credentials.
+    """Where the stores and the catalogs are. No credentials.
 
     What is not set is left out of the plan, so a job that reads `s3://` alone has the plan that it always had.
     """
@@ -115,6 +115,8 @@ class StoreAccess(Model):
     """Only for `az://` and `abfss://`."""
     allow_http: bool | None = None
     """Whether inputs may be `http://`."""
+    catalogs: Mapping[str, Mapping[str, str]] = {}
+    """Options of the catalogs of inputs that the administrator has declared, by name."""
 
 
 class Plan(Model):

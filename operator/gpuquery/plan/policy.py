@@ -22,7 +22,7 @@ from gpuquery.api.schema import Model
 from gpuquery.plan.rejected import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from gpuquery.api.spec import GpuQueryJobSpec
     from gpuquery.api.types import GpuQueryJob
@@ -46,7 +46,8 @@ class Policy(Model):
     service_accounts: Patterns = ANY
     """`storage.serviceAccountName`."""
     secrets: Patterns = ANY
-    """`storage.secretName`, `dask.tlsSecretName`, and names in `template.spec.imagePullSecrets`."""
+    """`storage.secretName`, `dask.tlsSecretName`, names in `template.spec.imagePullSecrets`, and
+    `inputs[].table.catalog` where the administrator has declared no catalog of this name."""
     priority_classes: Patterns = ("*", "!system-*")
     """`template.spec.priorityClassName`. Those of the system may preempt everybody's pods."""
     runtime_classes: Patterns = ANY
@@ -98,8 +99,9 @@ def annotation(bound: str) -> str:
     return ANNOTATION_ALLOW + bound.replace("_", "-")
 
 
-def asked(spec: GpuQueryJobSpec) -> Mapping[str, list[tuple[str, str]]]:
-    """Return the fields and values of a spec that each list of patterns restricts."""
+def asked(spec: GpuQueryJobSpec, catalogs: Collection[str] = ()) -> Mapping[str, list[tuple[str, str]]]:
+    """Return the fields and values of a spec that each list of patterns restricts; `catalogs` are those declared."""
+    tables = {one.name: one.table.catalog for one in spec.inputs if one.table is not None}
     pod, metadata, dask = spec.template.spec, spec.template.metadata, spec.dask
     found: dict[str, list[tuple[str, str | None]]] = {
         "images": [("runtime.image", spec.runtime.image)],
@@ -108,6 +110,7 @@ def asked(spec: GpuQueryJobSpec) -> Mapping[str, list[tuple[str, str]]]:
             ("storage.secretName", spec.storage.secret_name),
             ("dask.tlsSecretName", dask.tls_secret_name if dask else None),
             *((f"template.spec.imagePullSecrets[{i}].name", one.name) for i, one in enumerate(pod.image_pull_secrets)),
+            *((f"inputs[{name}].table.catalog", used) for name, used in tables.items() if used not in catalogs),
         ],
         "priority_classes": [("template.spec.priorityClassName", pod.priority_class_name)],
         "runtime_classes": [("template.spec.runtimeClassName", pod.runtime_class_name)],
@@ -148,8 +151,10 @@ def _servers(spec: GpuQueryJobSpec) -> list[tuple[str, str | None]]:
     return list(dict.fromkeys(named))
 
 
-def refused(job: GpuQueryJob, policy: Policy, annotations: Mapping[str, str]) -> Rejected | None:
-    """Refuse a job that asks for something that is not allowed."""
+def refused(
+    job: GpuQueryJob, policy: Policy, annotations: Mapping[str, str], catalogs: Collection[str] = ()
+) -> Rejected | None:
+    """Refuse a job that asks for something that is not allowed; `catalogs` are those that are declared."""
     here, problems = policy.in_namespace(annotations)
     if problems:
         return Rejected(
@@ -157,17 +162,17 @@ def refused(job: GpuQueryJob, policy: Policy, annotations: Mapping[str, str]) ->
             f'namespace "{job.metadata.namespace}" has an invalid annotation: '
             f"{'; '.join(problems)}: ask the administrator to correct it",
         )
-    found = violations(job.spec, here)
+    found = violations(job.spec, here, catalogs)
     if not found:
         return None
     more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
     return Rejected(Failure.NOT_ALLOWED, "; ".join(found[:MOST_TOLD]) + more)
 
 
-def violations(spec: GpuQueryJobSpec, policy: Policy) -> tuple[str, ...]:
+def violations(spec: GpuQueryJobSpec, policy: Policy, catalogs: Collection[str] = ()) -> tuple[str, ...]:
     """Return everything in a spec that is not allowed, in sentences with the way out."""
     found = []
-    for bound, asks in asked(spec).items():
+    for bound, asks in asked(spec, catalogs).items():
         patterns: Patterns = getattr(policy, bound)
         found += [
             f'{field} is "{value}", which is not allowed here (allowed: {", ".join(patterns) or "none"}): use '

@@ -18,7 +18,7 @@ from gpuquery.api.spec import (
     InputFormat,
 )
 from gpuquery.api.status import DaskStatus, PlanStatus
-from gpuquery.plan import devices, footprint, places, policy, ranks
+from gpuquery.plan import catalogs, devices, footprint, places, policy, ranks
 from gpuquery.plan.choice import Choice
 from gpuquery.plan.dask import layout
 from gpuquery.plan.formats import format_of
@@ -63,7 +63,7 @@ def resolve(
     cluster: Dask | Rejected | None = None
     options: Mapping[str, Any] | Rejected = {}
     if not local and _is_new(job):
-        found.append(policy.refused(job, defaults.policy, defaults.annotations))
+        found.append(policy.refused(job, defaults.policy, defaults.annotations, defaults.catalogs))
     if isinstance(choice, Choice):
         cluster = layout.cluster_of(job, choice, attempt=attempt, scheduler=scheduler)
         options = executor_options(job, choice, defaults)
@@ -109,7 +109,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         snapshots={one.name: one.snapshot for one in job.status.inputs if one.snapshot},
         parameters=spec.parameters,
         output=spec.output,
-        store=store_access(spec.storage),
+        store=store_access(spec.storage, catalogs.declared(spec.inputs, defaults.catalogs)),
     )
 
 
@@ -206,13 +206,14 @@ def _chosen(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> Choice | None:
     return choice if same == (plan.engine, plan.cluster, plan.release, plan.replicas, plan.gpus, elsewhere) else None
 
 
-def store_access(storage: Storage) -> StoreAccess:
-    """Fill in what an endpoint implies: the bucket in the path, and a region."""
+def store_access(storage: Storage, declared: Mapping[str, Mapping[str, str]] | None = None) -> StoreAccess:
+    """Fill in what an endpoint implies: the bucket in the path, and a region; `declared` are catalogs of inputs."""
     given = storage.endpoint is not None
     return StoreAccess(
         endpoint=storage.endpoint,
         region=storage.region or (DEFAULT_REGION if given else None),
         path_style=given if storage.path_style is None else storage.path_style,
+        catalogs=declared or {},
         gs=storage.gs,
         az=storage.az,
         allow_http=storage.allow_http or None,

@@ -17,6 +17,7 @@ from gpuquery.api.labels import (
     LABEL_NAME,
     PROGRESS_PORT,
 )
+from gpuquery.plan import catalogs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -117,7 +118,8 @@ def _blocks(cidrs: Iterable[str]) -> list[Manifest]:
 def _storage_ports(job: GpuQueryJob, defaults: Defaults) -> Sequence[int]:
     web = (uri for item in job.spec.inputs for uri in item.places if uri.startswith(("http://", "https://")))
     named = {_port_of(url) for url in (*job.spec.storage.endpoints.values(), *web)}
-    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *(named - {0})})
+    declared = catalogs.ports(job.spec.inputs, defaults.catalogs)
+    return sorted({*STORAGE_PORTS, *defaults.storage_ports, *declared, *(named - {0})})
 
 
 def _port_of(url: str) -> int:

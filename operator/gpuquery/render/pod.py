@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api import stores
+from gpuquery.api.catalogs import FOLDER
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import (
     CONTAINER,
@@ -21,6 +22,7 @@ from gpuquery.api.labels import (
 )
 from gpuquery.api.pods import RESERVED_VARIABLE
 from gpuquery.api.timing import GRACE_SECONDS
+from gpuquery.plan import catalogs
 from gpuquery.plan.dask import flags
 from gpuquery.plan.plan import Network, Plan, Processes, Purpose
 from gpuquery.plan.resolve import image_of
@@ -83,6 +85,9 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
         spec["volumes"].append(ranks.token_volume(service))
     if secret := _tls_secret(plan):
         spec["volumes"].append(_tls_volume(secret))
+    spec["volumes"] += [
+        _catalog_volume(number, secret) for number, secret in enumerate(_catalogs(job, defaults).values())
+    ]
     spec["volumes"] += [_claim(volume) for volume in template.volumes]
     if plan.gpus and plan.purpose is Purpose.QUERY and (claims := template.resource_claims):
         spec["resourceClaims"] = [
@@ -128,6 +133,17 @@ def _tls_volume(secret: str) -> Manifest:
     files = [{"key": key, "path": key} for key in flags.TLS_FILES]
     source = {"secretName": secret, "items": files, "defaultMode": ranks.OWNER_AND_GROUP_READ, "optional": False}
     return {"name": TLS_VOLUME, "secret": source}
+
+
+def _catalogs(job: GpuQueryJob, defaults: Defaults) -> Mapping[str, str]:
+    """Return the Secrets of catalogs, by name of the catalog."""
+    return catalogs.secrets(job.spec.inputs, defaults.catalogs)
+
+
+def _catalog_volume(number: int, secret: str) -> Manifest:
+    """Build the volume with a catalog's options and secrets: a file for each key."""
+    source = {"secretName": secret, "defaultMode": ranks.OWNER_AND_GROUP_READ, "optional": False}
+    return {"name": f"catalog-{number}", "secret": source}
 
 
 def _claim(volume: Volume) -> Manifest:
@@ -179,6 +195,10 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         shared.append({"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True})
         files = {name: f"{TLS_DIRECTORY}/{key}" for key, name in flags.TLS_FILES.items()}
         env += [{"name": name, "value": value} for name, value in {**files, **flags.TLS_ONLY}.items()]
+    shared += [
+        {"name": f"catalog-{number}", "mountPath": f"{FOLDER}/{name}", "readOnly": True}
+        for number, name in enumerate(_catalogs(job, defaults))
+    ]
     if distributed(plan):
         env += [{"name": name, "value": value} for name, value in ranks.presets(plan.network).items()]
     # The job's variables override presets, and reserved ones override the job's: the object's rules refuse such names,

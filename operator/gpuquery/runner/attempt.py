@@ -39,6 +39,7 @@ from gpuquery.runner.output.record import ReadInput
 from gpuquery.runner.output.sink import Identity, Sink
 from gpuquery.runner.preflight.checks import Checks, Opened
 from gpuquery.runner.query import fingerprint, python_query, queries
+from gpuquery.runner.sizing import reads
 from gpuquery.runner.stores import reader_rules
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ if TYPE_CHECKING:
 
 SIGNAL_SECONDS = 0.2
 """How late the main thread may learn of a signal that another thread took."""
+UNEXPLAINED = frozenset(
+    {
+        Failure.USER_ERROR, Failure.INVALID_INPUT, Failure.INTERNAL_ERROR, Failure.STORAGE_AUTH,
+        Failure.STORAGE_UNAVAILABLE,
+    }
+)  # fmt: skip
+"""Classes of errors of a running query that a file of an input may be behind."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,7 @@ class Attempt:
         self._stopping = False
         self._sink: Sink | None = None
         self._query: queries.Query | None = None
+        self._frame: pl.LazyFrame | None = None
         self._joined: datetime | None = None
         self._query_started: datetime | None = None
         self._warnings: tuple[str, ...] = ()
@@ -220,6 +229,7 @@ class Attempt:
         self._warn(tuple(text for one in opened.inputs.values() for text in one.warnings))
         planned = query.plan(opened.frames, opened.inputs)
         self._warn(planned.warnings)
+        self._frame = planned.frame
         sink.check_schema(planned.frame.collect_schema())
         found = checks.judge(planned) if first else checks.status
         return _Ready(found, planned.frame)
@@ -355,14 +365,30 @@ class Attempt:
             return error
         if python_query.is_users(raised.__traceback__):
             return python_query.explained(raised)
-        if clash := inputs.clash(raised, self._plan.inputs, self._plan.store):
-            return clash
+        if located := inputs.located(raised, self._inputs, self._plan.store):
+            return located
         if self._query is not None and (message := self._query.failed(raised)):
             return JobError(Failure.USER_ERROR, f"the query failed: {message}")
         error = classify(exc, self._tracker.phase.value)
+        if blamed := self._blamed(raised, error):
+            return blamed
         if error.failure is Failure.USER_ERROR:
             return JobError(error.failure, f"the query failed: {first_paragraph(raised)}")
         return error
+
+    def _blamed(self, raised: BaseException, error: JobError) -> JobError | None:
+        """Return the error that names the file of an input, if reading one has failed."""
+        if error.failure not in UNEXPLAINED:
+            return None
+        with self._ranks.working():  # files are looked at one by one, for less than a minute
+            return inputs.blamed(raised, self._inputs, self._plan.store, self._columns())
+
+    def _columns(self) -> Mapping[str, Sequence[str]] | None:
+        """Return the columns that the query reads, by input; None if that cannot be seen."""
+        with contextlib.suppress(Exception):
+            places = {name: [file.uri for file in one.files] for name, one in self._inputs.items()}
+            return None if self._frame is None else reads.columns(self._frame, places)
+        return None
 
     def _succeeded(self, committed: OutputStatus, preflight: PreflightStatus | None = None) -> Report:
         self._tracker.enter(Phase.DONE, f"version {committed.version}, {committed.rows} rows, {committed.files} files")

@@ -548,3 +548,21 @@ def test_the_chart_and_the_project_have_one_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert chart["appVersion"] == chart["version"] == project
+
+
+def test_declared_catalogs_reach_the_operator_and_are_no_secrets_to_the_api_server() -> None:
+    lake = 'catalogs={"lake":{"uri":"https://a","warehouse":"w","secretName":"s"}}'
+    told = Settings.from_environment(environment(lake))
+    assert told.catalogs == {"lake": {"uri": "https://a", "warehouse": "w", "secretName": "s"}}
+    assert Settings.from_environment(environment()).catalogs == {}
+    (jobs,) = (p for p in of_kind("ValidatingAdmissionPolicy", lake) if p["metadata"]["name"].endswith("-jobs"))
+    (refused,) = (v for v in jobs["spec"]["variables"] if v["name"] == "secretsRefused")
+    assert "!(i.table.catalog in ['lake'])" in refused["expression"]
+
+
+@pytest.mark.parametrize("option", ["token", "credential", "wharehouse"])
+def test_a_catalog_with_a_secret_or_an_unknown_option_among_the_values_is_refused(option: str) -> None:
+    values = json.dumps({"lake": {"uri": "https://a", option: "x"}})
+    done = helm("template", "gpuquery", str(CHART), "--set-json", f"catalogs={values}")
+    assert done.returncode != 0
+    assert option in done.stderr

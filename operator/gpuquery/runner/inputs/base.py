@@ -65,6 +65,11 @@ class Reading(ABC):
         """Columns that are there and not read, with the reason, said of the column: `is encrypted, ...`."""
         return {}
 
+    @property
+    def cpu_only(self) -> str:
+        """Why GPU engines cannot read it, said of the input, with the way out; empty if they can."""
+        return ""
+
     @abstractmethod
     def frame(
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None

@@ -12,12 +12,14 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import InputFormat
 from gpuquery.runner import later
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import explain, faults, keys, listing
 from gpuquery.runner.inputs.base import Reading, Resolved, files_from_json
 from gpuquery.runner.inputs.formats import csv, ndjson, parquet
+from gpuquery.runner.inputs.tables import delta, iceberg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +36,9 @@ _FORMATS: dict[InputFormat, explain.Resolver] = {
     InputFormat.CSV: csv.resolve,
     InputFormat.NDJSON: ndjson.resolve,
 }
-_READINGS: dict[str, type[Reading]] = {one.kind: one for one in (parquet.Parquet, csv.Csv, ndjson.NdJson)}
+_READINGS: dict[str, type[Reading]] = {
+    one.kind: one for one in (parquet.Parquet, csv.Csv, ndjson.NdJson, iceberg.Iceberg, delta.Delta)
+}
 
 
 def resolve(
@@ -45,13 +49,20 @@ def resolve(
     `snapshots` are those that tables were read at before, by name of the input: they are read again.
     """
     # Each waits for a store, and has nothing to do with the others.
-    found = later.each(lambda item: _resolved(item, access), items, THREADS)
+    found = later.each(lambda item: _resolved(item, access, snapshots.get(item.name, "")), items, THREADS)
     return {item.name: one for item, one in zip(items, found, strict=True)}
 
 
 def frames(resolved: Mapping[str, Resolved], access: StoreAccess) -> dict[str, pl.LazyFrame]:
     """Return the lazy frames of inputs by name; reads nothing."""
     return {name: one.frame(access) for name, one in resolved.items()}
+
+
+def check_gpu(resolved: Mapping[str, Resolved]) -> None:
+    """Raise JobError(InvalidInput) that names each input that no GPU engine reads as it is."""
+    found = [(one, why) for one in resolved.values() if (why := one.reading.cpu_only)]
+    if problems := [f'input "{one.item.name}" ({one.item.shown}): {why}' for one, why in found]:
+        raise JobError(Failure.INVALID_INPUT, "\n".join(problems))
 
 
 def to_json(resolved: Mapping[str, Resolved]) -> str:
@@ -65,12 +76,31 @@ def from_json(text: str, items: Sequence[Input]) -> dict[str, Resolved]:
     return {item.name: _of_json(item, found[item.name]) for item in items}
 
 
-def clash(exc: BaseException, items: Sequence[Input], access: StoreAccess) -> JobError | None:
-    """Return the error that names two files of different schemas, if they are behind what Polars raised."""
-    return explain.clash(exc, items, access, lambda item: _FORMATS[item.format])
+def located(exc: BaseException, resolved: Mapping[str, Resolved], access: StoreAccess) -> JobError | None:
+    """Return the error that names the value in a file behind what was raised, where a reading knows it."""
+    return explain.located(exc, resolved, access)
 
 
-def _resolved(item: Input, access: StoreAccess) -> Resolved:
+def blamed(
+    exc: BaseException,
+    resolved: Mapping[str, Resolved],
+    access: StoreAccess,
+    columns: Mapping[str, Sequence[str]] | None = None,
+) -> JobError | None:
+    """Return the error that names the file behind what a reader raised; None if it was none, or no file is to blame."""
+    return explain.blamed(exc, resolved, access, lambda item: _FORMATS.get(item.format), columns)
+
+
+def resolver(item: Input) -> explain.Resolver:
+    """Return what makes a reading of some files of an input."""
+    return _FORMATS[item.format]
+
+
+def _resolved(item: Input, access: StoreAccess, pinned: str) -> Resolved:
+    if item.table is not None:
+        return iceberg.resolve(item, access, pinned)
+    if item.delta is not None:
+        return delta.resolve(item, access, pinned)
     try:
         listed = listing.listed(item, access)
         files, unread = keys.filled(item, listed.files)

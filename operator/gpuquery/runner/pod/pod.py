@@ -34,7 +34,7 @@ from gpuquery.runner.coordination.membership import Membership
 from gpuquery.runner.coordination.probe import Probe
 from gpuquery.runner.coordination.settings import TICK_OFFSET, until_next
 from gpuquery.runner.failures import obituary, oom
-from gpuquery.runner.pod import report, stall
+from gpuquery.runner.pod import autopsy, report, stall
 from gpuquery.runner.pod.endpoints import Board
 from gpuquery.runner.pod.http import serve
 from gpuquery.runner.pod.log import Log
@@ -75,6 +75,10 @@ class Pod:
         """When they were told to end."""
         self._leaving: dict[Process, float] = {}
         self._well = False
+        self._halted = asyncio.Event()
+        self._found: tuple[Failure, str] | None = None
+        """What an autopsy has shown."""
+        self._autopsies: set[asyncio.Task[None]] = set()
         self._last = time.monotonic()
         self._listener: Listener | None = None
         self._set: Coordinator | Agent = (
@@ -118,6 +122,7 @@ class Pod:
 
     def stop(self) -> None:
         """Obey an order to stop."""
+        self._halted.set()
         if self._stopped is not None or not any(process.alive for process in self.processes):
             return
         place = f"pod {self._settings.pod}"
@@ -215,7 +220,11 @@ class Pod:
         if self._settings.alone:
             return  # what it has reported stands as it is
         left = process.report()
-        if left is None:
+        if left is None and not self._kill_at and autopsy.worthwhile(process, alone=False):
+            task = self._loop.create_task(self._examined(process))
+            self._autopsies.add(task)
+            task.add_done_callback(self._autopsies.discard)
+        elif left is None:
             self._fault(*self._obituary(process), process)
         elif "failure" in left:
             self._failed(process, left)
@@ -224,6 +233,21 @@ class Pod:
         if not self._well and not self._kill_at and all(self._succeeded(one) for one in self.processes):
             self._well = True
             self._set.done()
+
+    async def examine(self) -> None:
+        """If native code has ended the only process, find out whether a file did that. The pod answers meanwhile."""
+        if not self._settings.alone or not self.processes or self._stopped is not None:
+            return
+        first = self.processes[0]
+        if not first.report_line() and autopsy.worthwhile(first, alone=True) and oom.kills() <= self._oom_kills:
+            self.log(f"the query process died of {obituary.signal_name(first.status or 0)}: looking for a broken file")
+            self._found = await autopsy.finding(self._settings, self._halted)
+
+    async def _examined(self, process: Process) -> None:
+        """Report the fault of a process of a set, once it is known whether a file has ended it."""
+        self.log(f"process {process.index} was ended by its native code: looking for a broken file")
+        found = await autopsy.finding(self._settings, self._halted)
+        self._fault(*(found or self._obituary(process)), process)
 
     def _succeeded(self, process: Process) -> bool:
         return not process.alive and (left := process.report()) is not None and "failure" not in left
@@ -373,7 +397,7 @@ class Pod:
         if self._hung and (not line or json.loads(line).get("failure") == Failure.WORKER_LOST):
             failure, message = Failure.RANK_STALLED, self._hung.message + stall.where(process.tail())
         elif not line:
-            failure, message = self._obituary(process)
+            failure, message = self._found or self._obituary(process)
         else:
             if (process.status or 0) < 0:
                 self._log_late_death(process, "the query process")

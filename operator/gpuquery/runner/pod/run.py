@@ -55,6 +55,7 @@ async def _run(settings: Settings, port: int, termination_log: Path) -> int:
             _reap(pod)  # a signal may be lost
             pod.tick(now)
             following = now + pod.pause()
+    await pod.examine()
     _sweep(pod)
     code = report.leave(pod.line(), termination_log, pod.log)
     pod.part()

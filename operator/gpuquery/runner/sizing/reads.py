@@ -96,6 +96,22 @@ def view(frame: pl.LazyFrame) -> View:
         return _explained(frame, f"{type(exc).__name__}: {exc}")
 
 
+def columns(frame: pl.LazyFrame, files: Mapping[str, Sequence[str]]) -> dict[str, list[str]] | None:
+    """Return the columns that the plan reads of each group of files; None if the plan could not be seen in full.
+
+    `files` are the places of each group's files, as scans have them.
+    """
+    seen = view(frame)
+    if seen.coarse:
+        return None
+    found: dict[str, list[str]] = {}
+    for name, places in files.items():
+        of = set(places)
+        read = [column for scan in seen.scans if not of.isdisjoint(scan.paths) for column in scan.columns]
+        found[name] = list(dict.fromkeys(read))
+    return found
+
+
 class _Visit:
     """One walk through the private view."""
 

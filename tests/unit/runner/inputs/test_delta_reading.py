@@ -139,11 +139,62 @@ def test_a_file_whose_type_does_not_fit_is_named_with_both_types(tmp_path, kind,
     assert "in the file and" in told
 
 
+INT96 = {"use_deprecated_int96_timestamps": True, "store_schema": False}
+
+
+def stats(**bounds):
+    return json.dumps({"numRecords": 2, "nullCount": {"v": 1}} | bounds)
+
+
+NEAR = stats(minValues={"v": "2026-01-31T12:00:00.000Z"}, maxValues={"v": "2026-01-31T12:00:00.000Z"})
+
+
 def test_int96_is_a_moment_of_utc(tmp_path):
-    rows = of([LOCAL, None], pa.timestamp("ns"))
-    add = d.add(tmp_path, "x.parquet", rows, writer={"use_deprecated_int96_timestamps": True, "store_schema": False})
+    add = d.add(tmp_path, "x.parquet", of([LOCAL, None], pa.timestamp("ns")), writer=INT96, stats=NEAR)
     table(tmp_path, [d.field("v", "timestamp")], add)
     assert read(tmp_path)["v"].to_list() == [NOON, None]
+
+
+FAR = [
+    (
+        dt.datetime(9999, 12, 31),
+        stats(minValues={"v": "2020-01-01T00:00:00Z"}, maxValues={"v": "9999-12-31T00:00:00Z"}),
+    ),
+    (dt.datetime(1, 1, 1), stats(minValues={"v": "0001-01-01T00:00:00Z"}, maxValues={"v": "2020-01-01T00:00:00Z"})),
+    (LOCAL, None),
+    (LOCAL, stats()),
+]
+
+
+@pytest.mark.parametrize(("moment", "known"), FAR, ids=["late", "early", "no statistics", "none of the column"])
+def test_int96_that_may_be_beyond_nanoseconds_is_refused(tmp_path, moment, known):
+    add = d.add(tmp_path, "x.parquet", of([moment, None], pa.timestamp("us")), writer=INT96, stats=known)
+    table(tmp_path, [d.field("v", "timestamp")], add)
+    told = refusal(tmp_path)
+    assert 'x.parquet stores the column "v" as INT96' in told
+    assert "TIMESTAMP_MICROS" in told
+
+
+def test_int96_without_a_value_is_null(tmp_path):
+    known = json.dumps({"numRecords": 1, "nullCount": {"v": 1}})
+    add = d.add(tmp_path, "x.parquet", of([None], pa.timestamp("us")), writer=INT96, stats=known)
+    table(tmp_path, [d.field("v", "timestamp")], add)
+    assert read(tmp_path)["v"].to_list() == [None]
+
+
+def test_int96_in_a_renamed_struct_is_judged_by_its_physical_names(tmp_path):
+    rows = pa.table({"p-s": pa.array([{"p-t": LOCAL}], pa.struct({"p-t": pa.timestamp("ns")}))})
+    known = json.dumps(
+        {
+            "numRecords": 1,
+            "minValues": {"p-s": {"p-t": "2026-01-31T12:00:00Z"}},
+            "maxValues": {"p-s": {"p-t": "2026-01-31T12:00:00Z"}},
+        }
+    )
+    add = d.add(tmp_path, "x.parquet", rows, writer=INT96, stats=known)
+    fields = [d.mapped("s", d.struct_of(d.mapped("t", "timestamp", "p-t", 2)), "p-s", 1)]
+    table(tmp_path, fields, add, features=["columnMapping"], **{"delta.columnMapping.mode": "name"})
+    assert read(tmp_path)["s"].to_list() == [{"t": NOON}]
 
 
 def test_columns_that_files_lack_are_null_and_told(tmp_path):

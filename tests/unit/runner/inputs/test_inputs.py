@@ -151,8 +151,7 @@ A, TEXT, B, BOTH = (pl.DataFrame(d) for d in ({"a": [1]}, {"a": ["x"]}, {"b": [1
     ("write", "frames", "columns"),
     [
         pytest.param(_csv, (A, B), ['"a"', '"b"'], id="CSV: another name"),
-        pytest.param(_csv, (A, BOTH), ['"b"'], id="CSV: one more column"),
-        pytest.param(_ndjson, (A, TEXT), ['"a" (Int64 and String)'], id="NDJSON: another type"),
+        pytest.param(_ndjson, (A, TEXT), ['"a" is a whole number', "and text"], id="NDJSON: another type"),
     ],
 )  # fmt: skip
 def test_files_that_do_not_fit_together_are_named_with_their_columns(tmp_path, write, frames, columns):

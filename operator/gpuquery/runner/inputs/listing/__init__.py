@@ -135,12 +135,12 @@ def _refuse_tables(item: Input, places: Sequence[_Place], hauls: Sequence[Haul])
 
 
 def _unseen(place: _Place, haul: Haul) -> Iterable[str]:
+    """Return the folders whose table's log the listing has not shown."""
     found = set(haul.unsure)
-    if not haul.roots:
-        for one in place.patterns[: walk.LISTED_APART]:
-            found.update(roots.above(one))
-            if one.exact and not haul.files:
-                found.add(f"{one.prefix}/")
+    for one in dict.fromkeys((*place.patterns[: walk.LISTED_APART], *haul.asked[: walk.LISTED_APART])):
+        found.update(roots.above(one))
+        if one.exact and not haul.files:
+            found.add(f"{one.prefix}/")
     return found
 
 
@@ -170,23 +170,25 @@ def _nothing(item: Input, place: _Place, haul: Haul, access: StoreAccess) -> Job
 
 
 def _warnings(item: Input, place: _Place, haul: Haul) -> Iterable[str]:
+    told = f'input "{item.name}" ({place.uri})'
     if haul.other.count:
         yield (
-            f'input "{item.name}": {_counted(haul.other, place)} in {place.uri} passed over, because the ending is '
-            f"none of {item.format.value}; a glob that ends with the ending reads such files"
+            f"{told}: passed over {_counted(haul.other, place)} whose ending is none of {item.format.value}; a glob "
+            "that says the ending reads such files"
         )
     if haul.empty.count:
-        yield f'input "{item.name}": {_counted(haul.empty, place)} in {place.uri} passed over, without a byte'
+        yield f"{told}: passed over {_counted(haul.empty, place)} without a byte"
     if haul.folders:
+        count = "a folder matches" if len(haul.folders) == 1 else f"{len(haul.folders):,} folders match"
         yield (
-            f'input "{item.name}": {len(haul.folders):,} folders match {place.uri} and are not read, the first is '
-            f"{_uri(place, min(haul.folders))}: a slash at the end of the URI reads folders"
+            f"{told}: {count} in place of a file, the first {_uri(place, min(haul.folders))}, and what is in it is not "
+            "read: end the URI with a slash to read folders"
         )
 
 
 def _counted(passed: walk.Passed, place: _Place) -> str:
     first = _uri(place, passed.first)
-    return first if passed.count == 1 else f"{passed.count:,} files, the first {first},"
+    return f"a file, {first}," if passed.count == 1 else f"{passed.count:,} files, the first {first},"
 
 
 def _uri(place: _Place, key: str) -> str:

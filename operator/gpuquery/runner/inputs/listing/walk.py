@@ -57,6 +57,8 @@ class Haul:
     """Roots of tables that were seen."""
     unsure: set[str] = field(default_factory=set)
     """Folders that may be roots of tables."""
+    asked: list[Pattern] = field(default_factory=list)
+    """The patterns that were listed, or looked at, one by one."""
 
 
 def search(patterns: Sequence[Pattern], files: Files, format: InputFormat, *, remote: bool) -> Haul:
@@ -69,6 +71,7 @@ def search(patterns: Sequence[Pattern], files: Files, format: InputFormat, *, re
         return haul
     for pattern in patterns:
         for part in _narrowed(pattern, files, haul, remote):
+            haul.asked.append(part)
             _take(files.below(part.prefix, deep=part.deep), (part,), format, haul)
     return haul
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_CONSTANTS = 64
 """Partitions that are read with constants, a scan for each; more are told apart by the places of their files."""
 _PLACE = "gpuquery place"
+_GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,9 @@ class Parquet(Reading):
         """Whether Polars' own columns of a file's folders are right.
 
         It takes a null key for every value that a filter asks for (Polars 1.32 to 1.44, pola-rs/polars #23005), decodes
-        no names, and takes every folder of the place for a key that is `name=value`.
+        no names, takes every folder of the place for a key that is `name=value`, and none before a sign of a glob.
         """
-        if len(file.keys) != len(self.keys):
+        if len(file.keys) != len(self.keys) or _GLOB.intersection(file.uri):
             return False
         folders = [part for part in file.uri.split("/")[:-1] if part.count("=") == 1]
         if [folder.split("=")[0] for folder in folders] != [name for name, _ in file.keys]:

@@ -17,7 +17,7 @@ from gpuquery.api.spec import DeltaInput, SchemaEvolution
 from gpuquery.api.text import clean
 from gpuquery.runner import stores
 from gpuquery.runner.inputs.base import File, Resolved
-from gpuquery.runner.inputs.tables.delta import actions, features, keys, log, place, schema, shapes, travel
+from gpuquery.runner.inputs.tables.delta import actions, features, keys, log, moments, place, schema, shapes, travel
 from gpuquery.runner.inputs.tables.delta.deleted import deleted
 from gpuquery.runner.inputs.tables.delta.fit import MisfitError, fitted, has_ids
 from gpuquery.runner.inputs.tables.delta.reading import Delta, Shape
@@ -48,7 +48,10 @@ def resolve(item: Input, access: StoreAccess, pinned: str = "") -> Resolved:
     columns = schema.columns(table, snapshot, mode)
     added = _files(table, snapshot, columns)
     looked = shapes.look(table, snapshot.version, [file for file, _ in added])
-    found = tuple(_shape(table, kind, columns, mode) for kind in looked.kinds)
+    told: list[list[tuple[str, str | None]]] = [[] for _ in looked.kinds]
+    for file, one in added:
+        told[looked.kind_of[file.uri]].append((file.uri, one.statistics))
+    found = tuple(_shape(table, kind, columns, mode, told[at]) for at, kind in enumerate(looked.kinds))
     reading = Delta(
         {column.name: column.type.dtype for column in columns.all},
         found,
@@ -122,18 +125,21 @@ def _sizes(table: Table, uris: Sequence[str]) -> dict[str, int]:
     return stores.files(uris[0], table.access).sizes(uris)
 
 
-def _shape(table: Table, kind: shapes.Kind, columns: Columns, mode: str) -> Shape:
+def _shape(
+    table: Table, kind: shapes.Kind, columns: Columns, mode: str, statistics: Sequence[tuple[str, str | None]]
+) -> Shape:
     if mode == "id" and not has_ids(kind.root):
         raise table.refused(
             f"its columns are found by ids (delta.columnMapping.mode is id), and {kind.example} has none: write the "
             "file anew, with OPTIMIZE or REORG TABLE"
         )
+    inside = [one for one in columns.all if one.physical not in columns.keys]
     try:
-        fits = [
-            (one.name, fitted(one, kind.schema, kind.root)) for one in columns.all if one.physical not in columns.keys
-        ]
+        made = [(one, fitted(one, kind.schema, kind.root)) for one in inside]
     except MisfitError as exc:
         raise table.refused(f"{kind.example}: {exc}: write the file anew with the table's type") from None
+    moments.check(table, made, statistics)
+    fits = [(one.name, fit) for one, fit in made]
     if table.item.schema_evolution is SchemaEvolution.STRICT:
         for name, fit in fits:
             if fit.source is None or fit.how != "same":

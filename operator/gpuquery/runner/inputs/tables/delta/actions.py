@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SIDECARS = f"{LOG}_sidecars/"
 _KINDS = ("protocol", "metaData", "add", "remove", "sidecar")
 _FIELDS = {
-    "add": ("path", "partitionValues", "size", "deletionVector"),
+    "add": ("path", "partitionValues", "size", "deletionVector", "stats"),
     "remove": ("path", "deletionVector"),
     "sidecar": ("path",),
 }
@@ -59,6 +59,8 @@ class Added:
     values: Mapping[str, str | None]
     """Texts of its partition values, by the physical names of their columns."""
     vector: Vector | None
+    statistics: str | None
+    """JSON, as the log has it."""
 
 
 @dataclass
@@ -162,8 +164,13 @@ def _apply(table: Table, state: Snapshot, key: str, kind: str, action: Any) -> s
                     state.files.pop(known, None)
                 else:
                     size = action.get("size")
-                    values = _mapping(action.get("partitionValues"))
-                    state.files[known] = Added(action["path"], None if size is None else int(size), values, vector)
+                    state.files[known] = Added(
+                        action["path"],
+                        None if size is None else int(size),
+                        _mapping(action.get("partitionValues")),
+                        vector,
+                        action.get("stats"),
+                    )
     except (KeyError, TypeError, ValueError, AttributeError):
         shown = clean(json.dumps(action, default=str), 200)
         raise table.refused(

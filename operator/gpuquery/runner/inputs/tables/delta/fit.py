@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gpuquery.runner.inputs.tables.delta import tree
+from gpuquery.runner.inputs.tables.delta.schema import Column
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from gpuquery.runner.inputs.tables.delta.schema import Column, Type
+    from gpuquery.runner.inputs.tables.delta.schema import Type
 
 _BITS: Mapping[type[pl.DataType], int] = {
     pl.Int8: 8,
@@ -54,7 +55,7 @@ class Fit:
     source: str | None
     """Its name in the file; None if the file lacks it. Of an element of a list, nothing."""
     how: str = "same"
-    """`same`; `cast` to the table's type; `struct` of fields; `list` of elements."""
+    """`same`; `cast` to the table's type; `int96`, a cast of moments; `struct` of fields; `list` of elements."""
     parts: tuple[Fit, ...] = ()
     """The fields of a struct, or the element of a list."""
 
@@ -70,7 +71,7 @@ class Fit:
     def expression(self, found: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         """Return the value of the table's type, made of the value in the file."""
         match self.how:
-            case "cast":
+            case "cast" | "int96":
                 return found.cast(dtype)
             case "struct":
                 assert isinstance(dtype, pl.Struct)
@@ -102,6 +103,19 @@ class Fit:
 def fitted(column: Column, schema: Mapping[str, pl.DataType], root: tree.Node) -> Fit:
     """Fit a column of the table to a file. Raises MisfitError."""
     return _field(column, schema, {node.name: node for node in root.children}, column.name)
+
+
+def int96(column: Column, fit: Fit) -> Iterator[tuple[str, ...] | None]:
+    """Yield the physical paths of moments that a file stores as INT96; None for those inside of lists."""
+    if fit.how == "int96":
+        yield (column.physical,)
+    elif fit.how == "struct":
+        for part, field in zip(fit.parts, column.type.fields, strict=True):
+            for path in int96(field, part):
+                yield None if path is None else (column.physical, *path)
+    elif fit.how == "list" and column.type.element is not None:
+        inner = Column("", "", None, column.type.element)
+        yield from (None for _ in int96(inner, fit.parts[0]))
 
 
 def has_ids(root: tree.Node) -> bool:
@@ -136,12 +150,12 @@ def _value(source: str | None, wanted: Type, found: pl.DataType, node: tree.Node
         return Fit(source) if part.how == "same" else Fit(source, "list", (part,))
     if found == wanted.dtype and not wanted.fields and wanted.element is None:
         return Fit(source)
+    plain = not wanted.fields and wanted.element is None
     if node.physical == tree.INT96:
         # Its clock is UTC's. Polars reads it as nanoseconds without a time zone.
-        lossless = isinstance(wanted.dtype, pl.Datetime) and wanted.dtype.time_zone == "UTC"
-    else:
-        lossless = not wanted.fields and wanted.element is None and _holds(wanted.dtype, found)
-    if lossless:
+        if isinstance(wanted.dtype, pl.Datetime) and wanted.dtype.time_zone == "UTC":
+            return Fit(source, "int96")
+    elif plain and _holds(wanted.dtype, found):
         return Fit(source, "cast")
     raise MisfitError(f'column "{path}" is {found} in the file and {wanted.dtype} in the table')
 

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gpuquery.runner import stores
 from gpuquery.runner.inputs.tables.delta.place import LOG
 
 if TYPE_CHECKING:
@@ -129,13 +130,8 @@ def _last_checkpoint(table: Table) -> int | None:
 
 def _no_table(table: Table) -> Exception:
     root = table.root
-    names: list[str] = []
-    for one in table.store.list(""):
-        name = one.key.partition("/")[0] + ("/" if "/" in one.key else "")
-        if name not in names:
-            names.append(name)
-        if len(names) > MAX_SHOWN:
-            break
+    place = stores.locate(root)
+    names = stores.of(root).names(place, f"{place.prefix}/" if place.prefix else "", table.access)
     if not names:
         return table.refused(f"there is nothing in {root}/: correct uri, the root of the table")
     shown = ", ".join(names[:MAX_SHOWN]) + (", ..." if len(names) > MAX_SHOWN else "")

@@ -64,6 +64,17 @@ class Delta(Reading):
     """By the URIs of the files that have some."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def cpu_only(self) -> str:
+        """Deleted rows are told by their numbers, and cudf-polars of RAPIDS 26.04 to 26.10 may number the rows of each
+        part of a file anew (rapidsmpf/io.py splits a scan whether it numbers rows or not)."""
+        if not self.deleted:
+            return ""
+        return (
+            f"{len(self.deleted)} of its files have deletion vectors, which the GPU engines cannot apply: remove them "
+            "with REORG TABLE ... APPLY (PURGE), or use engine: cpu"
+        )
+
     def frame(
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None
     ) -> pl.LazyFrame:

@@ -10,6 +10,7 @@ import sys
 import uuid
 import zlib
 from array import array
+from itertools import pairwise
 
 MAGIC = 1681511377
 _RUNS, _NO_RUNS = 12347, 12346
@@ -74,6 +75,8 @@ def positions(data: bytes) -> array[int]:
         raise BrokenVectorError("it ends too early") from None
     if at != len(data):
         raise BrokenVectorError(f"{len(data) - at} bytes follow it")
+    if any(one >= following for one, following in pairwise(found)):
+        raise BrokenVectorError("its positions do not rise")
     return found
 
 
@@ -107,10 +110,10 @@ def _bitmap(data: bytes, at: int, base: int, found: array[int]) -> int:
 
 
 def _shorts(data: bytes, at: int, count: int) -> array[int]:
+    if at + 2 * count > len(data):
+        raise IndexError
     out = array("H")
     out.frombytes(data[at : at + 2 * count])
-    if len(out) != count:
-        raise IndexError
     if sys.byteorder == "big":
         out.byteswap()
     return out

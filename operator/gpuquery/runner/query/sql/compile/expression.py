@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gpuquery.runner.query.sql import functions, plan
-from gpuquery.runner.query.sql.compile import arithmetic, choice, interval, lambdas
+from gpuquery.runner.query.sql.compile import arithmetic, choice, far, interval, lambdas
 from gpuquery.runner.query.sql.compile.cast import cast
 from gpuquery.runner.query.sql.compile.compare import COMPARISONS, comparison, member
 from gpuquery.runner.query.sql.compile.fallible import RISKY
@@ -80,16 +80,23 @@ def _compiled(node: plan.Expression, scope: Scope) -> Walk:
             number = yield parts[1], scope
             return interval.moved_by(moment, number, parts[2], node, scope.target)
         case plan.Call():
-            arguments: list[Value] = []
-            for argument in node.arguments:
-                value = yield argument, scope
-                arguments.append(value)
-            if scope.chosen is not None and node.function in RISKY and all(a.literal is not None for a in arguments):
-                # Constants have no columns that rows with another choice would not see.
-                arguments = [Value(pl.when(scope.chosen).then(a.expr), a.type) for a in arguments]
-            return _applied(node, arguments, scope.target)
+            return (yield from _call(node, scope))
         case _:
             raise SqlError("this is not compiled as a value of one row", node.place)
+
+
+def _call(node: plan.Call, scope: Scope) -> Walk:
+    near = far.answered(node)
+    if near is not node:
+        return (yield near, scope)
+    arguments: list[Value] = []
+    for argument in node.arguments:
+        value = yield argument, scope
+        arguments.append(value)
+    if scope.chosen is not None and node.function in RISKY and all(a.literal is not None for a in arguments):
+        # Constants have no columns that rows with another choice would not see.
+        arguments = [Value(pl.when(scope.chosen).then(a.expr), a.type) for a in arguments]
+    return _applied(node, arguments, scope.target)
 
 
 def _cast(value: Value, node: plan.Cast, scope: Scope) -> Value:

@@ -1,0 +1,51 @@
+"""Table catalogs: their options, and how a pod or a shell is told of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = "/var/run/gpuquery/catalogs"
+"""Where a pod has a catalog's Secret: a folder of its name, a file for each key."""
+FOLDER_VARIABLE = "GPUQUERY_CATALOGS"
+"""Variable that names another folder, outside of pods."""
+SECRETS = frozenset({"token", "credential"})
+"""Options that are secrets, so they may not stand in a declaration."""
+OPTIONS = frozenset(
+    {
+        "uri", "warehouse", "prefix", "oauth2-server-uri", "scope", "audience", "resource", "rest.sigv4-enabled",
+        "rest.signing-region", "rest.signing-name", *SECRETS,
+    }
+)  # fmt: skip
+"""Options of a catalog, by pyiceberg's names; all but the secrets may be declared by the administrator."""
+
+SECRET_NAME = "secretName"  # noqa: S105 (the name of an option)
+"""In a declaration: the Secret, in each job's namespace, with the secrets for this catalog."""
+DECLARED = OPTIONS - SECRETS | {SECRET_NAME}
+
+
+def variable(name: str, key: str) -> str:
+    """Return the environment variable of an option, as pyiceberg names it: `PYICEBERG_CATALOG__MY_LAKE__URI`."""
+    return f"PYICEBERG_CATALOG__{_word(name)}__{_word(key)}"
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^A-Z0-9_]", "_", text.upper().replace(".", "__"))
+
+
+def checked(declared: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+    """Return an administrator's declarations; raises ValueError for an option that is unknown, missing or a secret."""
+    for name, options in declared.items():
+        if not options.get("uri"):
+            raise ValueError(f"{name} has no uri")
+        for key in options:
+            if key in SECRETS:
+                raise ValueError(
+                    f"{name} has a {key}, which would be in every plan: put it into a Secret ({SECRET_NAME})"
+                )
+            if key not in OPTIONS and key != SECRET_NAME:
+                raise ValueError(f"{name} has the option {key}; the options are {', '.join(sorted(DECLARED))}")
+    return declared

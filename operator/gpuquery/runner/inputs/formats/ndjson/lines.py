@@ -1,0 +1,131 @@
+"""Lines of NDJSON, one object each, taken apart by Python's json.
+
+An object is a tuple of its pairs, so that a key that stands twice is seen. Numbers that need care are of classes of
+their own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from gpuquery.runner.inputs.formats.contents import RefusedError, invalid_byte
+from gpuquery.runner.inputs.formats.ndjson.nodes import Kind
+
+_LONGEST = 80
+_CAREFUL = re.compile(r"[0-9.]{16}|[eE][+-]?[0-9]{3}|\\[uU][dD][89a-fA-F]")
+"""What a line has if a number in it may have more digits than a DOUBLE, or a text half a character."""
+_EXACT_WHOLE = 2**53
+
+
+class Wide(int):
+    """A whole number beyond 2^53."""
+
+
+class Unsigned(int):
+    """One beyond 2^63, which UInt64 holds."""
+
+
+class Huge(int):
+    """One beyond 64 bits."""
+
+
+class Long(str):
+    """The text of a fraction that a DOUBLE does not hold."""
+
+
+KINDS: dict[type, Kind] = {
+    bool: Kind.BOOLEAN, int: Kind.WHOLE, Wide: Kind.WIDE, Unsigned: Kind.UNSIGNED, Huge: Kind.HUGE,
+    float: Kind.FRACTION, Long: Kind.LONG, str: Kind.TEXT, list: Kind.LIST, tuple: Kind.OBJECT,
+}  # fmt: skip
+
+
+def native(wanted: pl.DataType) -> frozenset[type]:
+    """Return the classes of values that Polars reads as a type without a text between."""
+    match wanted:
+        case pl.Boolean():
+            return frozenset({bool})
+        case pl.Int64():
+            return frozenset({int, Wide})
+        case pl.UInt64():
+            return frozenset({Unsigned})
+        case pl.Float64() | pl.Float32():
+            return frozenset({int, Wide, Unsigned, Huge, float, Long})
+        case _:
+            return frozenset()
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if -_EXACT_WHOLE <= value <= _EXACT_WHOLE:
+        return value
+    if -(2**63) <= value < 2**63:
+        return Wide(value)
+    return Unsigned(value) if 0 <= value < 2**64 else Huge(value)
+
+
+def _fraction(text: str) -> float | Long:
+    value = float(text)
+    return value if abs(value) != float("inf") and Decimal(repr(value)) == Decimal(text) else Long(text)
+
+
+_QUICK = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant)
+_CARE = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_int=_whole, parse_float=_fraction)
+
+
+def split(data: bytes, line: int | None) -> list[str]:
+    """Return the lines of a piece. Raises RefusedError."""
+    if (bad := invalid_byte(data)) is not None:
+        raise RefusedError(
+            f"{place(data, line, bad)} is not UTF-8 (byte 0x{data[bad]:02x}), and only UTF-8 is read: convert it (for "
+            "example iconv -f ISO-8859-1 -t UTF-8)"
+        )
+    return data.decode().split("\n")
+
+
+def place(data: bytes, line: int | None, at: int) -> str:
+    """Name the line of an offset."""
+    before = data.count(b"\n", 0, at)
+    return "a line in its middle" if line is None else f"line {line + before}"
+
+
+def needs_care(data: str) -> bool:
+    """Whether some line of a block has to be read with care."""
+    return _CAREFUL.search(data) is not None
+
+
+def pairs(text: str, *, care: bool) -> tuple[tuple[str, Any], ...] | None:
+    """Return the keys and values of a line; None for one of blanks. Raises RefusedError without the line's number."""
+    if text.startswith("\ufeff"):
+        raise RefusedError("begins with a byte order mark, which JSON has not: remove it (tail -c +4)")
+    careful = care and _CAREFUL.search(text) is not None
+    try:
+        found = (_CARE if careful else _QUICK).decode(text)
+        if careful:
+            _check_texts(found)
+    except (ValueError, RecursionError) as exc:
+        if not text.strip():
+            return None
+        what = getattr(exc, "msg", None) or str(exc) or "nested too deeply"
+        raise RefusedError(f"is no JSON ({what}): {text[:_LONGEST]!r}") from None
+    if type(found) is not tuple:
+        kind = "an array" if type(found) is list else "a single value"
+        raise RefusedError(f"has {kind} and no object: write one object a line (jq -c '.[]' takes an array apart)")
+    return found
+
+
+def _check_texts(value: Any) -> None:
+    """Raise ValueError for half a character: UTF-8 has none."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            _check_texts(one)

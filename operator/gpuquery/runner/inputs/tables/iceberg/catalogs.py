@@ -1,0 +1,158 @@
+"""REST catalogs: where one is, what it is asked with, and what its refusals mean.
+
+A catalog is declared by the administrator (its options come with the plan), or it is a Secret of the job's namespace,
+whose keys are files of a folder in the pod. Elsewhere, as with `gpuquery run`, environment variables say the same:
+`PYICEBERG_CATALOG__LAKE__URI` for the key `uri` of the catalog `lake`, as for every program that uses pyiceberg.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpuquery.api import catalogs as words
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.redaction import redact
+from gpuquery.runner.failures.words import said
+from gpuquery.runner.inputs.tables.iceberg.snapshots import closest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.api.spec import Input
+    from gpuquery.plan.plan import StoreAccess
+
+CONNECT_SECONDS, ANSWER_SECONDS = 10, 120
+
+
+def options_of(name: str, access: StoreAccess, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return a catalog's options, secrets included; the later of these win: declaration, Secret, environment."""
+    found = dict(access.catalogs.get(name, {}))
+    folder = Path(environment.get(words.FOLDER_VARIABLE, words.FOLDER)) / name
+    if folder.is_dir():
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and not file.name.startswith("."):
+                found[file.name] = file.read_text().strip()
+    prefix = words.variable(name, "")
+    for key, value in environment.items():
+        if key.startswith(prefix):
+            found[key.removeprefix(prefix).lower().replace("__", ".").replace("_", "-")] = value
+    return found
+
+
+def load(item: Input, access: StoreAccess) -> Any:
+    """Ask the catalog for the table; returns pyiceberg's. Raises JobError."""
+    assert item.table is not None
+    name = item.table.catalog
+    options = options_of(name, access)
+    if not options.get("uri"):
+        declared = closest(name, sorted(access.catalogs))
+        known = f"; the administrator has declared {', '.join(declared)}" if declared else ""
+        raise _error(
+            item, Failure.INVALID_INPUT,
+            f'catalog "{name}" is not known here: it is a name that the administrator has declared, or a Secret of the '
+            f"job's namespace with the key uri; on your own machine, set {words.variable(name, 'uri')}{known}",
+        )  # fmt: skip
+    if unknown := sorted(set(options) - words.OPTIONS):
+        raise _error(
+            item, Failure.INVALID_INPUT,
+            f'catalog "{name}" has the option {unknown[0]}, which is not known: the options are '
+            f"{', '.join(sorted(words.OPTIONS))}",
+        )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pyiceberg says to a log what it will drop one day
+        try:
+            catalog = _client(name, options)
+            return catalog.load_table(tuple(item.table.name.split(".")))
+        except Exception as exc:
+            raise _explained(item, exc, locals().get("catalog"), options["uri"]) from exc
+
+
+def _client(name: str, options: Mapping[str, str]) -> Any:
+    from pyiceberg.catalog.rest import RestCatalog
+    from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        """Waits no longer than said: requests by itself waits for ever."""
+
+        def send(self, request: Any, **more: Any) -> Any:  # type: ignore[override]
+            return super().send(request, **{**more, "timeout": (CONNECT_SECONDS, ANSWER_SECONDS)})
+
+    class Catalog(RestCatalog):
+        """Reads no file: the runner does, through its own stores."""
+
+        def _create_session(self) -> Any:
+            session = super()._create_session()
+            for scheme in ("http://", "https://"):
+                if type(session.adapters.get(scheme)) is HTTPAdapter:
+                    session.mount(scheme, Adapter())
+            return session
+
+        def _load_file_io(self, properties: Any = None, location: Any = None) -> Any:
+            return None
+
+    return Catalog(name, **{"type": "rest", **options})
+
+
+def _explained(item: Input, exc: Exception, catalog: Any, uri: str) -> JobError:
+    import requests
+    from pydantic import ValidationError
+    from pyiceberg import exceptions as known
+
+    assert item.table is not None
+    name = item.table.catalog
+    text = redact(said(exc))
+    check = f'check the credentials of catalog "{name}" and their rights'
+    match exc:
+        case known.NoSuchTableError() | known.NoSuchNamespaceError() | known.NoSuchIdentifierError():
+            return _missing(item, catalog)
+        case known.UnauthorizedError() | known.AuthorizationExpiredError() | known.OAuthError():
+            return _error(item, Failure.STORAGE_AUTH, f"the catalog does not accept the credentials: {text}; {check}")
+        case known.ForbiddenError():
+            return _error(item, Failure.STORAGE_AUTH, f"the catalog does not allow it: {text}; {check}")
+        case requests.exceptions.SSLError():
+            return _error(
+                item, Failure.INVALID_ENDPOINT,
+                f"the certificate of {uri} is not trusted: {text}; have the image trust it, or correct the uri",
+            )  # fmt: skip
+        case requests.exceptions.ConnectionError() | requests.exceptions.Timeout():
+            return _error(item, Failure.STORAGE_UNAVAILABLE, f"no answer from the catalog at {uri}: {text}")
+        case known.ServerError() | known.ServiceUnavailableError() | known.TooManyRequestsError():
+            return _error(item, Failure.STORAGE_UNAVAILABLE, f"the catalog at {uri} failed: {text}")
+        case ValidationError():
+            problem = exc.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            return _error(item, Failure.INVALID_INPUT, f"its metadata cannot be read: {where}: {problem['msg']}")
+        case requests.exceptions.RequestException() | known.RESTError():
+            return _error(item, Failure.INVALID_ENDPOINT, f"{uri} does not answer as an Iceberg REST catalog: {text}")
+    if text.startswith("NoCredentials") or "credentials" in text.lower():
+        return _error(item, Failure.STORAGE_AUTH, f"{text}; {check}")
+    return _error(item, Failure.INVALID_INPUT, f"cannot be loaded: {type(exc).__name__}: {text}")
+
+
+def _missing(item: Input, catalog: Any) -> JobError:
+    """Name what is there instead; a catalog may not let everybody list."""
+    assert item.table is not None
+    *namespace, table = item.table.name.split(".")
+    try:
+        tables = [one[-1] for one in catalog.list_tables(tuple(namespace))]
+        near = ", ".join(closest(table, sorted(tables)))
+        what = f"namespace {'.'.join(namespace)} has no table {table}; "
+        what += f"it has {near}{', ...' if len(tables) > len(near.split(', ')) else ''}" if tables else "it is empty"
+    except Exception:
+        what = f"there is no namespace {'.'.join(namespace)}"
+        try:
+            spaces = [".".join(one) for one in catalog.list_namespaces()]
+            near = ", ".join(closest(".".join(namespace), sorted(spaces)))
+            what += f"; there are {near}{', ...' if len(spaces) > len(near.split(', ')) else ''}" if spaces else ""
+        except Exception:
+            what = "the catalog has no such table"
+    return _error(item, Failure.INVALID_INPUT, what)
+
+
+def _error(item: Input, failure: Failure, what: str) -> JobError:
+    assert item.table is not None
+    return JobError(failure, f'input "{item.name}" (table {item.table.name} of catalog {item.table.catalog}): {what}')

@@ -1,0 +1,70 @@
+"""Read many objects at once, wherever a table has put them: manifests, footers, deletes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+from gpuquery.runner import stores
+from gpuquery.runner.stores.base import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gpuquery.plan.plan import StoreAccess
+
+T = TypeVar("T")
+
+TAIL = 32 * 1024
+"""Bytes that are read from the end of a parquet file; longer metadata costs a second request."""
+_ROOT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+
+
+def place(location: str) -> str:
+    """Return a location of the table's metadata as the stores take it: Hadoop has names of its own for S3 and files."""
+    if location.startswith(("s3a://", "s3n://")):
+        return f"s3{location[3:]}"
+    if location.startswith("file:") and not location.startswith("file://"):
+        return f"file://{location[5:]}"
+    return location
+
+
+def source(location: str) -> str:
+    """Return what Polars' scans take. Raises JobError for a store that is not known."""
+    at = place(location)
+    return stores.of(at).source(at)
+
+
+def root(location: str) -> str:
+    """Return scheme and bucket: what one scan has in common."""
+    found = _ROOT.match(place(location))
+    return found[0] if found else ""
+
+
+def whole(location: str, access: StoreAccess) -> bytes:
+    """Read an object of unknown size. Raises JobError."""
+    at = place(location)
+    files = stores.files(at, access)
+    size = files.sizes([at])[at]
+    return files.read([Part(at, 0, size)], lambda _, body: body)[0] if size else b""
+
+
+def each(
+    parts: Sequence[tuple[str, int, int]], access: StoreAccess, then: Callable[[str, bytes], T]
+) -> Mapping[str, T]:
+    """Read ranges (location, start, end), at most one a location; returns what `then` returned. Raises JobError."""
+    by_root: dict[str, list[Part]] = {}
+    known: dict[str, str] = {}
+    for location, start, end in parts:
+        at = place(location)
+        known[at] = location
+        by_root.setdefault(root(location), []).append(Part(at, start, end))
+    out: dict[str, T] = {}
+
+    def take(part: Part, body: bytes) -> None:
+        location = known[part.path]
+        out[location] = then(location, body)
+
+    for same in by_root.values():
+        stores.files(same[0].path, access).read(same, take)
+    return out

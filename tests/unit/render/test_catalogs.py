@@ -1,0 +1,94 @@
+"""Catalogs of Iceberg inputs: what stands in the plan, and which Secret the pods get as files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from gpuquery.app.settings import Settings
+from gpuquery.plan.defaults import Defaults
+from gpuquery.plan.plan import Plan
+from gpuquery.plan.policy import Policy
+from gpuquery.plan.rejected import Rejected
+from gpuquery.plan.resolve import plan_json, resolve
+from gpuquery.render.attempt import attempt_objects
+from gpuquery.render.preflight import preflight_objects
+from tests.support.kube_objects import job
+
+LAKE = {"uri": "https://catalog.example.com", "warehouse": "prod", "secretName": "lake-token"}
+DECLARED = Defaults(catalogs={"lake": LAKE, "open": {"uri": "https://open.example.com"}})
+
+
+def reading(*catalogs: str) -> Any:
+    inputs = [
+        {"name": f"t{number}", "table": {"catalog": name, "name": "sales.orders"}}
+        for number, name in enumerate(catalogs)
+    ]
+    return job(engine="cpu", inputs=inputs)
+
+
+def planned(subject: Any, defaults: Defaults = DECLARED) -> Plan:
+    found = resolve(subject, defaults)
+    assert isinstance(found, Plan), found
+    return found
+
+
+def mounts(objects: list[dict[str, Any]]) -> dict[str, str]:
+    """Secrets by where the container has them."""
+    (spec,) = (one["spec"]["template"]["spec"] for one in objects if one["kind"] == "Job")
+    secrets = {v["name"]: v["secret"]["secretName"] for v in spec["volumes"] if v["name"].startswith("catalog-")}
+    (container,) = spec["containers"]
+    return {m["mountPath"]: secrets[m["name"]] for m in container["volumeMounts"] if m["name"] in secrets}
+
+
+@pytest.mark.parametrize(
+    ("catalogs", "told", "files"),
+    [
+        pytest.param(["open"], ["open"], {}, id="a declared catalog without secrets"),
+        pytest.param(["lake"], ["lake"], {"lake": "lake-token"}, id="a declared one names its Secret"),
+        pytest.param(["mine"], [], {"mine": "mine"}, id="any other is a Secret of the namespace"),
+        pytest.param(["mine", "mine", "lake"], ["lake"], {"mine": "mine", "lake": "lake-token"}, id="each once"),
+    ],
+)
+def test_pods_know_the_catalogs_of_their_inputs(catalogs: list[str], told: list[str], files: dict[str, str]) -> None:
+    subject = reading(*catalogs)
+    plan = planned(subject)
+    assert list(plan.store.catalogs) == told
+    wanted = {f"/var/run/gpuquery/catalogs/{name}": secret for name, secret in files.items()}
+    assert mounts(attempt_objects(plan, subject, DECLARED)) == wanted
+    assert mounts(preflight_objects(plan, subject, DECLARED, 1)) == wanted
+
+
+def test_the_plan_says_where_a_catalog_is_and_not_which_secret_opens_it() -> None:
+    plan = planned(reading("lake"))
+    assert plan.store.catalogs == {"lake": {"uri": "https://catalog.example.com", "warehouse": "prod"}}
+    assert "lake-token" not in plan_json(plan)
+    assert Plan.model_validate_json(plan_json(plan)).store == plan.store
+
+
+def test_a_secret_as_a_catalog_is_bound_by_the_policy_and_a_declared_one_is_not() -> None:
+    bound = DECLARED.model_copy(update={"policy": Policy(secrets=("team-*",))})
+    assert isinstance(resolve(reading("lake", "team-a"), bound), Plan)
+    refused = resolve(reading("mine"), bound)
+    assert isinstance(refused, Rejected)
+    assert 'inputs[t0].table.catalog is "mine", which is not allowed here' in refused.message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param('{"lake": {"warehouse": "w"}}', "lake has no uri", id="nowhere"),
+        pytest.param('{"lake": {"uri": "u", "token": "t"}}', "put it into a Secret", id="a secret among the values"),
+        pytest.param('{"lake": {"uri": "u", "wharehouse": "w"}}', "lake has the option wharehouse", id="misspelt"),
+    ],
+)
+def test_a_declaration_that_is_wrong_is_told_to_the_administrator(text: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Settings.from_environment({"GPUQUERY_CATALOGS": text})
+
+
+def test_declarations_come_from_the_environment() -> None:
+    found = Settings.from_environment({"GPUQUERY_CATALOGS": '{"lake": {"uri": "https://a", "secretName": "s"}}'})
+    assert found.defaults.catalogs == {"lake": {"uri": "https://a", "secretName": "s"}}
