@@ -288,12 +288,11 @@ def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Ma
     if storage.secret_name:
         # Of several stores, some may be reached by a ServiceAccount's identity: then no key is sure to be needed.
         several = sum(bool(store.keys) for store in used) > 1
-        for key, may_lack, store in (
-            (key, may_lack, store) for store in (*used, *perhaps) for key, may_lack in store.keys.items()
-        ):
-            optional = may_lack or several or store in perhaps
-            ref: Manifest = {"name": storage.secret_name, "key": key}
-            env.append({"name": key, "valueFrom": {"secretKeyRef": {**ref, "optional": True} if optional else ref}})
+        for store in (*used, *perhaps):
+            for key, may_lack in store.keys.items():
+                optional = {"optional": True} if may_lack or several or store in perhaps else {}
+                ref = {"name": storage.secret_name, "key": key, **optional}
+                env.append({"name": key, "valueFrom": {"secretKeyRef": ref}})
     if "cpu" in resources.get("limits", {}):
         # Polars starts a thread for each core of the node, and ignores the cgroup.
         field = {"containerName": CONTAINER, "resource": "limits.cpu", "divisor": "1"}
