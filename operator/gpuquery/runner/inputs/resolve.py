@@ -60,7 +60,7 @@ def frames(resolved: Mapping[str, Resolved], access: StoreAccess) -> dict[str, p
 
 def check_gpu(resolved: Mapping[str, Resolved]) -> None:
     """Raise JobError(InvalidInput) that names each input that no GPU engine reads as it is."""
-    found = [(one, why) for one in resolved.values() if (why := one.reading.cpu_only)]
+    found = [(one, why) for one in resolved.values() if (why := one.reading.cpu_only or faults.lost_to_gpus(one.files))]
     if problems := [f'input "{one.item.name}" ({one.item.shown}): {why}' for one, why in found]:
         raise JobError(Failure.INVALID_INPUT, "\n".join(problems))
 
