@@ -30,7 +30,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10, 120
 
 def options_of(name: str, access: StoreAccess, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return a catalog's options, secrets included; the later of these win: declaration, Secret, environment."""
-    found = dict(access.catalogs.get(name, {}))
+    found = dict((access.catalogs or {}).get(name, {}))
     folder = Path(environment.get(words.FOLDER_VARIABLE, words.FOLDER)) / name
     if folder.is_dir():
         for file in sorted(folder.iterdir()):
@@ -49,7 +49,7 @@ def load(item: Input, access: StoreAccess) -> Any:
     name = item.table.catalog
     options = options_of(name, access)
     if not options.get("uri"):
-        declared = closest(name, sorted(access.catalogs))
+        declared = closest(name, sorted(access.catalogs or {}))
         known = f"; the administrator has declared {', '.join(declared)}" if declared else ""
         raise _error(
             item, Failure.INVALID_INPUT,
