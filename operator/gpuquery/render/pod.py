@@ -261,29 +261,32 @@ def merged_resources(job: GpuQueryJob, defaults: Defaults) -> Manifest:
 def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> list[Manifest]:
     storage = job.spec.storage
     used = stores.used([plan.output.uri, *(uri for item in plan.inputs for uri in item.places)])
+    # Only its catalog knows in which store a table is.
+    perhaps = [one for one in stores.STORES if one not in used and any(item.table for item in plan.inputs)]
     values = {
         "HOME": SCRATCH_DIRECTORY,
         "TMPDIR": SCRATCH_DIRECTORY,
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    for store in used:
+    for store in (*used, *perhaps):
         if plan.store.endpoint:
             values |= dict.fromkeys(store.endpoint, plan.store.endpoint)
         if plan.store.region:
             values |= dict.fromkeys(store.region, plan.store.region)
-        if storage.secret_name or not defaults.node_metadata:
+        if not defaults.node_metadata or (storage.secret_name and store is stores.S3):
             # A query must not use the node's role; and a wrong key must fail at once, not after the timeouts of a
-            # metadata service.
+            # metadata service. The clients of other stores take keys first, and ask only where there are none.
             values |= store.no_node_role
     env: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
     if storage.secret_name:
         # Of several stores, some may be reached by a ServiceAccount's identity: then no key is sure to be needed.
         several = sum(bool(store.keys) for store in used) > 1
-        for key, may_lack in ((key, may_lack) for store in used for key, may_lack in store.keys.items()):
-            optional = may_lack or several
-            ref: Manifest = {"name": storage.secret_name, "key": key}
-            env.append({"name": key, "valueFrom": {"secretKeyRef": {**ref, "optional": True} if optional else ref}})
+        for store in (*used, *perhaps):
+            for key, may_lack in store.keys.items():
+                optional = {"optional": True} if may_lack or several or store in perhaps else {}
+                ref = {"name": storage.secret_name, "key": key, **optional}
+                env.append({"name": key, "valueFrom": {"secretKeyRef": ref}})
     if "cpu" in resources.get("limits", {}):
         # Polars starts a thread for each core of the node, and ignores the cgroup.
         field = {"containerName": CONTAINER, "resource": "limits.cpu", "divisor": "1"}

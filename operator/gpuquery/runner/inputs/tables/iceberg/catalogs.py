@@ -30,7 +30,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10, 120
 
 def options_of(name: str, access: StoreAccess, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return a catalog's options, secrets included: those of its declaration, and those of variables, which win."""
-    found = dict(access.catalogs.get(name, {}))
+    found = dict((access.catalogs or {}).get(name, {}))
     prefix = words.variable(name, "")
     for variable, value in environment.items():
         if variable.startswith(prefix):
@@ -46,7 +46,7 @@ def load(item: Input, access: StoreAccess) -> Any:
     name = item.table.catalog
     options = options_of(name, access)
     if not options.get("uri"):
-        declared = closest(name, sorted(access.catalogs))
+        declared = closest(name, sorted(access.catalogs or {}))
         known = f"; the administrator has declared {', '.join(declared)}" if declared else ""
         raise _error(
             item, Failure.INVALID_INPUT,
