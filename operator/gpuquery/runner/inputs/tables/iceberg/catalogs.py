@@ -77,7 +77,7 @@ def _client(name: str, options: Mapping[str, str]) -> Any:
         def _create_session(self) -> Any:
             session = super()._create_session()
             # By itself requests waits for ever, whatever adapter signs what it sends.
-            session.request = partial(session.request, timeout=(CONNECT_SECONDS, ANSWER_SECONDS))
+            session.request = partial(session.request, timeout=(CONNECT_SECONDS, ANSWER_SECONDS))  # type: ignore[method-assign]
             return session
 
         def _load_file_io(self, properties: Any = None, location: Any = None) -> Any:
