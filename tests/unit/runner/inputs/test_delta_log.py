@@ -244,6 +244,14 @@ def test_what_is_no_moment_is_refused(tmp_path, moment):
     assert f'"{moment}" is no moment' in refusal(tmp_path, timestamp=moment)
 
 
+def test_a_moment_is_refused_where_no_commit_tells_a_time(tmp_path):
+    grown(tmp_path, 2)
+    d.checkpoint(tmp_path / "_delta_log" / f"{1:020d}.checkpoint.parquet", state(tmp_path, 1))
+    drop_commits(tmp_path, 2)
+    assert values(tmp_path) == [0, 1]
+    assert "set delta.version" in refusal(tmp_path, timestamp="2026-01-01")
+
+
 def test_a_moment_before_the_first_version_is_refused_with_that_version(tmp_path):
     grown(tmp_path, 2)
     at(tmp_path, 0, "2026-01-02T03:04:05")
