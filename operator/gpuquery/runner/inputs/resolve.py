@@ -61,7 +61,7 @@ def frames(resolved: Mapping[str, Resolved], access: StoreAccess) -> dict[str, p
 
 def for_gpu(resolved: Mapping[str, Resolved]) -> dict[str, Resolved]:
     """Return inputs as GPU engines read them. Raises JobError(InvalidInput) that names each that none reads."""
-    found = [(one, why) for one in resolved.values() if (why := one.reading.cpu_only)]
+    found = [(one, why) for one in resolved.values() if (why := one.reading.cpu_only or faults.lost_to_gpus(one.files))]
     if problems := [f'input "{one.item.name}" ({one.item.shown}): {why}' for one, why in found]:
         raise JobError(Failure.INVALID_INPUT, "\n".join(problems))
     return {name: replace(one, reading=one.reading.for_gpu()) for name, one in resolved.items()}
