@@ -115,6 +115,13 @@ def _read(table: Table, keys: Sequence[str]) -> Iterator[tuple[str, Sequence[tup
 
 
 def _json(table: Table, key: str, body: bytes) -> list[tuple[str, Any]]:
+    try:  # all lines at once, which takes half as long
+        lines = [line for line in body.split(b"\n") if line.strip()]
+        actions = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(actions) == len(lines):
+            return [(kind, one[kind]) for one in actions for kind in _KINDS if one.get(kind) is not None]
+    except (ValueError, AttributeError, RecursionError):
+        pass  # which line it is
     found = []
     for number, line in enumerate(body.split(b"\n"), 1):
         if not line.strip():
