@@ -121,6 +121,8 @@ class Found(NamedTuple):
     version: str = ""
     """What changes when the file is replaced (an ETag; on POSIX the time of the last change in nanoseconds and the
     inode); empty where the store tells nothing of the kind."""
+    modified: float = 0.0
+    """When it was last written, in seconds since 1970; 0 where the store or its client does not tell."""
 
 
 class Files(Protocol):

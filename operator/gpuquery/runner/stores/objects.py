@@ -126,7 +126,7 @@ class Objects(Files):
 
 
 def _found(one: Mapping[str, Any]) -> Found:
-    return Found(one["path"], one["size"], (one["e_tag"] or "").strip('"'))
+    return Found(one["path"], one["size"], (one["e_tag"] or "").strip('"'), one["last_modified"].timestamp())
 
 
 def _key(path: str) -> str:

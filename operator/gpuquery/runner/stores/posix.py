@@ -325,7 +325,7 @@ def _walked(folder: str, start: str, deep: bool, above: tuple[tuple[int, int], .
 
 
 def _found(path: str, status: os.stat_result) -> Found:
-    return Found(path, status.st_size, f"{status.st_mtime_ns}-{status.st_ino}")
+    return Found(path, status.st_size, f"{status.st_mtime_ns}-{status.st_ino}", status.st_mtime)
 
 
 def _temporary(folder: int, body: bytes) -> str:

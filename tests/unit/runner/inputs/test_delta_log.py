@@ -12,6 +12,7 @@ from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs.tables import delta
+from gpuquery.runner.stores.posix import Posix
 from tests.support import delta_tables as d
 
 FIELDS = [d.field("v", "long")]
@@ -160,6 +161,23 @@ def test_compacted_commits_stand_for_those_that_they_hold(tmp_path):
     assert values(tmp_path, version=1) == [0, 1]
 
 
+def test_the_log_of_a_store_that_is_only_read_is_read_alike(tmp_path, monkeypatch):
+    def unwritten(*args, **more):
+        raise JobError(Failure.INVALID_PLAN, "other stores are only read")
+
+    monkeypatch.setattr(Posix, "table", unwritten)
+    grown(tmp_path, 4)
+    d.checkpoint(tmp_path / "_delta_log" / f"{2:020d}.checkpoint.parquet", state(tmp_path, 2))
+    (tmp_path / "_delta_log" / "_last_checkpoint").write_text('{"version": 2}')
+    drop_commits(tmp_path, 2)
+    assert values(tmp_path) == [0, 1, 2, 3]
+    assert values(tmp_path, version=2) == [0, 1, 2]
+    at(tmp_path, 2, "2026-01-01T00:00:00")
+    assert values(tmp_path, timestamp="2026-01-01") == [0, 1, 2]
+    assert "there is no version 1" in refusal(tmp_path, version=1)
+    assert "there is nothing in" in refusal(tmp_path / "nowhere")
+
+
 def test_files_that_are_not_of_the_log_are_passed_over(tmp_path):
     grown(tmp_path, 2)
     log = tmp_path / "_delta_log"
@@ -242,6 +260,14 @@ def test_in_commit_timestamps_count_from_the_version_on_that_has_them(tmp_path):
 def test_what_is_no_moment_is_refused(tmp_path, moment):
     grown(tmp_path, 1)
     assert f'"{moment}" is no moment' in refusal(tmp_path, timestamp=moment)
+
+
+def test_a_moment_is_refused_where_no_commit_tells_a_time(tmp_path):
+    grown(tmp_path, 2)
+    d.checkpoint(tmp_path / "_delta_log" / f"{1:020d}.checkpoint.parquet", state(tmp_path, 1))
+    drop_commits(tmp_path, 2)
+    assert values(tmp_path) == [0, 1]
+    assert "set delta.version" in refusal(tmp_path, timestamp="2026-01-01")
 
 
 def test_a_moment_before_the_first_version_is_refused_with_that_version(tmp_path):

@@ -210,6 +210,18 @@ def test_columns_that_files_lack_are_null_and_told(tmp_path):
     assert 'old.parquet lacks the column "new"' in strict
 
 
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ([d.field("Price", "long")], pa.table({"price": [1]})),
+        ([d.field("s", d.struct_of(d.field("A", "long")))], pa.table({"s": [{"a": 1}]})),
+    ],
+)
+def test_a_column_of_another_case_is_neither_taken_for_the_tables_nor_for_missing(tmp_path, fields, rows):
+    table(tmp_path, fields, d.add(tmp_path, "x.parquet", rows))
+    assert "x.parquet: column" in refusal(tmp_path)
+
+
 NESTED = pa.struct({"p-a": pa.int32(), "p-l": pa.list_(pa.struct({"p-x": pa.string(), "gone": pa.int8()}))})
 VALUES = [
     {"p-a": 1, "p-l": [{"p-x": "x", "gone": 1}, None, {"p-x": None, "gone": 2}]},

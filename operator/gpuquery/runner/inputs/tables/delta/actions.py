@@ -32,6 +32,10 @@ _FIELDS = {
     "sidecar": ("path",),
 }
 """Fields of actions that are read from checkpoints, which have one column for each kind of action."""
+_NEEDED = {
+    "protocol": "minReaderVersion", "metaData": "schemaString", "add": "path", "remove": "path", "sidecar": "path",
+}  # fmt: skip
+"""A field that every such action has."""
 _BATCH = 64
 """Files of the log that are in memory at the same time."""
 
@@ -111,6 +115,13 @@ def _read(table: Table, keys: Sequence[str]) -> Iterator[tuple[str, Sequence[tup
 
 
 def _json(table: Table, key: str, body: bytes) -> list[tuple[str, Any]]:
+    try:  # all lines at once, which takes half as long
+        lines = [line for line in body.split(b"\n") if line.strip()]
+        actions = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(actions) == len(lines):
+            return [(kind, one[kind]) for one in actions for kind in _KINDS if one.get(kind) is not None]
+    except (ValueError, AttributeError, RecursionError):
+        pass  # which line it is
     found = []
     for number, line in enumerate(body.split(b"\n"), 1):
         if not line.strip():
@@ -135,7 +146,8 @@ def _parquet(table: Table, key: str, body: bytes) -> list[tuple[str, Any]]:
         for kind in kinds:
             column = frame.get_column(kind)
             wanted = [one for one in _FIELDS.get(kind, ()) if one in dict(column.struct.schema)]
-            rows = frame.lazy().select(kind).filter(pl.col(kind).is_not_null())
+            # Some writers have a null for what a row is not, others an action without values.
+            rows = frame.lazy().select(kind).filter(pl.col(kind).struct.field(_NEEDED[kind]).is_not_null())
             if wanted:
                 rows = rows.select(pl.struct(pl.col(kind).struct.field(one) for one in wanted).alias(kind))
             found += [(kind, action) for action in rows.collect().get_column(kind).to_list()]

@@ -129,6 +129,11 @@ def _field(column: Column, schema: Mapping[str, pl.DataType], nodes: Mapping[str
     else:
         source = next((node.name for node in nodes.values() if node.id == column.id), None)
     if source is None:
+        low = column.physical.lower()
+        if column.id is None and (other := next((name for name in schema if name.lower() == low), None)):
+            raise MisfitError(
+                f'column "{path}" is "{other}" in the file, and readers differ in whether that is the same'
+            )
         return Fit(None)
     return _value(source, column.type, schema[source], nodes[source], path)
 

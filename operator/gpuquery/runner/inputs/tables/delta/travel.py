@@ -41,6 +41,8 @@ def version_at(table: Table, log: Log, asked: int, configuration: Mapping[str, s
     `configuration` is that of the table's newest version.
     """
     versions = sorted(version for version in log.commits if version >= log.oldest)
+    if not versions:
+        raise table.refused("its log has no commits any more that tell a time: set delta.version")
     inside = len(versions)  # from here on the commits themselves tell the time
     if configuration.get("delta.enableInCommitTimestamps") == "true":
         enabled = int(configuration.get("delta.inCommitTimestampEnablementVersion", 0))
@@ -50,7 +52,7 @@ def version_at(table: Table, log: Log, asked: int, configuration: Mapping[str, s
         return found
     if (found := max((v for v, time in zip(before, times, strict=True) if time <= asked), default=None)) is not None:
         return found
-    first = times[0] if times else _in_commit(table, versions[0]) if versions else 0
+    first = times[0] if times else _in_commit(table, versions[0])
     when = (_EPOCH + first * _MICROSECOND).isoformat().replace("+00:00", "Z")
     raise table.refused(
         f"no version is as old as delta.timestamp: the oldest that can be read is version {log.oldest} of {when}"
