@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ FILES = 3
 GOOD = [broken_files.parquet(n * broken_files.ROWS) for n in range(FILES)]
 COLUMNS = ["a", "s", "f"]
 NUMBER = itertools.count()
+Case = tuple[int, list[tuple[int, int]]]
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,19 @@ def places(data: bytes) -> st.SearchStrategy[int]:
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> tuple[int, bytes]:
-    """Which file, and its bytes with one to four others."""
+def changes(draw: st.DrawFn) -> Case:
+    """Which file, and which of its bytes become which: one to four of them."""
     number = draw(st.integers(0, FILES - 1))
+    byte = st.tuples(places(GOOD[number]), st.integers(0, 255))
+    return number, draw(st.lists(byte, min_size=1, max_size=4))
+
+
+def mutated(case: Case) -> bytes:
+    number, new = case
     data = bytearray(GOOD[number])
-    for _ in range(draw(st.integers(1, 4))):
-        data[draw(places(GOOD[number]))] = draw(st.integers(0, 255))
-    return number, bytes(data)
+    for place, value in new:
+        data[place] = value
+    return bytes(data)
 
 
 def rows(table: pa.Table) -> list[tuple[object, ...]]:
@@ -63,10 +71,10 @@ def rows(table: pa.Table) -> list[tuple[object, ...]]:
     return sorted(map(repr, zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)))  # type: ignore[return-value]
 
 
-def expected(folder: Path) -> pa.Table | None:
+def expected(files: list[bytes]) -> pa.Table | None:
     """What pyarrow reads; None if it refuses one of the files."""
     try:
-        tables = [pq.ParquetFile(folder / f"{n}.parquet").read() for n in range(FILES)]
+        tables = [pq.ParquetFile(io.BytesIO(data)).read() for data in files]
         return pa.concat_tables(tables, promote_options="permissive").select(COLUMNS)
     except Exception:  # pyarrow has many
         return None
@@ -89,22 +97,23 @@ def check(runner: Runner, folder: Path, number: int, data: bytes) -> None:
         got = rows(
             pa.concat_tables([pq.read_table(one) for one in sorted((folder / "out" / "data").glob("*.parquet"))])
         )
-        seen = expected(folder)
-        whole = rows(pa.concat_tables([broken_files.table(n * broken_files.ROWS) for n in range(FILES)]))
-        # What pyarrow refuses may be read if no value was touched.
-        assert got == whole if seen is None else got in (rows(seen), whole), "rows that no other reader sees"
+        # pyarrow refuses more footers than Polars needs: then it sees the same pages by the footer as it was.
+        at = broken_files.footer_at(GOOD[number])
+        ways = [GOOD[number], data, data[:at] + GOOD[number][at:]]
+        seen = [expected([way if n == number else GOOD[n] for n in range(FILES)]) for way in ways]
+        assert got in [rows(one) for one in seen if one is not None], "rows that no other reader sees"
 
 
-def tried(runner: Runner, root: Path, case: tuple[int, bytes]) -> None:
+def tried(runner: Runner, root: Path, case: Case) -> None:
     folder = root / str(next(NUMBER))
     folder.mkdir()
-    check(runner, folder, *case)
+    check(runner, folder, case[0], mutated(case))
 
 
 @examples(48)
-@given(case=mutated())
+@given(case=changes())
 def test_a_file_with_other_bytes_is_read_as_pyarrow_reads_it_or_named(
-    runner: Runner, tmp_path_factory: pytest.TempPathFactory, case: tuple[int, bytes]
+    runner: Runner, tmp_path_factory: pytest.TempPathFactory, case: Case
 ) -> None:
     tried(runner, tmp_path_factory.mktemp("mutated"), case)
 
@@ -112,9 +121,9 @@ def test_a_file_with_other_bytes_is_read_as_pyarrow_reads_it_or_named(
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
 @settings(max_examples=int(os.environ.get("MUTATIONS", "3000")))
-@given(case=mutated())
+@given(case=changes())
 def test_thousands_of_files_with_other_bytes_are_read_as_pyarrow_reads_them_or_named(
-    runner: Runner, tmp_path_factory: pytest.TempPathFactory, case: tuple[int, bytes]
+    runner: Runner, tmp_path_factory: pytest.TempPathFactory, case: Case
 ) -> None:
     tried(runner, tmp_path_factory.mktemp("mutated"), case)
 
