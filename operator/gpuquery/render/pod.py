@@ -145,7 +145,8 @@ def _catalogs(job: GpuQueryJob, defaults: Defaults) -> list[Manifest]:
 
 
 def _claim(volume: Volume) -> Manifest:
-    """Build the volume of a claim. A read-only claim also keeps the kubelet from giving all its files to `fsGroup`."""
+    """Build the volume of a claim. A read-only claim also keeps the kubelet from giving all its files to `fsGroup`
+    (`supportsFSGroup` in pkg/volume/csi/csi_mounter.go of Kubernetes 1.36)."""
     claim = {"claimName": volume.persistent_volume_claim.claim_name, "readOnly": True}
     return {"name": f"{VOLUME_PREFIX}{volume.name}", "persistentVolumeClaim": claim}
 
