@@ -1,8 +1,8 @@
 """How long an input's files take to be found, against bare listings, and what a million of them take.
 
-Objects of one byte below one prefix of SeaweedFS, listed by `listing.listed` (rules, order, a look above the folder), by
-boto3's paginator and by obstore, in turns in one process; the first round warms up and is not counted. Then a million
-keys from a store that makes them up. One JSON line on stdout.
+Objects of one byte below one prefix of SeaweedFS, listed by `listing.listed` (rules, order, a look above the folder),
+by boto3's paginator and by obstore, in turns in one process; the first round warms up and is not counted. Then a
+million keys from a store that makes them up. One JSON line on stdout.
 
     python -m tests.bench.listing [--files 10000] [--rounds 7] [--many 1000000]
 """
@@ -46,10 +46,9 @@ class Endless(Memory):
     def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
         """Make up pages of keys as writers of lakes name them."""
         for first in range(0, self.files_there if deep else 0, PAGE):
-            yield [
-                Found(f"{prefix}year=2026/month={n % 12:02}/part-{n:07}-9f86d081884c7d65.snappy.parquet", 1 << 20, f"{n:032x}")
-                for n in range(first, min(first + PAGE, self.files_there))
-            ]  # fmt: skip
+            numbers = range(first, min(first + PAGE, self.files_there))
+            names = (f"year=2026/month={n % 12:02}/part-{n:07}-9f86d081884c7d65.snappy.parquet" for n in numbers)
+            yield [Found(prefix + name, 1 << 20, f"{n:032x}") for n, name in zip(numbers, names, strict=True)]
 
 
 def main() -> None:
