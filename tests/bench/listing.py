@@ -83,16 +83,19 @@ def measured(server: Seaweed, files: int, rounds: int) -> dict[str, object]:
         "listed": lambda: len(listing.listed(item, access).files), "boto3": by_boto3, "obstore": by_obstore,
     }  # fmt: skip
     times: dict[str, list[float]] = {name: [] for name in runs}
+    spent: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             assert run() == files
             times[name] += [time.perf_counter() - began] * (number > 0)
+            spent[name] += [time.process_time() - busy] * (number > 0)
     medians = {name: statistics.median(took) for name, took in times.items()}
     return {
         "files": files,
         "rounds": rounds,
         **{f"{name}_seconds": round(took, 4) for name, took in medians.items()},
+        **{f"{name}_cpu_seconds": round(statistics.median(took), 4) for name, took in spent.items()},
         "against_boto3": round(medians["listed"] / medians["boto3"], 2),
         "against_obstore": round(medians["listed"] / medians["obstore"], 2),
     }
