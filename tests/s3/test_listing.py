@@ -15,6 +15,7 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import listing
+from gpuquery.runner.stores.objects import Objects
 from gpuquery.runner.stores.s3.objects import S3Objects
 
 if TYPE_CHECKING:
@@ -94,7 +95,19 @@ def test_a_folder_of_many_files_costs_its_pages_and_no_more_than_two_looks(
     ask = S3Objects._asked
     monkeypatch.setattr(S3Objects, "_asked", lambda self, given: asked.append(given["Prefix"]) or ask(self, given))
     assert len(listed(seaweed, bucket, "w/t/")) == 1001
-    assert asked == ["w/t/", "w/t/", "w/"]
+    assert asked == ["w/"], "obstore asks for the pages of the folder"
+    asked.clear()
+    assert len(listed(seaweed, bucket, "w/t/0*.parquet")) == 1000
+    assert asked == ["w/t/0", "w/", "w/t/", "w/t/_"], "the folder has more than one page shows"
+
+
+def test_one_odd_key_does_not_hide_the_others(seaweed: Seaweed, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(*_: Any, **__: Any) -> Any:
+        raise JobError(Failure.INTERNAL_ERROR, 'Path "t//b.parquet" contained empty path segment')
+
+    monkeypatch.setattr(Objects, "below", odd)
+    fill(seaweed, bucket, "t/a.parquet", "t/b.parquet")
+    assert listed(seaweed, bucket, "t/") == ["t/a.parquet", "t/b.parquet"]
 
 
 def test_two_buckets_are_one_table(seaweed: Seaweed, bucket: str) -> None:

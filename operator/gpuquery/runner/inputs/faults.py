@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 from typing import TYPE_CHECKING
 
@@ -95,14 +94,3 @@ def _closest(sought: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(sought, names, MAX_NAMES_SHOWN)
     shown = ", ".join((close + [name for name in names if name not in close])[:MAX_NAMES_SHOWN])
     return shown + (", ..." if len(names) > MAX_NAMES_SHOWN else "")
-
-
-def table_root(item: Input, store: StoreAccess) -> str:
-    """The folder of the input if a table's log lies in it, else nothing."""
-    uri = item.places[0]
-    folder = uri.split("*")[0].rpartition("/")[0] if "*" in uri else uri.rstrip("/")
-    with contextlib.suppress(JobError):
-        log = stores.locate(f"{folder}/_commits")
-        if any(name.endswith(".json") for name in stores.of(folder).names(log, f"{log.prefix}/", store)):
-            return folder
-    return ""

@@ -129,7 +129,9 @@ def _take_one(one: Found, patterns: Sequence[Pattern], format: InputFormat, haul
                 if pattern.open_ended and not endings.is_of(key, format):
                     haul.other.add(key)
                 elif not one.bytes:
-                    haul.empty.add(key)
+                    # Without an ending it is the marker of a folder, of which some listings leave out the slash.
+                    if not pattern.open_ended or "." in key.rpartition("/")[2]:
+                        haul.empty.add(key)
                 else:
                     haul.files[key] = one
                 return
