@@ -62,15 +62,19 @@ class Narrowing:
         self._seen = False
 
     def see(self, column: pl.Series) -> None:
-        """Look at some values."""
+        """Look at some values. What a type of few values implies for one of more is not looked at again."""
         if not self._left or column.null_count() == len(column):
             return
         some = column.filter(column.is_not_null() & (column != ""))
         if not len(some):
             return
         self._seen = True
-        for part in (some.head(8), some):
-            self._left = [one for one in self._left if _all(part, one)]
+        head = some.head(8)
+        left: list[pl.DataType] = []
+        for one in self._left:
+            if any(texts.implies(some, narrow, one) for narrow in left) or (_all(head, one) and _all(some, one)):
+                left.append(one)
+        self._left = left
 
     @property
     def dtype(self) -> pl.DataType:

@@ -22,8 +22,10 @@ EXACT_DIGITS = 15
 """Any number of so many decimal digits comes back from a DOUBLE."""
 _WHOLE = r"^(0|-?[1-9][0-9]*)$"
 _FRACTION = r"^(0|-?[1-9][0-9]*|-?(0|[1-9][0-9]*)\.[0-9]+)$"
-_ANY_FRACTION = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))$"
-_INFINITE = r"^[+-]?(?i:inf|infinity)$"
+_ANY_FRACTION = (
+    r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)$"
+)
+_INFINITE = "^[+-]?[iI]"
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 _PLACES = {"ms": 3, "us": 6, "ns": 9}
@@ -80,11 +82,11 @@ def values(text: pl.Expr, dtype: pl.DataType, mark: str, *, declared: bool) -> p
 
 def plainly_read(dtype: pl.DataType, *, declared: bool) -> bool:
     """Whether Polars' own reader of CSV gives exactly the values of texts that `readable` has found good."""
-    return (
-        dtype.is_integer()
-        or isinstance(dtype, (pl.String, pl.Boolean, pl.Date))
-        or (dtype == pl.Float64 and not declared)
-    )
+    if dtype.is_float():
+        return dtype == pl.Float64 and not declared
+    if dtype == pl.Datetime:
+        return dtype == pl.Datetime("us")
+    return dtype not in (pl.Time, pl.Int128, pl.UInt128)
 
 
 def candidates() -> list[pl.DataType]:
@@ -93,6 +95,16 @@ def candidates() -> list[pl.DataType]:
         pl.Boolean(), pl.Int64(), pl.Float64(), pl.Date(),
         *_UNZONED.values(), pl.Datetime("us", "UTC"), pl.Datetime("ns", "UTC"),
     ]  # fmt: skip
+
+
+def implies(some: pl.Series, narrow: pl.DataType, wide: pl.DataType) -> bool:
+    """Whether texts that are all values of one type are values of another one, as far as that is seen quickly."""
+    if narrow == pl.Int64 and wide == pl.Float64:
+        return int(some.str.len_bytes().max() or 0) <= EXACT_DIGITS  # type: ignore[arg-type]
+    if isinstance(narrow, pl.Datetime) and isinstance(wide, pl.Datetime) and narrow.time_zone == wide.time_zone:
+        first, last = str(some.min()), str(some.max())
+        return (narrow.time_unit, wide.time_unit) == ("us", "ns") and first > _NANO_YEARS[0] and last < _NANO_YEARS[1]
+    return False
 
 
 def _reader(text: pl.Expr, dtype: pl.DataType, *, declared: bool) -> Reader:
@@ -104,12 +116,16 @@ def _reader(text: pl.Expr, dtype: pl.DataType, *, declared: bool) -> Reader:
         case pl.Decimal():
             return Reader(_decimal(dtype.scale), text.cast(dtype, strict=False))
         case pl.Boolean():
-            pattern, low = ("^(?i:true|false)$", text.str.to_lowercase()) if declared else ("^(true|false)$", text)
+            pattern, low = (
+                ("^([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])$", text.str.to_lowercase())
+                if declared
+                else ("^(true|false)$", text)
+            )
             return Reader(
                 pattern, pl.when(low == "true").then(pl.lit(value=True)).when(low == "false").then(pl.lit(value=False))
             )
         case pl.Date():
-            return Reader(f"^{_DAY}$", text.str.to_date("%Y-%m-%d", strict=False))
+            return Reader(f"^{_DAY}$", text.str.to_date("%Y-%m-%d", strict=False, cache=False))
         case pl.Time():
             return Reader(rf"^{_CLOCK}(\.[0-9]{{1,9}})?$", text.str.to_time("%H:%M:%S%.f", strict=False))
         case pl.Datetime():
@@ -134,14 +150,23 @@ def _decimal(scale: int) -> str:
 
 
 def _moment(text: pl.Expr, dtype: pl.Datetime, *, declared: bool) -> Reader:
-    places = rf"(\.[0-9]{{1,{_PLACES[dtype.time_unit]}}})?"
+    """Seconds are read by a format that cudf has too; digits behind them are added."""
+    digits = _PLACES[dtype.time_unit]
+    places = rf"(\.[0-9]{{1,{digits}}})?"
     bare = text.str.replace("T", " ", literal=True)
-    layout = "%Y-%m-%d %H:%M:%S%.f"
-    zone = ""
-    if dtype.time_zone is not None:
-        zone = "(Z|[+-][0-9]{2}:[0-9]{2})" if declared else "Z"
-        bare, layout = bare.str.replace("Z", "+00:00", literal=True), layout + "%:z"
-    read = bare.str.to_datetime(layout, time_unit=dtype.time_unit, strict=False)
+    zone = "" if dtype.time_zone is None else "(Z|[+-][0-9]{2}:[0-9]{2})" if declared else "Z"
+    if zone and declared:
+        layout = "%Y-%m-%d %H:%M:%S%.f%:z"
+        bare = bare.str.replace("Z", "+00:00", literal=True)
+        read = bare.str.to_datetime(layout, time_unit=dtype.time_unit, strict=False, cache=False)
+    else:
+        seconds = bare.str.slice(0, len("2024-02-29 12:34:56")).str.to_datetime(
+            "%Y-%m-%d %H:%M:%S", time_unit=dtype.time_unit, strict=False, cache=False
+        )
+        behind = bare.str.slice(len("2024-02-29 12:34:56."), digits).str.replace("Z", "", literal=True)
+        ticks = behind.str.pad_end(digits, "0").cast(pl.Int64, strict=False)
+        read = (seconds.cast(pl.Int64) + ticks).cast(pl.Datetime(dtype.time_unit))
+        read = read if dtype.time_zone is None else read.dt.replace_time_zone("UTC")
     if dtype.time_zone not in (None, "UTC"):
         read = read.dt.convert_time_zone(dtype.time_zone)
     odd = None

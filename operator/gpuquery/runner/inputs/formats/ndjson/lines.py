@@ -9,16 +9,21 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from gpuquery.runner.inputs.formats.contents import RefusedError, invalid_byte
 from gpuquery.runner.inputs.formats.ndjson.nodes import Kind
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _LONGEST = 80
 _CAREFUL = re.compile(r"[0-9.]{16}|[eE][+-]?[0-9]{3}|\\[uU][dD][89a-fA-F]")
 """What a line has if a number in it may have more digits than a DOUBLE, or a text half a character."""
+_DIGITS = bytes(ord("0") if chr(at) in "0123456789." else at for at in range(256))
+_SIGNS = (b"0" * 16, *(letter + sign + b"000" for letter in (b"e", b"E") for sign in (b"", b"+", b"-")))
 _EXACT_WHOLE = 2**53
 
 
@@ -80,6 +85,8 @@ def _fraction(text: str) -> float | Long:
 _QUICK = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant)
 _CARE = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_int=_whole, parse_float=_fraction)
 
+_SCAN: Callable[[str, int], tuple[Any, int]] = vars(_QUICK)["scan_once"]
+
 
 def split(data: bytes, line: int | None) -> list[str]:
     """Return the lines of a piece. Raises RefusedError."""
@@ -97,9 +104,10 @@ def place(data: bytes, line: int | None, at: int) -> str:
     return "a line in its middle" if line is None else f"line {line + before}"
 
 
-def needs_care(data: str) -> bool:
-    """Whether some line of a block has to be read with care."""
-    return _CAREFUL.search(data) is not None
+def needs_care(data: bytes) -> bool:
+    """Whether some line of a block may have to be read with care. Much faster than a pattern."""
+    bare = data.translate(_DIGITS)
+    return any(sign in bare for sign in _SIGNS) or b"\\ud" in data or b"\\uD" in data
 
 
 def pairs(text: str, *, care: bool) -> tuple[tuple[str, Any], ...] | None:
@@ -108,10 +116,14 @@ def pairs(text: str, *, care: bool) -> tuple[tuple[str, Any], ...] | None:
         raise RefusedError("begins with a byte order mark, which JSON has not: remove it (tail -c +4)")
     careful = care and _CAREFUL.search(text) is not None
     try:
-        found = (_CARE if careful else _QUICK).decode(text)
         if careful:
+            found = _CARE.decode(text)
             _check_texts(found)
-    except (ValueError, RecursionError) as exc:
+        else:
+            found, end = _SCAN(text, 0) if text[:1] == "{" else (None, -1)
+            if end != len(text):  # there may be blanks around it
+                found = _QUICK.decode(text)
+    except (ValueError, RecursionError, StopIteration) as exc:
         if not text.strip():
             return None
         what = getattr(exc, "msg", None) or str(exc) or "nested too deeply"

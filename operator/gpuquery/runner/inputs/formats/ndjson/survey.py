@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_SHAPES = 100_000
 _DEEPEST = 50
+_NESTED = (tuple, list)
 
 
 @dataclass
@@ -65,7 +66,7 @@ class _Work:
     def take(self, piece: contents.Piece) -> None:
         """Look at all lines of a piece. Raises RefusedError."""
         rows = lines.split(piece.data, piece.line)
-        care = lines.needs_care("\n".join(rows))
+        care = lines.needs_care(piece.data)
         waiting: dict[str, list[tuple[int, Any]]] = {name: [] for name in self._checked}
         for at, text in enumerate(rows):
             try:
@@ -85,7 +86,7 @@ class _Work:
             self._check(piece, name, values)
 
     def _see(self, found: tuple[tuple[str, Any], ...], seen: Seen) -> None:
-        shape = tuple([(key, _shape(value)) for key, value in found])
+        shape = _shape(found)
         if shape not in self._shapes:
             if len(self._shapes) >= _MOST_SHAPES:
                 self._shapes.clear()
@@ -108,12 +109,10 @@ def _line(piece: contents.Piece, at: int) -> str:
 
 
 def _shape(value: Any) -> Any:
-    kind = type(value)
-    if kind is tuple:
-        return tuple([(key, _shape(one)) for key, one in value])
-    if kind is list:
-        return frozenset([_shape(one) for one in value])
-    return kind
+    """Return what is the same for two values with the same keys and kinds. Written for speed: each value comes here."""
+    if type(value) is list:
+        return frozenset([type(one) if type(one) not in _NESTED else _shape(one) for one in value])
+    return tuple([(key, type(one) if type(one) not in _NESTED else _shape(one)) for key, one in value])
 
 
 def _text(value: Any) -> str:
