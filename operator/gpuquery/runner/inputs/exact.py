@@ -43,6 +43,16 @@ def parsed(text: str, dtype: pl.DataType) -> Any:
     raise ValueError("no folder can hold values of this type")
 
 
+def literal(value: Any, dtype: pl.DataType) -> pl.Expr:
+    """Return a value of `parsed` (or None) as a constant.
+
+    No series of one value: Polars 1.44 takes two of them for one expression, whatever their types, if both are null.
+    """
+    if value is not None and isinstance(dtype, pl.Datetime | pl.Time):
+        return pl.lit(value, dtype=pl.Int64).cast(dtype)
+    return pl.lit(value, dtype=dtype)
+
+
 def series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     """Return values of `parsed` (or None) as a column."""
     if isinstance(dtype, pl.Datetime | pl.Time):

@@ -149,10 +149,10 @@ def _unread(text: str, inputs: Mapping[str, Resolved]) -> str:
     return ""
 
 
-def _left_out(inputs: Mapping[str, Resolved]) -> tuple[str, ...]:
-    """Say which columns are not read, where the query cannot be refused for naming them."""
-    found = ((name, column, why) for name, one in inputs.items() for column, why in one.absent.items())
-    return tuple(f'input "{name}": column "{column}" {why}' for name, column, why in found)
+def _left_out(inputs: Mapping[str, Resolved]) -> list[str]:
+    """Say which columns are not there: our SQL refuses them where they are named, by `*` too, and other languages do
+    not know of them."""
+    return [f'input "{name}": column "{c}" {why}' for name, one in inputs.items() for c, why in one.absent.items()]
 
 
 def _now(plan: Plan) -> datetime:
@@ -174,8 +174,7 @@ class _Polars:
         schemas = {name: frame.collect_schema() for name, frame in frames.items()}
         types.check_parameters(self._bound, schemas)
         frame = plan.plan(self._bound, frames)
-        found = types.decimal_warnings(self._bound, schemas)
-        return Planned(frame, (POLARS_DEPRECATED, *found, *_left_out(inputs)))
+        return Planned(frame, (POLARS_DEPRECATED, *types.decimal_warnings(self._bound, schemas), *_left_out(inputs)))
 
     def failed(self, exc: BaseException) -> str | None:
         return None

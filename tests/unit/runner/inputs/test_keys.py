@@ -137,6 +137,14 @@ def test_keys_of_several_levels_with_and_without_null(tmp_path: Path) -> None:
     assert frame(place).select("b").collect()["b"].null_count() == 1
 
 
+@pytest.mark.parametrize("engine", ["streaming", "in-memory"])
+def test_two_null_keys_of_different_types_stay_two_columns(tmp_path: Path, engine: Any) -> None:
+    place = written(tmp_path, "y=2024-06-01/k=5", "y=1970-01-01/k=5", f"y={NULL}/k=-1", f"y={NULL}/k={NULL}")
+    found = frame(place).filter(K.is_in([5, 6]) & (pl.col("y") != dt.date(1999, 1, 1))).collect(engine=engine)
+    assert sorted(found["v"].to_list()) == [0, 1]
+    assert found.schema["y"] == pl.Date and found.schema["k"] == pl.Int64
+
+
 def test_many_partitions_that_polars_reads_wrong_are_told_apart_by_their_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

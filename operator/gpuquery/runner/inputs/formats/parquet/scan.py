@@ -114,7 +114,7 @@ class Parquet(Reading):
             return [*frames, self._placed(part, [file for some in rest.values() for file in some], access, places)]
         for texts, some in rest.items():
             values = {
-                name: pl.lit(exact.series("", [keys.value(text, self.schema[name])], self.schema[name])).first()
+                name: exact.literal(keys.value(text, self.schema[name]), self.schema[name])
                 for name, text in zip(self.keys, texts, strict=True)
             }
             frames.append(self._brought(part, _scan(some, access, places), values, places))
