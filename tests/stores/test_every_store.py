@@ -10,6 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
@@ -51,9 +53,16 @@ def test_files_of_any_name_are_sized_and_read_in_any_parts(shelf: Shelf) -> None
     files = stores.files(next(iter(uris)), shelf.access)
     assert files.sizes(list(uris)) == {uri: len(body) for uri, body in uris.items()}
     assert {uri: one.bytes for uri, one in files.look(list(uris)).items()} == {u: len(b) for u, b in uris.items()}
-    spans = [(uri, *sorted(random.sample(range(len(body) + 1), 2))) for uri, body in uris.items() for _ in range(3)]
-    found = files.read([Part(*span) for span in spans], lambda part, body: (part, body))
-    assert [body for _, body in found] == [uris[uri][start:end] for uri, start, end in spans]
+
+    @given(st.lists(st.tuples(st.sampled_from(sorted(uris)), st.integers(0, 5000), st.integers(0, 5000)), max_size=12))
+    @settings(max_examples=8, deadline=None)
+    def parts_are_bytes(asked: list[tuple[str, int, int]]) -> None:
+        spans = [(uri, *sorted((a % len(uris[uri]), b % (len(uris[uri]) + 1)))) for uri, a, b in asked]
+        spans = [span for span in spans if span[1] < span[2]]
+        found = files.read([Part(*span) for span in spans], lambda part, body: (part, body))
+        assert [body for _, body in found] == [uris[uri][start:end] for uri, start, end in spans]
+
+    parts_are_bytes()
 
 
 def test_what_is_below_a_prefix_is_listed_with_the_version_that_looking_tells(shelf: Shelf) -> None:

@@ -116,6 +116,18 @@ def test_redirects_are_followed_and_end(web: WebServer) -> None:
     assert "more than 5 redirects" in str(refusal(f"{web.root}/loop"))
 
 
+@pytest.mark.parametrize(
+    ("uri", "source"),
+    [
+        ("https://h/a b/ü.parquet", "https://h/a%20b/%C3%BC.parquet"),
+        ("https://h:8443/a%20b/k=1/x+y~(1).parquet", "https://h:8443/a%20b/k=1/x+y~(1).parquet"),
+    ],
+)
+def test_readers_get_a_url_as_standards_have_it(uri: str, source: str) -> None:
+    store = stores.of(uri)
+    assert store.source(uri) == source == store.source(source)
+
+
 METADATA = [
     "http://169.254.169.254/latest/meta-data/iam", "http://metadata.google.internal/computeMetadata/v1/",
     "http://[fe80::1]/x", "http://[::ffff:169.254.169.254]/x", "http://2852039166/x", "http://0xA9.0xFE.0xA9.0xFE/x",

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.avro.file import AvroOutputFile
+from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import (
     DataFile,
@@ -55,6 +56,10 @@ class Lake:
     @property
     def access(self):
         return StoreAccess(catalogs={"lake": {"uri": self.uri}})
+
+    def client(self):
+        """Ask the server as others do."""
+        return RestCatalog("lake", uri=self.uri)
 
     def table(self, schema, **more):
         return self.catalog.create_table("sales.orders", schema, **more)

@@ -29,6 +29,11 @@ def at(uri: str, **more: Any) -> dict[str, Any]:
     return job(inputs=[{"name": "t", "uri": uri, **more}])
 
 
+def several(*uris: str, **more: Any) -> dict[str, Any]:
+    """A job with one input of several URIs."""
+    return job(inputs=[{"name": "t", "uris": list(uris), **more}])
+
+
 def to(uri: str, **more: Any) -> dict[str, Any]:
     """Return a job with an output."""
     return job(output={"uri": uri, **more})
@@ -203,6 +208,13 @@ REFUSED: list[Any] = [
     pytest.param(with_env("GCE_METADATA_HOST"), "env", "storage", id="a metadata service of one's own"),
     pytest.param(at("s3://key:secret@lake/x.parquet"), "uri", "s3", id="credentials in a URI"),
     pytest.param(at("s3://lake/" + "x" * 1024 + ".parquet"), "uri", "1024", id="a URI that is too long"),
+    pytest.param(at("s3://lake/x\n.parquet"), "uri", "line breaks", id="a line break in a URI"),
+    pytest.param(at("s3://lake/x\x7f.parquet"), "uri", "control characters", id="a control character in a URI"),
+    pytest.param(
+        several("s3://lake/a.parquet", "s3://lake/b.csv"), "format", "of one format", id="URIs of two formats"
+    ),
+    pytest.param(several("s3://lake/a/", "s3://lake/b"), "format", "set format", id="one of several says no format"),
+    pytest.param(several(*(f"s3://lake/{i}/" for i in range(129))), "uris", "128", id="129 URIs"),
     pytest.param(at("s3://lake/x/*"), "format", "set format", id="an ending that says no format"),
     pytest.param(at("s3://lake/x.parquet", csv={"separator": ";"}), "csv", "CSV files only", id="csv for parquet"),
     pytest.param(at("s3://lake/x.csv", format="ndjson", csv={}), "csv", "CSV files only", id="csv for another format"),
@@ -437,6 +449,10 @@ TYPOS: list[Any] = [
 """Object, the unknown field, and what was meant."""
 
 TAKEN: list[Any] = [
+    pytest.param(at("s3://lake/a b/ü #1+%20'x'.parquet"), id="a URI with blanks and signs"),
+    pytest.param(several("s3://lake/a/", "s3://lake/b.PARQUET", "s3://lake/c/*.parquet"), id="URIs of one format"),
+    pytest.param(several("s3://lake/a.csv", "s3://lake/b.csv.gz", csv={"separator": ";"}), id="CSV files in a list"),
+    pytest.param(several("s3://lake/a.dat", "s3://lake/b.csv", format="csv"), id="a format for all of them"),
     pytest.param(at("gs://lake/orders/*.parquet"), id="a bucket of Google"),
     pytest.param(at("abfss://lake@sales01.dfs.core.windows.net/orders/"), id="a data lake of Azure"),
     pytest.param(at("az://$web/a.parquet"), id="a container of Azure"),

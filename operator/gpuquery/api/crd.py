@@ -18,7 +18,7 @@ from gpuquery.api.types import GpuQueryJob
 NAME = f"{PLURAL}.{GROUP}"
 HEADER = "# Generated from operator/gpuquery/api/ by `make generate`. Do not edit.\n"
 DROPPED = {"title", "additionalProperties", "const", "$defs"}
-LIST_KEYS = {"inputs": "name", "env": "name", "resourceClaims": "name", "conditions": "type"}
+LIST_KEYS = {"inputs": "name", "env": "name", "resourceClaims": "name", "volumes": "name", "conditions": "type"}
 """Lists that server-side apply merges by a key, which must be unique."""
 
 COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (

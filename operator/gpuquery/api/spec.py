@@ -27,7 +27,7 @@ from gpuquery.api.stores import STORES
 MAX_INLINE_QUERY = 262_144
 MAX_CONFIGMAP_QUERY = 900_000
 MAX_INPUTS = 64
-MAX_URIS = 256
+MAX_URIS = 128
 MAX_TYPES = 256
 MAX_PARAMETERS = 64
 MAX_PARTITION_COLUMNS = 8
@@ -61,8 +61,8 @@ TABLE_NAME = r"^[^\s./]+([.][^\s./]+)+$"
 SNAPSHOT_ID = r"^[0-9]{1,19}$"
 PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
 QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=SOME_TEXT)]
-ANY_DEPTH = r"[*][*](/[*]([.]parquet)?)?$"
-"""A glob that matches every parquet file below it."""
+ANY_DEPTH = ("**", "**/*", "**/*.parquet")
+"""Ends of globs that match every parquet file below them."""
 HOST_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 
@@ -91,6 +91,17 @@ def _ends_with(endings: Iterable[str]) -> str:
     return f"(?i)({'|'.join(ending.replace('.', '[.]') for ending in endings)})$"
 
 
+def _all_end(*formats: InputFormat) -> str:
+    """Return CEL: all `uris` have endings of one of these formats.
+
+    Without regular expressions: each costs the API server the length of its text for each of thousands of URIs, and it
+    refuses a CRD with such rules.
+    """
+    tests = (" || ".join(f"u.endsWith('{end}')" for end, found in ENDINGS.items() if found is f) for f in formats)
+    return f"[self.uris.map(u, u.lowerAscii())].exists(us, {' || '.join(f'us.all(u, {test})' for test in tests)})"
+
+
+FORMATS = (InputFormat.PARQUET, InputFormat.CSV, InputFormat.NDJSON)
 KNOWN_ENDING = _ends_with(ENDINGS)
 CSV_ENDING = _ends_with(ending for ending, found in ENDINGS.items() if found is InputFormat.CSV)
 
@@ -287,14 +298,15 @@ class Input(Model):
             field_path=".format",
         ),
         Rule(
-            f"self.format != 'auto' || !has(self.uris) || self.uris.all(u, u.matches('{KNOWN_ENDING}'))",
-            lambda self: all(map(self._known, self.uris or ())),
-            f"one of uris does not end with any of {' '.join(ENDINGS)}: set format",
+            f"self.format != 'auto' || !has(self.uris) || {_all_end(*FORMATS)}",
+            lambda self: self.format is not InputFormat.AUTO or self.uris is None or self._one_format,
+            f"the endings of uris are not those of one format, out of {' '.join(ENDINGS)}: make an input of each "
+            "format, or set format",
             field_path=".format",
         ),
         Rule(
             f"!has(self.csv) || self.format == 'csv' || (self.format == 'auto' && (has(self.uri) ? "
-            f"self.uri.matches('{CSV_ENDING}') : has(self.uris) && self.uris.all(u, u.matches('{CSV_ENDING}'))))",
+            f"self.uri.matches('{CSV_ENDING}') : has(self.uris) && {_all_end(InputFormat.CSV)}))",
             lambda self: self.csv is None or self._holds_csv,
             "csv has options for CSV files only: set format to csv, or remove csv",
             field_path=".csv",
@@ -318,6 +330,15 @@ class Input(Model):
         if uri is None or self.format is not InputFormat.AUTO or self.delta is not None:
             return True
         return bool(re.search(KNOWN_ENDING, uri))
+
+    @property
+    def _one_format(self) -> bool:
+        return any(
+            all(
+                uri.lower().endswith(tuple(e for e, found in ENDINGS.items() if found is format)) for uri in self.places
+            )
+            for format in FORMATS
+        )
 
     @property
     def _holds_csv(self) -> bool:
@@ -445,6 +466,8 @@ class Output(Model):
 
 _EACH = "(has(i.uri) ? [i.uri] : has(i.uris) ? i.uris : []).all(u"
 """CEL: every URI of an input `i`, as `u`; the caller closes the bracket."""
+_DEEP = " || ".join(f"u.endsWith('{ending}')" for ending in ANY_DEPTH)
+"""CEL: whether a URI `u` is such a glob."""
 
 
 class GpuQueryJobSpec(Model):
@@ -547,11 +570,11 @@ class GpuQueryJobSpec(Model):
             field_path=".output",
         ),
         Rule(
-            f"!has(self.inputs) || self.inputs.all(i, {_EACH}, !u.matches('{ANY_DEPTH}') || "
+            f"!has(self.inputs) || self.inputs.all(i, {_EACH}, !({_DEEP}) || "
             "!(self.output.uri + '/').startsWith(u.substring(0, u.indexOf('**')))))",
             lambda self: (
                 not any(
-                    re.search(ANY_DEPTH, u) and self.output.folder.startswith(u.split("**")[0])
+                    u.endswith(ANY_DEPTH) and self.output.folder.startswith(u.split("**")[0])
                     for i in self.inputs
                     for u in i.places
                 )

@@ -13,7 +13,7 @@ from pydantic import Field
 from gpuquery.api.schema import Lenient
 
 MAX_ATTEMPTS_SHOWN = 10
-Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 """Rows, files or bytes, in the 64 bits of a status."""
 MAX_PLAN_SHOWN = 4096
 """Characters of a plan of SQL that the status shows."""

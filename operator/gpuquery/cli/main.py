@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.cli.jobfile import JobFile, JobFileError, read
-from gpuquery.cli.show import Bar, manifests, outcome, remark, say
+from gpuquery.cli.show import manifests, outcome, remark, say
 from gpuquery.cli.supposed import defaults_for, overridden, resolved
 
 if TYPE_CHECKING:
@@ -230,27 +230,24 @@ def explain(chosen: argparse.Namespace) -> int:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the jobs of a file, one after the other, on this machine."""
-    try:
-        from gpuquery.runner import local
-    except ImportError as error:
-        return _lacking("runner", error)
+    from gpuquery.cli import apart
+
+    if not apart.installed("polars"):
+        return _lacking("runner", ImportError("No module named 'polars'"))
     file = read(chosen.file, config_maps=chosen.configmap)
     # Resolve all of them first: an invalid job should not show up only after an hour of others.
     plans = [overridden(resolved(file, job), chosen) for job in file.jobs]
     results: list[dict[str, Any]] = []
-    code = OK
-    for plan in plans:
-        bar = Bar(plan.job.name)
-        report = local.run(plan, on_progress=bar.update)
-        bar.end()
-        if report.committed is None:
-            code = FAILED
-        results.append({"job": plan.job.name, **report.model_dump(mode="json", by_alias=True, exclude_none=True)})
-        if chosen.output == "text":
-            outcome(plan.job.name, report)
+    try:
+        for plan, report in apart.reports(plans):
+            results.append({"job": plan.job.name, **report.model_dump(mode="json", by_alias=True, exclude_none=True)})
+            if chosen.output == "text":
+                outcome(plan.job.name, report)
+    except ImportError as error:
+        return _lacking("runner", error)
     if chosen.output == "json":
         print(json.dumps(results, indent=2))
-    return code
+    return OK if all("committed" in result for result in results) else FAILED
 
 
 def _check_query(file: JobFile, plan: Plan) -> list[str]:

@@ -115,7 +115,7 @@ class StoreAccess(Model):
     """Only for `az://` and `abfss://`."""
     allow_http: bool | None = None
     """Whether inputs may be `http://`."""
-    catalogs: Mapping[str, Mapping[str, str]] = {}
+    catalogs: Mapping[str, Mapping[str, str]] | None = None
     """Options of the catalogs of inputs that the administrator has declared, by name."""
 
 

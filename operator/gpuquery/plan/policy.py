@@ -67,6 +67,8 @@ class Policy(Model):
     """`storage.endpoint` and those of other stores. A job without one counts as `https://s3.amazonaws.com`, with `gs://`
     as `https://storage.googleapis.com`, with `az://` or `abfss://` as `https://<account>.blob.core.windows.net`, and
     with a URI of the web as its scheme, host and port."""
+    claims: Patterns = ANY
+    """PersistentVolumeClaims in `template.spec.volumes`."""
     schedulers: Patterns = ANY
     """`dask.schedulerAddress`."""
     python: bool = True
@@ -118,6 +120,10 @@ def asked(spec: GpuQueryJobSpec, catalogs: Collection[str] = ()) -> Mapping[str,
         "labels": [("template.metadata.labels", name) for name in metadata.labels],
         "annotations": [("template.metadata.annotations", name) for name in metadata.annotations],
         "endpoints": _servers(spec),
+        "claims": [
+            (f"template.spec.volumes[{i}].persistentVolumeClaim.claimName", one.persistent_volume_claim.claim_name)
+            for i, one in enumerate(pod.volumes)
+        ],
         "schedulers": [("dask.schedulerAddress", dask.scheduler_address if dask else None)],
     }
     return {bound: [(field, value) for field, value in asks if value is not None] for bound, asks in found.items()}

@@ -213,7 +213,7 @@ def store_access(storage: Storage, declared: Mapping[str, Mapping[str, str]] | N
         endpoint=storage.endpoint,
         region=storage.region or (DEFAULT_REGION if given else None),
         path_style=given if storage.path_style is None else storage.path_style,
-        catalogs=declared or {},
+        catalogs=declared or None,
         gs=storage.gs,
         az=storage.az,
         allow_http=storage.allow_http or None,

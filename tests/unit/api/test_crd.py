@@ -126,6 +126,7 @@ def test_lists_with_a_key_are_maps_for_the_api_server() -> None:
         ".spec.inputs": ["name"],
         ".spec.template.spec.env": ["name"],
         ".spec.template.spec.resourceClaims": ["name"],
+        ".spec.template.spec.volumes": ["name"],
         ".status.conditions": ["type"],
         ".status.inputs": ["name"],
     }

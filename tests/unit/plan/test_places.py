@@ -85,7 +85,7 @@ def test_on_ones_own_machine_files_need_no_claim() -> None:
     [
         ("169.254.169.254", True), ("169.254.170.23", True), ("2852039166", True), ("0xa9fea9fe", True),
         ("0251.0376.0251.0376", True), ("[fe80::1%eth0]", True), ("::ffff:a9fe:a9fe", True), ("fd00:ec2::254", True),
-        ("METADATA.google.internal.", True), ("168.63.129.16", True), ("100.100.100.200", True), ("metadata", True),
+        ("METADATA.google.internal.", True), ("168.63.129.16", True), ("100.100.100.200", True), ("metadata", False),
         ("10.0.0.1", False), ("127.0.0.1", False), ("lake", False), ("fd00::1", False), ("metadata.example.com", False),
         ("169.254.example.com", False), ("", False),
     ],
@@ -98,7 +98,12 @@ def test_the_plan_of_a_job_of_s3_alone_is_what_it_was() -> None:
     found = resolve(job(storage={"endpoint": "http://lake:8333"}), DEFAULTS)
     assert isinstance(found, Plan)
     told = json.loads(plan_json(found))["store"]
-    assert told == {"endpoint": "http://lake:8333", "region": "us-east-1", "pathStyle": True}
+    assert set(told) & {"gs", "az", "allowHttp"} == set()
+    assert {name: told[name] for name in ("endpoint", "region", "pathStyle")} == {
+        "endpoint": "http://lake:8333",
+        "region": "us-east-1",
+        "pathStyle": True,
+    }
 
 
 def test_a_plan_says_where_every_store_is_and_holds_no_secret() -> None:
@@ -127,6 +132,13 @@ def test_the_administrators_bounds_hold_for_the_servers_of_every_store() -> None
     assert 'inputs[orders] is "https://evil.example.com"' in bounded("https://evil.example.com/x.parquet")
     assert bounded(ABFSS, "https://sales01.blob.core.windows.net") == ""
     assert bounded("https://data.example.com/x.parquet", "https://data.example.com") == ""
+
+
+def test_the_administrators_bounds_hold_for_claims() -> None:
+    spec = job(template=MOUNTED).spec
+    (told,) = violations(spec, Policy(claims=("data-*",)))
+    assert told.startswith('template.spec.volumes[0].persistentVolumeClaim.claimName is "lake", which is not allowed')
+    assert "policy.claims" in told and violations(spec, Policy(claims=("la*",))) == ()
 
 
 def test_ports_of_endpoints_and_of_web_servers_are_open() -> None:

@@ -252,7 +252,7 @@ def test_the_network_policy_of_an_attempt_lets_the_pods_of_this_chart_in() -> No
 BOUNDS = (
     'policy={"images":["r.example.com/*"],"serviceAccounts":[],"secrets":["lake*"],"priorityClasses":["batch"],'
     '"runtimeClasses":["nvidia"],"tolerations":["gpu"],"tolerateEverything":true,"labels":["team"],'
-    '"annotations":["note"],"endpoints":["http://lake:*"],"schedulers":[],"python":false}'
+    '"annotations":["note"],"endpoints":["http://lake:*"],"claims":["data-*"],"schedulers":[],"python":false}'
 )
 
 

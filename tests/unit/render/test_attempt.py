@@ -120,6 +120,19 @@ def test_of_several_stores_no_key_is_sure_to_be_needed_and_only_known_ones_are_r
     assert not {name for name in alone if name.startswith(("GOOGLE_", "AZURE_", "GCE_"))}
 
 
+def test_a_table_of_a_catalog_may_be_in_any_store() -> None:
+    table = {"name": "t", "table": {"catalog": "lake", "name": "sales.orders"}}
+    env = environment(storage={"secretName": "lake"}, inputs=[table])
+    refs = {k: v["secretKeyRef"] for k, v in env.items() if isinstance(v, dict) and "secretKeyRef" in v}
+    assert set(refs) == {*KEYS}
+    assert {k for k, v in refs.items() if not v.get("optional")} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def test_keys_of_one_cloud_leave_the_identity_in_another_where_the_administrator_lets_pods_have_it() -> None:
+    env = environment(defaults=OPEN, storage={"secretName": "lake"}, inputs=reading("gs://lake/a"))
+    assert env["AWS_EC2_METADATA_DISABLED"] == "true" and "GCE_METADATA_HOST" not in env
+
+
 def test_no_pod_asks_a_metadata_service_for_a_role_in_another_cloud_either() -> None:
     env = environment(inputs=reading("gs://lake/a", ABFSS))
     assert env["GCE_METADATA_HOST"] == env["GCE_METADATA_IP"] == "127.0.0.1:1"

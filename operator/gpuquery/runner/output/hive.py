@@ -19,24 +19,23 @@ import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output import types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 _NAME = re.compile(r"[\w.-]+( [\w.-]+)*")
-_ALLOWED = (
-    pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Date, pl.Datetime, pl.Time, pl.Decimal, pl.Null,
-)  # fmt: skip
+MAX_SAID = 5
+_ALLOWED = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Date, pl.Datetime, pl.Decimal)
 
 
 def check_schema(schema: Mapping[str, pl.DataType], partition_by: Sequence[str]) -> None:
     """Raise UserError if a result of this schema cannot be laid out by these columns."""
     if not schema:
         raise _refuse("the result has no columns, so there is nothing to write")
-    for column, dtype in schema.items():
-        if dtype == pl.Object:
-            raise _refuse(f"column {column!r} holds Python objects, which parquet has no type for")
+    if said := types.refusals(schema):
+        raise _refuse("; ".join(said[:MAX_SAID]))
     for column in partition_by:
         if column not in schema:
             raise _unknown(column, list(schema))
@@ -75,7 +74,12 @@ def _check_column(column: str, dtype: pl.DataType) -> None:
     if not (isinstance(dtype, _ALLOWED) or dtype.is_numeric()):
         raise _refuse(
             f"output.partitionBy names {column!r} of type {dtype}, but a folder's name can hold only texts, numbers, "
-            "booleans, dates and times: cast it in the query, or partition by another column"
+            "booleans, dates and timestamps: cast it in the query, or partition by another column"
+        )
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone not in (None, "UTC"):
+        raise _refuse(
+            f"output.partitionBy names {column!r} of type {dtype}, but readers know no time zones in names of folders: "
+            "make it UTC or a date in the query, or partition by another column"
         )
     if not _NAME.fullmatch(column):
         raise _refuse(

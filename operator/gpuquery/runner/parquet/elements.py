@@ -40,6 +40,8 @@ class Element:
     precision: int
     """Digits of a decimal."""
     children: tuple[Element, ...]
+    id: int | None = None
+    """Its field id, by which table formats find it."""
 
     def leaves(self) -> Iterator[Element]:
         """All parts that hold values, itself if it is none."""
@@ -112,4 +114,5 @@ def _element(fields: thrift.Fields, rest: Iterator[thrift.Fields]) -> Element:
         logical,
         fields.get(8) or decimal.get(2, 0),
         children,
+        fields.get(9),
     )

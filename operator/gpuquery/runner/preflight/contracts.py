@@ -15,7 +15,7 @@ from gpuquery.api.contract import Contract, ExtraColumns
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
-from gpuquery.runner.inputs import dtypes
+from gpuquery.runner.inputs import blamed, dtypes
 from gpuquery.runner.preflight import nulls
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def _nulls(given: Resolved, store: StoreAccess) -> list[str]:
         raise
     except (Exception, pl.exceptions.PanicException) as exc:
         doing = f'counting the nulls of input "{item.name}" ({item.shown})'
-        raise classify(exc, doing, default=Failure.INVALID_INPUT) from None
+        broken = blamed(exc, {item.name: given}, store, {item.name: columns})
+        raise broken or classify(exc, doing, default=Failure.INVALID_INPUT) from None
     phrases = []
     for name, of_column in found.items():
         where = f" (first in {of_column.file})" if of_column.file else ""

@@ -73,6 +73,11 @@ class Web(Backend):
         host, _, path = uri.removeprefix(f"{self._scheme}://").partition("/")
         return Location(uri, host, path) if host else None
 
+    def source(self, uri: str) -> str:
+        """Write blanks and other letters than those of URLs as escapes: KvikIO takes no others."""
+        host, slash, path = uri.removeprefix(f"{self._scheme}://").partition("/")
+        return f"{self._scheme}://{host}{slash}{quote(path, safe=_SAFE)}"
+
     def files(self, uri: str, access: StoreAccess) -> WebFiles:
         """Read over HTTP."""
         return WebFiles(allow_http=bool(access.allow_http), seconds=retries.PATIENCE)

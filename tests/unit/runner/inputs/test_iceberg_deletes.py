@@ -231,3 +231,42 @@ def test_positions_come_back_as_they_were_written(found):
 def test_what_is_no_deletion_vector_is_refused(blob):
     with pytest.raises(ValueError, match=r"does not begin as one|checksum"):
         deletes.vector(blob, 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_any_history_the_rows_are_those_of_a_plain_list(lake, seed):
+    """Appends, renames and deletes of all kinds; beside the table a list of (id, file, place in it) is kept."""
+    random_ = random.Random(seed)
+    table, alive, names, number = filled(lake), [], {}, 0
+    for _ in range(8):
+        match random_.choice(["append", "append", "positions", "equality", "vector", "rename"]) if names else "append":
+            case "append":
+                new = data(range(number, number + 20))
+                table.append(new.rename_columns([table.schema().fields[0].name, "kind", "weight"]))
+                (name,) = set(paths(table)) - set(names)
+                names[name] = False
+                alive += [(number + n, name, n) for n in range(20)]
+                number += 20
+            case "positions":
+                name, gone = random_.choice(list(names)), sorted(random_.sample(range(20), 4))
+                if names[name]:  # a file with a vector has no other positional deletes
+                    continue
+                iceberg.add_files(table, [iceberg.position_deletes(table, [(name, n) for n in gone])])
+                alive = [one for one in alive if one[1] != name or one[2] not in gone]
+            case "vector":
+                name = random_.choice(list(names))
+                if names[name]:
+                    continue
+                before = {n for _, file, n in alive if file == name}
+                gone = sorted((set(range(20)) - before) | set(random_.sample(range(20), 3)))
+                iceberg.add_files(table, iceberg.deletion_vectors(table, {name: gone}), version=3)
+                names[name] = True
+                alive = [one for one in alive if one[1] != name or one[2] not in gone]
+            case "equality":
+                keys = random_.sample(range(number), 5)
+                iceberg.add_files(table, [iceberg.equality_deletes(table, pa.table({"any": keys}), {"any": 1})])
+                alive = [one for one in alive if one[0] not in keys]
+            case "rename":
+                with table.update_schema() as change:
+                    change.rename_column(table.schema().fields[0].name, f"id{number}")
+    assert sorted(lake.read().to_series(0)) == sorted(one[0] for one in alive)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,6 @@ WANTED = {
     ),
     "category": (pl.Series(["x"], dtype=pl.Categorical), pl.col("category").cast(pl.String)),
     "enum": (pl.Series(["x"], dtype=pl.Enum(["x", "y"])), pl.col("enum").cast(pl.String)),
-    "duration": (pl.Series([timedelta(seconds=5)]), pl.col("duration").to_physical()),
     "decimal": (pl.Series([Decimal("1.10")], dtype=pl.Decimal(18, 2)), pl.col("decimal").cast(pl.Decimal(38, 2))),
     "list": (pl.Series([["x"]], dtype=pl.List(pl.Categorical)), pl.col("list").cast(pl.List(pl.String))),
     "date": (pl.Series([date(2024, 1, 1)]), pl.col("date")),

@@ -109,6 +109,8 @@ def test_every_reader_knows_a_partition_column_of_an_accepted_name(tmp_path: Pat
         pytest.param({"k": pl.Array(pl.Int64, 2), "n": pl.Int64}, ("k",), "Array", id="an array"),
         pytest.param({"k": pl.Binary, "n": pl.Int64}, ("k",), "Binary", id="bytes"),
         pytest.param({"k": pl.Duration("us"), "n": pl.Int64}, ("k",), "Duration", id="a duration"),
+        pytest.param({"at": pl.Time, "n": pl.Int64}, ("at",), "names 'at' of type Time", id="a time of day"),
+        pytest.param({"k": pl.Datetime("us", "Asia/Tokyo"), "n": pl.Int64}, ("k",), "time zones", id="a time zone"),
         pytest.param({"k": pl.String}, ("k",), "files would have none", id="only partition columns"),
         pytest.param({"a=b": pl.String, "n": pl.Int64}, ("a=b",), "rename the column", id="a name with ="),
         pytest.param({"a/b": pl.String, "n": pl.Int64}, ("a/b",), "rename the column", id="a name with /"),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TYPES = {
     "i": pl.Int64, "s": pl.String, "d": pl.Decimal(38, 4), "l": pl.List(pl.Struct({"a": pl.Int8, "b": pl.Boolean})),
-    "t": pl.Datetime("us", "UTC"), "c": pl.Categorical, "n": pl.Null,
+    "t": pl.Datetime("us", "UTC"), "c": pl.Categorical,
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from gpuquery.runner.failures import obituary, oom
 from gpuquery.runner.pod.log import Log
 from gpuquery.runner.pod.process import Process, last_report
 from gpuquery.runner.pod.report import UNTOLD
+from tests.support import broken_files
 from tests.support import pod as support
 from tests.support.pod import WAIT_SECONDS, Pod, until
 from tests.support.runner import plan, result
@@ -162,9 +163,9 @@ def test_a_killed_query_process_is_a_lost_worker(held):
     assert "SIGKILL" in report.message
 
 
-def test_a_query_process_that_crashes_in_native_code_is_a_lost_worker(held):
+def test_a_query_process_that_crashes_in_native_code_is_a_lost_worker_if_all_files_can_be_read(held):
     os.kill(held.query_process(), signal.SIGSEGV)
-    _, report = held.end(10)
+    _, report = held.end()
     assert report.failure is Failure.WORKER_LOST
     assert "SIGSEGV" in report.message
     assert "Segmentation fault" in held.stderr, "the log shows the stacks"
@@ -522,3 +523,16 @@ def test_a_query_that_outgrows_its_memory_is_told_as_such(tmp_path, cgroup):
     assert report.failure is Failure.HOST_OUT_OF_MEMORY
     assert "workers.resources.limits.memory" in report.message
     assert json.loads(report.to_line())["failure"] == "HostOutOfMemory"
+
+
+def test_a_file_that_crashes_the_reader_is_named_and_the_query_is_not_tried_again(tmp_path):
+    for n in range(3):
+        data = broken_files.parquet(n * broken_files.ROWS)
+        (tmp_path / f"{n}.parquet").write_bytes(broken_files.crashing(data) if n == 1 else data)
+    wanted = plan(tmp_path, "select max(s) as s from t", inputs={"t": f"file://{tmp_path}/*.parquet"})
+    pod = Pod(tmp_path, wanted)
+    code, report = pod.end()
+    assert code == 1
+    assert report.failure is Failure.INVALID_INPUT, report.message
+    assert report.failure.policy is Policy.NEVER
+    assert f'input "t": {tmp_path}/1.parquet cannot be read at row group 2' in report.message

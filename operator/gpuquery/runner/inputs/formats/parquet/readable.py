@@ -5,12 +5,15 @@ What is behind it, by type: docs/inputs.md has the table. A type that is not in 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from gpuquery.runner.parquet.elements import INT96
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gpuquery.runner.parquet.elements import Element
 
@@ -26,6 +29,7 @@ _WAYS_OUT: Mapping[str, str] = {
     "GEOGRAPHY": "write it as WKB in a column of bytes",
 }
 MAX_DIGITS = 38
+_ZONE = re.compile(r"unable to parse time zone: '([^']*)'")
 
 
 def refusal(column: Element, dtype: pl.DataType | None = None, *, encrypted: bool = False) -> str | None:
@@ -38,6 +42,8 @@ def refusal(column: Element, dtype: pl.DataType | None = None, *, encrypted: boo
     for leaf in column.leaves():
         if leaf.logical == "DECIMAL" and leaf.precision > MAX_DIGITS:
             return f"is a decimal of {leaf.precision} digits, and at most {MAX_DIGITS} are read: write it as text"
+        if leaf.physical == INT96 and leaf is not column:
+            return "has INT96 timestamps within lists or structs, which are not read here: write TIMESTAMP_MICROS"
         if leaf.logical == "FLOAT16" and dtype is not None and not _has_halves(dtype):
             return "is a float16, which Polars takes for bytes in a file without Arrow schema: write it as float32"
     for element in _all(column):
@@ -46,6 +52,16 @@ def refusal(column: Element, dtype: pl.DataType | None = None, *, encrypted: boo
             kind = "logical type " + element.logical if element.logical.startswith("field") else element.logical
             return f"has the type {kind} of parquet, which is not read here: {way}"
     return None
+
+
+def odd_zone(columns: Sequence[Element], text: str) -> str:
+    """Say which columns can have the time zone that Polars does not know by what it raised; empty for another error."""
+    found = _ZONE.search(text)
+    if not found:
+        return ""
+    names = [f'"{c.name}"' for c in columns if any(leaf.logical == "TIMESTAMP" for leaf in c.leaves())]
+    which = f"column {names[0]}" if len(names) == 1 else f"one of the columns {', '.join(names)}"
+    return f"{which} has the time zone {found[1]!r}, which the time zone database does not have: write it in UTC"
 
 
 def exact(column: Element, dtype: pl.DataType) -> pl.DataType:

@@ -12,7 +12,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import SchemaEvolution
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import keys
-from gpuquery.runner.inputs.formats.parquet import bounds, shapes, widen
+from gpuquery.runner.inputs.formats.parquet import bounds, int96, shapes, widen
 from gpuquery.runner.inputs.formats.parquet.scan import Parquet, Part
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _columns(item: Input, found: Sequence[Shape], access: StoreAccess) -> _Found
         dtype = _widened(name, found, out)
         if dtype is None:
             continue
-        if reason := _out_of_range(name, dtype, found, access):
+        if reason := _out_of_range(name, dtype, found, access) or _int96(item, name, found, access):
             out.absent[name] = reason
             continue
         out.schema[name] = dtype
@@ -121,6 +121,11 @@ def _out_of_range(name: str, dtype: pl.DataType, found: Sequence[Shape], access:
                 "query"
             )
     return None
+
+
+def _int96(item: Input, name: str, found: Sequence[Shape], access: StoreAccess) -> str | None:
+    files = [file for shape in found if name in shape.int96 for file in shape.files]
+    return int96.refusal(item, name, files, access) if files else None
 
 
 def _told(item: Input, name: str, dtype: pl.DataType, found: Sequence[Shape]) -> list[str]:

@@ -99,9 +99,12 @@ class Parquet(Reading):
         if not self.keys:
             return [self._brought(part, _scan(files, access, places), {}, places)]
         by_folder = [file for file in files if self._by_folder(file)]
+        if len(by_folder) == 1:  # of one file Polars 1.38 to 1.44 lets all rows pass a condition that is null
+            by_folder = []
+        others = set(by_folder)
         rest: dict[tuple[str | None, ...], list[File]] = {}
         for file in files:
-            if not self._by_folder(file):
+            if file not in others:
                 rest.setdefault(self._texts(file), []).append(file)
         frames = []
         if by_folder:

@@ -42,6 +42,8 @@ class Shape:
     """The types that their values have: another one for half floats, or for texts that Polars takes for bytes."""
     unreadable: Mapping[str, str]
     """Columns that are not read exactly, each with the reason and its way out."""
+    int96: frozenset[str] = frozenset()
+    """Columns of INT96 timestamps that Polars reads as nanoseconds."""
     files: list[File] = field(default_factory=list)
     """In the order of the listing."""
 
@@ -110,7 +112,12 @@ def _no_parquet(item: Input, uri: str, tail: bytes, exc: NotParquetError) -> Job
 
 
 def _alike(a: Shape, b: Shape) -> bool:
-    return list(a.schema.items()) == list(b.schema.items()) and a.exact == b.exact and a.unreadable == b.unreadable
+    return (
+        list(a.schema.items()) == list(b.schema.items())
+        and a.exact == b.exact
+        and a.unreadable == b.unreadable
+        and a.int96 == b.int96
+    )
 
 
 def _shape(item: Input, uri: str, tail: bytes) -> Shape:
@@ -128,9 +135,9 @@ def _shape(item: Input, uri: str, tail: bytes) -> Shape:
     except BaseException as exc:  # a panic of Polars is no Exception
         if isinstance(exc, KeyboardInterrupt | SystemExit):
             raise
-        odd = {column.name: why for column in columns if (why := readable.refusal(column))}
-        told = "; ".join(f'column "{name}" {why}' for name, why in odd.items()) or redact(first_paragraph(exc))
-        raise _refused(item, uri, told) from None
+        odd = [f'column "{column.name}" {why}' for column in columns if (why := readable.refusal(column))]
+        text = first_paragraph(exc)
+        raise _refused(item, uri, "; ".join(odd) or readable.odd_zone(columns, text) or redact(text)) from None
     unreadable = {
         column.name: why
         for column in columns
@@ -141,6 +148,7 @@ def _shape(item: Input, uri: str, tail: bytes) -> Shape:
         {column.name: schema[column.name] for column in kept},
         {column.name: readable.exact(column, schema[column.name]) for column in kept},
         unreadable,
+        frozenset(c.name for c in kept if c.physical == elements.INT96 and schema[c.name] == pl.Datetime("ns")),
     )
 
 

@@ -128,14 +128,14 @@ def _sizes(table: Table, uris: Sequence[str]) -> dict[str, int]:
 def _shape(
     table: Table, kind: shapes.Kind, columns: Columns, mode: str, statistics: Sequence[tuple[str, str | None]]
 ) -> Shape:
-    if mode == "id" and not has_ids(kind.root):
+    if mode == "id" and not has_ids(kind.columns):
         raise table.refused(
             f"its columns are found by ids (delta.columnMapping.mode is id), and {kind.example} has none: write the "
             "file anew, with OPTIMIZE or REORG TABLE"
         )
     inside = [one for one in columns.all if one.physical not in columns.keys]
     try:
-        made = [(one, fitted(one, kind.schema, kind.root)) for one in inside]
+        made = [(one, fitted(one, kind.schema, kind.columns)) for one in inside]
     except MisfitError as exc:
         raise table.refused(f"{kind.example}: {exc}: write the file anew with the table's type") from None
     moments.check(table, made, statistics)

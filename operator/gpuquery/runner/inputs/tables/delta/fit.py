@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.runner.inputs.tables.delta import tree
 from gpuquery.runner.inputs.tables.delta.schema import Column
+from gpuquery.runner.parquet.elements import INT96, Element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -100,9 +100,9 @@ class Fit:
         return made if self.how == "same" and self.source == name else made.alias(name)
 
 
-def fitted(column: Column, schema: Mapping[str, pl.DataType], root: tree.Node) -> Fit:
+def fitted(column: Column, schema: Mapping[str, pl.DataType], inside: Sequence[Element]) -> Fit:
     """Fit a column of the table to a file. Raises MisfitError."""
-    return _field(column, schema, {node.name: node for node in root.children}, column.name)
+    return _field(column, schema, {element.name: element for element in inside}, column.name)
 
 
 def int96(column: Column, fit: Fit) -> Iterator[tuple[str, ...] | None]:
@@ -118,12 +118,12 @@ def int96(column: Column, fit: Fit) -> Iterator[tuple[str, ...] | None]:
         yield from (None for _ in int96(inner, fit.parts[0]))
 
 
-def has_ids(root: tree.Node) -> bool:
+def has_ids(inside: Sequence[Element]) -> bool:
     """Whether a file has the ids by which its columns are to be found."""
-    return any(node.id is not None for node in root.children)
+    return any(element.id is not None for element in inside)
 
 
-def _field(column: Column, schema: Mapping[str, pl.DataType], nodes: Mapping[str, tree.Node], path: str) -> Fit:
+def _field(column: Column, schema: Mapping[str, pl.DataType], nodes: Mapping[str, Element], path: str) -> Fit:
     if column.id is None:
         source = column.physical if column.physical in schema else None
     else:
@@ -133,7 +133,7 @@ def _field(column: Column, schema: Mapping[str, pl.DataType], nodes: Mapping[str
     return _value(source, column.type, schema[source], nodes[source], path)
 
 
-def _value(source: str | None, wanted: Type, found: pl.DataType, node: tree.Node, path: str) -> Fit:
+def _value(source: str | None, wanted: Type, found: pl.DataType, node: Element, path: str) -> Fit:
     if wanted.fields and isinstance(found, pl.Struct):
         inside = {one.name: one.dtype for one in found.fields}
         nodes = {one.name: one for one in node.children}
@@ -146,18 +146,31 @@ def _value(source: str | None, wanted: Type, found: pl.DataType, node: tree.Node
     if wanted.element is not None and isinstance(found, pl.List):
         inner = found.inner
         inside_names = [one.name for one in inner.fields] if isinstance(inner, pl.Struct) else None
-        part = _value(None, wanted.element, inner, node.elements(inside_names), f"{path}[]")  # type: ignore[arg-type]
+        part = _value(None, wanted.element, inner, _of_list(node, inside_names), f"{path}[]")  # type: ignore[arg-type]
         return Fit(source) if part.how == "same" else Fit(source, "list", (part,))
     if found == wanted.dtype and not wanted.fields and wanted.element is None:
         return Fit(source)
     plain = not wanted.fields and wanted.element is None
-    if node.physical == tree.INT96:
+    if node.physical == INT96:
         # Its clock is UTC's. Polars reads it as nanoseconds without a time zone.
         if isinstance(wanted.dtype, pl.Datetime) and wanted.dtype.time_zone == "UTC":
             return Fit(source, "int96")
     elif plain and _holds(wanted.dtype, found):
         return Fit(source, "cast")
     raise MisfitError(f'column "{path}" is {found} in the file and {wanted.dtype} in the table')
+
+
+def _of_list(node: Element, names: Sequence[str] | None) -> Element:
+    """The element of a list or map. `names` are the fields of its elements, if those are structs.
+
+    https://github.com/apache/parquet-format/blob/master/LogicalTypes.md has the ways in which lists are nested.
+    """
+    repeated = node.children[0] if node.children else node  # `repeated int32 a` stands alone
+    if len(repeated.children) != 1:
+        return repeated  # of two levels, or the entries of a map
+    if names is not None and [one.name for one in repeated.children] == list(names):
+        return repeated
+    return repeated.children[0]
 
 
 def _holds(wanted: pl.DataType, found: pl.DataType) -> bool:

@@ -6,27 +6,22 @@ Files of one schema begin their metadata with the same bytes, so only one of eac
 from __future__ import annotations
 
 import io
-import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError, first_paragraph
-from gpuquery.runner.inputs.tables.delta import tree
-from gpuquery.runner.parquet import footer, thrift
-from gpuquery.runner.stores.base import Part
+from gpuquery.runner.parquet import elements, footer, thrift
+from gpuquery.runner.stores.tails import each_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gpuquery.runner.inputs.base import File, Schema
     from gpuquery.runner.inputs.tables.delta.place import Table
-
-_ARROW = b"ARROW:schema"
-_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,7 @@ class Kind:
 
     schema: Schema
     """As Polars reads them."""
-    root: tree.Node
+    columns: tuple[elements.Element, ...]
     example: str
     """The first of them."""
 
@@ -50,25 +45,39 @@ class Looked:
     rows: Mapping[str, int]
 
 
-class _Head(NamedTuple):
-    signature: tuple[bytes, bytes]
-    rows: int
-    metadata: bytes
+Mark = tuple[bytes, bytes]
+"""What the metadata of files of one schema have alike."""
 
 
 def look(table: Table, version: int, files: Sequence[File]) -> Looked:
     """Read the footers of files. Raises JobError that names a file that is gone or broken."""
-    heads = _heads(table, version, files)
-    kinds: list[Kind] = []
-    numbers: dict[tuple[bytes, bytes], int] = {}
-    kind_of: dict[str, int] = {}
-    for file in files:
-        head = heads[file.uri]
-        if head.signature not in numbers:
-            numbers[head.signature] = len(kinds)
-            kinds.append(_kind(table, file, head.metadata))
-        kind_of[file.uri] = numbers[head.signature]
-    return Looked(tuple(kinds), kind_of, {uri: head.rows for uri, head in heads.items()})
+    order = {file.uri: at for at, file in enumerate(files)}
+    marks: dict[str, Mark] = {}
+    rows: dict[str, int] = {}
+    tails: dict[Mark, tuple[int, bytes]] = {}
+    begins: list[bytes] = []
+
+    def take(uri: str, tail: bytes) -> None:
+        at = order[uri]
+        try:
+            metadata = footer.metadata(tail)
+            begin = next((one for one in begins if metadata.startswith(one)), None)
+            if begin is None:
+                begin = elements.begin(metadata)
+                begins.insert(0, begin)
+            marks[uri] = mark = begin, elements.arrow_schema(metadata)
+            rows[uri] = thrift.integer(metadata, len(begin))
+        except ValueError as exc:
+            raise _broken(table, files[at], str(exc)) from None
+        # Answers come in any order; the first file of each kind is the same every time.
+        if mark not in tails or at < tails[mark][0]:
+            tails[mark] = at, tail
+
+    _read(table, version, files, take)
+    first = dict(sorted(tails.items(), key=lambda pair: pair[1][0]))
+    numbers = {mark: number for number, mark in enumerate(first)}
+    kinds = tuple(_kind(table, files[at], tail) for at, tail in first.values())
+    return Looked(kinds, {file.uri: numbers[marks[file.uri]] for file in files}, rows)
 
 
 def by_bucket(uris: Sequence[str]) -> list[list[str]]:
@@ -85,27 +94,11 @@ def bucket(uri: str) -> tuple[str, str]:
     return scheme, "" if scheme == "file" else rest.partition("/")[0]
 
 
-def _heads(table: Table, version: int, files: Sequence[File]) -> dict[str, _Head]:
-    sizes, found, long = {file.uri: file.bytes for file in files}, {}, []
-    prefixes: list[bytes] = []
-
-    def parse(part: Part, tail: bytes) -> None:
-        try:
-            found[part.path] = _head(footer.metadata(tail), prefixes)
-        except footer.TooLargeError:
-            if part.start == 0 or part.end - part.start > footer.TAIL:
-                raise _broken(table, part.path, sizes[part.path], "its metadata is longer than the file") from None
-            long.append(Part(part.path, max(0, part.end - footer.metadata_size(tail)), part.end))
-        except ValueError as exc:
-            raise _broken(table, part.path, sizes[part.path], str(exc)) from None
-
+def _read(table: Table, version: int, files: Sequence[File], then: Callable[[str, bytes], None]) -> None:
+    sizes = {file.uri: file.bytes for file in files}
     try:
         for uris in by_bucket(list(sizes)):
-            there = stores.files(uris[0], table.access)
-            there.read([Part(uri, max(0, sizes[uri] - footer.TAIL), sizes[uri]) for uri in uris], parse)
-            if long:
-                again, long = long, []
-                there.read(again, parse)
+            each_tail(uris, sizes, stores.files(uris[0], table.access), then)
     except JobError as exc:
         if exc.failure is not Failure.INVALID_INPUT or exc.message.startswith("input "):
             raise
@@ -113,38 +106,27 @@ def _heads(table: Table, version: int, files: Sequence[File]) -> dict[str, _Head
             f"version {version} needs a file that is gone: {exc.message}: VACUUM removes what old versions need: "
             "read a newer version, or restore the file"
         ) from None
-    return found
 
 
-def _head(metadata: bytes, prefixes: list[bytes]) -> _Head:
-    prefix = next((one for one in prefixes if metadata.startswith(one)), None)
-    if prefix is None:
-        prefix = metadata[: thrift.begin_of(metadata, _ROWS)]
-        prefixes.insert(0, prefix)
-    return _Head((prefix, _arrow(metadata)), thrift.integer(metadata, len(prefix)), metadata)
-
-
-def _arrow(metadata: bytes) -> bytes:
-    """The schema in Arrow's words that some writers add, and that Polars follows."""
-    at = metadata.rfind(_ARROW)
-    if at < 0:
-        return b""
-    value = thrift.decode(metadata, at + len(_ARROW), after=1).get(2)
-    return value if isinstance(value, bytes) else b""
-
-
-def _kind(table: Table, file: File, metadata: bytes) -> Kind:
-    small = b"PAR1" + metadata + struct.pack("<I", len(metadata)) + b"PAR1"
+def _kind(table: Table, file: File, tail: bytes) -> Kind:
     try:
-        return Kind(dict(pl.read_parquet_schema(io.BytesIO(small))), tree.parsed(metadata), file.uri)
+        metadata = footer.metadata(tail)
+        if secret := elements.encrypted(metadata):
+            raise table.refused(
+                f'{file.uri}: the column "{sorted(secret)[0]}" is encrypted, which is not read here: write it without '
+                "encryption"
+            )
+        return Kind(dict(pl.read_parquet_schema(io.BytesIO(tail))), elements.columns(metadata), file.uri)
+    except JobError:
+        raise
     except BaseException as exc:  # a panic of Polars is no Exception
         if not isinstance(exc, Exception) and not isinstance(exc, pl.exceptions.PanicException):
             raise
-        raise _broken(table, file.uri, file.bytes, first_paragraph(exc)) from None
+        raise _broken(table, file, first_paragraph(exc)) from None
 
 
-def _broken(table: Table, uri: str, size: int, why: str) -> JobError:
+def _broken(table: Table, file: File, why: str) -> JobError:
     return table.refused(
-        f"the file {uri} is not the parquet file of {size} bytes that the log names ({why}): restore it, or remove it "
-        "from the table"
+        f"the file {file.uri} is not the parquet file of {file.bytes} bytes that the log names ({why}): restore it, or "
+        "remove it from the table"
     )
