@@ -179,7 +179,7 @@ class CsvOptions(Model):
     header: bool = True
     """Whether the first line has the column names; if not, they are column_1, column_2, ..."""
     null_values: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=16)] = ()
-    """Texts that mean null, in addition to the empty field."""
+    """Texts that mean null, quoted or not, in addition to the empty field. A quoted empty field is an empty text."""
 
 
 class SchemaEvolution(StrEnum):

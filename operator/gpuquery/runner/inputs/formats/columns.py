@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gpuquery.api.spec import Input
 
 _SHOWN = 10
+_FRACTION = re.compile(r"-?\d+\.\d+")
 TEXTS = "Int64, Float64, Decimal(12, 2), Boolean, Date, Datetime('us'), Time, String"
 
 
@@ -125,7 +127,7 @@ def _bad(item: Input, name: str, text: str, what: str) -> JobError:
 def does_not_fit(where: str, name: str, value: str, dtype: pl.DataType, *, declared: bool) -> str:
     """Say that a value is none of the type of its column."""
     said = "is declared" if declared else "the sample of the files shows"
-    way = "Float64, or String" if dtype.is_integer() else "String"
+    way = "Float64, or String" if dtype.is_integer() and _FRACTION.fullmatch(value) else "String"
     return (
         f'{where}, column "{name}": "{value}" would not stay what it is as {dtype}, which {said}: write {way} for '
         f'"{name}" in inputs[].types, and CAST it in the query'

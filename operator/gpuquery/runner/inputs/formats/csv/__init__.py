@@ -114,8 +114,12 @@ class Csv(Reading):
             include_file_paths=places,
             storage_options=stores.scan_options(access, files[0].uri),
         )
+        held_any = ~pl.all_horizontal(pl.col(name).is_null() for name in group.names)
         if group.blanks:
-            frame = frame.filter(~pl.all_horizontal(pl.col(name).is_null() for name in group.names))
+            frame = frame.filter(held_any)
+        elif not self.whole:
+            # Always true. Polars sees that a line has too many fields only where it reads all columns.
+            frame = frame.filter(held_any | pl.col(group.names[0]).is_null())
         if held == self.schema and list(held) == list(self.schema):
             return frame
         return frame.select(*(self._value(item, name, held) for name in self.schema), *([places] if places else []))
@@ -186,7 +190,7 @@ def _told(item: Input, files: Sequence[File], found: Survey) -> list[str]:
         size = sum(file.bytes for file in files) / _GIB
         told.append(
             f'input "{item.name}": its {size:.1f} GiB were looked at by a sample. A value elsewhere that does not fit '
-            "its column ends the query; a line with too few fields has nulls instead, and a line without anything is "
-            "a row of nulls"
+            "its column ends the query, and so does a line with too many fields; one with too few has nulls instead, "
+            "and one without anything is a row of nulls"
         )
     return told

@@ -50,6 +50,8 @@ def survey(
         try:
             work.take(piece)
         except RefusedError as exc:
+            if piece.line is None:  # the number of the line is only known from the file's beginning
+                survey(item, [files[piece.file]], access, checked, None)
             raise contents.refused(item, files[piece.file], exc.text) from None
     return Survey(work.root, contents.whole(files, budget))
 
