@@ -134,9 +134,9 @@ class Probe:
             with self._told(item, file):
                 if self._task.resolved is None:
                     resolver(item)(item, (file,), self._task.access)
-                elif item.format is InputFormat.PARQUET:
+                elif _is_parquet(item):
                     self._scan(file).collect_schema()
-                if item.format is not InputFormat.PARQUET and (like := self._like(item, file)):
+                if not _is_parquet(item) and (like := self._like(item, file)):
                     raise _BrokenError(like)  # almost any text is CSV
         except _BrokenError as error:
             return error
@@ -151,7 +151,7 @@ class Probe:
         with self._told(item, file):
             frame = self._frame(item, file)
             wanted = self._wanted(item, frame)
-        if item.format is not InputFormat.PARQUET:
+        if not _is_parquet(item):
             with self._told(item, file):
                 frame.select(pl.col(wanted).null_count()).collect(engine="streaming")
             return
@@ -193,7 +193,7 @@ class Probe:
 
     def _groups(self, item: Input, file: File) -> list[int]:
         """Rows of the row groups of a parquet file; raises _BrokenError if one of them is not within the file."""
-        if item.format is not InputFormat.PARQUET:
+        if not _is_parquet(item):
             return []
         try:
             size = stores.files(file.uri, self._task.access).sizes([file.uri])[file.uri]
@@ -261,6 +261,11 @@ class Probe:
 
     def _enough(self) -> bool:
         return self._found >= MAX_FOUND or self._late()
+
+
+def _is_parquet(item: Input) -> bool:
+    """Whether its files are parquet files, as those of tables are."""
+    return item.format is InputFormat.PARQUET or item.table is not None or item.delta is not None
 
 
 def perform(given: Mapping[str, Any], out: int) -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 
+import deltalake
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -178,3 +179,14 @@ def test_an_error_about_the_output_blames_no_input(tmp_path):
         PermissionError(13, "Permission denied", "/out/x.parquet"), inputs.resolve([wanted], ACCESS), ACCESS
     )
     assert found is None
+
+
+def test_a_broken_file_of_a_table_is_found_by_its_place(tmp_path):
+    deltalake.write_deltalake(f"{tmp_path}/t", broken_files.table())
+    (broken,) = (tmp_path / "t").glob("*.parquet")
+    good = broken.read_bytes()
+    wanted = Input.model_validate({"name": "t", "uri": f"file://{tmp_path}/t", "delta": {}})
+    resolved = inputs.resolve([wanted], ACCESS)
+    broken.write_bytes(broken_files.changed(good, broken_files.chunk(good, 0, 2).data_page_offset, bytes(40)))
+    found, _ = looked(wanted, resolved)
+    assert [(one.file.rpartition("/")[2], one.column) for one in found] == [(broken.name, "f")]
