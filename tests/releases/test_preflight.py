@@ -19,6 +19,7 @@ from gpuquery.plan.releases import Release, Way
 from tests.releases import environments
 from tests.releases.environments import CUDA, NAMED
 from tests.support.runner import plan
+from tests.support.store_servers import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -341,6 +342,17 @@ def test_tables_in_a_store_pass_and_no_credential_is_told(pod: Pod, sales: Path,
     csv = {**given, "inputs": {"sales": f"s3://{bucket}/t/*.csv"}}
     message = pod.refused(asked(pod, sales, GROUPS, **csv), sales, **seaweed.environment).message
     assert 'input "sales"' in message and "CSV from local files only" in message
+
+
+def test_files_of_a_web_server_pass_and_buckets_that_no_gpu_reader_reaches_are_refused(pod: Pod, sales: Path) -> None:
+    with WebServer().serving() as web:
+        web.put("t/sales 0.parquet", (sales / "sales0.parquet").read_bytes())
+        given: dict[str, Any] = {"inputs": {"sales": f"{web.root}/t/sales 0.parquet"}, "store": {"allowHttp": True}}
+        report = pod.preflight(asked(pod, sales, GROUPS, **given), sales)
+        assert report.preflight is not None and report.preflight.rows == SALES.height, report
+    refused = pod.refused(asked(pod, sales, GROUPS, inputs={"sales": "gs://lake/t/*.parquet"}), sales)
+    assert refused.failure is Failure.INVALID_INPUT
+    assert 'input "sales" (gs://lake/t/*.parquet)' in refused.message and "use engine: cpu" in refused.message
 
 
 def test_another_release_is_refused_before_anything_of_cuda_is_loaded(pod: Pod, sales: Path) -> None:

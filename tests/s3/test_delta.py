@@ -15,6 +15,7 @@ from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs.tables import delta
+from gpuquery.runner.inputs.tables.delta import reading
 from tests.support import delta_tables as d
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def reference(uri: str, options: dict[str, str], version: int | None = None) -> 
     return sorted((tuple(row.values()) for row in table.to_pylist()), key=str)
 
 
-def test_a_partitioned_table_has_the_rows_that_deltalake_reads_at_every_version(store, bucket):
+@pytest.mark.parametrize("scans", [0, 64], ids=["told apart by places", "told apart by scans"])
+def test_a_partitioned_table_has_the_rows_that_deltalake_reads_at_every_version(store, bucket, scans, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_SCANS", scans)
     access, options = store
     uri = f"s3://{bucket}/some lake/orders"
     for number in range(3):

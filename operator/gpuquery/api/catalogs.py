@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FOLDER = "/var/run/gpuquery/catalogs"
-"""Where a pod has a catalog's Secret: a folder of its name, a file for each key."""
-FOLDER_VARIABLE = "GPUQUERY_CATALOGS"
-"""Variable that names another folder, outside of pods."""
 SECRETS = frozenset({"token", "credential"})
 """Options that are secrets, so they may not stand in a declaration."""
 OPTIONS = frozenset(

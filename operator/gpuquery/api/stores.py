@@ -67,13 +67,7 @@ KEYS = tuple(key for store in STORES for key in store.keys)
 """Variables whose values are secrets."""
 RESERVED = tuple(name for store in STORES for name in store.reserved.split("|") if name)
 """Variables that a template may not set, each a regular expression."""
-_METADATA_NAMES = (
-    "metadata",
-    "metadata.google.internal",
-    "metadata.goog",
-    "instance-data",
-    "instance-data.ec2.internal",
-)
+_METADATA_NAMES = ("metadata.google.internal", "metadata.goog", "instance-data.ec2.internal")
 _METADATA = tuple(
     ipaddress.ip_network(block)
     for block in (

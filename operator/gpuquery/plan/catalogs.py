@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gpuquery.api.catalogs import SECRET_NAME
+from gpuquery.api.catalogs import OPTIONS, SECRET_NAME, SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,10 +25,17 @@ def declared(inputs: Iterable[Input], catalogs: Mapping[str, Mapping[str, str]])
     }
 
 
-def secrets(inputs: Iterable[Input], catalogs: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return the Secrets that the pods need, by name of the catalog."""
-    found = {name: catalogs[name].get(SECRET_NAME, "") if name in catalogs else name for name in _names(inputs)}
-    return {name: secret for name, secret in found.items() if secret}
+def secrets(
+    inputs: Iterable[Input], catalogs: Mapping[str, Mapping[str, str]]
+) -> dict[str, tuple[str, Mapping[str, bool]]]:
+    """Return the Secret that the pods need for a catalog, with its keys and whether each may be missing."""
+    found: dict[str, tuple[str, Mapping[str, bool]]] = {}
+    for name in _names(inputs):
+        if name not in catalogs:
+            found[name] = (name, {key: key != "uri" for key in sorted(OPTIONS)})
+        elif secret := catalogs[name].get(SECRET_NAME):
+            found[name] = (secret, dict.fromkeys(sorted(SECRETS), True))
+    return found
 
 
 def ports(inputs: Iterable[Input], catalogs: Mapping[str, Mapping[str, str]]) -> set[int]:

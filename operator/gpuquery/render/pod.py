@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api import stores
-from gpuquery.api.catalogs import FOLDER
+from gpuquery.api.catalogs import variable
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import (
     CONTAINER,
@@ -85,9 +85,6 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
         spec["volumes"].append(ranks.token_volume(service))
     if secret := _tls_secret(plan):
         spec["volumes"].append(_tls_volume(secret))
-    spec["volumes"] += [
-        _catalog_volume(number, secret) for number, secret in enumerate(_catalogs(job, defaults).values())
-    ]
     spec["volumes"] += [_claim(volume) for volume in template.volumes]
     if plan.gpus and plan.purpose is Purpose.QUERY and (claims := template.resource_claims):
         spec["resourceClaims"] = [
@@ -135,15 +132,16 @@ def _tls_volume(secret: str) -> Manifest:
     return {"name": TLS_VOLUME, "secret": source}
 
 
-def _catalogs(job: GpuQueryJob, defaults: Defaults) -> Mapping[str, str]:
-    """Return the Secrets of catalogs, by name of the catalog."""
-    return catalogs.secrets(job.spec.inputs, defaults.catalogs)
-
-
-def _catalog_volume(number: int, secret: str) -> Manifest:
-    """Build the volume with a catalog's options and secrets: a file for each key."""
-    source = {"secretName": secret, "defaultMode": ranks.OWNER_AND_GROUP_READ, "optional": False}
-    return {"name": f"catalog-{number}", "secret": source}
+def _catalogs(job: GpuQueryJob, defaults: Defaults) -> list[Manifest]:
+    """Return variables for the catalogs of the inputs, each from one key of a Secret: the pod gets no other keys."""
+    return [
+        {
+            "name": variable(name, key),
+            "valueFrom": {"secretKeyRef": {"name": secret, "key": key, **({"optional": True} if optional else {})}},
+        }
+        for name, (secret, keys) in catalogs.secrets(job.spec.inputs, defaults.catalogs).items()
+        for key, optional in keys.items()
+    ]
 
 
 def _claim(volume: Volume) -> Manifest:
@@ -181,7 +179,7 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
     resources = merged_resources(job, defaults)
     _devices(plan, job, defaults, resources)
     ports = [{"name": "progress", "containerPort": PROGRESS_PORT, "protocol": "TCP"}]
-    env = _environment(plan, job, defaults, resources)
+    env = [*_environment(plan, job, defaults, resources), *_catalogs(job, defaults)]
     shared: list[Manifest] = [{"name": "shm", "mountPath": "/dev/shm"}] if distributed(plan) else []  # noqa: S108
     if has_ranks(plan):
         ports.append({"name": "rendezvous", "containerPort": RENDEZVOUS_PORT, "protocol": "TCP"})
@@ -195,10 +193,6 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         shared.append({"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True})
         files = {name: f"{TLS_DIRECTORY}/{key}" for key, name in flags.TLS_FILES.items()}
         env += [{"name": name, "value": value} for name, value in {**files, **flags.TLS_ONLY}.items()]
-    shared += [
-        {"name": f"catalog-{number}", "mountPath": f"{FOLDER}/{name}", "readOnly": True}
-        for number, name in enumerate(_catalogs(job, defaults))
-    ]
     if distributed(plan):
         env += [{"name": name, "value": value} for name, value in ranks.presets(plan.network).items()]
     # The job's variables override presets, and reserved ones override the job's: the object's rules refuse such names,

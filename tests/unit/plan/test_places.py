@@ -85,7 +85,7 @@ def test_on_ones_own_machine_files_need_no_claim() -> None:
     [
         ("169.254.169.254", True), ("169.254.170.23", True), ("2852039166", True), ("0xa9fea9fe", True),
         ("0251.0376.0251.0376", True), ("[fe80::1%eth0]", True), ("::ffff:a9fe:a9fe", True), ("fd00:ec2::254", True),
-        ("METADATA.google.internal.", True), ("168.63.129.16", True), ("100.100.100.200", True), ("metadata", True),
+        ("METADATA.google.internal.", True), ("168.63.129.16", True), ("100.100.100.200", True), ("metadata", False),
         ("10.0.0.1", False), ("127.0.0.1", False), ("lake", False), ("fd00::1", False), ("metadata.example.com", False),
         ("169.254.example.com", False), ("", False),
     ],

@@ -1,4 +1,4 @@
-"""Catalogs of Iceberg inputs: what stands in the plan, and which Secret the pods get as files."""
+"""Catalogs of Iceberg inputs: what stands in the plan, and which keys of Secrets the pods get."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from gpuquery.api.catalogs import OPTIONS, variable
 from gpuquery.app.settings import Settings
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
@@ -35,30 +36,36 @@ def planned(subject: Any, defaults: Defaults = DECLARED) -> Plan:
     return found
 
 
-def mounts(objects: list[dict[str, Any]]) -> dict[str, str]:
-    """Secrets by where the container has them."""
+def variables(objects: list[dict[str, Any]]) -> dict[str, tuple[str, str, bool]]:
+    """Secret, key and whether it may be missing, by variable of a catalog."""
     (spec,) = (one["spec"]["template"]["spec"] for one in objects if one["kind"] == "Job")
-    secrets = {v["name"]: v["secret"]["secretName"] for v in spec["volumes"] if v["name"].startswith("catalog-")}
     (container,) = spec["containers"]
-    return {m["mountPath"]: secrets[m["name"]] for m in container["volumeMounts"] if m["name"] in secrets}
+    found = {v["name"]: v["valueFrom"]["secretKeyRef"] for v in container["env"] if v["name"].startswith("PYICEBERG")}
+    return {name: (ref["name"], ref["key"], ref.get("optional", False)) for name, ref in found.items()}
+
+
+SECRETS = {
+    "PYICEBERG_CATALOG__LAKE__TOKEN": ("lake-token", "token", True),
+    "PYICEBERG_CATALOG__LAKE__CREDENTIAL": ("lake-token", "credential", True),
+}
+OWN = {variable("mine", key): ("mine", key, key != "uri") for key in OPTIONS}
 
 
 @pytest.mark.parametrize(
-    ("catalogs", "told", "files"),
+    ("catalogs", "told", "secrets"),
     [
         pytest.param(["open"], ["open"], {}, id="a declared catalog without secrets"),
-        pytest.param(["lake"], ["lake"], {"lake": "lake-token"}, id="a declared one names its Secret"),
-        pytest.param(["mine"], [], {"mine": "mine"}, id="any other is a Secret of the namespace"),
-        pytest.param(["mine", "mine", "lake"], ["lake"], {"mine": "mine", "lake": "lake-token"}, id="each once"),
+        pytest.param(["lake"], ["lake"], SECRETS, id="a declared one names its Secret"),
+        pytest.param(["mine"], [], OWN, id="any other is a Secret of the namespace"),
+        pytest.param(["mine", "mine", "lake"], ["lake"], OWN | SECRETS, id="each once"),
     ],
 )
-def test_pods_know_the_catalogs_of_their_inputs(catalogs: list[str], told: list[str], files: dict[str, str]) -> None:
+def test_pods_know_the_catalogs_of_their_inputs(catalogs: list[str], told: list[str], secrets: dict[str, Any]) -> None:
     subject = reading(*catalogs)
     plan = planned(subject)
     assert list(plan.store.catalogs) == told
-    wanted = {f"/var/run/gpuquery/catalogs/{name}": secret for name, secret in files.items()}
-    assert mounts(attempt_objects(plan, subject, DECLARED)) == wanted
-    assert mounts(preflight_objects(plan, subject, DECLARED, 1)) == wanted
+    assert variables(attempt_objects(plan, subject, DECLARED)) == secrets
+    assert variables(preflight_objects(plan, subject, DECLARED, 1)) == secrets
 
 
 def test_the_plan_says_where_a_catalog_is_and_not_which_secret_opens_it() -> None:

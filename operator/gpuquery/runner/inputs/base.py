@@ -70,6 +70,10 @@ class Reading(ABC):
         """Why GPU engines cannot read it, said of the input, with the way out; empty if they can."""
         return ""
 
+    def for_gpu(self) -> Self:
+        """Return the way in which a GPU engine reads it, where that is another one."""
+        return self
+
     @abstractmethod
     def frame(
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None

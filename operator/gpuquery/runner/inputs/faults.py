@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.inputs.base import File
 
 MAX_NAMES_SHOWN = 5
 
@@ -76,6 +77,18 @@ def table(item: Input, kind: str, root: str) -> JobError:
         "export the table as parquet, Delta or Iceberg",
     }
     return JobError(Failure.INVALID_INPUT, f"{told}: {why[kind]}")
+
+
+def lost_to_gpus(files: Sequence[File]) -> str:
+    """Say which file the GPU readers would take for another one, or not find; empty if they find all."""
+    for file in files:
+        store = stores.of(file.uri)
+        if sign := next((sign for sign in store.signs_lost_to_gpus if sign in file.uri), ""):
+            return (
+                f"the GPU readers of RAPIDS 25.08 to 26.10 do not find {file.uri}, or take another file for it, "
+                f'because of the "{sign}" in its key: copy it to another key, or use engine: cpu'
+            )
+    return ""
 
 
 def _closest(sought: str, names: Sequence[str]) -> str:

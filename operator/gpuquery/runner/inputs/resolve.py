@@ -9,6 +9,7 @@ frames(resolved, plan.store)                    # the lazy frames, by name
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +59,12 @@ def frames(resolved: Mapping[str, Resolved], access: StoreAccess) -> dict[str, p
     return {name: one.frame(access) for name, one in resolved.items()}
 
 
-def check_gpu(resolved: Mapping[str, Resolved]) -> None:
-    """Raise JobError(InvalidInput) that names each input that no GPU engine reads as it is."""
-    found = [(one, why) for one in resolved.values() if (why := one.reading.cpu_only)]
+def for_gpu(resolved: Mapping[str, Resolved]) -> dict[str, Resolved]:
+    """Return inputs as GPU engines read them. Raises JobError(InvalidInput) that names each that none reads."""
+    found = [(one, why) for one in resolved.values() if (why := one.reading.cpu_only or faults.lost_to_gpus(one.files))]
     if problems := [f'input "{one.item.name}" ({one.item.shown}): {why}' for one, why in found]:
         raise JobError(Failure.INVALID_INPUT, "\n".join(problems))
+    return {name: replace(one, reading=one.reading.for_gpu()) for name, one in resolved.items()}
 
 
 def to_json(resolved: Mapping[str, Resolved]) -> str:

@@ -96,7 +96,7 @@ class Checks:
         resolved = opening.result()
         contracts.check(resolved)
         if self._gpu:
-            inputs.check_gpu(resolved)
+            resolved = inputs.for_gpu(resolved)
         self._sizes = {stores.of(f.uri).source(f.uri): f.bytes for one in resolved.values() for f in one.files}
         self._contract = Later(lambda: contracts.check_nulls(resolved, plan.store))
         if self._gpu:

@@ -140,6 +140,15 @@ def _absent(inputs: Mapping[str, Resolved]) -> dict[str, Mapping[str, str]]:
     return {name: one.absent for name, one in inputs.items()}
 
 
+def _unread(text: str, inputs: Mapping[str, Resolved]) -> str:
+    """Say why a column that Polars does not find is not read; empty if no input has it."""
+    for name, one in inputs.items():
+        for column, why in one.absent.items():
+            if f'unable to find column "{column}"' in text:
+                return f'input "{name}": column "{column}" {why}'
+    return ""
+
+
 def _now(plan: Plan) -> datetime:
     if plan.now is None:
         raise JobError(Failure.INVALID_PLAN, "the plan does not say when its job was created: apply the job again")
@@ -175,7 +184,12 @@ class _Python:
     def plan(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> Planned:
         from gpuquery.runner.query import python_query
 
-        made = python_query.plan(self._compiled, frames, self._values)
+        try:
+            made = python_query.plan(self._compiled, frames, self._values)
+        except JobError as exc:
+            if why := _unread(exc.message, inputs):
+                raise JobError(exc.failure, f"{why}\n{exc.message}") from None
+            raise
         return Planned(made.frame, made.warnings)
 
     def failed(self, exc: BaseException) -> str | None:

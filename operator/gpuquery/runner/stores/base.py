@@ -56,6 +56,8 @@ class Backend(Explainer, ABC):
 
     unread_by_gpus = ""
     """Why no GPU engine reads it; empty if they do."""
+    signs_lost_to_gpus = ""
+    """Characters in the place of a file for which the GPU readers ask for another one, or for none."""
 
     @abstractmethod
     def locate(self, uri: str) -> Location | None:

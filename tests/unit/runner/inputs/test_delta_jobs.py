@@ -81,9 +81,9 @@ def test_every_rank_makes_the_same_plan_of_the_json(lake):
 def test_gpu_engines_refuse_deletion_vectors_and_read_the_version_before(lake):
     resolved, _ = of(lake)
     with pytest.raises(JobError, match=r"1 of its files have deletion vectors.*REORG TABLE.*or use engine: cpu"):
-        inputs.check_gpu(resolved)
+        inputs.for_gpu(resolved)
     before, _ = of(lake, delta={"version": 0})
-    inputs.check_gpu(before)
+    inputs.for_gpu(before)
 
 
 def test_a_refusal_of_the_table_is_the_jobs_failure(lake, tmp_path):

@@ -396,6 +396,14 @@ def test_files_of_many_partitions_and_schemas_are_one_table(tmp_path):
         want.append((None if key is None else int(key), at))
     table(tmp_path, [d.field("k", "integer"), d.field("v", "long")], *adds, keys=["k"])
     assert sorted(read(tmp_path).rows(), key=lambda row: row[1]) == want
+    found = resolved(tmp_path)
+    assert found.frame(StoreAccess()).explain(optimized=False).count("Parquet SCAN") == 2
+    gpu = delta.Delta.from_json(json.loads(json.dumps(found.reading.for_gpu().to_json())))
+    frame = gpu.frame(found.item, found.files, StoreAccess())
+    assert "replace" not in frame.explain()
+    assert sorted(frame.collect().rows(), key=lambda row: row[1]) == want
+    placed = found.frame(StoreAccess(), places="from").filter(pl.col("k").is_in([7, 8])).collect()
+    assert sorted(placed.rows()) == [(at // 2, at, f"{tmp_path}/k={at // 2}/{at}.parquet") for at in range(14, 18)]
 
 
 def test_the_files_of_an_unpartitioned_table_are_one_plain_scan(tmp_path):

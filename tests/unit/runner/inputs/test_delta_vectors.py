@@ -143,7 +143,9 @@ def test_exactly_the_deleted_rows_are_missing_whatever_is_asked(tmp_path_factory
     fields = [*FIELDS, d.field("k", "integer")]
     d.commit(path, 0, HEAD[0], d.metadata(fields, ["k"]), *adds)
     low, high = data.draw(st.integers(-1, 400)), data.draw(st.integers(0, 400))
-    found = frame(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "MAX_SCANS", data.draw(st.sampled_from([0, 64])))
+        found = frame(path)
     for engine in ("streaming", "in-memory"):
         assert sorted(found.collect(engine=engine).rows()) == want
         part = found.filter(pl.col("v").is_between(low, high) & (pl.col("k").is_null() | (pl.col("k") == 1)))

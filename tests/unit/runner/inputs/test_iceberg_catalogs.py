@@ -189,18 +189,17 @@ def test_a_catalog_that_nobody_knows_is_told_with_those_that_are_declared(lake):
     assert "PYICEBERG_CATALOG__LAEK__URI" in error.message
 
 
-def test_a_secrets_files_and_variables_complete_a_declaration(tmp_path):
-    (tmp_path / "my-lake").mkdir()
-    (tmp_path / "my-lake" / "credential").write_text("id:secret\n")
-    (tmp_path / "my-lake" / "..data").write_text("a link of the kubelet's")
+def test_variables_complete_a_declaration():
     access = StoreAccess(catalogs={"my-lake": {"uri": "https://a", "warehouse": "w"}})
     environment = {
-        "GPUQUERY_CATALOGS": str(tmp_path), "PYICEBERG_CATALOG__MY_LAKE__URI": "https://b",
+        "PYICEBERG_CATALOG__MY_LAKE__URI": "https://b", "PYICEBERG_CATALOG__MY_LAKE__CREDENTIAL": "id:secret\n",
         "PYICEBERG_CATALOG__MY_LAKE__REST__SIGV4_ENABLED": "true", "PYICEBERG_CATALOG__MY_LAKE2__URI": "https://c",
+        "PYICEBERG_CATALOG__MY_LAKE__EU__URI": "https://d",
     }  # fmt: skip
     assert options_of("my-lake", access, environment) == {
         "uri": "https://b", "warehouse": "w", "credential": "id:secret", "rest.sigv4-enabled": "true",
     }  # fmt: skip
+    assert options_of("my-lake.eu", StoreAccess(), environment) == {"uri": "https://d"}
 
 
 def test_an_option_that_is_misspelt_is_told(lake, monkeypatch):

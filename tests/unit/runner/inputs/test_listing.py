@@ -15,6 +15,8 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs, stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import listing
+from gpuquery.runner.inputs.base import File, Resolved
+from gpuquery.runner.inputs.formats.parquet import Parquet
 from gpuquery.runner.inputs.listing import walk
 from tests.support.memory_backend import Memory
 
@@ -226,3 +228,14 @@ def test_requests_are_few(memory: Memory, uri: str, pages: int) -> None:
         memory.put(f"t/y=2/part-{number:04}.parquet", b"x")
     listed(f"http://host/{uri}")
     assert memory.pages_listed <= pages
+
+
+@pytest.mark.parametrize("key", ["a b", "a#b", "a?b", "k=a%2Fb/c", "a[1]", 'a"b'])
+def test_a_key_that_gpu_readers_take_for_another_is_refused_for_them(key: str) -> None:
+    files = [File(f"s3://lake/t/{name}.parquet", 1) for name in ("a", "k=1/b-c_d.e", "é,+&@:;!(x)'", key)]
+    found = {"t": Resolved(item("s3://lake/t/"), tuple(files), Parquet({}))}
+    with pytest.raises(JobError) as caught:
+        inputs.check_gpu(found)
+    assert f"s3://lake/t/{key}.parquet" in caught.value.message
+    inputs.check_gpu({"t": Resolved(item("s3://lake/t/"), tuple(files[:3]), Parquet({}))})
+    inputs.check_gpu({"t": Resolved(item("file:///t/"), (File(f"/t/{key}.parquet", 1),), Parquet({}))})

@@ -185,6 +185,15 @@ def test_a_column_without_a_common_type_fails_the_query_that_names_it_and_no_oth
             assert word in refused.message, refused.message
 
 
+def test_a_query_in_python_is_told_too_why_it_does_not_find_a_column(tmp_path: Path) -> None:
+    tables = [pa.table({"k": [1], "a": [2]}), pa.table({"k": [1], "a": ["x"]})]
+    given = {"t": {"uri": f"file://{written(tmp_path / 't', *tables)}"}}
+    text = "def query(inputs, params):\n    return inputs['t'].select('a')"
+    report = run(plan(tmp_path, text, inputs=given, language="python"))
+    for word in ('column "a" has the type Int64', "String", "0.parquet", "1.parquet", "two inputs"):
+        assert word in report.message, report.message
+
+
 def test_strict_refuses_the_first_difference_with_both_files(tmp_path: Path) -> None:
     place = written(tmp_path / "t", pa.array([1], pa.int32()), pa.array([2], pa.int64()))
     with pytest.raises(JobError) as caught:

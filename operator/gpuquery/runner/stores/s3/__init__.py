@@ -48,6 +48,9 @@ class S3(Backend):
         "ignores conditional writes (If-None-Match: *), so two attempts could both commit: use a store that honours "
         "them (AWS S3, SeaweedFS, MinIO, Ceph from Squid on)"
     )
+    signs_lost_to_gpus = ' #?%"<>[]{}|\\^`'
+    """KvikIO puts a key into a URL as it is (`kvikio/detail/url.hpp`; tried with 26.10): of `a#b` it asks for `a`, of
+    `a%2Fb` for `a/b`, and it refuses blanks."""
     codes = errors.CODES
     failure_of = staticmethod(errors.failure_of)
     text_of = staticmethod(errors.text_of)

@@ -1,13 +1,14 @@
 """The files of one version of a Delta table, read.
 
-Files of one shape and one partition are one plain scan, with the partition's values as literals. Files with deleted
-rows are scanned with the numbers of their rows, and those that are deleted are left out.
+Files of one shape and one partition are one plain scan, with the partition's values as literals. Of many partitions
+they are one scan, where the places of the files tell the values; GPU engines know no places, and get a scan for each
+partition. Files with deleted rows are scanned with the numbers of their rows, and those that are deleted are left out.
 """
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import polars as pl
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
 
+MAX_SCANS = 64
+"""Partitions that are read with a scan for each on the CPU too. With more, an `is_in` takes time by the square of their
+number (a semi-join for each scan, in Polars 1.44's streaming engine); 1,500 took 40 s."""
 MAX_NUMBERED = 1 << 31
 """Rows of the files of one scan with row numbers, which have 32 bits."""
 
@@ -51,6 +55,17 @@ class Deleted(NamedTuple):
     """The positions, as the table has them, in base64."""
 
 
+class _Group(NamedTuple):
+    """Files that are one scan."""
+
+    shape: Shape
+    files: Sequence[File]
+    numbered: bool
+    """Whether they have deleted rows."""
+    placed: bool
+    """Whether they are of several partitions."""
+
+
 @dataclass(frozen=True)
 class Delta(Reading):
     """One version of a table. The partition values of a file are its `keys`, by the names of the columns."""
@@ -63,6 +78,12 @@ class Delta(Reading):
     deleted: Mapping[str, Deleted] = field(default_factory=dict)
     """By the URIs of the files that have some."""
     warnings: tuple[str, ...] = ()
+    gpu: bool = False
+    """Whether a GPU engine reads."""
+
+    def for_gpu(self) -> Self:
+        """Have a scan for each partition, whatever their number."""
+        return replace(self, gpu=True)
 
     @property
     def cpu_only(self) -> str:
@@ -79,17 +100,21 @@ class Delta(Reading):
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None
     ) -> pl.LazyFrame:
         """Scan the files."""
-        groups: dict[Any, list[File]] = {}
+        placed = not self.gpu and len({file.keys for file in files}) > MAX_SCANS
+        alike: dict[Any, list[File]] = {}
         for file in files:
-            what = (self.shape_of.get(file.uri, 0), file.keys, shapes.bucket(file.uri), file.uri in self.deleted)
-            groups.setdefault(what, []).append(file)
-        frames = []
-        for (number, _, _, numbered), alike in groups.items():
-            for part in self._parts(alike) if numbered else [alike]:
-                frames.append(self._scan(self.shapes[number], part, access, places, numbered=numbered))
-        if not frames:
+            number, numbered = self.shape_of.get(file.uri, 0), file.uri in self.deleted
+            what = (number, numbered, shapes.bucket(file.uri), () if placed else file.keys)
+            alike.setdefault(what, []).append(file)
+        groups = [
+            _Group(self.shapes[number], part, numbered, placed)
+            for (number, numbered, *_), some in alike.items()
+            for part in (self._parts(some) if numbered else [some])
+        ]
+        if not groups:
             nothing: Schema = {places: pl.String()} if places else {}
             return pl.LazyFrame(schema=self.schema | nothing)
+        frames = [self._scan(group, access, places) for group in groups]
         return frames[0] if len(frames) == 1 else pl.concat(frames)
 
     def to_json(self) -> dict[str, Any]:
@@ -101,6 +126,7 @@ class Delta(Reading):
             ],
             "shapeOf": dict(self.shape_of),
             "deleted": {uri: list(one) for uri, one in self.deleted.items()},
+            "gpu": self.gpu,
         }
 
     @classmethod
@@ -111,7 +137,7 @@ class Delta(Reading):
             for text, fits in value["shapes"]
         )
         deleted = {uri: Deleted(*one) for uri, one in value["deleted"].items()}
-        return cls(schema_from_text(value["schema"]), found, value["shapeOf"], deleted)
+        return cls(schema_from_text(value["schema"]), found, value["shapeOf"], deleted, gpu=value["gpu"])
 
     def _parts(self, files: Sequence[File]) -> list[list[File]]:
         """Split files so that the rows of each part can be numbered."""
@@ -125,32 +151,49 @@ class Delta(Reading):
             total += self.deleted[file.uri].rows
         return parts
 
-    def _scan(
-        self, shape: Shape, files: Sequence[File], access: StoreAccess, places: str | None, *, numbered: bool
-    ) -> pl.LazyFrame:
-        row = "row"
-        while row in shape.schema or row in self.schema or row == places:
-            row += "_"
+    def _scan(self, group: _Group, access: StoreAccess, places: str | None) -> pl.LazyFrame:
+        row, place = self._free("row", group, places), places
+        if group.placed and place is None:
+            place = self._free("place", group, row)
         frame = pl.scan_parquet(
-            [stores.of(file.uri).source(file.uri) for file in files],
+            [stores.of(file.uri).source(file.uri) for file in group.files],
             glob=False,
             hive_partitioning=False,
-            schema=shape.schema,
-            row_index_name=row if numbered else None,
-            include_file_paths=places,
-            storage_options=stores.scan_options(access, files[0].uri),
+            schema=group.shape.schema,
+            row_index_name=row if group.numbered else None,
+            include_file_paths=place,
+            storage_options=stores.scan_options(access, group.files[0].uri),
         )
-        if numbered:
-            frame = frame.filter(~pl.col(row).is_in(self._positions(files, frame.collect_schema()[row]).implode()))
-        values = dict(files[0].keys)
-        if not numbered and not values and shape.plain:
+        if group.numbered:
+            positions = self._positions(group.files, frame.collect_schema()[row])
+            frame = frame.filter(~pl.col(row).is_in(positions.implode()))
+        values = self._values(group, place)
+        if not group.numbered and not values and group.shape.plain:
             return frame
-        fits = dict(shape.fits)
+        fits = dict(group.shape.fits)
         columns = [
-            fits[name].column(name, dtype) if name in fits else keys.literal(values[name], dtype).alias(name)
+            fits[name].column(name, dtype) if name in fits else values[name].alias(name)
             for name, dtype in self.schema.items()
         ]
         return frame.select([*columns, pl.col(places)] if places else columns)
+
+    def _free(self, name: str, group: _Group, other: str | None) -> str:
+        """A name that is no column's."""
+        while name in group.shape.schema or name in self.schema or name == other:
+            name += "_"
+        return name
+
+    def _values(self, group: _Group, place: str | None) -> dict[str, pl.Expr]:
+        """The partition columns of files: of one partition, or told by the places of the files."""
+        if not group.placed or place is None:
+            return {name: keys.literal(text, self.schema[name]) for name, text in group.files[0].keys}
+        sources = pl.Series([stores.of(file.uri).source(file.uri) for file in group.files])
+        found = {}
+        for at, (name, _) in enumerate(group.files[0].keys):
+            dtype = self.schema[name]
+            values = pl.Series([keys.value(file.keys[at][1], dtype) for file in group.files], dtype=dtype)
+            found[name] = pl.col(place).replace_strict(sources, values, return_dtype=dtype)
+        return found
 
     def _positions(self, files: Sequence[File], dtype: pl.DataType) -> pl.Series:
         """Numbers of the deleted rows, counted through all files."""

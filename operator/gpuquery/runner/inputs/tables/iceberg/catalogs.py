@@ -1,15 +1,14 @@
 """REST catalogs: where one is, what it is asked with, and what its refusals mean.
 
 A catalog is declared by the administrator (its options come with the plan), or it is a Secret of the job's namespace,
-whose keys are files of a folder in the pod. Elsewhere, as with `gpuquery run`, environment variables say the same:
-`PYICEBERG_CATALOG__LAKE__URI` for the key `uri` of the catalog `lake`, as for every program that uses pyiceberg.
+whose keys are variables of the pod: `PYICEBERG_CATALOG__LAKE__URI` for the key `uri` of the catalog `lake`, as for all
+programs that use pyiceberg. Elsewhere, as with `gpuquery run`, whoever runs it sets them.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api import catalogs as words
@@ -29,17 +28,14 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10, 120
 
 
 def options_of(name: str, access: StoreAccess, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return a catalog's options, secrets included; the later of these win: declaration, Secret, environment."""
+    """Return a catalog's options, secrets included: those of its declaration, and those of variables, which win."""
     found = dict((access.catalogs or {}).get(name, {}))
-    folder = Path(environment.get(words.FOLDER_VARIABLE, words.FOLDER)) / name
-    if folder.is_dir():
-        for file in sorted(folder.iterdir()):
-            if file.is_file() and not file.name.startswith("."):
-                found[file.name] = file.read_text().strip()
     prefix = words.variable(name, "")
-    for key, value in environment.items():
-        if key.startswith(prefix):
-            found[key.removeprefix(prefix).lower().replace("__", ".").replace("_", "-")] = value
+    for variable, value in environment.items():
+        if variable.startswith(prefix):
+            key = variable.removeprefix(prefix).lower().replace("__", ".").replace("_", "-")
+            if key in words.OPTIONS or "." not in key:  # else it is of a catalog whose name goes on
+                found[key] = value.strip()
     return found
 
 
