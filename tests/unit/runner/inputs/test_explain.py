@@ -15,7 +15,7 @@ from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.inputs import probe
+from gpuquery.runner.inputs import examine
 from gpuquery.runner.inputs.explain import lookup, text
 from tests.support import broken_files
 from tests.support.runner import plan, result, run
@@ -40,7 +40,7 @@ def looked(wanted, resolved=None, columns=None, *, decode=True):
     """What the program finds that reads files one by one, run in this process."""
     out = os.memfd_create("out")
     task = lookup.Task((wanted,), ACCESS, resolved, columns, decode)
-    probe.perform(json.loads(task.to_json(one_by_one=False)), out)
+    examine.perform(json.loads(task.to_json(one_by_one=False)), out)
     told = [json.loads(line) for line in os.pread(out, 1 << 20, 0).splitlines()]
     return [lookup.Broken(**one["file"]) for one in told if one["kind"] == "broken"], told[-1]
 

@@ -1,4 +1,4 @@
-"""Reads the files of inputs one by one and says which cannot be read: `python -m gpuquery.runner.inputs.probe`.
+"""Reads the files of inputs one by one and says which cannot be read: `python -m gpuquery.runner.inputs.examine`.
 
 A process of its own, for what native code does with a broken file may end it. The task is on standard input
 (`explain.lookup.Task`), what it finds goes to standard output, one JSON object a line: `at` before something is read,
@@ -60,7 +60,7 @@ class _BrokenError(Exception):
         self.facts = {"reason": reason, "group": group, "column": column, "complete": complete}
 
 
-class Probe:
+class Examination:
     """One look at inputs."""
 
     def __init__(self, task: _Task, seconds: float, out: int) -> None:
@@ -121,7 +121,7 @@ class Probe:
                 yield file, self._opening(item, file)
             return
         self._say(kind="at", input=item.name)
-        with ThreadPoolExecutor(THREADS, "probe") as pool:
+        with ThreadPoolExecutor(THREADS, "examine") as pool:
             begun = [(file, pool.submit(self._opening, item, file)) for file in files]
             for file, one in begun:
                 yield file, one.result()
@@ -274,7 +274,7 @@ def perform(given: Mapping[str, Any], out: int) -> None:
     resolved = None if given["resolved"] is None else from_json(given["resolved"], items)
     access = StoreAccess.model_validate(given["access"])
     task = _Task(access, resolved, given["columns"], bool(given["decode"]), bool(given["oneByOne"]))
-    Probe(task, float(given["seconds"]), out).run(items)
+    Examination(task, float(given["seconds"]), out).run(items)
 
 
 def main() -> None:
