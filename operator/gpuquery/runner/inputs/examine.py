@@ -156,10 +156,11 @@ class Examination:
                 frame.select(pl.col(wanted).null_count()).collect(engine="streaming")
             return
         start = 0
-        for number, rows in enumerate(groups):
+        for number, rows in enumerate(groups or [0]):
+            group = number if groups else None
             if self._late():
                 return
-            self._say(kind="at", input=item.name, file=file.uri, group=number)
+            self._say(kind="at", input=item.name, file=file.uri, group=group)
             part = frame.slice(start, rows) if len(groups) > 1 else frame
             start += rows
             try:
@@ -167,7 +168,7 @@ class Examination:
             except (Exception, pl.exceptions.PanicException) as exc:
                 column = next((name for name in wanted if self._fails(part.select(name))), "")
                 reason = self._like(item, file) or first_paragraph(exc)
-                raise _BrokenError(reason, group=number, column=column) from None
+                raise _BrokenError(reason, group=group, column=column) from None
 
     def _frame(self, item: Input, file: File) -> pl.LazyFrame:
         if self._task.resolved is not None:
@@ -200,12 +201,12 @@ class Examination:
             read = stores.files(file.uri, self._task.access).read
             groups = layout.of(size, lambda start, end: read([Part(file.uri, start, end)], lambda _, data: data)[0])
         except (JobError, ValueError):
-            return [0]  # as a whole
+            return []  # it is read as a whole
         for number, group in enumerate(groups):
             if beyond := next(((name, end) for name, end in group.ends.items() if end > size), None):
                 reason = f"its bytes end at {beyond[1]:,}, and the file has {size:,} bytes"
                 raise _BrokenError(reason, group=number, column=beyond[0])
-        return [group.rows for group in groups] or [0]
+        return [group.rows for group in groups]
 
     @staticmethod
     def _fails(frame: pl.LazyFrame) -> bool:

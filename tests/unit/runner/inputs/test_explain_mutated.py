@@ -133,3 +133,8 @@ def test_thousands_of_files_with_other_bytes_are_read_as_pyarrow_reads_them_or_n
 @pytest.mark.parametrize("fault", [name for name in broken_files.PARQUET if "crash" not in name])
 def test_each_known_fault_is_named_by_the_query(runner: Runner, tmp_path: Path, fault: str) -> None:
     check(runner, tmp_path, 1, broken_files.PARQUET[fault](GOOD[1]))
+
+
+def test_a_last_row_group_that_claims_more_rows_than_the_file_is_named(runner: Runner, tmp_path: Path) -> None:
+    at = GOOD[0].rindex(b"\x16\xf4\x03") + 1  # i64 250 as zigzag
+    check(runner, tmp_path, 0, mutated((0, [(at + 1, 4)])), [(at + 1, 4)])
