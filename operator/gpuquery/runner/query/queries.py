@@ -149,6 +149,12 @@ def _unread(text: str, inputs: Mapping[str, Resolved]) -> str:
     return ""
 
 
+def _left_out(inputs: Mapping[str, Resolved]) -> tuple[str, ...]:
+    """Say which columns are not read, where the query cannot be refused for naming them."""
+    found = ((name, column, why) for name, one in inputs.items() for column, why in one.absent.items())
+    return tuple(f'input "{name}": column "{column}" {why}' for name, column, why in found)
+
+
 def _now(plan: Plan) -> datetime:
     if plan.now is None:
         raise JobError(Failure.INVALID_PLAN, "the plan does not say when its job was created: apply the job again")
@@ -168,7 +174,8 @@ class _Polars:
         schemas = {name: frame.collect_schema() for name, frame in frames.items()}
         types.check_parameters(self._bound, schemas)
         frame = plan.plan(self._bound, frames)
-        return Planned(frame, (POLARS_DEPRECATED, *types.decimal_warnings(self._bound, schemas)))
+        found = types.decimal_warnings(self._bound, schemas)
+        return Planned(frame, (POLARS_DEPRECATED, *found, *_left_out(inputs)))
 
     def failed(self, exc: BaseException) -> str | None:
         return None
@@ -190,7 +197,7 @@ class _Python:
             if why := _unread(exc.message, inputs):
                 raise JobError(exc.failure, f"{why}\n{exc.message}") from None
             raise
-        return Planned(made.frame, made.warnings)
+        return Planned(made.frame, (*made.warnings, *_left_out(inputs)))
 
     def failed(self, exc: BaseException) -> str | None:
         return None

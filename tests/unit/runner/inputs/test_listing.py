@@ -235,7 +235,7 @@ def test_a_key_that_gpu_readers_take_for_another_is_refused_for_them(key: str) -
     files = [File(f"s3://lake/t/{name}.parquet", 1) for name in ("a", "k=1/b-c_d.e", "é,+&@:;!(x)'", key)]
     found = {"t": Resolved(item("s3://lake/t/"), tuple(files), Parquet({}))}
     with pytest.raises(JobError) as caught:
-        inputs.check_gpu(found)
+        inputs.for_gpu(found)
     assert f"s3://lake/t/{key}.parquet" in caught.value.message
-    inputs.check_gpu({"t": Resolved(item("s3://lake/t/"), tuple(files[:3]), Parquet({}))})
-    inputs.check_gpu({"t": Resolved(item("file:///t/"), (File(f"/t/{key}.parquet", 1),), Parquet({}))})
+    inputs.for_gpu({"t": Resolved(item("s3://lake/t/"), tuple(files[:3]), Parquet({}))})
+    inputs.for_gpu({"t": Resolved(item("file:///t/"), (File(f"/t/{key}.parquet", 1),), Parquet({}))})

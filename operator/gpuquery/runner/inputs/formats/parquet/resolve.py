@@ -50,10 +50,9 @@ def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> Parquet:
     if not columns.schema and not by_key:
         raise _nothing(item, files, columns)
     parts = sorted(found, key=lambda shape: -len(shape.files))
-    warnings = [*columns.warnings, *(f'input "{item.name}": column "{n}" {why}' for n, why in columns.absent.items())]
     return Parquet(
         {**columns.schema, **by_key},
-        tuple(warnings),
+        tuple(columns.warnings),
         unread=columns.absent,
         parts=tuple(_part(shape, columns.schema) for shape in parts),
         others={file.uri: number for number, shape in enumerate(parts) if number for file in shape.files},
