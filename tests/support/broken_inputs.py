@@ -61,11 +61,11 @@ class Runner:
 
 
 def _here(task: lookup.Task, looked: lookup.Looked, *, one_by_one: bool) -> None:
-    from gpuquery.runner.inputs import probe
+    from gpuquery.runner.inputs import examine
     from gpuquery.runner.inputs.explain import lookup
 
     out = os.memfd_create("out")
-    probe.perform(json.loads(task.to_json(one_by_one=one_by_one)), out)
+    examine.perform(json.loads(task.to_json(one_by_one=one_by_one)), out)
     for line in os.pread(out, 1 << 24, 0).splitlines():
         told = json.loads(line)
         if told["kind"] == "broken":

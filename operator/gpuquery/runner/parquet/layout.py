@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # Field numbers of parquet.thrift.
-_ROW_GROUPS = 4
+_ROWS, _ROW_GROUPS = 3, 4
 _COLUMNS, _NUM_ROWS = 1, 3
 _META_DATA = 3
 _PATH, _COMPRESSED, _DATA_PAGE, _DICTIONARY_PAGE = 3, 7, 9, 11
@@ -41,7 +41,10 @@ def of(size: int, read: Callable[[int, int], bytes]) -> list[Group]:
         tail = read(size - needed, size)
     try:
         fields = thrift.decode(metadata(tail))
-        return [Group(group[_NUM_ROWS], _ends(group)) for group in fields[_ROW_GROUPS]]
+        groups = [Group(group[_NUM_ROWS], _ends(group)) for group in fields[_ROW_GROUPS]]
+        if sum(group.rows for group in groups) != fields[_ROWS]:
+            raise ValueError("its row groups have not as many rows as it says")
+        return groups
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as exc:
         raise NotParquetError(f"the metadata is not that of a parquet file: {exc}") from None
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 
+import deltalake
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.inputs import probe
+from gpuquery.runner.inputs import examine
 from gpuquery.runner.inputs.explain import lookup, text
 from tests.support import broken_files
 from tests.support.runner import plan, result, run
@@ -39,7 +40,7 @@ def looked(wanted, resolved=None, columns=None, *, decode=True):
     """What the program finds that reads files one by one, run in this process."""
     out = os.memfd_create("out")
     task = lookup.Task((wanted,), ACCESS, resolved, columns, decode)
-    probe.perform(json.loads(task.to_json(one_by_one=False)), out)
+    examine.perform(json.loads(task.to_json(one_by_one=False)), out)
     told = [json.loads(line) for line in os.pread(out, 1 << 20, 0).splitlines()]
     return [lookup.Broken(**one["file"]) for one in told if one["kind"] == "broken"], told[-1]
 
@@ -178,3 +179,14 @@ def test_an_error_about_the_output_blames_no_input(tmp_path):
         PermissionError(13, "Permission denied", "/out/x.parquet"), inputs.resolve([wanted], ACCESS), ACCESS
     )
     assert found is None
+
+
+def test_a_broken_file_of_a_table_is_found_by_its_place(tmp_path):
+    deltalake.write_deltalake(f"{tmp_path}/t", broken_files.table())
+    (broken,) = (tmp_path / "t").glob("*.parquet")
+    good = broken.read_bytes()
+    wanted = Input.model_validate({"name": "t", "uri": f"file://{tmp_path}/t", "delta": {}})
+    resolved = inputs.resolve([wanted], ACCESS)
+    broken.write_bytes(broken_files.changed(good, broken_files.chunk(good, 0, 2).data_page_offset, bytes(40)))
+    found, _ = looked(wanted, resolved)
+    assert [(one.file.rpartition("/")[2], one.column) for one in found] == [(broken.name, "f")]

@@ -1,7 +1,7 @@
 """Look the files of inputs up one by one, in a process that a crash of native code may take: which cannot be read?
 
-The process (`runner.inputs.probe`) says what it is about to read before it reads it. So if it dies, the last word names
-the file.
+The process (`runner.inputs.examine`) says what it is about to read before it reads it. So if it dies, the last word
+names the file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.inputs.base import Resolved
 
-PROGRAM = "gpuquery.runner.inputs.probe"
+PROGRAM = "gpuquery.runner.inputs.examine"
 SECONDS = 45.0
 """How long files are looked at."""
 UNSURE_SECONDS = 15.0

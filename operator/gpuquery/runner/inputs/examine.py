@@ -1,4 +1,4 @@
-"""Reads the files of inputs one by one and says which cannot be read: `python -m gpuquery.runner.inputs.probe`.
+"""Reads the files of inputs one by one and says which cannot be read: `python -m gpuquery.runner.inputs.examine`.
 
 A process of its own, for what native code does with a broken file may end it. The task is on standard input
 (`explain.lookup.Task`), what it finds goes to standard output, one JSON object a line: `at` before something is read,
@@ -60,7 +60,7 @@ class _BrokenError(Exception):
         self.facts = {"reason": reason, "group": group, "column": column, "complete": complete}
 
 
-class Probe:
+class Examination:
     """One look at inputs."""
 
     def __init__(self, task: _Task, seconds: float, out: int) -> None:
@@ -121,7 +121,7 @@ class Probe:
                 yield file, self._opening(item, file)
             return
         self._say(kind="at", input=item.name)
-        with ThreadPoolExecutor(THREADS, "probe") as pool:
+        with ThreadPoolExecutor(THREADS, "examine") as pool:
             begun = [(file, pool.submit(self._opening, item, file)) for file in files]
             for file, one in begun:
                 yield file, one.result()
@@ -134,9 +134,9 @@ class Probe:
             with self._told(item, file):
                 if self._task.resolved is None:
                     resolver(item)(item, (file,), self._task.access)
-                elif item.format is InputFormat.PARQUET:
+                elif _is_parquet(item):
                     self._scan(file).collect_schema()
-                if item.format is not InputFormat.PARQUET and (like := self._like(item, file)):
+                if not _is_parquet(item) and (like := self._like(item, file)):
                     raise _BrokenError(like)  # almost any text is CSV
         except _BrokenError as error:
             return error
@@ -151,15 +151,16 @@ class Probe:
         with self._told(item, file):
             frame = self._frame(item, file)
             wanted = self._wanted(item, frame)
-        if item.format is not InputFormat.PARQUET:
+        if not _is_parquet(item):
             with self._told(item, file):
                 frame.select(pl.col(wanted).null_count()).collect(engine="streaming")
             return
         start = 0
-        for number, rows in enumerate(groups):
+        for number, rows in enumerate(groups or [0]):
+            group = number if groups else None
             if self._late():
                 return
-            self._say(kind="at", input=item.name, file=file.uri, group=number)
+            self._say(kind="at", input=item.name, file=file.uri, group=group)
             part = frame.slice(start, rows) if len(groups) > 1 else frame
             start += rows
             try:
@@ -167,7 +168,7 @@ class Probe:
             except (Exception, pl.exceptions.PanicException) as exc:
                 column = next((name for name in wanted if self._fails(part.select(name))), "")
                 reason = self._like(item, file) or first_paragraph(exc)
-                raise _BrokenError(reason, group=number, column=column) from None
+                raise _BrokenError(reason, group=group, column=column) from None
 
     def _frame(self, item: Input, file: File) -> pl.LazyFrame:
         if self._task.resolved is not None:
@@ -193,19 +194,19 @@ class Probe:
 
     def _groups(self, item: Input, file: File) -> list[int]:
         """Rows of the row groups of a parquet file; raises _BrokenError if one of them is not within the file."""
-        if item.format is not InputFormat.PARQUET:
+        if not _is_parquet(item):
             return []
         try:
             size = stores.files(file.uri, self._task.access).sizes([file.uri])[file.uri]
             read = stores.files(file.uri, self._task.access).read
             groups = layout.of(size, lambda start, end: read([Part(file.uri, start, end)], lambda _, data: data)[0])
         except (JobError, ValueError):
-            return [0]  # as a whole
+            return []  # it is read as a whole
         for number, group in enumerate(groups):
             if beyond := next(((name, end) for name, end in group.ends.items() if end > size), None):
                 reason = f"its bytes end at {beyond[1]:,}, and the file has {size:,} bytes"
                 raise _BrokenError(reason, group=number, column=beyond[0])
-        return [group.rows for group in groups] or [0]
+        return [group.rows for group in groups]
 
     @staticmethod
     def _fails(frame: pl.LazyFrame) -> bool:
@@ -263,13 +264,18 @@ class Probe:
         return self._found >= MAX_FOUND or self._late()
 
 
+def _is_parquet(item: Input) -> bool:
+    """Whether its files are parquet files, as those of tables are."""
+    return item.format is InputFormat.PARQUET or item.table is not None or item.delta is not None
+
+
 def perform(given: Mapping[str, Any], out: int) -> None:
     """Do a task, as `explain.lookup.Task` writes it; what is found goes to the descriptor."""
     items = [Input.model_validate(one) for one in given["items"]]
     resolved = None if given["resolved"] is None else from_json(given["resolved"], items)
     access = StoreAccess.model_validate(given["access"])
     task = _Task(access, resolved, given["columns"], bool(given["decode"]), bool(given["oneByOne"]))
-    Probe(task, float(given["seconds"]), out).run(items)
+    Examination(task, float(given["seconds"]), out).run(items)
 
 
 def main() -> None:
