@@ -71,7 +71,7 @@ def written(folder: Path, rows: int) -> tuple[Path, Path]:
 
 def measured(path: Path, plain: Callable[[], pl.LazyFrame], rounds: int) -> dict[str, Any]:
     """Return CPU seconds of looking at a file, reading it, and Polars' own reading, and what they come to."""
-    item = Input.model_validate({"name": "t", "uri": f"file://{path}"})
+    item = Input.model_validate({"name": "t", "uri": f"file://{path}", "format": path.suffix[1:]})
     looking, resolved = least(lambda: inputs.resolve([item], ACCESS)["t"], rounds)
     reading, ours = least(lambda: resolved.frame(ACCESS).collect(), rounds)
     reference, theirs = least(lambda: plain().collect(), rounds)
