@@ -33,6 +33,7 @@ def attached(**dask: Any) -> Json:
 
 FILE = {"configMapKeyRef": {"name": "queries", "key": "q.py"}}
 EVERYTHING = [{"operator": "Exists"}]
+CLAIM = pod(volumes=[{"name": "lake", "mountPath": "/mnt/lake", "persistentVolumeClaim": {"claimName": "lake-ro"}}])
 SYSTEM = pod(priorityClassName="system-node-critical")
 
 ALLOWED: list[Any] = [
@@ -56,6 +57,7 @@ ALLOWED: list[Any] = [
     pytest.param(
         job(storage={"endpoint": "http://lake:8333"}), {"endpoints": ["http://lake:*"]}, {}, id="a store of our own"
     ),
+    pytest.param(CLAIM, {"claims": ["lake-*"]}, {}, id="a claim"),
     pytest.param(attached(schedulerAddress="tcp://warm:8786"), {"schedulers": ["tcp://warm:*"]}, {}, id="a scheduler"),
     pytest.param(job(query={"python": "def query(): ..."}), {}, {}, id="Python"),
     pytest.param(
@@ -103,6 +105,7 @@ REFUSED: list[Any] = [
         job(storage={"endpoint": "http://spy:1"}), {"endpoints": ["http://lake:*"]}, {}, "http://spy:1", id="a spy"
     ),
     pytest.param(job(), {"endpoints": ["http://lake:*"]}, {}, "s3.amazonaws.com", id="AWS, by leaving it out"),
+    pytest.param(CLAIM, {"claims": ["etl-*"]}, {}, "lake-ro", id="another claim"),
     pytest.param(attached(schedulerAddress="tcp://x:1"), {"schedulers": []}, {}, "tcp://x:1", id="a scheduler"),
     pytest.param(job(query={"python": "def query(): ..."}), {"python": False}, {}, "query.python", id="Python"),
     pytest.param(job(query=FILE), {"python": False}, {}, "q.py", id="Python of a ConfigMap"),

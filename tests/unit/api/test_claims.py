@@ -44,7 +44,7 @@ from tests.unit.api.test_text import ANYTHING, HIDES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST = 2**63 - 1
+MOST = 2**53 - 1
 DONE = {"committed": OUTPUT.model_dump(by_alias=True)}
 
 

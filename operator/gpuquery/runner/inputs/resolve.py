@@ -109,8 +109,10 @@ def _resolved(item: Input, access: StoreAccess, pinned: str) -> Resolved:
         if item.format is not InputFormat.PARQUET and any(file.keys for file in files):
             raise faults.no_keys(item)
         reading = _FORMATS[item.format](item, files, access)
-    except JobError:
-        raise
+    except JobError as exc:
+        if f'input "{item.name}"' in exc.message:
+            raise
+        raise JobError(exc.failure, f'input "{item.name}": {item.shown}: {exc.message}') from None
     except BaseException as exc:  # a panic of Polars is no Exception
         raise explain.explained(exc, item, access, _FORMATS[item.format]) from None
     return Resolved(item, files, reading, (*listed.warnings, *unread, *reading.warnings))

@@ -102,7 +102,14 @@ class Sql:
 
         plan, target, statistics = self._plan, self._target(), self._statistics(inputs)
         absent = _absent(inputs)
-        made = self._prepared.plan(frames, now=_now(plan), target=target, statistics=statistics, absent=absent)
+        try:
+            made = self._prepared.plan(frames, now=_now(plan), target=target, statistics=statistics, absent=absent)
+        except JobError as exc:
+            if any(why in exc.message for whys in absent.values() for why in whys.values()):
+                raise JobError(
+                    Failure.INVALID_INPUT, exc.message
+                ) from None  # the statement is right, the files are not
+            raise
         found = restrictions(made.statement, target)
         told = {
             effect: tuple(self._prepared.at(r.place) + str(r) for r in found if r.effect is effect) for effect in Effect
