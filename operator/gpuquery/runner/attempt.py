@@ -358,7 +358,8 @@ class Attempt:
 
     def _classified(self, exc: BaseException) -> JobError:
         # The sink runs the query, so it has classified what the query raised; the raised thing says more to its author.
-        raised = exc.__cause__ if isinstance(exc, JobError) and exc.__cause__ else exc
+        cause = exc.__cause__ if isinstance(exc, JobError) else None
+        raised = cause if cause is not None and not isinstance(cause, JobError) else exc
         if isinstance(raised, JobError):
             return raised
         if error := scratch.full(raised):
