@@ -112,6 +112,8 @@ def _resolved(item: Input, access: StoreAccess, pinned: str) -> Resolved:
     except JobError as exc:
         if f'input "{item.name}"' in exc.message:
             raise
+        if exc.failure is Failure.BUCKET_NOT_FOUND:
+            raise faults.missing(item, access) from None
         raise JobError(exc.failure, f'input "{item.name}": {item.shown}: {exc.message}') from None
     except BaseException as exc:  # a panic of Polars is no Exception
         raise explain.explained(exc, item, access, _FORMATS[item.format]) from None
