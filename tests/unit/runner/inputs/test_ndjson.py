@@ -325,3 +325,9 @@ def test_lines_of_one_kind_read_as_duckdb_reads_them(tmp_path_factory, rows):
     assert frame.height == len(wanted)
     for ours, row in zip(frame.rows(), wanted, strict=True):
         assert all(a == b or b is None for a, b in zip(ours, row, strict=True)), (ours, row)
+
+
+def test_lines_that_are_longer_than_the_sample_are_read(tmp_path, tiny_sample):
+    lines = [json.dumps({"n": at, "v": "x" * 3000}) + "\n" for at in range(20)]
+    found = read(item(written(tmp_path, *lines), types={"n": "Int64", "v": "String"}))
+    assert sorted(found.rows()) == [(at, "x" * 3000) for at in range(20)]
