@@ -289,3 +289,31 @@ def test_any_table_reads_as_python_and_duckdb_read_it(tmp_path_factory, rows, se
         columns={"a": "VARCHAR", "b": "VARCHAR", "c": "VARCHAR"},
     ).fetchall()  # fmt: skip
     assert [tuple(text or None for text in row) for row in rows] == [tuple(t or None for t in r) for r in theirs]
+
+
+@pytest.mark.parametrize("long", ["x" * 3000, "x\n" * 1500], ids=["text", "lines"])
+def test_a_file_whose_first_record_is_longer_than_its_sample_keeps_its_rows(tmp_path, tiny_sample, long):
+    texts = [f'n,v\n{at},"{long}"\n' for at in range(20)]
+    found = read(item(written(tmp_path, *texts)))
+    assert found["v"].to_list() == [long] * 20
+    assert sorted(found["n"].cast(pl.Int64)) == list(range(20))
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_first_line_that_is_longer_than_the_sample_is_read_on(tmp_path, tiny_sample, header):
+    names = [f"a_rather_long_name_{at}" for at in range(100)]
+    text = f"{','.join(names)}\n{','.join('1' * 100)}\n"
+    found = read(item(written(tmp_path, *[text] * 20), csv={"header": header}))
+    assert found.shape == (20 if header else 40, 100)
+
+
+def test_a_quote_within_a_field_beyond_the_sample_is_named(tmp_path, tiny_sample):
+    rows = [f"{at},p{at % 7}\n" for at in range(20_000)]
+    rows[11_111], rows[11_115] = '11111,5" pipe\n', '11115,6" pipe\n'
+    one = item(written(tmp_path, "n,v\n" + "".join(rows)))
+    found = resolved(one)
+    with pytest.raises(pl.exceptions.PolarsError) as caught:
+        found.frame(StoreAccess()).collect()
+    message = found.reading.located(one, found.files, StoreAccess(), caught.value)
+    assert f"{tmp_path}/0.csv: line 11113" in message
+    assert "within quotes" in message

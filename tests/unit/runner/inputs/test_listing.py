@@ -154,6 +154,12 @@ def test_a_list_is_a_union_in_which_each_file_is_once(tmp_path: Path) -> None:
     assert listed(f"{uri}b*.parquet", uri, f"{uri}x/", f"{uri}a.parquet") == want
 
 
+def test_a_file_that_is_spelled_in_two_ways_is_read_once(tmp_path: Path) -> None:
+    root = fill(tmp_path / "a", "b/x.parquet")
+    paths = [f"{root}b/", f"{root}/b/./x.parquet", f"{root}./b//*.parquet"]
+    assert listed(*paths) == [f"{tmp_path}/a/b/x.parquet"]
+
+
 def test_one_of_several_uris_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
     uri = fill(tmp_path, "orders.parquet")
     message = refusal(uri, f"{uri}ordres.parquet")

@@ -32,6 +32,8 @@ SAMPLE = 1 << 20
 """Bytes of one block of a sample."""
 HEAD = 64 << 10
 """Bytes of every file that are read for its header."""
+LONGEST = 64 << 20
+"""Bytes after which the end of a file's first line is not looked for any more."""
 _BATCH = 32 << 20
 _EXPANDS = 8
 """How much larger a compressed file is taken to be."""
@@ -257,7 +259,7 @@ def _sampled(item: Input, files: Sequence[File], access: StoreAccess, budget: in
         elif file.bytes:
             starts = _starts(begin, file.bytes, step, many)
             parts = [Part(file.uri, start, min(start + size, file.bytes)) for start, size in starts]
-            yield from _guarded(item, file, _some(at, file, _read(parts, access), csv))
+            yield from _guarded(item, file, _some(at, file, _read(parts, access), access, csv))
         begin += file.bytes
 
 
@@ -271,22 +273,36 @@ def _starts(begin: int, size: int, step: int, many: bool) -> list[tuple[int, int
     return found
 
 
-def _some(at: int, file: File, found: list[tuple[Part, bytes]], csv: bool) -> Iterator[Piece]:
+def _some(at: int, file: File, found: list[tuple[Part, bytes]], access: StoreAccess, csv: bool) -> Iterator[Piece]:
     """Cut blocks from the middle of a file into whole lines: the first and the last of a block may be halves."""
     head = found[0][1]
     check_kind(head)
     packed = head[:2] == _GZIP or head[:2] in _ZLIB
     for part, data in found[: 1 if packed else None]:
         if part.start == 0:
-            made = b"".join(_inflated([data], cut=part.end < file.bytes)) if packed else data
-            made = made.removeprefix(BOM) if csv else made
-            end = len(made) if part.end == file.bytes else _end(made, csv)
-            if not end:
-                raise RefusedError(f"has no end of a line in its first {len(made)} bytes")
-            yield Piece(at, 1, made[:end] if made[end - 1 : end] == b"\n" else made[:end] + b"\n")
+            made = _beginning(file, part, data, access, csv)
+            yield Piece(at, 1, made if made.endswith(b"\n") else made + b"\n")
         else:
             start = data.find(b"\n") + 1
             rest = data[start:]
             end = len(rest) if part.end == file.bytes else _end(rest, csv)
             if end and start:
                 yield Piece(at, None, rest[:end] if rest[end - 1 : end] == b"\n" else rest[:end] + b"\n")
+
+
+def _beginning(file: File, part: Part, data: bytes, access: StoreAccess, csv: bool) -> bytes:
+    """Return the whole lines at the beginning of a file. Reads on where the first line is longer than the block."""
+    packed = data[:2] == _GZIP or data[:2] in _ZLIB
+    while True:
+        made = b"".join(_inflated([data], cut=part.end < file.bytes)) if packed else data
+        made = made.removeprefix(BOM) if csv else made
+        end = len(made) if part.end == file.bytes else _end(made, csv)
+        if end or part.end == file.bytes:
+            return made[:end]
+        if part.end >= LONGEST:
+            raise RefusedError(
+                f"has no end of a line in its first {LONGEST >> 20} MiB: write one record a line, or parquet"
+            )
+        more = Part(file.uri, part.end, min(max(part.end * 8, SAMPLE), LONGEST, file.bytes))
+        data += _read([more], access)[0][1]
+        part = Part(file.uri, 0, more.end)

@@ -68,12 +68,17 @@ def _places(item: Input, access: StoreAccess) -> list[_Place]:
         if bucket not in opened:
             opened[bucket] = stores.files(uri, access)
         try:
-            read = patterns(at.prefix, folder=uri.endswith("/"))
+            read = patterns(_spelled(at.prefix, stores.of(uri).remote), folder=uri.endswith("/"))
         except PatternError as exc:
             raise JobError(Failure.INVALID_INPUT, f'input "{item.name}": {uri}: {exc}') from None
         found.append(_Place(uri, at, read, opened[bucket]))
         _check_together(item, found[0].uri, uri, access)
     return found
+
+
+def _spelled(path: str, remote: bool) -> str:
+    """Return a path of this machine in one spelling: `/a/./b` and `/a//b` are the same file, which is read once."""
+    return path if remote else "/" + "/".join(name for name in path.split("/") if name not in ("", "."))
 
 
 def _check_together(item: Input, first: str, uri: str, access: StoreAccess) -> None:

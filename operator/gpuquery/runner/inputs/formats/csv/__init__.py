@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import StoreAccess
 
 _GIB = 1 << 30
-_READERS_WORDS = ("could not parse", "conversion from `str`", "more fields than defined", "invalid utf-8")
+_READERS_WORDS = (
+    "could not parse", "conversion from `str`", "more fields than defined", "invalid utf-8", "CSV malformed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,18 @@ class Csv(Reading):
             return None
         declared = self.schema if not self.whole else columns.declared(item)
         try:
-            survey(item, files, access, declared, None)
+            looks = survey(item, files, access, declared, None).looks
         except JobError as found:
             if found.failure is not Failure.INVALID_INPUT:
                 raise
             return found.message
+        for file, look in zip(files, looks, strict=True):
+            if not self.whole and look is not None and look.stray:
+                text = (
+                    f"line {look.stray}, which the sample did not show, has a quote within a field that does not begin "
+                    "with one: write such a field within quotes, and each quote in it twice"
+                )
+                return contents.refused(item, file, text).message
         return None
 
     def to_json(self) -> dict[str, Any]:
@@ -163,7 +172,8 @@ def _groups(item: Input, files: Sequence[File], found: Survey) -> tuple[Group, .
     made: dict[tuple[tuple[str, ...], bool, bool], list[int]] = {}
     blanks = not found.whole and any(look is not None and look.blank for look in found.looks)
     for at, look in enumerate(found.looks):
-        if look is None or not look.rows:
+        # A block that ends behind the header does not tell that a file has no rows: its first one may be longer.
+        if look is None or (found.whole and not look.rows):
             continue
         if look.blank and look.hollow:
             raise contents.refused(

@@ -31,7 +31,7 @@ _MIB = 1 << 20
 _SHOWN = 5
 _READERS_WORDS = (
     "cannot parse", "error parsing line", "NDJSON line expected", "unexpected value while building Series",
-    "conversion from `str`",
+    "conversion from `str`", "in json value", "in JSON value",
 )  # fmt: skip
 
 
@@ -64,12 +64,16 @@ class NdJson(Reading):
         if not ours and ("⟪" in text or not any(words in text for words in _READERS_WORDS)):
             return None
         try:
-            survey(item, files, access, types.as_texts(columns.declared(item)), None)
+            declared = columns.declared(item)
+            root = survey(item, files, access, types.as_texts(declared), None).root
+            for name, dtype in declared.items():
+                if dtype.is_nested():
+                    types.chosen(item, files, name, root, dtype)
         except JobError as found:
             if found.failure is not Failure.INVALID_INPUT:
                 raise
             return found.message
-        return None
+        return types.unseen(item, files, root, self.held)
 
     def to_json(self) -> dict[str, Any]:
         """Write it down."""
@@ -135,6 +139,6 @@ def _unread(item: Input, found: Survey, declared: Mapping[str, pl.DataType]) -> 
     seen = f": {columns.shown(others[:_SHOWN])} among others" if others else ""
     return [
         f'input "{item.name}": its files were looked at by a sample, and only the columns that types declares are read'
-        f"{seen}. A value elsewhere that does not fit its column ends the query; a number in a column of text is read "
-        "as Polars prints it"
+        f"{seen}. A value elsewhere that does not fit its column ends the query; a number in a column of text, Decimal "
+        "or Int128 is read as Polars prints it, which is not exact for fractions of more than 15 digits"
     ]

@@ -25,6 +25,8 @@ _CAREFUL = re.compile(r"[0-9.]{16}|[eE][+-]?[0-9]{3}|\\[uU][dD][89a-fA-F]")
 _DIGITS = bytes(ord("0") if chr(at) in "0123456789." else at for at in range(256))
 _SIGNS = (b"0" * 16, *(letter + sign + b"000" for letter in (b"e", b"E") for sign in (b"", b"+", b"-")))
 _EXACT_WHOLE = 2**53
+_LOWEST, _HIGHEST = -(2**127), 2**128 - 1
+"""Whole numbers that Polars takes for JSON."""
 
 
 class Wide(int):
@@ -74,12 +76,21 @@ def _whole(text: str) -> int:
         return value
     if -(2**63) <= value < 2**63:
         return Wide(value)
+    if not _LOWEST <= value <= _HIGHEST:
+        raise _beyond(text)
     return Unsigned(value) if 0 <= value < 2**64 else Huge(value)
 
 
 def _fraction(text: str) -> float | Long:
     value = float(text)
-    return value if abs(value) != float("inf") and Decimal(repr(value)) == Decimal(text) else Long(text)
+    if abs(value) == float("inf"):
+        raise _beyond(text)
+    return value if Decimal(repr(value)) == Decimal(text) else Long(text)
+
+
+def _beyond(text: str) -> RefusedError:
+    """Return the refusal of a number for which Polars takes the whole line for no JSON, whatever is read of it."""
+    return RefusedError(f"has the number {text[:_LONGEST]}, which no type holds, not even a DOUBLE: write it as text")
 
 
 _QUICK = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant)

@@ -71,6 +71,19 @@ def chosen(item: Input, files: Sequence[File], name: str, root: Node, declared: 
         raise JobError(Failure.INVALID_INPUT, f'input "{item.name}": {exc.text}') from None
 
 
+def unseen(item: Input, files: Sequence[File], root: Node, held: Mapping[str, pl.DataType]) -> str | None:
+    """Say which value is not read as the type that Polars was given for its column: the sample did not show it."""
+    for name, dtype in held.items():
+        node = root.fields.get(name, Node())
+        for kind, seen in node.kinds.items():
+            if dtype in _NATIVE and kind not in _NATIVE[dtype]:
+                return (
+                    f'input "{item.name}": "{name}" is {kind} in {at(files, seen)}, which the sample did not show, and '
+                    f'it is read as {dtype}: write one kind of value, or String for "{name}" in inputs[].types'
+                )
+    return None
+
+
 def at(files: Sequence[File], seen: Seen) -> str:
     """Name a line."""
     line = f"line {seen.line}" if seen.line is not None else "a line in the middle"
