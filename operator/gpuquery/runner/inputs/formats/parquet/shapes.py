@@ -17,7 +17,7 @@ from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.stores import redact
 from gpuquery.runner.inputs.formats.parquet import readable
-from gpuquery.runner.parquet import elements, footer
+from gpuquery.runner.parquet import arrow, elements, footer
 from gpuquery.runner.parquet.footer import NotParquetError
 from gpuquery.runner.stores.tails import each_tail
 
@@ -143,6 +143,7 @@ def _shape(item: Input, uri: str, tail: bytes) -> Shape:
         for column in columns
         if (why := readable.refusal(column, schema.get(column.name), encrypted=column.name in secret))
     }
+    unreadable |= dict.fromkeys(arrow.times_in_seconds(elements.arrow_schema(meta)) - set(unreadable), readable.SECONDS)
     kept = [column for column in columns if column.name not in unreadable]
     return Shape(
         {column.name: schema[column.name] for column in kept},
