@@ -228,3 +228,22 @@ def test_days_that_arrow_has_in_milliseconds_are_days(tmp_path: Path) -> None:
     assert one.collect_schema()["a"] == pl.Date
     assert one.collect()["a"].to_list() == days * 2
     assert one.filter(pl.col("a") > dt.date(2024, 1, 1)).collect()["a"].to_list() == [days[2]] * 2
+
+
+@pytest.mark.parametrize("engine", ["streaming", "in-memory"])
+@pytest.mark.parametrize("store_schema", [True, False], ids=["with Arrow's schema", "without"])
+@pytest.mark.parametrize("kind", [pa.time32("ms"), pa.time64("us"), pa.time64("ns")], ids=str)
+def test_filters_find_times_of_every_unit(tmp_path: Path, kind: pa.DataType, engine: Any, store_schema: bool) -> None:
+    at = [dt.time(1, 2, 3), None, dt.time(5)]
+    table = pa.table({"id": [1, 2, 3], "a": pa.array(at, kind)})
+    pq.write_table(table, tmp_path / "0.parquet", store_schema=store_schema, row_group_size=2)
+    pq.write_table(table.append_column("b", pa.array(["x"] * 3)), tmp_path / "1.parquet", store_schema=store_schema)
+    one = frame(f"{tmp_path}/*.parquet")
+    for condition, want in (
+        (pl.col("a") == dt.time(1, 2, 3), [1, 1]),
+        (pl.col("a") > dt.time(2), [3, 3]),
+        (pl.col("a") < dt.time(2), [1, 1]),
+        (pl.col("a").is_in([dt.time(5)]), [3, 3]),
+        (pl.col("a").is_null(), [2, 2]),
+    ):
+        assert one.filter(condition).collect(engine=engine)["id"].to_list() == want

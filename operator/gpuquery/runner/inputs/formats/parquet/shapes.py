@@ -44,6 +44,8 @@ class Shape:
     """Columns that are not read exactly, each with the reason and its way out."""
     int96: frozenset[str] = frozenset()
     """Columns of INT96 timestamps that Polars reads as nanoseconds."""
+    whole: bool = False
+    """Whether there are times of day, which Polars cannot filter while it decodes them."""
     files: list[File] = field(default_factory=list)
     """In the order of the listing."""
 
@@ -117,6 +119,7 @@ def _alike(a: Shape, b: Shape) -> bool:
         and a.exact == b.exact
         and a.unreadable == b.unreadable
         and a.int96 == b.int96
+        and a.whole == b.whole
     )
 
 
@@ -150,6 +153,7 @@ def _shape(item: Input, uri: str, tail: bytes) -> Shape:
         {column.name: readable.exact(column, schema[column.name]) for column in kept},
         unreadable,
         frozenset(c.name for c in kept if c.physical == elements.INT96 and schema[c.name] == pl.Datetime("ns")),
+        any(schema[column.name] == pl.Time for column in kept),
     )
 
 
