@@ -329,6 +329,8 @@ KEYS = [
     ("date", "2026-01-31", DAY),
     ("date", "0001-01-01", dt.date(1, 1, 1)),
     ("binary", "\u0001\u0002", b"\x01\x02"),
+    ("binary", r"\u0001\u00fF", b"\x01\xff"),
+    ("binary", "abc", b"abc"),
     ("timestamp", "2026-01-31T12:00:00.000005Z", NOON),
     ("timestamp", "2026-01-31T13:00:00.000005+01:00", NOON),
     ("timestamp", "2026-01-31 12:00:00.000005", NOON),
@@ -397,6 +399,18 @@ def test_partition_columns_of_mapped_tables_go_by_their_physical_names_and_never
     mode = {"delta.columnMapping.mode": "name"}
     table(tmp_path, fields, add, keys=["k"], features=["columnMapping"], **mode)
     assert read(tmp_path).rows() == [(3, 1)]
+
+
+@pytest.mark.parametrize("count", [1, 70], ids=["constants", "by places"])
+def test_files_that_have_none_of_the_tables_columns_keep_their_rows(tmp_path, count):
+    fields = [d.field("new", "long"), d.field("k", "string")]
+    adds = [d.add(tmp_path, f"{n}.parquet", pa.table({"old": [1, 2, 3]}), {"k": str(n)}) for n in range(count)]
+    table(tmp_path, fields, *adds, keys=["k"])
+    rows = read(tmp_path)
+    assert sorted(rows.rows()) == sorted((None, str(n)) for n in range(count) for _ in range(3))
+    found = resolved(tmp_path)
+    placed = found.reading.frame(found.item, found.files, StoreAccess(), places="place").collect()
+    assert placed.height == 3 * count and placed.columns == ["new", "k", "place"]
 
 
 def test_files_of_many_partitions_and_schemas_are_one_table(tmp_path):

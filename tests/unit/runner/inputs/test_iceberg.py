@@ -4,6 +4,7 @@ import datetime as dt
 from decimal import Decimal
 from uuid import UUID
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -100,6 +101,22 @@ def test_a_table_is_read_as_it_is_with_one_scan(lake):
     assert sum(one.bytes for one in found.files) == sum(
         f["file_size_in_bytes"] for f in table.inspect.files().to_pylist()
     )
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["all rows", "with deleted rows"])
+def test_filters_find_times_of_day(lake, deleted):
+    table = lake.table(Schema(NestedField(1, "id", LongType()), NestedField(2, "at", TimeType())))
+    at = [dt.time(1, 2, 3, 4), None, dt.time(23, 59, 59, 999_999), dt.time(5)]
+    table.append(pa.table({"id": pa.array([1, 2, 3, 4]), "at": pa.array(at, pa.time64("us"))}))
+    if deleted:
+        table.delete("id == 4")
+    frame = lake.resolve().frame(lake.access)
+    for condition, want in (
+        (pl.col("at") == dt.time(1, 2, 3, 4), [1]),
+        (pl.col("at") > dt.time(6), [3]),
+        (pl.col("at") < dt.time(2), [1]),
+    ):
+        assert frame.filter(condition).collect()["id"].to_list() == want
 
 
 def test_a_table_without_rows_has_its_columns(lake):

@@ -216,6 +216,19 @@ def test_a_key_that_the_files_have_with_another_value_is_refused(tmp_path: Path,
     assert values(place, "k", hivePartitioned=False) == k
 
 
+def test_a_key_that_only_some_files_have_too_is_refused_and_not_null_in_the_others(tmp_path: Path) -> None:
+    place = written(tmp_path, "k=1", "k=2", k=[1, 2])
+    pq.write_table(pa.table({"v": [2]}), tmp_path / "k=2" / "1.parquet")
+    message = refusal(place)
+    for word in ('"k"', "k=2/1.parquet", "hivePartitioned: false"):
+        assert word in message
+
+
+def test_a_key_that_is_a_list_in_the_files_is_refused(tmp_path: Path) -> None:
+    place = written(tmp_path, "k=1", k=[[1]])
+    assert '"k"' in refusal(place)
+
+
 VALUES = {
     "String": ["001", "1", "01", "1e5", None, "", "é /%=*"],
     "Int32": [1, -5, None],

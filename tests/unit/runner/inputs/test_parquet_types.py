@@ -195,3 +195,55 @@ def test_int96_that_is_too_much_to_look_through_has_to_be_declared(
     assert "types: {a: Datetime('ns')}" in unread(tmp_path)
     one = frame(f"{tmp_path}/x.parquet", types={"a": "Datetime('ns')"})
     assert one.collect()["a"].to_list() == [dt.datetime(2024, 1, 1)]
+
+
+@pytest.mark.parametrize("store_schema", [True, False], ids=["with Arrow's schema", "without"])
+@pytest.mark.parametrize("nested", [False, True], ids=["alone", "in a list"])
+def test_times_in_seconds_are_exact_or_not_read(tmp_path: Path, store_schema: bool, nested: bool) -> None:
+    kind = pa.list_(pa.time32("s")) if nested else pa.time32("s")
+    at = dt.time(0, 0, 1)
+    table = pa.table({"a": pa.array([[at] if nested else at, None], kind), "b": [1, 2]})
+    pq.write_table(table, tmp_path / "a.parquet", store_schema=store_schema)
+    one = resolved(tmp_path / "a.parquet")
+    if store_schema:
+        assert list(one.schema) == ["b"]
+        assert "time32[ms]" in one.absent["a"]
+    else:
+        assert frame(tmp_path / "a.parquet").collect()["a"].to_list() == [[at] if nested else at, None]
+
+
+def test_times_of_other_units_beside_each_other_are_read(tmp_path: Path) -> None:
+    at = dt.time(1, 2, 3, 4000)
+    kinds = {"ms": pa.time32("ms"), "us": pa.time64("us"), "ns": pa.time64("ns")}
+    table = pa.table({name: pa.array([at], kind) for name, kind in kinds.items()} | {"day": [dt.date(2024, 1, 1)]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert frame(tmp_path / "a.parquet").collect().row(0) == (at, at, at, dt.date(2024, 1, 1))
+
+
+def test_days_that_arrow_has_in_milliseconds_are_days(tmp_path: Path) -> None:
+    days = [dt.date(2024, 1, 1), dt.date(1, 1, 1), dt.date(9999, 12, 31), None]
+    pq.write_table(pa.table({"a": pa.array(days, pa.date64())}), tmp_path / "0.parquet")
+    pq.write_table(pa.table({"a": pa.array(days, pa.date32())}), tmp_path / "1.parquet")
+    one = frame(f"{tmp_path}/*.parquet")
+    assert one.collect_schema()["a"] == pl.Date
+    assert one.collect()["a"].to_list() == days * 2
+    assert one.filter(pl.col("a") > dt.date(2024, 1, 1)).collect()["a"].to_list() == [days[2]] * 2
+
+
+@pytest.mark.parametrize("engine", ["streaming", "in-memory"])
+@pytest.mark.parametrize("store_schema", [True, False], ids=["with Arrow's schema", "without"])
+@pytest.mark.parametrize("kind", [pa.time32("ms"), pa.time64("us"), pa.time64("ns")], ids=str)
+def test_filters_find_times_of_every_unit(tmp_path: Path, kind: pa.DataType, engine: Any, store_schema: bool) -> None:
+    at = [dt.time(1, 2, 3), None, dt.time(5)]
+    table = pa.table({"id": [1, 2, 3], "a": pa.array(at, kind)})
+    pq.write_table(table, tmp_path / "0.parquet", store_schema=store_schema, row_group_size=2)
+    pq.write_table(table.append_column("b", pa.array(["x"] * 3)), tmp_path / "1.parquet", store_schema=store_schema)
+    one = frame(f"{tmp_path}/*.parquet")
+    for condition, want in (
+        (pl.col("a") == dt.time(1, 2, 3), [1, 1]),
+        (pl.col("a") > dt.time(2), [3, 3]),
+        (pl.col("a") < dt.time(2), [1, 1]),
+        (pl.col("a").is_in([dt.time(5)]), [3, 3]),
+        (pl.col("a").is_null(), [2, 2]),
+    ):
+        assert one.filter(condition).collect(engine=engine)["id"].to_list() == want

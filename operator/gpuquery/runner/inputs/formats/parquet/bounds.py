@@ -48,7 +48,7 @@ def out_of_range(
     bad: list[str] = []
 
     def take(uri: str, tail: bytes) -> None:
-        if not all(fits(chunk, physical) for chunk, physical in _chunks(tail, name)):
+        if not all(fits(chunk, physical) for chunk, physical in _chunks(tail, name) or ()):
             bad.append(uri)
 
     _each(files, access, take)
@@ -58,22 +58,24 @@ def out_of_range(
 def check_keys(item: Input, name: str, dtype: pl.DataType, files: Sequence[File], access: StoreAccess) -> None:
     """See that a column that is both in the files and in the names of their folders has the same values in both.
 
-    Raises InvalidInput where the footers do not show it. The column is then read from the files.
+    Raises InvalidInput where the footers do not show it, and for a file that lacks the column, which would be null
+    there. The column is then read from the files.
     """
     by_uri = {file.uri: dict(file.keys)[name] for file in files}
     bad: list[str] = []
 
     def take(uri: str, tail: bytes) -> None:
-        if not all(_only(chunk, physical, by_uri[uri], dtype) for chunk, physical in _chunks(tail, name)):
+        chunks = _chunks(tail, name)
+        if chunks is None or not all(_only(chunk, physical, by_uri[uri], dtype) for chunk, physical in chunks):
             bad.append(uri)
 
     _each(files, access, take)
     if first := next((file for file in files if file.uri in bad), None):
         raise JobError(
             Failure.INVALID_INPUT,
-            f'input "{item.name}": "{name}" is a column of {first.uri} and a key of its folder, and the statistics of '
-            "the file do not show that both have the same value: set hivePartitioned: false to read the column of the "
-            "files",
+            f'input "{item.name}": "{name}" is a column of the files and a key of their folders, and the statistics of '
+            f"{first.uri} do not show that both have the same value: set hivePartitioned: false to read the column of "
+            "the files",
         )
 
 
@@ -93,13 +95,16 @@ def _only(chunk: Chunk, physical: int, text: str | None, dtype: pl.DataType) -> 
     return False
 
 
-def _chunks(tail: bytes, name: str) -> list[tuple[Chunk, int]]:
+def _chunks(tail: bytes, name: str) -> list[tuple[Chunk, int]] | None:
+    """Return the chunks of a column with its physical type; None if there is no plain column of this name."""
     try:
         found = footer.parse(footer.metadata(tail))
     except NotParquetError:
         return []  # the look at the schema has named it
     leaf = found.leaves.get((name,))
-    return [(group.chunks[name,], leaf.physical) for group in found.groups if leaf and (name,) in group.chunks]
+    if leaf is None:
+        return None
+    return [(group.chunks[name,], leaf.physical) for group in found.groups if (name,) in group.chunks]
 
 
 def _each(files: Sequence[File], access: StoreAccess, take: Any) -> None:

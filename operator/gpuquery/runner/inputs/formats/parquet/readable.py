@@ -29,6 +29,10 @@ _WAYS_OUT: Mapping[str, str] = {
     "GEOGRAPHY": "write it as WKB in a column of bytes",
 }
 MAX_DIGITS = 38
+SECONDS = (
+    "has times of day in whole seconds (Arrow's time32[s]), which Polars takes for other times: write time32[ms], or a "
+    "file without Arrow schema"
+)
 _ZONE = re.compile(r"unable to parse time zone: '([^']*)'")
 
 
@@ -74,6 +78,8 @@ def exact(column: Element, dtype: pl.DataType) -> pl.DataType:
         return pl.Null()
     if _has_halves(dtype) and not column.children:
         return pl.Float32()
+    if column.logical == "DATE" and isinstance(dtype, pl.Datetime):
+        return pl.Date()  # Arrow's date64, which only Polars takes for moments
     return pl.String() if column.logical in _TEXTS and isinstance(dtype, pl.Binary) else dtype
 
 

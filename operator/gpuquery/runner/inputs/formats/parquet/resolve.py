@@ -63,7 +63,7 @@ def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> Parquet:
 def _part(shape: Shape, wanted: Schema) -> Part:
     kept = [name for name in shape.schema if name in wanted]
     dropped = bool(shape.unreadable) or len(kept) < len(shape.schema)
-    return Part({n: shape.schema[n] for n in kept}, {n: shape.exact[n] for n in kept}, dropped)
+    return Part({n: shape.schema[n] for n in kept}, {n: shape.exact[n] for n in kept}, dropped, shape.whole)
 
 
 def _columns(item: Input, found: Sequence[Shape], access: StoreAccess) -> _Found:

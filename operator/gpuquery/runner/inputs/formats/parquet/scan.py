@@ -39,6 +39,12 @@ class Part:
     """The types that their values have."""
     dropped: bool = False
     """Whether the files have further columns, which are not read."""
+    whole: bool = False
+    """Whether row groups are decoded before they are filtered, because of times of day.
+
+    Where Polars (1.44) filters pages while it decodes them, it takes the microseconds of files for nanoseconds, so that
+    other rows pass, and it crashes of milliseconds.
+    """
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Parquet(Reading):
         return {
             "schema": schema_to_text(self.schema),
             "unread": dict(self.unread),
-            "parts": [[schema_to_text(p.schema), schema_to_text(p.exact), p.dropped] for p in self.parts],
+            "parts": [[schema_to_text(p.schema), schema_to_text(p.exact), p.dropped, p.whole] for p in self.parts],
             "others": dict(self.others),
             "keys": list(self.keys),
         }
@@ -90,14 +96,14 @@ class Parquet(Reading):
         return cls(
             schema_from_text(value["schema"]),
             unread=value["unread"],
-            parts=tuple(Part(schema_from_text(a), schema_from_text(b), bool(c)) for a, b, c in value["parts"]),
+            parts=tuple(Part(schema_from_text(a), schema_from_text(b), c, d) for a, b, c, d in value["parts"]),
             others=value["others"],
             keys=tuple(value["keys"]),
         )
 
     def _part(self, part: Part, files: Sequence[File], access: StoreAccess, places: str | None) -> list[pl.LazyFrame]:
         if not self.keys:
-            return [self._brought(part, _scan(files, access, places), {}, places)]
+            return [self._brought(part, _scan(part, files, access, places), {}, places)]
         by_folder = [file for file in files if self._by_folder(file)]
         if len(by_folder) == 1:  # of one file Polars 1.38 to 1.44 lets all rows pass a condition that is null
             by_folder = []
@@ -109,7 +115,7 @@ class Parquet(Reading):
         frames = []
         if by_folder:
             hive = {name: self.schema[name] for name, _ in by_folder[0].keys}
-            frames.append(self._brought(part, _scan(by_folder, access, places, hive), None, places))
+            frames.append(self._brought(part, _scan(part, by_folder, access, places, hive), None, places))
         if len(rest) > MAX_CONSTANTS:
             return [*frames, self._placed(part, [file for some in rest.values() for file in some], access, places)]
         for texts, some in rest.items():
@@ -117,7 +123,7 @@ class Parquet(Reading):
                 name: exact.literal(keys.value(text, self.schema[name]), self.schema[name])
                 for name, text in zip(self.keys, texts, strict=True)
             }
-            frames.append(self._brought(part, _scan(some, access, places), values, places))
+            frames.append(self._brought(part, _scan(part, some, access, places), values, places))
         return frames
 
     def _texts(self, file: File) -> tuple[str | None, ...]:
@@ -147,7 +153,7 @@ class Parquet(Reading):
             dtype = self.schema[name]
             found = [keys.value(dict(file.keys)[name], dtype) for file in files]
             values[name] = column.replace_strict(pl.Series(uris), exact.series("", found, dtype), return_dtype=dtype)
-        return self._brought(part, _scan(files, access, at), values, places)
+        return self._brought(part, _scan(part, files, access, at), values, places)
 
     def _brought(
         self, part: Part, frame: pl.LazyFrame, values: Mapping[str, pl.Expr] | None, places: str | None
@@ -185,12 +191,15 @@ def _plain(text: str, dtype: pl.DataType) -> bool:
     return dtype.is_integer() and str(int(text)) == text
 
 
-def _scan(files: Sequence[File], access: StoreAccess, places: str | None, hive: Schema | None = None) -> pl.LazyFrame:
+def _scan(
+    part: Part, files: Sequence[File], access: StoreAccess, places: str | None, hive: Schema | None = None
+) -> pl.LazyFrame:
     return pl.scan_parquet(
         [stores.of(file.uri).source(file.uri) for file in files],
         glob=False,
         hive_partitioning=hive is not None,
         hive_schema=hive,
         include_file_paths=places,
+        parallel="row_groups" if part.whole else "auto",
         storage_options=stores.scan_options(access, files[0].uri),
     )

@@ -17,7 +17,7 @@ from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.stores import redact
 from gpuquery.runner.inputs.formats.parquet import readable
-from gpuquery.runner.parquet import elements, footer
+from gpuquery.runner.parquet import arrow, elements, footer
 from gpuquery.runner.parquet.footer import NotParquetError
 from gpuquery.runner.stores.tails import each_tail
 
@@ -44,6 +44,8 @@ class Shape:
     """Columns that are not read exactly, each with the reason and its way out."""
     int96: frozenset[str] = frozenset()
     """Columns of INT96 timestamps that Polars reads as nanoseconds."""
+    whole: bool = False
+    """Whether there are times of day, which Polars cannot filter while it decodes them."""
     files: list[File] = field(default_factory=list)
     """In the order of the listing."""
 
@@ -117,6 +119,7 @@ def _alike(a: Shape, b: Shape) -> bool:
         and a.exact == b.exact
         and a.unreadable == b.unreadable
         and a.int96 == b.int96
+        and a.whole == b.whole
     )
 
 
@@ -143,12 +146,14 @@ def _shape(item: Input, uri: str, tail: bytes) -> Shape:
         for column in columns
         if (why := readable.refusal(column, schema.get(column.name), encrypted=column.name in secret))
     }
+    unreadable |= dict.fromkeys(arrow.times_in_seconds(elements.arrow_schema(meta)) - set(unreadable), readable.SECONDS)
     kept = [column for column in columns if column.name not in unreadable]
     return Shape(
         {column.name: schema[column.name] for column in kept},
         {column.name: readable.exact(column, schema[column.name]) for column in kept},
         unreadable,
         frozenset(c.name for c in kept if c.physical == elements.INT96 and schema[c.name] == pl.Datetime("ns")),
+        any(schema[column.name] == pl.Time for column in kept),
     )
 
 

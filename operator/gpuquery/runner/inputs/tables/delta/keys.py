@@ -20,6 +20,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(?:\.(\d{1,6})0{0,3})?)?(Z|[+-]\d{2}:?\d{2})?", re.ASCII
 )
+_ESCAPED = re.compile(r"(?:\\u00[0-9A-Fa-f]{2})+", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -61,7 +62,7 @@ def _reader(dtype: pl.DataType) -> Callable[[str], Any]:
         case pl.Datetime():
             return lambda text: _time(text, zoned=dtype.time_zone is not None)
         case pl.Binary():
-            return lambda text: text.encode("ascii")  # of other characters nobody says which bytes they stand for
+            return _bytes
     raise ValueError(f"{dtype} is no type of a partition column")
 
 
@@ -69,6 +70,14 @@ def _checked(text: str, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(text):
         raise ValueError(text)
     return text
+
+
+def _bytes(text: str) -> bytes:
+    r"""Read `\u0001\u00ff`, as the protocol and delta-rs write bytes; Spark writes them as a text.
+
+    Of other characters nobody says which bytes they stand for.
+    """
+    return bytes.fromhex(text.replace("\\u00", "")) if _ESCAPED.fullmatch(text) else text.encode("ascii")
 
 
 def _integer(text: str, bits: int) -> int:

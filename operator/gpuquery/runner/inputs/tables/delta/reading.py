@@ -175,7 +175,11 @@ class Delta(Reading):
             fits[name].column(name, dtype) if name in fits else values[name].alias(name)
             for name, dtype in self.schema.items()
         ]
-        return frame.select([*columns, pl.col(places)] if places else columns)
+        columns += [pl.col(places)] if places else []
+        if any(one.meta.root_names() for one in columns):
+            return frame.select(columns)
+        # A select of constants alone would have one row, whatever the files have.
+        return frame.with_columns(columns).select([*self.schema])
 
     def _free(self, name: str, group: _Group, other: str | None) -> str:
         """A name that is no column's."""

@@ -99,7 +99,10 @@ class Iceberg(Reading):
         return frame.select([*self.schema, *extra]) if self.equality else frame
 
     def _group(self, group: Group, files: Sequence[File], access: StoreAccess, places: str | None) -> pl.LazyFrame:
-        frame = _scan([file.uri for file in files], access, places, POSITION if group.positions else None)
+        paths = [file.uri for file in files]
+        # Filtered while they are decoded, times of day are taken for others by Polars (1.44).
+        whole = any(dtype == pl.Time for dtype in self.schema.values())
+        frame = _scan(paths, access, places, POSITION if group.positions else None, whole=whole)
         if group.positions:
             gone = pl.LazyFrame({POSITION: deletes.unpack(group.positions)})
             frame = frame.with_columns(pl.col(POSITION).cast(pl.Int64)).join(gone, on=POSITION, how="anti")
@@ -162,12 +165,15 @@ class Iceberg(Reading):
         return cls(schema_from_text(value["schema"]), groups, equality, tuple(value["warnings"]))
 
 
-def _scan(paths: Sequence[str], access: StoreAccess, places: str | None, position: str | None) -> pl.LazyFrame:
+def _scan(
+    paths: Sequence[str], access: StoreAccess, places: str | None, position: str | None, *, whole: bool = False
+) -> pl.LazyFrame:
     return pl.scan_parquet(
         list(paths),
         glob=False,
         hive_partitioning=False,
         include_file_paths=places,
         row_index_name=position,
+        parallel="row_groups" if whole else "auto",
         storage_options=stores.scan_options(access, paths[0]),
     )
