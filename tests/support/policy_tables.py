@@ -33,8 +33,10 @@ def attached(**dask: Any) -> Json:
 
 FILE = {"configMapKeyRef": {"name": "queries", "key": "q.py"}}
 EVERYTHING = [{"operator": "Exists"}]
-CLAIM = pod(volumes=[{"name": "lake", "mountPath": "/mnt/lake", "persistentVolumeClaim": {"claimName": "lake-ro"}}])
 SYSTEM = pod(priorityClassName="system-node-critical")
+
+TABLE = job(inputs=[{"name": "t", "table": {"catalog": "lake", "name": "sales.orders"}}])
+CLAIM = pod(volumes=[{"name": "v", "mountPath": "/mnt/v", "persistentVolumeClaim": {"claimName": "lake-2"}}])
 
 ALLOWED: list[Any] = [
     pytest.param(job(), {}, {}, id="what asks for nothing"),
@@ -57,6 +59,7 @@ ALLOWED: list[Any] = [
     pytest.param(
         job(storage={"endpoint": "http://lake:8333"}), {"endpoints": ["http://lake:*"]}, {}, id="a store of our own"
     ),
+    pytest.param(TABLE, {"secrets": ["lake*"]}, {}, id="a Secret that is a catalog"),
     pytest.param(CLAIM, {"claims": ["lake-*"]}, {}, id="a claim"),
     pytest.param(attached(schedulerAddress="tcp://warm:8786"), {"schedulers": ["tcp://warm:*"]}, {}, id="a scheduler"),
     pytest.param(job(query={"python": "def query(): ..."}), {}, {}, id="Python"),
@@ -105,7 +108,12 @@ REFUSED: list[Any] = [
         job(storage={"endpoint": "http://spy:1"}), {"endpoints": ["http://lake:*"]}, {}, "http://spy:1", id="a spy"
     ),
     pytest.param(job(), {"endpoints": ["http://lake:*"]}, {}, "s3.amazonaws.com", id="AWS, by leaving it out"),
-    pytest.param(CLAIM, {"claims": ["etl-*"]}, {}, "lake-ro", id="another claim"),
+    pytest.param(
+        job(storage={"endpoint": "http://lake:1", "gs": {"endpoint": "http://spy:1"}}),
+        {"endpoints": ["http://lake:*"]}, {}, "http://spy:1", id="a spy in place of Google",
+    ),
+    pytest.param(TABLE, {"secrets": ["etl-*"]}, {}, "inputs", id="a Secret that is a catalog"),
+    pytest.param(CLAIM, {"claims": ["etl-*"]}, {}, "lake-2", id="somebody's claim"),
     pytest.param(attached(schedulerAddress="tcp://x:1"), {"schedulers": []}, {}, "tcp://x:1", id="a scheduler"),
     pytest.param(job(query={"python": "def query(): ..."}), {"python": False}, {}, "query.python", id="Python"),
     pytest.param(job(query=FILE), {"python": False}, {}, "q.py", id="Python of a ConfigMap"),

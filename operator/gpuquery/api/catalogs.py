@@ -23,6 +23,15 @@ SECRET_NAME = "secretName"  # noqa: S105 (the name of an option)
 DECLARED = OPTIONS - SECRETS | {SECRET_NAME}
 
 
+IN_VARIABLES = "PYICEBERG_.*"
+"""Variables of options: a template that could set one could send the secret of a catalog elsewhere."""
+
+
+def holds_secret(variable: str) -> bool:
+    """Whether an environment variable is one of an option that is a secret."""
+    return variable.startswith("PYICEBERG_CATALOG__") and variable.endswith(tuple(f"__{_word(one)}" for one in SECRETS))
+
+
 def variable(name: str, key: str) -> str:
     """Return the environment variable of an option, as pyiceberg names it: `PYICEBERG_CATALOG__MY_LAKE__URI`."""
     return f"PYICEBERG_CATALOG__{_word(name)}__{_word(key)}"

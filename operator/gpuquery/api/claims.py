@@ -15,9 +15,9 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationError, mod
 from pydantic_core import PydanticCustomError
 
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.report import MAX_REPORT_BYTES, Report
+from gpuquery.api.report import MAX_REPORT_BYTES, Count, Report
 from gpuquery.api.spec import IDENTIFIER
-from gpuquery.api.status import Count, InputStatus, OutputStatus, PreflightStatus
+from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 
 OPERATORS = frozenset(
@@ -75,6 +75,8 @@ class _Found(PreflightStatus):
 
 class _Input(InputStatus):
     name: Annotated[str, Field(pattern=IDENTIFIER, max_length=63)]
+    files: Count = 0
+    bytes: Count = 0
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")] = ""
     snapshot: Annotated[Words, Field(max_length=256)] = ""
 

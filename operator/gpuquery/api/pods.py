@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 
 from gpuquery.api import quantity
+from gpuquery.api.catalogs import IN_VARIABLES
 from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.labels import GROUP, RESERVED_LABEL_DOMAINS
 from gpuquery.api.names import LabelValue, ResourceName
@@ -201,7 +202,7 @@ class LocalObjectReference(Model):
 
 
 RESERVED_VARIABLES = (
-    *RESERVED, "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
+    *RESERVED, IN_VARIABLES, "GPUQUERY_.*", "KUBERNETES_.*", "NVIDIA_.*", "CUDA_VISIBLE_DEVICES",
     "DASK_CONFIG", "DASK_SCHEDULER_ADDRESS", "DASK_WORKER_NAME", "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL",
     "HOME", "JOB_COMPLETION_INDEX", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "POLARS_MAX_THREADS", "PYTHON.*", "TMPDIR",
 )  # fmt: skip

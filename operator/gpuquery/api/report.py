@@ -14,13 +14,15 @@ from pydantic import AfterValidator, Field
 from gpuquery.api.phases import Phase as Phase  # noqa: PLC0414 - a word of what is read here
 from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
-from gpuquery.api.status import Count, InputStatus, OutputStatus, PreflightStatus
+from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import CUT, clean
 
 MAX_REPORT_BYTES = 4096
 MAX_WAITS_FOR = 600
 """Maximum characters of `waits_for`."""
 MAX_RANKS = 1_000_000
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""Rows, files or bytes, in the 64 bits of a status."""
 MAX_PROGRESS_WARNINGS = 8
 _MORE = "..."
 

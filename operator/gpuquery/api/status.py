@@ -13,8 +13,6 @@ from pydantic import Field
 from gpuquery.api.schema import Lenient
 
 MAX_ATTEMPTS_SHOWN = 10
-Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
-"""Rows, files or bytes, in the 64 bits of a status."""
 MAX_PLAN_SHOWN = 4096
 """Characters of a plan of SQL that the status shows."""
 
@@ -123,9 +121,9 @@ class InputStatus(Lenient):
 
     name: Annotated[str, Field(max_length=63)]
     """Its name."""
-    files: Count = 0
+    files: Annotated[int, Field(ge=0)] = 0
     """Number of its files."""
-    bytes: Count = 0
+    bytes: Annotated[int, Field(ge=0)] = 0
     """Bytes of all of them, as they lie in the store."""
     digest: Annotated[str, Field(max_length=64)] = ""
     """SHA-256 of the places, sizes and versions of all files, shortened to 16 digits: equal if they are."""

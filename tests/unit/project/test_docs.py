@@ -96,6 +96,50 @@ def test_a_job_in_the_docs_is_valid(tmp_path: Path, text: str) -> None:
     assert main(["validate", str(tmp_path / "job.yaml"), "--configmap", str(tmp_path / "queries.yaml")]) == 0
 
 
+def inputs() -> list[Any]:
+    """The lists of inputs that docs show without a job around them."""
+    found = [block for block in blocks("yaml") if str(block.values[0]).startswith("inputs:")]
+    assert len(found) >= 5
+    return found
+
+
+def written() -> list[Any]:
+    """What docs/inputs.md tells to write, from the table at its beginning."""
+    page = (ROOT / "docs" / "inputs.md").read_text()
+    cells = re.findall(r"^\| [^|]+ \| ([^|]+) \| [^|]* ?\|$", page.split("```yaml")[0], re.M)[1:]
+    fields = ["\n".join(re.findall(r"`(\w+: [^`]+)`", cell)) for cell in cells]
+    found = [text.replace("<its output.uri>", "s3://lake/out") for text in fields if text and "..." not in text]
+    assert len(found) >= 12
+    return [pytest.param(text, id=text.partition("\n")[0]) for text in found]
+
+
+def job_of(inputs: list[dict[str, Any]]) -> str:
+    """Return a job that reads some inputs and has volumes and an account for all of them."""
+    claim = {"persistentVolumeClaim": {"claimName": "lake"}}
+    volumes = [{"name": name, "mountPath": f"/mnt/{name}", **claim} for name in ("lake", "archive")]
+    spec = {
+        "query": {"python": "def query(inputs):\n    return inputs[min(inputs)]\n"}, "inputs": inputs,
+        "output": {"uri": "s3://elsewhere/out"}, "template": {"spec": {"volumes": volumes}},
+    }  # fmt: skip
+    return yaml.safe_dump(
+        {"apiVersion": "gpuquery.io/v1alpha1", "kind": "GpuQueryJob", "metadata": {"name": "doc"}, "spec": spec}
+    )
+
+
+@pytest.mark.parametrize("text", inputs())
+def test_inputs_in_the_docs_are_valid(tmp_path: Path, text: str) -> None:
+    (document,) = load_all(text)
+    assert not document.surprises
+    (tmp_path / "job.yaml").write_text(job_of(yaml.safe_load(text)["inputs"]))
+    assert main(["validate", str(tmp_path / "job.yaml")]) == 0
+
+
+@pytest.mark.parametrize("text", written())
+def test_what_the_table_of_inputs_tells_to_write_is_valid(tmp_path: Path, text: str) -> None:
+    (tmp_path / "job.yaml").write_text(job_of([{"name": "t", **yaml.safe_load(text)}]))
+    assert main(["validate", str(tmp_path / "job.yaml")]) == 0
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda p: p.name)
 def test_an_example_is_valid(path: Path) -> None:
     assert main(["validate", str(path)]) == 0

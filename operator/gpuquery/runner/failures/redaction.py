@@ -8,6 +8,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from gpuquery.api import catalogs
 from gpuquery.api.stores import KEYS
 from gpuquery.api.text import clean
 
@@ -25,7 +26,9 @@ _SIGNED = re.compile(
 
 def hidden(text: str) -> str:
     """Take out credentials and signatures."""
-    for key in (part for name in KEYS for part in _parts(os.environ.get(name, ""))):
+    names = [*KEYS, *filter(catalogs.holds_secret, os.environ)]
+    # The longest first: what is left of a secret after a part of it was taken out would be shown.
+    for key in sorted((part for name in names for part in _parts(os.environ.get(name, ""))), key=len, reverse=True):
         # A key that ends with a line break is one with and without it.
         for shown in (key, repr(key)[1:-1], key.strip()):
             if len(shown) >= 4:
@@ -34,8 +37,10 @@ def hidden(text: str) -> str:
 
 
 def _parts(key: str) -> Iterator[str]:
-    """Return a key, and where it is JSON (a service account's), each text in it that nobody may see."""
+    """Return a key, and each part of it that nobody may see: of a service account's JSON, and of `id:secret`."""
     yield key
+    if key.count(":") == 1:
+        yield key.partition(":")[2]
     if key.lstrip().startswith("{"):
         with contextlib.suppress(ValueError, AttributeError):
             for name, value in json.loads(key).items():

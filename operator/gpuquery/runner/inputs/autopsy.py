@@ -24,7 +24,7 @@ def told(plan: Plan) -> dict[str, str]:
     looked = lookup.broken(lookup.Task(plain, plan.store)) if plain else lookup.Looked()
     if tables and not looked.broken:
         with contextlib.suppress(Exception):  # what keeps a table from being resolved has ended no process
-            looked = lookup.broken(lookup.Task(tables, plan.store, resolve(tables, plan.store)))
+            looked = lookup.broken(lookup.Task(tables, plan.store, resolve(tables, plan.store, plan.snapshots)))
     if not looked.broken:
         return {}
     return {"failure": Failure.INVALID_INPUT.value, "message": text.of_broken(looked.broken)}

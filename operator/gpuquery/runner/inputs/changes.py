@@ -9,7 +9,9 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from gpuquery.api.reasons import Failure
 from gpuquery.runner import stores
+from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,11 +70,16 @@ def _listed(wanted: Mapping[str, str], files: Files) -> dict[str, Found]:
     folder = posixpath.commonpath([posixpath.dirname(key) for key in wanted])
     found: dict[str, Found] = {}
     seen = 0
-    for page in files.below(f"{folder}/" if folder else ""):
-        seen += len(page)
-        found |= {wanted[one.key]: one for one in page if one.key in wanted}
-        if len(found) == len(wanted) or seen - len(found) > STRAY:
-            break
+    try:
+        for page in files.below(f"{folder}/" if folder else ""):
+            seen += len(page)
+            found |= {wanted[one.key]: one for one in page if one.key in wanted}
+            if len(found) == len(wanted) or seen - len(found) > STRAY:
+                break
+    except JobError as exc:
+        # Files of a table, and files that were named, are found without the right to list.
+        if exc.failure is not Failure.STORAGE_AUTH:
+            raise
     return found
 
 

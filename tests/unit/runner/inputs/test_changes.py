@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import stores
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import changed, listing
 from gpuquery.runner.inputs.base import Resolved
 from gpuquery.runner.inputs.changes import LOOKED_AT
@@ -107,3 +109,27 @@ def test_many_files_of_an_object_store_are_compared_with_one_listing(monkeypatch
     memory.put("in/007.parquet", b"xyz")
     assert told(files) == ('input "t": http://host/in/007.parquet has grown after it was resolved: from 1 bytes to 3')
     assert looked == ["http://host/in/007.parquet"]
+
+
+@pytest.mark.parametrize("failure", [Failure.STORAGE_AUTH, Failure.STORAGE_UNAVAILABLE])
+def test_without_the_right_to_list_many_files_are_looked_at_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, failure: Failure
+) -> None:
+    """Files of a table and files that were named are read without that right: a finished query must not fail for it."""
+    memory = Memory()
+    monkeypatch.setitem(stores.STORES, "http", memory)
+    for number in range(LOOKED_AT + 1):
+        memory.put(f"in/{number:03}.parquet", b"x")
+    files = listed("http://host/in/")
+
+    def refuse(prefix: str, *, deep: bool = True) -> NoReturn:
+        raise JobError(failure, f"listing {prefix}")
+
+    monkeypatch.setattr(memory, "below", refuse)
+    if failure is not Failure.STORAGE_AUTH:
+        with pytest.raises(JobError, match="listing"):
+            told(files)
+        return
+    assert told(files) is None
+    memory.put("in/007.parquet", b"xyz")
+    assert "in/007.parquet has grown" in (told(files) or "")

@@ -8,6 +8,7 @@ from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import autopsy
 from gpuquery.runner.query import fingerprint
 from tests.support import delta_tables as d
 from tests.support.runner import plan, result, run
@@ -101,3 +102,17 @@ def test_a_file_that_breaks_while_it_is_read_is_named(lake, tmp_path):
     report = run(job(lake, tmp_path))
     assert report.failure is not None
     assert "k=1/x.parquet" in report.message
+
+
+def test_after_a_crash_the_version_that_the_job_has_read_is_looked_into(tmp_path):
+    """A file of a younger version has ended nothing."""
+    path = tmp_path / "lake"
+    good, broken = (d.add(path, f"{name}.parquet", pa.table({"v": [1]})) for name in ("good", "broken"))
+    d.commit(path, 0, d.protocol(), d.metadata([d.field("v", "long")]), good)
+    wanted = job(path, tmp_path, "SELECT v FROM t")
+    pin = inputs.resolve(wanted.inputs, StoreAccess())["t"].snapshot
+    d.commit(path, 1, broken)
+    page = (path / "broken.parquet").read_bytes()
+    (path / "broken.parquet").write_bytes(page[:4] + b"\xff" * 26 + page[30:])
+    assert "broken.parquet" in autopsy.told(wanted).get("message", "")
+    assert autopsy.told(wanted.model_copy(update={"snapshots": {"t": pin}})) == {}

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import socket
 
 import pyarrow as pa
@@ -11,10 +12,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 from gpuquery.api.catalogs import variable
+from gpuquery.api.pods import RESERVED_VARIABLE
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.redaction import redact
 from gpuquery.runner.inputs.tables.iceberg.catalogs import options_of
 from tests.support import iceberg
 
@@ -158,6 +161,36 @@ def test_a_token_opens_the_catalog_and_stands_in_no_message_and_no_json(lake, mo
     found = {"t": lake.resolve()}
     assert "secret" not in inputs.to_json(found)
     assert found["t"].bytes > 0
+
+
+def test_secrets_of_catalogs_are_taken_out_of_what_others_say(monkeypatch):
+    """A server may say back what it was sent, and what a process has said last is in the status."""
+    monkeypatch.setenv(variable("lake.one", "token"), "very-secret\n")
+    monkeypatch.setenv(variable("other", "credential"), "my-id:hush-hush")
+    monkeypatch.setenv(variable("other", "uri"), "https://catalog.example.com")
+    said = "Bearer very-secret, my-id:hush-hush, client_id=my-id&client_secret=hush-hush at https://catalog.example.com"
+    assert redact(said) == "Bearer ***, ***, client_id=my-id&client_secret=*** at https://catalog.example.com"
+
+
+@pytest.mark.parametrize("key", ["uri", "oauth2-server-uri"])
+@pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "metadata.google.internal", "[fd00:ec2::254]"])
+def test_no_catalog_is_a_metadata_service(lake, monkeypatch, key, host):
+    monkeypatch.setenv(variable("lake", key), f"http://{host}/latest")
+    error = refusal(lake)
+    assert error.failure is Failure.INVALID_ENDPOINT
+    assert f'the {key} of catalog "lake": ' in error.message
+
+
+def test_no_catalog_leads_to_a_metadata_service_by_a_name(lake, monkeypatch):
+    address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address])
+    lake.uri = "http://catalog.example.com"
+    assert refusal(lake).failure is Failure.INVALID_ENDPOINT
+
+
+def test_a_template_cannot_send_the_secret_of_a_catalog_elsewhere():
+    for key in ("uri", "oauth2-server-uri"):
+        assert re.match(RESERVED_VARIABLE, variable("lake", key))
 
 
 def test_a_catalog_that_does_not_answer_is_asked_again_later(lake):

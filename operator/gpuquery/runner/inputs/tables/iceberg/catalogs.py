@@ -7,10 +7,13 @@ programs that use pyiceberg. Elsewhere, as with `gpuquery run`, whoever runs it 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from gpuquery.api import catalogs as words
 from gpuquery.api.reasons import Failure
@@ -18,6 +21,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import redact
 from gpuquery.runner.failures.words import said
 from gpuquery.runner.inputs.tables.iceberg.snapshots import closest
+from gpuquery.runner.stores import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +63,9 @@ def load(item: Input, access: StoreAccess) -> Any:
             f'catalog "{name}" has the option {unknown[0]}, which is not known: the options are '
             f"{', '.join(sorted(words.OPTIONS))}",
         )  # fmt: skip
+    for key in ("uri", "oauth2-server-uri"):
+        if url := options.get(key):
+            _refuse_metadata(item, f'the {key} of catalog "{name}"', url)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pyiceberg says to a log what it will drop one day
         try:
@@ -66,6 +73,18 @@ def load(item: Input, access: StoreAccess) -> Any:
             return catalog.load_table(tuple(item.table.name.split(".")))
         except Exception as exc:
             raise _explained(item, exc, locals().get("catalog"), options["uri"]) from exc
+
+
+def _refuse_metadata(item: Input, what: str, url: str) -> None:
+    """Raise InvalidEndpoint for a URL whose host, by name or address, hands out the identity of nodes."""
+    try:
+        with contextlib.suppress(OSError, ValueError):  # pyiceberg says what is wrong with it
+            host = urlsplit(url).hostname or ""
+            endpoint.refuse_metadata(host, what)
+            for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+                endpoint.refuse_metadata(host, what, str(address[0]))
+    except JobError as exc:
+        raise _error(item, exc.failure, exc.message) from None
 
 
 def _client(name: str, options: Mapping[str, str]) -> Any:
