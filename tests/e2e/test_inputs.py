@@ -42,20 +42,26 @@ def rows(bench: Bench, name: str) -> list[tuple[Any, ...]]:
 
 
 def test_a_set_reads_the_list_that_its_first_rank_has_made(bench: Bench) -> None:
-    folders = {f"zip=0050{n}/a.parquet": pa.table({"v": [n]}) for n in range(5)}
-    hidden = {"zip=00501/_temporary/0/a.parquet": pa.table({"v": [100]})}
-    nothing = {"zip=__HIVE_DEFAULT_PARTITION__/a.parquet": pa.table({"v": [9]})}
-    uri = put(bench, {**folders, **hidden, **nothing})
-    ranks = sets.started(
-        bench, sql="SELECT zip, v FROM t WHERE zip <> '00500'", inputs=[{"name": "t", "uri": f"{uri}/"}]
-    )
+    good = {f"{n}.parquet": pa.table({"v": pa.array([n], pa.int32() if n < 3 else pa.int64())}) for n in range(6)}
+    uri = put(bench, {**good, "_temporary/0/a.parquet": pa.table({"v": [100]})})
+    inputs = [{"name": "t", "uri": f"{uri}/"}]
+    ranks = sets.started(bench, sql="SELECT v FROM t WHERE v <> 1", inputs=inputs)
     job = bench.as_completed(ranks.name)
-    assert rows(bench, ranks.name) == [(f"0050{n}", n) for n in range(1, 5)]
+    assert rows(bench, ranks.name) == [(0,), (2,), (3,), (4,), (5,)]
     (read,) = job["status"]["inputs"]
     assert (read["name"], read["files"]) == ("t", 6)
     (record,) = bench.commits(f"out/{ranks.name}")
     body = json.loads(bench.lake.client().get_object(Bucket="lake", Key=record)["Body"].read())
     assert [(one["digest"], one["bytes"]) for one in body["inputs"]] == [(read["digest"], read["bytes"])]
+
+
+def test_folders_of_text_keys_are_read_in_a_pod_with_their_null_partition(bench: Bench) -> None:
+    folders = {f"zip=0050{n}/a.parquet": pa.table({"v": [n]}) for n in range(3)}
+    uri = put(bench, {**folders, "zip=__HIVE_DEFAULT_PARTITION__/a.parquet": pa.table({"v": [9]})})
+    name = fresh("keys")
+    inputs = [{"name": "t", "uri": f"{uri}/"}]
+    bench.completed(bench.job(name, sql="SELECT zip, v FROM t WHERE zip <> '00500'", inputs=inputs))
+    assert rows(bench, name) == [("00501", 1), ("00502", 2)]
 
 
 def test_a_delta_table_is_read_at_the_version_that_was_asked_for_and_without_deleted_rows(bench: Bench) -> None:

@@ -7,6 +7,7 @@ is an integer.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import struct
 from decimal import Decimal, InvalidOperation
@@ -75,7 +76,12 @@ def _float(text: str, dtype: pl.DataType) -> float:
     if not _FLOAT.fullmatch(text):
         raise ValueError("it is no number")
     found = float(text)
-    return struct.unpack("<f", struct.pack("<f", found))[0] if isinstance(dtype, pl.Float32) else found
+    if math.isinf(found) and not text.endswith("inf"):
+        raise ValueError("it is out of range")
+    try:
+        return struct.unpack("<f", struct.pack("<f", found))[0] if isinstance(dtype, pl.Float32) else found
+    except OverflowError:
+        raise ValueError("it is out of range") from None
 
 
 def _boolean(text: str, _: pl.DataType) -> bool:

@@ -66,6 +66,9 @@ def test_what_a_file_holds_counts_and_not_its_ending(tmp_path, packed, ending):
         (b"\xff\xfe\0\0" + TEXT.decode().encode("utf-32-le"), "iconv -f UTF-32 -t UTF-8"),
         (gzip.compress(bz2.compress(TEXT), mtime=0), "bz2"),
         (gzip.compress(TEXT * 100, mtime=0)[:-20], "damaged"),
+        (gzip.compress(TEXT, mtime=0) + b"\0" * 512, "damaged"),
+        (gzip.compress(gzip.compress(TEXT, mtime=0), mtime=0), "gzip twice"),
+        (b"sep=;\r\na;b\r\n1;x\r\n", "line 1 is 'sep=;', which tells Excel the separator"),
         ("a,b\n1,x\n2,café\n".encode("latin-1"), "line 3 is not UTF-8 (byte 0xe9)"),
         ("a,caf\xe9\n1,x\n".encode("latin-1"), "line 1 is not UTF-8"),
         (b"a,b\n1,x\n2,y\0\n", "line 3 has a NUL byte"),
@@ -147,6 +150,12 @@ def test_files_without_a_header_have_numbers_for_names(tmp_path):
     frame = read(item(written(tmp_path, "1,x\n", "2,y\n"), csv={"header": False}))
     assert frame.columns == ["column_1", "column_2"]
     assert frame.rows() == ROWS
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_blank_line_before_the_first_record_of_a_file_without_a_header_is_told(tmp_path, end):
+    message = refusal(item(written(tmp_path, "1,x\n", f"{end}2,y{end}"), csv={"header": False}))
+    assert f"{tmp_path}/1.csv: begins with a line without anything" in message
 
 
 def test_the_place_of_a_row_can_be_asked_for(tmp_path):

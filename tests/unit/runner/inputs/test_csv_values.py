@@ -194,6 +194,12 @@ def test_a_separator_that_can_separate_nothing_is_refused(tmp_path, separator):
     assert "csv.separator" in refusal(item(written(tmp_path, "a,b\n1,2\n"), csv={"separator": separator}))
 
 
+@pytest.mark.parametrize("null", ['""', 'x"y'])
+def test_a_null_with_a_quote_would_mean_nothing_and_is_refused(tmp_path, null):
+    message = refusal(item(written(tmp_path, 'a,b\n"x""y",2\n'), csv={"nullValues": ["NA", null]}))
+    assert f"csv.nullValues has {null!r}" in message
+
+
 @pytest.fixture
 def tiny_sample(monkeypatch):
     """Inputs of a few KiB are only looked at by a sample."""
@@ -317,3 +323,16 @@ def test_a_quote_within_a_field_beyond_the_sample_is_named(tmp_path, tiny_sample
     message = found.reading.located(one, found.files, StoreAccess(), caught.value)
     assert f"{tmp_path}/0.csv: line 11113" in message
     assert "within quotes" in message
+
+
+@pytest.mark.parametrize("text", ["0000-01-01", "0000-12-31 10:00:00", "0000-01-01T00:00:00Z"])
+def test_the_year_0_is_no_date(tmp_path, text):
+    assert read(item(written(tmp_path, f"n,v\n1,{text}\n")))["v"].to_list() == [text]
+    types = {"v": "Date" if len(text) == 10 else "Datetime('us', 'UTC')" if text[-1] == "Z" else "Datetime"}
+    assert f'"{text}" would not stay what it is' in refusal(item(f"{tmp_path}/*.csv", types=types))
+
+
+@pytest.mark.parametrize("year", ["0001", "0010", "0100", "0999", "1000", "1999", "9999"])
+def test_any_other_year_is_one(tmp_path, year):
+    found = read(item(written(tmp_path, f"d,v\n{year}-01-02,{year}-01-02 03:04:05\n")))
+    assert found.row(0) == (datetime.date(int(year), 1, 2), datetime.datetime(int(year), 1, 2, 3, 4, 5))

@@ -101,7 +101,7 @@ def test_a_declared_type_counts(tmp_path: Path, kind: str, texts: list[str], wan
     [
         ("Int8", "128"), ("Int64", "1.0"), ("Int64", ""), ("UInt8", "-1"), ("Decimal(4, 1)", "1.25"),
         ("Date", "2024-1-31"), ("Boolean", "yes"), ("Datetime('ms')", "2024-01-31 10:00:00.0001"), ("Float64", "1,5"),
-        ("List(Int64)", "1"),
+        ("List(Int64)", "1"), ("Float32", "1e39"), ("Float64", "1e400"), ("Float64", "-1e400"),
     ],
 )  # fmt: skip
 def test_a_value_that_is_none_of_its_declared_type_is_refused_with_its_folder(

@@ -368,3 +368,13 @@ def test_a_number_that_no_reader_holds_is_refused_with_its_line(tmp_path, number
 def test_a_number_that_a_double_is_near_to_is_read_where_that_is_declared(tmp_path, number):
     uri = written(tmp_path, f'{{"a": 1}}\n{{"a": {number}}}\n')
     assert read(item(uri, types={"a": "Float64"}))["a"].to_list() == [1.0, float(number)]
+
+
+@pytest.mark.parametrize(
+    ("late", "declared"), [('"x"', ["1", "x"]), ("true", ["1", "true"]), ("[1]", None)], ids=["text", "boolean", "list"]
+)
+def test_kinds_that_a_text_can_hold_name_it_as_the_way_out(tmp_path, late, declared):
+    uri = written(tmp_path, f'{{"a": 1}}\n{{"a": {late}}}\n')
+    assert ('or String for "a" in inputs[].types' in refusal(item(uri))) == (declared is not None)
+    if declared:
+        assert read(item(uri, types={"a": "String"}))["a"].to_list() == declared

@@ -216,11 +216,13 @@ def _inflated(blocks: list[bytes], *, cut: bool = False) -> Iterator[bytes]:
                 made = one.decompress(data, BLOCK)
                 if first and made:
                     check_kind(made)
+                    if made.startswith(_GZIP):
+                        raise RefusedError("is compressed by gzip twice: unpack it once (gunzip)")
                     first = False
                 yield made
                 data = one.unconsumed_tail
                 if one.eof:
-                    data = one.unused_data.lstrip(b"\0")
+                    data = one.unused_data
                     one, ended = zlib.decompressobj(_ANY_HEADER), not data
         rest = one.flush()
     except zlib.error as exc:

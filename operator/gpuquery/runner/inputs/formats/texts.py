@@ -26,7 +26,8 @@ _ANY_FRACTION = (
     r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)$"
 )
 _INFINITE = "^[+-]?[iI]"
-_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DAY = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
+"""Without a year 0, which PostgreSQL, Python and DuckDB do not have: DuckDB shows it as the year 1 before Christ."""
 _CLOCK = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 _PLACES = {"ms": 3, "us": 6, "ns": 9}
 _NANO_YEARS = ("1678", "2261")

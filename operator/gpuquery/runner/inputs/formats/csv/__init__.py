@@ -149,7 +149,7 @@ class Csv(Reading):
 def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> Csv:
     """Look at the files. Raises JobError."""
     faults.refuse_hive(item)
-    _check_separator(item)
+    _check_options(item)
     declared = columns.declared(item)
     columns.check_texts(item, declared)
     found = survey(item, files, access, declared, contents.BUDGET)
@@ -157,13 +157,19 @@ def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> Csv:
     return Csv(dict(found.types), _groups(item, files, found), found.whole, tuple(warnings))
 
 
-def _check_separator(item: Input) -> None:
+def _check_options(item: Input) -> None:
     separator = (item.csv or CsvOptions()).separator
     if len(separator.encode()) != 1 or separator in '"\r\n\0':
         raise JobError(
             Failure.INVALID_INPUT,
             f'input "{item.name}": csv.separator is {separator!r}, which can separate no fields: write one ASCII '
             "character, such as a comma, a semicolon or a tab",
+        )
+    if quoted := [text for text in (item.csv or CsvOptions()).null_values if '"' in text]:
+        raise JobError(
+            Failure.INVALID_INPUT,
+            f'input "{item.name}": csv.nullValues has {quoted[0]!r}, and no text with a quote is known as null: write '
+            "it without quotes (a null is one whether it is quoted or not), or NULLIF in the query",
         )
 
 

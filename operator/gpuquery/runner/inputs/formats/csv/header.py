@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from gpuquery.api.spec import Input
     from gpuquery.runner.inputs.base import File
 
+_EXCELS = re.compile(rb"[sS][eE][pP]=.\r?\n")
 _LONGEST = 80
 _SHOWN = 5
 
@@ -31,6 +33,11 @@ def read(data: bytes, separator: str) -> tuple[tuple[str, ...], bytes, int] | No
     if body.count(b"\r") > body.count(b"\r\n") and b"\n" not in body.rstrip(b"\n"):
         raise RefusedError("ends its lines with carriage returns alone: end them with line feeds (tr '\\r' '\\n')")
     end = body.find(b"\n") + 1
+    if _EXCELS.fullmatch(body[:end]):
+        raise RefusedError(
+            f"line {before + 1} is {body[:5].decode(errors='replace')!r}, which tells Excel the separator and is no "
+            "header: remove the line (tail -n +2), and set csv.separator"
+        )
     while body.count(b'"', 0, end) % 2 and (more := body.find(b"\n", end) + 1):
         end = more
     if b"\0" in body[:end]:
@@ -49,6 +56,10 @@ def numbered(data: bytes, separator: str) -> tuple[str, ...] | None:
     """Return names for the columns of a file without a header; None for nothing but blanks. Raises RefusedError."""
     for record in records(data[: data.find(b"\n", min(len(data), 1 << 20)) + 1 or None], 1, separator):
         if record.fields:
+            if record.line > 1 and len(record.fields) > 1:
+                raise RefusedError(
+                    "begins with a line without anything, which the reader takes for its columns: remove it"
+                )
             return tuple(f"column_{n}" for n in range(1, len(record.fields) + 1))
     return None
 

@@ -66,7 +66,8 @@ def chosen(item: Input, files: Sequence[File], name: str, root: Node, declared: 
         text = f'"{exc.path}" is {kind} in {at(files, seen)}'
         if exc.two is not None:
             text += f" and {exc.two[0]} in {at(files, exc.two[1])}"
-        raise contents.refused(item, files[seen.file], f"{text}: {exc.way}") from None
+        way = f'{exc.way}, or String for "{name}" in inputs[].types' if _PRINTED.issuperset(node.kinds) else exc.way
+        raise contents.refused(item, files[seen.file], f"{text}: {way}") from None
     except RefusedError as exc:
         raise JobError(Failure.INVALID_INPUT, f'input "{item.name}": {exc.text}') from None
 
