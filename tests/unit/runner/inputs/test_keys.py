@@ -229,6 +229,39 @@ def test_a_key_that_is_a_list_in_the_files_is_refused(tmp_path: Path) -> None:
     assert '"k"' in refusal(place)
 
 
+@pytest.mark.parametrize(
+    ("key", "column"),
+    [
+        ("5", pa.array([Decimal("0.05")], pa.decimal128(9, 2))),
+        ("-1", pa.array([2**64 - 1], pa.uint64())),
+        ("5", pa.array([dt.datetime(1970, 1, 1, 0, 0, 0, 5)], pa.timestamp("us"))),
+        ("2024-01-01", pa.array([19723], pa.int32())),
+        ("19723", pa.array([dt.date(2024, 1, 1)], pa.date32())),
+    ],
+)
+def test_a_key_whose_value_in_the_files_is_stored_alike_and_means_something_else_is_refused(
+    tmp_path: Path, key: str, column: pa.Array
+) -> None:
+    (tmp_path / f"k={key}").mkdir()
+    there = tmp_path / f"k={key}" / "0.parquet"
+    pq.write_table(pa.table({"k": column, "v": [1]}), there, store_decimal_as_integer=True)
+    assert "hivePartitioned: false" in refusal(f"{tmp_path}/")
+
+
+def test_a_key_that_the_files_have_as_a_dictionary_is_read(tmp_path: Path) -> None:
+    place = written(tmp_path, "k=x")
+    table = pa.table({"k": pa.array(["x"]).dictionary_encode(), "v": [0]})
+    pq.write_table(table, tmp_path / "k=x" / "0.parquet")
+    assert values(place, "k") == ["x"]
+
+
+def test_a_key_that_the_files_have_as_a_large_number_is_read(tmp_path: Path) -> None:
+    place = written(tmp_path, f"k={2**64 - 1}")
+    there = tmp_path / f"k={2**64 - 1}" / "0.parquet"
+    pq.write_table(pa.table({"k": pa.array([2**64 - 1], pa.uint64()), "v": [0]}), there)
+    assert values(place, "k") == [2**64 - 1]
+
+
 VALUES = {
     "String": ["001", "1", "01", "1e5", None, "", "é /%=*"],
     "Int32": [1, -5, None],

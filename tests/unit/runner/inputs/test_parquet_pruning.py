@@ -53,6 +53,8 @@ def same(dtype: pa.DataType, values: list[Any], constants: list[str]) -> Kind:
 
 NEAR = [DAY, DAY + dt.timedelta(milliseconds=1), DAY - dt.timedelta(days=40_000), dt.datetime(1969, 12, 31, 23, 59, 59)]
 FAR = [*NEAR, dt.datetime(9999, 12, 31), dt.datetime(1, 1, 1)]
+LAST = dt.time(23, 59, 59, 999_999)
+TIMES = ["TIME '00:00:00'", "TIME '01:02:03'", "TIME '01:02:03.000004'", "TIME '23:59:59.999999'"]
 ID = same(pa.int64(), [], [])
 KINDS = {
     "i": same(pa.int64(), [-(2**63), -1, 0, 1, 2**63 - 1], ["0", "1", "0.5", "-1", "9223372036854775807", "1e300"]),
@@ -70,6 +72,8 @@ KINDS = {
         pa.decimal128(9, 2), [Decimal("0.00"), Decimal("-1.25"), Decimal("9999999.99")], ["0", "-1.25", "1.255", "1e10"]
     ),
     "s": same(pa.string(), ["", "a", "ab", LONG, LONG + "b", "é", "\U0001f600"], ["''", "'a'", f"'{LONG}'", "'z'"]),
+    "t": same(pa.time64("us"), [dt.time(), dt.time(1, 2, 3, 4), LAST], TIMES),
+    "tm": Kind(pa.time32("ms"), pa.time64("us"), [dt.time(), dt.time(1, 2, 3)], TIMES),
     "b": same(pa.bool_(), [True, False], ["TRUE", "FALSE"]),
 }
 KEYS = {

@@ -59,7 +59,7 @@ def check_keys(item: Input, name: str, dtype: pl.DataType, files: Sequence[File]
     """See that a column that is both in the files and in the names of their folders has the same values in both.
 
     Raises InvalidInput where the footers do not show it, and for a file that lacks the column, which would be null
-    there. The column is then read from the files.
+    there. The column is then read from the files, whose type `dtype` is: bytes of statistics are values of no other.
     """
     by_uri = {file.uri: dict(file.keys)[name] for file in files}
     bad: list[str] = []
@@ -85,14 +85,16 @@ def _only(chunk: Chunk, physical: int, text: str | None, dtype: pl.DataType) -> 
         return chunk.nulls == chunk.values
     if chunk.nulls != 0 or chunk.least is None or chunk.least != chunk.most:
         return chunk.values == 0
-    if physical == _BYTES:
-        return chunk.least == text.encode()
-    found: Any = keys.value(text, dtype)
-    if dtype.is_integer() and physical in (1, _INT64):
-        return bool(int.from_bytes(chunk.least, "little", signed=True) == found)
-    if isinstance(dtype, pl.Date):
-        return bool(int.from_bytes(chunk.least, "little", signed=True) == found.toordinal() - 719163)
-    return False
+    if isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Binary):
+        return physical == _BYTES and chunk.least == text.encode()
+    if not (dtype.is_integer() or isinstance(dtype, pl.Date)) or physical not in (1, _INT64):
+        return False
+    try:
+        found: Any = keys.value(text, dtype)
+    except ValueError:
+        return False
+    stored = int.from_bytes(chunk.least, "little", signed=not dtype.is_unsigned_integer())
+    return bool(stored == (found.toordinal() - 719163 if isinstance(dtype, pl.Date) else found))
 
 
 def _chunks(tail: bytes, name: str) -> list[tuple[Chunk, int]] | None:

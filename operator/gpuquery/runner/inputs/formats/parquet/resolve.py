@@ -46,7 +46,8 @@ def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> Parquet:
     columns = _columns(item, found, access)
     for name in list(by_key):
         if name in columns.schema or name in columns.absent:
-            bounds.check_keys(item, name, by_key.pop(name), files, access)
+            told = by_key.pop(name)
+            bounds.check_keys(item, name, columns.schema.get(name, told), files, access)
     if not columns.schema and not by_key:
         raise _nothing(item, files, columns)
     parts = sorted(found, key=lambda shape: -len(shape.files))
