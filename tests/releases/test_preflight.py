@@ -295,9 +295,21 @@ def test_options_that_the_release_refuses_are_told(pod: Pod, sales: Path) -> Non
     assert "no_such_option" in report.message
 
 
-def test_folders_of_keys_are_refused_with_the_name_of_the_input(pod: Pod, sales: Path) -> None:
-    (sales / "hive" / "year=1994").mkdir(parents=True)
-    SALES.write_parquet(sales / "hive" / "year=1994" / "a.parquet")
+def test_folders_of_keys_are_read_by_the_gpu_engine_as_constants(pod: Pod, sales: Path) -> None:
+    for folder in ("year=1994/zip=001", "year=1995/zip=__HIVE_DEFAULT_PARTITION__"):
+        (sales / "hive" / folder).mkdir(parents=True)
+        SALES.write_parquet(sales / "hive" / folder / "a.parquet")
+    text = "select zip, year, count(*) as n from sales where year > 1994 group by zip, year"
+    report = pod.preflight(asked(pod, sales, text, inputs={"sales": f"file://{sales}/hive/"}), sales)
+    assert report.failure is None, report.message
+
+
+def test_more_folders_of_keys_than_a_gpu_engine_reads_are_refused_with_the_name_of_the_input(
+    pod: Pod, sales: Path
+) -> None:
+    for batch in range(1001):
+        (sales / "hive" / f"batch={batch}").mkdir(parents=True)
+        SALES.write_parquet(sales / "hive" / f"batch={batch}" / "a.parquet")
     wanted = asked(pod, sales, "select shop from sales", inputs={"sales": f"file://{sales}/hive/"})
     report = pod.refused(wanted, sales)
     assert report.failure is Failure.UNSUPPORTED_QUERY

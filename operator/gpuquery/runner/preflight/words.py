@@ -16,8 +16,8 @@ MAX_TEXT = 80
 PYTHON_FUNCTION = "anonymousfunction"
 """What Polars calls `map_elements` and `map_batches` of an expression when it cannot show them."""
 HIVE = (
-    "the GPU reader does not make columns of key=value folders: set hivePartitioned: false if the files hold the "
-    "columns that are needed"
+    "the GPU engines read at most 1,000 partitions of key=value folders: name fewer folders in uri, set "
+    "hivePartitioned: false if the files hold the columns that are needed, or use engine: cpu"
 )
 _STEPS = {
     "Select": "the selection",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import from_json, to_json
 from gpuquery.runner.inputs.formats.parquet import scan
 from tests.support.read_inputs import frame, resolved
 from tests.support.runner import plan, run
@@ -287,3 +290,15 @@ def test_a_table_of_this_project_has_the_types_and_values_that_were_written(tmp_
         found = frame(place).sort("v").collect()
         assert found["k"].to_list() == VALUES[kind]
         assert found.schema["k"] == dtype
+
+
+def test_gpu_engines_read_the_same_rows_by_a_scan_for_each_partition(tmp_path: Path) -> None:
+    found = resolved(written(tmp_path, "k=001", "k=2", f"k={NULL}", "k=7"))
+    gpu = replace(found, reading=found.reading.for_gpu())
+    again = from_json(to_json({"t": gpu}), [gpu.item])["t"]
+    for given in (gpu, again):
+        made = given.frame(StoreAccess())
+        assert made.explain().count("Parquet SCAN") == 4
+        assert made.sort("v").collect().rows() == [(0, "001"), (1, "2"), (2, None), (3, "7")]
+        assert sorted(made.filter(K != "2").collect()["v"]) == [0, 3]
+        assert made.filter(K.is_null()).collect()["v"].to_list() == [2]

@@ -7,7 +7,7 @@ out by their keys; else from constants, or from the places of the files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import polars as pl
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_CONSTANTS = 64
 """Partitions that are read with constants, a scan for each; more are told apart by the places of their files."""
+MAX_SCANS = 1000
+"""Partitions that a GPU engine reads, a scan for each."""
 _PLACE = "gpuquery place"
 _GLOB = frozenset("*?[")
 
@@ -62,11 +64,17 @@ class Parquet(Reading):
     """Number of the part of each file that is not of the first, by its place."""
     keys: tuple[str, ...] = ()
     """Columns that come from the names of folders."""
+    gpu: bool = False
+    """Whether a GPU engine reads it, which knows neither columns of folders nor the places of rows."""
 
     @property
     def absent(self) -> Mapping[str, str]:
         """Columns that are not read, with the reason."""
         return self.unread
+
+    def for_gpu(self) -> Self:
+        """Have a scan with constants for each partition; beyond a number of them the preflight refuses the folders."""
+        return replace(self, gpu=True)
 
     def frame(
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None
@@ -88,6 +96,7 @@ class Parquet(Reading):
             "parts": [[schema_to_text(p.schema), schema_to_text(p.exact), p.dropped, p.whole] for p in self.parts],
             "others": dict(self.others),
             "keys": list(self.keys),
+            "gpu": self.gpu,
         }
 
     @classmethod
@@ -99,12 +108,14 @@ class Parquet(Reading):
             parts=tuple(Part(schema_from_text(a), schema_from_text(b), c, d) for a, b, c, d in value["parts"]),
             others=value["others"],
             keys=tuple(value["keys"]),
+            gpu=value["gpu"],
         )
 
     def _part(self, part: Part, files: Sequence[File], access: StoreAccess, places: str | None) -> list[pl.LazyFrame]:
         if not self.keys:
             return [self._brought(part, _scan(part, files, access, places), {}, places)]
-        by_folder = [file for file in files if self._by_folder(file)]
+        constants = self.gpu and len({self._texts(file) for file in files}) <= MAX_SCANS
+        by_folder = [] if constants else [file for file in files if self._by_folder(file)]
         if len(by_folder) == 1:  # of one file Polars 1.38 to 1.44 lets all rows pass a condition that is null
             by_folder = []
         others = set(by_folder)
@@ -116,7 +127,7 @@ class Parquet(Reading):
         if by_folder:
             hive = {name: self.schema[name] for name, _ in by_folder[0].keys}
             frames.append(self._brought(part, _scan(part, by_folder, access, places, hive), None, places))
-        if len(rest) > MAX_CONSTANTS:
+        if len(rest) > MAX_CONSTANTS and not constants:
             return [*frames, self._placed(part, [file for some in rest.values() for file in some], access, places)]
         for texts, some in rest.items():
             values = {
