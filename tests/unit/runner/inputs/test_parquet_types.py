@@ -92,7 +92,7 @@ def unread(tmp_path: Path, name: str = "a") -> str:
     assert name not in one.schema
     frame(place).collect()
     report = run(plan(tmp_path, f"select {name} from t", inputs={"t": f"file://{place}"}))
-    assert report.failure is Failure.INVALID_QUERY, report.message
+    assert report.failure is Failure.INVALID_INPUT, report.message
     assert f'"{name}"' in report.message
     assert one.absent[name].split(" (")[0] in report.message
     return one.absent[name]
