@@ -43,7 +43,7 @@ BY_CI = (
 ELSEWHERE = {
     "make images-push": "registry push", "make wheel": "`docker build`", "docker build": "`docker build`",
     "make test-faults": "`make test-faults`", "make test-dask-faults": "`make test-dask-faults`",
-    "make test-tenants": "`make test-tenants`",
+    "make test-tenants": "`make test-tenants`", "make azurite": "`make azurite`",
 }  # fmt: skip
 """Commands that need a registry or Docker, or take long, and what docs/limitations.md calls them where it says which
 were run, and when."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,14 @@ import pytest
 
 from tests.e2e import sets
 from tests.e2e.jobs import HELD, Bench, condition, fresh, true
-from tools.kubectl import wait_until
+from tools.kubectl import KubectlError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HELD_OVER_T = HELD.replace('inputs["nation"]', 'inputs["t"]')
+HELD_OVER_T = HELD.replace('inputs["nation"]', 'inputs["t"]').replace(
+    "    while", '    print("held", flush=True)\n    while'
+)
 
 
 def put(bench: Bench, files: Mapping[str, pa.Table | bytes]) -> str:
@@ -100,6 +103,14 @@ def test_a_broken_file_is_named_and_the_query_is_not_tried_again(bench: Bench) -
     assert len(bench.get(document["metadata"]["name"])["status"]["attempts"]) == 1
 
 
+def held(bench: Bench, name: str) -> bool:
+    """Whether the query of a job runs and waits."""
+    with contextlib.suppress(KubectlError):  # there is no log yet
+        logs = [bench.cluster.run("logs", "-n", bench.namespace, "-c", "runner", p) for p in bench.alive(name)]
+        return any("held" in log for log in logs)
+    return False
+
+
 @pytest.mark.parametrize("how", ["replaced", "deleted"])
 def test_a_file_that_changes_while_the_query_runs_is_not_mixed_and_the_next_attempt_reads_it_anew(
     bench: Bench, how: str
@@ -108,8 +119,7 @@ def test_a_file_that_changes_while_the_query_runs_is_not_mixed_and_the_next_atte
     name = fresh("changed")
     bench.apply(bench.job(name, python=HELD_OVER_T, inputs=[{"name": "t", "uri": f"{uri}/"}], backoffLimit=1))
     client, key = bench.lake.client(), f"{uri.removeprefix('s3://lake/')}/b.parquet"
-    wait_until(lambda: true(bench.get(name), "ClusterReady"), what=f"{name} to be ready")
-    wait_until(lambda: bench.get(name)["status"].get("progress"), what=f"{name} to plan")
+    wait_until(lambda: held(bench, name), what=f"the query of {name}, which has its inputs then")
     if how == "replaced":
         file = io.BytesIO()
         pq.write_table(pa.table({"v": [3]}), file)
