@@ -19,9 +19,8 @@ from tools.kubectl import KubectlError, wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HELD_OVER_T = HELD.replace('inputs["nation"]', 'inputs["t"]').replace(
-    "    while", '    print("held", flush=True)\n    while'
-)
+SAYS_SO = '    print("held", flush=True)\n    while'
+HELD_OVER_T = HELD.replace('inputs["nation"]', 'inputs["t"]').replace("    while", SAYS_SO)
 
 
 def put(bench: Bench, files: Mapping[str, pa.Table | bytes]) -> str:
