@@ -194,7 +194,7 @@ def test_a_store_that_does_not_tell_sizes_is_asked_again_and_ends_no_job(pod: Po
         "class Gone:\n"
         "    def sizes(self, paths): raise OSError('no answer')\n"
         "from gpuquery.runner.preflight import files\n"
-        "class Fetch: files = staticmethod(lambda path, store: Gone())\n"
+        "class Fetch: Everywhere = staticmethod(lambda store: Gone())\n"
         "files.stores, files.Sized = Fetch, lambda files, known: files\n"
         "for path in sys.argv[1:]: print(query._run(Path(path), None).to_line())"
     )

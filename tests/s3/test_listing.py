@@ -15,6 +15,9 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import listing
+from gpuquery.runner.preflight import nulls
+from gpuquery.runner.query import facts
+from gpuquery.runner.query.sql.rules.statistics import ColumnFacts
 from gpuquery.runner.stores.objects import Objects
 from gpuquery.runner.stores.s3.objects import S3Objects
 
@@ -117,6 +120,24 @@ def test_two_buckets_are_one_table(seaweed: Seaweed, bucket: str) -> None:
     both = item(f"s3://{bucket}/a.parquet", f"s3://{other}/")
     read = inputs.resolve([both], access(seaweed))["t"]
     assert sorted(read.frame(access(seaweed)).collect()["v"]) == [1, 2]
+
+
+def test_files_of_one_key_in_two_buckets_are_looked_at_each_in_its_own(seaweed: Seaweed, bucket: str) -> None:
+    other = seaweed.make_bucket()
+    wider = io.BytesIO()
+    pq.write_table(pa.table({"v": [70_000_000_000, None], "w": ["x", "y" * 100_000]}), wider, compression="none")
+    fill(seaweed, bucket, "a.parquet", content=body(1))
+    fill(seaweed, other, "a.parquet", content=wider.getvalue())
+    both = item(f"s3://{bucket}/a.parquet", f"s3://{other}/a.parquet")
+    read = inputs.resolve([both], access(seaweed))
+    assert list(read["t"].schema) == ["v", "w"]
+    assert facts.known(read, access(seaweed)).table("t").columns["v"] == ColumnFacts(1, 70_000_000_000, 1)
+    assert nulls.count(read["t"], ["v"], access(seaweed)) == {"v": nulls.Nulls(1, f"s3://{other}/a.parquet")}
+    fill(seaweed, bucket, "a.csv", content=b"v\n1\n")
+    fill(seaweed, other, "a.csv", content=b"v\nx\n")
+    texts = item(f"s3://{bucket}/a.csv", f"s3://{other}/a.csv", format="csv")
+    frame = inputs.resolve([texts], access(seaweed))["t"].frame(access(seaweed))
+    assert sorted(frame.collect()["v"]) == ["1", "x"]
 
 
 def test_an_object_that_was_replaced_by_one_of_the_same_size_is_named(seaweed: Seaweed, bucket: str) -> None:

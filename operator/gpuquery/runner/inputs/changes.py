@@ -44,7 +44,7 @@ def changed(resolved: Mapping[str, Resolved], access: StoreAccess) -> str | None
 def _changed(files: Sequence[File], access: StoreAccess) -> str | None:
     buckets: dict[str, list[File]] = {}
     for file in files:
-        buckets.setdefault(_bucket(file.uri), []).append(file)
+        buckets.setdefault(stores.bucket(file.uri), []).append(file)
     told = dict(found for several in buckets.values() if (found := _first_changed(several, access)) is not None)
     return next((told[file] for file in files if file in told), None) if told else None
 
@@ -92,12 +92,6 @@ def _difference(file: File, now: Found | None) -> str | None:
     if file.version and now.version and now.version != file.version:
         return f"{file.uri} was replaced after it was resolved, by a file that has {now.bytes:,} bytes as well"
     return None
-
-
-def _bucket(uri: str) -> str:
-    """Return the scheme and the bucket; nothing for a file of this machine."""
-    scheme, found, rest = uri.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}" if found else ""
 
 
 def _key(uri: str) -> str:

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 MAX_NAMES_SHOWN = 5
 
 
-def refuse_hive(item: Input) -> None:
-    """Raise InvalidInput for text files in key=value folders."""
-    if item.hive_partitioned:
-        raise no_keys(item)
-
-
 def no_keys(item: Input) -> JobError:
     """Explain that text files lie in key=value folders."""
     return JobError(

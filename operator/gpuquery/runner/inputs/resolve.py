@@ -106,7 +106,7 @@ def _resolved(item: Input, access: StoreAccess, pinned: str) -> Resolved:
     try:
         listed = listing.listed(item, access)
         files, unread = keys.filled(item, listed.files)
-        if item.format is not InputFormat.PARQUET and any(file.keys for file in files):
+        if item.format is not InputFormat.PARQUET and (item.hive_partitioned or any(file.keys for file in files)):
             raise faults.no_keys(item)
         reading = _FORMATS[item.format](item, files, access)
     except JobError as exc:

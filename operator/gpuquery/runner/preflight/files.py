@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 def stored_bytes(paths: Sequence[str], store: StoreAccess, known: Mapping[str, int]) -> int | None:
     """Bytes of all the files; None where it cannot be told."""
     try:
-        return sum(Sized(stores.files(paths[0], store), known).sizes(paths).values()) if paths else 0
+        return sum(Sized(stores.Everywhere(store), known).sizes(paths).values())
     except Exception:
         return None

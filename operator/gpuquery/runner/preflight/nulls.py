@@ -50,7 +50,6 @@ def _by_footers(given: Resolved, columns: Sequence[str], store: StoreAccess) -> 
     paths = [file.uri for file in given.files]
     if not paths:
         return {}
-    files = stores.files(paths[0], store)
     sizes = {file.uri: file.bytes for file in given.files}
     found: dict[str, dict[str, int | None]] = {}
 
@@ -61,7 +60,7 @@ def _by_footers(given: Resolved, columns: Sequence[str], store: StoreAccess) -> 
             return  # it is counted as unknown, and reading it says what is wrong
         found[path] = {name: _of_column(footer, name) for name in columns}
 
-    each_tail(paths, sizes, files, take)
+    each_tail(paths, sizes, stores.Everywhere(store), take)
     return {name: _summed(name, paths, found) for name in columns}
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuquery.plan.plan import StoreAccess
-    from gpuquery.runner.stores.base import Files
+    from gpuquery.runner.stores.base import Readable
 
 NOTHING: Mapping[str, int] = MappingProxyType({})
 MAX_BASIS = 400
@@ -33,7 +33,7 @@ class Estimate:
     """What a query reads and holds. Bytes are bytes in memory, in the layout of GPUs, unless said otherwise."""
 
     files: int
-    """Files that it reads; one that two scans read counts twice."""
+    """Readable that it reads; one that two scans read counts twice."""
     rows: int
     """Rows in them, before any filter."""
     input_bytes: int
@@ -81,7 +81,7 @@ class Access:
     store: StoreAccess
     known: Mapping[str, int]
 
-    def files(self, path: str) -> Files:
+    def files(self, path: str) -> Readable:
         """Return the way to a file and its neighbours."""
         return Sized(stores.files(path, self.store), self.known)
 

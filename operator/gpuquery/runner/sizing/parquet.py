@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.sizing.reads import Scan
-    from gpuquery.runner.stores.base import Files
+    from gpuquery.runner.stores.base import Readable
 
 ALL_FILES = 2000
 """Up to so many files, every footer is read."""
@@ -63,7 +63,7 @@ class Scanned:
     """Footers of the files of a scan."""
 
     paths: Sequence[str]
-    """Files whose footers were read."""
+    """Readable whose footers were read."""
     rows: Sequence[int]
     """Rows of each."""
     details: dict[int, Footer] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Scanned:
     """Row groups of the other files, with the columns that were asked for."""
 
 
-def size(scan: Scan, files: Files, access: StoreAccess) -> Table:
+def size(scan: Scan, files: Readable, access: StoreAccess) -> Table:
     """Estimate a scan of parquet files. Raises JobError where they cannot be read."""
     chosen = scan.paths if len(scan.paths) <= ALL_FILES else evenly(scan.paths, SAMPLED_FILES)
     sizes = files.sizes(scan.paths)
@@ -103,7 +103,7 @@ def evenly(paths: Sequence[str], count: int) -> list[str]:
 
 
 def scan_footers(
-    paths: Sequence[str], sizes: Mapping[str, int], files: Files, *, columns: Collection[str] = ()
+    paths: Sequence[str], sizes: Mapping[str, int], files: Readable, *, columns: Collection[str] = ()
 ) -> Scanned:
     """Read the footers of files: row counts of all, some in full, and of the others the bounds of some columns."""
     counter = footer.RowCounter()
@@ -136,7 +136,7 @@ def _skipped(scan: Scan, found: Scanned) -> int:
     """Rows of row groups that the filter surely leaves out; where nothing is known about them, none."""
     if not scan.tests or not found.details:
         return 0
-    # Files of one table have the same types, or Polars refuses to read them together.
+    # Readable of one table have the same types, or Polars refuses to read them together.
     leaves = next(iter(found.details.values())).leaves
     groups = chain(found.groups, *(footer.groups for footer in found.details.values()))
     out = 0

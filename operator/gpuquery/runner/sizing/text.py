@@ -11,7 +11,7 @@ import polars as pl
 
 from gpuquery.runner.sizing import widths
 from gpuquery.runner.sizing.parquet import Table, evenly
-from gpuquery.runner.stores.base import Files, Part
+from gpuquery.runner.stores.base import Part, Readable
 
 if TYPE_CHECKING:
     from gpuquery.runner.sizing.reads import Scan
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HEAD = 1 << 20
 """Bytes at the beginning of a file that are read."""
 HEADS = 2
-"""Files whose beginning is read."""
+"""Readable whose beginning is read."""
 GUESSED_RATIO = 4.0
 """How much larger a compressed file is taken to be where its beginning cannot be decompressed."""
 _DEFLATED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
@@ -37,7 +37,7 @@ class _Head:
     """Bytes of the file that hold these lines."""
 
 
-def size(scan: Scan, files: Files) -> Table:
+def size(scan: Scan, files: Readable) -> Table:
     """Estimate a scan of CSV or NDJSON files. Raises JobError where they cannot be read."""
     sizes = files.sizes(scan.paths)
     total = sum(sizes.values())

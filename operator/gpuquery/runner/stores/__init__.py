@@ -6,22 +6,25 @@ A store is one module (or folder) that implements `base.Backend`, and one line h
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures import stores as faults
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.stores.az import Az
+from gpuquery.runner.stores.base import Readable
 from gpuquery.runner.stores.gs import Gs
 from gpuquery.runner.stores.posix import Posix
 from gpuquery.runner.stores.s3 import S3
 from gpuquery.runner.stores.web import Web
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from gpuquery.plan.plan import StoreAccess
-    from gpuquery.runner.stores.base import Backend, Files, Location
+    from gpuquery.runner.stores.base import Backend, Files, Found, Location, Part
+
+T = TypeVar("T")
 
 STORES: dict[str, Backend] = {
     "s3": S3(),
@@ -57,6 +60,51 @@ def locate(uri: str) -> Location:
 def files(uri: str, access: StoreAccess) -> Files:
     """Return the way to the file at a URI or path and to its neighbours. Raises JobError."""
     return of(uri).files(uri, access)
+
+
+def bucket(uri: str) -> str:
+    """Return scheme and bucket of a URI; nothing for a file of this machine."""
+    scheme, found, rest = uri.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}" if found and scheme != "file" else ""
+
+
+class Everywhere(Readable):
+    """Files of any buckets and stores, each of which is opened once."""
+
+    def __init__(self, access: StoreAccess) -> None:
+        self._access = access
+        self._opened: dict[str, Files] = {}
+
+    def look(self, paths: Sequence[str]) -> dict[str, Found]:
+        """Look at files, bucket by bucket."""
+        return {path: one for some in self._apart(paths) for path, one in self._of(some[0]).look(some).items()}
+
+    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Ask for sizes, bucket by bucket."""
+        return {path: size for some in self._apart(paths) for path, size in self._of(some[0]).sizes(some).items()}
+
+    def read(self, parts: Sequence[Part], then: Callable[[Part, bytes], T]) -> list[T]:
+        """Read parts, bucket by bucket."""
+        numbers: dict[str, list[int]] = {}
+        for number, part in enumerate(parts):
+            numbers.setdefault(bucket(part.path), []).append(number)
+        found: dict[int, T] = {}
+        for some in numbers.values():
+            there = self._of(parts[some[0]].path)
+            found |= zip(some, there.read([parts[number] for number in some], then), strict=True)
+        return [found[number] for number in range(len(parts))]
+
+    def _of(self, path: str) -> Files:
+        if (there := self._opened.get(bucket(path))) is None:
+            there = self._opened[bucket(path)] = files(path, self._access)
+        return there
+
+    @staticmethod
+    def _apart(paths: Sequence[str]) -> Iterable[list[str]]:
+        apart: dict[str, list[str]] = {}
+        for path in paths:
+            apart.setdefault(bucket(path), []).append(path)
+        return apart.values()
 
 
 def scan_options(access: StoreAccess, uri: str) -> dict[str, Any] | None:

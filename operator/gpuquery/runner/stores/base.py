@@ -125,17 +125,8 @@ class Found(NamedTuple):
     """When it was last written, in seconds since 1970; 0 where the store or its client does not tell."""
 
 
-class Files(Protocol):
-    """Files by their URIs, to be found, sized and read in parts."""
-
-    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
-        """List what has a key that begins with `prefix`, page by page, in an order of the store's own.
-
-        `prefix` is any beginning of keys: `t/`, `t/part-`, or nothing; on POSIX an absolute path. `deep=False` does
-        not go into folders below the last slash of the prefix: they come as keys that end with a slash. Markers of
-        folders, which some stores keep, come like that too. What is not there gives no page, or an empty one.
-        Raises JobError; BucketNotFound if there is no such bucket.
-        """
+class Readable(Protocol):
+    """Files by their URIs, to be looked at and read in parts."""
 
     def look(self, paths: Sequence[str]) -> dict[str, Found]:
         """Return the files that are at paths, by path, without those that are not there. Needs no right to list."""
@@ -150,17 +141,26 @@ class Files(Protocol):
         """
 
 
-class Sized(Files):
+class Files(Readable, Protocol):
+    """Files of one bucket, or of this machine, which can be listed too."""
+
+    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
+        """List what has a key that begins with `prefix`, page by page, in an order of the store's own.
+
+        `prefix` is any beginning of keys: `t/`, `t/part-`, or nothing; on POSIX an absolute path. `deep=False` does
+        not go into folders below the last slash of the prefix: they come as keys that end with a slash. Markers of
+        folders, which some stores keep, come like that too. What is not there gives no page, or an empty one.
+        Raises JobError; BucketNotFound if there is no such bucket.
+        """
+
+
+class Sized(Readable):
     """Files of which some sizes are known, and are not asked for again."""
 
-    def __init__(self, files: Files, known: Mapping[str, int]) -> None:
+    def __init__(self, files: Readable, known: Mapping[str, int]) -> None:
         """`known` has sizes in bytes by place, as Polars takes it."""
         self._files = files
         self._known = known
-
-    def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
-        """List files."""
-        return self._files.below(prefix, deep=deep)
 
     def look(self, paths: Sequence[str]) -> dict[str, Found]:
         """Look at files."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuquery.runner.parquet.footer import TAIL, NotParquetError, metadata_size
-from gpuquery.runner.stores.base import Files, Part
+from gpuquery.runner.stores.base import Part, Readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-def each_tail(paths: Sequence[str], sizes: Mapping[str, int], files: Files, then: Callable[[str, bytes], None]) -> None:
+def each_tail(
+    paths: Sequence[str], sizes: Mapping[str, int], files: Readable, then: Callable[[str, bytes], None]
+) -> None:
     """Hand the end of each file to `then` as it comes, with all metadata if it is a parquet file."""
     long: list[Part] = []
 

@@ -139,7 +139,7 @@ def _batches(files: Sequence[File]) -> Iterator[list[int]]:
 
 
 def _read(parts: Sequence[Part], access: StoreAccess) -> list[tuple[Part, bytes]]:
-    return stores.files(parts[0].path, access).read(parts, lambda part, data: (part, data)) if parts else []
+    return stores.Everywhere(access).read(parts, lambda part, data: (part, data))
 
 
 def _guarded(item: Input, file: File, found: Iterator[Piece]) -> Iterator[Piece]:

@@ -16,7 +16,6 @@ from gpuquery.api.spec import CsvOptions
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.words import said
-from gpuquery.runner.inputs import faults
 from gpuquery.runner.inputs.base import File, Reading, Schema, schema_from_text, schema_to_text
 from gpuquery.runner.inputs.formats import columns, contents, texts
 from gpuquery.runner.inputs.formats.csv.survey import Survey, survey
@@ -148,7 +147,6 @@ class Csv(Reading):
 
 def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> Csv:
     """Look at the files. Raises JobError."""
-    faults.refuse_hive(item)
     _check_options(item)
     declared = columns.declared(item)
     columns.check_texts(item, declared)

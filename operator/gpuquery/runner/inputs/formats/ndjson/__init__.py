@@ -15,7 +15,6 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.words import said
-from gpuquery.runner.inputs import faults
 from gpuquery.runner.inputs.base import File, Reading, Schema, schema_from_text, schema_to_text
 from gpuquery.runner.inputs.formats import columns, contents, texts
 from gpuquery.runner.inputs.formats.ndjson import types
@@ -93,7 +92,6 @@ class NdJson(Reading):
 
 def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> NdJson:
     """Look at the files. Raises JobError."""
-    faults.refuse_hive(item)
     declared = columns.declared(item)
     types.check(item, declared)
     whole = contents.whole(files, contents.BUDGET)

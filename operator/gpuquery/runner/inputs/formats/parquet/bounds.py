@@ -110,4 +110,4 @@ def _chunks(tail: bytes, name: str) -> list[tuple[Chunk, int]] | None:
 
 
 def _each(files: Sequence[File], access: StoreAccess, take: Any) -> None:
-    each_tail([f.uri for f in files], {f.uri: f.bytes for f in files}, stores.files(files[0].uri, access), take)
+    each_tail([f.uri for f in files], {f.uri: f.bytes for f in files}, stores.Everywhere(access), take)

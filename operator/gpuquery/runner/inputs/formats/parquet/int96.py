@@ -67,7 +67,7 @@ def refusal(item: Input, name: str, files: Sequence[File], access: StoreAccess) 
         if not _fits(by_part[part], body):
             bad.append(part.path)
 
-    stores.files(files[0].uri, access).read([chunk.part for chunk in found], take)
+    stores.Everywhere(access).read([chunk.part for chunk in found], take)
     first = next((file.uri for file in files if file.uri in bad), None)
     if first is None:
         return None
@@ -96,7 +96,7 @@ def _chunks(name: str, files: Sequence[File], access: StoreAccess) -> list[_Chun
                         )
                     )  # fmt: skip
 
-    each_tail([f.uri for f in files], {f.uri: f.bytes for f in files}, stores.files(files[0].uri, access), take)
+    each_tail([f.uri for f in files], {f.uri: f.bytes for f in files}, stores.Everywhere(access), take)
     return [chunk for chunk in found if chunk.values]
 
 

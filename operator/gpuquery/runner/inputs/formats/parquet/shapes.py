@@ -101,7 +101,7 @@ def _marks(
             tails[mark] = uri, tail
 
     # Tails come in the order in which the store answers; the first file of each schema is the same every time.
-    each_tail([f.uri for f in files], {f.uri: f.bytes for f in files}, stores.files(files[0].uri, access), take)
+    each_tail([f.uri for f in files], {f.uri: f.bytes for f in files}, stores.Everywhere(access), take)
     return marks, dict(sorted(tails.items(), key=lambda pair: order[pair[1][0]]))
 
 

@@ -117,12 +117,8 @@ def _files(table: Table, snapshot: Snapshot, columns: Columns) -> list[tuple[Fil
     if twice:
         raise table.refused(f"version {snapshot.version} has the file {twice[0]} more than once: restore the log")
     unsized = [file.uri for file, _ in found if file.bytes < 0]
-    sizes = {uri: size for uris in shapes.by_bucket(unsized) for uri, size in _sizes(table, uris).items()}
+    sizes = stores.Everywhere(table.access).sizes(unsized)
     return [(file._replace(bytes=sizes.get(file.uri, file.bytes)), one) for file, one in found]
-
-
-def _sizes(table: Table, uris: Sequence[str]) -> dict[str, int]:
-    return stores.files(uris[0], table.access).sizes(uris)
 
 
 def _shape(

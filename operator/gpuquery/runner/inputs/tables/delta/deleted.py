@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.inputs.tables.delta import shapes, vectors
+from gpuquery.runner.inputs.tables.delta import vectors
 from gpuquery.runner.inputs.tables.delta.reading import Deleted
 from gpuquery.runner.stores.base import Part
 
@@ -51,17 +51,12 @@ def _bodies(table: Table, owners: Mapping[str, Vector]) -> dict[str, bytes]:
             parts[uri] = Part(_place(table, vector), begin, begin + vector.bytes + _FRAME)
         except vectors.BrokenVectorError as exc:
             raise _broken(table, uri, str(exc)) from None
-    buckets: dict[tuple[str, str], list[str]] = {}
-    for uri, part in parts.items():
-        buckets.setdefault(shapes.bucket(part.path), []).append(uri)
-    for uris in buckets.values():
-        there = stores.files(parts[uris[0]].path, table.access)
-        found = there.read([parts[uri] for uri in uris], lambda _, body: body)
-        for uri, body in zip(uris, found, strict=True):
-            try:
-                bodies[uri] = vectors.stored(body, owners[uri].bytes)
-            except vectors.BrokenVectorError as exc:
-                raise _broken(table, uri, f"in {parts[uri].path} {exc}") from None
+    found = stores.Everywhere(table.access).read(list(parts.values()), lambda _, body: body)
+    for uri, body in zip(parts, found, strict=True):
+        try:
+            bodies[uri] = vectors.stored(body, owners[uri].bytes)
+        except vectors.BrokenVectorError as exc:
+            raise _broken(table, uri, f"in {parts[uri].path} {exc}") from None
     return bodies
 
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from gpuquery.runner import stores
 from gpuquery.runner.inputs.base import File, Reading, Schema, schema_from_text, schema_to_text
-from gpuquery.runner.inputs.tables.delta import keys, shapes, vectors
+from gpuquery.runner.inputs.tables.delta import keys, vectors
 from gpuquery.runner.inputs.tables.delta.fit import Fit
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Delta(Reading):
         alike: dict[Any, list[File]] = {}
         for file in files:
             number, numbered = self.shape_of.get(file.uri, 0), file.uri in self.deleted
-            what = (number, numbered, shapes.bucket(file.uri), () if placed else file.keys)
+            what = (number, numbered, stores.bucket(file.uri), () if placed else file.keys)
             alike.setdefault(what, []).append(file)
         groups = [
             _Group(self.shapes[number], part, numbered, placed)

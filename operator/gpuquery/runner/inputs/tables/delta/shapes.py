@@ -80,25 +80,10 @@ def look(table: Table, version: int, files: Sequence[File]) -> Looked:
     return Looked(kinds, {file.uri: numbers[marks[file.uri]] for file in files}, rows)
 
 
-def by_bucket(uris: Sequence[str]) -> list[list[str]]:
-    """Group URIs by the bucket (or the machine) that they are in."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for uri in uris:
-        found.setdefault(bucket(uri), []).append(uri)
-    return list(found.values())
-
-
-def bucket(uri: str) -> tuple[str, str]:
-    """Return the scheme and the bucket of a URI."""
-    scheme, _, rest = uri.partition("://")
-    return scheme, "" if scheme == "file" else rest.partition("/")[0]
-
-
 def _read(table: Table, version: int, files: Sequence[File], then: Callable[[str, bytes], None]) -> None:
     sizes = {file.uri: file.bytes for file in files}
     try:
-        for uris in by_bucket(list(sizes)):
-            each_tail(uris, sizes, stores.files(uris[0], table.access), then)
+        each_tail(list(sizes), sizes, stores.Everywhere(table.access), then)
     except JobError as exc:
         if exc.failure is not Failure.INVALID_INPUT or exc.message.startswith("input "):
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, TypeVar
 
 from gpuquery.runner import stores
@@ -17,7 +16,6 @@ T = TypeVar("T")
 
 TAIL = 32 * 1024
 """Bytes that are read from the end of a parquet file; longer metadata costs a second request."""
-_ROOT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
 def place(location: str) -> str:
@@ -37,8 +35,7 @@ def source(location: str) -> str:
 
 def root(location: str) -> str:
     """Return scheme and bucket: what one scan has in common."""
-    found = _ROOT.match(place(location))
-    return found[0] if found else ""
+    return stores.bucket(place(location))
 
 
 def whole(location: str, access: StoreAccess) -> bytes:
@@ -53,18 +50,7 @@ def each(
     parts: Sequence[tuple[str, int, int]], access: StoreAccess, then: Callable[[str, bytes], T]
 ) -> Mapping[str, T]:
     """Read ranges (location, start, end), at most one a location; returns what `then` returned. Raises JobError."""
-    by_root: dict[str, list[Part]] = {}
-    known: dict[str, str] = {}
-    for location, start, end in parts:
-        at = place(location)
-        known[at] = location
-        by_root.setdefault(root(location), []).append(Part(at, start, end))
-    out: dict[str, T] = {}
-
-    def take(part: Part, body: bytes) -> None:
-        location = known[part.path]
-        out[location] = then(location, body)
-
-    for same in by_root.values():
-        stores.files(same[0].path, access).read(same, take)
-    return out
+    known = {place(location): location for location, _, _ in parts}
+    wanted = [Part(place(location), start, end) for location, start, end in parts]
+    found = stores.Everywhere(access).read(wanted, lambda part, body: then(known[part.path], body))
+    return dict(zip((location for location, _, _ in parts), found, strict=True))
