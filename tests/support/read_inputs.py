@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
+from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,9 +25,29 @@ def item(uri: object, **changes: Any) -> Input:
 
 def resolved(uri: object, **changes: Any) -> Resolved:
     """The input as another rank has it."""
-    one = item(uri, **changes)
+    return passed_on(item(uri, **changes))
+
+
+def passed_on(one: Input) -> Resolved:
+    """An input by name `t` as another rank has it."""
     text = inputs.to_json(inputs.resolve([one], StoreAccess()))
     return inputs.from_json(text, [one])["t"]
+
+
+def read(one: Input) -> pl.DataFrame:
+    """Its rows, which have the schema that was resolved."""
+    found = passed_on(one)
+    rows = found.frame(StoreAccess()).collect()
+    assert dict(rows.schema) == found.schema
+    return rows
+
+
+def refusal(one: Input) -> str:
+    """Why it is not read."""
+    with pytest.raises(JobError) as caught:
+        read(one)
+    assert caught.value.failure is Failure.INVALID_INPUT, caught.value
+    return caught.value.message
 
 
 def frame(uri: object, **changes: Any) -> pl.LazyFrame:

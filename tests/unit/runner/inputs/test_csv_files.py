@@ -13,9 +13,8 @@ import pytest
 
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner.inputs.formats import contents
-from tests.unit.runner.inputs.test_csv_values import item, read, refusal, resolved, tiny_sample, written
-
-__all__ = ["tiny_sample"]
+from tests.support.read_inputs import passed_on, read, refusal
+from tests.unit.runner.inputs.test_csv_values import item, written
 
 
 def zstd(text):
@@ -142,7 +141,7 @@ def test_files_without_any_line_are_refused(tmp_path):
 
 
 def test_columns_that_some_files_lack_are_told(tmp_path):
-    found = resolved(item(written(tmp_path, "a\n1\n", "a,b\n2,y\n", "b,a\nz,3\n")))
+    found = passed_on(item(written(tmp_path, "a\n1\n", "a,b\n2,y\n", "b,a\nz,3\n")))
     assert found.warnings == ('input "t": some of its 3 files lack columns, which are null there: "b" (1)',)
 
 
@@ -159,13 +158,13 @@ def test_a_blank_line_before_the_first_record_of_a_file_without_a_header_is_told
 
 
 def test_the_place_of_a_row_can_be_asked_for(tmp_path):
-    found = resolved(item(written(tmp_path, "a,b\n1,x\n", "b,a\ny,2\n")))
+    found = passed_on(item(written(tmp_path, "a,b\n1,x\n", "b,a\ny,2\n")))
     frame = found.frame(StoreAccess(), places="at").collect()
     assert frame["at"].to_list() == [f"{tmp_path}/0.csv", f"{tmp_path}/1.csv"]
 
 
 def test_the_plain_case_is_one_plain_scan(tmp_path):
-    found = resolved(item(written(tmp_path, "a,b\n1,x\n", "a,b\n2,y\n")))
+    found = passed_on(item(written(tmp_path, "a,b\n1,x\n", "a,b\n2,y\n")))
     assert found.frame(StoreAccess()).explain().startswith("Csv SCAN")
 
 
@@ -190,6 +189,6 @@ def test_long_files_are_cut_between_records(tmp_path, monkeypatch):
 
 def test_a_sample_begins_between_lines(tmp_path, tiny_sample):
     texts = ["n,v\n" + "".join(f"{at},{at / 4}\n" for at in range(5000)) for _ in range(3)]
-    found = resolved(item(written(tmp_path, *texts)))
+    found = passed_on(item(written(tmp_path, *texts)))
     assert found.schema == {"n": pl.Int64, "v": pl.Float64}
     assert found.frame(StoreAccess()).select(pl.col("v").sum()).collect().item() == 3 * sum(range(5000)) / 4

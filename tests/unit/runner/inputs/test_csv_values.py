@@ -11,12 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
-from gpuquery.runner import inputs
-from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs.formats import contents
+from tests.support.read_inputs import passed_on, read, refusal
 
 UTC = datetime.UTC
 
@@ -25,31 +23,11 @@ def item(uri, **changes):
     return Input.model_validate({"name": "t", "uri": f"file://{uri}", "format": "csv", **changes})
 
 
-def resolved(one):
-    found = inputs.resolve([one], StoreAccess())
-    # What other ranks get says the same.
-    return inputs.from_json(inputs.to_json(found), [one])["t"]
-
-
-def read(one):
-    found = resolved(one)
-    frame = found.frame(StoreAccess()).collect()
-    assert dict(frame.schema) == found.schema
-    return frame
-
-
 def written(tmp_path, *texts, name="{}.csv"):
     for at, text in enumerate(texts):
         data = text if isinstance(text, bytes) else text.encode()
         (tmp_path / name.format(at)).write_bytes(data)
     return f"{tmp_path}/*.csv"
-
-
-def refusal(one):
-    with pytest.raises(JobError) as caught:
-        read(one)
-    assert caught.value.failure is Failure.INVALID_INPUT, caught.value
-    return caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -200,20 +178,12 @@ def test_a_null_with_a_quote_would_mean_nothing_and_is_refused(tmp_path, null):
     assert f"csv.nullValues has {null!r}" in message
 
 
-@pytest.fixture
-def tiny_sample(monkeypatch):
-    """Inputs of a few KiB are only looked at by a sample."""
-    monkeypatch.setattr(contents, "BUDGET", 4096)
-    monkeypatch.setattr(contents, "SAMPLE", 512)
-    monkeypatch.setattr(contents, "HEAD", 512)
-
-
 @pytest.mark.parametrize("late", ["001", "2.5", "1e3", "+7", "99999999999999999999", "x", "1 "])
 def test_a_value_beyond_the_sample_ends_the_query_and_is_named(tmp_path, tiny_sample, late):
     rows = [f"{at},{at % 7}\n" for at in range(20_000)]
     rows[11_111] = f"11111,{late}\n"
     one = item(written(tmp_path, "n,v\n" + "".join(rows)))
-    found = resolved(one)
+    found = passed_on(one)
     assert found.schema == {"n": pl.Int64, "v": pl.Int64}
     assert "sample" in found.warnings[0]
     with pytest.raises(pl.exceptions.PolarsError) as caught:
@@ -227,7 +197,7 @@ def test_a_line_with_too_many_fields_beyond_the_sample_ends_any_query(tmp_path, 
     rows = [f"{at},{at % 7}\n" for at in range(20_000)]
     rows[11_111] = "11111,2,3\n"
     one = item(written(tmp_path, "n,v\n" + "".join(rows)))
-    found = resolved(one)
+    found = passed_on(one)
     with pytest.raises(pl.exceptions.PolarsError) as caught:
         found.frame(StoreAccess()).select(pl.col("n").sum()).collect()
     message = found.reading.located(one, found.files, StoreAccess(), caught.value)
@@ -237,13 +207,13 @@ def test_a_line_with_too_many_fields_beyond_the_sample_ends_any_query(tmp_path, 
 def test_what_the_query_does_not_read_does_not_end_it(tmp_path, tiny_sample):
     rows = [f"{at},{at % 7}\n" for at in range(20_000)]
     rows[11_111] = "11111,x\n"
-    found = resolved(item(written(tmp_path, "n,v\n" + "".join(rows))))
+    found = passed_on(item(written(tmp_path, "n,v\n" + "".join(rows))))
     assert found.frame(StoreAccess()).select(pl.col("n").sum()).collect().item() == sum(range(20_000))
 
 
 def test_errors_of_other_inputs_are_not_explained(tmp_path, tiny_sample):
     one = item(written(tmp_path, "n,v\n" + "1,2\n" * 20_000 + "1,x\n" + "1,2\n" * 20_000))
-    found = resolved(one)
+    found = passed_on(one)
     other = pl.exceptions.InvalidOperationError('conversion failed: ["⟪u¦v⟫x"]')
     assert found.reading.located(one, found.files, StoreAccess(), other) is None
     assert found.reading.located(one, found.files, StoreAccess(), ValueError("no")) is None
@@ -317,7 +287,7 @@ def test_a_quote_within_a_field_beyond_the_sample_is_named(tmp_path, tiny_sample
     rows = [f"{at},p{at % 7}\n" for at in range(20_000)]
     rows[11_111], rows[11_115] = '11111,5" pipe\n', '11115,6" pipe\n'
     one = item(written(tmp_path, "n,v\n" + "".join(rows)))
-    found = resolved(one)
+    found = passed_on(one)
     with pytest.raises(pl.exceptions.PolarsError) as caught:
         found.frame(StoreAccess()).collect()
     message = found.reading.located(one, found.files, StoreAccess(), caught.value)

@@ -12,14 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
-from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
-from tests.unit.runner.inputs.test_csv_values import tiny_sample
-
-__all__ = ["tiny_sample"]
+from tests.support.read_inputs import passed_on, read, refusal
 
 UTC = datetime.UTC
 
@@ -28,29 +24,10 @@ def item(uri, **changes):
     return Input.model_validate({"name": "t", "uri": f"file://{uri}", "format": "ndjson", **changes})
 
 
-def resolved(one):
-    found = inputs.resolve([one], StoreAccess())
-    return inputs.from_json(inputs.to_json(found), [one])["t"]
-
-
-def read(one):
-    found = resolved(one)
-    frame = found.frame(StoreAccess()).collect()
-    assert dict(frame.schema) == found.schema
-    return frame
-
-
 def written(tmp_path, *texts):
     for at, text in enumerate(texts):
         (tmp_path / f"{at}.ndjson").write_bytes(text if isinstance(text, bytes) else text.encode())
     return f"{tmp_path}/*.ndjson"
-
-
-def refusal(one):
-    with pytest.raises(JobError) as caught:
-        read(one)
-    assert caught.value.failure is Failure.INVALID_INPUT, caught.value
-    return caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -219,7 +196,7 @@ def test_a_type_of_a_column_that_is_not_there_is_refused(tmp_path):
 
 
 def test_whole_numbers_beside_fractions_are_told_with_both_lines(tmp_path):
-    found = resolved(item(written(tmp_path, '{"k": 1}\n{"k": 2.5}\n')))
+    found = passed_on(item(written(tmp_path, '{"k": 1}\n{"k": 2.5}\n')))
     assert found.warnings == (
         f'input "t": "k" has whole numbers (line 1 of {tmp_path}/0.ndjson) and fractions (line 2 of '
         f"{tmp_path}/0.ndjson): all are read as DOUBLE",
@@ -227,14 +204,14 @@ def test_whole_numbers_beside_fractions_are_told_with_both_lines(tmp_path):
 
 
 def test_the_plain_case_is_one_plain_scan(tmp_path):
-    assert resolved(item(written(tmp_path, '{"a": 1}\n'))).frame(StoreAccess()).explain().startswith("NDJson SCAN")
+    assert passed_on(item(written(tmp_path, '{"a": 1}\n'))).frame(StoreAccess()).explain().startswith("NDJson SCAN")
 
 
 def test_inputs_beyond_the_budget_need_their_columns_declared(tmp_path, tiny_sample):
     text = "".join(f'{{"a": {at}, "b": "x"}}\n' for at in range(5000))
     uri = written(tmp_path, text)
     assert "declare its columns in inputs[].types" in refusal(item(uri))
-    found = resolved(item(uri, types={"a": "Int64", "c": "Date"}))
+    found = passed_on(item(uri, types={"a": "Int64", "c": "Date"}))
     assert found.schema == {"a": pl.Int64, "c": pl.Date}
     assert '"b" among others' in found.warnings[0]
     assert found.frame(StoreAccess()).select(pl.col("a").sum()).collect().item() == sum(range(5000))
@@ -257,7 +234,7 @@ def test_a_value_beyond_the_sample_ends_the_query_and_is_named(tmp_path, tiny_sa
     lines[2500] = f'{{"a": {late}}}\n'
     lines[2501] = "{\n" if late == "1" else lines[2501]
     one = item(written(tmp_path, "".join(lines)), types={"a": declared})
-    found = resolved(one)
+    found = passed_on(one)
     with pytest.raises(pl.exceptions.PolarsError) as caught:
         found.frame(StoreAccess()).select(pl.col("a").sum()).collect()
     message = found.reading.located(one, found.files, StoreAccess(), caught.value)
@@ -349,7 +326,7 @@ def test_a_list_or_an_object_beyond_the_sample_that_does_not_fit_is_named(tmp_pa
     lines = [f'{{"a": {usual}}}\n'] * 5000
     lines[2222] = f'{{"a": {late}}}\n'
     one = item(written(tmp_path, "".join(lines)), types={"a": declared})
-    found = resolved(one)
+    found = passed_on(one)
     with pytest.raises(pl.exceptions.PolarsError) as caught:
         found.frame(StoreAccess()).collect()
     message = found.reading.located(one, found.files, StoreAccess(), caught.value)
