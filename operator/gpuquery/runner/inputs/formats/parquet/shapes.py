@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.stores import redact
+from gpuquery.runner.inputs.alike import Mark, alike
 from gpuquery.runner.inputs.formats.parquet import readable
 from gpuquery.runner.parquet import arrow, elements, footer
 from gpuquery.runner.parquet.footer import NotParquetError
-from gpuquery.runner.stores.tails import each_tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,23 +51,23 @@ class Shape:
 
 def look(item: Input, files: Sequence[File], access: StoreAccess) -> list[Shape]:
     """Return the schemas of files, in the order of their first files. Raises JobError with the file."""
-    marks, tails = _marks(item, _chosen(files), access)
+    seen = alike(_chosen(files), access, lambda uri, tail, exc: _no_parquet(item, uri, tail, exc))
     shapes: list[Shape] = []
-    by_mark: dict[tuple[bytes, bytes], Shape] = {}
-    for mark, uri in tails.items():
-        found = _shape(item, *uri)
+    by_mark: dict[Mark, Shape] = {}
+    for mark, first in seen.firsts.items():
+        found = _shape(item, *first)
         same = next((one for one in shapes if _alike(one, found)), None)
         if same is None:
             shapes.append(found)
         by_mark[mark] = same or found
-    if len(marks) < len(files) and len(shapes) > 1:
+    if len(seen.marks) < len(files) and len(shapes) > 1:
         raise JobError(
             Failure.INVALID_INPUT,
             f'input "{item.name}": {len(files):,} files of different schemas are too many to be looked at one by one '
             f"(the most is {ALL_FILES:,}): read parts of them as inputs of their own",
         )
     for file in files:
-        (by_mark[marks[file.uri]] if file.uri in marks else shapes[0]).files.append(file)
+        (by_mark[seen.marks[file.uri]] if file.uri in seen.marks else shapes[0]).files.append(file)
     order = {file.uri: at for at, file in enumerate(files)}
     return sorted((one for one in shapes if one.files), key=lambda one: order[one.files[0].uri])
 
@@ -76,33 +75,6 @@ def look(item: Input, files: Sequence[File], access: StoreAccess) -> list[Shape]
 def _chosen(files: Sequence[File]) -> Sequence[File]:
     count = len(files)
     return files if count <= ALL_FILES else [files[n * (count - 1) // (ALL_FILES - 1)] for n in range(ALL_FILES)]
-
-
-def _marks(
-    item: Input, files: Sequence[File], access: StoreAccess
-) -> tuple[dict[str, tuple[bytes, bytes]], dict[tuple[bytes, bytes], tuple[str, bytes]]]:
-    """Return what two files of one schema have alike, by file, and the first file of each with its tail."""
-    marks: dict[str, tuple[bytes, bytes]] = {}
-    tails: dict[tuple[bytes, bytes], tuple[str, bytes]] = {}
-    begins: list[bytes] = []
-    order = {file.uri: at for at, file in enumerate(files)}
-
-    def take(uri: str, tail: bytes) -> None:
-        try:
-            meta = footer.metadata(tail)
-            begin = next((one for one in begins if meta.startswith(one)), None)
-            if begin is None:
-                begin = elements.begin(meta)
-                begins.insert(0, begin)
-        except NotParquetError as exc:
-            raise _no_parquet(item, uri, tail, exc) from None
-        mark = marks[uri] = begin, elements.arrow_schema(meta)
-        if mark not in tails or order[uri] < order[tails[mark][0]]:
-            tails[mark] = uri, tail
-
-    # Tails come in the order in which the store answers; the first file of each schema is the same every time.
-    each_tail([f.uri for f in files], {f.uri: f.bytes for f in files}, stores.Everywhere(access), take)
-    return marks, dict(sorted(tails.items(), key=lambda pair: order[pair[1][0]]))
 
 
 def _no_parquet(item: Input, uri: str, tail: bytes, exc: NotParquetError) -> JobError:

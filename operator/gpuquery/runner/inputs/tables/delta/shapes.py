@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError, first_paragraph
-from gpuquery.runner.parquet import elements, footer, thrift
-from gpuquery.runner.stores.tails import each_tail
+from gpuquery.runner.inputs.alike import alike
+from gpuquery.runner.parquet import elements, footer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from gpuquery.runner.inputs.base import File, Schema
     from gpuquery.runner.inputs.tables.delta.place import Table
@@ -45,45 +44,11 @@ class Looked:
     rows: Mapping[str, int]
 
 
-Mark = tuple[bytes, bytes]
-"""What the metadata of files of one schema have alike."""
-
-
 def look(table: Table, version: int, files: Sequence[File]) -> Looked:
     """Read the footers of files. Raises JobError that names a file that is gone or broken."""
-    order = {file.uri: at for at, file in enumerate(files)}
-    marks: dict[str, Mark] = {}
-    rows: dict[str, int] = {}
-    tails: dict[Mark, tuple[int, bytes]] = {}
-    begins: list[bytes] = []
-
-    def take(uri: str, tail: bytes) -> None:
-        at = order[uri]
-        try:
-            metadata = footer.metadata(tail)
-            begin = next((one for one in begins if metadata.startswith(one)), None)
-            if begin is None:
-                begin = elements.begin(metadata)
-                begins.insert(0, begin)
-            marks[uri] = mark = begin, elements.arrow_schema(metadata)
-            rows[uri] = thrift.integer(metadata, len(begin))
-        except ValueError as exc:
-            raise _broken(table, files[at], str(exc)) from None
-        # Answers come in any order; the first file of each kind is the same every time.
-        if mark not in tails or at < tails[mark][0]:
-            tails[mark] = at, tail
-
-    _read(table, version, files, take)
-    first = dict(sorted(tails.items(), key=lambda pair: pair[1][0]))
-    numbers = {mark: number for number, mark in enumerate(first)}
-    kinds = tuple(_kind(table, files[at], tail) for at, tail in first.values())
-    return Looked(kinds, {file.uri: numbers[marks[file.uri]] for file in files}, rows)
-
-
-def _read(table: Table, version: int, files: Sequence[File], then: Callable[[str, bytes], None]) -> None:
-    sizes = {file.uri: file.bytes for file in files}
+    by_uri = {file.uri: file for file in files}
     try:
-        each_tail(list(sizes), sizes, stores.Everywhere(table.access), then)
+        seen = alike(files, table.access, lambda uri, _, exc: _broken(table, by_uri[uri], str(exc)))
     except JobError as exc:
         if exc.failure is not Failure.INVALID_INPUT or exc.message.startswith("input "):
             raise
@@ -91,6 +56,9 @@ def _read(table: Table, version: int, files: Sequence[File], then: Callable[[str
             f"version {version} needs a file that is gone: {exc.message}: VACUUM removes what old versions need: "
             "read a newer version, or restore the file"
         ) from None
+    numbers = {mark: number for number, mark in enumerate(seen.firsts)}
+    kinds = tuple(_kind(table, by_uri[uri], tail) for uri, tail in seen.firsts.values())
+    return Looked(kinds, {file.uri: numbers[seen.marks[file.uri]] for file in files}, seen.rows)
 
 
 def _kind(table: Table, file: File, tail: bytes) -> Kind:

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TAIL = 32 * 1024
-"""Bytes that are read from the end of a parquet file; longer metadata costs a second request."""
-
 
 def place(location: str) -> str:
     """Return a location of the table's metadata as the stores take it: Hadoop has names of its own for S3 and files."""

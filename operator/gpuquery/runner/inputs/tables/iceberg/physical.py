@@ -15,7 +15,7 @@ from gpuquery.runner.parquet import thrift
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SCHEMA, _ROWS = 2, 3
+_SCHEMA = 2
 REPEATED = 2
 _UNITS = {1: "ms", 2: "us", 3: "ns"}
 _CONVERTED_INTEGERS = {
@@ -106,16 +106,11 @@ class Node:
         return plain if number == 0 else None
 
 
-def schema_bytes(meta: bytes) -> bytes:
-    """Return the part of a footer up to its row count: equal for files of equal schemas. Raises ValueError."""
-    return meta[: thrift.begin_of(meta, _ROWS)]
-
-
-def parse(meta: bytes) -> tuple[Node, ...]:
-    """Return the top-level fields of a file. Raises ValueError for what is no footer."""
+def parse(begin: bytes) -> tuple[Node, ...]:
+    """Return the top-level fields of a file; `begin` is its metadata up to the row count. Raises ValueError."""
     try:
         # The struct ends where the schema does: what follows is not looked at.
-        elements = thrift.decode(schema_bytes(meta)[:-1] + b"\0")[_SCHEMA]
+        elements = thrift.decode(begin[:-1] + b"\0")[_SCHEMA]
         root, at = _node(elements, 0)
     except (AttributeError, KeyError, IndexError, TypeError, StopIteration) as exc:
         raise ValueError(f"the footer's schema is broken: {exc}") from None

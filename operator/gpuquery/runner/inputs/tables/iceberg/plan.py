@@ -15,13 +15,13 @@ import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs.alike import alike
 from gpuquery.runner.inputs.base import File, schema_to_text
 from gpuquery.runner.inputs.tables.iceberg import deletes, files, mapping, physical, types
 from gpuquery.runner.inputs.tables.iceberg.manifests import Entry, Index, Partition, Planned
 from gpuquery.runner.inputs.tables.iceberg.mapping import Names, UnmappableError
 from gpuquery.runner.inputs.tables.iceberg.reading import KEY, Group, Iceberg, Keys
 from gpuquery.runner.inputs.tables.iceberg.types import Field, UnreadableTypeError
-from gpuquery.runner.parquet import footer, thrift
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,33 +67,22 @@ class _Footers:
     """Rows and schemas of parquet files; a schema is looked at once."""
 
     def __init__(self, entries: Sequence[Entry], access: StoreAccess) -> None:
-        self.rows: dict[str, int] = {}
-        self.schemas: dict[str, bytes] = {}
+        at = {one.location: files.place(one.location) for one in entries}
+        named = {place: location for location, place in at.items()}
+
+        def broken(uri: str, _: bytes, exc: ValueError) -> JobError:
+            return JobError(Failure.INVALID_INPUT, f"{named[uri]} is no parquet file: {exc}")
+
+        sizes = {at[one.location]: one.bytes for one in entries}
+        seen = alike([File(uri, size) for uri, size in sizes.items()], access, broken)
         self._trees: dict[bytes, tuple[physical.Node, ...]] = {}
-        self._last = b""
-        long: list[tuple[str, int, int]] = []
-        sizes = {one.location: one.bytes for one in entries}
-
-        def take(location: str, tail: bytes) -> None:
+        for (begin, _), (uri, tail) in seen.firsts.items():
             try:
-                if (size := footer.metadata_size(tail)) > len(tail) and len(tail) < sizes[location]:
-                    long.append((location, max(0, sizes[location] - size), sizes[location]))
-                    return
-                self._look(location, footer.metadata(tail))
+                self._trees[begin] = physical.parse(begin)
             except ValueError as exc:
-                raise JobError(Failure.INVALID_INPUT, f"{location} is no parquet file: {exc}") from None
-
-        files.each([(path, max(0, size - files.TAIL), size) for path, size in sizes.items()], access, take)
-        files.each(tuple(long), access, take)
-
-    def _look(self, location: str, meta: bytes) -> None:
-        # Most files of a table have the same schema, byte for byte, and their row count follows on it.
-        schema = self._last if self._last and meta.startswith(self._last) else physical.schema_bytes(meta)
-        self._last = schema
-        self.rows[location] = thrift.integer(meta, len(schema))
-        self.schemas[location] = schema
-        if schema not in self._trees:
-            self._trees[schema] = physical.parse(meta)
+                raise broken(uri, tail, exc) from None
+        self.rows: dict[str, int] = {location: seen.rows[place] for location, place in at.items()}
+        self.schemas: dict[str, bytes] = {location: seen.marks[place][0] for location, place in at.items()}
 
     def tree(self, location: str) -> tuple[physical.Node, ...]:
         """The file's columns."""
