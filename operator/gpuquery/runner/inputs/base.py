@@ -7,11 +7,12 @@ reads the same files in the same way. A format or a table format is one module t
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import polars as pl
@@ -111,13 +112,11 @@ class Resolved:
     """All warnings, those of the reading included."""
     snapshot: str = ""
     """The snapshot or version of a table; empty for files."""
-    digest: str = field(default="")
-    """SHA-256 of places, sizes and versions of all files, and of the snapshot: equal if and only if the input is."""
 
-    def __post_init__(self) -> None:
-        """Compute the digest."""
-        if not self.digest:
-            object.__setattr__(self, "digest", _digest(self.files, self.snapshot))
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of places, sizes and versions of all files, and of the snapshot: equal if the input is."""
+        return _digest(self.files, self.snapshot)
 
     @property
     def schema(self) -> Schema:
@@ -156,7 +155,6 @@ class Resolved:
             "reading": self.reading.to_json(),
             "warnings": list(self.warnings),
             "snapshot": self.snapshot,
-            "digest": self.digest,
         }
 
 

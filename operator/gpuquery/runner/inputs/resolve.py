@@ -127,5 +127,4 @@ def _of_json(item: Input, value: Mapping[str, Any]) -> Resolved:
         _READINGS[value["kind"]].from_json(value["reading"]),
         tuple(value["warnings"]),
         value["snapshot"],
-        value["digest"],
     )
