@@ -31,7 +31,9 @@ several on a node whose CPU is taken. A shorter wait would delete pods before th
 # How long the end of a process may take that does not commit.
 
 ABORT_SECONDS = 4.0
-"""How long the sink may take to withdraw what it staged; the next attempt takes away what is left then."""
+"""How long the sink waits for bytes that are on their way before it drops their uploads."""
+WITHDRAW_SECONDS = ABORT_SECONDS + 8.0
+"""How long it may take in all to withdraw what it staged; the next attempt takes away what is left then."""
 END_SECONDS = 2.0
 """From SIGTERM to SIGKILL of the processes of a set when another one has failed."""
 STOP_SECONDS = 2.5
@@ -110,7 +112,10 @@ ORDERS = (
         (PROCESS_COMMIT_SECONDS + 1, POD_COMMIT_SECONDS, GRACE_SECONDS - _REPORT),
     ),
     Order("a stopped rank is killed before one that commits", (END_SECONDS, STOP_SECONDS, POD_COMMIT_SECONDS)),
-    Order("a single process can withdraw what it staged before it is killed", (ABORT_SECONDS + 1, POD_COMMIT_SECONDS)),
+    Order(
+        "a single process can withdraw what it staged before it is killed",
+        (ABORT_SECONDS, WITHDRAW_SECONDS + 1, POD_COMMIT_SECONDS),
+    ),
     Order(
         "a stopped coordinator can wait for latecomers within its grace period",
         (STOP_SECONDS + LATECOMER_SECONDS + 2 * KILL_SECONDS + LOG_SECONDS, GRACE_SECONDS),

@@ -25,7 +25,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
-from gpuquery.api.timing import ABORT_SECONDS, PROCESS_COMMIT_SECONDS
+from gpuquery.api.timing import PROCESS_COMMIT_SECONDS, WITHDRAW_SECONDS
 from gpuquery.plan.plan import Plan, Processes, Purpose
 from gpuquery.runner import agreement, engines, inputs, later, pulse
 from gpuquery.runner.agreement import Word
@@ -159,7 +159,7 @@ class Attempt:
         # In a thread of its own: a store that hangs must not hold the pod.
         thread = threading.Thread(target=quietly, name="abort", daemon=True)
         thread.start()
-        thread.join(ABORT_SECONDS)
+        thread.join(WITHDRAW_SECONDS)
 
     def _work(self) -> None:
         try:
