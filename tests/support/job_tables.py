@@ -180,6 +180,15 @@ REFUSED: list[Any] = [
     ),
     pytest.param(job(storage={"gs": {"endpoint": "gcs:4443"}}), "gs.endpoint", "begins with http", id="no URL for gs"),
     pytest.param(job(storage={"az": {"account": "My-Account"}}), "az.account", "", id="no account's name"),
+    pytest.param(
+        job(storage={"caConfigMapName": "My CA"}), "caConfigMapName", "", id="a ConfigMap's name that is none"
+    ),
+    pytest.param(
+        on_dask(spec={"storage": {"caConfigMapName": "lake-ca"}}, schedulerAddress=ADDRESS),
+        "spec.storage.caConfigMapName",
+        "trust what their own image trusts",
+        id="authorities for workers that run already",
+    ),
     pytest.param(mounting({"mountPath": "/etc/lake"}), "mountPath", "/mnt", id="a mount beside /mnt"),
     pytest.param(mounting({"mountPath": "/mnt/../etc"}), "mountPath", "/mnt", id="a mount that leads out of /mnt"),
     pytest.param(mounting({"mountPath": "/mnt"}), "mountPath", "/mnt", id="a mount in place of /mnt"),
@@ -466,6 +475,7 @@ TAKEN: list[Any] = [
         ),
         id="stores of their own",
     ),
+    pytest.param(job(storage={"caConfigMapName": "lake-ca"}), id="an authority of one's own"),
     pytest.param(
         mounting({"mountPath": "/mnt/lake"}, {"mountPath": "/mnt/lake2", "subPath": "t/o"}),
         id="two claims side by side",

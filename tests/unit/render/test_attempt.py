@@ -142,6 +142,19 @@ def test_no_pod_asks_a_metadata_service_for_a_role_in_another_cloud_either() -> 
     assert "GCE_METADATA_HOST" not in environment(defaults=OPEN, inputs=reading("gs://lake/a"))
 
 
+def test_authorities_of_the_job_are_one_file_of_its_config_map_in_every_pod() -> None:
+    for store in ({}, {"secretName": "lake"}):
+        given: dict[str, Any] = {"storage": {"caConfigMapName": "lake-ca", **store}}
+        (volume,) = (one for one in pod(**given)["volumes"] if one["name"] == "storage-ca")
+        assert volume["configMap"] == {
+            "name": "lake-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}], "optional": False,
+        }, "no other key of a ConfigMap is a job's to read"  # fmt: skip
+        (mount,) = (one for one in container(**given)["volumeMounts"] if one["name"] == "storage-ca")
+        assert mount["readOnly"] is True
+        assert environment(**given)["GPUQUERY_CA_FILE"] == f"{mount['mountPath']}/ca.crt"
+    assert "GPUQUERY_CA_FILE" not in environment() and "storage-ca" not in str(pod())
+
+
 def test_a_claim_is_mounted_read_only_in_every_pod_under_a_name_that_is_none_of_ours() -> None:
     volumes = [
         {"name": "plan", "mountPath": "/mnt/lake", "persistentVolumeClaim": {"claimName": "lake"}},

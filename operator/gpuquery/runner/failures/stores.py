@@ -70,7 +70,8 @@ _QUERY_ERRORS = (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError)
 _WAYS_OUT = {
     Failure.STORAGE_AUTH: "check the credentials (storage.secretName or storage.serviceAccountName) and their rights",
     Failure.STORAGE_UNAVAILABLE: "check storage.endpoint and that the store is up",
-    Failure.INVALID_ENDPOINT: "correct storage.endpoint, or have the image trust its certificate",
+    Failure.INVALID_ENDPOINT: "correct storage.endpoint, or name a ConfigMap with the authority of its certificate in "
+    "storage.caConfigMapName",
 }
 
 

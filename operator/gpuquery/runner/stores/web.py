@@ -164,8 +164,8 @@ class WebFiles(Files):
         except ssl.SSLCertVerificationError as exc:
             raise JobError(
                 Failure.INVALID_ENDPOINT,
-                f"{uri}: the server's certificate is not trusted ({exc.verify_message}): correct the host, or have the "
-                "image trust it, with SSL_CERT_FILE in template.spec.env",
+                f"{uri}: the server's certificate is not trusted ({exc.verify_message}): correct the host, or name a "
+                "ConfigMap with its authority in storage.caConfigMapName",
             ) from None
         except (OSError, http.client.HTTPException) as exc:
             parts = urlsplit(uri)
