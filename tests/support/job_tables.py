@@ -214,6 +214,7 @@ REFUSED: list[Any] = [
         with_env("GOOGLE_APPLICATION_CREDENTIALS"), "env", "storage", id="credentials of Google by a variable"
     ),
     pytest.param(with_env("AZURE_CLIENT_SECRET"), "env", "storage", id="credentials of Azure by a variable"),
+    pytest.param(with_env("HTTPS_AUTH_HOST"), "env", "storage", id="another host for the credentials of one"),
     pytest.param(with_env("GCE_METADATA_HOST"), "env", "storage", id="a metadata service of one's own"),
     pytest.param(at("s3://key:secret@lake/x.parquet"), "uri", "s3", id="credentials in a URI"),
     pytest.param(at("s3://lake/" + "x" * 1024 + ".parquet"), "uri", "1024", id="a URI that is too long"),

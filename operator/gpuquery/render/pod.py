@@ -275,7 +275,9 @@ def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Ma
     storage = job.spec.storage
     used = stores.used([plan.output.uri, *(uri for item in plan.inputs for uri in item.places)])
     # Only its catalog knows in which store a table is.
-    perhaps = [one for one in stores.STORES if one not in used and any(item.table for item in plan.inputs)]
+    tables = any(item.table for item in plan.inputs)
+    # A web server is shown credentials only where an input itself names one.
+    perhaps = [one for one in stores.STORES if tables and one not in (*used, stores.WEB)]
     values = {
         "HOME": SCRATCH_DIRECTORY,
         "TMPDIR": SCRATCH_DIRECTORY,

@@ -97,7 +97,7 @@ class Checks:
         contracts.check(resolved)
         if self._gpu:
             resolved = inputs.for_gpu(resolved)
-        self._sizes = {stores.of(f.uri).source(f.uri): f.bytes for one in resolved.values() for f in one.files}
+        self._sizes = {stores.of(f.uri).address(f.uri): f.bytes for one in resolved.values() for f in one.files}
         self._contract = Later(lambda: contracts.check_nulls(resolved, plan.store))
         if self._gpu:
             self._reader = Later(lambda: reader_rules.check_access(plan))

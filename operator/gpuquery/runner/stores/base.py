@@ -87,6 +87,15 @@ class Backend(Explainer, ABC):
         """Return what Polars' scans and the GPU readers take for a URI."""
         return uri
 
+    def address(self, uri: str) -> str:
+        """Return what Polars' scans and the GPU readers open for a file: its source, with what the store must see to
+        let it be read. It is for this process alone, and is never written down. Raises StorageAuth."""
+        return self.source(uri)
+
+    def kept_from_gpus(self, uri: str) -> str:
+        """Return why the GPU readers are not shown what the store must see of a file; empty if they are."""
+        return ""
+
     def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any] | None:
         """Return `storage_options` for Polars' scans of a URI."""
         return None

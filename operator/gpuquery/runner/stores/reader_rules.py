@@ -46,6 +46,10 @@ def check_access(plan: Plan) -> tuple[str, ...]:
             f"storage.caConfigMapName is set, and the GPU readers of {plan.release} trust only what their image "
             "trusts: use release 25.10 or newer, or engine: cpu, or remove it and have the image trust your authority",
         )
+    for item in plan.inputs:
+        for uri in item.places:
+            if why := stores.of(uri).kept_from_gpus(uri):
+                raise JobError(Failure.INVALID_INPUT, f'input "{item.name}" ({uri}): {why}')
     return variables(plan)[1]
 
 

@@ -158,7 +158,7 @@ class Parquet(Reading):
         """Tell the keys of each row by the place of its file."""
         at = places or _PLACE
         column = pl.col(at)
-        uris = [stores.of(file.uri).source(file.uri) for file in files]
+        uris = [stores.of(file.uri).address(file.uri) for file in files]
         values = {}
         for name in self.keys:
             dtype = self.schema[name]
@@ -206,7 +206,7 @@ def _scan(
     part: Part, files: Sequence[File], access: StoreAccess, places: str | None, hive: Schema | None = None
 ) -> pl.LazyFrame:
     return pl.scan_parquet(
-        [stores.of(file.uri).source(file.uri) for file in files],
+        [stores.of(file.uri).address(file.uri) for file in files],
         glob=False,
         hive_partitioning=hive is not None,
         hive_schema=hive,
