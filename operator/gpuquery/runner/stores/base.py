@@ -153,6 +153,14 @@ class Readable(Protocol):
 class Files(Readable, Protocol):
     """Files of one bucket, or of this machine, which can be listed too."""
 
+    one_level_by_pages: bool = True
+    """Whether `below(deep=False)` comes page by page, so that the first page of a folder costs one request."""
+
+    def glimpsed(self, keys: Sequence[str]) -> list[Found]:
+        """Return what is there at each key; of a key that ends with a slash the first page below it."""
+        pages = (next(iter(self.below(key, deep=key.endswith("/"))), ()) for key in keys)
+        return [one for key, page in zip(keys, pages, strict=True) for one in page if one.key == key or key[-1] == "/"]
+
     def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
         """List what has a key that begins with `prefix`, page by page, in an order of the store's own.
 
