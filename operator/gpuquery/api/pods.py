@@ -151,6 +151,8 @@ class Storage(Model):
     """Region of the buckets. Default: us-east-1 with an `endpoint`, otherwise the region that AWS reports."""
     path_style: bool | None = None
     """Whether the bucket is in the path instead of the host name. Default: yes with an `endpoint`."""
+    requester_pays: bool = False
+    """Whether you, and not the owner, pay for reading buckets of `s3://` that are set up so (Requester Pays)."""
     ca_config_map_name: ResourceName | None = None
     """A ConfigMap in the job's namespace with the key ca.crt: certificates (PEM) of your own authorities. Stores, web
     servers and catalogs with certificates of theirs are trusted, as are those that everybody trusts."""

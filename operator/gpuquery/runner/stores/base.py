@@ -92,8 +92,8 @@ class Backend(Explainer, ABC):
         let it be read. It is for this process alone, and is never written down. Raises StorageAuth."""
         return self.source(uri)
 
-    def kept_from_gpus(self, uri: str) -> str:
-        """Return why the GPU readers are not shown what the store must see of a file; empty if they are."""
+    def kept_from_gpus(self, uri: str, access: StoreAccess) -> str:
+        """Return why the GPU readers cannot say what the store must hear for a file; empty if they can."""
         return ""
 
     def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ def check_access(plan: Plan) -> tuple[str, ...]:
         )
     for item in plan.inputs:
         for uri in item.places:
-            if why := stores.of(uri).kept_from_gpus(uri):
+            if why := stores.of(uri).kept_from_gpus(uri, plan.store):
                 raise JobError(Failure.INVALID_INPUT, f'input "{item.name}" ({uri}): {why}')
     return variables(plan)[1]
 

@@ -85,7 +85,7 @@ class Web(Backend):
         url, secrets = self.source(uri), web_secrets.known()
         return _relay().address(url) if secrets.shown(url) else secrets.signed.get(url, url)
 
-    def kept_from_gpus(self, uri: str) -> str:
+    def kept_from_gpus(self, uri: str, access: StoreAccess) -> str:
         """Refuse what needs a header."""
         if not web_secrets.known().shown(self.source(uri)):
             return ""
