@@ -224,6 +224,7 @@ class Attempt:
         if opened.committed:
             return _Ready(checks.status, committed=opened.committed)
         self._inputs = opened.inputs
+        self._tracker.resolved(self._read())
         if query is None:
             return _Ready(checks.judge(None))
         self._warn(tuple(text for one in opened.inputs.values() for text in one.warnings))
