@@ -208,6 +208,8 @@ def _scan(
     return pl.scan_parquet(
         [stores.of(file.uri).source(file.uri) for file in files],
         glob=False,
+        # Without it Polars reads the footer of every file only to plan. It has to name every column of the files.
+        schema=None if part.dropped else dict(part.schema),
         hive_partitioning=hive is not None,
         hive_schema=hive,
         include_file_paths=places,
