@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Processes, Purpose
@@ -27,7 +29,7 @@ from gpuquery.runner.progress import Tracker
 from gpuquery.runner.query import facts
 from gpuquery.runner.sizing import parquet as footers
 from tests.support import delta_tables as d
-from tests.support import rank_threads
+from tests.support import iceberg, rank_threads
 from tests.support.runner import plan, result
 
 if TYPE_CHECKING:
@@ -66,7 +68,11 @@ class Job:
 
 def checked(folder: Path, given: Any, query: str = QUERY, **changes: Any) -> Job:
     """A job over the input `t` that has passed its preflight."""
-    wanted = plan(folder, query, inputs={"t": given}, **changes)
+    return passed(plan(folder, query, inputs={"t": given}, **changes))
+
+
+def passed(wanted: Plan) -> Job:
+    """A job that has passed its preflight."""
     asking = wanted.model_copy(update={"purpose": Purpose.PREFLIGHT, "leaves_inputs": True})
     report = Attempt(asking, Tracker(lambda _: None, quiet=True)).run()
     assert report.preflight and report.preflight.inputs_digest, report.message
@@ -247,6 +253,19 @@ def test_a_table_that_is_not_as_it_was_left_is_resolved_anew_at_the_snapshot_tha
         assert report.failure is Failure.INVALID_INPUT and "x.parquet" in report.message, report.message
     (line,) = job.anew
     assert 'input "t"' in line
+
+
+def test_a_catalog_is_not_asked_again(tmp_path: Path) -> None:
+    with iceberg.served(tmp_path) as lake:
+        lake.table(Schema(NestedField(1, "k", LongType()))).append(pa.table({"k": [1, 2]}))
+        wanted = plan(tmp_path, QUERY).model_copy(update={"inputs": (iceberg.item_of(),), "store": lake.access})
+        job = passed(wanted)
+        asked = list(lake.asked)
+        lake.status = 503
+        report = job.attempt()
+        assert report.committed and lake.asked == asked, report.message
+    assert result(tmp_path).rows() == [(3,)] and job.anew == []
+    assert report.inputs == job.checked.inputs and report.inputs[0].snapshot.startswith("iceberg:")
 
 
 def test_two_jobs_with_one_output_take_each_its_own(tmp_path: Path, files: str) -> None:
