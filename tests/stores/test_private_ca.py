@@ -156,6 +156,9 @@ def test_what_everybody_trusts_is_trusted_still(
     given = {CA_VARIABLE: str(authority.certificate), "TMPDIR": str(tmp_path), "SSL_CERT_FILE": str(other.certificate)}
     found = trust.variables(given)
     assert set(found) == set(trust.VARIABLES) and len(set(found.values())) == 1
+    made = (tmp_path / "gpuquery-ca.pem").read_bytes()
+    assert trust.variables({**given, **found}) == found, "a process below finds it made"
+    assert (tmp_path / "gpuquery-ca.pem").read_bytes() == made
     monkeypatch.setenv("SSL_CERT_FILE", found["SSL_CERT_FILE"])
     for one in (authority, other):
         with WebServer().serving(one.signed("web", alternative="DNS:localhost")) as server:

@@ -47,6 +47,8 @@ def variables(environment: Mapping[str, str] = os.environ) -> Mapping[str, str]:
     _check(own)
     folder = Path(environment.get("TMPDIR") or tempfile.gettempdir())
     file = folder / "gpuquery-ca.pem"
+    if environment.get("SSL_CERT_FILE") == str(file):  # a process above has made it
+        return dict.fromkeys(VARIABLES, str(file))
     # Several processes of a pod may write it.
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as made:
         made.write(b"\n".join([_everybodys(environment), own, b""]))
