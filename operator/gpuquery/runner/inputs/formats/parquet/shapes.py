@@ -18,6 +18,7 @@ from gpuquery.runner.failures.stores import redact
 from gpuquery.runner.inputs.alike import Mark, alike
 from gpuquery.runner.inputs.formats.parquet import readable
 from gpuquery.runner.parquet import arrow, elements, footer
+from gpuquery.runner.parquet.counts import DamagedError
 from gpuquery.runner.parquet.footer import NotParquetError
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def _chosen(files: Sequence[File]) -> Sequence[File]:
 def _no_parquet(item: Input, uri: str, tail: bytes, exc: NotParquetError) -> JobError:
     if tail[-4:] == b"PARE":
         why = "its footer is encrypted, which is not read here: write it without encryption"
+    elif isinstance(exc, DamagedError):
+        why = f"its footer is damaged: {exc}: write the file again, or leave it out of the input"
     else:
         why = f"is no parquet file: {exc}"
     return JobError(Failure.INVALID_INPUT, f'input "{item.name}": {uri}: {why}')
