@@ -68,6 +68,9 @@ def table(item: Input, kind: str, root: str) -> JobError:
         "{catalog: <catalog>, name: <namespace.table>}` in place of its files",
         "Hudi": f"{root} belongs to a Hudi table, whose files hold several versions of its rows, and Hudi is not read: "
         "export the table as parquet, Delta or Iceberg",
+        "stream": f"{root} is the sink of a Spark stream, and its log says which files count, for batches that failed "
+        f'have left files there, too: name the files of the log in `uris` (Spark: spark.read.parquet("{root}")'
+        ".inputFiles()), or write them as a table",
     }
     return JobError(Failure.INVALID_INPUT, f"{told}: {why[kind]}")
 
