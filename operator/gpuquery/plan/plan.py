@@ -109,6 +109,8 @@ class StoreAccess(Model):
     """Region of the buckets of S3."""
     path_style: bool = False
     """Whether the bucket of S3 is in the path."""
+    requester_pays: bool | None = None
+    """Whether requests to S3 say that whoever sends them pays."""
     gs: GsStorage | None = None
     """Only for `gs://`."""
     az: AzStorage | None = None
@@ -165,6 +167,10 @@ class Plan(Model):
     """Tables that it can read; `format` is never `auto` here."""
     snapshots: Mapping[str, str] = {}
     """Snapshots of tables that the preflight or an earlier attempt has chosen, by name of the input."""
+    inputs_digest: str | None = None
+    """SHA-256 of the resolved inputs that the preflight has left in the output's store; None: they are not there."""
+    leaves_inputs: bool | None = None
+    """Whether this preflight leaves them: an attempt follows it."""
     parameters: Mapping[str, Parameter] = {}
     """Values to bind."""
     output: Output
