@@ -113,6 +113,8 @@ def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> NdJson:
         )
     if found.whole:
         columns.check_names(item, names)
+    else:
+        _check_hollow(item, files, found, declared)
     chosen = {name: types.chosen(item, files, name, found.root, declared.get(name)) for name in names}
     return NdJson(
         {name: one.dtype for name, one in chosen.items()},
@@ -120,6 +122,19 @@ def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> NdJson:
         found.whole,
         tuple(_widened(item, files, found, declared)),
     )
+
+
+def _check_hollow(item: Input, files: Sequence[File], found: Survey, declared: Mapping[str, pl.DataType]) -> None:
+    """Refuse objects that have no key in the sample: their texts are read, which those of others would not be."""
+    for name, node in found.root.fields.items():
+        if name in declared and declared[name].is_nested():
+            continue
+        for path, seen in node.hollow(name):
+            text = (
+                f'"{path}" is an object without a key in {types.at(files, seen)}, and wherever the sample shows it: '
+                f'declare the type of "{name}" with a key in inputs[].types'
+            )
+            raise contents.refused(item, files[seen.file], text)
 
 
 def _widened(item: Input, files: Sequence[File], found: Survey, declared: Mapping[str, pl.DataType]) -> list[str]:

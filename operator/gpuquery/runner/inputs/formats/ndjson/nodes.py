@@ -61,6 +61,15 @@ class Node:
     item: Node | None = None
     """Elements of its lists."""
 
+    def hollow(self, path: str) -> Iterator[tuple[str, Seen]]:
+        """Return the places whose objects have no keys, with where one was seen."""
+        if Kind.OBJECT in self.kinds and not self.fields:
+            yield path, self.kinds[Kind.OBJECT]
+        for name, node in self.fields.items():
+            yield from node.hollow(f"{path}.{name}")
+        if self.item is not None:
+            yield from self.item.hollow(f"{path}[]")
+
     def widened(self, path: str) -> Iterator[tuple[str, Seen, Seen]]:
         """Return the places where whole numbers become fractions, with where one of each was seen."""
         whole = [seen for kind, seen in self.kinds.items() if kind in WHOLE]
