@@ -176,7 +176,7 @@ class Examination:
 
     def _scan(self, file: File) -> pl.LazyFrame:
         return pl.scan_parquet(
-            [stores.of(file.uri).source(file.uri)], glob=False, hive_partitioning=False,
+            [stores.of(file.uri).address(file.uri)], glob=False, hive_partitioning=False,
             storage_options=stores.scan_options(self._task.access, file.uri),
         )  # fmt: skip
 

@@ -243,6 +243,35 @@ def test_requests_are_few(memory: Memory, uri: str, pages: int) -> None:
     assert memory.pages_listed <= pages
 
 
+@pytest.mark.parametrize(
+    ("ending", "pages"),
+    [
+        pytest.param("/x.parquet", 20, id="names of files are looked at"),
+        pytest.param("/*.parquet", 70, id="globs are listed each, once what they have in common is much"),
+    ],
+)
+def test_braces_list_no_bucket_for_a_few_of_its_files(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, ending: str, pages: int
+) -> None:
+    monkeypatch.setattr("tests.support.memory_backend.PAGE", 5)
+    names = [f"d{number:03}" for number in range(400)]
+    for name in names:
+        memory.put(f"t/{name}/x.parquet", b"x")
+        memory.put(f"t/{name}/y.csv", b"x")
+    wanted = names[::20]
+    found = listed(f"http://host/t/{{{','.join(wanted)}}}{ending}")
+    assert found == [f"http://host/t/{name}/x.parquet" for name in wanted]
+    assert memory.pages_listed <= pages
+
+
+def test_braces_that_are_most_of_a_folder_are_listed_together(memory: Memory) -> None:
+    names = [f"d{number:03}" for number in range(400)]
+    for name in names:
+        memory.put(f"t/{name}/x.parquet", b"x")
+    assert len(listed(f"http://host/t/{{{','.join(names)}}}/*.parquet")) == 400
+    assert memory.pages_listed <= 40, "one listing, and a look above the first sixteen"
+
+
 @pytest.mark.parametrize("key", ["a b", "a#b", "a?b", "k=a%2Fb/c", "a[1]", 'a"b'])
 def test_a_key_that_gpu_readers_take_for_another_is_refused_for_them(key: str) -> None:
     files = [File(f"s3://lake/t/{name}.parquet", 1) for name in ("a", "k=1/b-c_d.e", "é,+&@:;!(x)'", key)]

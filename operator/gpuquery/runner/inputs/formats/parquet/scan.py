@@ -159,7 +159,7 @@ class Parquet(Reading):
         """Tell the keys of each row by the place of its file."""
         at = places or _PLACE
         column = pl.col(at)
-        uris = [stores.of(file.uri).source(file.uri) for file in files]
+        uris = [stores.of(file.uri).address(file.uri) for file in files]
         values = {}
         for name in self.keys:
             dtype = self.schema[name]
@@ -209,7 +209,7 @@ def _scan(
     part: Part, files: Sequence[File], access: StoreAccess, places: str | None, hive: Schema | None = None
 ) -> pl.LazyFrame:
     return pl.scan_parquet(
-        [stores.of(file.uri).source(file.uri) for file in files],
+        [stores.of(file.uri).address(file.uri) for file in files],
         glob=False,
         # Without it Polars reads the footer of every file only to plan. It has to name every column of the files, and
         # Polars 1.31 takes the Enum of a file for another one than the same one here.
