@@ -44,7 +44,7 @@ def check_access(plan: Plan) -> tuple[str, ...]:
         raise JobError(
             Failure.INVALID_ENDPOINT,
             f"storage.caConfigMapName is set, and the GPU readers of {plan.release} trust only what their image "
-            f"trusts: use release {first} or newer, or engine: cpu, or remove it and have the image trust your authority",
+            f"trusts: use release {first} or newer, engine: cpu, or an image that trusts your authority",
         )
     for item in plan.inputs:
         for uri in item.places:
