@@ -74,14 +74,14 @@ class Tracker:
 
     def warned(self, warnings: Sequence[str]) -> None:
         """Tell warnings as soon as they are known: those that there is room for."""
-        room, told = MAX_WARNINGS_BYTES, []
+        room, kept_warnings = MAX_WARNINGS_BYTES, []
         for warning in warnings[:MAX_PROGRESS_WARNINGS]:
             room -= len(json.dumps(warning))
             if room < 0:
                 break
-            told.append(warning)
+            kept_warnings.append(warning)
         with self._lock:
-            self._progress = self._progress.model_copy(update={"warnings": tuple(told)})
+            self._progress = self._progress.model_copy(update={"warnings": tuple(kept_warnings)})
             self._tell(time.monotonic())
 
     def tell_log(self) -> None:

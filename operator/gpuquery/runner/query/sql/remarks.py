@@ -1,4 +1,4 @@
-"""What may surprise the author of a statement, though it can be run: told once each, with the place."""
+"""Warnings about a statement that can be run but may surprise its author, each once and with its place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpuquery.runner.query.sql.plan import (
     Statement,
     Values,
 )
-from gpuquery.runner.query.sql.rules.walk import columns_used, conjuncts, relations, with_expressions, within
+from gpuquery.runner.query.sql.rules.walk import columns_used, conjuncts, relations, subexpressions, with_expressions
 from gpuquery.runner.query.sql.types import Kind, Type
 
 if TYPE_CHECKING:
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.query.sql.errors import Place
 
-MOST = 10
+MAX_REMARKS = 10
 """Warnings of one statement."""
 _ROUNDS = frozenset({"round", "trunc", "floor", "ceil", "round_even"})
 
 
 class Remark(NamedTuple):
-    """One of them."""
+    """One warning."""
 
     message: str
     place: Place | None
 
 
-def found(bound: Statement, improved: Statement) -> list[Remark]:
+def find_remarks(bound: Statement, improved: Statement) -> list[Remark]:
     """Return the warnings of a statement: as it was bound, and as it will run."""
-    told = dict.fromkeys((*_of_expressions(bound.relation), *_crossed(improved.relation)))
-    return list(told)[:MOST]
+    remarks = dict.fromkeys((*_of_expressions(bound.relation), *_crossed(improved.relation)))
+    return list(remarks)[:MAX_REMARKS]
 
 
 def _crossed(node: Relation, conditions: Sequence[set[int]] = ()) -> Iterator[Remark]:
@@ -55,8 +55,8 @@ def _crossed(node: Relation, conditions: Sequence[set[int]] = ()) -> Iterator[Re
             joined = any(min(used, default=width) < width <= max(used, default=0) for used in conditions)
             if not joined and not _is_one_row(node.left) and not _is_one_row(node.right):
                 yield Remark(
-                    f"{_named(node.left)} and {_named(node.right)} are joined without a condition: each row of one "
-                    "with every row of the other; if that is not meant, write JOIN ... ON",
+                    f"{_named(node.left)} and {_named(node.right)} are joined without a condition: every row of one "
+                    "with every row of the other; if you do not mean that, write JOIN ... ON",
                     None,
                 )
             yield from _crossed(node.left, conditions)
@@ -92,7 +92,7 @@ def _named(node: Relation) -> str:
 def _of_expressions(root: Relation) -> Iterator[Remark]:
     for node in relations(root):
         for value in _all(node):
-            for part in within(value):
+            for part in subexpressions(value):
                 yield from _of(part)
 
 
@@ -130,7 +130,7 @@ def _is_written(node: Cast) -> bool:
 
 
 def _is_constant(node: Expression) -> bool:
-    return not any(isinstance(part, Column) for part in within(node))
+    return not any(isinstance(part, Column) for part in subexpressions(node))
 
 
 def _is_rounded(node: Expression) -> bool:

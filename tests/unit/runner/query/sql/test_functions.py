@@ -10,7 +10,7 @@ import pytest
 from gpuquery.runner.query.sql import functions
 from gpuquery.runner.query.sql.compile import failures
 from gpuquery.runner.query.sql.compile.target import CPU
-from gpuquery.runner.query.sql.elsewhere import ELSEWHERE
+from gpuquery.runner.query.sql.equivalents import EQUIVALENTS
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.functions import written
 from gpuquery.runner.query.sql.functions.known import REFUSED
@@ -68,7 +68,7 @@ def test_what_fails_in_duckdb_fails_here_and_says_where(text: str) -> None:
     with pytest.raises((SqlError, pl.exceptions.PolarsError)) as caught:
         both.ours([text])
     error = caught.value
-    said = (error.message, error.place) if isinstance(error, SqlError) else failures.explained(error)
+    said = (error.message, error.place) if isinstance(error, SqlError) else failures.decoded_failure(error)
     assert said is not None, error
     assert all(said)
 
@@ -118,7 +118,7 @@ def test_a_function_that_a_release_lacks_is_refused_for_that_release_only() -> N
 
 def test_a_name_of_another_warehouse_is_none_of_ours_and_none_of_duckdbs() -> None:
     known = {name for row in (*functions.ROWS, *written.ROWS) for name in (row.name, *row.aliases)}
-    assert not (known | both.names_in_duckdb()) & set(ELSEWHERE)
+    assert not (known | both.names_in_duckdb()) & set(EQUIVALENTS)
 
 
 def test_a_refused_function_is_one_that_duckdb_has_and_the_table_has_not() -> None:

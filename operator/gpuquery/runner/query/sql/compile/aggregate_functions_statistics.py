@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPUS, Function, Functions, Group
+from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPU_RELEASES, Function, Functions, Group
 
 
 def _spread(*, root: bool, sample: bool) -> Function:
@@ -167,18 +167,30 @@ _add("stddev_pop", _ONE, does="The standard deviation.", build=_spread(root=True
 _add("var_samp", _ONE, does="The variance of a sample.", build=_spread(root=False, sample=True), aliases="variance")
 _add("var_pop", _ONE, does="The variance.", build=_spread(root=False, sample=False))
 _add("sem", _ONE, does="The standard error of the mean.", build=_sem)
-_add("skewness", _ONE, does="The skewness of a sample.", build=_skewness, none=GPUS)
-_add("kurtosis", _ONE, does="The excess kurtosis of a sample.", build=_kurtosis, none=GPUS)
-_add("kurtosis_pop", _ONE, does="The excess kurtosis.", build=_kurtosis_pop, none=GPUS)
-_add("covar_pop", _TWO, does="The covariance.", build=_covar_pop, none=GPUS)
-_add("covar_samp", _TWO, does="The covariance of a sample.", build=_covar_samp, none=GPUS)
-_add("corr", _TWO, does="The correlation.", build=_corr, none=GPUS)
+_add("skewness", _ONE, does="The skewness of a sample.", build=_skewness, none=GPU_RELEASES)
+_add("kurtosis", _ONE, does="The excess kurtosis of a sample.", build=_kurtosis, none=GPU_RELEASES)
+_add("kurtosis_pop", _ONE, does="The excess kurtosis.", build=_kurtosis_pop, none=GPU_RELEASES)
+_add("covar_pop", _TWO, does="The covariance.", build=_covar_pop, none=GPU_RELEASES)
+_add("covar_samp", _TWO, does="The covariance of a sample.", build=_covar_samp, none=GPU_RELEASES)
+_add("corr", _TWO, does="The correlation.", build=_corr, none=GPU_RELEASES)
 _add("regr_count", "NUMBER, NUMBER -> UINTEGER", does="How many rows have both values.", build=_regr_count)
-_add("regr_avgx", _TWO, does="The average of the second argument.", build=_regr_avgx, none=GPUS)
-_add("regr_avgy", _TWO, does="The average of the first argument.", build=_regr_avgy, none=GPUS)
-_add("regr_sxx", _TWO, does="The sum of squares of the second argument around its mean.", build=_regr_sxx, none=GPUS)
-_add("regr_syy", _TWO, does="The sum of squares of the first argument around its mean.", build=_regr_syy, none=GPUS)
-_add("regr_sxy", _TWO, does="The sum of products around the means.", build=_regr_sxy, none=GPUS)
-_add("regr_slope", _TWO, does="The slope of the line through (second, first).", build=_regr_slope, none=GPUS)
-_add("regr_intercept", _TWO, does="Where that line meets the axis.", build=_regr_intercept, none=GPUS)
-_add("regr_r2", _TWO, does="The square of the correlation.", build=_regr_r2, none=GPUS)
+_add("regr_avgx", _TWO, does="The average of the second argument.", build=_regr_avgx, none=GPU_RELEASES)
+_add("regr_avgy", _TWO, does="The average of the first argument.", build=_regr_avgy, none=GPU_RELEASES)
+_add(
+    "regr_sxx",
+    _TWO,
+    does="The sum of squares of the second argument around its mean.",
+    build=_regr_sxx,
+    none=GPU_RELEASES,
+)
+_add(
+    "regr_syy",
+    _TWO,
+    does="The sum of squares of the first argument around its mean.",
+    build=_regr_syy,
+    none=GPU_RELEASES,
+)
+_add("regr_sxy", _TWO, does="The sum of products around the means.", build=_regr_sxy, none=GPU_RELEASES)
+_add("regr_slope", _TWO, does="The slope of the line through (second, first).", build=_regr_slope, none=GPU_RELEASES)
+_add("regr_intercept", _TWO, does="Where that line meets the axis.", build=_regr_intercept, none=GPU_RELEASES)
+_add("regr_r2", _TWO, does="The square of the correlation.", build=_regr_r2, none=GPU_RELEASES)

@@ -24,7 +24,7 @@ _SAME = frozenset({"=", "<>", "is distinct from", "is not distinct from"})
 _TEXT = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d*)?)?)?\s*")
 
 
-def answered(node: plan.Call) -> plan.Expression:
+def without_unreachable_constants(node: plan.Call) -> plan.Expression:
     """Return a comparison or an `in` without constants that nanoseconds do not reach; all others as they are."""
     if node.function == "in":
         return _member(node)

@@ -1,4 +1,4 @@
-"""Columns named with a word that DuckDB 2.0 keeps for itself and PostgreSQL does not: `SELECT at FROM t`.
+"""Columns named with a word that is reserved in DuckDB 2.0 and not in PostgreSQL: `SELECT at FROM t`.
 
 DuckDB reads such a name only in quotes. Where a statement cannot be read, they are put around these words at places
 where a value or an alias stands, and it is read once more.
@@ -71,8 +71,8 @@ _BEFORE_A_VALUE = frozenset(
 )
 
 
-def placed(tokens: Sequence[Token], columns: Collection[str] | None) -> list[Replacement]:
-    """Return what takes the place of the words that name columns; `columns` None: they are not known yet."""
+def replacements(tokens: Sequence[Token], columns: Collection[str] | None) -> list[Replacement]:
+    """Return the replacements that quote keywords which name columns; `columns` None: they are not known yet."""
     known = None if columns is None else {name.lower() for name in columns}
     found = []
     for i, token in enumerate(tokens):

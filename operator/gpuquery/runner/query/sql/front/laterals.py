@@ -1,4 +1,4 @@
-"""LATERAL joins with what a row itself holds, such as UNNEST of its list, without their detour.
+"""Rewrite of LATERAL joins that only read the row itself, such as UNNEST of its list.
 
 DuckDB 2.0 binds `FROM t, unnest(t.list)` in this way: it numbers the rows of t, takes the different ones, computes the
 elements for each of those, and joins them back by the number. Where what is computed reads nothing but the row, the
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def flattened(node: Relation, shared: Mapping[int, Relation] | None = None) -> Relation:
+def without_lateral_joins(node: Relation, shared: Mapping[int, Relation] | None = None) -> Relation:
     """Return the relation with such joins replaced by what they compute."""
     shared = shared or {}
     if not isinstance(node, With):
-        return _with_inputs(node, lambda below: flattened(below, shared))
-    part = flattened(node.shared, shared)
-    body = flattened(node.body, {**shared, node.number: part})
+        return _with_inputs(node, lambda below: without_lateral_joins(below, shared))
+    part = without_lateral_joins(node.shared, shared)
+    body = without_lateral_joins(node.body, {**shared, node.number: part})
     if (direct := _without_join(part, body, node.number, shared)) is not None:
         return direct
     uses = _uses(body, node.number)

@@ -179,9 +179,9 @@ def refusal(name: str) -> str | None:
     """Return why no query may call a function, with the way out; None for one that the table of functions decides."""
     name = name.lower()
     if name in _RANDOM:
-        return f"{name}() is refused: every attempt of a job gives the same result; write the value as a parameter"
+        return f"{name}() is refused: every attempt of a job must return the same result; pass the value as a parameter"
     if name in _SESSION:
-        return f"{name}() is refused: it tells of a session, and a query reads only the job's inputs; use a parameter"
+        return f"{name}() is refused: it depends on a session, and a query reads only the job's inputs; use a parameter"
     if name in _SYSTEM or name.startswith(_SYSTEM_PREFIXES):
-        return f"{name}() is refused: a query reads only the job's inputs, with functions of values"
+        return f"{name}() is refused: a query reads only the job's inputs, with functions of their values"
     return None

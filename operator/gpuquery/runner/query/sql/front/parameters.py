@@ -42,7 +42,7 @@ Json = dict[str, Any]
 _CLOSING = frozenset({")", "]", "}", "'", '"'})
 
 
-def placed(text: str, tokens: list[Token], values: Mapping[str, Value]) -> list[Replacement]:
+def replacements(text: str, tokens: list[Token], values: Mapping[str, Value]) -> list[Replacement]:
     """Return the variables that take the place of parameters.
 
     Raises SqlError for a parameter without a value, one that stands for a name, and a value that is not used.
@@ -50,7 +50,7 @@ def placed(text: str, tokens: list[Token], values: Mapping[str, Value]) -> list[
     raw = text.encode()
     found: list[Replacement] = []
     for i, token in enumerate(tokens):
-        if not _begins(tokens, i, values):
+        if not _is_parameter(tokens, i, values):
             continue
         name_token = tokens[i + 1]
         name = name_token.text
@@ -60,7 +60,7 @@ def placed(text: str, tokens: list[Token], values: Mapping[str, Value]) -> list[
         if name not in values:
             known = ", ".join(sorted(values)) or "none"
             raise SqlError(f"parameter :{name} has no value (spec.parameters: {known})", place)
-        new = _standing(tokens, i, values[name], _variable(sorted(values).index(name)))
+        new = _variable_reference(tokens, i, values[name], _variable(sorted(values).index(name)))
         found.append(Replacement(token.start, name_token.end, new, name))
     used = {item.parameter for item in found}
     if unused := sorted(set(values) - used):
@@ -68,7 +68,7 @@ def placed(text: str, tokens: list[Token], values: Mapping[str, Value]) -> list[
     return found
 
 
-def _begins(tokens: list[Token], i: int, values: Mapping[str, Value]) -> bool:
+def _is_parameter(tokens: list[Token], i: int, values: Mapping[str, Value]) -> bool:
     """Whether a parameter begins at a token: a colon or a dollar that touches a name, where a value may stand.
 
     Behind a value a colon belongs to a record or a slice; behind `[` too, unless the name is that of a parameter.
@@ -105,15 +105,15 @@ _BEFORE_VALUES = frozenset(
 )
 
 
-def _standing(tokens: list[Token], i: int, value: Value, variable: str) -> str:
+def _variable_reference(tokens: list[Token], i: int, value: Value, variable: str) -> str:
     """What stands for a parameter. A list in IN stands for its elements; elsewhere it is one value, a list."""
     if not value.is_list:
-        return f"({_read(variable)})"
+        return f"({_getvariable(variable)})"
     before = tokens[i - 1].lower if i else ""
-    items = ", ".join(_read(_element(variable, k)) for k in range(len(value.python)))
+    items = ", ".join(_getvariable(_element(variable, k)) for k in range(len(value.python)))
     if before == "in":
         return f"({items})"
-    return items if _inside_in(tokens, i) else _read(variable)
+    return items if _inside_in(tokens, i) else _getvariable(variable)
 
 
 def _inside_in(tokens: list[Token], i: int) -> bool:
@@ -128,7 +128,7 @@ def _inside_in(tokens: list[Token], i: int) -> bool:
     return False
 
 
-def _read(variable: str) -> str:
+def _getvariable(variable: str) -> str:
     return f"getvariable('{variable}')"
 
 

@@ -1,4 +1,4 @@
-"""FETCH FIRST n ROWS WITH TIES, which DuckDB 2.0 does not know: it is bound with ONLY, and the plan gets the ties back.
+"""FETCH FIRST n ROWS WITH TIES, which DuckDB 2.0 does not support: it is bound as ONLY, and our plan restores the ties.
 
 The number of rows is bound as one that no other LIMIT has, by which the plan's own is known again.
 """
@@ -30,8 +30,8 @@ class Ties:
     """Where they stand, in bytes."""
     met: set[int] = field(default_factory=set)
 
-    def placed(self, tokens: list[Token]) -> list[Replacement]:
-        """Return what takes the place of WITH TIES and of the number before it."""
+    def replacements(self, tokens: list[Token]) -> list[Replacement]:
+        """Return the replacements for WITH TIES and the number before it."""
         found = []
         for i, token in enumerate(tokens):
             if token.lower != "ties" or i < 3 or tokens[i - 1].lower != "with":

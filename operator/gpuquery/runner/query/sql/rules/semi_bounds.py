@@ -22,9 +22,9 @@ from gpuquery.runner.query.sql.plan import (
     Project,
     Relation,
 )
+from gpuquery.runner.query.sql.rules.join_graph import EQUAL
 from gpuquery.runner.query.sql.rules.pushdown import as_match
-from gpuquery.runner.query.sql.rules.region import EQUAL
-from gpuquery.runner.query.sql.rules.walk import TRUE, conjuncts, disjunction, rebuilt, same_columns
+from gpuquery.runner.query.sql.rules.walk import TRUE, conjuncts, disjunction, identity_items, rebuilt
 from gpuquery.runner.query.sql.types import BOOLEAN, FLOATS, Kind, Type
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _UNORDERED = FLOATS | {Kind.LIST, Kind.STRUCT, Kind.INTERVAL, Kind.NULL}
 """NaN is no bound as others are, and the rest has no least value."""
 
 
-def by_bounds(node: Relation, facts: Facts) -> Relation:
+def semi_joins_by_min_max(node: Relation, facts: Facts) -> Relation:
     """Return the relation with semi and anti joins that have one inequality as joins with the ends of each group."""
     return rebuilt(node, lambda below: _by_bounds(below, facts))
 
@@ -50,7 +50,7 @@ def _by_bounds(node: Relation, facts: Facts) -> Relation:
     operator = other.operator
     if operator == "is distinct from":
         # a NULL among the right values differs from any x, and is no least or greatest value
-        if not facts.is_full(other.right, node.right):
+        if not facts.is_never_null(other.right, node.right):
             return node
         operator = "<>"
     if operator not in _ENDS or _type(other).kind in _UNORDERED:
@@ -86,7 +86,7 @@ def _joined(node: Join, keys: list[Match], other: Match, operator: str) -> Relat
     matches = tuple(Match(m.left, Column(type=m.right.type, index=i), m.operator) for i, m in enumerate(keys))
     width = len(node.left.fields)
     first = width + len(keys)
-    told: Expression = disjunction(
+    predicate: Expression = disjunction(
         [
             Call(
                 type=BOOLEAN,
@@ -98,7 +98,7 @@ def _joined(node: Join, keys: list[Match], other: Match, operator: str) -> Relat
     )
     anti = node.kind is JoinKind.ANTI
     if anti:
-        told = Call(type=BOOLEAN, function="is distinct from", arguments=(told, TRUE))
+        predicate = Call(type=BOOLEAN, function="is distinct from", arguments=(predicate, TRUE))
     kind = JoinKind.LEFT if anti and keys else JoinKind.INNER
-    joined = Filter(Join(node.left, groups, kind, matches), told)
-    return Project(joined, same_columns(node.left))
+    joined = Filter(Join(node.left, groups, kind, matches), predicate)
+    return Project(joined, identity_items(node.left))
