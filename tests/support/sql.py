@@ -13,8 +13,8 @@ import polars as pl
 import pyarrow as pa
 import sqlglot
 
-from gpuquery.runner.query.sql import compile as compiler
 from gpuquery.runner.query.sql import front, rules
+from gpuquery.runner.query.sql.compile import statement as compiler
 from gpuquery.runner.query.sql.compile import values
 from gpuquery.runner.query.sql.compile.target import CPU, Target
 from tests.support import duck

@@ -74,7 +74,7 @@ def _judged(
     target: Target,
     at: Callable[[Place | None], str],
 ) -> tuple[str, tuple[str, ...]]:
-    from gpuquery.runner.query.sql import compile as compiler
+    from gpuquery.runner.query.sql.compile import statement as compiler
     from gpuquery.runner.query.sql.compile.partitions import restrictions
 
     release = RELEASES.get(target.release or "")

@@ -85,8 +85,8 @@ class Prepared:
 
         `absent` are columns of inputs that cannot be read, with the reason.
         """
-        from gpuquery.runner.query.sql import compile as compiler
         from gpuquery.runner.query.sql import remarks, rules
+        from gpuquery.runner.query.sql.compile import statement as compiler
         from gpuquery.runner.query.sql.compile.target import CPU
 
         bound, other = self._bound(self.schemas(frames, absent), now)

@@ -19,8 +19,8 @@ from gpuquery.runner.query.sql.plan import (
     Statement,
     Values,
 )
-from gpuquery.runner.query.sql.rules.walk import columns_used, conjuncts, relations, subexpressions, with_expressions
 from gpuquery.runner.query.sql.types import Kind, Type
+from gpuquery.runner.query.sql.walk import columns_used, conjuncts, relations, subexpressions, with_expressions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,7 +114,8 @@ def _of(node: Expression) -> Iterator[Remark]:
 
 def _loses(node: Cast) -> str:
     """Return what a cast that the author wrote leaves out; nothing if it keeps all."""
-    if not _is_written(node) or _is_rounded(node.input):
+    rounded = isinstance(node.input, Call) and node.input.function in _ROUNDS
+    if rounded or not _is_written(node):
         return ""
     before, after = node.input.type, node.type
     if _has_fraction(before) and after.is_integer:
@@ -126,15 +127,8 @@ def _loses(node: Cast) -> str:
 
 def _is_written(node: Cast) -> bool:
     """Whether the author wrote it: casts of the binder stand where their operand stands, or nowhere."""
-    return node.place is not None and node.place != node.input.place and not _is_constant(node.input)
-
-
-def _is_constant(node: Expression) -> bool:
-    return not any(isinstance(part, Column) for part in subexpressions(node))
-
-
-def _is_rounded(node: Expression) -> bool:
-    return isinstance(node, Call) and node.function in _ROUNDS
+    columns = any(isinstance(part, Column) for part in subexpressions(node.input))
+    return columns and node.place is not None and node.place != node.input.place
 
 
 def _has_fraction(kind: Type) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from gpuquery.runner.query.sql.rules.fold import folded, simplified, simplified_predicate
 from gpuquery.runner.query.sql.rules.printer import sql_text
-from gpuquery.runner.query.sql.rules.walk import columns_of
+from gpuquery.runner.query.sql.walk import columns_of
 from tests.support.sql_rule_plans import condition, relation
 
 

@@ -15,10 +15,10 @@ from gpuquery.runner.query.sql.compile.cast import cast
 from gpuquery.runner.query.sql.compile.groups import GroupKey, group_rows
 from gpuquery.runner.query.sql.compile.names import unique_name, unique_names
 from gpuquery.runner.query.sql.compile.rows import ROW
-from gpuquery.runner.query.sql.compile.uses import columns_used
 from gpuquery.runner.query.sql.compile.values import Compiled, Value, dtype_of
 from gpuquery.runner.query.sql.plan import Call
 from gpuquery.runner.query.sql.types import BIGINT, BOOLEAN
+from gpuquery.runner.query.sql.walk import columns_used
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -193,14 +193,6 @@ def _any_value(group: Group) -> pl.Expr:
     return group.masked.min()
 
 
-def _first(group: Group) -> pl.Expr:
-    return _end(group).first()
-
-
-def _last(group: Group) -> pl.Expr:
-    return _end(group).last()
-
-
 def _end(group: Group) -> pl.Expr:
     if group.filter is not None or group.call.distinct:
         group.on_cpu("FILTER" if group.filter is not None else "DISTINCT")
@@ -269,11 +261,17 @@ _add(
     "first",
     "ANY -> ANY",
     does="The value in the first row, also NULL.",
-    build=_first,
+    build=lambda group: _end(group).first(),
     aliases="arbitrary",
     some=GPU_RELEASES,
 )
-_add("last", "ANY -> ANY", does="The value in the last row, also NULL.", build=_last, some=GPU_RELEASES)
+_add(
+    "last",
+    "ANY -> ANY",
+    does="The value in the last row, also NULL.",
+    build=lambda group: _end(group).last(),
+    some=GPU_RELEASES,
+)
 _add("bool_and", "BOOLEAN -> BOOLEAN", does="Whether all values are TRUE.", build=_bool_and)
 _add("bool_or", "BOOLEAN -> BOOLEAN", does="Whether a value is TRUE.", build=_bool_or)
 _add("count_if", "BOOLEAN -> HUGEINT", does="How many values are TRUE.", build=_count_if, aliases="countif")

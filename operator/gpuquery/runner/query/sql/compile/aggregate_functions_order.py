@@ -30,14 +30,6 @@ _PLACES = 19
 """Places of a decimal up to which they fit into one with as many places again."""
 
 
-def _quantile_cont(group: Group) -> pl.Expr:
-    return _each(group, lambda at: _between(group, at))
-
-
-def _quantile_disc(group: Group) -> pl.Expr:
-    return _each(group, lambda at: _at(group, at))
-
-
 def _median(group: Group) -> pl.Expr:
     group.on_cpu()
     half = Fraction(1, 2)
@@ -259,14 +251,14 @@ _add(
     "quantile_cont",
     "NUMBER|DATE|TIME|TIMESTAMP|INTERVAL, 'NUMBER|LIST -> ANY",
     does="The value at a fraction of the values in their order, between the two nearest; also a list of fractions.",
-    build=_quantile_cont,
+    build=lambda group: _each(group, lambda at: _between(group, at)),
     none=GPU_RELEASES,
 )
 _add(
     "quantile_disc",
     "ANY, 'NUMBER|LIST -> ANY",
     does="The value at a fraction of the values in their order; also a list of fractions.",
-    build=_quantile_disc,
+    build=lambda group: _each(group, lambda at: _at(group, at)),
     aliases="quantile",
     none=GPU_RELEASES,
 )

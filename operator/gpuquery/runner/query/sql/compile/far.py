@@ -14,10 +14,10 @@ from typing import Any
 
 from gpuquery.runner.query.sql import plan
 from gpuquery.runner.query.sql.types import BOOLEAN, Kind
+from gpuquery.runner.query.sql.walk import FLIPPED
 
 FIRST = dt.datetime(1677, 9, 21, 0, 12, 43, 145225)
 LAST = dt.datetime(2262, 4, 11, 23, 47, 16, 854775)
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _BELOW = frozenset({"<", "<="})
 _ABOVE = frozenset({">", ">="})
 _SAME = frozenset({"=", "<>", "is distinct from", "is not distinct from"})
@@ -32,7 +32,7 @@ def without_unreachable_constants(node: plan.Call) -> plan.Expression:
         return node
     (left, right), name = node.arguments, node.function
     if _side(left):
-        left, right, name = right, left, _MIRRORED.get(name, name)
+        left, right, name = right, left, FLIPPED.get(name, name)
     side = _side(right)
     if not side:
         return node

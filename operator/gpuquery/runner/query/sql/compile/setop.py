@@ -11,7 +11,7 @@ from gpuquery.runner.query.sql.compile.explode import exploded
 from gpuquery.runner.query.sql.compile.groups import GroupKey, distinct_rows, group_rows
 from gpuquery.runner.query.sql.compile.names import unique_names
 from gpuquery.runner.query.sql.compile.target import CPU
-from gpuquery.runner.query.sql.compile.values import Compiled, Value, dtype_of
+from gpuquery.runner.query.sql.compile.values import Compiled, dtype_of
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.plan import SetKind, SetOperation
 
@@ -42,12 +42,10 @@ def set_operation(node: SetOperation, sides: Sequence[Compiled], target: Target)
 
 
 def _like(side: Compiled, names: Sequence[str], dtypes: Sequence[pl.DataType]) -> pl.LazyFrame:
-    columns = zip(side.values(), names, dtypes, strict=True)
-    return side.frame.select(_fitted(value, dtype).alias(name) for value, name, dtype in columns)
-
-
-def _fitted(value: Value, dtype: pl.DataType) -> pl.Expr:
-    return value.expr if dtype_of(value.type) == dtype else value.expr.cast(dtype)
+    """Return a side with the columns of the first one."""
+    pairs = zip(side.values(), dtypes, strict=True)
+    exprs = [value.expr if dtype_of(value.type) == dtype else value.expr.cast(dtype) for value, dtype in pairs]
+    return side.frame.select(expr.alias(name) for expr, name in zip(exprs, names, strict=True))
 
 
 def _matched(

@@ -13,11 +13,11 @@ import polars as pl
 from gpuquery.runner.query.sql.compile import expression
 from gpuquery.runner.query.sql.compile.cast import cast
 from gpuquery.runner.query.sql.compile.names import unique_name, unique_names
-from gpuquery.runner.query.sql.compile.uses import columns_used, conjuncts, moved
 from gpuquery.runner.query.sql.compile.values import Compiled, Value, dtype_of
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.plan import Call, Expression, Join, JoinKind, Literal, Match
 from gpuquery.runner.query.sql.types import BIGINT, BOOLEAN, DOUBLE, HUGEINT, Kind, Type, decimal
+from gpuquery.runner.query.sql.walk import columns_used, conjuncts, shifted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,7 @@ def _renamed(right: Compiled, taken: Sequence[str]) -> Compiled:
 def _split(node: Join, width: int) -> _Parts:
     parts = _Parts()
     both = [
-        Call(type=BOOLEAN, function=match.operator, arguments=(match.left, moved(match.right, width)))
+        Call(type=BOOLEAN, function=match.operator, arguments=(match.left, shifted(match.right, width)))
         for match in node.matches
     ]
     for part in [*both, *conjuncts(node.condition)]:
@@ -141,7 +141,7 @@ def _split(node: Join, width: int) -> _Parts:
         if not any(index >= width for index in at):
             parts.left.append(part)
         elif not any(index < width for index in at):
-            parts.right.append(moved(part, -width))
+            parts.right.append(shifted(part, -width))
         elif (match := _equality(part, width)) is not None:
             parts.keys.append(match)
         else:
@@ -169,7 +169,7 @@ def _equality(part: Expression, width: int) -> Match | None:
     a, b = part.arguments
     for left, right in ((a, b), (b, a)):
         if max(columns_used(left), default=-1) < width and min(columns_used(right), default=width) >= width:
-            return Match(left, moved(right, -width), part.function)
+            return Match(left, shifted(right, -width), part.function)
     return None
 
 

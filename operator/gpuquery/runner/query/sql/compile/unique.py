@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from gpuquery.runner.query.sql import plan
 from gpuquery.runner.query.sql.plan import JoinKind
+from gpuquery.runner.query.sql.walk import EQUALITIES
 
 Shared = Mapping[int, plan.Relation]
 """Shared relations around a node, by number."""
-_EQUAL = frozenset({"=", "is not distinct from"})
 _LEFT_ROWS = frozenset({JoinKind.SEMI, JoinKind.ANTI, JoinKind.MARK, JoinKind.SINGLE})
 
 
@@ -90,5 +90,5 @@ def _first(at: frozenset[int], node: plan.Relation) -> frozenset[int]:
 
 def _matched(node: plan.Join) -> frozenset[int]:
     """Return the columns of the right side that have to be equal to a value of the left side."""
-    equal = (match.right for match in node.matches if match.operator in _EQUAL)
+    equal = (match.right for match in node.matches if match.operator in EQUALITIES)
     return frozenset(right.index for right in equal if isinstance(right, plan.Column))

@@ -187,14 +187,6 @@ def _product(call: FramedCall) -> pl.Expr:
     return pl.when(call.count() > 0).then(call.combine_by(call.value.cast(pl.Float64).fill_null(1.0), _MULTIPLY))
 
 
-def _min(call: FramedCall) -> pl.Expr:
-    return _extreme(call, _LEAST)
-
-
-def _max(call: FramedCall) -> pl.Expr:
-    return _extreme(call, _GREATEST)
-
-
 def _extreme(call: FramedCall, rule: Rule) -> pl.Expr:
     """Return the least or greatest value: by numbers that have the values' order, as texts and NaNs are in it too."""
     assert call.value is not None
@@ -229,8 +221,6 @@ TOTALS: dict[str, Callable[[FramedCall], pl.Expr]] = {
     "sum_no_overflow": _sum,
     "avg": _avg,
     "product": _product,
-    "min": _min,
-    "max": _max,
-    "bool_and": _min,
-    "bool_or": _max,
+    **dict.fromkeys(("min", "bool_and"), lambda call: _extreme(call, _LEAST)),
+    **dict.fromkeys(("max", "bool_or"), lambda call: _extreme(call, _GREATEST)),
 }

@@ -172,23 +172,17 @@ def any_value(call: Call) -> exp.Expr:
     return duckdb_sql("any_value({0})", call.arguments)
 
 
-def regexp_extract(call: Call) -> exp.Expr:
-    """REGEXP_EXTRACT(x, r'a(.)'): the group if there is one; NULL where nothing is found."""
-    call.count(2)
-    text = call.text(1, "the pattern")
-    groups = common.groups(text)
-    if groups > 1:
-        raise call.refuse("a pattern has one group at most")
-    return duckdb_sql(common.found_or_null(str(groups)), call.arguments)
+def with_group(template: Callable[[str], str]) -> Callable[[Call], exp.Expr]:
+    """Return REGEXP_EXTRACT(x, r'a(.)') or its kin, whose result is the group of the pattern if it has one."""
 
+    def made(call: Call) -> exp.Expr:
+        call.count(2)
+        groups = common.groups(call.text(1, "the pattern"))
+        if groups > 1:
+            raise call.refuse("a pattern has one group at most")
+        return duckdb_sql(template(str(groups)), call.arguments)
 
-def regexp_extract_all(call: Call) -> exp.Expr:
-    """REGEXP_EXTRACT_ALL(x, r'a(.)'): the group if there is one."""
-    call.count(2)
-    groups = common.groups(call.text(1, "the pattern"))
-    if groups > 1:
-        raise call.refuse("a pattern has one group at most")
-    return duckdb_sql(f"regexp_extract_all({{0}}, {{1}}, {groups})", call.arguments)
+    return made
 
 
 def split(call: Call) -> exp.Expr:
@@ -205,11 +199,6 @@ def quantiles(call: Call) -> exp.Expr:
         raise call.refuse("the number of parts must be a number from 1 to 100 here")
     bounds = ", ".join(f"quantile_disc({{0}}, {i / number:.6g})" for i in range(number + 1))
     return duckdb_sql(f"[{bounds}]", call.arguments[:1])
-
-
-def array(dialect: Dialect, node: exp.Array) -> exp.Expr:
-    """Lists; ARRAY(SELECT ...) is DuckDB's too."""
-    return node
 
 
 def unnested(dialect: Dialect, node: exp.Unnest) -> exp.Expr:
@@ -309,9 +298,9 @@ FUNCTIONS: Mapping[str, Rule] = {
     "farm_fingerprint": Refused("it is BigQuery's own: let the job that makes the table write it"),
     "to_hex": Refused("of BYTES it is not translated"),
     "regexp_contains": "regexp_matches({0}, {1})",
-    "regexp_extract": regexp_extract,
-    "regexp_substr": regexp_extract,
-    "regexp_extract_all": regexp_extract_all,
+    "regexp_extract": with_group(common.found_or_null),
+    "regexp_substr": with_group(common.found_or_null),
+    "regexp_extract_all": with_group(lambda group: f"regexp_extract_all({{0}}, {{1}}, {group})"),
     "regexp_replace": all_replaced(),
     "date": to_date,
     "datetime": to_datetime,

@@ -58,10 +58,6 @@ def without_hints(_: Dialect, node: exp.Select) -> exp.Expr:
     return node
 
 
-def _hint(_: Dialect, node: exp.Expr) -> exp.Expr:
-    return node
-
-
 def table(dialect: Dialect, node: exp.Table) -> exp.Expr:
     """Only names: no schemas, no table functions, no samples."""
     for part, why in (("pivots", "PIVOT"), ("sample", "TABLESAMPLE"), ("version", "time travel"), ("when", "AT")):
@@ -182,12 +178,6 @@ def ignoring_nulls(_: Dialect, node: exp.IgnoreNulls) -> exp.Expr:
     return duckdb_sql("{0} IGNORE NULLS", [call])
 
 
-def respecting_nulls(_: Dialect, node: exp.RespectNulls) -> exp.Expr:
-    """RESPECT NULLS is what there is anyway."""
-    call: exp.Expr = node.this
-    return call
-
-
 def limited(dialect: Dialect, node: exp.Fetch) -> exp.Expr:
     """FETCH FIRST 3 ROWS, ONLY or WITH TIES."""
     options = node.args.get("limit_options")
@@ -207,8 +197,8 @@ NODES: Nodes = {
     exp.Fetch: limited,
     exp.Lock: locked,
     exp.Select: without_hints,
-    exp.Hint: _hint,
-    exp.JoinHint: _hint,
+    exp.Hint: lambda _, node: node,
+    exp.JoinHint: lambda _, node: node,
     exp.Group: group,
     exp.Table: table,
     exp.Join: join,
@@ -231,5 +221,5 @@ NODES: Nodes = {
     exp.Parameter: refused("parameters of its own are not known: write :name"),
     exp.Values: values("column"),
     exp.IgnoreNulls: ignoring_nulls,
-    exp.RespectNulls: respecting_nulls,
+    exp.RespectNulls: lambda _, node: node.this,  # the default
 }

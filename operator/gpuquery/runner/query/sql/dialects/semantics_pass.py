@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from gpuquery.runner.query.sql.dialects.reread import read_as
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.plan import AggregateCall, Call, Cast, Expression, Literal, Relation, Statement
-from gpuquery.runner.query.sql.rules.walk import rebuilt, transformed, with_expressions
 from gpuquery.runner.query.sql.types import BIGINT, Kind, Type
+from gpuquery.runner.query.sql.walk import rebuilt, transformed, with_expressions
 
 if TYPE_CHECKING:
     from gpuquery.runner.query.sql.dialects.semantics import Semantics

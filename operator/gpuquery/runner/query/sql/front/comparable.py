@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.front.duckjson_types import type_of
 from gpuquery.runner.query.sql.front.source import INVALID_INDEX
+from gpuquery.runner.query.sql.front.tree import objects
 from gpuquery.runner.query.sql.types import TEXT, Kind, Type
 
 if TYPE_CHECKING:
@@ -27,17 +28,7 @@ _MOMENTS = frozenset({Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_TZ})
 
 def written_casts(tree: Json) -> frozenset[int]:
     """Return the byte offsets of the casts in the text: DuckDB's plan does not distinguish them from its own."""
-    found: set[int] = set()
-    waiting: list[Any] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend(node)
-        elif isinstance(node, dict):
-            if node.get("class") == "CAST":
-                found.add(node["query_location"])
-            waiting.extend(node.values())
-    return frozenset(found)
+    return frozenset(node["query_location"] for node in objects(tree) if node.get("class") == "CAST")
 
 
 def check(sides: Sequence[Json], written: Collection[int], source: Source, kinds: Mapping[str, str]) -> None:

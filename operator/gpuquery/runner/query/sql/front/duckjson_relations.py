@@ -46,6 +46,7 @@ from gpuquery.runner.query.sql.plan import (
     With,
 )
 from gpuquery.runner.query.sql.types import BIGINT, BOOLEAN, Kind, Type, UnsupportedType, list_of
+from gpuquery.runner.query.sql.walk import conjunction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -311,11 +312,6 @@ def _cheapest(table: str, schema: Columns) -> RowIdColumn:
 
 _NARROW = (Kind.BOOLEAN, Kind.INT8, Kind.UINT8, Kind.INT16, Kind.UINT16, Kind.INT32, Kind.UINT32, Kind.DATE, Kind.INT64)
 _WIDTHS = {kind: width for width, kind in enumerate(_NARROW)}
-
-
-def conjunction(terms: Sequence[Expression]) -> Expression:
-    """Return the AND of conditions."""
-    return terms[0] if len(terms) == 1 else Call(type=BOOLEAN, function="and", arguments=tuple(terms))
 
 
 def select_columns(relation: Relation, positions: Sequence[int]) -> Relation:

@@ -15,60 +15,17 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.query.sql.front.tokens import Token
 
-WORDS = frozenset(
-    [
-        "anti",
-        "asof",
-        "at",
-        "by",
-        "columns",
-        "describe",
-        "generated",
-        "glob",
-        "lambda",
-        "map",
-        "pivot",
-        "pivot_longer",
-        "pivot_wider",
-        "positional",
-        "qualify",
-        "semi",
-        "show",
-        "struct",
-        "summarize",
-        "try_cast",
-        "tuple",
-        "unpack",
-        "unpivot",
-    ]
-)
+WORDS = frozenset({
+    "anti", "asof", "at", "by", "columns", "describe", "generated", "glob", "lambda", "map", "pivot", "pivot_longer",
+    "pivot_wider", "positional", "qualify", "semi", "show", "struct", "summarize", "try_cast", "tuple", "unpack",
+    "unpivot",
+})  # fmt: skip
 """Words of `duckdb_keywords()` that are reserved, or names of functions and types only, and that PostgreSQL 17 lets
 stand for a column (its Appendix C)."""
-_BEFORE_A_VALUE = frozenset(
-    [
-        "all",
-        "and",
-        "as",
-        "between",
-        "by",
-        "case",
-        "distinct",
-        "else",
-        "having",
-        "ilike",
-        "in",
-        "like",
-        "not",
-        "on",
-        "or",
-        "select",
-        "set",
-        "then",
-        "using",
-        "when",
-        "where",
-    ]
-)
+_BEFORE_A_VALUE = frozenset({
+    "all", "and", "as", "between", "by", "case", "distinct", "else", "having", "ilike", "in", "like", "not", "on",
+    "or", "select", "set", "then", "using", "when", "where",
+})  # fmt: skip
 
 
 def replacements(tokens: Sequence[Token], columns: Collection[str] | None) -> list[Replacement]:

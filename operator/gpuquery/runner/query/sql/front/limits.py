@@ -10,7 +10,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.query.sql.errors import Place, SqlError
+from gpuquery.runner.query.sql.errors import SqlError
+from gpuquery.runner.query.sql.front.source import byte_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +53,7 @@ def check_text(text: str, tokens: list[Token]) -> None:
         elif token.text != "(":
             cases = 0
         if cases > _MAX_CASES:
-            raw = text.encode()
-            place = Place(len(raw[: token.start].decode()), len(raw[: token.end].decode()))
+            place = byte_place(text, token.start, token.end)
             raise SqlError(
                 f"more than {_MAX_CASES} CASE expressions are nested directly: use a sub-query for each", place
             )

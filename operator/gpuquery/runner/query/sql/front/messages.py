@@ -154,21 +154,9 @@ def _no_type(ex: ErrorTranslator, _: Json, m: re.Match[str], tree: Json | None, 
 
 
 _KNOWN_TYPES = (
-    *(
-        "BOOLEAN",
-        "TINYINT",
-        "SMALLINT",
-        "INTEGER",
-        "BIGINT",
-        "HUGEINT",
-        "REAL",
-        "FLOAT",
-        "DOUBLE",
-        "DECIMAL",
-        "NUMERIC",
-    ),
-    *("VARCHAR", "TEXT", "CHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "INTERVAL", "BLOB", "STRUCT"),
-)
+    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "REAL", "FLOAT", "DOUBLE", "DECIMAL", "NUMERIC",
+    "VARCHAR", "TEXT", "CHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "INTERVAL", "BLOB", "STRUCT",
+)  # fmt: skip
 
 
 def _no_match(ex: ErrorTranslator, answer: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:

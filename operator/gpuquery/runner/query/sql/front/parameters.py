@@ -11,9 +11,9 @@ import datetime as dt
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.query.sql.errors import Place, SqlError
+from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.front.duckjson_types import duck_name, quoted
-from gpuquery.runner.query.sql.front.source import Replacement, Source
+from gpuquery.runner.query.sql.front.source import Replacement, Source, byte_place
 from gpuquery.runner.query.sql.front.tree import objects
 from gpuquery.runner.query.sql.types import (
     BIGINT,
@@ -47,14 +47,13 @@ def replacements(text: str, tokens: list[Token], values: Mapping[str, Value]) ->
 
     Raises SqlError for a parameter without a value, one that stands for a name, and a value that is not used.
     """
-    raw = text.encode()
     found: list[Replacement] = []
     for i, token in enumerate(tokens):
         if not _is_parameter(tokens, i, values):
             continue
         name_token = tokens[i + 1]
         name = name_token.text
-        place = Place(len(raw[: token.start].decode()), len(raw[: name_token.end].decode()))
+        place = byte_place(text, token.start, name_token.end)
         if i and tokens[i - 1].lower in _BEFORE_NAMES:
             raise SqlError(f"parameter :{name} stands for a name; it can only be a value", place)
         if name not in values:
@@ -146,24 +145,18 @@ def check_counts(tree: Json, source: Source, values: Mapping[str, Value]) -> Non
 
     And for functions there: DuckDB computes them while it binds, however long that takes.
     """
-    waiting: list[Any] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend(node)
-        elif isinstance(node, dict):
-            waiting.extend(node.values())
-            for part in (node.get("limit"), node.get("offset")) if node.get("type") == "LIMIT_MODIFIER" else ():
-                if not part:
-                    continue
-                at = part["query_location"]
-                name = source.parameter(at)
-                if called := next((one for one in objects(part) if _is_called(one, source)), None):
-                    place = source.place(called["query_location"], called["query_location_length"])
-                    raise SqlError(f"{called['function_name']}() is refused in LIMIT and OFFSET: write a number", place)
-                if name and values[name].kind not in ("integer", "null"):
-                    what = f"parameter :{name} is {values[name].described}, and LIMIT and OFFSET take an integer"
-                    raise SqlError(what, source.place(at, part["query_location_length"]))
+    modifiers = [node for node in objects(tree) if node.get("type") == "LIMIT_MODIFIER"]
+    for part in (node.get(key) for node in modifiers for key in ("limit", "offset")):
+        if not part:
+            continue
+        at = part["query_location"]
+        name = source.parameter(at)
+        if called := next((node for node in objects(part) if _is_called(node, source)), None):
+            place = source.place(called["query_location"], called["query_location_length"])
+            raise SqlError(f"{called['function_name']}() is refused in LIMIT and OFFSET: write a number", place)
+        if name and values[name].kind not in ("integer", "null"):
+            what = f"parameter :{name} is {values[name].described}, and LIMIT and OFFSET take an integer"
+            raise SqlError(what, source.place(at, part["query_location_length"]))
 
 
 def _is_called(node: Json, source: Source) -> bool:

@@ -19,6 +19,12 @@ INVALID_INDEX = 2**64 - 1
 """DuckDB's number for no value."""
 
 
+def byte_place(text: str, start: int, end: int) -> Place:
+    """Return the place of a range of bytes of a text."""
+    raw = text.encode()
+    return Place(len(raw[:start].decode()), len(raw[:end].decode()))
+
+
 @dataclass(frozen=True)
 class Replacement:
     """A range of the author's text, in bytes, and the text that replaces it for binding."""

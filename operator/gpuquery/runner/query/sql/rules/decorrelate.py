@@ -26,8 +26,10 @@ from gpuquery.runner.query.sql.plan import (
     With,
 )
 from gpuquery.runner.query.sql.rules.facts import can_fail, with_filters
-from gpuquery.runner.query.sql.rules.join_graph import EQUAL, JoinGraph, attached, is_reorderable, join_graph
-from gpuquery.runner.query.sql.rules.walk import (
+from gpuquery.runner.query.sql.rules.join_graph import JoinGraph, attached, is_reorderable, join_graph
+from gpuquery.runner.query.sql.types import BOOLEAN
+from gpuquery.runner.query.sql.walk import (
+    EQUALITIES,
     columns_of,
     columns_used,
     conjunction,
@@ -38,7 +40,6 @@ from gpuquery.runner.query.sql.rules.walk import (
     substituted,
     with_inputs,
 )
-from gpuquery.runner.query.sql.types import BOOLEAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -196,7 +197,12 @@ def _outer_values(node: Join, side: _Side) -> tuple[dict[int, Expression] | None
     for match in node.matches:
         value = substituted(match.right, side.output)
         at = value.index if isinstance(value, Column) else -1
-        if match.operator not in EQUAL or at not in side.numbers or at in outer or not isinstance(match.left, Column):
+        if (
+            match.operator not in EQUALITIES
+            or at not in side.numbers
+            or at in outer
+            or not isinstance(match.left, Column)
+        ):
             others.append(match)
             continue
         found = origin(node.left, match.left.index)

@@ -29,8 +29,8 @@ from gpuquery.runner.query.sql.plan import (
     With,
 )
 from gpuquery.runner.query.sql.rules.facts import can_fail
-from gpuquery.runner.query.sql.rules.walk import columns_used, renumbered, substituted, with_inputs
 from gpuquery.runner.query.sql.types import BIGINT, DOUBLE, HUGEINT, Kind
+from gpuquery.runner.query.sql.walk import columns_used, renumbered, substituted, with_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,7 +21,7 @@ from gpuquery.runner.query.sql.plan import (
     Values,
     Window,
 )
-from gpuquery.runner.query.sql.rules.walk import empty_relation, identity_items, is_never_true, rebuilt
+from gpuquery.runner.query.sql.walk import empty_relation, identity_items, is_never_true, rebuilt
 
 
 def without_empty(node: Relation) -> Relation:

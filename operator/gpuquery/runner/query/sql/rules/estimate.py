@@ -37,8 +37,8 @@ from gpuquery.runner.query.sql.plan import (
 )
 from gpuquery.runner.query.sql.rules.bounds import number
 from gpuquery.runner.query.sql.rules.statistics import NONE, Statistics
-from gpuquery.runner.query.sql.rules.walk import conjuncts, disjuncts
 from gpuquery.runner.query.sql.types import INTEGERS, Kind
+from gpuquery.runner.query.sql.walk import FLIPPED, conjuncts, disjuncts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -269,9 +269,9 @@ def _equal(value: Expression, columns: Sequence[ColumnEstimate]) -> float:
 
 
 def _equality(left: Expression, right: Expression, columns: list[ColumnEstimate]) -> float:
-    if not columns_in(left):
+    if isinstance(left, Literal):
         left, right = right, left
-    share = _equal(left, columns) if not columns_in(right) else min(_equal(left, columns), _equal(right, columns))
+    share = _equal(left, columns) if isinstance(right, Literal) else min(_equal(left, columns), _equal(right, columns))
     if isinstance(left, Column) and isinstance(right, Literal):
         value = number(right.value)
         known = columns[left.index]
@@ -281,17 +281,9 @@ def _equality(left: Expression, right: Expression, columns: list[ColumnEstimate]
     return share
 
 
-def columns_in(node: Expression) -> bool:
-    """Whether an expression depends on the row."""
-    return isinstance(node, Column) or not isinstance(node, Literal)
-
-
-_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-
-
 def _inequality(function: str, left: Expression, right: Expression, columns: list[ColumnEstimate]) -> float:
     if isinstance(left, Literal):
-        return _inequality(_FLIPPED[function], right, left, columns) if not isinstance(right, Literal) else _RANGE
+        return _inequality(FLIPPED[function], right, left, columns) if not isinstance(right, Literal) else _RANGE
     value = number(right.value) if isinstance(right, Literal) else None
     if not isinstance(left, Column) or value is None:
         return _RANGE

@@ -28,7 +28,7 @@ from gpuquery.runner.query.sql.plan import (
 )
 from gpuquery.runner.query.sql.rules.estimate import Estimates
 from gpuquery.runner.query.sql.rules.printer import sort_keys, sql_text
-from gpuquery.runner.query.sql.rules.walk import conjunction, conjuncts
+from gpuquery.runner.query.sql.walk import conjunction, conjuncts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -204,7 +204,7 @@ class _Explainer:
 
     def _join(self, node: Join, leads_to: str) -> Step:
         left, right = self._label(node.left), self._label(node.right)
-        both = _told_apart(left, right)
+        both = _apart([*left, *right])
         width = len(left)
         on = [
             f"{sql_text(m.left, both)} {_operator(m.operator)} {sql_text(m.right, both[width:])}" for m in node.matches
@@ -212,7 +212,7 @@ class _Explainer:
         if node.condition is not None:
             on.append(sql_text(node.condition, both))
         kind = "ASOF" if node.asof else "CROSS" if not on and node.kind is JoinKind.INNER else node.kind.value
-        title = f"{kind} join{f' on {_all(on)}' if on else ''}"
+        title = f"{kind} join" + (" on " + " AND ".join(on) if on else "")
         return self._step(node, title, [], leads_to, node.left, node.right)
 
     def _aggregate(self, node: Aggregate, leads_to: str) -> Step:
@@ -267,7 +267,7 @@ class _Explainer:
                     return left
                 if node.kind is JoinKind.MARK:
                     return (*left, node.mark)
-                return _told_apart(left, self._label(node.right))
+                return _apart([*left, *self._label(node.right)])
             case Project():
                 below = self._label(node.input)
                 return _apart([_name(item, below) for item in node.items])
@@ -303,15 +303,6 @@ def _groupings(node: Aggregate) -> list[str]:
 
 def _operator(operator: str) -> str:
     return operator.upper() if operator.startswith("is") else operator
-
-
-def _all(conditions: Sequence[str]) -> str:
-    return " AND ".join(conditions)
-
-
-def _told_apart(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of both sides, those of the right one marked where the left one has them, too."""
-    return _apart([*left, *right])
 
 
 def _apart(names: Sequence[str]) -> tuple[str, ...]:

@@ -28,8 +28,8 @@ from gpuquery.runner.query.sql.plan import (
     With,
 )
 from gpuquery.runner.query.sql.rules.statistics import NONE, Statistics
-from gpuquery.runner.query.sql.rules.walk import columns_used, conjunction, conjuncts, disjuncts, subexpressions
 from gpuquery.runner.query.sql.types import FLOATS, INTEGERS, TIMESTAMPS, Kind
+from gpuquery.runner.query.sql.walk import columns_used, conjunction, conjuncts, disjuncts, is_value, subexpressions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,14 +76,10 @@ def null_rejected_columns(condition: Expression) -> set[int]:
         case Call(function="is not null", arguments=(value,)):
             return strict_columns(value)
         case Call(function="is not distinct from", arguments=(left, right)):
-            sides = [strict_columns(a) for a, b in ((left, right), (right, left)) if _is_value(b)]
+            sides = [strict_columns(a) for a, b in ((left, right), (right, left)) if is_value(b)]
             return set().union(*sides)
         case _:
             return strict_columns(condition)
-
-
-def _is_value(node: Expression) -> bool:
-    return isinstance(node, Literal) and node.value is not None
 
 
 def can_fail(node: Expression) -> bool:

@@ -10,8 +10,10 @@ from gpuquery.runner.query.sql.plan import Call, Case, Cast, Expression, Filter,
 from gpuquery.runner.query.sql.rules import constants
 from gpuquery.runner.query.sql.rules.constants import COMPARE, boolean
 from gpuquery.runner.query.sql.rules.or_factor import factored
-from gpuquery.runner.query.sql.rules.walk import (
+from gpuquery.runner.query.sql.types import BOOLEAN, DATE, TIMESTAMP
+from gpuquery.runner.query.sql.walk import (
     FALSE,
+    FLIPPED,
     conjunction,
     conjuncts,
     disjunction,
@@ -23,7 +25,6 @@ from gpuquery.runner.query.sql.rules.walk import (
     unique,
     with_expressions,
 )
-from gpuquery.runner.query.sql.types import BOOLEAN, DATE, TIMESTAMP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _OPPOSITES = {"=": "<>", "<": ">=", "<=": ">", "is null": "is not null", "is distinct from": "is not distinct from"}
 _OPPOSITES |= {opposite: function for function, opposite in _OPPOSITES.items()}
-FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def folded(node: Relation) -> Relation:

@@ -23,14 +23,13 @@ from gpuquery.runner.query.sql.plan import (
     Relation,
 )
 from gpuquery.runner.query.sql.rules.facts import can_fail
-from gpuquery.runner.query.sql.rules.walk import columns_used, conjuncts, renumbered, substituted
 from gpuquery.runner.query.sql.types import BOOLEAN
+from gpuquery.runner.query.sql.walk import EQUALITIES, columns_used, conjuncts, renumbered, substituted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ATTACHED = frozenset({JoinKind.LEFT, JoinKind.SINGLE, JoinKind.SEMI, JoinKind.ANTI, JoinKind.MARK})
-EQUAL = frozenset({"=", "is not distinct from"})
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def _take(node: Relation, graph: JoinGraph, inside: Callable[[Relation], Relatio
 
 
 def _compare(match: Match, graph: JoinGraph) -> None:
-    if match.operator in EQUAL and columns_used(match.left) and columns_used(match.right):
+    if match.operator in EQUALITIES and columns_used(match.left) and columns_used(match.right):
         graph.equal.append(match)
     else:
         both = (match.left, match.right)

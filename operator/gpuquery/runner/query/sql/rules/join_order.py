@@ -25,8 +25,8 @@ from gpuquery.runner.query.sql.plan import (
 from gpuquery.runner.query.sql.rules.estimate import Estimate, Estimates, pair_rows
 from gpuquery.runner.query.sql.rules.facts import with_filters
 from gpuquery.runner.query.sql.rules.join_graph import Attachment, JoinGraph, Leaf, attached, is_reorderable, join_graph
-from gpuquery.runner.query.sql.rules.walk import columns_used, renumbered, unique, with_inputs
 from gpuquery.runner.query.sql.types import BOOLEAN
+from gpuquery.runner.query.sql.walk import columns_used, renumbered, unique, with_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

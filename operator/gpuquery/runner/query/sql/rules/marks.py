@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuquery.runner.query.sql.plan import Call, Column, Expression, Item, Join, JoinKind, Literal, Project
-from gpuquery.runner.query.sql.rules.walk import identity_items
 from gpuquery.runner.query.sql.types import BOOLEAN
+from gpuquery.runner.query.sql.walk import identity_items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

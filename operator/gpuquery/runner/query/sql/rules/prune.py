@@ -35,7 +35,8 @@ from gpuquery.runner.query.sql.plan import (
     With,
 )
 from gpuquery.runner.query.sql.rules.facts import is_volatile
-from gpuquery.runner.query.sql.rules.walk import (
+from gpuquery.runner.query.sql.types import Kind
+from gpuquery.runner.query.sql.walk import (
     columns_used,
     identity_items,
     own_expressions,
@@ -46,7 +47,6 @@ from gpuquery.runner.query.sql.rules.walk import (
     with_expressions,
     with_inputs,
 )
-from gpuquery.runner.query.sql.types import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

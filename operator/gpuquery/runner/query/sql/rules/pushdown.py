@@ -39,7 +39,9 @@ from gpuquery.runner.query.sql.rules.facts import (
 )
 from gpuquery.runner.query.sql.rules.fold import simplified_predicate
 from gpuquery.runner.query.sql.rules.marks import semi_or_anti_join
-from gpuquery.runner.query.sql.rules.walk import (
+from gpuquery.runner.query.sql.walk import (
+    EQUALITIES,
+    FLIPPED,
     columns_used,
     conjunction,
     conjuncts,
@@ -57,9 +59,7 @@ from gpuquery.runner.query.sql.rules.walk import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_MATCHES = {"=", "is not distinct from"}
-_OPERATORS = _MATCHES | {"<>", "is distinct from"} | set(_FLIPPED)
+_OPERATORS = EQUALITIES | {"<>", "is distinct from"} | set(FLIPPED)
 
 
 def pushed_down(node: Relation, facts: Facts) -> Relation:
@@ -92,7 +92,7 @@ def as_match(condition: Expression, width: int) -> Match | None:
         return None
     if min(here) >= width:
         first, second, here, there = second, first, there, here
-        function = _FLIPPED.get(function, function)
+        function = FLIPPED.get(function, function)
     if max(here) < width <= min(there):
         return Match(first, shifted(second, -width), function)
     return None
@@ -230,7 +230,7 @@ class _Pushdown:
         matches, rest = list(node.matches), []
         for condition in sides.both:
             found = None if can_fail(condition) else as_match(condition, width)
-            if found is not None and found.operator in _MATCHES:
+            if found is not None and found.operator in EQUALITIES:
                 matches.append(found)
                 continue
             rest.append(condition)
@@ -278,7 +278,7 @@ class _Pushdown:
         matches, rest = list(node.matches), []
         for condition in on.both:
             found = as_match(condition, width)
-            if found is not None and found.operator in _MATCHES:
+            if found is not None and found.operator in EQUALITIES:
                 matches.append(found)
             else:
                 rest.append(condition)
@@ -344,7 +344,7 @@ def _copy_across_equal_columns(matches: Sequence[Match], sides: _Sides, *, both:
     pairs = [
         (m.left.index, m.right.index)
         for m in matches
-        if m.operator in _MATCHES
+        if m.operator in EQUALITIES
         and isinstance(m.left, Column)
         and isinstance(m.right, Column)
         and m.left.type == m.right.type
@@ -362,7 +362,7 @@ def _right_as_left_join(node: Join) -> Relation:
     """Return a RIGHT join as a LEFT join with its columns put in order again."""
     left, right = len(node.left.fields), len(node.right.fields)
     condition = node.condition and renumbered(node.condition, lambda i: i + right if i < left else i - left)
-    matches = tuple(Match(m.right, m.left, _FLIPPED.get(m.operator, m.operator)) for m in node.matches)
+    matches = tuple(Match(m.right, m.left, FLIPPED.get(m.operator, m.operator)) for m in node.matches)
     new = Join(node.right, node.left, JoinKind.LEFT, matches, condition)
     items = [
         Item(Column(type=field.type, index=i + right if i < left else i - left), field.name)

@@ -22,10 +22,9 @@ from gpuquery.runner.query.sql.plan import (
     Project,
     Relation,
 )
-from gpuquery.runner.query.sql.rules.join_graph import EQUAL
 from gpuquery.runner.query.sql.rules.pushdown import as_match
-from gpuquery.runner.query.sql.rules.walk import TRUE, conjuncts, disjunction, identity_items, rebuilt
-from gpuquery.runner.query.sql.types import BOOLEAN, FLOATS, Kind, Type
+from gpuquery.runner.query.sql.types import BOOLEAN, FLOATS, Kind
+from gpuquery.runner.query.sql.walk import EQUALITIES, TRUE, conjuncts, disjunction, identity_items, rebuilt
 
 if TYPE_CHECKING:
     from gpuquery.runner.query.sql.rules.facts import Facts
@@ -53,7 +52,7 @@ def _by_bounds(node: Relation, facts: Facts) -> Relation:
         if not facts.is_never_null(other.right, node.right):
             return node
         operator = "<>"
-    if operator not in _ENDS or _type(other).kind in _UNORDERED:
+    if operator not in _ENDS or other.right.type.kind in _UNORDERED:
         return node
     return _joined(node, keys, other, operator)
 
@@ -67,21 +66,17 @@ def _split(node: Join) -> tuple[list[Match], Match] | None:
         if found is None:
             return None
         matches.append(found)
-    others = [match for match in matches if match.operator not in EQUAL]
-    return ([match for match in matches if match.operator in EQUAL], others[0]) if len(others) == 1 else None
+    others = [match for match in matches if match.operator not in EQUALITIES]
+    return ([match for match in matches if match.operator in EQUALITIES], others[0]) if len(others) == 1 else None
 
 
 def _name(value: Expression, below: Relation) -> str:
     return below.fields[value.index].name if isinstance(value, Column) else "key"
 
 
-def _type(match: Match) -> Type:
-    return match.right.type
-
-
 def _joined(node: Join, keys: list[Match], other: Match, operator: str) -> Relation:
     ends = _ENDS[operator]
-    calls = tuple(AggregateCall(type=_type(other), function=end, arguments=(other.right,)) for end in ends)
+    calls = tuple(AggregateCall(type=other.right.type, function=end, arguments=(other.right,)) for end in ends)
     groups = Aggregate(node.right, tuple(Item(m.right, _name(m.right, node.right)) for m in keys), calls)
     matches = tuple(Match(m.left, Column(type=m.right.type, index=i), m.operator) for i, m in enumerate(keys))
     width = len(node.left.fields)
@@ -91,7 +86,7 @@ def _joined(node: Join, keys: list[Match], other: Match, operator: str) -> Relat
             Call(
                 type=BOOLEAN,
                 function=other.operator,
-                arguments=(other.left, Column(type=_type(other), index=first + i)),
+                arguments=(other.left, Column(type=other.right.type, index=first + i)),
             )
             for i in range(len(ends))
         ]

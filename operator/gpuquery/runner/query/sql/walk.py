@@ -51,6 +51,9 @@ N = TypeVar("N")
 
 TRUE = Literal(type=BOOLEAN, value=True)
 FALSE = Literal(type=BOOLEAN, value=False)
+EQUALITIES = frozenset({"=", "is not distinct from"})
+FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+"""The comparison with its sides swapped; every other one is its own."""
 
 
 # Expressions
@@ -185,6 +188,11 @@ def disjunction(nodes: Sequence[Expression]) -> Expression:
 def is_true(node: Expression) -> bool:
     """Whether it is the constant TRUE."""
     return isinstance(node, Literal) and node.value is True
+
+
+def is_value(node: Expression) -> bool:
+    """Whether it is a constant other than NULL."""
+    return isinstance(node, Literal) and node.value is not None
 
 
 def is_never_true(node: Expression) -> bool:
