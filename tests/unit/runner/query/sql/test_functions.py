@@ -90,7 +90,9 @@ def refused(text: str) -> SqlError:
         pytest.param("age(ts, tu)", "date_sub", id="an interval of months: what counts them"),
         pytest.param("regexp_matches(s, p)", "argument 2 of regexp_matches must be a constant", id="a pattern of rows"),
         pytest.param(r"regexp_matches(s, '\B')", "cannot be used", id="a pattern that both libraries read differently"),
-        pytest.param("regexp_extract_all(s, 'a*|b')", "empty string", id="all matches of a pattern that matches nothing"),
+        pytest.param(
+            "regexp_extract_all(s, 'a*|b')", "empty string", id="all matches of a pattern that matches nothing"
+        ),
         pytest.param("regexp_split_to_array(s, 'a|(b|c?)')", "empty string", id="splitting between all letters"),
         pytest.param("strftime(x, s)", "constant", id="a format of rows"),
         pytest.param("row(i, s)", "write {'a': x, 'b': y}", id="a row without names"),
