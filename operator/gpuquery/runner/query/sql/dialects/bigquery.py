@@ -24,7 +24,7 @@ _JSON = Refused("JSON is not supported here: store it as columns")
 def moved(sign: int, kind: str) -> Callable[[Call], exp.Expr]:
     """Return DATE_ADD(d, INTERVAL 1 DAY) or DATE_SUB, for days or moments."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
         interval = call.arguments[1]
         if not isinstance(interval, exp.Interval):
@@ -36,7 +36,7 @@ def moved(sign: int, kind: str) -> Callable[[Call], exp.Expr]:
         found = times.added(value, _bare(interval.this), unit, sign=sign)
         return duckdb_sql(f"CAST({{0}} AS {kind})", [found])
 
-    return made
+    return translate
 
 
 def _bare(node: exp.Expr) -> exp.Expr:
@@ -49,7 +49,7 @@ def _bare(node: exp.Expr) -> exp.Expr:
 def diff(kind: str) -> Callable[[Call], exp.Expr]:
     """Return DATE_DIFF(a, b, DAY): bounds of the unit between b and a; of moments the whole units."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(3)
         values = [duckdb_sql(f"CAST({{0}} AS {kind})", [one]) for one in call.arguments[:2]]
         name = call.arguments[2].name.lower()
@@ -63,13 +63,13 @@ def diff(kind: str) -> Callable[[Call], exp.Expr]:
         function = "date_sub" if kind == "TIMESTAMP" and call.name == "timestamp_diff" else "date_diff"
         return duckdb_sql(f"{function}('{unit}', {{1}}, {{0}})", values)
 
-    return made
+    return translate
 
 
 def trunc_to(kind: str) -> Callable[[Call], exp.Expr]:
     """Return DATE_TRUNC(d, MONTH)."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
         part = call.arguments[1]
         name = part.name.lower() if not isinstance(part, exp.WeekStart) else "isoweek"
@@ -80,7 +80,7 @@ def trunc_to(kind: str) -> Callable[[Call], exp.Expr]:
             template = f"date_trunc('{'week' if name == 'isoweek' else call.unit(1)}', {{0}})"
         return duckdb_sql(f"CAST({template} AS {kind})", [value])
 
-    return made
+    return translate
 
 
 def format_time(call: Call) -> exp.Expr:
@@ -92,11 +92,11 @@ def format_time(call: Call) -> exp.Expr:
 def parse_time(kind: str) -> Callable[[Call], exp.Expr]:
     """Return PARSE_DATE('%Y-%m-%d', x)."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
         return duckdb_sql(f"CAST(strptime({{0}}, {_strftime(call, 0)}) AS {kind})", call.arguments[1:])
 
-    return made
+    return translate
 
 
 def to_date(call: Call) -> exp.Expr:
@@ -175,14 +175,14 @@ def any_value(call: Call) -> exp.Expr:
 def with_group(template: Callable[[str], str]) -> Callable[[Call], exp.Expr]:
     """Return REGEXP_EXTRACT(x, r'a(.)') or its kin, whose result is the group of the pattern if it has one."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
         groups = common.groups(call.text(1, "the pattern"))
         if groups > 1:
             raise call.refuse("a pattern has one group at most")
         return duckdb_sql(template(str(groups)), call.arguments)
 
-    return made
+    return translate
 
 
 def split(call: Call) -> exp.Expr:

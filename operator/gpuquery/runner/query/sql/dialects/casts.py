@@ -37,7 +37,7 @@ def cast(
     `in_utc`: a TIMESTAMP that knows zones is a moment in UTC, whatever zone its text names.
     """
 
-    def made(dialect: Dialect, node: exp.Cast) -> exp.Expr:
+    def translate(dialect: Dialect, node: exp.Cast) -> exp.Expr:
         if node.args.get("format") is not None:
             raise SqlError(f"{dialect.title}'s CAST with a format is not translated", places.place(node))
         word = "TRY_CAST" if (isinstance(node, exp.TryCast) if safe is None else safe) else "CAST"
@@ -60,7 +60,7 @@ def cast(
         made_cast = duckdb_sql(f"{word}({{0}} AS {_type(dialect, kind, types)})", [node.this])
         return duckdb_sql(f"left({{0}}, {length})", [made_cast]) if length and cuts_texts else made_cast
 
-    return made
+    return translate
 
 
 def _is_tried(node: exp.Expr) -> bool:

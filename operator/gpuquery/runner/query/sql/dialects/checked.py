@@ -23,13 +23,13 @@ NO_LOGARITHM = failing("only numbers above zero have a logarithm")
 def logarithm(template: str, otherwise: str, *, number: int = 0) -> Callable[[Call], exp.Expr]:
     """Return a logarithm, and what it is of zero and less. DuckDB's is -infinity, or NaN."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(1 if template.count("{") == 1 else 2)
         if (call.number(number) or 0) > 0:
             return duckdb_sql(template, call.arguments)
         return duckdb_sql(f"CASE WHEN {{{number}}} <= 0 THEN {otherwise} ELSE {template} END", call.arguments)
 
-    return made
+    return translate
 
 
 def root(call: Call) -> exp.Expr:
@@ -70,17 +70,17 @@ def length_of(call: Call, index: int, *, fails: bool) -> str:
 def side(name: str, *, fails: bool = False) -> Callable[[Call], exp.Expr]:
     """Return LEFT or RIGHT; with a negative number DuckDB leaves so many out at the other end."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
         return duckdb_sql(f"{name}({{0}}, {length_of(call, 1, fails=fails)})", call.arguments)
 
-    return made
+    return translate
 
 
 def split_part(*, zero_is_one: bool = False, negative: bool = True) -> Callable[[Call], exp.Expr]:
     """Return SPLIT_PART: part 0 fails, or is part 1, a text is not split at nothing."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(3)
         number, at = call.number(2), call.arguments[1]
         if number is not None and (number < 0 and not negative):
@@ -103,7 +103,7 @@ def split_part(*, zero_is_one: bool = False, negative: bool = True) -> Callable[
             call.arguments,
         )
 
-    return made
+    return translate
 
 
 BEFORE_THE_FIRST = failing("a start before the first character: write right(x, n) for the last n")
@@ -116,7 +116,7 @@ def started(*, before: str = "{1}", fails: bool = False) -> Callable[[Call], exp
     leaves out what would stand there; a length below zero is 0, or it fails.
     """
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2, 3)
         start = call.number(1)
         place = "{1}"
@@ -129,7 +129,7 @@ def started(*, before: str = "{1}", fails: bool = False) -> Callable[[Call], exp
         length = f", {length_of(call, 2, fails=fails)}" if len(call.arguments) == 3 else ""
         return duckdb_sql(f"substr({{0}}, {place}{length})", call.arguments)
 
-    return made
+    return translate
 
 
 NO_ELEMENT = "a list has no element at this place"
@@ -141,7 +141,7 @@ def element(*, fails: bool) -> Callable[[Dialect, exp.Bracket], exp.Expr]:
     sqlglot has brought the index to one that counts from 0, but for BigQuery's ORDINAL.
     """
 
-    def made(_: Dialect, node: exp.Bracket) -> exp.Expr:
+    def translate(_: Dialect, node: exp.Bracket) -> exp.Expr:
         if len(node.expressions) != 1 or isinstance(node.expressions[0], exp.Slice):
             return node
         index = node.expressions[0]
@@ -151,7 +151,7 @@ def element(*, fails: bool) -> Callable[[Dialect, exp.Bracket], exp.Expr]:
         place = "({1} - 1)" if node.args.get("offset") == 1 else "{1}"
         return outside_fails(node.this, index, place, fails=fails if safe is None else not safe)
 
-    return made
+    return translate
 
 
 def outside_fails(items: exp.Expr, index: exp.Expr, place: str, *, fails: bool) -> exp.Expr:
@@ -170,12 +170,12 @@ def got(call: Call) -> exp.Expr:
 def element_at(*, fails: bool) -> Callable[[Call], exp.Expr]:
     """Return ELEMENT_AT, which counts from 1 and from the end, and fails for 0; outside it fails, or is NULL."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
         bad = "{1} = 0" + (" OR abs({1}) > len({0})" if fails else "")
         return duckdb_sql(f"CASE WHEN {bad} THEN {failing(NO_ELEMENT)} ELSE ({{0}})[{{1}}] END", call.arguments)
 
-    return made
+    return translate
 
 
 def contains(items: str, value: str) -> str:

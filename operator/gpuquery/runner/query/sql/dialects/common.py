@@ -75,17 +75,17 @@ def conditional(call: Call) -> exp.Expr:
 def none_is_null(name: str) -> Callable[[Call], exp.Expr]:
     """Return GREATEST or LEAST as they are where one NULL makes the result NULL."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         filled = " AND ".join(f"{{{i}}} IS NOT NULL" for i in range(len(call.arguments)))
         return duckdb_sql(f"CASE WHEN {filled} THEN {name}({{*}}) END", call.arguments)
 
-    return made
+    return translate
 
 
 def all_replaced(*, dollars: bool = False, backslashes: bool = True) -> Callable[[Call], exp.Expr]:
     """Return REGEXP_REPLACE of all matches; `dollars`: groups are `$1` in the new text, and `\\$` is a dollar."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2, 3)
         arguments = [*call.arguments, exp.Literal.string("")][:3]
         new = arguments[2]
@@ -98,7 +98,7 @@ def all_replaced(*, dollars: bool = False, backslashes: bool = True) -> Callable
             arguments[2] = exp.Literal.string(text)
         return duckdb_sql("regexp_replace({0}, {1}, {2}, 'g')", arguments)
 
-    return made
+    return translate
 
 
 def _java_s(found: re.Match[str]) -> str:
@@ -129,8 +129,8 @@ COUNT_IF = Aggregate("count(CASE WHEN {0} THEN 1 END)")
 def as_call(rule: Callable[[Call], exp.Expr]) -> Callable[[Dialect, exp.Substring], exp.Expr]:
     """Return SUBSTRING(x FROM n FOR m) as the function with three arguments."""
 
-    def made(dialect: Dialect, node: exp.Substring) -> exp.Expr:
+    def translate(dialect: Dialect, node: exp.Substring) -> exp.Expr:
         parts = (node.this, node.args.get("start"), node.args.get("length"))
         return rule(Call(dialect, "substring", [part for part in parts if part is not None], node))
 
-    return made
+    return translate

@@ -20,7 +20,7 @@ def checked(dialect: Dialect, node: exp.Lateral) -> exp.Expr:
     if isinstance(call, exp.Subquery):
         return node
     if call.key != "duckdbsql" or not str(call.this).startswith("unnest("):
-        raise SqlError(f"{dialect.title}'s LATERAL is known with explode and queries", places.place(node))
+        raise SqlError(f"{dialect.title}'s LATERAL is supported only with explode and queries", places.place(node))
     return node
 
 

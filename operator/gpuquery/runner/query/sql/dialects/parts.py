@@ -33,7 +33,7 @@ def within_group(dialect: Dialect, node: exp.WithinGroup) -> exp.Expr:
     order = node.expression
     inner = around.this if isinstance(around, exp.Filter) else around
     if not isinstance(order, exp.Order) or inner.key != "duckdbsql":
-        raise SqlError(f"{dialect.title}: this WITHIN GROUP is not known", places.place(node))
+        raise SqlError(f"{dialect.title}: this WITHIN GROUP is not supported", places.place(node))
     head = str(inner.this).partition("(")[0]
     keys = order.expressions
     if head in ("string_agg", "list"):
@@ -49,7 +49,7 @@ def within_group(dialect: Dialect, node: exp.WithinGroup) -> exp.Expr:
         )
     if head == "mode" and len(keys) == 1:
         return duckdb_sql("mode({0})", [keys[0].this])
-    raise SqlError(f"{dialect.title}: this function has no WITHIN GROUP that is known here", places.place(node))
+    raise SqlError(f"{dialect.title}: the WITHIN GROUP of this function is not supported here", places.place(node))
 
 
 def without_hints(_: Dialect, node: exp.Select) -> exp.Expr:
@@ -85,16 +85,16 @@ def group(_: Dialect, node: exp.Group) -> exp.Expr:
 def refused(why: str) -> Callable[[Dialect, exp.Expr], exp.Expr]:
     """Return the rule for a part of a statement that is refused."""
 
-    def made(dialect: Dialect, node: exp.Expr) -> exp.Expr:
+    def translate(dialect: Dialect, node: exp.Expr) -> exp.Expr:
         raise SqlError(f"{dialect.title}'s {why}", places.place(node))
 
-    return made
+    return translate
 
 
 def values(prefix: str) -> Callable[[Dialect, exp.Values], exp.Expr]:
     """Return VALUES in FROM, whose columns have names of the dialect: column1, column2, ..."""
 
-    def made(_: Dialect, node: exp.Values) -> exp.Expr:
+    def translate(_: Dialect, node: exp.Values) -> exp.Expr:
         alias = node.args.get("alias")
         if isinstance(node.parent, exp.From | exp.Join) and not (alias is not None and alias.columns):
             first = node.expressions[0]
@@ -104,7 +104,7 @@ def values(prefix: str) -> Callable[[Dialect, exp.Values], exp.Expr]:
             node.set("alias", exp.TableAlias(this=table, columns=names))
         return node
 
-    return made
+    return translate
 
 
 def join(_: Dialect, node: exp.Join) -> exp.Expr:
@@ -218,7 +218,7 @@ NODES: Nodes = {
     ),
     exp.Pivot: refused("PIVOT is not translated: write one aggregate with CASE for each column"),
     exp.AtTimeZone: refused("AT TIME ZONE is not translated: timestamps have no time zone here; store them in UTC"),
-    exp.Parameter: refused("parameters of its own are not known: write :name"),
+    exp.Parameter: refused("its own parameters are not supported: write :name"),
     exp.Values: values("column"),
     exp.IgnoreNulls: ignoring_nulls,
     exp.RespectNulls: lambda _, node: node.this,  # the default

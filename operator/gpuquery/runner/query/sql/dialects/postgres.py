@@ -84,7 +84,7 @@ def padded(name: str) -> Mapping[int, str]:
 def array_length(call: Call) -> exp.Expr:
     """ARRAY_LENGTH(x, 1)."""
     if call.number(1) != 1:
-        raise call.refuse("only the first dimension of an array is known here")
+        raise call.refuse("only the first dimension of an array is supported here")
     return duckdb_sql("nullif(len({0}), 0)", call.arguments)
 
 
@@ -150,11 +150,11 @@ def string_to_array(call: Call) -> exp.Expr:
 def shown(name: str) -> Callable[[Call], exp.Expr]:
     """Return CONCAT or CONCAT_WS, which show TRUE as `t`."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         values = ", ".join(f"gq_shown({{{i}}})" for i in range(len(call.arguments)))
         return duckdb_sql(f"{name}({values})", call.arguments)
 
-    return made
+    return translate
 
 
 def any_of(dialect: Dialect, node: exp.EQ) -> exp.Expr:

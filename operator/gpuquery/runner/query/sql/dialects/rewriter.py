@@ -85,7 +85,7 @@ class Call:
         """Refuse another number of arguments."""
         if len(self.arguments) not in numbers:
             known = " or ".join(map(str, numbers))
-            raise self.refuse(f"it has {len(self.arguments)} arguments; {known} are known here")
+            raise self.refuse(f"it has {len(self.arguments)} arguments; {known} are supported here")
 
 
 Rule = str | Mapping[int, str | Callable[[Call], exp.Expr]] | Refused | Aggregate | Callable[[Call], exp.Expr]

@@ -33,7 +33,7 @@ def to_char(call: Call) -> exp.Expr:
 def to_time(kind: str, word: str = "CAST") -> Callable[[Call], exp.Expr]:
     """Return TO_DATE or TO_TIMESTAMP: of a text or a time, of a text with a pattern."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(1, 2)
         if len(call.arguments) == 1:
             return duckdb_sql(f"{word}({{0}} AS {kind})", call.arguments)
@@ -41,20 +41,20 @@ def to_time(kind: str, word: str = "CAST") -> Callable[[Call], exp.Expr]:
         read = times.read_by(_pattern(call, 1), century="gq_from_1970", parse=parse)
         return duckdb_sql(f"CAST({read} AS {kind})", call.arguments)
 
-    return made
+    return translate
 
 
 def to_number(word: str) -> Callable[[Call], exp.Expr]:
     """Return TO_NUMBER(x, 10, 2)."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(1, 2, 3)
         digits, places_ = call.number(1) or 38, call.number(2) or 0
         if any(not isinstance(one, exp.Literal) or one.is_string for one in call.arguments[1:]):
             raise call.refuse("a pattern is not supported here")
         return duckdb_sql(f"{word}({{0}} AS DECIMAL({digits}, {places_}))", call.arguments[:1])
 
-    return made
+    return translate
 
 
 def dateadd(call: Call) -> exp.Expr:
@@ -125,7 +125,7 @@ def flatten(call: Call) -> exp.Expr:
     """FLATTEN(INPUT => x): the elements of a list."""
     named = {one.this.name.lower(): one.expression for one in call.arguments if isinstance(one, exp.Kwarg)}
     if set(named) - {"input"} or "input" not in named:
-        raise call.refuse("it is known as FLATTEN(INPUT => list)")
+        raise call.refuse("it is supported as FLATTEN(INPUT => list)")
     return duckdb_sql("unnest({0})", [named["input"]])
 
 
@@ -134,7 +134,7 @@ def lateral(dialect: Dialect, node: exp.Lateral) -> exp.Expr:
     if isinstance(node.this, exp.Subquery):
         return node
     if node.this.key != "duckdbsql":
-        raise SqlError(f"{dialect.title}'s LATERAL is known with FLATTEN and queries", places.place(node))
+        raise SqlError(f"{dialect.title}'s LATERAL is supported only with FLATTEN and queries", places.place(node))
     alias = node.args.get("alias")
     name = alias.this if alias is not None and alias.this is not None else exp.to_identifier("flattened")
     return duckdb_sql(f"{{0}} AS {name.sql(dialect='duckdb')}(value)", [node.this])

@@ -106,10 +106,10 @@ def moment(_: Dialect, node: exp.Expr) -> exp.Expr:
 def extracted(parts: Mapping[str, str]) -> Callable[[Dialect, exp.Extract], exp.Expr]:
     """Return EXTRACT; `parts` are templates for those parts of time that are not DuckDB's of the same name."""
 
-    def made(dialect: Dialect, node: exp.Extract) -> exp.Expr:
+    def translate(dialect: Dialect, node: exp.Extract) -> exp.Expr:
         return part_of(dialect, node.this, node.expression, parts, node)
 
-    return made
+    return translate
 
 
 _PARTS = {

@@ -82,7 +82,7 @@ def attempt(call: Call) -> exp.Expr:
     if inner.key == "duckdbsql" and str(inner.this).startswith("CAST("):
         inner.set("this", "TRY_" + str(inner.this))
         return inner
-    raise call.refuse("it is known with a division and with a cast: write TRY_CAST, or CASE for the other")
+    raise call.refuse("it is supported only with a division or a cast: write TRY_CAST, or CASE for the other")
 
 
 def substr(call: Call) -> exp.Expr:
