@@ -209,6 +209,13 @@ def test_links_are_followed_but_into_no_folder_again(tmp_path: Path) -> None:
     assert listed(f"file://{tmp_path}/real/") == [f"{tmp_path}/real/a.parquet", f"{tmp_path}/real/other/b.parquet"]
 
 
+def test_a_link_to_nothing_is_passed_over_with_a_warning(tmp_path: Path) -> None:
+    fill(tmp_path, "a.parquet")
+    (tmp_path / "b.parquet").symlink_to(tmp_path / "gone.parquet")
+    assert listed(f"file://{tmp_path}/") == [f"{tmp_path}/a.parquet"]
+    assert f"passed over a file, {tmp_path}/b.parquet, without a byte" in warnings(f"file://{tmp_path}/")[0]
+
+
 def test_more_files_than_are_resolved_are_refused(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "MAX_FILES", 10)
     for number in range(10):

@@ -135,6 +135,8 @@ def _refuse_tables(item: Input, places: Sequence[_Place], hauls: Sequence[Haul])
                 if keys or not any(root.folder in (one.folder, f"{one.prefix}/") for one in place.patterns):
                     continue
                 first = root.folder
+            if root.kind is roots.Kind.STREAM and all(one.exact for one in place.patterns):
+                continue  # whoever names files has read the log
             if root.kind is not roots.Kind.OWN or not _names_data(place, root, first):
                 raise faults.table(item, root.kind, place.at.folder(root.folder))
 

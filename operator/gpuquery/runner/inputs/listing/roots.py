@@ -30,6 +30,8 @@ class Kind(StrEnum):
     ICEBERG = "Iceberg"
     HUDI = "Hudi"
     OWN = "own"
+    STREAM = "stream"
+    """The sink of a stream of Spark, which leaves files of batches that have failed among the others."""
 
 
 class Root(NamedTuple):
@@ -44,6 +46,7 @@ _LOGS = (
     (".hoodie/", Kind.HUDI),
     (".hoodie_partition_metadata", Kind.HUDI),
     ("_commits/", Kind.OWN),
+    ("_spark_metadata/", Kind.STREAM),
 )
 
 

@@ -7,6 +7,7 @@ out by their keys; else from constants, or from the places of the files.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -197,8 +198,10 @@ def _column(part: Part, name: str, to: pl.DataType) -> pl.Expr | None:
 
 def _plain(text: str, dtype: pl.DataType) -> bool:
     """Whether Polars makes just this value of a folder's text."""
-    if isinstance(dtype, pl.String | pl.Date):
+    if isinstance(dtype, pl.String | pl.Date | pl.Boolean | pl.Decimal):
         return True
+    if dtype.is_float():  # NaN and zeros of both signs are not ordered alike everywhere
+        return math.isfinite(float(text)) and float(text) != 0
     return dtype.is_integer() and str(int(text)) == text
 
 
