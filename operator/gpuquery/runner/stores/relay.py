@@ -100,7 +100,10 @@ def _handler(relay: Relay, ask: Ask) -> type[BaseHTTPRequestHandler]:
             if self.command == "GET":
                 try:
                     shutil.copyfileobj(answer, self.wfile, CHUNK)
-                except (OSError, http.client.HTTPException):  # half of a body has no end but this
+                    cut = bool(answer.length)  # http.client says no more of a body that ends too early
+                except (OSError, http.client.HTTPException):
+                    cut = True
+                if cut:  # half of a body has no end but this
                     self.close_connection = True
 
         def _end(self, status: int) -> None:
