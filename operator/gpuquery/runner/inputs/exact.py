@@ -11,6 +11,7 @@ import math
 import re
 import struct
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -79,9 +80,24 @@ def _float(text: str, dtype: pl.DataType) -> float:
     if math.isinf(found) and not text.endswith("inf"):
         raise ValueError("it is out of range")
     try:
-        return struct.unpack("<f", struct.pack("<f", found))[0] if isinstance(dtype, pl.Float32) else found
+        return _single(text, found) if isinstance(dtype, pl.Float32) else found
     except OverflowError:
         raise ValueError("it is out of range") from None
+
+
+def _single(text: str, double: float) -> float:
+    """Return the nearest Float32 of a text, as Polars finds it; that of the nearest double may be another one."""
+
+    def rounded(value: float) -> float:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+    if not math.isfinite(double):
+        return rounded(double)
+    below, above = (rounded(math.nextafter(double, end)) for end in (-math.inf, math.inf))
+    if below == above:
+        return rounded(double)
+    beyond = Fraction(text) - (Fraction(below) + Fraction(above)) / 2
+    return (below if beyond < 0 else above) if beyond else rounded(double)
 
 
 def _boolean(text: str, _: pl.DataType) -> bool:

@@ -86,6 +86,8 @@ def test_a_type_is_guessed_only_if_every_value_is_written_back_as_it_was(
         ("Int32", ["007", NULL], [7, None]),
         ("UInt64", ["18446744073709551615"], [2**64 - 1]),
         ("Float64", ["1e5", "NaN", "-0.5"], [1e5, float("nan"), -0.5]),
+        ("Float32", ["7.038531e-26", NULL], [7.038530691851209e-26, None]),
+        ("Float32", ["7.038531e-26", "1.00000017881393432617187499"], [7.038530691851209e-26, 1.0000001192092896]),
         ("Boolean", ["true", "false", NULL], [True, False, None]),
         ("Decimal(9, 2)", ["1.5", "-0.25"], [Decimal("1.50"), Decimal("-0.25")]),
         ("Datetime('us')", ["2024-01-31%2010%3A00%3A00.000001"], [dt.datetime(2024, 1, 31, 10, 0, 0, 1)]),
