@@ -42,13 +42,16 @@ PATH_ID, POS_ID = 2147483546, 2147483545
 class Lake:
     """A catalog `lake` with a server before it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **properties):
         self.folder = folder
-        self.catalog = SqlCatalog("lake", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
+        given = {"warehouse": f"file://{folder}/warehouse", **properties}
+        self.catalog = SqlCatalog("lake", uri=f"sqlite:///{folder}/catalog.db", **given)
         self.catalog.create_namespace("sales")
         self.token = None
         self.status = None
         self.config = {}
+        self.vended = list
+        """Makes the `storage-credentials` of a table, each time that it is loaded."""
         self.edit = lambda metadata: metadata
         self.asked = []
         self.uri = ""
@@ -85,9 +88,9 @@ def item_of(**table):
 
 
 @contextmanager
-def served(folder):
+def served(folder, **properties):
     """Serve a lake until the end of the block."""
-    lake = Lake(folder)
+    lake = Lake(folder, **properties)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(lake))
     lake.uri = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -145,9 +148,10 @@ def _answer(lake, parts):
             if not catalog.table_exists((space, name)):
                 return 404, _error("NoSuchTableException", name, 404)
             table = catalog.load_table((space, name))
-            with open(table.metadata_location.removeprefix("file://"), encoding="utf-8") as file:
+            with table.io.new_input(table.metadata_location).open() as file:
                 metadata = lake.edit(json.load(file))
-            return 200, {"metadata-location": table.metadata_location, "metadata": metadata, "config": lake.config}
+            told = {"metadata": metadata, "config": lake.config, "storage-credentials": lake.vended()}
+            return 200, {"metadata-location": table.metadata_location, **told}
     return 404, _error("NotFound", "/".join(parts), 404)
 
 

@@ -100,7 +100,7 @@ class Checks:
         self._sizes = {stores.of(f.uri).source(f.uri): f.bytes for one in resolved.values() for f in one.files}
         self._contract = Later(lambda: contracts.check_nulls(resolved, plan.store))
         if self._gpu:
-            self._reader = Later(lambda: reader_rules.check_access(plan))
+            self._reader = Later(lambda: reader_rules.check_access(plan, inputs.places_of_tables(resolved)))
         return Opened(resolved, inputs.frames(resolved, plan.store))
 
     def judge(self, planned: queries.Planned | None) -> PreflightStatus:
