@@ -11,7 +11,7 @@ import uuid
 import zlib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,12 +48,15 @@ class Lake:
         self.catalog = SqlCatalog("lake", uri=f"sqlite:///{folder}/catalog.db", **given)
         self.catalog.create_namespace("sales")
         self.token = None
+        self.oauth = None
         self.status = None
         self.config = {}
         self.vended = list
         """Makes the `storage-credentials` of a table, each time that it is loaded."""
         self.edit = lambda metadata: metadata
         self.asked = []
+        self.requests = []
+        """Path with query, and headers, of each GET."""
         self.uri = ""
 
     @property
@@ -82,6 +85,29 @@ class Lake:
         return frame.collect(engine="streaming")
 
 
+class OAuth:
+    """A server of tokens for client credentials (RFC 6749, 4.4): each token opens the catalog for so many requests."""
+
+    def __init__(self, client, secret, *, lasts=1_000):
+        self.client, self.secret, self.lasts = client, secret, lasts
+        self.forms = []
+        self.left = {}
+
+    def issued(self, form):
+        self.forms.append(form)
+        if (form.get("client_id"), form.get("client_secret")) != (self.client, self.secret):
+            what = f"client {form.get('client_id')} with secret {form.get('client_secret')} is not known"
+            return 401, {"error": "invalid_client", "error_description": what}
+        token = f"token-{len(self.forms)}"
+        self.left = {token: self.lasts}
+        return 200, {"access_token": token, "token_type": "bearer", "expires_in": 60}
+
+    def takes(self, header):
+        token = header.removeprefix("Bearer ")
+        self.left[token] = self.left.get(token, 0) - 1
+        return self.left[token] >= 0
+
+
 def item_of(**table):
     table = {"catalog": "lake", "name": "sales.orders", **table}
     return Input.model_validate({"name": "t", "table": table})
@@ -108,9 +134,17 @@ def _handler(lake):
         def log_message(self, *_):
             pass
 
+        def do_POST(self):
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            lake.asked.append(self.path)
+            self.answer(*lake.oauth.issued({name: values[0] for name, values in form.items()}))
+
         def do_GET(self):
             path = urlsplit(self.path).path
             lake.asked.append(path)
+            lake.requests.append((self.path, dict(self.headers)))
+            if lake.oauth and not lake.oauth.takes(self.headers.get("Authorization", "")):
+                return self.answer(401, _error("NotAuthorizedException", "the token has expired", 401))
             if lake.status and path != "/v1/config":
                 return self.answer(lake.status, _error("Refused", "as asked", lake.status))
             if lake.token and self.headers.get("Authorization") != f"Bearer {lake.token}":
@@ -296,6 +330,6 @@ def deletion_vectors(table, deleted, *, partition=()):
 
 
 __all__ = [
-    "DataFileContent", "FileFormat", "Lake", "ManifestContent", "add_files", "deletion_vectors", "equality_deletes",
-    "file_of", "item_of", "position_deletes", "served", "with_ids",
+    "DataFileContent", "FileFormat", "Lake", "ManifestContent", "OAuth", "add_files", "deletion_vectors",
+    "equality_deletes", "file_of", "item_of", "position_deletes", "served", "with_ids",
 ]  # fmt: skip

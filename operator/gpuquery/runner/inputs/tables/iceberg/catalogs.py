@@ -165,6 +165,12 @@ def _explained(item: Input, exc: Exception, catalog: Any, uri: str) -> JobError:
             return _error(item, Failure.INVALID_INPUT, f"its metadata cannot be read: {where}: {problem['msg']}")
         case requests.exceptions.RequestException() | known.RESTError():
             return _error(item, Failure.INVALID_ENDPOINT, f"{uri} does not answer as an Iceberg REST catalog: {text}")
+    if "get_frozen_credentials" in text:  # pyiceberg signs with what boto3 finds, which is nothing
+        return _error(
+            item, Failure.STORAGE_AUTH,
+            f'catalog "{name}" has rest.sigv4-enabled, and there are no AWS credentials to sign with: name a Secret in '
+            "storage.secretName, or a ServiceAccount with a cloud identity in storage.serviceAccountName",
+        )  # fmt: skip
     if text.startswith("NoCredentials") or "credentials" in text.lower():
         return _error(item, Failure.STORAGE_AUTH, f"{text}; {check}")
     return _error(item, Failure.INVALID_INPUT, f"cannot be loaded: {type(exc).__name__}: {text}")
