@@ -231,6 +231,15 @@ def test_gpu_readers_get_the_vended_keys_and_one_set_of_them_alone(lake: Any) ->
         reader_rules.variables(pods, files)
 
 
+def test_an_attempt_takes_over_what_a_preflight_has_left_with_keys_of_its_own(lake: Any) -> None:
+    text = inputs.to_json({"t": lake.resolve()})
+    vended.forget()
+    item = iceberg.item_of()
+    taken = inputs.taken(text, [item], lake.access, {}, print)
+    assert elsewhere(taken["t"].frame(lake.access))["n"].to_list() == [1, 2]
+    assert loads(lake) == 2, "one for the preflight, one for the attempt"
+
+
 def test_broken_files_are_looked_for_with_the_vended_keys(lake: Any) -> None:
     found = {"t": lake.resolve()}
     looked = lookup.broken(lookup.Task([found["t"].item], lake.access, found))

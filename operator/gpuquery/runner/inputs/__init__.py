@@ -2,6 +2,7 @@
 
 from gpuquery.runner.inputs.base import File, Listed, Reading, Resolved
 from gpuquery.runner.inputs.changes import changed
+from gpuquery.runner.inputs.handover import taken
 from gpuquery.runner.inputs.resolve import (
     blamed,
     for_gpu,
@@ -15,5 +16,5 @@ from gpuquery.runner.inputs.resolve import (
 
 __all__ = [
     "File", "Listed", "Reading", "Resolved",
-    "blamed", "changed", "for_gpu", "frames", "from_json", "located", "places_of_tables", "resolve", "to_json",
+    "blamed", "changed", "for_gpu", "frames", "from_json", "located", "places_of_tables", "resolve", "taken", "to_json",
 ]  # fmt: skip

@@ -73,7 +73,7 @@ def places_of_tables(resolved: Mapping[str, Resolved]) -> dict[str, Sequence[str
 
 
 def to_json(resolved: Mapping[str, Resolved]) -> str:
-    """Write resolved inputs down for other ranks."""
+    """Write resolved inputs down for other ranks, and for later attempts."""
     return json.dumps({name: one.to_json() for name, one in resolved.items()}, separators=(",", ":"))
 
 
@@ -132,4 +132,5 @@ def _of_json(item: Input, value: Mapping[str, Any]) -> Resolved:
         _READINGS[value["kind"]].from_json(value["reading"]),
         tuple(value["warnings"]),
         value["snapshot"],
+        value.get("facts"),
     )
