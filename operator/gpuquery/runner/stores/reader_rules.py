@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from gpuquery.api.labels import CA_VARIABLE
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input, InputFormat
 from gpuquery.plan.plan import Processes
@@ -29,6 +30,8 @@ Files = Mapping[str, Iterable[str]]
 NO_FILES: Files = MappingProxyType({})
 
 COMPRESSED = (".gz", ".zst", ".zlib", ".bz2")
+_TRUST_THEIR_OWN = ("25.08",)
+"""Releases whose KvikIO looks for certificates only where its libcurl was built to look (rapidsai/kvikio#817)."""
 _WAY_OUT = "write it as parquet, or use engine: cpu"
 
 
@@ -43,6 +46,16 @@ def check_access(plan: Plan, files: Files = NO_FILES) -> tuple[str, ...]:
 
     Resolves credentials, which may ask a cloud's token service or a catalog, and reads no data.
     """
+    if os.environ.get(CA_VARIABLE) and plan.release in _TRUST_THEIR_OWN and any(map(_over_tls, plan.inputs)):
+        raise JobError(
+            Failure.INVALID_ENDPOINT,
+            f"storage.caConfigMapName is set, and the GPU readers of {plan.release} trust only what their image "
+            "trusts: use release 25.10 or newer, or engine: cpu, or remove it and have the image trust your authority",
+        )
+    for item in plan.inputs:
+        for uri in (*item.places, *list(files.get(item.name, ()))[:1]):
+            if why := stores.of(uri).kept_from_gpus(uri, plan.store):
+                raise JobError(Failure.INVALID_INPUT, f'input "{item.name}" ({uri}): {why}')
     return variables(plan, files)[1]
 
 
@@ -96,6 +109,10 @@ def variables(plan: Plan, files: Files = NO_FILES) -> tuple[Mapping[str, str], t
 
 def _invalid(item: Input, why: str) -> JobError:
     return JobError(Failure.INVALID_INPUT, f'input "{item.name}" ({item.shown}): {why}')
+
+
+def _over_tls(item: Input) -> bool:
+    return not item.places or any(stores.of(uri).remote for uri in item.places)
 
 
 def _unreadable(item: Input) -> str:

@@ -106,6 +106,15 @@ class S3(Backend):
                 f'into the path at storage.endpoint "{access.endpoint}"',
             )
 
+    def kept_from_gpus(self, uri: str, access: StoreAccess) -> str:
+        """Refuse what needs a header."""
+        if not access.requester_pays:
+            return ""
+        return (
+            "storage.requesterPays is true, and the GPU readers of RAPIDS 25.08 to 26.10 cannot say so: copy it to a "
+            "bucket of yours, or use engine: cpu"
+        )
+
     def reader_variables(
         self, access: StoreAccess, loan: Loan | None = None
     ) -> tuple[Mapping[str, str], tuple[str, ...]]:
