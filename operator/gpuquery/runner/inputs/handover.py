@@ -52,6 +52,7 @@ def taken(
             elif snapshots.get(item.name, one.snapshot) != one.snapshot:
                 why = f"it has {one.snapshot}, and {snapshots[item.name]} is to be read"
             else:
+                one.reading.unlock(item, access)
                 why = changes.changed({item.name: one}, access) or ""
         except JobError:
             why = "it cannot be looked at"

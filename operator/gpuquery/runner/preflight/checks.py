@@ -106,7 +106,7 @@ class Checks:
         counted = {name: one for name, one in resolved.items() if name not in taking.result()}
         self._contract = Later(lambda: contracts.check_nulls(counted, plan.store))
         if self._gpu:
-            self._reader = Later(lambda: reader_rules.check_access(plan))
+            self._reader = Later(lambda: reader_rules.check_access(plan, inputs.places_of_tables(resolved)))
         return Opened(resolved, inputs.frames(resolved, plan.store))
 
     def _taken(self, sink: Sink) -> Mapping[str, Resolved]:
