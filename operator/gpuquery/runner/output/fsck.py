@@ -20,7 +20,7 @@ from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.commit import Committer
 from gpuquery.runner.output.log import Log, record_key
-from gpuquery.runner.output.record import parse_part
+from gpuquery.runner.output.record import FENCE, CommitRecord, parse_part
 from gpuquery.runner.output.upload import PIECE, SMALL_PIECE
 from gpuquery.runner.parquet import footer
 from gpuquery.runner.stores.base import COMMITS, DATA, Dangling, Store
@@ -28,7 +28,7 @@ from gpuquery.runner.stores.base import COMMITS, DATA, Dangling, Store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gpuquery.runner.output.record import CommitRecord, StagedFile
+    from gpuquery.runner.output.record import StagedFile
 
 TRIES = 5
 """Listings of the files, until one shows what the log tells: no job must commit meanwhile."""
@@ -117,6 +117,12 @@ def void(store: Store, version: int) -> None:
     store.parallel(lambda file: store.abort(DATA + file.path, file.upload_id), record.add)
     # Last: a crash before this leaves a version that can be taken back again.
     store.delete([record_key(version)])
+    if any(entry.version > version for entry in found.log.entries()):  # only fences are: a hole would stay
+        fence = CommitRecord(
+            version=version, job=record.job, attempt=record.attempt, mode=FENCE, created=datetime.now(UTC)
+        )
+        if found.log.append(fence):
+            found.log.mark_done(fence)
 
 
 class _Check:

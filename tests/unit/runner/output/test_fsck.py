@@ -10,10 +10,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from gpuquery.api.spec import OutputMode
 from gpuquery.cli.main import main
+from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import fsck
-from gpuquery.runner.output.commit import Step
+from gpuquery.runner.output.commit import Committer, Step
 from gpuquery.runner.output.fsck import Level
 from gpuquery.runner.stores.posix import PosixStore
 from tests.support import sinks
@@ -141,6 +143,18 @@ def test_a_version_whose_bytes_are_gone_after_it_has_replaced_others_is_not_take
     assert values(tmp_path) == [6]
     (error,) = [one for one in fsck.check(table(tmp_path)).findings if one.level is Level.ERROR]
     assert error.way.startswith("restore them from a backup")
+
+
+def test_a_version_before_a_fence_is_taken_back_and_leaves_no_hole(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    dead = written(tmp_path, 5, die_at=Step.AFTER_RECORD)
+    stranger = JobRef(namespace="", name="", uid="12345678")
+    assert Committer(table(tmp_path), dead.job, 1, OutputMode.APPEND).fence(stranger, 1)
+    table(tmp_path).abort("", next(table(tmp_path).dangling()).upload_id)
+    fsck.void(table(tmp_path), 2)
+    assert fsck.check(table(tmp_path)).good
+    written(tmp_path, 7)
+    assert values(tmp_path) == [1, 2, 7, 8]
 
 
 class BusyStore(PosixStore):
