@@ -102,7 +102,7 @@ class Checks:
         contracts.check(resolved)
         if self._gpu:
             resolved = inputs.for_gpu(resolved)
-        self._sizes = {stores.of(f.uri).source(f.uri): f.bytes for one in resolved.values() for f in one.files}
+        self._sizes = {stores.of(f.uri).address(f.uri): f.bytes for one in resolved.values() for f in one.files}
         counted = {name: one for name, one in resolved.items() if name not in taking.result()}
         self._contract = Later(lambda: contracts.check_nulls(counted, plan.store))
         if self._gpu:
@@ -163,7 +163,7 @@ class Checks:
         status = sizing.result() if sizing else self.status
         skipped = (self._skipped,) if self._skipped else ()
         unchecked = tuple(f"not checked: {part}" for part in found.unchecked)
-        told = (*status.warnings, *warnings, *skipped, *noted, *unchecked)
+        all_warnings = (*status.warnings, *warnings, *skipped, *noted, *unchecked)
         # What the release itself says is certain; the table of releases speaks where it was not asked.
         alone = found.fallbacks if translation or planned is None else planned.alone
         tree = planned.plan if planned and len(planned.plan) <= MAX_PLAN_SHOWN else ""
@@ -172,7 +172,7 @@ class Checks:
                 "plan": clean(hidden(tree)),
                 "fallbacks": tuple(redact(part) for part in alone),
                 "one_partition": found.one_partition,
-                "warnings": tuple(redact(text) for text in told),
+                "warnings": tuple(redact(text) for text in all_warnings),
             }
         )
         return self.status

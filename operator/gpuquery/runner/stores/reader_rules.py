@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from gpuquery.api.labels import CA_VARIABLE
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input, InputFormat
+from gpuquery.plan import releases
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 
@@ -34,9 +36,26 @@ def check_formats(plan: Plan) -> None:
 def check_access(plan: Plan) -> tuple[str, ...]:
     """Raise StorageAuth if the GPU readers could not be given what they need to reach the inputs; returns warnings.
 
-    Resolves credentials, which may ask a cloud's token service, and reads no data.
+    Resolves credentials, which may ask a cloud's token service, and reads no data. Raises InvalidEndpoint for
+    authorities that they cannot be told of.
     """
+    if os.environ.get(CA_VARIABLE) and not _takes_ca(plan.release) and any(map(_over_tls, plan.inputs)):
+        first = releases.those(lambda release: release.takes_ca)[0]
+        raise JobError(
+            Failure.INVALID_ENDPOINT,
+            f"storage.caConfigMapName is set, and the GPU readers of {plan.release} trust only what their image "
+            f"trusts: use release {first} or newer, engine: cpu, or an image that trusts your authority",
+        )
+    for item in plan.inputs:
+        for uri in item.places:
+            if why := stores.of(uri).kept_from_gpus(uri, plan.store):
+                raise JobError(Failure.INVALID_INPUT, f'input "{item.name}" ({uri}): {why}')
     return variables(plan)[1]
+
+
+def _takes_ca(release: str | None) -> bool:
+    known = releases.find(release) if release else None
+    return known is None or known.takes_ca
 
 
 def export(plan: Plan) -> None:
@@ -61,6 +80,10 @@ def variables(plan: Plan) -> tuple[Mapping[str, str], tuple[str, ...]]:
         found |= more
         warnings += notes
     return found, warnings
+
+
+def _over_tls(item: Input) -> bool:
+    return not item.places or any(stores.of(uri).remote for uri in item.places)
 
 
 def _unreadable(item: Input) -> str:
