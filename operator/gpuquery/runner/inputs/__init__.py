@@ -2,7 +2,7 @@
 
 from gpuquery.runner.inputs.base import File, Listed, Reading, Resolved
 from gpuquery.runner.inputs.changes import changed
-from gpuquery.runner.inputs.handover import taken
+from gpuquery.runner.inputs.handover import left, taken
 from gpuquery.runner.inputs.resolve import (
     blamed,
     for_gpu,
@@ -16,6 +16,6 @@ from gpuquery.runner.inputs.resolve import (
 from gpuquery.runner.inputs.verify import Verification
 
 __all__ = [
-    "File", "Listed", "Reading", "Resolved", "Verification",
-    "blamed", "changed", "for_gpu", "frames", "from_json", "located", "places_of_tables", "resolve", "taken", "to_json",
+    "File", "Listed", "Reading", "Resolved", "Verification", "blamed", "changed", "for_gpu", "frames", "from_json",
+    "left", "located", "places_of_tables", "resolve", "taken", "to_json",
 ]  # fmt: skip

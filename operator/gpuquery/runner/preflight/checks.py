@@ -134,7 +134,7 @@ class Checks:
         if (known := planned.statistics) is not None:
             told = {name: replace(one, facts=facts.to_json(known.table(name))) for name, one in told.items()}
         try:
-            self.status = self.status.model_copy(update={"inputs_digest": sink.leave(inputs.to_json(told))})
+            self.status = self.status.model_copy(update={"inputs_digest": sink.leave(inputs.left(told))})
         except JobError as exc:
             self._log(f"cannot leave the inputs for the attempts, which resolve them anew: {exc.message}")
         return self.status

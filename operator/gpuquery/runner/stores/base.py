@@ -288,6 +288,10 @@ class Store(Protocol):
     def abort(self, key: str, upload_id: str) -> None:
         """Drop an upload; one that does not exist counts as dropped."""
 
+    def has_sums(self, key: str) -> bool:
+        """Whether what `upload` has returned for an object is the MD5 of each piece, if it has the form of one."""
+        return True
+
     def can_be(self, upload_id: str, key: str, staging: str) -> bool:
         """Whether an upload of this id can have been begun for a key by an attempt that stages in `staging`."""
 
