@@ -261,6 +261,22 @@ def test_values_are_hidden_wherever_they_turn_up(monkeypatch: pytest.MonkeyPatch
     assert told == "asked https://data.example.com/a.parquet?*** with ***, signed ***"
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        pytest.param({"USER": "data", "PASSWORD": TOKEN}, BASIC, id="a password as it is sent"),
+        pytest.param({"HEADER": f"X-Api-Key: id:{TOKEN}:1"}, f"id:{TOKEN}:1", id="a header with colons in its value"),
+    ],
+)
+def test_what_servers_are_shown_is_hidden_too(
+    given: dict[str, str], sent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**given, "HOST": "data.example.com"}.items():
+        monkeypatch.setenv(f"HTTPS_AUTH_{name}", value)
+    web_secrets.known()
+    assert redaction.hidden(f"sent {sent} there") == "sent *** there"
+
+
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     yield

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from gpuquery.api.reasons import Failure
 from gpuquery.api.stores import HTTPS_HEADER as HEADER
 from gpuquery.api.stores import HTTPS_HOST, HTTPS_PASSWORD, HTTPS_TOKEN, HTTPS_URLS, HTTPS_USER, WEB
+from gpuquery.runner.failures import redaction
 from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _read(*values: str) -> Secrets:
     servers = _servers(given.get(HTTPS_HOST, ""))
     if headers and not servers:
         raise _wrong(f"{HTTPS_HOST} is missing: name the hosts that may see the credentials, with commas in between")
+    redaction.learn(re.sub(r"\A(?:Basic|Bearer) ", "", value) for value in headers.values())
     return Secrets(servers, headers, _signed(given.get(HTTPS_URLS, "")))
 
 
