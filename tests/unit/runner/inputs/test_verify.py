@@ -246,6 +246,32 @@ def test_lines_that_are_like_good_ones_are_looked_at_by_pattern_alone():
     assert known.closely <= 3
 
 
+@pytest.mark.parametrize("escaped", [False, True])
+def test_keys_of_other_letters_are_known_by_pattern_as_they_are_and_as_escapes(escaped):
+    schema = {"größe": pl.Int64(), "b": pl.String()}
+    known = every.Lines(rules(schema, schema, frozenset()), frozenset())
+    lines = [json.dumps({"größe": at, "b": "ä"}, ensure_ascii=escaped) + "\n" for at in range(100)]
+    known.look("".join(lines).encode(), 1)
+    assert known.closely == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ('{"k1": 1, "k2": 2, "k1": 3}', 'the key "k1" twice'),
+        ('{"k1": 1, "k2": 0.5}', 'a fraction for "k2"'),
+        ('{"k1": 1, "other": 2}', 'the key "other"'),
+    ],
+)
+def test_lines_with_ever_other_keys_are_looked_at_key_by_key(bad, said):
+    names = [f"k{at}" for at in range(12)]
+    schema = dict.fromkeys(names, pl.Int64())
+    known = every.Lines(rules(schema, schema, frozenset()), frozenset())
+    lines = [json.dumps({name: 1 for at, name in enumerate(names) if some >> at & 1}) for some in range(1, 2048)]
+    with pytest.raises(RefusedError, match=f"line {len(lines) + 1} has {said}"):
+        known.look("\n".join([*lines, bad, ""]).encode(), 1)
+
+
 PIECES = st.sampled_from(
     ["x", "1", ",", ",", "\n", "\n", "\r\n", '"', '""', '"a,b"', '"a\nb"', '"c""d"', "\r", "\0", "é", " ", "NA"]
 )

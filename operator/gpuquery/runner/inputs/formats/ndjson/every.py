@@ -50,6 +50,8 @@ class Lines:
         self._rules, self._declared = rules, declared
         self._patterns = [_BLANK]
         self._shapes: set[object] = set()
+        self._good: set[tuple[str, object]] = set()
+        """Keys with what their values are made of, whatever other keys a line has."""
         self.closely = 0
         """Lines that Python has looked at."""
 
@@ -77,19 +79,23 @@ class Lines:
 
     def _learned(self, text: str) -> str | None:
         """Look at a line; returns its pattern if that is a new one that it matches."""
-        found = lines.pairs(text, care=True)
-        shape = None if found is None else shape_of(found)
-        if found is None or shape in self._shapes:
+        if (found := lines.pairs(text, care=True)) is None or (shape := shape_of(found)) in self._shapes:
             return None
-        node = Node()
-        add_fields(node, found, Seen(0, None), 0)
-        for name, child in node.fields.items():
-            self._check(name, child)
+        if not self._good.issuperset(shape) or len(dict(shape)) < len(shape):
+            node = Node()
+            add_fields(node, found, Seen(0, None), 0)
+            for name, child in node.fields.items():
+                self._check(name, child)
+            if len(self._good) >= _MOST_SHAPES:
+                self._good.clear()
+            self._good.update(shape)
+        if len(self._patterns) >= MOST_PATTERNS:
+            return None
         if len(self._shapes) >= _MOST_SHAPES:
             self._shapes.clear()
         self._shapes.add(shape)
         pattern = of_line(found, self._rules)
-        if len(self._patterns) >= MOST_PATTERNS or pattern in self._patterns or not _matches(text, pattern):
+        if pattern in self._patterns or not _matches(text, pattern):
             return None
         self._patterns.append(pattern)
         return pattern

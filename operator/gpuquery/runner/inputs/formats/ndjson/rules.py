@@ -77,12 +77,15 @@ def _kinds(dtype: pl.DataType, read: pl.DataType, *, declared: bool) -> frozense
 
 
 def _object(found: tuple[tuple[str, Any], ...], known: Mapping[str, Rule]) -> str:
-    pairs = [
-        f"{texts.literal(json.dumps(name, ensure_ascii=False))}{_BLANK}:{_BLANK}{_value(value, known[name])}"
-        for name, value in found
-    ]
+    pairs = [f"{_key(name)}{_BLANK}:{_BLANK}{_value(value, known[name])}" for name, value in found]
     inner = f"{_BLANK},{_BLANK}".join(pairs)
     return rf"\{{{_BLANK}{inner}{_BLANK}\}}"
+
+
+def _key(name: str) -> str:
+    """A key with its letters as they are, or with escapes for those that are not ASCII, as Python writes it."""
+    spelled = dict.fromkeys(json.dumps(name, ensure_ascii=escaped) for escaped in (False, True))
+    return f"(?:{'|'.join(map(texts.literal, spelled))})"
 
 
 def _value(value: Any, rule: Rule) -> str:
