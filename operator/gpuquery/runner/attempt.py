@@ -286,6 +286,9 @@ class Attempt:
         with ranks.working():  # the last piece of a file may be large, and tells of itself once it is in the store
             totals = sink.seal()
         shares = agreement.before_commit(ranks, totals)
+        if ranks.index == 0:
+            with ranks.working():  # it reads what all ranks have kept for output.expect
+                sink.judge([share.totals for share in shares])
         self._enter(Phase.COMMITTING, self._plan.output.uri)
         if ranks.index != 0:
             return self._succeeded(agreement.after_commit(ranks, None))
