@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.api.reasons import Failure
 from gpuquery.cli.jobfile import JobFile, JobFileError, read
 from gpuquery.cli.show import manifests, outcome, remark, say
 from gpuquery.cli.supposed import defaults_for, overridden, resolved
@@ -80,6 +81,8 @@ def parser() -> argparse.ArgumentParser:
             "show how the SQL of the jobs of a file will run, and which engines and releases can run it",
         ),
         ("render", render, "print the objects that the operator would create for the jobs of a file"),
+        ("history", history, "list what jobs have committed to a table, newest first"),
+        ("fsck", fsck, "check that a table's log and files are what was committed, and repair what is safe to repair"),
         ("crd", crd, "print the CustomResourceDefinition"),
         ("operator", operator, "run the operator; its settings come from GPUQUERY_* variables"),
     ):
@@ -89,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
         if name in ("run", "validate", "plan", "explain", "render"):
             forms = ("text", "json", "dot", "svg") if name == "explain" else ("text", "json")
             _job_arguments(one, several=name == "validate", forms=forms)
-        if name in ("run", "plan", "explain"):
+        if name in ("history", "fsck"):
+            _table_arguments(one, checks=name == "fsck")
+        if name in ("run", "plan", "explain", "history", "fsck"):
             one.add_argument("--endpoint", metavar="URL", help="S3 server, in place of storage.endpoint")
             one.add_argument("--region", help="region, in place of storage.region")
         if name == "run":
@@ -123,6 +128,28 @@ def _job_arguments(one: argparse.ArgumentParser, *, several: bool, forms: Sequen
     one.add_argument(
         "--configmap", action="append", default=[], metavar="FILE", help="further YAML with ConfigMaps of queries"
     )
+
+
+def _table_arguments(one: argparse.ArgumentParser, *, checks: bool) -> None:
+    one.add_argument("uri", metavar="URI", help="the output.uri of a job; credentials come from the environment")
+    one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
+    if not checks:
+        one.add_argument("--last", type=_count, default=20, metavar="N", help="how many commits; 20")
+        return
+    one.add_argument("--deep", action="store_true", help="read all files too, and compare rows and checksums")
+    one.add_argument(
+        "--repair", action="store_true", help="publish what is committed, and delete files that were replaced"
+    )
+    one.add_argument(
+        "--void", type=_count, metavar="VERSION",
+        help="take back a version that can never be published, because bytes of it are gone; stop its writers before",
+    )  # fmt: skip
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def crd(_: argparse.Namespace) -> int:
@@ -248,6 +275,30 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.output == "json":
         print(json.dumps(results, indent=2))
     return OK if all("committed" in result for result in results) else FAILED
+
+
+def history(chosen: argparse.Namespace) -> int:
+    """List the commits to a table."""
+    return _of_table(chosen, checks=False)
+
+
+def fsck(chosen: argparse.Namespace) -> int:
+    """Check a table."""
+    return _of_table(chosen, checks=True)
+
+
+def _of_table(chosen: argparse.Namespace, *, checks: bool) -> int:
+    try:
+        from gpuquery.cli import table
+        from gpuquery.runner.failures.errors import JobError
+    except ImportError as error:
+        return _lacking("runner", error)
+    try:
+        good = table.show_health(chosen) if checks else table.show_history(chosen)
+    except JobError as error:
+        remark(f"{chosen.uri}: {error.failure}: {error.message}")
+        return INVALID if error.failure is Failure.INVALID_PLAN else FAILED
+    return OK if good else FAILED
 
 
 def _check_query(file: JobFile, plan: Plan) -> list[str]:

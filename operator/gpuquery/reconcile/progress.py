@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 RETRY_SECONDS = 1.0
-LONGEST_PAUSE = 60.0
-"""Pause after many misses: it doubles from RETRY_SECONDS on."""
+LONGEST_PAUSE = 120.0
+"""Pause after many misses: each is four times the one before, from RETRY_SECONDS on. So a pod that does not answer is
+asked four times in its first minute, and then every other minute."""
 SHARE = 0.1
 QUIET_PAUSE = 300.0
 """How seldom a pod is asked whose query has not changed for long: after a tenth of that time, from EVERY_SECONDS up to
@@ -112,7 +113,7 @@ class ProgressReader:
             return  # it ended meanwhile
         if reading.progress is None:
             pod.misses += 1
-            pause = min(RETRY_SECONDS * 2.0 ** min(pod.misses - 1, 10), LONGEST_PAUSE)
+            pause = min(RETRY_SECONDS * 4.0 ** min(pod.misses - 1, 10), LONGEST_PAUSE)
         else:
             now = time.monotonic()
             if pod.reading is None or _told(pod.reading) != _told(reading):

@@ -1,7 +1,8 @@
-"""A plan without Kubernetes: the same attempt, sink and commit, in this process."""
+"""Plans without Kubernetes: the same attempt, sink and commit, in this process. And tables, for people to look at."""
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,20 @@ from gpuquery.plan.plan import Language, Plan, Purpose
 from gpuquery.runner import inputs, stores
 from gpuquery.runner.attempt import Attempt, Review
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output import fsck
+from gpuquery.runner.output.log import Log
 from gpuquery.runner.preflight import contracts, release
 from gpuquery.runner.progress import Tracker
 from gpuquery.runner.query import queries
+from gpuquery.runner.stores.base import DATA, STAGING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.output.record import CommitRecord
     from gpuquery.runner.query.sql.explanation import Explanation
+    from gpuquery.runner.stores.base import Store
 
 
 def run(plan: Plan, *, on_progress: Callable[[Progress], None]) -> Report:
@@ -42,6 +49,32 @@ def preflight(plan: Plan, *, runs_code: bool) -> Report:
     place = stores.locate(plan.output.uri)
     with stores.of(plan.output.uri).leaving_nothing(place):
         return _to_its_end(Attempt(asking, Tracker(lambda _: None, quiet=True), review=Review(runs_code)))
+
+
+def history(uri: str, access: StoreAccess, *, last: int) -> Sequence[CommitRecord]:
+    """Return the newest commits to the table at an `output.uri`, at most so many, newest first. Raises JobError."""
+    log = Log(_table(uri, access))
+    log.refresh()
+    return log.read([entry.version for entry in log.tables()][: -last - 1 : -1])
+
+
+def check_table(
+    uri: str, access: StoreAccess, *, deep: bool = False, repair: bool = False, void: int | None = None
+) -> fsck.Health:
+    """Take back a version and repair, if asked to, then check the table at an `output.uri`. Raises JobError."""
+    store = _table(uri, access)
+    if void is not None:
+        fsck.void(store, void)
+    if repair:
+        fsck.repair(store)
+    return fsck.check(store, deep=deep)
+
+
+def _table(uri: str, access: StoreAccess) -> Store:
+    """Open the folder of a table, by its own URI or that of its files."""
+    root = uri.rstrip("/").removesuffix(f"/{DATA.rstrip('/')}")
+    store, _ = stores.of(root).table(stores.locate(root), access, staging=f"{STAGING}fsck/1", stop=threading.Event())
+    return store
 
 
 def explain(plan: Plan) -> Explanation:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 8
 """Processes that a message names."""
+QUIET_SILENCES = 5
+"""So many times the limit of silence lie between two probes while nothing is late."""
 
 
 class Local(Protocol):
@@ -223,11 +225,12 @@ class Coordinator:
         self._decide(now)
 
     def _probe(self, now: float) -> None:
-        """While something is late, have the members probe each other: index 0 cannot see a broken connection
-        between two of them."""
+        """Have the members probe each other, for index 0 cannot see a broken connection between two of them: often
+        while something is late, and now and then in any case, because not every GPU tells when it stands still."""
         silence = self._settings.silence
         late = self._doubt(now) or now - self._moved > silence / 2
-        if late and self._spread and self._cause is None and now - self._probed >= silence / 4:
+        pause = silence / 4 if late else QUIET_SILENCES * silence
+        if self._spread and self._cause is None and now - self._probed >= pause:
             self._probed = now
             for member in self._members.values():
                 member.link.send({"kind": "probe"})
@@ -303,6 +306,8 @@ class Coordinator:
             "peers": {str(index): peer for index, peer in peers.items()},
             "names": {str(index): name for index, name in self._membership.names.items()},
         }
+        if not self._spread:
+            self._probed = time.monotonic()  # they connect to each other now
         for member in self._members.values() if not self._spread or only is None else [only]:
             member.link.send(message)
         self._spread = True

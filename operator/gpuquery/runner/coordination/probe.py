@@ -1,7 +1,8 @@
 """The probe: two pods may have lost the way to each other though index 0 hears both, which then looks like a stop.
 
 Each pod opens one connection to every pod of a lower index, and leaves it silent. When a heartbeat or the progress of
-the set is late, index 0 has the pods ask each other over these. A pod that does not answer there is called anew, too.
+the set is late, and twice a minute otherwise, index 0 has the pods ask each other over these. A pod that does not
+answer there is called anew, too.
 Either answer counts: a network policy may stop new connections alone, and the old ones still carry rows.
 """
 

@@ -181,9 +181,10 @@ class Committer:
             if time.monotonic() > deadline:
                 raise JobError(
                     Failure.STORAGE_UNAVAILABLE,
-                    f"version {record.version} is committed, but the upload of {key} has vanished: was it dropped by a "
-                    "lifecycle rule of the bucket (AbortIncompleteMultipartUpload)? The table is unusable until "
-                    f"its record _commits/{record.version:020d}.json is deleted by hand",
+                    f"version {record.version} is committed, but the upload of {key} has vanished: did a "
+                    "lifecycle rule of the bucket drop it (AbortIncompleteMultipartUpload)? What was there before is "
+                    f"whole, but nobody can write to the table until `gpuquery fsck URI --void {record.version}` has "
+                    "taken that version back",
                 )
             time.sleep(0.1)
 

@@ -22,7 +22,9 @@ from gpuquery.runner.output.record import FENCE, MAX_VERSION, CommitRecord, owne
 from gpuquery.runner.stores.base import COMMITS, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from gpuquery.runner.output.record import StagedFile
 
 _DIGITS = 20
 _RECORD = ".json"
@@ -124,16 +126,19 @@ class Log:
         tables = self.tables()
         return self.read([tables[-1].version])[0] if tables else None
 
-    def live(self) -> Sequence[str]:
-        """Paths below data/ that make up the table now. Nothing before the last overwrite matters."""
+    def live(self) -> Mapping[str, tuple[CommitRecord, StagedFile]]:
+        """Files that make up the table now, each with the commit that brought it, by their paths below data/.
+
+        Nothing before the last overwrite matters.
+        """
         tables = self.tables()
         start = max((n for n, entry in enumerate(tables) if entry.replaces), default=0)
-        files: dict[str, None] = {}
+        files: dict[str, tuple[CommitRecord, StagedFile]] = {}
         for record in self.read([entry.version for entry in tables[start:]]):
             for path in record.remove:
                 files.pop(path, None)
-            files.update(dict.fromkeys(file.path for file in record.add))
-        return list(files)
+            files.update((file.path, (record, file)) for file in record.add)
+        return files
 
     def append(self, record: CommitRecord) -> bool:
         """Commit: True if this record is now the version that it says; False if that version was taken.

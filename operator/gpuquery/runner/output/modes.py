@@ -103,7 +103,7 @@ class Overwrite(Mode):
 
     def change(self, log: Log, result: Result) -> Change:
         """Remove every live file."""
-        return Change(result.add, log.live(), result.placeholder)
+        return Change(result.add, list(log.live()), result.placeholder)
 
 
 MODES: Mapping[str, Mode] = {

@@ -604,7 +604,7 @@ def test_a_consequence_waits_while_a_pod_is_disconnected(tmp_path):
     assert "pod-1 (index 1) is lost: its connection broke (reset)" in local.cause.message
 
 
-def test_members_look_for_each_other_only_while_a_heartbeat_or_progress_is_late(tmp_path, monkeypatch):
+def test_members_look_for_each_other_while_a_heartbeat_or_progress_is_late_and_now_and_then(tmp_path, monkeypatch):
     coordinator, _ = coordinator_of(tmp_path, pods=3, silence=6.0)
     began = time.monotonic()
     first, second = Played(), Played()
@@ -629,6 +629,9 @@ def test_members_look_for_each_other_only_while_a_heartbeat_or_progress_is_late(
     assert not asked(7), "it moves again"
     assert not asked(9, beats=(first,)), "one heartbeat may come late"
     assert asked(10, beats=(first,)), "one has not been heard for longer"
+    assert not asked(11), "all are heard again"
+    assert not asked(39.9), "for half a minute"
+    assert asked(40.1), "but not every GPU tells when it stands still"
 
 
 # The listener.

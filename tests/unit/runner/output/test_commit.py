@@ -303,14 +303,14 @@ def test_an_old_upload_of_another_job_goes_unless_that_job_shows_a_sign_of_life(
     slow.step("before")
 
 
-def test_an_upload_that_vanished_after_the_commit_is_reported_with_the_record_to_delete():
+def test_an_upload_that_vanished_after_the_commit_is_reported_with_the_command_that_takes_it_back():
     content = Content()
     crashed = Actor(content, Try(0).run)
     while not commits(content):
         crashed.step()
     crashed.step("before")
     content.uploads.clear()
-    with pytest.raises(JobError, match=r"_commits/00000000000000000001\.json"):
+    with pytest.raises(JobError, match=r"gpuquery fsck URI --void 1"):
         run(content, Try(1))
 
 

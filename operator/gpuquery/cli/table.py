@@ -1,0 +1,106 @@
+"""`gpuquery history` and `gpuquery fsck`: what has been committed to a table, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from gpuquery.cli.show import remark, say
+from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner import local
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from gpuquery.runner.output.fsck import Health
+    from gpuquery.runner.output.record import CommitRecord
+
+_HEAD = ("VERSION", "COMMITTED (UTC)", "JOB", "MODE", "ROWS", "FILES", "BYTES", "REPLACED")
+
+
+def show_history(chosen: argparse.Namespace) -> bool:
+    """Print the newest commits to a table; returns whether there is a table. Raises JobError."""
+    records = local.history(chosen.uri, access_of(chosen), last=chosen.last)
+    if chosen.output == "json":
+        print(json.dumps([_told(record) for record in records], indent=2))
+    elif records:
+        for line in _table([_HEAD, *(_row(record) for record in records)]):
+            say(line)
+    if not records:
+        remark(_nothing(chosen.uri))
+    return bool(records)
+
+
+def show_health(chosen: argparse.Namespace) -> bool:
+    """Check a table, and repair it if asked to; returns whether nothing is wrong. Raises JobError."""
+    health = local.check_table(chosen.uri, access_of(chosen), deep=chosen.deep, repair=chosen.repair, void=chosen.void)
+    if chosen.output == "json":
+        print(json.dumps({"uri": chosen.uri, "good": health.good, **_summary(health)}, indent=2))
+        return health.good
+    for one in health.findings:
+        say(f"{one.level}: {one.what}{one.way and ': '}{one.way}")
+    if not health.versions and not health.findings:
+        remark(_nothing(chosen.uri))
+        return False
+    compared = f"; the bytes of {health.compared:,} files are those that were uploaded" if health.compared else ""
+    say(
+        f"{chosen.uri}: {health.versions:,} versions, {health.rows:,} rows in {health.files:,} files, "
+        f"{health.bytes / 1e6:,.1f} MB: {'nothing is wrong' if health.good else 'see above'}{compared}"
+    )
+    return health.good
+
+
+def access_of(chosen: argparse.Namespace) -> StoreAccess:
+    """Return where the store is, by the arguments."""
+    return StoreAccess(endpoint=chosen.endpoint, path_style=bool(chosen.endpoint), region=chosen.region)
+
+
+def _summary(health: Health) -> dict[str, Any]:
+    return {
+        "versions": health.versions,
+        "files": health.files,
+        "rows": health.rows,
+        "bytes": health.bytes,
+        "compared": health.compared,
+        "findings": [{"level": one.level.value, "what": one.what, "way": one.way} for one in health.findings],
+    }
+
+
+def _told(record: CommitRecord) -> dict[str, Any]:
+    return {
+        "version": record.version,
+        "created": record.created.isoformat(),
+        "job": {"namespace": record.job.namespace, "name": record.job.name, "uid": record.job.uid},
+        "attempt": record.attempt,
+        "mode": record.mode,
+        "rows": record.rows,
+        "files": len(record.add),
+        "bytes": record.bytes,
+        "replaced": len(record.remove),
+        "columns": {column.name: column.type for column in record.columns},
+        "partitionBy": list(record.partition_by),
+        "inputs": [one.model_dump() for one in record.inputs],
+    }
+
+
+def _row(record: CommitRecord) -> tuple[str, ...]:
+    return (
+        str(record.version),
+        f"{record.created:%Y-%m-%d %H:%M:%S}",
+        f"{record.job.namespace}/{record.job.name}",
+        record.mode,
+        f"{record.rows:,}",
+        f"{len(record.add):,}",
+        f"{record.bytes:,}",
+        f"{len(record.remove):,}",
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Sequence[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _nothing(uri: str) -> str:
+    return f"{uri}: no job of GpuQuery has committed anything here; write the output.uri of a job"
