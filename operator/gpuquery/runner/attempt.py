@@ -287,6 +287,8 @@ class Attempt:
             totals = sink.seal()
         shares = agreement.before_commit(ranks, totals)
         if ranks.index == 0:
+            if expect := self._plan.output.expect:
+                self._tracker.log(f"checking {len(expect)} expectations")
             with ranks.working():  # it reads what all ranks have kept for output.expect
                 sink.judge([share.totals for share in shares])
         self._enter(Phase.COMMITTING, self._plan.output.uri)

@@ -154,8 +154,9 @@ class Sink:
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise UserError if a result of this schema cannot be written, before the query runs."""
         hive.check_schema(schema, self._output.partition_by)
-        self._expectations.bind(schema)
-        self._keeper.want(self._expectations.columns, self._expectations.counted)
+        if schema != self._schema:  # `write` comes here again
+            self._expectations.bind(schema)
+            self._keeper.want(self._expectations.columns, self._expectations.counted)
         self._schema = pl.Schema(schema)
         self._columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in schema.items())
         if MODES[self._output.mode].extends:
