@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -268,6 +269,46 @@ def test_files_of_an_engine_are_judged_as_they_are_staged(tmp_path: Path, by: li
         one.commit([one.seal()])
     one.abort()
     assert leftovers(tmp_path) == []
+
+
+TYPES = pl.Schema(
+    {
+        "c": pl.Categorical(), "e": pl.Enum(["z", "b", "a"]), "d": pl.Decimal(12, 2), "t": pl.Time(), "f": pl.Float32(),
+        "u": pl.UInt64(), "n": pl.Datetime("ns"), "z": pl.Datetime("ms", "UTC"), "s": pl.Struct({"x": pl.Int32()}),
+        "l": pl.List(pl.String()), "day": pl.Date(),
+    }
+)  # fmt: skip
+MOMENT = datetime(2024, 7, 1, 12)
+CONSTANT = {
+    "d": Decimal("1.10"), "t": time(1, 2, 3), "f": 1.5, "u": 2**64 - 1, "n": MOMENT, "z": MOMENT.replace(tzinfo=UTC),
+    "s": {"x": 1}, "l": ["q", None], "day": date(2024, 1, 1),
+}  # fmt: skip
+SEEN = [
+    "SELECT count(*) = 2 FROM result WHERE c = 'b'", "SELECT count(*) = 2 FROM result WHERE e = 'b'",
+    "SELECT count(DISTINCT c) = 3 FROM result", "SELECT sum(d) = 12.10 FROM result",
+    "SELECT max(t) = TIME '01:02:03' FROM result", "SELECT min(f) = 1.5 FROM result",
+    "SELECT count(*) = 11 FROM result WHERE u = 18446744073709551615",
+    "SELECT max(n) = TIMESTAMP '2024-07-01 12:00:00' FROM result",
+    "SELECT count(*) = 11 FROM result WHERE z = TIMESTAMPTZ '2024-07-01 12:00:00+00'",
+    "SELECT count(*) = 11 FROM result WHERE s.x = 1", "SELECT count(*) = 11 FROM result WHERE l[1] = 'q'",
+    "SELECT count(*) = 11 FROM result WHERE day = DATE '2024-01-01'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", [[], ["c"], ["e"], ["d"], ["n"], ["f", "u"]], ids=str)
+def test_sql_sees_values_of_every_type_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: list[str]
+) -> None:
+    """Three files with categories in three orders, which are kept in batches of a few rows."""
+    monkeypatch.setattr(kept, "BATCH_BYTES", 200)
+    monkeypatch.setattr(kept, "FIRST_ROWS", 2)
+    one = sinks.sink(plan(tmp_path, *({"sql": sql} for sql in SEEN), partitionBy=by))
+    assert one.preflight() is None
+    one.check_schema(TYPES)
+    for texts in (["a", "b", "z"], ["b", "z", "a"], ["z"] * 5):
+        columns = {"c": texts, "e": texts, **{name: [value] * len(texts) for name, value in CONSTANT.items()}}
+        add(one, pl.DataFrame(columns, schema=TYPES))
+    assert one.commit([one.seal()]).rows == 11
 
 
 def test_nanoseconds_of_a_folder_are_not_lost(tmp_path: Path) -> None:
