@@ -110,6 +110,33 @@ def held(bench: Bench, name: str) -> bool:
     return False
 
 
+def test_an_attempt_takes_over_what_the_preflight_has_left_but_for_an_input_of_which_a_file_has_changed(
+    bench: Bench,
+) -> None:
+    uri = put(bench, {"a.parquet": pa.table({"v": [1]}), "b.parquet": pa.table({"v": [2]})})
+    name = fresh("handed")
+    inputs = [{"name": "t", "uri": f"{uri}/"}]
+    bench.apply(bench.job(name, python=HELD_OVER_T, inputs=inputs, preflight="always"))
+    wait_until(lambda: held(bench, name), what=f"the preflight of {name}, which has its inputs then")
+    file = io.BytesIO()
+    pq.write_table(pa.table({"v": [3]}), file)
+    key = f"{uri.removeprefix('s3://lake/')}/b.parquet"
+    bench.lake.client().put_object(Bucket="lake", Key=key, Body=file.getvalue())
+    (checking,) = bench.alive(name)
+    bench.cluster.run("exec", checking, "-n", bench.namespace, "-c", "runner", "--", "touch", "/scratch/go-on")
+    wait_until(lambda: bench.get(name)["status"].get("attempt") == 1, what=f"the attempt of {name}")
+    wait_until(lambda: checking not in bench.alive(name) and held(bench, name), what=f"the query of {name}")
+    (attempt,) = bench.alive(name)
+    log = bench.cluster.run("logs", "-n", bench.namespace, "-c", "runner", attempt)
+    assert 'input "t" is not as the preflight has left it' in log and "b.parquet has changed" in log
+    (left,) = [key for key in bench.keys(f"out/{name}/_staging/") if key.endswith("/inputs")]
+    bench.go_on(name)
+    job = bench.as_completed(name)
+    assert rows(bench, name) == [(1,), (3,)]
+    assert len(job["status"]["preflight"]["inputsDigest"]) == 64
+    assert left not in bench.keys(f"out/{name}/"), "a commit clears away what its job has left"
+
+
 @pytest.mark.parametrize("how", ["replaced", "deleted"])
 def test_a_file_that_changes_while_the_query_runs_is_not_mixed_and_the_next_attempt_reads_it_anew(
     bench: Bench, how: str

@@ -54,6 +54,24 @@ def test_files_of_all_names_and_folders_are_found(seaweed: Seaweed, bucket: str)
     assert (one.files, one.rows) == (1, ROWS)
 
 
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_files_of_several_buckets_are_sized_like_those_of_one(seaweed: Seaweed, bucket: str, format: str) -> None:
+    other = f"{bucket}-two"
+    seaweed.client().create_bucket(Bucket=other)
+    for place in (bucket, other):
+        put(seaweed, place, "t/a.parquet")
+        seaweed.client().put_object(Bucket=place, Key="t/a.csv", Body=b"a,s\n" + b"1,some text\n" * ROWS)
+    uris = [f"s3://{place}/t/a.{format}" for place in (bucket, other)]
+    scan = pl.scan_parquet if format == "parquet" else pl.scan_csv
+    lazy = scan(uris, storage_options=stores.scan_options(access(seaweed, bucket), uris[0]))
+    got = estimate(lazy, access(seaweed, bucket))
+    assert (got.files, got.rows) == (2, 2 * ROWS)
+    alone = estimate(
+        scan(uris[:1], storage_options=stores.scan_options(access(seaweed, bucket), uris[0])), access(seaweed, bucket)
+    )
+    assert got.input_bytes == 2 * alone.input_bytes > 0 and got.basis == alone.basis
+
+
 def test_a_long_footer_costs_a_second_read(seaweed: Seaweed, bucket: str) -> None:
     put(seaweed, bucket, "wide.parquet", wide=600)
     assert estimate(frame(seaweed, bucket, "wide.parquet"), access(seaweed, bucket)).rows == ROWS

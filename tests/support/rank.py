@@ -1,7 +1,8 @@
 """A rank process that is light: it goes the way of an attempt, leaves its marks, and misbehaves when it is told to.
 
 The environment's STAND_IN is JSON: `folder` for the marks `<index>.<moment>`, which hold the process id; `hold`, a
-moment at which all wait for the file `go`; `fault`, `{"<index>": [moment, kind]}`.
+moment at which all wait for the file `go`; `fault`, `{"<index>": [moment, kind]}`; `inputs`, the tables that index 0
+tells of.
 """
 
 from __future__ import annotations
@@ -132,7 +133,9 @@ def steps(rank: Rank, client: Client, seconds: float) -> None:
     client.joined()
     rank.reach("joined")
     client.gate("plan", "x" * int(rank.told.get("bytes", 10)), seconds=seconds)
-    client.progress(json.dumps({"phase": "running", "rows": 10, "bytes": 100, "files": 1}).encode())
+    running = {"phase": "running", "rows": 10, "bytes": 100, "files": 1}
+    tables = {"inputs": rank.told["inputs"]} if "inputs" in rank.told and client.index == 0 else {}
+    client.progress(json.dumps(running | tables).encode())
     client.note(spilled_bytes=5, gpu_memory_peak=client.index, gpu_utilization=50)
     client.advance()
     rank.reach("running")

@@ -6,6 +6,7 @@ needs no token and no connection. The kubelet keeps at most 4,096 bytes of it.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated
 
@@ -29,6 +30,12 @@ _MORE = "..."
 
 def _seen(text: str) -> str:
     return clean(text, MAX_WAITS_FOR)
+
+
+def _plausible(told: InputStatus) -> InputStatus:
+    if max(told.files, told.bytes) >= 2**63 or not re.fullmatch("[0-9a-f]*", told.digest):
+        raise ValueError("no input that was read")
+    return told.model_copy(update={"snapshot": clean(told.snapshot)})
 
 
 class Progress(Lenient):
@@ -62,6 +69,8 @@ class Progress(Lenient):
     """Processor time used: it grows while the query works."""
     warnings: Annotated[tuple[Annotated[str, AfterValidator(clean)], ...], Field(max_length=MAX_PROGRESS_WARNINGS)] = ()
     """What the query's author should know about the result, as far as it fits here."""
+    inputs: Annotated[tuple[Annotated[InputStatus, AfterValidator(_plausible)], ...], Field(max_length=64)] = ()
+    """The tables that it reads, each with its snapshot, as far as they fit here: a retry reads the same ones."""
     waits_for: Annotated[str, Field(max_length=MAX_WAITS_FOR), AfterValidator(_seen)] = ""
     """What the query waits for before it starts, in words; with an external Dask cluster, the job that uses it."""
 

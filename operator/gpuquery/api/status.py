@@ -114,6 +114,8 @@ class PreflightStatus(Lenient):
     plan: str = ""
     """How SQL will run, step by step, the result first, as `gpuquery explain` shows it. Empty for Python, and where it
     is longer than 4,096 characters."""
+    inputs_digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the list of inputs that a preflight's pod has left in the output's store, for the attempts."""
     finished: datetime | None = None
     """When it ended, by the clock of its node."""
 

@@ -17,8 +17,8 @@ from gpuquery.api.report import Progress
 EVERY_SECONDS = 5.0
 """How often an answering pod is asked."""
 TIMEOUT = aiohttp.ClientTimeout(total=1)
-MAX_BYTES = 4096
-"""Maximum length of an answer; a progress line takes about a hundred bytes."""
+MAX_BYTES = 16_384
+"""Maximum length of an answer; a progress line takes a few hundred bytes, and about 150 more for each table."""
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,10 @@ class Plan(Model):
     """Tables that it can read; `format` is never `auto` here."""
     snapshots: Mapping[str, str] = {}
     """Snapshots of tables that the preflight or an earlier attempt has chosen, by name of the input."""
+    inputs_digest: str | None = None
+    """SHA-256 of the resolved inputs that the preflight has left in the output's store; None: they are not there."""
+    leaves_inputs: bool | None = None
+    """Whether this preflight leaves them: an attempt follows it."""
     parameters: Mapping[str, Parameter] = {}
     """Values to bind."""
     output: Output

@@ -109,6 +109,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         now=job.metadata.creation_timestamp,
         inputs=tuple(_input(item) for item in spec.inputs),
         snapshots={one.name: one.snapshot for one in job.status.inputs if one.snapshot},
+        inputs_digest=job.status.preflight.inputs_digest if job.status.preflight else None,
         parameters=spec.parameters,
         output=spec.output,
         store=store_access(spec.storage, catalogs.declared(spec.inputs, defaults.catalogs)),

@@ -48,7 +48,8 @@ def preflight_objects(plan: Plan, job: GpuQueryJob, defaults: Defaults, run: int
     name = preflight_name(job.metadata.name, job.metadata.uid, run)
     metadata = child_metadata(job, name, preflight_labels(job, run))
     # One process runs the checks, whatever the attempt consists of.
-    asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT, "processes": Processes.ONE})
+    leaves = {} if job.spec.dry_run else {"leaves_inputs": True}
+    asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT, "processes": Processes.ONE, **leaves})
     if plan.dask is not None and plan.dask.way is not DaskWay.NATIVE:
         asking = asking.model_copy(update={"replicas": plan.workers, "gpus": 1})
     pod = _pod_spec(asking, job, defaults, config_map=name)

@@ -178,7 +178,7 @@ class Attempt:
         asking = plan.purpose is Purpose.PREFLIGHT
         self._tracker.enter(Phase.PLANNING, f"{plan.language.value} query over {len(plan.inputs)} inputs")
         review = self._review
-        checks = Checks(plan, lenient=review is not None)
+        checks = Checks(plan, lenient=review is not None, log=self._tracker.log)
         query = queries.prepare(plan) if review is None or review.runs_code else queries.unrun(plan)
         self._query = query
         engine = None if asking else engines.find(plan.engine)
@@ -224,6 +224,7 @@ class Attempt:
         if opened.committed:
             return _Ready(checks.status, committed=opened.committed)
         self._inputs = opened.inputs
+        self._tracker.resolved(self._read())
         if query is None:
             return _Ready(checks.judge(None))
         self._warn(tuple(text for one in opened.inputs.values() for text in one.warnings))
@@ -232,6 +233,8 @@ class Attempt:
         self._frame = planned.frame
         sink.check_schema(planned.frame.collect_schema())
         found = checks.judge(planned) if first else checks.status
+        if self._plan.leaves_inputs and opened.inputs:
+            found = checks.leave(sink, planned)
         return _Ready(found, planned.frame)
 
     def _opened(self, checks: Checks, sink: Sink) -> Opened:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from gpuquery.api.report import MAX_PROGRESS_WARNINGS, MAX_WAITS_FOR, Phase, Progress
+from gpuquery.api.status import InputStatus
 from gpuquery.api.text import clean
 
+T = TypeVar("T")
 Listener = Callable[[Progress], None]
 MAX_WARNINGS_BYTES = 1500
-"""Bytes of warnings in a report of progress, of which 4,096 are read."""
+"""Bytes of warnings in a report of progress, of which 16,384 are read."""
+MAX_INPUTS_BYTES = 11_000
+"""Bytes of tables in it: 64 with names of usual length."""
 INTERVAL = 0.5
 """Seconds between two reports of the counters; a new phase is told at once."""
 
@@ -74,15 +80,18 @@ class Tracker:
 
     def warned(self, warnings: Sequence[str]) -> None:
         """Tell warnings as soon as they are known: those that there is room for."""
-        room, told = MAX_WARNINGS_BYTES, []
-        for warning in warnings[:MAX_PROGRESS_WARNINGS]:
-            room -= len(json.dumps(warning))
-            if room < 0:
-                break
-            told.append(warning)
+        told = _fitting(warnings[:MAX_PROGRESS_WARNINGS], MAX_WARNINGS_BYTES, json.dumps)
         with self._lock:
-            self._progress = self._progress.model_copy(update={"warnings": tuple(told)})
+            self._progress = self._progress.model_copy(update={"warnings": told})
             self._tell(time.monotonic())
+
+    def resolved(self, inputs: Sequence[InputStatus]) -> None:
+        """Tell which snapshots of tables are read: whatever ends this process, a retry reads them again."""
+        told = _fitting([one for one in inputs if one.snapshot], MAX_INPUTS_BYTES, InputStatus.model_dump_json)
+        if told:
+            with self._lock:
+                self._progress = self._progress.model_copy(update={"inputs": told})
+                self._tell(time.monotonic())
 
     def tell_log(self) -> None:
         """Write into the log how far it is."""
@@ -105,6 +114,12 @@ class Tracker:
     def _tell(self, now: float) -> None:
         self._told = now
         self._listener(self._progress)
+
+
+def _fitting(items: Sequence[T], room: int, written: Callable[[T], str]) -> tuple[T, ...]:
+    """Return the first items, as far as they fit into `room` bytes as they are written."""
+    sums = itertools.accumulate(len(written(item).encode()) for item in items)
+    return tuple(itertools.compress(items, (size <= room for size in sums)))
 
 
 def _size(size: int) -> str:

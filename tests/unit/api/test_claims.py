@@ -80,6 +80,10 @@ def said(**changes: Any) -> str:
         pytest.param(said(inputs=[{"name": "a b"}]), "inputs.0.name is a b", id="an input of no name"),
         pytest.param(said(inputs=[{"name": "t", "digest": "xyz"}]), "inputs.0.digest is xyz", id="a digest of none"),
         pytest.param(said(inputs=[{"name": "t"}] * 65), "inputs is", id="inputs without end"),
+        pytest.param(
+            said(preflight={"polars": "1", "inputsDigest": "../../x"}), "preflight.inputsDigest is ../../x",
+            id="a digest of another form",
+        ),
         pytest.param(said(process=-1), "process is -1", id="a process before the first"),
         pytest.param(said(message="x" * 4096), "it has 4", id="more than the kubelet keeps"),
         pytest.param(said()[:-2], "Invalid JSON", id="half a report"),

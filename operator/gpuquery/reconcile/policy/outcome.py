@@ -66,6 +66,15 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
 
     `record` is what the status says of it: a cause that was recorded is the first cause, and stays.
     """
+    end = _end(attempt, record)
+    if not isinstance(end, Fault) or end.inputs:
+        return end
+    reports = (pod.exit.report for pod in attempt.pods if pod.exit)
+    # Of a set only index 0 knows, and another pod may tell the cause.
+    return replace(end, inputs=next((report.inputs for report in reports if report and report.inputs), ()))
+
+
+def _end(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
     for pod in attempt.pods:
         if pod.exit and pod.exit.report and (output := pod.exit.report.committed):
             report = pod.exit.report

@@ -18,6 +18,7 @@ from gpuquery.api.status import (
     AttemptStatus,
     Condition,
     GpuQueryJobStatus,
+    InputStatus,
     ProgressStatus,
 )
 from gpuquery.api.text import clean, cleaned
@@ -74,12 +75,20 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
         suspended_attempts=(spent.suspended if spent else 0) or before.suspended_attempts,
         progress=_progress(account, before),
         output=committed.output if committed else before.output,
-        inputs=(committed.inputs if committed else fault.inputs if fault else ()) or before.inputs,
+        inputs=_inputs(job, account, committed.inputs if committed else fault.inputs if fault else ()),
         warnings=committed.warnings if committed else _warned(account) or before.warnings,
         start_time=_start_time(account, before, conditions),
         completion_time=now if account.over else None,
     )
     return _shown(status)
+
+
+def _inputs(job: GpuQueryJob, account: Account, reported: Sequence[InputStatus]) -> tuple[InputStatus, ...]:
+    """What was read of each input: by the report, else by the progress, which tells of tables alone."""
+    if not reported and account.reading and account.reading.progress:
+        reported = account.reading.progress.inputs
+    known = {one.name: one for one in (*job.status.inputs, *reported)}
+    return tuple(known[item.name] for item in job.spec.inputs if item.name in known)
 
 
 def _start_time(account: Account, before: GpuQueryJobStatus, conditions: Sequence[Condition]) -> datetime | None:

@@ -90,6 +90,11 @@ class Membership:
         gpu = "all" if self._settings.whole and self._settings.gpus else str(number)
         return {"process": str(process), "pod": self.names.get(pod, ""), "gpu": gpu}
 
+    def tables(self) -> Sequence[Any]:
+        """Return what index 0 has told of the tables that it reads; nothing where this pod does not know."""
+        told = self.processes[0].progress.get("inputs")
+        return told if isinstance(told, list) else []
+
     def total(self) -> Mapping[str, Any]:
         """Return the progress of all together, as `/v1/progress` has it."""
         seen = [self.processes[index] for index in self.seen]
@@ -99,7 +104,7 @@ class Membership:
         return {
             "phase": first.get("phase", "planning"),
             **({"percent": first["percent"]} if first.get("percent") is not None else {}),
-            **({"warnings": first["warnings"]} if first.get("warnings") else {}),
+            **{name: first[name] for name in ("warnings", "inputs") if first.get(name)},
             **sums,
             "ranks": self._settings.size,
             "joined": self.joined,

@@ -2,9 +2,10 @@
 
 from gpuquery.runner.inputs.base import File, Listed, Reading, Resolved
 from gpuquery.runner.inputs.changes import changed
+from gpuquery.runner.inputs.handover import taken
 from gpuquery.runner.inputs.resolve import blamed, for_gpu, frames, from_json, located, resolve, to_json
 
 __all__ = [
     "File", "Listed", "Reading", "Resolved",
-    "blamed", "changed", "for_gpu", "frames", "from_json", "located", "resolve", "to_json",
+    "blamed", "changed", "for_gpu", "frames", "from_json", "located", "resolve", "taken", "to_json",
 ]  # fmt: skip

@@ -112,6 +112,8 @@ class Resolved:
     """All warnings, those of the reading included."""
     snapshot: str = ""
     """The snapshot or version of a table; empty for files."""
+    facts: Mapping[str, Any] | None = None
+    """What a preflight has found in footers for the planner of SQL, as query/facts.py writes it; None: look there."""
 
     @functools.cached_property
     def digest(self) -> str:
@@ -149,7 +151,8 @@ class Resolved:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `resolve.from_json` takes; the input itself is in the plan."""
-        return {
+        facts = {} if self.facts is None else {"facts": dict(self.facts)}
+        return facts | {
             "kind": self.reading.kind,
             "files": [[f.uri, f.bytes, f.version, [list(pair) for pair in f.keys]] for f in self.files],
             "reading": self.reading.to_json(),

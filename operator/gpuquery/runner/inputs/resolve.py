@@ -68,7 +68,7 @@ def for_gpu(resolved: Mapping[str, Resolved]) -> dict[str, Resolved]:
 
 
 def to_json(resolved: Mapping[str, Resolved]) -> str:
-    """Write resolved inputs down for other ranks."""
+    """Write resolved inputs down for other ranks, and for later attempts."""
     return json.dumps({name: one.to_json() for name, one in resolved.items()}, separators=(",", ":"))
 
 
@@ -127,4 +127,5 @@ def _of_json(item: Input, value: Mapping[str, Any]) -> Resolved:
         _READINGS[value["kind"]].from_json(value["reading"]),
         tuple(value["warnings"]),
         value["snapshot"],
+        value.get("facts"),
     )

@@ -25,6 +25,7 @@ from gpuquery.runner.output import genuine
 from gpuquery.runner.output.log import Log, record_key
 from gpuquery.runner.output.modes import MODES, Result
 from gpuquery.runner.output.record import FENCE, CommitRecord, StagedFile, owner_of
+from gpuquery.runner.output.sweep import needless
 from gpuquery.runner.stores.base import DATA, STAGING, Store
 
 if TYPE_CHECKING:
@@ -209,9 +210,11 @@ class Committer:
         )
 
     def _clean(self, record: CommitRecord) -> None:
-        """Delete the pending sets of a published job: they are not read any more."""
+        """Delete what a published job has staged, and what dead jobs have and nobody needs: it is not read any more."""
+        mine = f"{STAGING}{record.job.uid}/"
         try:
-            self._store.delete([item.key for item in self._store.list(f"{STAGING}{record.job.uid}/")])
+            staged = list(self._store.list(STAGING))
+            self._store.delete([*(item.key for item in staged if item.key.startswith(mine)), *needless(staged)])
         except JobError as exc:
             # The output is published, so this is no failure: a job that cannot tidy up has still done its work.
             _LOG.warning("cannot delete the pending sets of version %d: %s", record.version, exc.message)

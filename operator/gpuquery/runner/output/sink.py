@@ -44,9 +44,9 @@ from gpuquery.runner.output.modes import MODES, Result, check_fits
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet, ReadInput, StagedFile, part_name
 from gpuquery.runner.output.scratch import Scratch
 from gpuquery.runner.output.spool import Spool
-from gpuquery.runner.output.sweep import LEASE_SECONDS, lease_key, sweep, sweep_finished
+from gpuquery.runner.output.sweep import LEASE_SECONDS, LEFT, lease_key, sweep, sweep_finished
 from gpuquery.runner.output.upload import OnFault, Opened, Progress, Uploads
-from gpuquery.runner.stores.base import COMMITS, DATA, staging
+from gpuquery.runner.stores.base import COMMITS, DATA, STAGING, staging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -246,6 +246,20 @@ class Sink:
         finally:
             self._keeper.remove()
 
+    def leave(self, text: str) -> str:
+        """Leave a text for later attempts of the job, within seconds; returns its SHA-256."""
+        body = text.encode()
+        self._hurried.put(self._left_key, body)
+        return hashlib.sha256(body).hexdigest()
+
+    def left(self, sha256: str) -> str | None:
+        """Read the text that a preflight of the job has left, within seconds; None if that one is not there."""
+        try:
+            body = self._hurried.get(self._left_key)
+        except JobError:
+            return None
+        return None if body is None or hashlib.sha256(body).hexdigest() != sha256 else body.decode()
+
     def commit(self, totals: Sequence[Totals] = (), inputs: Sequence[ReadInput] = ()) -> OutputStatus:
         """Commit what all ranks have written, publish it, and say what it is. For rank 0, after all ranks' `seal`.
 
@@ -301,7 +315,8 @@ class Sink:
             self._uploads.abandon(self._hurried, ABORT_SECONDS)
             self._hurried.parallel(lambda file: self._hurried.abort(DATA + file.path, file.upload_id), self._refused)
             prefix = f"{self._staging}/rank-" + ("" if self._refused else f"{self._identity.rank:05d}.")
-            self._hurried.delete([item.key for item in self._hurried.list(f"{self._staging}/") if prefix in item.key])
+            found = [item.key for item in self._hurried.list(f"{self._staging}/") if prefix in item.key]
+            self._hurried.delete([*found, self._left_key] if self._refused else found)
         except JobError:
             return  # the next attempt's sweep finds the rest
 
@@ -414,6 +429,10 @@ class Sink:
         self._lease()
         if self._on_progress is not None:
             self._on_progress(files, rows, size)
+
+    @property
+    def _left_key(self) -> str:
+        return f"{STAGING}{self._identity.uid}/{LEFT}"
 
     @property
     def _shared_key(self) -> str:

@@ -3,18 +3,20 @@
 Invisible uploads cost money until they are dropped. An upload's owner is in its file name. Those of earlier attempts of
 this job are dropped at once: the operator starts an attempt only when the one before is gone. Those of other jobs are
 dropped after a day without a renewed lease (every attempt renews one while it writes). A fence comes first in both
-cases, because "gone" is never certain.
+cases, because "gone" is never certain. A fence is not needed for what nobody needs to commit: the lists of inputs of
+jobs that have staged nothing, or nothing any more.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.output.record import owner_of, parse_part
-from gpuquery.runner.stores.base import STAGING, Dangling, Store, staging
+from gpuquery.runner.stores.base import STAGING, Dangling, Store, Stored, staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 STALE_SECONDS = 24 * 3600
 LEASE_SECONDS = 3600
+LEFT = "inputs"
+"""Name of what a preflight leaves for the attempts of its job."""
+_NEEDLESS = re.compile(rf"[^/]+/(?:{LEFT}|[0-9]+/(?:rank-[0-9]{{5}}\.(?:inputs|lease)|probe-[0-9a-f]{{16}}))")
+"""What is staged and needed for no commit, as the keys below STAGING are: without it an attempt does the work again."""
 
 
 def lease_key(uid: str, attempt: int, rank: int) -> str:
@@ -54,6 +60,19 @@ def sweep(store: Store, committer: Committer, job: JobRef, attempt: int) -> int:
 def sweep_finished(store: Store, uid: str) -> int:
     """Drop all uploads of a job whose commit is published: it needs none."""
     return _drop(store, [u for u in store.dangling() if (parse_part(u.key) or ("", 0))[0] == owner_of(uid)])
+
+
+def needless(staged: Iterable[Stored]) -> list[str]:
+    """Of all that is staged, return the keys of what nobody needs of jobs that gave no sign of life for a day."""
+    signs: dict[str, float] = defaultdict(float)
+    keys: dict[str, list[str]] = defaultdict(list)
+    for item in staged:
+        below = item.key.removeprefix(STAGING)
+        uid = below.partition("/")[0]
+        signs[uid] = max(signs[uid], item.modified)
+        if _NEEDLESS.fullmatch(below):
+            keys[uid].append(item.key)
+    return [key for uid, theirs in keys.items() if time.time() - signs[uid] > STALE_SECONDS for key in theirs]
 
 
 def _sweep_strangers(store: Store, committer: Committer, uploads: Iterable[Dangling]) -> int:

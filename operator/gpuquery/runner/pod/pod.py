@@ -388,7 +388,7 @@ class Pod:
         if self._well and first is not None:
             return report.passed(first)
         if (cause := self._cause or self._stopped) is not None:
-            return report.failed(cause)
+            return report.failed(cause, self._membership.tables())
         return report.well("the attempt was committed while this pod's processes were still ending")
 
     def _line_of_one(self, process: Process) -> str:
@@ -403,4 +403,4 @@ class Pod:
                 self._log_late_death(process, "the query process")
             return line
         self.log(f"failed: {failure.value}: {message}")
-        return report.failed(Fault(failure, message))
+        return report.failed(Fault(failure, message), self._membership.tables())

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from gpuquery.runner.coordination.causes import Fault
@@ -16,12 +16,21 @@ MAX_BYTES = 4096
 """Of a termination message that the kubelet keeps."""
 UNTOLD = 3
 """Exit code of a pod whose report could not be written."""
+MAX_TABLES_BYTES = 2000
+"""Of the tables in it: the message needs room, too."""
 _CUT = " ..."
 
 
-def failed(cause: Fault) -> str:
-    """Return the report of a pod whose attempt failed: the first cause, wherever it was."""
+def failed(cause: Fault, tables: Sequence[Any] = ()) -> str:
+    """Return the report of a pod whose attempt failed: the first cause, wherever it was.
+
+    `tables` are those that it has read, which a retry reads again; the first ones, if there are too many.
+    """
     report = {"failure": cause.failure.value, "message": cause.told(), **cause.details}
+    while len(json.dumps(tables)) > MAX_TABLES_BYTES:
+        tables = tables[:-1]
+    if tables:
+        report["inputs"] = tables
     if cause.pod:
         report["pod"] = cause.pod
     return _line({**report, "finished": _now()})

@@ -11,7 +11,7 @@ Whatever is found first in that order is raised, whichever of two checks was fas
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gpuquery.api.choices import GPU_ENGINES
@@ -24,10 +24,11 @@ from gpuquery.runner.failures.redaction import hidden
 from gpuquery.runner.failures.stores import redact
 from gpuquery.runner.later import Later
 from gpuquery.runner.preflight import contracts, files, release, sizes, translate
+from gpuquery.runner.query import facts
 from gpuquery.runner.stores import reader_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import polars as pl
 
@@ -48,12 +49,14 @@ class Opened:
 class Checks:
     """The checks of one attempt, or of its preflight."""
 
-    def __init__(self, plan: Plan, *, lenient: bool = False) -> None:
+    def __init__(self, plan: Plan, *, lenient: bool = False, log: Callable[[str], None] = lambda _: None) -> None:
         """Raise JobError (ReleaseMismatch, InvalidPlan, ...) for what is wrong without a look at any data.
 
-        `lenient` is for a machine that will not run the query itself: it need not hold the release.
+        `lenient` is for a machine that will not run the query itself: it need not hold the release. `log` gets lines
+        for the log.
         """
         self._skipped = ""
+        self._log = log
         try:
             here = release.check(plan)
         except JobError:
@@ -77,6 +80,7 @@ class Checks:
             reader_rules.check_formats(plan)
         self._loading = Later(translate.load) if self._translates else None
         self._sizes: Mapping[str, int] = {}
+        self._resolved: Mapping[str, Resolved] = {}
         self._contract: Later[None] | None = None
         self._reader: Later[tuple[str, ...]] | None = None
 
@@ -91,18 +95,50 @@ class Checks:
         """Ask the output and resolve the inputs; raises JobError, the output's first."""
         plan = self._plan
         stores.check([plan.output.uri, *(uri for item in plan.inputs for uri in item.places)], plan.store)
-        opening = Later(lambda: inputs.resolve(plan.inputs, plan.store, plan.snapshots))
+        taking = Later(lambda: self._taken(sink))
+        opening = Later(lambda: self._opened(taking.result()))
         if committed := sink.preflight():
             return Opened({}, {}, committed)
-        resolved = opening.result()
+        resolved = self._resolved = opening.result()
         contracts.check(resolved)
         if self._gpu:
             resolved = inputs.for_gpu(resolved)
         self._sizes = {stores.of(f.uri).source(f.uri): f.bytes for one in resolved.values() for f in one.files}
-        self._contract = Later(lambda: contracts.check_nulls(resolved, plan.store))
+        counted = {name: one for name, one in resolved.items() if name not in taking.result()}
+        self._contract = Later(lambda: contracts.check_nulls(counted, plan.store))
         if self._gpu:
             self._reader = Later(lambda: reader_rules.check_access(plan))
         return Opened(resolved, inputs.frames(resolved, plan.store))
+
+    def _taken(self, sink: Sink) -> Mapping[str, Resolved]:
+        """Return the inputs that are still as the preflight has left them."""
+        plan = self._plan
+        if plan.inputs_digest is None:
+            return {}
+        if (text := sink.left(plan.inputs_digest)) is None:
+            self._log("what the preflight has found out about the inputs is not there any more: they are resolved anew")
+            return {}
+        return inputs.taken(text, plan.inputs, plan.store, plan.snapshots, self._log)
+
+    def _opened(self, taken: Mapping[str, Resolved]) -> dict[str, Resolved]:
+        plan = self._plan
+        others = [item for item in plan.inputs if item.name not in taken]
+        found = {**taken, **inputs.resolve(others, plan.store, plan.snapshots)}
+        return {item.name: found[item.name] for item in plan.inputs}
+
+    def leave(self, sink: Sink, planned: queries.Planned) -> PreflightStatus:
+        """Leave the resolved inputs for the attempts, once all checks have passed; the status tells their digest.
+
+        Where that fails, an attempt resolves them anew.
+        """
+        told = dict(self._resolved)
+        if (known := planned.statistics) is not None:
+            told = {name: replace(one, facts=facts.to_json(known.table(name))) for name, one in told.items()}
+        try:
+            self.status = self.status.model_copy(update={"inputs_digest": sink.leave(inputs.to_json(told))})
+        except JobError as exc:
+            self._log(f"cannot leave the inputs for the attempts, which resolve them anew: {exc.message}")
+        return self.status
 
     def judge(self, planned: queries.Planned | None) -> PreflightStatus:
         """Judge the planned query; raises JobError.

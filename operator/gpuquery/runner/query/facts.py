@@ -34,7 +34,7 @@ def known(inputs: Mapping[str, Resolved], store: StoreAccess) -> Statistics:
 
     def told(given: Resolved) -> TableFacts:
         try:
-            return _facts(given, store)
+            return _facts(given, store) if given.facts is None else _of_json(given.facts)
         except BaseException as exc:  # a panic of Polars is no Exception
             if isinstance(exc, KeyboardInterrupt | SystemExit):
                 raise
@@ -42,6 +42,40 @@ def known(inputs: Mapping[str, Resolved], store: StoreAccess) -> Statistics:
 
     found = later.each(told, list(inputs.values()), THREADS)
     return Statistics(dict(zip(inputs, found, strict=True)))
+
+
+def to_json(facts: TableFacts) -> dict[str, Any]:
+    """Write facts down: what `Resolved.facts` holds."""
+    columns = {
+        name: [_written(one.low), _written(one.high), one.nulls, one.distinct] for name, one in facts.columns.items()
+    }
+    return {"rows": facts.rows, "columns": columns}
+
+
+def _of_json(value: Mapping[str, Any]) -> TableFacts:
+    columns = {
+        name: ColumnFacts(_read(low), _read(high), nulls, distinct)
+        for name, (low, high, nulls, distinct) in value["columns"].items()
+    }
+    return TableFacts(value["rows"], columns)
+
+
+def _written(bound: int | Decimal | date | None) -> Any:
+    match bound:
+        case date():
+            return {"date": bound.isoformat()}
+        case Decimal():
+            return {"decimal": str(bound)}
+    return bound
+
+
+def _read(text: Any) -> Any:
+    match text:
+        case {"date": day}:
+            return date.fromisoformat(day)
+        case {"decimal": digits}:
+            return Decimal(digits)
+    return text
 
 
 def _facts(given: Resolved, store: StoreAccess) -> TableFacts:

@@ -40,6 +40,8 @@ class Planned:
     """The plan of SQL as text; empty for other languages."""
     alone: tuple[str, ...] = ()
     """Parts that run on one partition whatever the number of GPUs, by the table of releases."""
+    statistics: Statistics | None = None
+    """What is known of the inputs, where it was asked for."""
 
 
 class Query(Protocol):
@@ -117,7 +119,7 @@ class Sql:
         if refused := told[Effect.REFUSED]:
             raise JobError(Failure.UNSUPPORTED_QUERY, "; ".join(refused))
         tree = explain.tree(made.statement, statistics)
-        return Planned(made.frame, made.warnings, tree, told[Effect.ONE_PARTITION])
+        return Planned(made.frame, made.warnings, tree, told[Effect.ONE_PARTITION], statistics)
 
     def explain(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved]) -> Explanation:
         """Return the plan, and who can run it; raises JobError(InvalidQuery)."""

@@ -81,17 +81,15 @@ class Access:
     store: StoreAccess
     known: Mapping[str, int]
 
-    def files(self, path: str) -> Readable:
-        """Return the way to a file and its neighbours."""
-        return Sized(stores.files(path, self.store), self.known)
+    def files(self) -> Readable:
+        """Return the way to files, of one scan: each bucket is opened once."""
+        return Sized(stores.Everywhere(self.store), self.known)
 
 
 def _table(scan: Scan, number: int, view: View, access: Access) -> Table:
     if not scan.paths:
         return Table(0, 0, 0, {name: widths.guess(dtype) for name, dtype in scan.columns.items()}, 0)
-    if len({path.split("/", 3)[2] if stores.of(path).remote else "" for path in scan.paths}) > 1:
-        return Table(len(scan.paths), 0, 0, {}, 0, ("nothing: files in several buckets are not looked at",))
-    files = access.files(scan.paths[0])
+    files = access.files()
     match scan.format:
         case "parquet" if scan.columns or not view.coarse:
             return parquet.size(scan, files, access.store)
@@ -108,7 +106,7 @@ def _coarse(scan: Scan, number: int, view: View, access: Access) -> Table:
     path = scan.paths[0]
     options = stores.scan_options(access.store, path)
     columns = pl.scan_parquet(path, storage_options=options, hive_partitioning=False).collect_schema()
-    table = parquet.size(replace(scan, columns=dict(columns)), access.files(path), access.store)
+    table = parquet.size(replace(scan, columns=dict(columns)), access.files(), access.store)
     seen, more = len(scan.paths), view.unseen.get(number, 0)
     factor, share = (seen + more) / seen, view.shares.get(number, 1.0)
     return Table(

@@ -144,15 +144,22 @@ def test_a_lost_worker_is_followed_by_a_second_attempt_after_its_pause() -> None
     assert [a.reason for a in again.status.attempts] == ["WorkerLost", None]
 
 
-@pytest.mark.parametrize("by", ["preflight", "attempt"])
+TABLES = [{"name": name, "uri": f"s3://lake/{name}", "delta": {}} for name in "tu"]
+
+
+@pytest.mark.parametrize("by", ["preflight", "attempt", "progress"])
 def test_an_attempt_reads_the_snapshot_that_was_chosen_before_it(by: str) -> None:
     read = (InputStatus(name="t", files=2, bytes=9, digest="ab", snapshot="delta:7@3"), InputStatus(name="u", files=1))
     if by == "preflight":
-        asked = step(job(preflight="always"))[0]
+        asked = step(job(preflight="always", inputs=TABLES))[0]
         before, given = asked, checking(check(ended(0, Report(preflight=FOUND, inputs=read))))
-    else:
+    elif by == "attempt":
         report = failed_report(Failure.STORAGE_UNAVAILABLE).model_copy(update={"inputs": read})
-        before, given = step(under_way(), seen(attempt(ended(1, report))), seconds=10)[0], lost(1)
+        before, given = step(under_way(inputs=TABLES), seen(attempt(ended(1, report))), seconds=10)[0], lost(1)
+    else:  # the node dies with its pod, and nothing is left that could report
+        run = seen(attempt(running()), reading=reading(seconds=5, inputs=read))
+        before, given = step(under_way(inputs=TABLES), run, seconds=5)[0], lost(1)
+        before = step(before, given, seconds=10)[0]
     after, decision = step(before, given, seconds=60)
     (plan,) = [json.loads(o["data"][PLAN_KEY]) for o in decision.creates if o["kind"] == "ConfigMap"]
     assert plan["snapshots"] == {"t": "delta:7@3"}
@@ -161,12 +168,22 @@ def test_an_attempt_reads_the_snapshot_that_was_chosen_before_it(by: str) -> Non
 
 def test_an_attempt_that_says_nothing_of_its_inputs_leaves_what_is_known() -> None:
     read = (InputStatus(name="t", files=2, bytes=9, digest="ab"),)
-    subject = under_way()
+    subject = under_way(inputs=TABLES)
     known = subject.model_copy(update={"status": subject.status.model_copy(update={"inputs": read})})
     assert step(known, lost(1), seconds=10)[0].status.inputs == read
     done = (InputStatus(name="t", files=3, bytes=10, digest="cd"),)
     ending = ended(0, COMMITTED.model_copy(update={"inputs": done}), finished=at(9))
     assert step(known, seen(attempt(ending)), seconds=10)[0].status.inputs == done
+
+
+def test_what_a_pod_claims_to_read_is_kept_for_inputs_of_the_job_alone_and_each_once() -> None:
+    forged = [InputStatus(name=name, snapshot=pin) for name, pin in (("x", "a"), ("u", "b"), ("u", "c"))]
+    run = seen(attempt(running()), reading=reading(seconds=5, inputs=forged))
+    subject = step(under_way(inputs=TABLES), run, seconds=5)[0]
+    assert subject.status.inputs == (InputStatus(name="u", snapshot="c"),)
+    report = failed_report(Failure.WORKER_LOST).model_copy(update={"inputs": (InputStatus(name="t", snapshot="d"),)})
+    after = step(subject, seen(attempt(ended(1, report))), seconds=10)[0]
+    assert after.status.inputs == (InputStatus(name="t", snapshot="d"), InputStatus(name="u", snapshot="c"))
 
 
 def test_a_second_attempt_waits_until_the_first_ones_pods_are_gone() -> None:

@@ -10,11 +10,11 @@ import pytest
 from gpuquery.api.conditions import is_terminal
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_PREFLIGHT, PLAN_KEY
 from gpuquery.api.reasons import Event, Failure, Policy, Reason
-from gpuquery.api.report import Phase, Progress
+from gpuquery.api.report import Phase, Progress, Report
 from gpuquery.api.status import PreflightRun
 from gpuquery.kube.progress import Reading
 from gpuquery.reconcile.decide.job import Decision
-from gpuquery.reconcile.observe.model import Observed, QueryText, Refusal, Waiting
+from gpuquery.reconcile.observe.model import Attempt, Observed, QueryText, Refusal, Waiting
 from gpuquery.reconcile.policy.actions import DeleteJob
 from gpuquery.reconcile.policy.case import LOOK_FOR_PODS
 from gpuquery.reconcile.policy.retry import FREE_LIMIT
@@ -101,6 +101,24 @@ def test_it_checks_the_plan_of_the_first_attempt() -> None:
     *_, config_map = step(job(preflight="always"))[1].creates
     plan = json.loads(config_map["data"][PLAN_KEY])
     assert plan["purpose"] == "preflight" and plan["attempt"] == 1
+
+
+def test_what_it_leaves_is_told_to_every_attempt_and_a_dry_run_leaves_nothing() -> None:
+    def planned(decision: Decision) -> Any:
+        return next(json.loads(o["data"][PLAN_KEY]) for o in decision.creates if o["kind"] == "ConfigMap")
+
+    checks = planned(step(job(preflight="always"))[1])
+    assert checks["leavesInputs"] is True and "inputsDigest" not in checks
+    assert "leavesInputs" not in planned(step(job(dryRun=True))[1])
+    found = Report(preflight=FOUND.model_copy(update={"inputs_digest": "a1" * 32}))
+    subject, decision = step(asked(), checking(check(ended(0, found, finished=at(3)))), seconds=4)
+    first = planned(decision)
+    assert first["inputsDigest"] == "a1" * 32 and "leavesInputs" not in first
+    failed, _ = step(subject, seen(attempt(ended(1, failed_report(Failure.WORKER_LOST)))), seconds=9)
+    again = planned(step(failed, seen(Attempt(number=1)), seconds=60)[1])
+    assert (again["attempt"], again["inputsDigest"]) == (2, "a1" * 32)
+    alone = planned(step(job(preflight="never"))[1])
+    assert not {"inputsDigest", "leavesInputs"} & set(alone), "without a preflight the plan is what it was"
 
 
 def test_a_preflight_on_its_way_or_at_work_changes_nothing() -> None:

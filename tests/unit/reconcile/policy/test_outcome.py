@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.status import AttemptStatus
+from gpuquery.api.status import AttemptStatus, InputStatus
 from gpuquery.reconcile.observe import parse
 from gpuquery.reconcile.observe.model import Attempt, Pod
 from gpuquery.reconcile.policy.outcome import Committed, Fault, judge
@@ -153,3 +153,11 @@ def test_of_several_ranks_the_one_that_knows_the_cause_is_believed() -> None:
 def test_the_memory_limit_that_was_exceeded_is_named() -> None:
     found = judge(attempt(ended(137, exit_reason="OOMKilled", memory_limit="600Mi")), RECORD)
     assert isinstance(found, Fault) and "600Mi" in found.message
+
+
+def test_what_a_set_has_read_is_what_index_0_tells_whoever_tells_the_cause() -> None:
+    read = (InputStatus(name="t", snapshot="delta:7@3"),)
+    consequence = failed_report(F.TRANSPORT_ERROR).model_copy(update={"inputs": read})
+    cause = ended(137, exit_reason="OOMKilled", index=1, name="b", uid="p2")
+    found = judge(attempt(ended(1, consequence), cause, batch_job=batch(completions=2)), RECORD)
+    assert isinstance(found, Fault) and (found.failure, found.inputs) == (F.HOST_OUT_OF_MEMORY, read)

@@ -197,6 +197,17 @@ def test_a_killed_process_ends_all_in_time(make, moment):
     failed(one, Failure.WORKER_LOST, place, "SIGKILL", since=began)
 
 
+@pytest.mark.parametrize("victim", ["0", "1"])
+def test_a_set_that_dies_without_a_report_says_which_snapshots_it_has_read(make, victim):
+    tables = [{"name": "t", "files": 3, "bytes": 9, "digest": "ab", "snapshot": "delta:7@3"}]
+    one = make(2, hold="running", inputs=tables, beat=60).start()
+    one.all_at("running")
+    until(lambda: Progress.model_validate_json(one.supervisors[0].get("/v1/progress")[1]).inputs)
+    os.kill(one.pid(victim, "running"), signal.SIGKILL)
+    told = [report.inputs for _, report in one.ends()]
+    assert [[read.snapshot for read in inputs] for inputs in told] == [["delta:7@3"], []], "index 0 knows"
+
+
 @pytest.mark.parametrize("moment", usually("running"))
 def test_a_frozen_process_ends_all_in_time(make, moment):
     one = make(3, hold=moment, beat=6).start()

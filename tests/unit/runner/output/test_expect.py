@@ -327,6 +327,14 @@ def test_a_file_that_does_not_tell_its_nulls_is_not_believed_to_have_none(tmp_pa
     one.abort()
 
 
+def test_what_a_preflight_has_left_for_attempts_goes_with_the_result(tmp_path: Path) -> None:
+    wanted = plan(tmp_path, {"rows": "> 4"})
+    sinks.sink(wanted).leave("the inputs")
+    with pytest.raises(JobError, match="ExpectationFailed"):
+        sinks.run(wanted, FRAME.lazy())
+    assert leftovers(tmp_path) == []
+
+
 def test_a_result_is_not_published_unjudged(tmp_path: Path) -> None:
     one = sinks.sink(plan(tmp_path, {"rows": "> 4"}))
     one.preflight()

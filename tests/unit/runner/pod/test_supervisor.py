@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from gpuquery.api.reasons import Failure, Policy
@@ -24,6 +25,7 @@ from gpuquery.runner.pod.log import Log
 from gpuquery.runner.pod.process import Process, last_report
 from gpuquery.runner.pod.report import UNTOLD
 from tests.support import broken_files
+from tests.support import delta_tables as d
 from tests.support import pod as support
 from tests.support.pod import WAIT_SECONDS, Pod, until
 from tests.support.runner import plan, result
@@ -161,6 +163,22 @@ def test_a_killed_query_process_is_a_lost_worker(held):
     code, report = held.end(10)
     assert (code, report.failure) == (1, Failure.WORKER_LOST)
     assert "SIGKILL" in report.message
+
+
+def test_a_query_process_that_is_killed_has_told_which_snapshot_it_read_so_that_a_retry_reads_it_again(tmp_path):
+    lake, fields = tmp_path / "lake", [d.field("v", "long")]
+    d.commit(lake, 0, d.protocol(), d.metadata(fields), d.add(lake, "x.parquet", pa.table({"v": [1, 2]})))
+    table = {"uri": f"file://{lake}", "format": "auto", "hivePartitioned": None, "delta": {}}
+    pod = support.held(tmp_path, table, 0)
+    d.commit(lake, 1, d.add(lake, "y.parquet", pa.table({"v": [30]})))
+    os.kill(pod.query_process(), signal.SIGKILL)
+    _, report = pod.end(10)
+    assert report.failure is Failure.WORKER_LOST
+    (read,) = report.inputs
+    assert (read.name, read.files, read.snapshot) == ("t", 1, f"delta:{d.ID}@0")
+    again = plan(tmp_path, "SELECT sum(v) AS v FROM t", inputs={"t": table}, snapshots={"t": read.snapshot}, attempt=2)
+    assert Pod(tmp_path, again).end()[1].committed
+    assert result(tmp_path).rows() == [(3,)], "the table has moved on meanwhile"
 
 
 def test_a_query_process_that_crashes_in_native_code_is_a_lost_worker_if_all_files_can_be_read(held):

@@ -208,6 +208,9 @@ def _scan(
     return pl.scan_parquet(
         [stores.of(file.uri).source(file.uri) for file in files],
         glob=False,
+        # Without it Polars reads the footer of every file only to plan. It has to name every column of the files, and
+        # Polars 1.31 takes the Enum of a file for another one than the same one here.
+        schema=None if part.dropped or "Enum" in str(part.schema) else dict(part.schema),
         hive_partitioning=hive is not None,
         hive_schema=hive,
         include_file_paths=places,
