@@ -7,7 +7,9 @@ and the kept columns, and memory a few times BATCH_BYTES. Ranks other than 0 put
 set, where rank 0 finds them.
 
 Nulls of flat columns need no copy: the footer of each file tells how many there are, and the footer is at hand when the
-file ends.
+file ends. Polars writes these counts, and libcudf does by default (`_stats_level = STATISTICS_ROWGROUP` in
+cudf/io/parquet.hpp of 26.10, which cudf-polars leaves as it is; read there, not seen on a GPU). A file without them is
+refused, unless its schema allows no nulls.
 """
 
 from __future__ import annotations
@@ -131,7 +133,7 @@ class Keeper:
                 count = found.rows if values[name] is None else 0
             else:
                 told = [group.chunks[(name,)].nulls for group in found.groups if group.rows]
-                if None in told:
+                if None in told and not found.leaves[(name,)].required:
                     raise JobError(
                         Failure.OUTPUT_LIMIT,
                         f"output.expect: notNull cannot be checked for column {name!r}, because the engine's files do "

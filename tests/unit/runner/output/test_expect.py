@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -325,6 +326,18 @@ def test_a_file_that_does_not_tell_its_nulls_is_not_believed_to_have_none(tmp_pa
     with pytest.raises(JobError, match=r"OutputLimit: .* notNull cannot be checked for column 'v'"):
         one.seal()
     one.abort()
+
+
+def test_a_file_whose_schema_allows_no_nulls_has_none(tmp_path: Path) -> None:
+    one = sinks.sink(plan(tmp_path, {"notNull": ["v"]}))
+    one.preflight()
+    frame = pl.DataFrame({"v": [1, 2]})
+    one.check_schema(frame.schema)
+    file = one.scratch() / "part.000000.parquet"
+    table = frame.to_arrow()
+    pq.write_table(table.cast(pa.schema([table.schema.field("v").with_nullable(False)])), file, write_statistics=False)
+    one.add(file)
+    assert one.commit([one.seal()]).expectations == "1 hold: notNull [v]"
 
 
 def test_what_a_preflight_has_left_for_attempts_goes_with_the_result(tmp_path: Path) -> None:
