@@ -38,7 +38,10 @@ VALUES = (
     "runtime.preflightResources.requests.cpu=100m",
 )
 """Values of the chart that all tests share: none has to install the operator anew for its own."""
-LONGEST = ("test_dask", "test_worker_set", "test_preflight", "test_release_cells", "test_truth", "test_bad_input")
+LONGEST = (
+    *("test_dask", "test_worker_set", "test_preflight", "test_inputs", "test_docs_commands"),
+    *("test_release_cells", "test_truth", "test_bad_input"),
+)
 """The modules that take longest: where several processes share the lane, each begins with one of them."""
 
 

@@ -121,14 +121,17 @@ def test_a_contract_that_holds_passes(begun: Begun) -> None:
 
 
 def test_the_querys_own_pod_checks_small_jobs_and_says_so(bench: Bench) -> None:
-    name = fresh("inpod")
-    bench.completed(bench.job(name, sql=SELECT, inputs=tpch("nation")))
+    name, other, broken = fresh("inpod"), fresh("never"), fresh("inpodbad")
+    bench.apply(
+        bench.job(name, sql=SELECT, inputs=tpch("nation")),
+        bench.job(other, sql=SELECT, inputs=tpch("nation"), preflight="never"),
+        bench.job(broken, sql=SELECT, inputs=[contract("Date")]),
+    )
+    bench.as_completed(name)
     assert told(bench, name) == ("True", "Passed")
-    other = fresh("never")
-    bench.completed(bench.job(other, sql=SELECT, inputs=tpch("nation"), preflight="never"))
+    bench.as_completed(other)
     assert told(bench, other) == ("Unknown", "Skipped")
-    broken = fresh("inpodbad")
-    assert bench.failed(bench.job(broken, sql=SELECT, inputs=[contract("Date")]))["reason"] == "SchemaMismatch"
+    assert bench.how_it_failed(broken)["reason"] == "SchemaMismatch"
     assert told(bench, broken) == ("False", "SchemaMismatch")
 
 

@@ -9,6 +9,7 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
+import obstore
 import polars as pl
 import pytest
 
@@ -20,6 +21,7 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs, stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.inputs import listing
 from gpuquery.runner.stores import endpoint, reader_rules, retries
 from tests.support.sinks import plan
 from tests.support.store_servers import ACCOUNT, ACCOUNT_KEY, WebServer
@@ -184,3 +186,35 @@ def test_a_store_that_no_gpu_reader_reaches_is_refused_by_the_preflight(uri: str
         assert words in str(caught.value) and f'input "orders" ({uri})' in str(caught.value)
     else:
         reader_rules.check_formats(made)
+
+
+def test_one_named_file_is_asked_for_and_its_folder_is_not_listed(
+    fake_gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_gcs.make_bucket("named")
+    for number in range(3):
+        fake_gcs.put("named", f"t/{number}.parquet", b"x")
+    asked: list[str] = []
+
+    def recording(store: Any, prefix: str, **how: Any) -> Any:
+        asked.append(prefix)
+        return list_keys(store, prefix, **how)
+
+    list_keys = obstore.list
+    monkeypatch.setattr(obstore, "list", recording)
+    monkeypatch.setattr(obstore, "list_with_delimiter", lambda *_: pytest.fail("a whole level was listed"))
+    item = Input.model_validate({"name": "t", "uri": "gs://named/t/1.parquet", "format": "parquet"})
+    access = StoreAccess(gs=GsStorage(endpoint=fake_gcs.endpoint, anonymous=True))
+    assert [file.uri for file in listing.listed(item, access).files] == [item.uri]
+    assert sorted(asked) == ["t/.hoodie", "t/_commits", "t/_delta_log", "t/metadata"]
+
+
+@pytest.mark.parametrize("log", ["_delta_log/0.json", "_commits/1", "metadata/v1.metadata.json", ".hoodie/a"])
+def test_the_table_of_a_named_file_is_seen_nevertheless(fake_gcs: FakeGcs, log: str) -> None:
+    bucket = f"root{abs(hash(log))}"
+    fake_gcs.make_bucket(bucket)
+    for key in ("1.parquet", log):
+        fake_gcs.put(bucket, f"t/{key}", b"x")
+    item = Input.model_validate({"name": "t", "uri": f"gs://{bucket}/t/1.parquet", "format": "parquet"})
+    with pytest.raises(JobError, match="table"):
+        listing.listed(item, StoreAccess(gs=GsStorage(endpoint=fake_gcs.endpoint, anonymous=True)))

@@ -66,8 +66,8 @@ def test_a_file_over_tls_is_read_where_the_certificate_is_trusted(
 
 
 STATUSES = [
-    pytest.param(401, Failure.STORAGE_AUTH, "read without credentials", id="a password is wanted"),
-    pytest.param(403, Failure.STORAGE_AUTH, "read without credentials", id="nobody may read it"),
+    pytest.param(401, Failure.STORAGE_AUTH, "no credentials are sent to this host", id="a password is wanted"),
+    pytest.param(403, Failure.STORAGE_AUTH, "no credentials are sent to this host", id="nobody may read it"),
     pytest.param(400, Failure.INVALID_INPUT, "answers 400", id="no answer that means anything"),
     pytest.param(503, Failure.STORAGE_UNAVAILABLE, "answers 503", id="down for now"),
     pytest.param(429, Failure.STORAGE_UNAVAILABLE, "answers 429", id="too many requests"),

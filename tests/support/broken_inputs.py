@@ -60,7 +60,8 @@ class Runner:
             self._process = None
 
 
-def _here(task: lookup.Task, looked: lookup.Looked, *, one_by_one: bool) -> None:
+def here(task: lookup.Task, looked: lookup.Looked, *, one_by_one: bool) -> None:
+    """Look files up in this process, in place of `lookup._run`."""
     from gpuquery.runner.inputs import examine
     from gpuquery.runner.inputs.explain import lookup
 
@@ -78,7 +79,7 @@ def main() -> None:
     from gpuquery.runner.inputs.explain import lookup
     from tests.support.runner import plan, run
 
-    lookup._run = _here  # type: ignore[assignment]
+    lookup._run = here  # type: ignore[assignment]
     out = os.dup(1)
     os.dup2(2, 1)
     for line in sys.stdin:

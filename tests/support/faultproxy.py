@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import re
+import ssl
 import threading
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -25,6 +26,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 MAX_HEAD = 64 * 1024
 CHUNK = 1 << 16
@@ -92,8 +94,13 @@ class _Head:
 class FaultProxy:
     """The proxy. `rules`, `requests`, `down` and `up` may be used from any thread."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, certificate: Path | None = None) -> None:
+        """`certificate` is a folder of tls.crt and tls.key for localhost, to listen with TLS."""
         self._backend = backend
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificate / "tls.crt", certificate / "tls.key")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
@@ -105,7 +112,7 @@ class FaultProxy:
     @property
     def endpoint(self) -> str:
         """URL of the proxy."""
-        return f"http://{self._address[0]}:{self._address[1]}"
+        return f"https://localhost:{self._address[1]}" if self._tls else f"http://{self._address[0]}:{self._address[1]}"
 
     def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; port 0 takes a free one."""
@@ -132,7 +139,7 @@ class FaultProxy:
         return sum(bool(re.fullmatch(method, r.method) and re.search(target, r.target)) for r in list(self.requests))
 
     async def _up(self) -> None:
-        self._server = await asyncio.start_server(self._serve, *self._address, limit=MAX_HEAD)
+        self._server = await asyncio.start_server(self._serve, *self._address, limit=MAX_HEAD, ssl=self._tls)
         self._address = self._server.sockets[0].getsockname()[:2]
 
     async def _down(self) -> None:
@@ -245,9 +252,9 @@ async def _answer(writer: asyncio.StreamWriter, status: int, code: str) -> None:
 
 
 @contextlib.contextmanager
-def in_front_of(endpoint: str, rules: Sequence[Rule] = ()) -> Iterator[FaultProxy]:
+def in_front_of(endpoint: str, rules: Sequence[Rule] = (), certificate: Path | None = None) -> Iterator[FaultProxy]:
     """Run a proxy in front of an endpoint."""
-    proxy = FaultProxy(urlsplit(endpoint).netloc)
+    proxy = FaultProxy(urlsplit(endpoint).netloc, certificate)
     proxy.rules = list(rules)
     proxy.start()
     try:

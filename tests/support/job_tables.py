@@ -185,6 +185,15 @@ REFUSED: list[Any] = [
     ),
     pytest.param(job(storage={"gs": {"endpoint": "gcs:4443"}}), "gs.endpoint", "begins with http", id="no URL for gs"),
     pytest.param(job(storage={"az": {"account": "My-Account"}}), "az.account", "", id="no account's name"),
+    pytest.param(
+        job(storage={"caConfigMapName": "My CA"}), "caConfigMapName", "", id="a ConfigMap's name that is none"
+    ),
+    pytest.param(
+        on_dask(spec={"storage": {"caConfigMapName": "lake-ca"}}, schedulerAddress=ADDRESS),
+        "spec.storage.caConfigMapName",
+        "trust what their own image trusts",
+        id="authorities for workers that run already",
+    ),
     pytest.param(mounting({"mountPath": "/etc/lake"}), "mountPath", "/mnt", id="a mount beside /mnt"),
     pytest.param(mounting({"mountPath": "/mnt/../etc"}), "mountPath", "/mnt", id="a mount that leads out of /mnt"),
     pytest.param(mounting({"mountPath": "/mnt"}), "mountPath", "/mnt", id="a mount in place of /mnt"),
@@ -210,6 +219,7 @@ REFUSED: list[Any] = [
         with_env("GOOGLE_APPLICATION_CREDENTIALS"), "env", "storage", id="credentials of Google by a variable"
     ),
     pytest.param(with_env("AZURE_CLIENT_SECRET"), "env", "storage", id="credentials of Azure by a variable"),
+    pytest.param(with_env("HTTPS_AUTH_HOST"), "env", "storage", id="another host for the credentials of one"),
     pytest.param(with_env("GCE_METADATA_HOST"), "env", "storage", id="a metadata service of one's own"),
     pytest.param(at("s3://key:secret@lake/x.parquet"), "uri", "s3", id="credentials in a URI"),
     pytest.param(at("s3://lake/" + "x" * 1024 + ".parquet"), "uri", "1024", id="a URI that is too long"),
@@ -480,6 +490,7 @@ TAKEN: list[Any] = [
         ),
         id="stores of their own",
     ),
+    pytest.param(job(storage={"caConfigMapName": "lake-ca"}), id="an authority of one's own"),
     pytest.param(
         mounting({"mountPath": "/mnt/lake"}, {"mountPath": "/mnt/lake2", "subPath": "t/o"}),
         id="two claims side by side",

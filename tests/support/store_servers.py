@@ -156,6 +156,10 @@ class WebServer:
     def put(self, path: str, body: bytes) -> None:
         self.files[path] = body
 
+    def lets_in(self, headers: dict[str, str], query: str) -> bool:
+        """Whether a request may see a file; a server that looks at queries says so here."""
+        return not query
+
     @contextlib.contextmanager
     def serving(self, certificate: Path | None = None) -> Iterator[WebServer]:
         """Serve; with a folder of tls.crt and tls.key over TLS."""
@@ -176,13 +180,16 @@ def _handler(files: WebServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            path = urllib.parse.unquote(self.path.lstrip("/"))
+            place, _, query = self.path.lstrip("/").partition("?")
+            path = urllib.parse.unquote(place)
             files.asked.append((self.command, path, dict(self.headers)))
             body, status, more = files.files.get(path), http.client.OK, {}
             if path in files.redirects:
                 status, body, more = http.client.FOUND, b"", {"Location": files.redirects[path]}
             elif path in files.statuses:
                 status, body = http.HTTPStatus(files.statuses[path]), b""
+            elif not files.lets_in(dict(self.headers), query):
+                status, body = http.client.FORBIDDEN, b""
             elif body is None:
                 status, body = http.client.NOT_FOUND, b""
             else:

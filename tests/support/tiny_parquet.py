@@ -41,56 +41,62 @@ def write(path: Path, *columns: Column, footer: bytes = b"PAR1") -> None:
     out, chunks = b"PAR1", []
     for column in columns:
         body = b"".join(column.values)
-        head = _fields(*((field, 5, _zigzag(value)) for field, value in ((1, rows), (2, 0), (3, 3), (4, 3))))
-        page = _fields((1, 5, _zigzag(0)), (2, 5, _zigzag(len(body))), (3, 5, _zigzag(len(body))), (5, 12, head))
+        head = fields(*((field, 5, zigzag(value)) for field, value in ((1, rows), (2, 0), (3, 3), (4, 3))))
+        page = fields((1, 5, zigzag(0)), (2, 5, zigzag(len(body))), (3, 5, zigzag(len(body))), (5, 12, head))
         start, out = len(out), out + page + body
-        meta = _fields(
-            (1, 5, _zigzag(column.physical)), (2, 9, b"\x15" + _zigzag(0)),
-            (3, 9, b"\x18" + _text(column.name)), (4, 5, _zigzag(0)), (5, 6, _zigzag(rows)),
-            (6, 6, _zigzag(len(out) - start)), (7, 6, _zigzag(len(out) - start)), (9, 6, _zigzag(start)),
+        meta = fields(
+            (1, 5, zigzag(column.physical)), (2, 9, b"\x15" + zigzag(0)),
+            (3, 9, b"\x18" + text(column.name)), (4, 5, zigzag(0)), (5, 6, zigzag(rows)),
+            (6, 6, zigzag(len(out) - start)), (7, 6, zigzag(len(out) - start)), (9, 6, zigzag(start)),
         )  # fmt: skip
-        chunks.append(_fields((2, 6, _zigzag(start)), (3, 12, meta)))
-    group = _fields((1, 9, _list(chunks)), (2, 6, _zigzag(len(out))), (3, 6, _zigzag(rows)))
-    root = _fields((4, 8, _text("m")), (5, 5, _zigzag(len(columns))))
-    schema = _list([root, *map(_element, columns)])
-    made = _fields((1, 5, _zigzag(1)), (2, 9, schema), (3, 6, _zigzag(rows)), (4, 9, _list([group])))
+        chunks.append(fields((2, 6, zigzag(start)), (3, 12, meta)))
+    group = fields((1, 9, structs(chunks)), (2, 6, zigzag(len(out))), (3, 6, zigzag(rows)))
+    root = fields((4, 8, text("m")), (5, 5, zigzag(len(columns))))
+    schema = structs([root, *map(_element, columns)])
+    made = fields((1, 5, zigzag(1)), (2, 9, schema), (3, 6, zigzag(rows)), (4, 9, structs([group])))
     path.write_bytes(out + made + struct.pack("<I", len(made)) + footer)
 
 
 def _element(column: Column) -> bytes:
-    fields = [(1, 5, _zigzag(column.physical))]
+    told = [(1, 5, zigzag(column.physical))]
     if column.length:
-        fields.append((2, 5, _zigzag(column.length)))
-    fields += [(3, 5, _zigzag(0)), (4, 8, _text(column.name))]
+        told.append((2, 5, zigzag(column.length)))
+    told += [(3, 5, zigzag(0)), (4, 8, text(column.name))]
     if column.converted is not None:
-        fields.append((6, 5, _zigzag(column.converted)))
+        told.append((6, 5, zigzag(column.converted)))
     if column.logical is not None:
-        fields.append((10, 12, _fields((column.logical, 12, b"\0"))))
-    return _fields(*fields)
+        told.append((10, 12, fields((column.logical, 12, b"\0"))))
+    return fields(*told)
 
 
-def _fields(*fields: tuple[int, int, bytes]) -> bytes:
+def fields(*given: tuple[int, int, bytes]) -> bytes:
+    """A struct of fields, each with its number, its kind and its bytes."""
     out, last = b"", 0
-    for field, kind, body in fields:
+    for field, kind, body in sorted(given):
         step = field - last
-        out += (bytes([step << 4 | kind]) if step < 16 else bytes([kind]) + _zigzag(field)) + body
+        out += (bytes([step << 4 | kind]) if step < 16 else bytes([kind]) + zigzag(field)) + body
         last = field
     return out + b"\0"
 
 
-def _list(items: Sequence[bytes]) -> bytes:
-    return bytes([len(items) << 4 | 12]) + b"".join(items)
+def structs(items: Sequence[bytes]) -> bytes:
+    """A list of structs."""
+    head = bytes([len(items) << 4 | 12]) if len(items) < 15 else b"\xfc" + varint(len(items))
+    return head + b"".join(items)
 
 
-def _text(value: str) -> bytes:
-    return _varint(len(value.encode())) + value.encode()
+def text(value: str) -> bytes:
+    """A text behind its length."""
+    return varint(len(value.encode())) + value.encode()
 
 
-def _zigzag(value: int) -> bytes:
-    return _varint(value << 1 if value >= 0 else (-value << 1) - 1)
+def zigzag(value: int) -> bytes:
+    """An integer."""
+    return varint(value << 1 if value >= 0 else (-value << 1) - 1)
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """An integer that is not negative."""
     out = []
     while value > 127:
         out.append(value & 127 | 128)

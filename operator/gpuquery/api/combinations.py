@@ -193,6 +193,14 @@ COMBINATIONS: tuple[Rule, ...] = (
         'use dask.backend "native" or "operator"',
         ".network",
     ),
+    _never(
+        f"has(self.storage) && has(self.storage.caConfigMapName) && {_DASK_ATTACH}",
+        lambda self: self.storage.ca_config_map_name is not None and self.dask is not None and self.dask.attaches,
+        'storage.caConfigMapName is "{storage.caConfigMapName}", and the Dask workers are already running '
+        "and trust what their own image trusts: have that image trust it, and remove caConfigMapName, or use "
+        'dask.backend "native" or "operator"',
+        ".storage.caConfigMapName",
+    ),
     *map(_release, GPU_ENGINES),
 )
 """What must be true of the spec."""

@@ -68,6 +68,11 @@ RENDEZVOUS_PORT = 8081
 TOKEN_DIRECTORY = "/var/run/gpuquery"  # noqa: S105
 TLS_DIRECTORY = "/var/run/gpuquery-tls"
 """Certificates of the client of an external Dask cluster, if the job names a Secret."""
+CA_DIRECTORY = "/var/run/gpuquery-ca"
+CA_KEY = "ca.crt"
+"""Key of the job's ConfigMap, and name of the file in CA_DIRECTORY: authorities that its clients trust."""
+CA_VARIABLE = "GPUQUERY_CA_FILE"
+"""Where processes of a pod find that file; unset if the job names none."""
 TOKEN_KEY = "token"  # noqa: S105
 """Key of the attempt's Secret, and name of the file in TOKEN_DIRECTORY: the token with which pods of an attempt
 authenticate."""

@@ -138,7 +138,9 @@ class Storage(Model):
     """A Secret in the job's namespace, whose keys become environment variables of the query's pods. For `s3://`:
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and optionally AWS_SESSION_TOKEN. For `gs://`: GOOGLE_SERVICE_ACCOUNT_KEY,
     the JSON of a key. For `az://` and `abfss://`: AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN, or
-    AZURE_CLIENT_ID with AZURE_CLIENT_SECRET and AZURE_TENANT_ID. Of other Secrets and keys nothing is read."""
+    AZURE_CLIENT_ID with AZURE_CLIENT_SECRET and AZURE_TENANT_ID. For `https://`: HTTPS_AUTH_HOST with HTTPS_AUTH_TOKEN,
+    or HTTPS_AUTH_USER and HTTPS_AUTH_PASSWORD, or HTTPS_AUTH_HEADER; and HTTPS_AUTH_URLS, signed URLs. Of other Secrets
+    and keys nothing is read."""
     service_account_name: ResourceName | None = None
     """A ServiceAccount with a cloud identity (IRSA, EKS Pod Identity, workload identity of Azure or Google), whose
     token the cloud adds. A token of the API server is never mounted."""
@@ -149,6 +151,11 @@ class Storage(Model):
     """Region of the buckets. Default: us-east-1 with an `endpoint`, otherwise the region that AWS reports."""
     path_style: bool | None = None
     """Whether the bucket is in the path instead of the host name. Default: yes with an `endpoint`."""
+    requester_pays: bool = False
+    """Whether you, and not the owner, pay for reading buckets of `s3://` that are set up so (Requester Pays)."""
+    ca_config_map_name: ResourceName | None = None
+    """A ConfigMap in the job's namespace with the key ca.crt: certificates (PEM) of your own authorities. Stores, web
+    servers and catalogs with certificates of theirs are trusted, as are those that everybody trusts."""
     gs: GsStorage | None = None
     """Only for `gs://`."""
     az: AzStorage | None = None

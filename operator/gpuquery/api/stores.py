@@ -32,6 +32,8 @@ class Store:
     """Variables that keep a pod from asking the node for credentials."""
     reserved: str
     """Variables that a template may not set, as regular expressions with `|` in between; empty: none."""
+    plain: Sequence[str] = ()
+    """Keys whose values are no secrets."""
 
 
 S3 = Store(
@@ -61,9 +63,18 @@ AZ = Store(
     no_node_role={"AZURE_MSI_ENDPOINT": f"http://{CLOSED}/"},
     reserved="AZURE_.*|IDENTITY_ENDPOINT|MSI_ENDPOINT",
 )  # fmt: skip
-WEB = Store(root=r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?", keys={}, no_node_role={}, reserved="")
+HTTPS_TOKEN, HTTPS_USER, HTTPS_PASSWORD = "HTTPS_AUTH_TOKEN", "HTTPS_AUTH_USER", "HTTPS_AUTH_PASSWORD"
+HTTPS_HEADER, HTTPS_HOST, HTTPS_URLS = "HTTPS_AUTH_HEADER", "HTTPS_AUTH_HOST", "HTTPS_AUTH_URLS"
+WEB = Store(
+    root=r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?",
+    # A token, a user with a password, or a header, for the hosts that are named; and signed URLs.
+    keys=dict.fromkeys((HTTPS_TOKEN, HTTPS_USER, HTTPS_PASSWORD, HTTPS_HEADER, HTTPS_HOST, HTTPS_URLS), True),
+    no_node_role={},
+    reserved="HTTPS_AUTH_.*",
+    plain=(HTTPS_USER, HTTPS_HOST),
+)
 STORES = (S3, GS, AZ, WEB)
-KEYS = tuple(key for store in STORES for key in store.keys)
+KEYS = tuple(key for store in STORES for key in store.keys if key not in store.plain)
 """Variables whose values are secrets."""
 RESERVED = tuple(name for store in STORES for name in store.reserved.split("|") if name)
 """Variables that a template may not set, each a regular expression."""

@@ -75,7 +75,8 @@ def _web(uri: str) -> str:
     if re.search(r"[?#]", uri):
         return (
             f"is {_bare(uri)!r} with a query: everybody who may read the job would see a key in it, and `?` is no "
-            "glob here: name a file that needs none, or copy it to a store"
+            "glob here: put the whole URL into the Secret in storage.secretName (HTTPS_AUTH_URLS), and name the file "
+            "without its query"
         )
     if path in ("", "/") or path.endswith("/") or re.search(r"[*\[\]{}]", uri):
         return f"is {uri!r}, and a web server does not list its files: name each file in uris, or copy them to a store"

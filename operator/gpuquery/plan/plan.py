@@ -109,6 +109,8 @@ class StoreAccess(Model):
     """Region of the buckets of S3."""
     path_style: bool = False
     """Whether the bucket of S3 is in the path."""
+    requester_pays: bool | None = None
+    """Whether requests to S3 say that whoever sends them pays."""
     gs: GsStorage | None = None
     """Only for `gs://`."""
     az: AzStorage | None = None

@@ -217,6 +217,7 @@ def store_access(storage: Storage, declared: Mapping[str, Mapping[str, str]] | N
         region=storage.region or (DEFAULT_REGION if given else None),
         path_style=given if storage.path_style is None else storage.path_style,
         catalogs=declared or None,
+        requester_pays=storage.requester_pays or None,
         gs=storage.gs,
         az=storage.az,
         allow_http=storage.allow_http or None,

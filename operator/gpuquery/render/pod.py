@@ -11,6 +11,9 @@ from gpuquery.api import stores
 from gpuquery.api.catalogs import variable
 from gpuquery.api.choices import ClusterChoice
 from gpuquery.api.labels import (
+    CA_DIRECTORY,
+    CA_KEY,
+    CA_VARIABLE,
     CONTAINER,
     DASHBOARD_PORT,
     PLAN_DIRECTORY,
@@ -46,6 +49,8 @@ VOLUME_PREFIX = "data-"
 """Begins the names of the template's volumes, so that none is one of ours."""
 TLS_VOLUME = "dask-tls"
 """The volume with the certificates of a Dask cluster's client."""
+CA_VOLUME = "storage-ca"
+"""The volume with the authorities that the job trusts."""
 DASK_VARIABLES = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "None"}
 """Variables of every Dask process. A query holds the event loop of its workers, so no heartbeat gets through, and after
 five minutes the scheduler would restart them (distributed#8538)."""
@@ -85,6 +90,10 @@ def pod_spec(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, service: str) 
         spec["volumes"].append(ranks.token_volume(service))
     if secret := _tls_secret(plan):
         spec["volumes"].append(_tls_volume(secret))
+    if storage.ca_config_map_name is not None:
+        # Only this key: others of the ConfigMap are none of the job's business.
+        source = {"name": storage.ca_config_map_name, "items": [{"key": CA_KEY, "path": CA_KEY}], "optional": False}
+        spec["volumes"].append({"name": CA_VOLUME, "configMap": source})
     spec["volumes"] += [_claim(volume) for volume in template.volumes]
     if plan.gpus and plan.purpose is Purpose.QUERY and (claims := template.resource_claims):
         spec["resourceClaims"] = [
@@ -194,6 +203,9 @@ def _container(plan: Plan, job: GpuQueryJob, defaults: Defaults, *, attempt: str
         shared.append({"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True})
         files = {name: f"{TLS_DIRECTORY}/{key}" for key, name in flags.TLS_FILES.items()}
         env += [{"name": name, "value": value} for name, value in {**files, **flags.TLS_ONLY}.items()]
+    if job.spec.storage.ca_config_map_name is not None:
+        shared.append({"name": CA_VOLUME, "mountPath": CA_DIRECTORY, "readOnly": True})
+        env.append({"name": CA_VARIABLE, "value": f"{CA_DIRECTORY}/{CA_KEY}"})
     if distributed(plan):
         env += [{"name": name, "value": value} for name, value in ranks.presets(plan.network).items()]
     # The job's variables override presets, and reserved ones override the job's: the object's rules refuse such names,
@@ -263,7 +275,9 @@ def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Ma
     storage = job.spec.storage
     used = stores.used([plan.output.uri, *(uri for item in plan.inputs for uri in item.places)])
     # Only its catalog knows in which store a table is.
-    perhaps = [one for one in stores.STORES if one not in used and any(item.table for item in plan.inputs)]
+    tables = any(item.table for item in plan.inputs)
+    # A web server is shown credentials only where an input itself names one.
+    perhaps = [one for one in stores.STORES if tables and one not in (*used, stores.WEB)]
     values = {
         "HOME": SCRATCH_DIRECTORY,
         "TMPDIR": SCRATCH_DIRECTORY,

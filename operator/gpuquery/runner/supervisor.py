@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.labels import PLAN_DIRECTORY, PLAN_KEY, PROGRESS_PORT, RENDEZVOUS_PORT, TERMINATION_LOG
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
+from gpuquery.runner import trust
 from gpuquery.runner.coordination import settings
 from gpuquery.runner.coordination.causes import Fault
 from gpuquery.runner.pod import report
@@ -44,13 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(wanted, port=args.port, termination_log=args.termination_log)
     except settings.SettingsError as exc:
         return _broke_off(args, str(exc))
+    except trust.TrustError as exc:
+        return _broke_off(args, str(exc), Failure.INVALID_ENDPOINT)
     except Exception as exc:  # a supervisor that breaks off tells so, like whatever it supervises
         return _broke_off(args, f"the supervisor broke off: {type(exc).__name__}: {exc}")
 
 
-def _broke_off(args: argparse.Namespace, message: str) -> int:
+def _broke_off(args: argparse.Namespace, message: str, failure: Failure = Failure.INTERNAL_ERROR) -> int:
     _log(f"failed: {message}")
-    return report.leave(report.failed(Fault(Failure.INTERNAL_ERROR, message)), args.termination_log, _log)
+    return report.leave(report.failed(Fault(failure, message)), args.termination_log, _log)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -77,7 +80,8 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, ALLOCATOR: ",".join(filter(None, [SAFE_PAGES, os.environ.get(ALLOCATOR)]))}
+    allocator = ",".join(filter(None, [SAFE_PAGES, os.environ.get(ALLOCATOR)]))
+    return {**os.environ, **trust.variables(), ALLOCATOR: allocator}
 
 
 def _log(line: str) -> None:

@@ -109,6 +109,7 @@ def test_the_defaults_that_matter_show_in_a_stored_object() -> None:
         ".spec.backoffLimit": 2,
         ".spec.startDeadlineSeconds": 600,
         ".spec.suspend": False,
+        ".spec.storage.requesterPays": False,
         ".spec.storage.gs.anonymous": False,
         ".spec.storage.az.anonymous": False,
         ".spec.storage.allowHttp": False,

@@ -172,7 +172,7 @@ def test_no_depth_of_a_query_ends_a_verb_in_a_traceback(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", os.devnull)
     query = {"python": f"def query(inputs, params):\n    return {expression}\n"}
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job(query=query), width=10**9))
+    (tmp_path / "job.yaml").write_text(json.dumps(job(query=query)))
     assert main([verb, str(tmp_path / "job.yaml")]) != 0
     assert "query.python does not compile" in capsys.readouterr().err
 

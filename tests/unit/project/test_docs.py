@@ -188,10 +188,12 @@ def differences() -> list[Any]:
 
 
 @pytest.mark.parametrize(("expression", "value", "dialect"), differences())
-def test_a_row_of_the_differences_is_so_here_and_in_duckdb(expression: str, value: str, dialect: str) -> None:
+def test_a_row_of_the_differences_is_so_here_and_in_duckdb(
+    duck: duckdb.DuckDBPyConnection, expression: str, value: str, dialect: str
+) -> None:
     expression = expression.replace("\\\\", "\\")
     here = sql_dialects.rows("duckdb", f"SELECT {expression}")
-    (theirs,) = duckdb.connect().execute(f"SELECT {expression}").fetchall()
+    (theirs,) = duck.execute(f"SELECT {expression}").fetchall()
     assert [str(row[0]).lower() for row in here] == [value] == [str(theirs[0]).lower()]
     if "as there" in dialect:
         assert str(sql_dialects.rows("postgres", f"SELECT {expression}")[0][0]).lower() != value

@@ -453,6 +453,23 @@ async def test_a_secret_with_certificates_that_is_not_there_is_named(events: lis
     )
 
 
+NO_AUTHORITIES = 'MountVolume.SetUp failed for volume "storage-ca" : configmap "lake-ca" not found'
+
+
+async def test_a_config_map_with_authorities_that_is_not_there_is_named() -> None:
+    client = begun(storage={"caConfigMapName": "lake-ca"}, dask=None, engine="cpu")
+    await look_once(client)
+    pod = creating(client)
+    about = {"metadata": {"name": "e1"}, "involvedObject": {"uid": pod["metadata"]["uid"]}}
+    client.put(Resource.CORE_EVENTS, {**about, "reason": "FailedMount", "message": NO_AUTHORITIES})
+    await look_once(client, seconds=6)
+    found = condition(current(client), "ClusterReady")
+    assert found.reason == "ContainerCannotStart"
+    assert 'storage.caConfigMapName is "lake-ca", which must be a ConfigMap with ca.crt: configmap "lake-ca"' in (
+        found.message
+    )
+
+
 MISSING: list[Any] = [
     pytest.param({}, "has no such DaskCluster: create it", id="there is none"),
     pytest.param({"deletionTimestamp": "2026-11-21T12:00:00Z"}, "is being deleted", id="it is on its way out"),

@@ -9,7 +9,7 @@ import pytest
 
 from gpuquery.api.labels import LABEL_ATTEMPT, LABEL_JOB, LABEL_JOB_UID, MAX_NAME_LENGTH, PLAN_KEY
 from gpuquery.api.pods import EnvVar, Resources, TemplateSpec
-from gpuquery.api.stores import KEYS
+from gpuquery.api.stores import KEYS, STORES, WEB
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import resolve
@@ -115,7 +115,10 @@ ABFSS = "abfss://lake@sales01.dfs.core.windows.net/orders/"
 def test_of_several_stores_no_key_is_sure_to_be_needed_and_only_known_ones_are_read() -> None:
     env = environment(storage={"secretName": "lake"}, inputs=reading("gs://lake/a", ABFSS, "https://h/a.parquet"))
     refs = {k: v["secretKeyRef"] for k, v in env.items() if isinstance(v, dict) and "secretKeyRef" in v}
-    assert set(refs) == {*KEYS} and all(ref == {"name": "lake", "key": k, "optional": True} for k, ref in refs.items())
+    everything = {key for store in STORES for key in store.keys}
+    assert set(refs) == everything > {*KEYS} and all(
+        ref == {"name": "lake", "key": k, "optional": True} for k, ref in refs.items()
+    )
     alone = environment(storage={"secretName": "lake"})
     assert not {name for name in alone if name.startswith(("GOOGLE_", "AZURE_", "GCE_"))}
 
@@ -126,7 +129,7 @@ def test_a_table_of_a_catalog_may_be_in_any_store() -> None:
     env = environment(storage=storage, inputs=[table])
     refs = {k: v["secretKeyRef"] for k, v in env.items() if isinstance(v, dict) and "secretKeyRef" in v}
     refs = {name: ref for name, ref in refs.items() if ref["name"] == storage["secretName"] and name in KEYS}
-    assert set(refs) == {*KEYS}
+    assert set(refs) == {*KEYS} - {*WEB.keys}, "a catalog names no web server that is shown credentials"
     assert {k for k, v in refs.items() if not v.get("optional")} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
@@ -140,6 +143,19 @@ def test_no_pod_asks_a_metadata_service_for_a_role_in_another_cloud_either() -> 
     assert env["GCE_METADATA_HOST"] == env["GCE_METADATA_IP"] == "127.0.0.1:1"
     assert env["AZURE_MSI_ENDPOINT"] == "http://127.0.0.1:1/"
     assert "GCE_METADATA_HOST" not in environment(defaults=OPEN, inputs=reading("gs://lake/a"))
+
+
+def test_authorities_of_the_job_are_one_file_of_its_config_map_in_every_pod() -> None:
+    for store in ({}, {"secretName": "lake"}):
+        given: dict[str, Any] = {"storage": {"caConfigMapName": "lake-ca", **store}}
+        (volume,) = (one for one in pod(**given)["volumes"] if one["name"] == "storage-ca")
+        assert volume["configMap"] == {
+            "name": "lake-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}], "optional": False,
+        }, "no other key of a ConfigMap is a job's to read"  # fmt: skip
+        (mount,) = (one for one in container(**given)["volumeMounts"] if one["name"] == "storage-ca")
+        assert mount["readOnly"] is True
+        assert environment(**given)["GPUQUERY_CA_FILE"] == f"{mount['mountPath']}/ca.crt"
+    assert "GPUQUERY_CA_FILE" not in environment() and "storage-ca" not in str(pod())
 
 
 def test_a_claim_is_mounted_read_only_in_every_pod_under_a_name_that_is_none_of_ours() -> None:

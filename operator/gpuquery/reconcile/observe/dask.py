@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.dask import DaskBackend
 from gpuquery.api.labels import (
+    CA_KEY,
     DASK_PORT,
     LABEL_ATTEMPT,
     LABEL_DASK,
@@ -28,7 +29,7 @@ from gpuquery.plan.dask.flags import TLS_FILES
 from gpuquery.plan.dask.layout import address_of
 from gpuquery.reconcile.observe import ownership, parse
 from gpuquery.reconcile.observe.model import NOT_MOUNTED, Attempt, DaskCluster, Scheduler, Waiting, nothing_of
-from gpuquery.render.pod import TLS_VOLUME
+from gpuquery.render.pod import CA_VOLUME, TLS_VOLUME
 
 if TYPE_CHECKING:
     from gpuquery.api.types import GpuQueryJob
@@ -46,7 +47,7 @@ REQUIRED = "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"
 2026.7): the first counts, then what asks for TLS."""
 CREATING = "ContainerCreating"
 """What a kubelet says of a container whose volumes or image it has not got together yet."""
-UNMOUNTED = re.compile(rf'MountVolume\.SetUp failed for volume "{TLS_VOLUME}" : (.+)')
+UNMOUNTED = re.compile(rf'MountVolume\.SetUp failed for volume "({TLS_VOLUME}|{CA_VOLUME})" : (.+)')
 MOUNTED = frozenset({"Pulling", "Pulled", "Created", "Started"})
 """Reasons of events that come once all volumes are mounted."""
 KEYS = "{}, {} and {}".format(*TLS_FILES)
@@ -166,19 +167,27 @@ async def scheduler(client: KubeClient, job: GpuQueryJob) -> Scheduler | None:
 
 
 async def with_certificates(client: KubeClient, job: GpuQueryJob, attempt: Attempt) -> Attempt:
-    """Ask the events of a pod that waits on its node whether it lacks the Secret of `dask.tlsSecretName`, or a key.
+    """Ask the events of a pod that waits on its node whether it lacks the Secret of `dask.tlsSecretName`, the ConfigMap
+    of `storage.caConfigMapName`, or a key.
 
     The kubelet says of a volume that cannot be mounted nowhere else. It pulls the image once all are.
     """
     secret = job.spec.dask.tls_secret_name if job.spec.dask else None
+    authorities = job.spec.storage.ca_config_map_name
     pod = next((pod for pod in attempt.pods if pod.node and pod.waiting and pod.waiting.reason == CREATING), None)
-    if secret is None or pod is None:
+    if (secret is None and authorities is None) or pod is None:
         return attempt
     events = await client.list(Resource.CORE_EVENTS, job.metadata.namespace, fields=f"involvedObject.uid={pod.uid}")
-    told = [found[1] for event in parse.in_order(events) if (found := UNMOUNTED.search(event.get("message") or ""))]
+    words = [event.get("message") or "" for event in parse.in_order(events)]
+    told = [found.groups() for text in words if (found := UNMOUNTED.search(text))]
     if not told or any(event.get("reason") in MOUNTED for event in events):
         return attempt
-    message = f'dask.tlsSecretName is "{secret}", which must be a Secret with {KEYS}: {told[-1]}'
+    volume, why = told[-1]
+    message = (
+        f'dask.tlsSecretName is "{secret}", which must be a Secret with {KEYS}: {why}'
+        if volume == TLS_VOLUME
+        else f'storage.caConfigMapName is "{authorities}", which must be a ConfigMap with {CA_KEY}: {why}'
+    )
     held = replace(pod, waiting=Waiting(reason=NOT_MOUNTED, message=message))
     return replace(attempt, pods=tuple(held if each is pod else each for each in attempt.pods))
 

@@ -159,8 +159,7 @@ async def _with_companions(
         looks["Secret"] = _secret_there(client, job, attempt, name)
     there = zip(looks, await asyncio.gather(*looks.values()), strict=True)
     found = replace(attempt, absent=frozenset(kind for kind, is_there in there if not is_there))
-    plain = label == LABEL_ATTEMPT and not batch.ranks
-    return await dask.with_certificates(client, job, found) if plain else found
+    return await dask.with_certificates(client, job, found)
 
 
 async def _secret_there(client: KubeClient, job: GpuQueryJob, attempt: Attempt, name: str) -> bool:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_MESSAGE = 1200
+SHOWN_AS: dict[str, str] = {}
+"""Beginnings of URLs that only this process knows, and what they stand for (runner/stores/relay.py)."""
+_MIN_VALUE = 16
+"""Characters of the shortest value in a signed URL that is hidden by itself too."""
 
 _SIGNED = re.compile(
     r"<(AWSAccessKeyId|StringToSign|StringToSignBytes|SignatureProvided|CanonicalRequest|CanonicalRequestBytes)>"
@@ -26,6 +30,8 @@ _SIGNED = re.compile(
 
 def hidden(text: str) -> str:
     """Take out credentials and signatures."""
+    for own, shown in SHOWN_AS.items():
+        text = text.replace(own, shown)
     names = [*KEYS, *filter(catalogs.holds_secret, os.environ)]
     # The longest first: what is left of a secret after a part of it was taken out would be shown.
     for key in sorted((part for name in names for part in _parts(os.environ.get(name, ""))), key=len, reverse=True):
@@ -37,10 +43,17 @@ def hidden(text: str) -> str:
 
 
 def _parts(key: str) -> Iterator[str]:
-    """Return a key, and each part of it that nobody may see: of a service account's JSON, and of `id:secret`."""
+    """Return a key, and each part of it that nobody may see: of a service account's JSON, of `id:secret`, and of signed
+    URLs."""
+    if key.lstrip().startswith(("https://", "#")):
+        for line in key.splitlines():
+            query = line.strip().partition("?")[2]
+            yield query
+            yield from (value for one in query.split("&") if len(value := one.partition("=")[2]) >= _MIN_VALUE)
+        return
     yield key
     if key.count(":") == 1:
-        yield key.partition(":")[2]
+        yield key.partition(":")[2].strip()
     if key.lstrip().startswith("{"):
         with contextlib.suppress(ValueError, AttributeError):
             for name, value in json.loads(key).items():

@@ -49,6 +49,7 @@ _TEXTS: Mapping[Failure, re.Pattern[str]] = {
         r"|Unable to locate credentials"
     ),
     Failure.BUCKET_NOT_FOUND: re.compile(r"(?!)"),
+    Failure.INVALID_ENDPOINT: re.compile(r"(?!)"),
     Failure.INVALID_INPUT: re.compile(r"\b404\b|not found|expanded paths were empty", re.I),
     Failure.STORAGE_UNAVAILABLE: re.compile(
         r"after \d+ retries|\b50[0-4]\b|error sending request|timed? ?out|connection (refused|reset|closed)", re.I
@@ -70,7 +71,8 @@ _QUERY_ERRORS = (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError)
 _WAYS_OUT = {
     Failure.STORAGE_AUTH: "check the credentials (storage.secretName or storage.serviceAccountName) and their rights",
     Failure.STORAGE_UNAVAILABLE: "check storage.endpoint and that the store is up",
-    Failure.INVALID_ENDPOINT: "correct storage.endpoint, or have the image trust its certificate",
+    Failure.INVALID_ENDPOINT: "correct storage.endpoint or storage.region, or name a ConfigMap with the authority of "
+    "its certificate in storage.caConfigMapName",
 }
 
 

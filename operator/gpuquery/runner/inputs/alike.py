@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuquery.runner import stores
-from gpuquery.runner.parquet import elements, footer, thrift
+from gpuquery.runner.parquet import counts, elements, footer
 from gpuquery.runner.parquet.footer import NotParquetError
 from gpuquery.runner.stores.tails import each_tail
 
@@ -43,7 +43,7 @@ def alike(
     marks: dict[str, Mark] = {}
     firsts: dict[Mark, tuple[str, bytes]] = {}
     rows: dict[str, int] = {}
-    begins: list[bytes] = []
+    begins: dict[bytes, counts.Counts] = {}
     order = {file.uri: at for at, file in enumerate(files)}
 
     def take(uri: str, tail: bytes) -> None:
@@ -52,8 +52,8 @@ def alike(
             begin = next((one for one in begins if meta.startswith(one)), None)
             if begin is None:
                 begin = elements.begin(meta)
-                begins.insert(0, begin)
-            rows[uri] = _rows(meta, begin)
+                begins[begin] = counts.Counts(meta, begin)
+            rows[uri] = begins[begin].rows(meta)
         except NotParquetError as exc:
             raise broken(uri, tail, exc) from None
         mark = marks[uri] = begin, elements.arrow_schema(meta)
@@ -63,10 +63,3 @@ def alike(
 
     each_tail([file.uri for file in files], {file.uri: file.bytes for file in files}, stores.Everywhere(access), take)
     return Alike(marks, dict(sorted(firsts.items(), key=lambda pair: order[pair[1][0]])), rows)
-
-
-def _rows(meta: bytes, begin: bytes) -> int:
-    try:
-        return thrift.integer(meta, len(begin))
-    except ValueError as exc:
-        raise NotParquetError(str(exc)) from None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from gpuquery.api.spec import Input, InputFormat
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError, first_paragraph
-from gpuquery.runner.inputs import listing
+from gpuquery.runner.inputs import faults, listing
 from gpuquery.runner.inputs.resolve import from_json, resolver
 from gpuquery.runner.parquet import layout
 from gpuquery.runner.stores.base import Part
@@ -38,9 +37,6 @@ THREADS = 16
 MAX_FOUND = 5
 MORE_SECONDS = 3.0
 """How long others are looked for once one file was found."""
-_HEAD = 64
-_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|error)", re.IGNORECASE)
-"""How web pages and the errors of stores begin."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +176,7 @@ class Examination:
 
     def _scan(self, file: File) -> pl.LazyFrame:
         return pl.scan_parquet(
-            [stores.of(file.uri).source(file.uri)], glob=False, hive_partitioning=False,
+            [stores.of(file.uri).address(file.uri)], glob=False, hive_partitioning=False,
             storage_options=stores.scan_options(self._task.access, file.uri),
         )  # fmt: skip
 
@@ -238,14 +234,8 @@ class Examination:
             size = files.sizes([file.uri])[file.uri]
             if size == 0:
                 return "the file is empty (0 bytes)"
-            head = files.read([Part(file.uri, 0, min(size, _HEAD))], lambda _, data: data)[0]
-            if _PAGE.match(head):
-                shown = " ".join(head.decode(errors="replace").split())
-                return f"it is no {item.format.value} but a web page or a store's error message: {shown!r}"
-            if head.startswith(b"version https://git-lfs"):
-                return "it is a pointer of Git LFS, not the file itself"
-            if file.uri.endswith(".gz") and not head.startswith(b"\x1f\x8b"):
-                return "its name ends with .gz, and it does not begin as gzip does"
+            head = files.read([Part(file.uri, 0, min(size, faults.SHOWN))], lambda _, data: data)[0]
+            return faults.like(head, file.uri, item.format.value)
         return ""
 
     def _tell(self, item: Input, file: File, error: _BrokenError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from gpuquery.runner.inputs.base import File
 
 MAX_NAMES_SHOWN = 5
+SHOWN = 64
+"""First bytes of a file that are looked at and shown."""
+_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|error)", re.IGNORECASE)
+"""How web pages and the errors of stores begin."""
 
 
 def no_keys(item: Input) -> JobError:
@@ -68,8 +73,23 @@ def table(item: Input, kind: str, root: str) -> JobError:
         "{catalog: <catalog>, name: <namespace.table>}` in place of its files",
         "Hudi": f"{root} belongs to a Hudi table, whose files hold several versions of its rows, and Hudi is not read: "
         "export the table as parquet, Delta or Iceberg",
+        "stream": f"{root} is the sink of a Spark stream, and its log says which files count, for batches that failed "
+        f'have left files there, too: name the files of the log in `uris` (Spark: spark.read.parquet("{root}")'
+        ".inputFiles()), or write them as a table",
     }
     return JobError(Failure.INVALID_INPUT, f"{told}: {why[kind]}")
+
+
+def like(head: bytes, uri: str, wanted: str) -> str:
+    """Say what a file looks like by its first bytes, if it is not of its format; empty if they do not tell."""
+    if _PAGE.match(head):
+        shown = " ".join(head[:SHOWN].decode(errors="replace").split())
+        return f"it is no {wanted} but a web page or a store's error message: {shown!r}"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file itself"
+    if uri.endswith(".gz") and not head.startswith(b"\x1f\x8b"):
+        return "its name ends with .gz, and it does not begin as gzip does"
+    return ""
 
 
 def lost_to_gpus(files: Sequence[File]) -> str:

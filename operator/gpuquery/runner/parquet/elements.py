@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 _SCHEMA, _NUM_ROWS, _ROW_GROUPS, _ENCRYPTION = 2, 3, 4, 8
 _ARROW = b"\x18\x0cARROW:schema\x18"
 """Field 1 of a KeyValue, a text of twelve bytes, and the head of field 2."""
+_REPEATED = 2
 INT96 = 3
 LOGICAL = {
     1: "STRING", 2: "MAP", 3: "LIST", 4: "ENUM", 5: "DECIMAL", 6: "DATE", 7: "TIME", 8: "TIMESTAMP", 10: "INTEGER",
     11: "UNKNOWN", 12: "JSON", 13: "BSON", 14: "UUID", 15: "FLOAT16", 16: "VARIANT", 17: "GEOMETRY", 18: "GEOGRAPHY",
 }  # fmt: skip
 """Names of the fields of the union LogicalType."""
-_CONVERTED = {4: "ENUM", 5: "DECIMAL", 19: "JSON", 20: "BSON", 21: "INTERVAL"}
+_CONVERTED = {1: "MAP", 2: "MAP", 3: "LIST", 4: "ENUM", 5: "DECIMAL", 19: "JSON", 20: "BSON", 21: "INTERVAL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Element:
     children: tuple[Element, ...]
     id: int | None = None
     """Its field id, by which table formats find it."""
+    repeated: bool = False
+    """Whether it is there any number of times."""
 
     def leaves(self) -> Iterator[Element]:
         """All parts that hold values, itself if it is none."""
@@ -102,6 +105,28 @@ def encrypted(meta: bytes) -> frozenset[str]:
         raise NotParquetError(f"the metadata is not that of a parquet file: {exc}") from None
 
 
+def misread(column: Element) -> str | None:
+    """Return how a column is nested that Polars misreads, said of the column; None if it reads it right.
+
+    Polars 1.44 gives other lists or panics for repeated fields outside of lists and maps, for lists of lists of two
+    levels each, and for maps without values.
+    https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#nested-types
+    """
+    if column.repeated:
+        return "is repeated and no LIST"
+    inside = column.children
+    if column.logical in ("LIST", "MAP") and inside:
+        (middle, *others) = inside
+        if others or not middle.repeated:
+            return f"is a {column.logical} of an unusual form"
+        if column.logical == "MAP" and len(middle.children) != 2:
+            return "is a MAP without values"
+        if column.logical == "LIST" and middle.logical in ("LIST", "MAP"):
+            return "is a LIST of an old form, whose elements are lists or maps"
+        inside = middle.children
+    return next((f'has a field "{one.name}" that {why}' for one in inside if (why := misread(one))), None)
+
+
 def _element(fields: thrift.Fields, rest: Iterator[thrift.Fields]) -> Element:
     children = tuple(_element(next(rest), rest) for _ in range(fields.get(5) or 0))
     union = fields.get(10) or {}
@@ -115,4 +140,5 @@ def _element(fields: thrift.Fields, rest: Iterator[thrift.Fields]) -> Element:
         fields.get(8) or decimal.get(2, 0),
         children,
         fields.get(9),
+        fields.get(3) == _REPEATED,
     )

@@ -21,10 +21,7 @@ _BROKEN = (IndexError, KeyError, TypeError, struct.error, RecursionError, Memory
 
 def decode(data: bytes, at: int = 0, after: int = 0) -> Fields:
     """Read one struct, or what of it follows on field `after`. Raises ValueError for what is none."""
-    try:
-        return _struct(data, at, after)[0]
-    except _BROKEN as exc:
-        raise ValueError(f"broken Thrift: {exc}") from None
+    return rest(data, at, after)[0]
 
 
 def begin_of(data: bytes, field: int) -> int:
@@ -52,6 +49,34 @@ def integer(data: bytes, at: int) -> int:
         return _zigzag(data, at)[0]
     except IndexError:
         raise ValueError("broken Thrift: an integer ends too early") from None
+
+
+def signed(data: bytes, at: int) -> tuple[int, int]:
+    """Read the integer that begins there; returns where it ends, too. Raises IndexError where the bytes end."""
+    return _zigzag(data, at)
+
+
+def head(data: bytes, at: int) -> tuple[int, int]:
+    """Read the head of a list: how many it has, and where they begin. Raises IndexError where the bytes end."""
+    count = data[at] >> 4
+    return _varint(data, at + 1) if count == 15 else (count, at + 1)
+
+
+def rest(data: bytes, at: int, after: int) -> tuple[Fields, int]:
+    """Read what of a struct follows on field `after`, and where it ends. Raises ValueError for what is none."""
+    try:
+        return _struct(data, at, after)
+    except _BROKEN as exc:
+        raise ValueError(f"broken Thrift: {exc}") from None
+
+
+def varint(value: int) -> bytes:
+    """Write a number that is not negative."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
 
 
 def _struct(data: bytes, at: int, number: int = 0) -> tuple[Fields, int]:
@@ -101,11 +126,8 @@ def _binary(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _list(data: bytes, at: int) -> tuple[list[Any], int]:
-    header = data[at]
-    at += 1
-    count, kind = header >> 4, header & 15
-    if count == 15:
-        count, at = _varint(data, at)
+    kind = data[at] & 15
+    count, at = head(data, at)
     if kind in (_TRUE, _FALSE):  # in a collection, a boolean takes a byte
         return [byte == _TRUE for byte in data[at : at + count]], at + count
     read = _READ[kind]

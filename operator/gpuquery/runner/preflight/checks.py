@@ -103,7 +103,7 @@ class Checks:
         contracts.check(resolved)
         if self._gpu:
             resolved = inputs.for_gpu(resolved)
-        self._sizes = {stores.of(f.uri).source(f.uri): f.bytes for one in resolved.values() for f in one.files}
+        self._sizes = {stores.of(f.uri).address(f.uri): f.bytes for one in resolved.values() for f in one.files}
         counted = {name: one for name, one in resolved.items() if name not in taking.result()}
         self._contract = Later(lambda: contracts.check_nulls(counted, plan.store))
         if self._gpu:

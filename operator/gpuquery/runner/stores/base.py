@@ -87,6 +87,15 @@ class Backend(Explainer, ABC):
         """Return what Polars' scans and the GPU readers take for a URI."""
         return uri
 
+    def address(self, uri: str) -> str:
+        """Return what Polars' scans and the GPU readers open for a file: its source, with what the store must see to
+        let it be read. It is for this process alone, and is never written down. Raises StorageAuth."""
+        return self.source(uri)
+
+    def kept_from_gpus(self, uri: str, access: StoreAccess) -> str:
+        """Return why the GPU readers cannot say what the store must hear for a file; empty if they can."""
+        return ""
+
     def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any] | None:
         """Return `storage_options` for Polars' scans of a URI."""
         return None
@@ -143,6 +152,14 @@ class Readable(Protocol):
 
 class Files(Readable, Protocol):
     """Files of one bucket, or of this machine, which can be listed too."""
+
+    one_level_by_pages: bool = True
+    """Whether `below(deep=False)` comes page by page, so that the first page of a folder costs one request."""
+
+    def glimpsed(self, keys: Sequence[str]) -> list[Found]:
+        """Return what is there at each key; of a key that ends with a slash the first page below it."""
+        pages = (next(iter(self.below(key, deep=key.endswith("/"))), ()) for key in keys)
+        return [one for key, page in zip(keys, pages, strict=True) for one in page if one.key == key or key[-1] == "/"]
 
     def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
         """List what has a key that begins with `prefix`, page by page, in an order of the store's own.

@@ -26,6 +26,8 @@ IN_FLIGHT = 64
 """Requests that wait for an answer at the same time."""
 HEADS = 4
 """Up to so many files are asked for one by one, which needs no right to list."""
+GLIMPSE = 1000
+"""Keys of a folder that are looked at to say what it is."""
 STRAY = 20_000
 """Objects beside the wanted ones after which a listing is given up and files are asked for one by one."""
 
@@ -68,6 +70,23 @@ class Objects(Files):
                 yield [one for one in found if one.key.startswith(prefix)]
         except Exception as exc:
             raise _classified(exc, f"{self._root}/{prefix}") from exc
+
+    one_level_by_pages = False
+
+    def glimpsed(self, keys: Sequence[str]) -> list[Found]:
+        """Ask for all keys at once."""
+
+        async def one(key: str) -> list[Found]:
+            if key.endswith("/"):
+                async for page in obstore.list(self.store, key.rstrip("/"), chunk_size=GLIMPSE):
+                    return [_found(one) for one in page]
+                return []
+            try:
+                return [_found(await obstore.head_async(self.store, key))]
+            except FileNotFoundError:
+                return []
+
+        return [one for some in self._all(one, keys, [f"{self._root}/{key}" for key in keys]) for one in some]
 
     def look(self, paths: Sequence[str]) -> dict[str, Found]:
         """Ask for each."""

@@ -310,10 +310,14 @@ def _walked(folder: str, start: str, deep: bool, above: tuple[tuple[int, int], .
                 if entry.is_dir():
                     below.append(f"{folder}{entry.name}/")
                     continue
-                with contextlib.suppress(FileNotFoundError):  # removed meanwhile, or a link to nothing
+                try:
                     status = entry.stat()
-                    if stat.S_ISREG(status.st_mode):
-                        page.append(_found(f"{folder}{entry.name}", status))
+                except FileNotFoundError:  # removed meanwhile
+                    if entry.is_symlink():  # a link to nothing has no bytes, and somebody meant it to have some
+                        page.append(Found(f"{folder}{entry.name}", 0))
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    page.append(_found(f"{folder}{entry.name}", status))
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as exc:

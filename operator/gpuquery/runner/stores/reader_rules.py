@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from gpuquery.api.labels import CA_VARIABLE
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input, InputFormat
 from gpuquery.runner import stores
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import Plan
 
 COMPRESSED = (".gz", ".zst", ".zlib", ".bz2")
+_TRUST_THEIR_OWN = ("25.08",)
+"""Releases whose KvikIO looks for certificates only where its libcurl was built to look (rapidsai/kvikio#817)."""
 _WAY_OUT = "write it as parquet, or use engine: cpu"
 
 
@@ -34,8 +37,19 @@ def check_formats(plan: Plan) -> None:
 def check_access(plan: Plan) -> tuple[str, ...]:
     """Raise StorageAuth if the GPU readers could not be given what they need to reach the inputs; returns warnings.
 
-    Resolves credentials, which may ask a cloud's token service, and reads no data.
+    Resolves credentials, which may ask a cloud's token service, and reads no data. Raises InvalidEndpoint for
+    authorities that they cannot be told of.
     """
+    if os.environ.get(CA_VARIABLE) and plan.release in _TRUST_THEIR_OWN and any(map(_over_tls, plan.inputs)):
+        raise JobError(
+            Failure.INVALID_ENDPOINT,
+            f"storage.caConfigMapName is set, and the GPU readers of {plan.release} trust only what their image "
+            "trusts: use release 25.10 or newer, or engine: cpu, or remove it and have the image trust your authority",
+        )
+    for item in plan.inputs:
+        for uri in item.places:
+            if why := stores.of(uri).kept_from_gpus(uri, plan.store):
+                raise JobError(Failure.INVALID_INPUT, f'input "{item.name}" ({uri}): {why}')
     return variables(plan)[1]
 
 
@@ -61,6 +75,10 @@ def variables(plan: Plan) -> tuple[Mapping[str, str], tuple[str, ...]]:
         found |= more
         warnings += notes
     return found, warnings
+
+
+def _over_tls(item: Input) -> bool:
+    return not item.places or any(stores.of(uri).remote for uri in item.places)
 
 
 def _unreadable(item: Input) -> str:

@@ -1,5 +1,7 @@
-"""Single files of web servers: `https://host/path/file.parquet`, and `http://` where the job says so. Read without
-credentials.
+"""Single files of web servers: `https://host/path/file.parquet`, and `http://` where the job says so.
+
+Credentials and signatures come from the Secret (web_secrets.py). They are shown to the hosts that it names, over TLS,
+and to no host that a redirect leads to.
 
 A web server lists nothing, so folders and globs are refused. It must answer ranges: one request for the first byte
 tells size, version and whether it does. Redirects are followed here step by step, and none leads to a metadata service.
@@ -9,26 +11,29 @@ stops.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.runner import patience
+from gpuquery.runner.failures import redaction
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import with_way_out
-from gpuquery.runner.stores import endpoint, retries
+from gpuquery.runner.stores import endpoint, relay, retries, web_secrets
 from gpuquery.runner.stores.base import Backend, Files, Found, Location, Part
 from gpuquery.runner.stores.readonly import unwritten
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.stores.base import Store
@@ -38,8 +43,6 @@ T = TypeVar("T")
 THREADS = 16
 MAX_REDIRECTS = 5
 _PORTS = {"http": 80, "https": 443}
-_SAFE = "%/:@!$&'()*+,;=~-._"
-"""Characters of a path that stay as they are, as Polars leaves them; a percent sign begins an escape."""
 _SPAN = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 _COPY = "copy it to a store, such as s3://"
 
@@ -75,8 +78,21 @@ class Web(Backend):
 
     def source(self, uri: str) -> str:
         """Write blanks and other letters than those of URLs as escapes: KvikIO takes no others."""
-        host, slash, path = uri.removeprefix(f"{self._scheme}://").partition("/")
-        return f"{self._scheme}://{host}{slash}{quote(path, safe=_SAFE)}"
+        return _spelled(uri)
+
+    def address(self, uri: str) -> str:
+        """Return a URL with its signature, or one of this process's relay, which sends credentials."""
+        url, secrets = self.source(uri), web_secrets.known()
+        return _relay().address(url) if secrets.shown(url) else secrets.signed.get(url, url)
+
+    def kept_from_gpus(self, uri: str, access: StoreAccess) -> str:
+        """Refuse what needs a header."""
+        if not web_secrets.known().shown(self.source(uri)):
+            return ""
+        return (
+            "the GPU readers of RAPIDS 25.08 to 26.10 send no credentials to web servers: copy it to s3://, use a "
+            "signed URL (HTTPS_AUTH_URLS), or engine: cpu"
+        )
 
     def files(self, uri: str, access: StoreAccess) -> WebFiles:
         """Read over HTTP."""
@@ -93,7 +109,8 @@ class Web(Backend):
         return ()
 
     def check(self, places: Sequence[Location], access: StoreAccess) -> None:
-        """Ask each server for one of its files."""
+        """Look at the Secret, and ask each server for one of its files."""
+        web_secrets.known()
         first = {place.bucket: place.uri for place in reversed(places)}
         WebFiles(allow_http=bool(access.allow_http), seconds=endpoint.PATIENCE).look(list(first.values()))
 
@@ -148,9 +165,11 @@ class WebFiles(Files):
 
     def _asked(self, uri: str, start: int, end: int) -> Answer:
         """Ask for a range until the server can answer."""
+        uri = _plain(uri)
 
         def ask() -> Answer:
-            answer = self._followed(uri, f"bytes={start}-{end - 1}")
+            with self.answering(uri, f"bytes={start}-{end - 1}") as found:
+                answer = _answer(found)
             if answer.status >= http.client.INTERNAL_SERVER_ERROR or answer.status == http.client.TOO_MANY_REQUESTS:
                 raise BusyError(f"the server answers {answer.status}")
             return answer
@@ -164,32 +183,34 @@ class WebFiles(Files):
         except ssl.SSLCertVerificationError as exc:
             raise JobError(
                 Failure.INVALID_ENDPOINT,
-                f"{uri}: the server's certificate is not trusted ({exc.verify_message}): correct the host, or have the "
-                "image trust it, with SSL_CERT_FILE in template.spec.env",
+                f"{uri}: the server's certificate is not trusted ({exc.verify_message}): correct the host, or name a "
+                "ConfigMap with its authority in storage.caConfigMapName",
             ) from None
         except (OSError, http.client.HTTPException) as exc:
             parts = urlsplit(uri)
             fault = exc if isinstance(exc, OSError) else ConnectionError(str(exc) or type(exc).__name__)
             raise endpoint.explained(fault, uri, parts.hostname or "", _port(uri)) from None
 
-    def _followed(self, uri: str, span: str) -> Answer:
-        """Ask, and follow redirects to places that may be asked. Raises JobError, OSError, HTTPException."""
-        url = uri
+    @contextlib.contextmanager
+    def answering(self, uri: str, span: str | None) -> Iterator[http.client.HTTPResponse]:
+        """Ask for a range, and follow redirects to places that may be asked.
+
+        Raises JobError, OSError, HTTPException.
+        """
+        secrets = web_secrets.known()
+        url = secrets.signed.get(_spelled(uri), uri)
         for _ in range(MAX_REDIRECTS + 1):
             connection = self._connected(url, uri)
             try:
                 parts = urlsplit(url)
-                target = quote(parts.path or "/", safe=_SAFE) + (f"?{parts.query}" if parts.query else "")
-                headers = {
-                    "Range": span,
-                    "Accept-Encoding": "identity",
-                    "User-Agent": "gpuquery",
-                    "Connection": "close",
-                }
+                target = web_secrets.spelled(parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                headers = {"Accept-Encoding": "identity", "User-Agent": "gpuquery", "Connection": "close"}
+                headers |= {**({"Range": span} if span else {}), **secrets.shown(url)}
                 connection.request("GET", target, headers=headers)
                 answer = connection.getresponse()
                 if not 300 <= answer.status < 400 or (to := answer.headers["Location"]) is None:
-                    return _answer(answer)
+                    yield answer
+                    return
                 url = urljoin(url, to)
             finally:
                 connection.close()
@@ -217,6 +238,29 @@ class WebFiles(Files):
         return connection
 
 
+def _ask(url: str, span: str | None) -> AbstractContextManager[http.client.HTTPResponse]:
+    return WebFiles(allow_http=False, seconds=0).answering(url, span)
+
+
+def _relay() -> relay.Relay:
+    return relay.of_process(_ask)
+
+
+def _plain(address: str) -> str:
+    """Return the URL of a file, whatever of it Polars was given."""
+    for own, shown in redaction.SHOWN_AS.items():
+        if address.startswith(own):
+            return shown + address.removeprefix(own)
+    url = address.partition("?")[0]
+    return url if web_secrets.known().signed.get(url) == address else address
+
+
+def _spelled(uri: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host}{slash}{web_secrets.spelled(path)}"
+
+
 def _port(url: str) -> int:
     parts = urlsplit(url)
     try:
@@ -242,13 +286,20 @@ def _may_pass(exc: BaseException) -> bool:
 
 
 def _refused(uri: str, answer: Answer) -> JobError:
+    secrets = web_secrets.known()
     match answer.status:
         case http.client.UNAUTHORIZED | http.client.FORBIDDEN:
-            return JobError(
-                Failure.STORAGE_AUTH,
-                f"{uri}: the server answers {answer.status}, and files of web servers are read without credentials: "
-                f"{_COPY}",
-            )
+            if _spelled(uri) in secrets.signed:
+                why = "and does not accept the signature of HTTPS_AUTH_URLS, or not any more: sign the URL anew"
+            elif secrets.shown(uri):
+                why = "and does not accept the credentials of the Secret in storage.secretName: correct them"
+            else:
+                why = (
+                    "and no credentials are sent to this host: put HTTPS_AUTH_TOKEN (or HTTPS_AUTH_USER and "
+                    "HTTPS_AUTH_PASSWORD, or HTTPS_AUTH_HEADER) and HTTPS_AUTH_HOST, or a signed URL "
+                    "(HTTPS_AUTH_URLS), into the Secret in storage.secretName"
+                )
+            return JobError(Failure.STORAGE_AUTH, f"{uri}: the server answers {answer.status}, {why}")
         case http.client.OK | http.client.PARTIAL_CONTENT:
             return JobError(
                 Failure.INVALID_INPUT,

@@ -209,6 +209,13 @@ def test_links_are_followed_but_into_no_folder_again(tmp_path: Path) -> None:
     assert listed(f"file://{tmp_path}/real/") == [f"{tmp_path}/real/a.parquet", f"{tmp_path}/real/other/b.parquet"]
 
 
+def test_a_link_to_nothing_is_passed_over_with_a_warning(tmp_path: Path) -> None:
+    fill(tmp_path, "a.parquet")
+    (tmp_path / "b.parquet").symlink_to(tmp_path / "gone.parquet")
+    assert listed(f"file://{tmp_path}/") == [f"{tmp_path}/a.parquet"]
+    assert f"passed over a file, {tmp_path}/b.parquet, without a byte" in warnings(f"file://{tmp_path}/")[0]
+
+
 def test_more_files_than_are_resolved_are_refused(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "MAX_FILES", 10)
     for number in range(10):
@@ -234,6 +241,35 @@ def test_requests_are_few(memory: Memory, uri: str, pages: int) -> None:
         memory.put(f"t/y=2/part-{number:04}.parquet", b"x")
     listed(f"http://host/{uri}")
     assert memory.pages_listed <= pages
+
+
+@pytest.mark.parametrize(
+    ("ending", "pages"),
+    [
+        pytest.param("/x.parquet", 20, id="names of files are looked at"),
+        pytest.param("/*.parquet", 70, id="globs are listed each, once what they have in common is much"),
+    ],
+)
+def test_braces_list_no_bucket_for_a_few_of_its_files(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, ending: str, pages: int
+) -> None:
+    monkeypatch.setattr("tests.support.memory_backend.PAGE", 5)
+    names = [f"d{number:03}" for number in range(400)]
+    for name in names:
+        memory.put(f"t/{name}/x.parquet", b"x")
+        memory.put(f"t/{name}/y.csv", b"x")
+    wanted = names[::20]
+    found = listed(f"http://host/t/{{{','.join(wanted)}}}{ending}")
+    assert found == [f"http://host/t/{name}/x.parquet" for name in wanted]
+    assert memory.pages_listed <= pages
+
+
+def test_braces_that_are_most_of_a_folder_are_listed_together(memory: Memory) -> None:
+    names = [f"d{number:03}" for number in range(400)]
+    for name in names:
+        memory.put(f"t/{name}/x.parquet", b"x")
+    assert len(listed(f"http://host/t/{{{','.join(names)}}}/*.parquet")) == 400
+    assert memory.pages_listed <= 40, "one listing, and a look above the first sixteen"
 
 
 @pytest.mark.parametrize("key", ["a b", "a#b", "a?b", "k=a%2Fb/c", "a[1]", 'a"b'])

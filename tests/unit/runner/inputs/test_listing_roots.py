@@ -29,6 +29,7 @@ TABLES = {
         ".hoodie/hoodie.properties",
     ],
     "own": ["data/part-0.parquet", "data/k=1/part-1.parquet", "_commits/00000001.json"],
+    "stream": ["part-0.parquet", "k=1/part-1.parquet", "_spark_metadata/0"],
     "plain": ["part-0.parquet", "k=1/part-1.parquet", "metadata/columns.txt", "data/part-2.parquet"],
 }
 SAYS = {
@@ -37,6 +38,7 @@ SAYS = {
     "migrated": "lake/migrated/ is an Iceberg table",
     "hudi": "Hudi is not read",
     "own": "its rows are under",
+    "stream": "lake/stream/ is the sink of a Spark stream",
 }  # fmt: skip
 
 
@@ -100,6 +102,9 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
         pytest.param("hudi", ["lake/hudi/"], id="Hudi: the folder"),
         pytest.param("hudi", ["lake/hudi/2024/01/"], id="Hudi: a partition"),
         pytest.param("hudi", ["lake/hudi/part-*.parquet"], id="Hudi: a glob"),
+        pytest.param("stream", ["lake/stream/"], id="a stream's sink: the folder"),
+        pytest.param("stream", ["lake/stream/*.parquet"], id="a stream's sink: a glob"),
+        pytest.param("stream", ["lake/stream/k=1/"], id="a stream's sink: a partition"),
         pytest.param("own", ["lake/own/"], id="our own: the folder"),
         pytest.param("own", ["lake/own"], id="our own: the folder without a slash"),
         pytest.param("own", ["lake/own/*.parquet"], id="our own: a glob that finds nothing"),
@@ -123,6 +128,7 @@ def test_a_table_is_refused_with_what_to_write(lake: Lake, scheme: str, table: s
             id="a folder called metadata alone makes no table",
         ),
         pytest.param("lake/plain/data/", ["plain/data/part-2.parquet"], id="nor one called data"),
+        pytest.param("lake/stream/part-0.parquet", ["stream/part-0.parquet"], id="a named file of a stream"),
         pytest.param("lake/{plain,none}/*.parquet", ["plain/part-0.parquet"], id="a table beside what is read"),
     ],
 )  # fmt: skip

@@ -146,6 +146,22 @@ def test_an_encrypted_footer_is_told_from_a_broken_file(tmp_path: Path) -> None:
         resolved(f"{tmp_path}/x.parquet")
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<html><body>403 Forbidden</body></html>", "a web page or a store's error message: '<html><body>403"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "a pointer of Git LFS"),
+        (b"PAR1 and no more", "is no parquet file: the file does not end with PAR1"),
+    ],
+)
+def test_what_lies_in_place_of_a_file_is_told_before_the_query_runs(tmp_path: Path, body: bytes, words: str) -> None:
+    (tmp_path / "x.parquet").write_bytes(body)
+    with pytest.raises(JobError) as caught:
+        resolved(f"{tmp_path}/x.parquet")
+    assert f"{tmp_path}/x.parquet: " in caught.value.message
+    assert words in caught.value.message
+
+
 def test_columns_of_one_name_are_refused_with_the_name(tmp_path: Path) -> None:
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "x.parquet")
     with pytest.raises(JobError, match='several columns of the name "a"'):

@@ -49,6 +49,14 @@ def held(tmp_path, numbers):
         pod.process.communicate(timeout=WAIT_SECONDS)
 
 
+def test_authorities_that_are_none_end_the_attempt_before_it_begins(tmp_path, numbers):
+    file = tmp_path / "ca.crt"
+    file.write_text("my authority")
+    code, report = Pod(tmp_path, plan(tmp_path, "select 1 a", inputs={}), GPUQUERY_CA_FILE=str(file)).end()
+    assert code == 1 and report.failure is Failure.INVALID_ENDPOINT
+    assert "storage.caConfigMapName: ca.crt holds no certificate in PEM" in report.message
+
+
 def test_a_committed_query_ends_with_0_and_its_report(tmp_path, numbers):
     output = {"uri": f"file://{tmp_path}/out", "partitionBy": ["k"]}
     wanted = plan(tmp_path, "select n, k from t where n < :m", inputs={"t": numbers}, output=output,

@@ -49,8 +49,9 @@ def listed(item: Input, access: StoreAccess) -> Listed:
     for place, haul in zip(places, hauls, strict=True):
         if not haul.files:
             raise _nothing(item, place, haul, access)
+        spelled, root = stores.of(place.uri).source, place.at.folder("")
         for key, one in haul.files.items():
-            uri = _uri(place, key)
+            uri = spelled(root + key)
             files[uri] = File(uri, one.bytes, one.version)
         warnings += _warnings(item, place, haul)
     if len(files) > walk.MAX_FILES:
@@ -100,8 +101,6 @@ def _check_together(item: Input, first: str, uri: str, access: StoreAccess) -> N
 def _haul(item: Input, place: _Place, access: StoreAccess) -> Haul:
     exact = [one for one in place.patterns if one.exact]
     globs = [one for one in place.patterns if not one.exact]
-    if len(exact) > walk.LISTED_APART:
-        exact, globs = [], list(place.patterns)
     try:
         haul = Haul()
         if globs:
@@ -135,6 +134,8 @@ def _refuse_tables(item: Input, places: Sequence[_Place], hauls: Sequence[Haul])
                 if keys or not any(root.folder in (one.folder, f"{one.prefix}/") for one in place.patterns):
                     continue
                 first = root.folder
+            if root.kind is roots.Kind.STREAM and all(one.exact for one in place.patterns):
+                continue  # whoever names files has read the log
             if root.kind is not roots.Kind.OWN or not _names_data(place, root, first):
                 raise faults.table(item, root.kind, place.at.folder(root.folder))
 

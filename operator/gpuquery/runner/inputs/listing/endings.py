@@ -23,7 +23,12 @@ _BY_FORMAT = {
 }
 
 
+_MOST = {InputFormat.PARQUET: ".parquet", InputFormat.CSV: ".csv", InputFormat.NDJSON: ".ndjson"}
+"""What most names end with, which is seen much sooner than a regular expression matches."""
+
+
 def is_of(key: str, format: InputFormat) -> bool:
     """Whether the name of a file is one of its format, or has no ending."""
-    found = _BY_FORMAT.get(format)
-    return found is None or found.search(key) is not None
+    if (found := _BY_FORMAT.get(format)) is None or key.endswith(_MOST[format]):
+        return True
+    return found.search(key) is not None

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     ICEBERG = "Iceberg"
     HUDI = "Hudi"
     OWN = "own"
+    STREAM = "stream"
+    """The sink of a stream of Spark, which leaves files of batches that have failed among the others."""
 
 
 class Root(NamedTuple):
@@ -44,6 +46,7 @@ _LOGS = (
     (".hoodie/", Kind.HUDI),
     (".hoodie_partition_metadata", Kind.HUDI),
     ("_commits/", Kind.OWN),
+    ("_spark_metadata/", Kind.STREAM),
 )
 
 
@@ -77,10 +80,16 @@ def above(pattern: Pattern) -> Iterable[str]:
 
 
 def look(folder: str, files: Files, *, remote: bool) -> list[Root]:
-    """Look for the log of a table in one folder, by one request or two. Sees nothing where it may not list."""
+    """Look for the log of a table in one folder, by a request for each kind at most.
+
+    Sees nothing where it may not list.
+    """
     try:
         if not remote:
             shown = [one for start in ("_", ".hoodie", "metadata") for one in _first(files, folder + start)]
+        elif not files.one_level_by_pages:
+            # A listing of one level would have all of it.
+            shown = files.glimpsed([f"{folder}{log}" for log in (*(log for log, _ in _LOGS), "metadata/")])
         else:
             shown = _first(files, folder)
             if len(shown) >= MOST and not any(one.key > f"{folder}_" for one in shown):

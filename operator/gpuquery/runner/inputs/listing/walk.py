@@ -6,6 +6,7 @@ and few folders match, each is listed by itself.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 MAX_FILES = 1_000_000
 """Files of one input; each takes some 400 bytes of memory in each process."""
 LISTED_APART = 16
-"""Alternatives of braces, and folders in the place of a wildcard, that are listed one by one."""
+"""Folders in the place of a wildcard that are listed one by one, and alternatives of braces that are so at once."""
 MOST_NAMED = 1000
 
 
@@ -64,11 +65,14 @@ class Haul:
 def search(patterns: Sequence[Pattern], files: Files, format: InputFormat, *, remote: bool) -> Haul:
     """Find what matches any of the patterns, which none names exactly. Raises JobError, over a million files too."""
     haul = Haul()
-    together = len(patterns) > LISTED_APART
-    if together:
-        deep = len({one.folder for one in patterns}) > 1 or any(one.deep or one.exact for one in patterns)
-        _take(files.below(shared_prefix(patterns), deep=deep), patterns, format, haul)
-        return haul
+    if len(patterns) > LISTED_APART:
+        # What they have in common may be a whole bucket: it gets as many pages as there are patterns.
+        deep = len({one.folder for one in patterns}) > 1 or any(one.deep for one in patterns)
+        pages = iter(files.below(shared_prefix(patterns), deep=deep))
+        _take(itertools.islice(pages, len(patterns)), patterns, format, haul)
+        if next(pages, None) is None:
+            return haul
+        haul = Haul()
     for pattern in patterns:
         for part in _narrowed(pattern, files, haul, remote):
             haul.asked.append(part)

@@ -104,6 +104,15 @@ class S3(Backend):
                 f'into the path at storage.endpoint "{access.endpoint}"',
             )
 
+    def kept_from_gpus(self, uri: str, access: StoreAccess) -> str:
+        """Refuse what needs a header."""
+        if not access.requester_pays:
+            return ""
+        return (
+            "storage.requesterPays is true, and the GPU readers of RAPIDS 25.08 to 26.10 cannot say so: copy it to a "
+            "bucket of yours, or use engine: cpu"
+        )
+
     def reader_variables(self, access: StoreAccess) -> tuple[Mapping[str, str], tuple[str, ...]]:
         """Find the credentials as boto3 does, and write them down for KvikIO, which knows nothing but variables."""
         session = client.session()

@@ -47,15 +47,24 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
         read_timeout=HURRIED_READ_TIMEOUT if hurried else READ_TIMEOUT,
         retries={"total_max_attempts": 1},
         max_pool_connections=CONNECTIONS,
-        s3={"addressing_style": "path" if path_style else "auto"},
+        # "auto" would put the bucket into the path of every endpoint that is not AWS.
+        s3={"addressing_style": "path" if path_style else "virtual" if access.endpoint else "auto"},
         tcp_keepalive=True,
         # TLS and payload signatures guard the bytes already; many S3 servers do not take trailing checksums.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return (shared or session()).client(
+    made = (shared or session()).client(
         "s3", endpoint_url=access.endpoint, region_name=region_of(access), config=config
     )
+    if access.requester_pays:
+        made.meta.events.register("before-sign.s3", _pay)
+    return made
+
+
+def _pay(request: Any, **_: Any) -> None:
+    """Say in a request of boto3 what `RequestPayer` says, which not every method takes."""
+    request.headers["x-amz-request-payer"] = "requester"
 
 
 def polars_options(access: StoreAccess, bucket: str) -> dict[str, Any]:
@@ -68,6 +77,8 @@ def store_options(access: StoreAccess, bucket: str) -> dict[str, Any]:
     options = retries.options()
     if region := region_of(access):
         options["aws_region"] = region
+    if access.requester_pays:
+        options["aws_request_payer"] = "true"
     if access.endpoint:
         host_style = not access.path_style and not _is_address(access.endpoint)
         options["aws_endpoint_url"] = _with_bucket(access.endpoint, bucket) if host_style else access.endpoint

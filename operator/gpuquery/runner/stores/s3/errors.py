@@ -23,6 +23,8 @@ CODES: Mapping[Failure, Sequence[str]] = {
         "TokenRefreshRequired",
     ),
     Failure.BUCKET_NOT_FOUND: ("NoSuchBucket",),
+    # The words are object_store's for an answer with a redirect to another region.
+    Failure.INVALID_ENDPOINT: ("PermanentRedirect", "incorrectly configured region"),
     Failure.INVALID_INPUT: ("NoSuchKey",),
     Failure.STORAGE_UNAVAILABLE: ("SlowDown",),
 }  # fmt: skip

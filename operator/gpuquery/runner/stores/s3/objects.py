@@ -40,6 +40,8 @@ class S3Objects(Objects):
         self._bucket = bucket
         self._access = access
 
+    one_level_by_pages = True
+
     def below(self, prefix: str, *, deep: bool = True) -> Iterator[Sequence[Found]]:
         """List a prefix, a thousand keys in one request. Where one key is odd, others may come twice."""
         if deep and (not prefix or prefix.endswith("/")):

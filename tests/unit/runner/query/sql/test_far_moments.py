@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from typing import Any
 
 import duckdb
@@ -46,14 +47,18 @@ def ids(text: str, values: dict[str, Value] | None = None) -> list[int]:
     return prepared.plan({"t": NANOS}, now=NOW, target=CPU).frame.collect()["id"].to_list()
 
 
+@functools.cache
+def engine() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE t AS FROM MICROS")
+    return connection
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("moment", FAR + NEAR)
 def test_a_moment_out_of_reach_compares_as_one_of_microseconds(shape: str, moment: str) -> None:
     text = f"SELECT id FROM t WHERE {shape.format(moment)} ORDER BY id"
-    with duckdb.connect() as connection:
-        connection.register("t", MICROS)
-        want = [row[0] for row in connection.execute(text).fetchall()]
-    assert ids(text) == want
+    assert ids(text) == [row[0] for row in engine().execute(text).fetchall()]
 
 
 @pytest.mark.parametrize(

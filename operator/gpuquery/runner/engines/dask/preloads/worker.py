@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from gpuquery.runner import trust
 from gpuquery.runner.engines.dask.preloads import heartbeat
 
+# A worker in a pod of its own has no supervisor that would set them. Before anything looks for certificates.
+os.environ.update(trust.variables())
 heartbeat.load()
 
 

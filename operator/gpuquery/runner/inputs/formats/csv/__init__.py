@@ -105,7 +105,7 @@ class Csv(Reading):
         self, group: Group, item: Input, files: Sequence[File], access: StoreAccess, places: str | None
     ) -> pl.LazyFrame:
         csv = item.csv or CsvOptions()
-        paths = [stores.of(files[at].uri).source(files[at].uri) for at in group.files]
+        paths = [stores.of(files[at].uri).address(files[at].uri) for at in group.files]
         plain = self.whole and not group.blanks
         held = {
             n: t if plain and self._plainly(item, n, t) else pl.String() for n in group.names for t in (self.schema[n],)

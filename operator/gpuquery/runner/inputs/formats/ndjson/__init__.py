@@ -48,7 +48,7 @@ class NdJson(Reading):
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None
     ) -> pl.LazyFrame:
         """Scan the files."""
-        some = [stores.of(file.uri).source(file.uri) for file in files if file.bytes]
+        some = [stores.of(file.uri).address(file.uri) for file in files if file.bytes]
         frame = pl.scan_ndjson(
             some, schema=self.held, include_file_paths=places, storage_options=stores.scan_options(access, files[0].uri)
         )

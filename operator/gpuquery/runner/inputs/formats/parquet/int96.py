@@ -136,7 +136,7 @@ class _Struct:
 
     def text(self, field: int, value: bytes) -> _Struct:
         """Add a text."""
-        return self._add(field, 8, _varint(len(value)) + value)
+        return self._add(field, 8, thrift.varint(len(value)) + value)
 
     def struct(self, field: int, value: _Struct) -> _Struct:
         """Add a struct."""
@@ -148,7 +148,7 @@ class _Struct:
 
     def texts(self, field: int, values: Sequence[bytes]) -> _Struct:
         """Add a list of texts; fewer than 15 of them."""
-        return self._add(field, 9, bytes([len(values) << 4 | 8]) + b"".join(_varint(len(v)) + v for v in values))
+        return self._add(field, 9, bytes([len(values) << 4 | 8]) + b"".join(thrift.varint(len(v)) + v for v in values))
 
     def structs(self, field: int, values: Sequence[_Struct]) -> _Struct:
         """Add a list of structs; fewer than 15 of them."""
@@ -164,13 +164,5 @@ class _Struct:
         return self
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
 def _zigzag(value: int) -> bytes:
-    return _varint(value << 1 if value >= 0 else (-value << 1) - 1)
+    return thrift.varint(value << 1 if value >= 0 else (-value << 1) - 1)

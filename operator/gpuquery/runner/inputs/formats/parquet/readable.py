@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gpuquery.runner.parquet.elements import INT96
+from gpuquery.runner.parquet.elements import INT96, misread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +43,8 @@ def refusal(column: Element, dtype: pl.DataType | None = None, *, encrypted: boo
     """
     if encrypted:
         return "is encrypted, which is not read here: write it without encryption"
+    if why := misread(column):
+        return f"{why}, which is not read here: write it again with a present writer (as a list of three levels)"
     for leaf in column.leaves():
         if leaf.logical == "DECIMAL" and leaf.precision > MAX_DIGITS:
             return f"is a decimal of {leaf.precision} digits, and at most {MAX_DIGITS} are read: write it as text"

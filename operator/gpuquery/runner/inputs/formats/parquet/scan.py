@@ -7,6 +7,7 @@ out by their keys; else from constants, or from the places of the files.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -158,7 +159,7 @@ class Parquet(Reading):
         """Tell the keys of each row by the place of its file."""
         at = places or _PLACE
         column = pl.col(at)
-        uris = [stores.of(file.uri).source(file.uri) for file in files]
+        uris = [stores.of(file.uri).address(file.uri) for file in files]
         values = {}
         for name in self.keys:
             dtype = self.schema[name]
@@ -197,8 +198,10 @@ def _column(part: Part, name: str, to: pl.DataType) -> pl.Expr | None:
 
 def _plain(text: str, dtype: pl.DataType) -> bool:
     """Whether Polars makes just this value of a folder's text."""
-    if isinstance(dtype, pl.String | pl.Date):
+    if isinstance(dtype, pl.String | pl.Date | pl.Boolean | pl.Decimal):
         return True
+    if dtype.is_float():  # NaN and zeros of both signs are not ordered alike everywhere
+        return math.isfinite(float(text)) and float(text) != 0
     return dtype.is_integer() and str(int(text)) == text
 
 
@@ -206,7 +209,7 @@ def _scan(
     part: Part, files: Sequence[File], access: StoreAccess, places: str | None, hive: Schema | None = None
 ) -> pl.LazyFrame:
     return pl.scan_parquet(
-        [stores.of(file.uri).source(file.uri) for file in files],
+        [stores.of(file.uri).address(file.uri) for file in files],
         glob=False,
         # Without it Polars reads the footer of every file only to plan. It has to name every column of the files, and
         # Polars 1.31 takes the Enum of a file for another one than the same one here.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gpuquery.runner.inputs.tables.delta.schema import Column
-from gpuquery.runner.parquet.elements import INT96, Element
+from gpuquery.runner.parquet.elements import INT96, Element, misread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -135,6 +135,8 @@ def _field(column: Column, schema: Mapping[str, pl.DataType], nodes: Mapping[str
                 f'column "{path}" is "{other}" in the file, and readers differ in whether that is the same'
             )
         return Fit(None)
+    if why := misread(nodes[source]):
+        raise MisfitError(f'column "{path}" {why}, which is not read here')
     return _value(source, column.type, schema[source], nodes[source], path)
 
 

@@ -156,7 +156,7 @@ class Delta(Reading):
         if group.placed and place is None:
             place = self._free("place", group, row)
         frame = pl.scan_parquet(
-            [stores.of(file.uri).source(file.uri) for file in group.files],
+            [stores.of(file.uri).address(file.uri) for file in group.files],
             glob=False,
             hive_partitioning=False,
             schema=group.shape.schema,
@@ -191,7 +191,7 @@ class Delta(Reading):
         """The partition columns of files: of one partition, or told by the places of the files."""
         if not group.placed or place is None:
             return {name: keys.literal(text, self.schema[name]) for name, text in group.files[0].keys}
-        sources = pl.Series([stores.of(file.uri).source(file.uri) for file in group.files])
+        sources = pl.Series([stores.of(file.uri).address(file.uri) for file in group.files])
         found = {}
         for at, (name, _) in enumerate(group.files[0].keys):
             dtype = self.schema[name]

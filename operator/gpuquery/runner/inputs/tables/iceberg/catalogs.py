@@ -124,7 +124,8 @@ def _explained(item: Input, exc: Exception, catalog: Any, uri: str) -> JobError:
         case requests.exceptions.SSLError():
             return _error(
                 item, Failure.INVALID_ENDPOINT,
-                f"the certificate of {uri} is not trusted: {text}; have the image trust it, or correct the uri",
+                f"the certificate of {uri} is not trusted: {text}; name a ConfigMap with its authority in "
+                "storage.caConfigMapName, or correct the uri",
             )  # fmt: skip
         case requests.exceptions.ConnectionError() | requests.exceptions.Timeout():
             return _error(item, Failure.STORAGE_UNAVAILABLE, f"no answer from the catalog at {uri}: {text}")
