@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from gpuquery.runner.query.sql import functions
 from gpuquery.runner.query.sql.compile import aggregate_functions
-from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPUS
-from gpuquery.runner.query.sql.elsewhere import ELSEWHERE
+from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPU_RELEASES
+from gpuquery.runner.query.sql.equivalents import EQUIVALENTS
 from gpuquery.runner.query.sql.functions import lacks, written
 from gpuquery.runner.query.sql.functions.known import REFUSED
 
@@ -60,7 +60,7 @@ def _section(group: str, rows: Iterable[Row]) -> Iterator[str]:
 
 def _translated(row: Row, release: str) -> str:
     """Return what is known: operators and functions of windows were not asked for, aggregates of some releases."""
-    asked = lacks.NONE if row in functions.ROWS else GPUS.split() if row in aggregate_functions.ROWS else ()
+    asked = lacks.NONE if row in functions.ROWS else GPU_RELEASES.split() if row in aggregate_functions.ROWS else ()
     if release not in asked:
         return ""
     return "no" if release in row.lacks else "some" if release in row.partly else "yes"
@@ -87,6 +87,6 @@ def _others() -> Iterator[str]:
     yield "\n## Functions of other warehouses\n"
     yield "With `query.dialect` most of them are translated. In the dialect of this page:\n"
     yield "| function | what to do |\n|---|---|"
-    for name, way_out in sorted(ELSEWHERE.items()):
+    for name, way_out in sorted(EQUIVALENTS.items()):
         yield f"| `{name}` | {_cell(way_out)} |"
     yield ""

@@ -1,7 +1,8 @@
 """How long it takes to look at and to read CSV and NDJSON exactly, against Polars' own scan of the same files.
 
 The files have numbers, fractions, dates, timestamps, truths and texts; NDJSON has lists and objects. CPU seconds of one
-process, the least of several rounds, because others may be at work on this machine. One JSON line on stdout.
+process, the least of several rounds, because others may be at work on this machine. Of inputs that are larger than what
+is looked at before the query, the check of all lines beside it is measured, too. One JSON line on stdout.
 
     python -m tests.bench.text [--rows 600000] [--rounds 3]
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -41,10 +43,14 @@ def main() -> None:
             "csv": measured(csv, lambda: pl.scan_csv(csv, try_parse_dates=True), given.rounds),
             "ndjson": measured(ndjson, lambda: pl.scan_ndjson(ndjson), given.rounds),
         }
-        budget, contents.BUDGET = contents.BUDGET, csv.stat().st_size // 4
+        budget, contents.BUDGET = contents.BUDGET, ndjson.stat().st_size // 4
         found["csv, larger than the budget"] = measured(
             csv, lambda: pl.scan_csv(csv, try_parse_dates=True), given.rounds
         )
+        quoted = Path(folder) / "quoted.csv"
+        quoted.write_text(re.sub("([^,\n]+)", r'"\1"', csv.read_text()))
+        for name, path in (("csv", csv), ("csv, all quoted", quoted), ("ndjson", ndjson)):
+            found[f"{name}: all lines"] = verified(path, given.rounds)
         contents.BUDGET = budget
     print(json.dumps({"bench": "text", "rows": given.rows, "rounds": given.rounds, **found, **conditions()}))
 
@@ -85,6 +91,16 @@ def measured(path: Path, plain: Callable[[], pl.LazyFrame], rounds: int) -> dict
         "polars_seconds": round(reference, 3),
         "ratio": round(reading / reference, 2),
     }
+
+
+def verified(path: Path, rounds: int) -> dict[str, Any]:
+    """Return CPU seconds of looking at all lines of a file of which a sample was looked at before."""
+    item = Input.model_validate({"name": "t", "uri": f"file://{path}", "format": path.suffix[1:]})
+    one = inputs.resolve([item], ACCESS)["t"]
+    assert one.reading.sampled
+    seconds, _ = least(lambda: one.reading.verify(item, one.files, ACCESS, 0), rounds)
+    megabytes = path.stat().st_size / 1e6
+    return {"megabytes": round(megabytes, 1), "megabytes_per_second": round(megabytes / seconds)}
 
 
 def least(work: Callable[[], Any], rounds: int) -> tuple[float, Any]:

@@ -13,6 +13,10 @@ from pathlib import Path
 import polars as pl
 
 from gpuquery.runner.inputs.formats import texts
+from gpuquery.runner.inputs.formats.contents import RefusedError
+from gpuquery.runner.inputs.formats.csv import structure
+from gpuquery.runner.inputs.formats.csv.records import Dialect
+from gpuquery.runner.inputs.formats.ndjson import every, rules
 from tests.releases.function_probe import translated
 
 TYPES = {
@@ -44,7 +48,30 @@ def main() -> None:
             found[f"{name}, looked at before"] = translated(release, plain)
             made = texts.values(pl.col("a"), dtype, texts.mark("t", "a"), declared=False).alias("a")
             found[f"{name}, checked while the query runs"] = translated(release, text.select(made, "b"))
+    found["large files, looked at beside the query"] = _looked_at()
     print(json.dumps(found))
+
+
+def _looked_at() -> str | None:
+    """Say what this release's Polars does not find in lines that are looked at beside the query."""
+    form = structure.Form(2, Dialect(","))
+    schema = {"a": pl.Int64(), "b": pl.String()}
+    known = every.Lines(rules.rules(schema, schema, frozenset()), frozenset())
+    structure.check(b'1,x\n2,"y, ""z""\n"\r\n3,\xc3\xa9\n' * 1000, 1, form)
+    known.look(b'{"a": 1, "b": "x"}\n{"b": null, "a": -7}\n' * 1000, 1)
+    if known.closely != 2:
+        return f"{known.closely} lines were looked at one by one"
+    for call in (
+        lambda: structure.check(b'1,"x"\n2\n', 1, form),
+        lambda: known.look(b'{"a": 1, "b": "x"}\n{"a": 1.5, "b": "x"}\n', 1),
+    ):
+        try:
+            call()
+        except RefusedError as exc:
+            if exc.text.startswith("line 2 has "):
+                continue
+        return "a bad line was not found"
+    return None
 
 
 if __name__ == "__main__":

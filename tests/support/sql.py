@@ -14,8 +14,8 @@ import pyarrow as pa
 import sqlglot
 from sqlglot.tokens import TokenType
 
-from gpuquery.runner.query.sql import compile as compiler
 from gpuquery.runner.query.sql import front, rules
+from gpuquery.runner.query.sql.compile import statement as compiler
 from gpuquery.runner.query.sql.compile import values
 from gpuquery.runner.query.sql.compile.target import CPU, Target
 from tests.support import duck

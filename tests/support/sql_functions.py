@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import polars as pl
 
-from gpuquery.runner.query.sql import compile as compiler
 from gpuquery.runner.query.sql import front, plan
+from gpuquery.runner.query.sql.compile import statement as compiler
 from gpuquery.runner.query.sql.compile.expression import expression
 from gpuquery.runner.query.sql.compile.target import CPU, Target
 from gpuquery.runner.query.sql.compile.values import Value, dtype_of, type_of

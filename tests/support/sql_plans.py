@@ -17,7 +17,6 @@ from gpuquery.runner.query.sql.plan import (
     Filter,
     Frame,
     Join,
-    Key,
     Lambda,
     Limit,
     Literal,
@@ -29,6 +28,7 @@ from gpuquery.runner.query.sql.plan import (
     Scan,
     SetOperation,
     Sort,
+    SortKey,
     Statement,
     Unnest,
     Values,
@@ -150,7 +150,7 @@ def _bound(bound: Bound) -> str:
     return f"{text(bound.offset)} {where}" if bound.offset is not None else "current"
 
 
-def _keys(keys: tuple[Key, ...]) -> str:
+def _keys(keys: tuple[SortKey, ...]) -> str:
     return ", ".join(
         f"{text(k.value)} {'desc' if k.descending else 'asc'} nulls {'first' if k.nulls_first else 'last'}"
         for k in keys

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from gpuquery.runner.query.sql import front
 from gpuquery.runner.query.sql.plan import Filter, Statement
 from gpuquery.runner.query.sql.rules import ColumnFacts, Statistics, TableFacts, explain
-from gpuquery.runner.query.sql.rules.walk import relations
 from gpuquery.runner.query.sql.types import BIGINT, BOOLEAN, DATE, DOUBLE, INTEGER, TEXT, TIMESTAMP, decimal
+from gpuquery.runner.query.sql.walk import relations
 
 if TYPE_CHECKING:
     from gpuquery.runner.query.sql.plan import Expression, Relation

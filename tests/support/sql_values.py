@@ -302,7 +302,7 @@ def _compared(sql: str, expr: pl.Expr, frame: pl.LazyFrame, theirs: dict[int, _R
             parts = (dict(itertools.islice(theirs.items(), half)), dict(itertools.islice(theirs.items(), half, None)))
             return [d for part in parts for d in _compared(sql, expr, frame, part)]
         ((i, row),) = theirs.items()
-        told = failures.explained(error)
+        told = failures.decoded_failure(error)
         if row.failed and told is not None:
             return []
         return [_difference(sql, some, i, f"fails: {told or error!r}"[:300], row)]

@@ -162,7 +162,7 @@ def _facts(footer: Any) -> TableFacts:
 def _failed(error: BaseException, both: bool) -> Verdict:
     from gpuquery.runner.query.sql.compile import failures
 
-    told = failures.explained(error)
+    told = failures.decoded_failure(error)
     if told is None:
         outcome = Outcome.WORDLESS if both else Outcome.FAILS
         return Verdict(outcome, f"{type(error).__name__}: {str(error)[:400]}")

@@ -122,12 +122,12 @@ def read(message: str) -> Claim:
     try:
         checked = _Report.model_validate_json(message, strict=True)
     except ValidationError as error:
-        return Claim(wrong=_told(error))
+        return Claim(wrong=_describe(error))
     return Claim(Report.model_validate(checked.model_dump()))
 
 
-def _told(error: ValidationError) -> str:
+def _describe(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
-    said = f"{field} is {clean(str(first['input']), 60)}: " if field else ""
-    return clean(f"{said}{first['msg']}", 300)
+    field_and_value = f"{field} is {clean(str(first['input']), 60)}: " if field else ""
+    return clean(f"{field_and_value}{first['msg']}", 300)

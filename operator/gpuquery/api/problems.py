@@ -67,9 +67,9 @@ def listed(problems: Iterable[str]) -> str:
     found = list(problems)
     if len(found) == 1:
         return found[0]
-    told = " ".join(f"({number}) {text.rstrip('.')}." for number, text in enumerate(found[:MOST_TOLD], start=1))
+    sentences = " ".join(f"({number}) {text.rstrip('.')}." for number, text in enumerate(found[:MOST_TOLD], start=1))
     more = f" And {len(found) - MOST_TOLD} more." if len(found) > MOST_TOLD else ""
-    return f"{len(found)} problems: {told}{more}"
+    return f"{len(found)} problems: {sentences}{more}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

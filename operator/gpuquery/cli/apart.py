@@ -93,26 +93,26 @@ class _Runner:
         index, bar = self._first, None
         while index < len(self._plans):
             try:
-                told = self._next()
+                message = self._next()
             except KeyboardInterrupt:
                 interrupted = True
                 if self._status is None:
                     os.kill(self._pid, signal.SIGINT)
                 continue
-            if told is None:
+            if message is None:
                 break
-            if "lacking" in told:
-                raise ImportError(told["lacking"])
-            if told["job"] != index - self._first:  # a last word on the job before
+            if "lacking" in message:
+                raise ImportError(message["lacking"])
+            if message["job"] != index - self._first:  # a last word on the job before
                 continue
             bar = bar or Bar(self._plans[index].job.name)
-            if "progress" in told:
-                self._phase = str(told["progress"]["phase"])
-                bar.update(Progress.model_validate(told["progress"]))
+            if "progress" in message:
+                self._phase = str(message["progress"]["phase"])
+                bar.update(Progress.model_validate(message["progress"]))
                 continue
             bar.end()
             index, bar, self._phase = index + 1, None, ""
-            yield Report.model_validate(told["report"])
+            yield Report.model_validate(message["report"])
         if bar is not None:
             bar.end()
         os.close(self._pipe)
@@ -146,8 +146,8 @@ class _Runner:
                 return None
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\n")
-        told: dict[str, Any] = json.loads(line)
-        return told
+        message: dict[str, Any] = json.loads(line)
+        return message
 
     def _wait(self, options: int) -> None:
         if self._status is None:

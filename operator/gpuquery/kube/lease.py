@@ -68,7 +68,7 @@ class PatientLock(LeaseLock):
         if found or record.status == 404:
             self._holding.read.succeeded()
         else:
-            self._holding.read.failed(record.status or 0, _said(record))
+            self._holding.read.failed(record.status or 0, _in_one_line(record))
         return found, record
 
     async def create(self, name: str, namespace: str, election_record: Any) -> bool:
@@ -95,7 +95,7 @@ class PatientLock(LeaseLock):
             async with asyncio.timeout(CALL_SECONDS):
                 done = await call
         except (aiohttp.ClientError, TimeoutError, ApiException) as error:
-            status, why = getattr(error, "status", None) or 0, _said(error)
+            status, why = getattr(error, "status", None) or 0, _in_one_line(error)
             if status == 409:
                 self._holding.write.succeeded()  # another operator was faster
             else:
@@ -106,7 +106,7 @@ class PatientLock(LeaseLock):
         return done
 
 
-def _said(error: Exception) -> str:
+def _in_one_line(error: Exception) -> str:
     """Describe an error in one line: the official client's own text includes all headers."""
     if isinstance(error, ApiException):
         return f"{error.status} {error.reason}" if error.status else str(error.reason)

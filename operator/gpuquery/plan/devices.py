@@ -45,21 +45,21 @@ def strangers(names: Collection[str]) -> list[str]:
     return sorted(name for name in names if not plain(name))
 
 
-def _refused(name: str, said: str, job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
+def _refused(name: str, reason: str, job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
     if name == defaults.gpu_resource:
         if not choice.gpus:
             return invalid(
-                f"{said}, and the query runs on the CPU: remove it, or use {WITH_GPU} and say in "
+                f"{reason}, and the query runs on the CPU: remove it, or use {WITH_GPU} and say in "
                 "workers.gpus how many each pod gets"
             )
-        return invalid(f"{said}: remove it, and say in workers.gpus how many each pod gets")
+        return invalid(f"{reason}: remove it, and say in workers.gpus how many each pod gets")
     if name == defaults.rdma_resource:
         if job.spec.network is NetworkChoice.RDMA:
             return None
-        return invalid(f'{said}, and network is "{job.spec.network}": remove it, or use network "rdma"')
+        return invalid(f'{reason}, and network is "{job.spec.network}": remove it, or use network "rdma"')
     if name in defaults.maxima.extended_resources:
         return None
     return invalid(
-        f"{said}, which may be a device: remove it (GPUs come by workers.gpus), or ask the administrator to add it to "
-        "the Helm value limits.extendedResources"
+        f"{reason}, which may be a device: remove it (GPUs come by workers.gpus), or ask the administrator to add it "
+        "to the Helm value limits.extendedResources"
     )

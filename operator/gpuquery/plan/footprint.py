@@ -43,12 +43,12 @@ def footprint(job: GpuQueryJob, choice: Choice) -> Footprint:
 def refused(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Rejected | None:
     """Refuse more pods or GPUs than a job may have."""
     held, workers = footprint(job, choice), job.spec.workers
-    said = f"workers.replicas is {workers.replicas}" if workers.replicas != "auto" else 'workers.replicas is "auto"'
+    replicas = f"workers.replicas is {workers.replicas}" if workers.replicas != "auto" else 'workers.replicas is "auto"'
     beside = " (with client and scheduler)" if choice.workers and held.pods > choice.replicas else ""
     each = f" and workers.gpus is {workers.gpus}" if workers.gpus is not None else ""
     return together(
-        _over(job, defaults, PODS, held.pods, f"{said}, {_count(held.pods, 'pod')}{beside} in all", "pod"),
-        _over(job, defaults, GPUS, held.gpus, f"{said}{each}, {_count(held.gpus, 'GPU')}{beside} in all", "GPU"),
+        _over(job, defaults, PODS, held.pods, f"{replicas}, {_count(held.pods, 'pod')}{beside} in all", "pod"),
+        _over(job, defaults, GPUS, held.gpus, f"{replicas}{each}, {_count(held.gpus, 'GPU')}{beside} in all", "GPU"),
     )
 
 
@@ -69,7 +69,7 @@ def allowed(name: str, job: GpuQueryJob, defaults: Defaults) -> int:
     return found.value if isinstance(found, Maximum) else own
 
 
-def _over(job: GpuQueryJob, defaults: Defaults, name: str, held: int, said: str, unit: str) -> Rejected | None:
+def _over(job: GpuQueryJob, defaults: Defaults, name: str, held: int, cause: str, unit: str) -> Rejected | None:
     limit = maximum(name, defaults.maxima, defaults.annotations, job.metadata.namespace)
     if isinstance(limit, str):
         return invalid(limit)
@@ -78,7 +78,7 @@ def _over(job: GpuQueryJob, defaults: Defaults, name: str, held: int, said: str,
     less = f"ask for {_count(limit.value, unit)} or fewer" if limit.value else 'use engine "cpu"'
     return Rejected(
         Failure.LIMIT_EXCEEDED,
-        f"{said}, and a job may have at most {_count(limit.value, unit)} here: {less}, or ask the administrator to "
+        f"{cause}, and a job may have at most {_count(limit.value, unit)} here: {less}, or ask the administrator to "
         f"raise {limit.raised_by}",
     )
 

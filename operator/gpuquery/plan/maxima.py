@@ -62,15 +62,15 @@ class Maximum:
 def maximum(name: str, maxima: Maxima, annotations: Mapping[str, str], namespace: str) -> Maximum | str:
     """Return a limit by the name of its field, or the error in its annotation."""
     annotation = ANNOTATIONS[name]
-    said = annotations.get(annotation)
+    annotated = annotations.get(annotation)
     least = 1 if name in (PODS, LIVE_JOBS) else 0
-    if said is None:
+    if annotated is None:
         value = f"the Helm value limits.{to_camel(name)}"
         known: int = getattr(maxima, name)
         return Maximum(known, f"{value} or the annotation {annotation} of the namespace")
-    if not (said.isascii() and said.isdigit() and len(said) <= MOST_DIGITS and int(said) >= least):
+    if not (annotated.isascii() and annotated.isdigit() and len(annotated) <= MOST_DIGITS and int(annotated) >= least):
         return (
-            f'namespace "{namespace}": the annotation {annotation} is "{said}", which is not a whole number of at '
+            f'namespace "{namespace}": the annotation {annotation} is "{annotated}", which is not a whole number of at '
             f"least {least}: correct it (kubectl annotate --overwrite namespace)"
         )
-    return Maximum(int(said), f'the annotation {annotation} of the namespace "{namespace}"')
+    return Maximum(int(annotated), f'the annotation {annotation} of the namespace "{namespace}"')

@@ -30,11 +30,13 @@ def executor_options(job: GpuQueryJob, choice: Choice, defaults: Defaults) -> Ma
     if choice.engine is EngineChoice.CPU or release is None:
         return {}
     cell = release.cells[choice.engine, choice.cluster]
-    said, wrong = releases.environment_options(release, environment(job), engine=choice.engine, cluster=choice.cluster)
+    from_environment, wrong = releases.environment_options(
+        release, environment(job), engine=choice.engine, cluster=choice.cluster
+    )
     own, wrong_too = releases.check_options(release, choice.engine, choice.cluster, job.spec.executor_options)
     problems = (*wrong, *wrong_too)
-    both = {**said, **own}
-    if not problems and said and own:
+    both = {**from_environment, **own}
+    if not problems and from_environment and own:
         # Only together can the two places contradict each other.
         _, problems = releases.check_options(release, choice.engine, choice.cluster, both)
     # An accepted job keeps its plan, even if this operator's table differs.

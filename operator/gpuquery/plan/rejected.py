@@ -33,5 +33,5 @@ def together(*found: Rejected | None) -> Rejected | None:
         return parts[0] if parts else None
     order = list(Failure)
     reason = min((part.reason for part in parts), key=order.index)
-    told = (part.message if part.reason is reason else f"{part.reason}: {part.message}" for part in parts)
-    return Rejected(reason, listed(told), parts)
+    messages = (part.message if part.reason is reason else f"{part.reason}: {part.message}" for part in parts)
+    return Rejected(reason, listed(messages), parts)

@@ -150,9 +150,9 @@ def query_of(job: GpuQueryJob, text: str | None) -> tuple[Language, str] | Rejec
 
 def _dialect(job: GpuQueryJob) -> Dialect:
     """Return the SQL dialect of a query. A job that was accepted before there was a choice keeps Polars'."""
-    told = job.status.plan
-    if told is not None:
-        return Dialect(told.dialect or Dialect.POLARS)
+    planned = job.status.plan
+    if planned is not None:
+        return Dialect(planned.dialect or Dialect.POLARS)
     return job.spec.query.dialect or Dialect.DUCKDB
 
 
@@ -163,9 +163,9 @@ def digest(plan: Plan) -> str:
 
 def image_of(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> str:
     """Return the runtime image of a plan."""
-    told = job.status.plan
-    if told is not None and (told.engine, told.release or "") == (plan.engine, plan.release):
-        return told.image
+    planned = job.status.plan
+    if planned is not None and (planned.engine, planned.release or "") == (plan.engine, plan.release):
+        return planned.image
     return job.spec.runtime.image or defaults.image_of(plan.release) or defaults.runtime_image
 
 

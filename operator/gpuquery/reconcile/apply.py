@@ -226,7 +226,7 @@ async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJob
     """Write the status if it changed; True if it was written. If it is refused, a smaller one is written."""
     if status is None or status == job.status:
         return False
-    whole = _told(status)
+    whole = _serialized(status)
     try:
         return await client.apply_status(_with_status(job, whole)) is not None
     except ApiError as error:
@@ -234,7 +234,7 @@ async def write_status(client: KubeClient, job: GpuQueryJob, status: GpuQueryJob
             raise
         refusal = error
     for less in smaller(whole, refusal.message):
-        if less == _told(job.status):
+        if less == _serialized(job.status):
             return False  # already stored
         try:
             written = await client.apply_status(_with_status(job, less)) is not None
@@ -273,7 +273,7 @@ def _with_status(job: GpuQueryJob, status: Manifest) -> Manifest:
     }
 
 
-def _told(status: GpuQueryJobStatus) -> Manifest:
+def _serialized(status: GpuQueryJobStatus) -> Manifest:
     """Serialise a status without what is empty; a server-side apply removes what is left out."""
     dumped = status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {key: value for key, value in dumped.items() if value != []}
@@ -358,5 +358,5 @@ async def sweep(client: KubeClient, namespace: str, name: str, uid: str = "") ->
 
 def _on_dask_kubernetes(job: GpuQueryJob) -> bool:
     """Whether attempts have a DaskCluster; the status has the plan before there is one to delete."""
-    told = job.status.plan
-    return told is not None and told.dask is not None and told.dask.way == DaskWay.OPERATOR
+    planned = job.status.plan
+    return planned is not None and planned.dask is not None and planned.dask.way == DaskWay.OPERATOR

@@ -55,7 +55,7 @@ class _Pod:
     reading: Reading | None = None
 
 
-def _told(reading: Reading) -> Any:
+def _content(reading: Reading) -> Any:
     """Return what a reading says, without the pulse; None where it says nothing."""
     return reading.progress.model_dump(exclude=set(PULSE)) if reading.progress is not None else None
 
@@ -116,7 +116,7 @@ class ProgressReader:
             pause = min(RETRY_SECONDS * 4.0 ** min(pod.misses - 1, 10), LONGEST_PAUSE)
         else:
             now = time.monotonic()
-            if pod.reading is None or _told(pod.reading) != _told(reading):
+            if pod.reading is None or _content(pod.reading) != _content(reading):
                 pod.changed = now
             quiet = min(SHARE * (now - pod.changed), QUIET_PAUSE)
             pod.misses, pause = 0, max(EVERY_SECONDS, quiet)

@@ -75,16 +75,16 @@ def before_run(ranks: Ranks, word: Word) -> OutputStatus | None:
 
     Raises JobError: what the first process has failed with, or PlansDiffer. All processes come to the same result.
     """
-    told = ranks.gate("plan", word.to_json(), seconds=PLAN_SECONDS)
-    if committed := told[0]["committed"]:
+    by_rank = ranks.gate("plan", word.to_json(), seconds=PLAN_SECONDS)
+    if committed := by_rank[0]["committed"]:
         return OutputStatus.model_validate(committed)
-    for index, one in enumerate(told):
+    for index, one in enumerate(by_rank):
         if one["failure"]:
             failure, message = one["failure"]
             if index == ranks.index and word.failure is not None:
                 raise word.failure
             raise JobError(Failure(failure), message, process=index)
-    _check([Fingerprint.of_value(one["plan"]) for one in told])
+    _check([Fingerprint.of_value(one["plan"]) for one in by_rank])
     return None
 
 
@@ -148,14 +148,14 @@ class Share:
 
 def before_commit(ranks: Noted, totals: Totals) -> Sequence[Share]:
     """Tell what this process has staged; returns what each has, by index."""
-    told = ranks.gate("staged", {**asdict(totals), "facts": ranks.bounded()}, seconds=STAGED_SECONDS)
-    return [Share(Totals(int(one["rows"]), int(one["files"]), int(one["bytes"])), one["facts"]) for one in told]
+    by_rank = ranks.gate("staged", {**asdict(totals), "facts": ranks.bounded()}, seconds=STAGED_SECONDS)
+    return [Share(Totals(int(one["rows"]), int(one["files"]), int(one["bytes"])), one["facts"]) for one in by_rank]
 
 
 def after_commit(ranks: Ranks, committed: OutputStatus | None) -> OutputStatus:
     """Wait until index 0 has committed and published, which tells what; the others give None and get it."""
-    told = ranks.gate("done", committed.model_dump(mode="json") if committed else None, seconds=DONE_SECONDS)
-    return OutputStatus.model_validate(told[0])
+    by_rank = ranks.gate("done", committed.model_dump(mode="json") if committed else None, seconds=DONE_SECONDS)
+    return OutputStatus.model_validate(by_rank[0])
 
 
 def _check(found: Sequence[Fingerprint]) -> None:

@@ -36,7 +36,7 @@ from gpuquery.runner.failures.words import named, said, storable
 from gpuquery.runner.output import scratch
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.record import ReadInput
-from gpuquery.runner.output.sink import Identity, Sink
+from gpuquery.runner.output.sink import Identity, Sink, Totals
 from gpuquery.runner.preflight.checks import Checks, Opened
 from gpuquery.runner.query import fingerprint, python_query, queries
 from gpuquery.runner.sizing import reads
@@ -201,12 +201,15 @@ class Attempt:
         self._enter(Phase.RUNNING, f"engine {engine.name}")
         self._query_started = datetime.now(UTC)
         assert ready.frame is not None
-        with contextlib.ExitStack() as ends:
+        with contextlib.ExitStack() as ends, self._verified() as verification:
             # What the kernel counts is the query's where a pod runs nothing else, and the query runs nowhere else.
             if ranks.size == 1 and plan.dask is None and not self._tracker.quiet:
                 ends.enter_context(pulse.told(self._tracker, plan, ready.frame))
             engine.run(ready.frame, sink)
-        return self._commit(sink, ready.found if gpu else None)
+            with ranks.working():  # the last piece of a file may be large, and tells of itself once it is in the store
+                totals = sink.seal()
+                verification.result()
+        return self._commit(sink, totals, ready.found if gpu else None)
 
     def _join(self, engine: engines.Engine) -> None:
         ranks = self._ranks
@@ -284,10 +287,11 @@ class Attempt:
             return fingerprint.Fingerprint("", ())
         return fingerprint.fingerprint(frame)
 
-    def _commit(self, sink: Sink, preflight: PreflightStatus | None) -> Report:
+    def _verified(self) -> inputs.Verification:
+        return inputs.Verification.of(self._inputs, self._plan.store, self._ranks.index, self._ranks.size)
+
+    def _commit(self, sink: Sink, totals: Totals, preflight: PreflightStatus | None) -> Report:
         ranks = self._ranks
-        with ranks.working():  # the last piece of a file may be large, and tells of itself once it is in the store
-            totals = sink.seal()
         shares = agreement.before_commit(ranks, totals)
         if ranks.index == 0:
             if expect := self._plan.output.expect:

@@ -58,7 +58,7 @@ BAD: list[Any] = [
     ),
     pytest.param(
         {"query": "SELECT CAST(name AS INT) AS n FROM shops"}, "UserError",
-        ["line 1, column 8", "is no INTEGER"], id="cast",
+        ["line 1, column 8", "is not a valid INTEGER"], id="cast",
     ),
     pytest.param(
         {"inputs": {"shops": "file://{}/none/*.parquet"}}, "InvalidInput", ['"shops"', "none/*.parquet"], id="a glob"

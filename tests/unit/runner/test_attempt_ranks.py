@@ -16,6 +16,9 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner import agreement, engines, inputs
 from gpuquery.runner.agreement import Word
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import verify
+from gpuquery.runner.inputs.formats import contents
+from gpuquery.runner.inputs.verify import __main__
 from gpuquery.runner.output.commit import Committer
 from gpuquery.runner.output.kept import Keeper
 from gpuquery.runner.output.sink import Sink
@@ -409,3 +412,41 @@ def test_all_ranks_read_one_clock(tmp_path: Path, engine: Shares, table: Callabl
     assert [report and report.failure for report in reports] == [None] * 3
     found = result(tmp_path)
     assert (found["n"].n_unique(), str(found["d"][0])) == (1, "1994-01-05")
+
+
+@pytest.mark.parametrize("bad", [None, 2])
+def test_ranks_share_the_lines_that_a_sample_did_not_show(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, bad: int | None
+) -> None:
+    monkeypatch.setattr(contents, "BUDGET", 1)
+    looked: list[tuple[int, int]] = []
+
+    class Begun:
+        """Looks where it is asked for its word, in this process."""
+
+        def __init__(self, task: str) -> None:
+            self._task = json.loads(task)
+            looked.extend((len(self._task["places"]), at) for _, at in self._task["places"])
+
+        def fault(self) -> JobError | None:
+            told = __main__.told(self._task)
+            return JobError(Failure(told["failure"]), told["message"]) if told else None
+
+        def end(self) -> None:
+            pass
+
+    monkeypatch.setattr(verify, "_Looker", Begun)
+    for number in range(3):
+        rows = "".join(f"k{row % 4},{row}\n" for row in range(number * 1000, number * 1000 + 1000))
+        (tmp_path / f"in/{number}.csv").write_text("k,v\n" + rows + ("k\n" if number == bad else "") + rows)
+    uri = f"file://{tmp_path}/in/*.csv"
+    monkeypatch.setattr(contents, "HEAD", 512)
+    reports = run(table(inputs={"t": uri}), 3)
+    assert sorted(looked) == [(1, 0), (1, 1), (1, 2)]
+    if bad is None:
+        assert [report and report.failure for report in reports] == [None] * 3
+        return
+    told = one_failure(reports)
+    assert told.failure is Failure.INVALID_INPUT
+    assert f"{tmp_path}/in/2.csv: line 1002 has 1 field" in told.message
+    assert not (tmp_path / "out" / "data").exists()

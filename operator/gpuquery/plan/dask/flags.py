@@ -140,8 +140,8 @@ def _known(name: str, release: Release) -> Flag:
             raise OptionError("is set, but this flag belongs to the operator: leave it out")
         bare = name.lstrip("-").replace("_", "-")
         near = difflib.get_close_matches(bare, FLAGS, n=1)
-        way = f"did you mean {near[0]}?" if near else f"use {', '.join(FLAGS)}"
-        raise OptionError(f"is set, but `dask cuda worker` has no flag --{name} that a job may set: {way}")
+        way_out = f"did you mean {near[0]}?" if near else f"use {', '.join(FLAGS)}"
+        raise OptionError(f"is set, but `dask cuda worker` has no flag --{name} that a job may set: {way_out}")
     if name in release.dask.without:
         last = releases.those(lambda one: name not in one.dask.without)[-1]
         raise OptionError(

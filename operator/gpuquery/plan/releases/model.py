@@ -181,6 +181,9 @@ class Release:
     """Packages that it needs but does not require, which an image must add."""
     sql_unlike: str = ""
     """How it silently deviates from SQL on GPUs; empty: no known deviation."""
+    takes_ca: bool = True
+    """Whether its GPU readers take certificate authorities from the environment; KvikIO of others looks only where its
+    libcurl was built to look (rapidsai/kvikio#817)."""
     words: Mapping[str, str] = field(default_factory=dict)
     """Its names of concepts: `engine` and `cluster` are executor options, `package`, `SPMD` and `Dask` are Python
     names. Concepts that it lacks are left out."""

@@ -95,6 +95,7 @@ R25_08 = Release(
     ),
     undeclared=("ucxx",),
     sql_unlike="it has no decimals, and fixed-point numbers would become floating-point ones",
+    takes_ca=False,
     pins={"rapidsmpf": "25.8.*", "ucxx": "0.45.*", "dask-cuda": "25.8.*", "dask": "2025.7.0"},
     words={"cluster": "scheduler", **_EXPERIMENTAL},
 )

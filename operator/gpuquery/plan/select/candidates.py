@@ -40,20 +40,20 @@ def _doubled(request: Request, engine: EngineChoice, cluster: ClusterChoice) -> 
 
 def _clusters(request: Request) -> Iterator[tuple[ClusterChoice, str]]:
     """Yield the cluster shapes in order of preference, with the reason for each."""
-    said = request.cluster
-    if said.explicit and said.value is not None:
-        yield ClusterChoice(said.value), f"cluster {by(said)}"
+    requested = request.cluster
+    if requested.explicit and requested.value is not None:
+        yield ClusterChoice(requested.value), f"cluster {by(requested)}"
         return
     replicas, gpus = request.replicas or 1, request.gpus or 1
     if replicas * gpus > 1:
         words = f"{replicas} x {gpus} GPUs" if request.replicas else f"{gpus} GPUs in each pod"
-        yield DISTRIBUTED, f"distributed for {words}{unheeded(said, DISTRIBUTED)}"
+        yield DISTRIBUTED, f"distributed for {words}{unheeded(requested, DISTRIBUTED)}"
         return
     if request.replicas == 1:
-        yield SINGLE, f"single for one GPU{unheeded(said, SINGLE)}"
+        yield SINGLE, f"single for one GPU{unheeded(requested, SINGLE)}"
         return
-    if said.value is not None:
-        yield ClusterChoice(said.value), f"cluster {by(said)}"
+    if requested.value is not None:
+        yield ClusterChoice(requested.value), f"cluster {by(requested)}"
     elif request.found is not None:
         cluster = numbers.sized(request).cluster
         yield cluster, f"{cluster} for {amount(max(request.found.input_bytes, request.found.peak_bytes))} in memory"
@@ -67,15 +67,15 @@ def _clusters(request: Request) -> Iterator[tuple[ClusterChoice, str]]:
 
 def _engines(request: Request, cluster: ClusterChoice) -> Iterator[tuple[EngineChoice, str]]:
     """Yield the engines in order of preference, with the reason for each."""
-    said = request.engine
-    if said.value in GPU_ENGINES:
-        yield EngineChoice(said.value), f"engine {by(said)}"
-        if said.explicit:
+    requested = request.engine
+    if requested.value in GPU_ENGINES:
+        yield EngineChoice(requested.value), f"engine {by(requested)}"
+        if requested.explicit:
             return
     release = request.row
     can = [engine for engine in GPU_ENGINES if release.runs(engine, cluster)]
     if len(can) == 1:
-        yield can[0], f"{can[0]} is what RAPIDS {release.name} runs as {cluster}{unheeded(said, can[0])}"
+        yield can[0], f"{can[0]} is what RAPIDS {release.name} runs as {cluster}{unheeded(requested, can[0])}"
     elif can:
         usual, percentage = can[0], request.defaults.rapidsmpf_percentage
         as_safe = release.writes_once(RAPIDSMPF, cluster) or not release.writes_once(usual, cluster)

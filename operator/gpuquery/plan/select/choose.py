@@ -52,18 +52,18 @@ def choose(job: GpuQueryJob, defaults: Defaults, *, local: bool = False) -> Choi
     return _on_gpus(request) if because is None else _on_cpu(request, because)
 
 
-def _decided(told: PlanStatus) -> Choice:
+def _decided(planned: PlanStatus) -> Choice:
     """Return an earlier choice."""
     return Choice(
-        engine=EngineChoice(told.engine),
-        cluster=ClusterChoice(told.cluster),
-        release=told.release or "",
-        replicas=told.replicas,
-        gpus=told.gpus,
-        workers=told.dask.workers if told.dask and told.dask.way != DaskWay.NATIVE else 0,
-        why=told.why,
-        sizing=told.sizing,
-        default_changes=told.default_changes,
+        engine=EngineChoice(planned.engine),
+        cluster=ClusterChoice(planned.cluster),
+        release=planned.release or "",
+        replicas=planned.replicas,
+        gpus=planned.gpus,
+        workers=planned.dask.workers if planned.dask and planned.dask.way != DaskWay.NATIVE else 0,
+        why=planned.why,
+        sizing=planned.sizing,
+        default_changes=planned.default_changes,
     )
 
 

@@ -106,8 +106,8 @@ class _Attempt(Run[AttemptStatus]):
 
     def _plan_told(self) -> Any:
         """The plan as it was told; only if the operator died before it could tell it is it resolved again."""
-        if (told := self.case.job.status.plan) is not None:
-            return told
+        if (planned := self.case.job.status.plan) is not None:
+            return planned
         plan = self.plan()
         return plan_status(plan, self.case.job, self.case.defaults) if isinstance(plan, Plan) else None
 

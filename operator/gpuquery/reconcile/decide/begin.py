@@ -47,16 +47,16 @@ def begin(case: Case, number: int, asked: datetime) -> Answer:
         return reject(case, plan)
     if number == 1 and preflight.due(case, plan):
         return preflight.begin(case, plan, asked)
-    told = plan_status(plan, job, case.defaults)
+    planned = plan_status(plan, job, case.defaults)
     if job.spec.dry_run:
-        return Answer(Account(plan=told, dry_run=True, ended=True), again=0)
+        return Answer(Account(plan=planned, dry_run=True, ended=True), again=0)
     if (refusal := case.observed.refusal) is not None:
-        return refused(case, Account(plan=told, blocker=startup.blocker(Attempt(number=number), refusal)), asked)
+        return refused(case, Account(plan=planned, blocker=startup.blocker(Attempt(number=number), refusal)), asked)
     record = AttemptStatus(id=number, started=case.now, partition_bytes=halved_partitions(job, plan))
     # The last one's batch Job may be gone already, and what it owned not be collected yet.
     left = {*case.earlier(number), *map(ForgetAttempt, range(max(1, number - 1), number))}
     return Answer(
-        Account(plan=told, attempt=record, pods=startup.asked(plan)),
+        Account(plan=planned, attempt=record, pods=startup.asked(plan)),
         (*create(attempt_objects(plan, job, case.defaults)), *sorted(left, key=lambda each: each.number)),
         again=LOOK_FOR_PODS,
     )

@@ -183,12 +183,12 @@ class _Preflight(Run[PreflightRun]):
 
     def account(self, spent: Spent | None = None) -> Account:
         plan, record = self.plan(), self.record
-        told = plan_status(plan, self.case.job, self.case.defaults) if isinstance(plan, Plan) else None
-        if record.query_digest is None and told is not None:
-            record = record.model_copy(update={"query_digest": told.query_digest})
+        planned = plan_status(plan, self.case.job, self.case.defaults) if isinstance(plan, Plan) else None
+        if record.query_digest is None and planned is not None:
+            record = record.model_copy(update={"query_digest": planned.query_digest})
         if spent is not None:
             record = record.model_copy(update={"counted_failures": spent.counted, "suspended": spent.suspended})
-        return Account(plan=told, checking=True, run=record)
+        return Account(plan=planned, checking=True, run=record)
 
     def under_way(self, blocker: Blocker | None) -> Account:
         return replace(self.account(), blocker=blocker)

@@ -114,11 +114,11 @@ class Run(ABC, Generic[Record]):
         blocker = None if self.begun else self.blocker()
         starting = "" if self.begun else self.starting()
         look = UnderWay(case=self.case, run=self.seen, record=self.record, blocker=blocker, starting=starting)
-        said = [ends(look) for ends in ENDS]
-        end = self.judge() or next((each for each in said if isinstance(each, Fault)), None)
+        verdicts = [ends(look) for ends in ENDS]
+        end = self.judge() or next((each for each in verdicts if isinstance(each, Fault)), None)
         if end is not None:
             return self._released(end) if self.seen.released else self._release(end)
-        due = (each for each in said if isinstance(each, datetime))
+        due = (each for each in verdicts if isinstance(each, datetime))
         return Answer(
             self.under_way(blocker),
             (*self._repairs(), *self._safety_net(), *self.case.earlier(self.record.id)),

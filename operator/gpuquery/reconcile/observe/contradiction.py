@@ -32,13 +32,13 @@ def contradiction(status: GpuQueryJobStatus) -> str:
         return ""
     if len(true) > 1:
         return "Complete and Failed are both True, which exclude each other"
-    told = f"{true[0]} is True, but"
+    beginning = f"{true[0]} is True, but"
     if status.completion_time is None:
-        return f"{told} completionTime is not set"
+        return f"{beginning} completionTime is not set"
     if status.attempts and status.attempts[-1].ended is None:
-        return f"{told} attempt {status.attempts[-1].id} has not ended"
+        return f"{beginning} attempt {status.attempts[-1].id} has not ended"
     if true[0] is ConditionType.COMPLETE and not (_dry_run(status) or _committed(status)):
-        return f"{told} OutputCommitted is not, and it was no dry run"
+        return f"{beginning} OutputCommitted is not, and it was no dry run"
     return ""
 
 
@@ -70,10 +70,10 @@ def settled(status: GpuQueryJobStatus, now: datetime) -> GpuQueryJobStatus | Non
         return None
     complete = _dry_run(status) or (_committed(status) and status.output is not None)
     lost = ConditionType.FAILED if complete else ConditionType.COMPLETE
-    told = (Reason.COMPLETED, "the job is complete") if complete else (Reason.FAILED, "the job failed")
+    outcome = (Reason.COMPLETED, "the job is complete") if complete else (Reason.FAILED, "the job failed")
     failed = find(status.conditions, ConditionType.FAILED)
     wanted = [
-        c if c.type != lost else c.model_copy(update={"status": "False", "reason": told[0], "message": told[1]})
+        c if c.type != lost else c.model_copy(update={"status": "False", "reason": outcome[0], "message": outcome[1]})
         for c in status.conditions
     ]
     return status.model_copy(

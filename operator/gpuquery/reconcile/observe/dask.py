@@ -74,10 +74,10 @@ def begun(job: GpuQueryJob, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...
     """
     if not wanted(job):
         return attempts
-    told = job.status.attempt or 0
-    found = tuple(a for a in attempts if a.batch_job or a.pods or a.number <= told)
-    if told and all(a.number != told for a in found):
-        found = (*found, nothing_of(told))
+    number = job.status.attempt or 0
+    found = tuple(a for a in attempts if a.batch_job or a.pods or a.number <= number)
+    if number and all(a.number != number for a in found):
+        found = (*found, nothing_of(number))
     return tuple(sorted(found, key=lambda attempt: attempt.number))
 
 
@@ -224,8 +224,8 @@ def _protocol(manifest: Json) -> str:
         return "tls"
     if found := HOST.search(words):
         return found[1]
-    told = _variable(containers, SCHEME) or _variable(_containers(spec.get("worker", {})), "DASK_SCHEDULER_ADDRESS")
-    return told.partition("://")[0] or "tcp"
+    address = _variable(containers, SCHEME) or _variable(_containers(spec.get("worker", {})), "DASK_SCHEDULER_ADDRESS")
+    return address.partition("://")[0] or "tcp"
 
 
 def _containers(part: Json) -> Sequence[Json]:

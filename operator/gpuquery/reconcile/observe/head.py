@@ -35,16 +35,16 @@ def sight_of(job: Mapping[str, Any]) -> Sight:
     """Return those facts about a job as the API server has it."""
     metadata, status = job["metadata"], job.get("status") or {}
     created = metadata.get("creationTimestamp") or ""
-    told = {condition.get("type"): condition.get("status") for condition in status.get("conditions") or ()}
+    statuses = {condition.get("type"): condition.get("status") for condition in status.get("conditions") or ()}
     begun = any(status.get(name) for name in ("plan", "attempt", "preflightRun"))
     asked = bool((job.get("spec") or {}).get("suspend"))
     return Sight(
         uid=metadata.get("uid", ""),
         created=created,
         # A job that is suspended, or has waited for its turn since it was, is not accepted.
-        begun=begun and told.get(ConditionType.ACCEPTED) != "Unknown",
+        begun=begun and statuses.get(ConditionType.ACCEPTED) != "Unknown",
         ended=status["completionTime"] if ended_in(status) else "",
-        suspended=asked and (not begun or told.get(ConditionType.SUSPENDED) == "True"),
+        suspended=asked and (not begun or statuses.get(ConditionType.SUSPENDED) == "True"),
     )
 
 

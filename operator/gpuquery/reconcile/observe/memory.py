@@ -41,7 +41,7 @@ class Jobs:
     async def read(self, client: KubeClient, key: Key) -> Manifest | None:
         """Return a job, or None if there is none; from memory only if that is known to be the latest version."""
         version, raw = self._kept.get(key, (0, b""))
-        if raw and 0 < self._told(key) <= version:
+        if raw and 0 < self._version_shown(key) <= version:
             self._kept[key] = self._kept.pop(key)
             known: Manifest = read_json(raw)
             return known
@@ -52,7 +52,7 @@ class Jobs:
             self.keep(found)
         return found
 
-    def _told(self, key: Key) -> int:
+    def _version_shown(self, key: Key) -> int:
         """Return the version of a job that the watch has shown; 0 if it has shown none, or may be late."""
         copy = self.copies.get(key[0]) or self.copies.get(None)
         head = copy.items.get(key) if copy is not None and not copy.behind else None

@@ -34,7 +34,7 @@ def commitment(
     attempt failed, `ended` whether the job has ended.
     """
     if committed is not None:
-        return "True", Reason.COMMITTED, _told(committed)
+        return "True", Reason.COMMITTED, _sentence(committed)
     if known is not None and known.status == "True":
         return "True", Reason.COMMITTED, known.message
     if not hinted and (known is None or known.status == "False"):
@@ -62,7 +62,7 @@ def unseen(known: Condition | None) -> Told:
     return "Unknown", Reason.UNCONFIRMED, words
 
 
-def _told(output: OutputStatus) -> str:
+def _sentence(output: OutputStatus) -> str:
     return (
         f"version {output.version} of {output.uri}: {output.rows} rows in {output.files} files, "
         f"{output.bytes} bytes, {output.partitions} partitions"

@@ -59,8 +59,8 @@ def _notes(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[Note
     yield from suspend.notes(before, after)
     complete = is_true(after.conditions, ConditionType.COMPLETE)
     committed = find(after.conditions, ConditionType.OUTPUT_COMMITTED)
-    told = complete or is_true(before.conditions, ConditionType.OUTPUT_COMMITTED)
-    if committed and committed.status == "True" and not told:
+    already_reported = complete or is_true(before.conditions, ConditionType.OUTPUT_COMMITTED)
+    if committed and committed.status == "True" and not already_reported:
         yield Note(Event.OUTPUT_COMMITTED, committed.message)
     yield from _end(before, after)
 
@@ -80,8 +80,12 @@ def _preflight(before: GpuQueryJobStatus, after: GpuQueryJobStatus) -> Iterator[
     if after.preflight is not None and before.preflight is None:
         yield Note(Event.PREFLIGHT_PASSED, found.message, warning=bool(after.preflight.warnings))
     known = before.preflight_run
-    told = (known is not None and known.id == run.id and known.ended) or _quiet(run.reason)
-    if run.reason and not told and not (is_true(after.conditions, ConditionType.FAILED) and found.status != "False"):
+    already_reported = (known is not None and known.id == run.id and known.ended) or _quiet(run.reason)
+    if (
+        run.reason
+        and not already_reported
+        and not (is_true(after.conditions, ConditionType.FAILED) and found.status != "False")
+    ):
         yield Note(Event.PREFLIGHT_FAILED, f"{run.reason}: {run.message}", warning=True)
 
 

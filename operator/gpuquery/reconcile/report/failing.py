@@ -38,8 +38,8 @@ def told_from(error: Exception) -> int:
 
 def in_words(error: Exception) -> str:
     """Return the error in one line."""
-    said = "".join(c if c.isprintable() else " " for c in str(error))
-    return clean(f"{type(error).__name__}: {' '.join(said.split())}", MAX_WHY)
+    printable = "".join(c if c.isprintable() else " " for c in str(error))
+    return clean(f"{type(error).__name__}: {' '.join(printable.split())}", MAX_WHY)
 
 
 def told(job: GpuQueryJob, why: str, now: datetime) -> GpuQueryJobStatus:

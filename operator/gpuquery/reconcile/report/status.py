@@ -272,8 +272,8 @@ def _output_committed(job: GpuQueryJob, account: Account) -> Told:
 def _complete(job: GpuQueryJob, account: Account) -> Told:
     if account.dry_run:
         before = job.status
-        told = [account.plan.why if account.plan else "", summary(before.preflight) if before.preflight else ""]
-        return "True", Reason.DRY_RUN, "; ".join(["dryRun", *filter(None, told)])
+        parts = [account.plan.why if account.plan else "", summary(before.preflight) if before.preflight else ""]
+        return "True", Reason.DRY_RUN, "; ".join(["dryRun", *filter(None, parts)])
     if account.failed:
         return "False", Reason.FAILED, "the job failed"
     if account.committed and account.ended:

@@ -53,11 +53,11 @@ class Fault(NamedTuple):
         try:
             assert isinstance(fields, dict)
             failure = Failure(fields["failure"])
-            told = {name: fields[name] for name in cls._fields if name != "failure"}
-            assert all(isinstance(told[name], str) for name in ("message", "pod", "place"))
-            assert all(told[name] is None or type(told[name]) is int for name in ("process", "code"))
-            assert isinstance(told["details"], dict)
-            return cls(failure, **told)
+            values = {name: fields[name] for name in cls._fields if name != "failure"}
+            assert all(isinstance(values[name], str) for name in ("message", "pod", "place"))
+            assert all(values[name] is None or type(values[name]) is int for name in ("process", "code"))
+            assert isinstance(values["details"], dict)
+            return cls(failure, **values)
         except (AssertionError, KeyError, ValueError):
             raise WireError("no fault") from None
 

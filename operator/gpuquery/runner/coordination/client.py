@@ -116,9 +116,9 @@ class Client:
             with contextlib.suppress(OSError):
                 self._socket.send(dumps({"kind": "bye"}), socket.MSG_DONTWAIT)
 
-    def _send(self, told: Message) -> None:
+    def _send(self, message_to_send: Message) -> None:
         try:
-            self._socket.send(dumps(told))
+            self._socket.send(dumps(message_to_send))
         except OSError:
             self._lost()
 

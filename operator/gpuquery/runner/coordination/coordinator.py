@@ -130,9 +130,9 @@ class Coordinator:
         if pod not in self._members or self._members[pod].done:
             return
         names = self._membership.names
-        said = f"it does not reach pod {names.get(pod, pod)}: {why}: see the network policies and the nodes' network"
+        text = f"it does not reach pod {names.get(pod, pod)}: {why}: see the network policies and the nodes' network"
         place = f"pod {names.get(reporter, reporter)}"
-        self._causes.suspect(pod, Fault(Failure.TRANSPORT_ERROR, said, names.get(reporter, ""), place))
+        self._causes.suspect(pod, Fault(Failure.TRANSPORT_ERROR, text, names.get(reporter, ""), place))
 
     def done(self) -> None:
         """All processes of this pod have ended well: nothing is left to do."""
@@ -246,11 +246,11 @@ class Coordinator:
             return None
         barrier = self._barriers.pending
         behind = barrier.missing if barrier is not None else range(self._settings.size)
-        said = (
+        text = (
             f"no process has made progress for {limit:g} s: {len(behind)} of {self._settings.size} processes run the "
             f"query, and none of them wrote a row, moved bytes or used its GPU: {self._named(behind)}"
         )
-        return Fault(Failure.RANK_STALLED, said, *self._blamed(behind))
+        return Fault(Failure.RANK_STALLED, text, *self._blamed(behind))
 
     def forgive(self, seconds: float) -> None:
         """This process was paused for so long: extend the deadlines by it."""
@@ -346,8 +346,8 @@ class Coordinator:
 
 def _lost(member: _Member, seconds: float) -> Fault:
     why = f"its connection broke ({member.broken}) and it did not come back" if member.broken else "it went silent"
-    said = f"pod {member.hello.pod} (index {member.hello.caller}) is lost: {why}; last heard of {seconds:.0f} s ago"
-    return Fault(Failure.WORKER_LOST, said, member.hello.pod)
+    text = f"pod {member.hello.pod} (index {member.hello.caller}) is lost: {why}; last heard of {seconds:.0f} s ago"
+    return Fault(Failure.WORKER_LOST, text, member.hello.pod)
 
 
 def _object(message: Message, key: str) -> Mapping[str, Any]:

@@ -114,10 +114,10 @@ class Membership:
 
     def ranks(self) -> Sequence[Mapping[str, Any]]:
         """Return what is known of each process, as `/v1/ranks` has it."""
-        told = []
+        members = []
         for index in self.seen:
             process, pod = self.processes[index], index // self._settings.per_pod
-            told.append(
+            members.append(
                 {
                     "process": index,
                     "pod": self.names.get(pod),
@@ -127,4 +127,4 @@ class Membership:
                     "notes": process.notes,
                 }
             )
-        return told
+        return members

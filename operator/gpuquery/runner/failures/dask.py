@@ -37,17 +37,17 @@ def ended(what: str, status: int, tail: Sequence[str], *, oom_killed: bool) -> J
     `what` names it, `status` is its exit code (negative: the signal), `tail` its last lines. The end of a worker is in
     the last lines of its nanny.
     """
-    told = next((line.removeprefix(ENDED) for line in reversed(tail) if line.startswith(ENDED)), "")
-    of, _, how = told.rpartition(": ")
-    if told:
+    line_of_end = next((line.removeprefix(ENDED) for line in reversed(tail) if line.startswith(ENDED)), "")
+    of, _, how = line_of_end.rpartition(": ")
+    if line_of_end:
         what = f"the Dask worker {of}"
         found = _SIGNAL.search(how)
         status = -int(found[1]) if found else int(how.rpartition(" ")[2])
-    if oom_killed and (status < 0 or not told):
+    if oom_killed and (status < 0 or not line_of_end):
         return JobError(*obituary.out_of_memory(what))
     lines = [line for line in tail if not line.startswith(ENDED)]
-    if status == -6 and (said := native.last_words("\n".join(lines))):
-        return JobError(said[0], f"{what} was ended by its own native code: {redact(said[1])}")
+    if status == -6 and (last_words := native.last_words("\n".join(lines))):
+        return JobError(last_words[0], f"{what} was ended by its own native code: {redact(last_words[1])}")
     if status < 0:
         return JobError(
             Failure.WORKER_LOST, f"{what} died of {obituary.signal_name(status)}{obituary.last(lines, _TAIL)}"

@@ -45,22 +45,22 @@ def ended(
     """
     if status < 0 and oom_killed:
         return out_of_memory(what)
-    if (said := native.last_words("\n".join(tail))) is not None:
-        return said[0], redact(said[1])
+    if (last_words := native.last_words("\n".join(tail))) is not None:
+        return last_words[0], redact(last_words[1])
     if status < 0:
         return Failure.WORKER_LOST, f"{what} died of {signal_name(status)}{last(tail)}"
     if not phase and (missing := _unfit(tail)):
         return missing
-    told = f"{what} ended with exit code {status} and left no report"
+    message = f"{what} ended with exit code {status} and left no report"
     if python and phase in MOMENTS:
         return Failure.WORKER_LOST, f"{what} ended with exit code {status} {MOMENTS[phase]}{last(tail)}"
     if python and phase:
         # The runner's own ways to end all leave one.
         return Failure.USER_ERROR, (
-            f"{told}: query.python, or a library that it calls, has ended the process (os._exit, exit() of native "
+            f"{message}: query.python, or a library that it calls, has ended the process (os._exit, exit() of native "
             f"code): return a LazyFrame from query(), or raise an exception{last(tail)}"
         )
-    return Failure.INTERNAL_ERROR, f"{told}{last(tail)}"
+    return Failure.INTERNAL_ERROR, f"{message}{last(tail)}"
 
 
 def out_of_memory(what: str) -> tuple[Failure, str]:

@@ -4,8 +4,9 @@ from gpuquery.runner.inputs.base import File, Listed, Reading, Resolved
 from gpuquery.runner.inputs.changes import changed
 from gpuquery.runner.inputs.handover import taken
 from gpuquery.runner.inputs.resolve import blamed, for_gpu, frames, from_json, located, resolve, to_json
+from gpuquery.runner.inputs.verify import Verification
 
 __all__ = [
-    "File", "Listed", "Reading", "Resolved",
+    "File", "Listed", "Reading", "Resolved", "Verification",
     "blamed", "changed", "for_gpu", "frames", "from_json", "located", "resolve", "taken", "to_json",
 ]  # fmt: skip

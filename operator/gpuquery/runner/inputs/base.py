@@ -91,6 +91,17 @@ class Reading(ABC):
         """
         return None
 
+    @property
+    def sampled(self) -> bool:
+        """Whether only a sample of the files was looked at, so that `verify` must look at all of them."""
+        return False
+
+    def verify(self, item: Input, files: Sequence[File], access: StoreAccess, at: int) -> None:  # noqa: B027
+        """Look at every line of a file, by index, for what its reader passes over.
+
+        Raises JobError(InvalidInput) that names file, line and column.
+        """
+
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes, without `kind`."""

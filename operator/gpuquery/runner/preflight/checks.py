@@ -164,7 +164,7 @@ class Checks:
         status = sizing.result() if sizing else self.status
         skipped = (self._skipped,) if self._skipped else ()
         unchecked = tuple(f"not checked: {part}" for part in found.unchecked)
-        told = (*status.warnings, *warnings, *skipped, *noted, *unchecked)
+        all_warnings = (*status.warnings, *warnings, *skipped, *noted, *unchecked)
         # What the release itself says is certain; the table of releases speaks where it was not asked.
         alone = found.fallbacks if translation or planned is None else planned.alone
         tree = planned.plan if planned and len(planned.plan) <= MAX_PLAN_SHOWN else ""
@@ -173,7 +173,7 @@ class Checks:
                 "plan": clean(hidden(tree)),
                 "fallbacks": tuple(redact(part) for part in alone),
                 "one_partition": found.one_partition,
-                "warnings": tuple(redact(text) for text in told),
+                "warnings": tuple(redact(text) for text in all_warnings),
             }
         )
         return self.status

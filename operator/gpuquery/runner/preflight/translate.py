@@ -137,11 +137,11 @@ def _engine(plan: Plan) -> Any:
 def options(plan: Plan) -> dict[str, Any]:
     """Executor options of the plan, and those by which its release is told to run its engine and cluster."""
     cell = cell_of(plan.release, plan.engine, plan.cluster)
-    told: dict[str, Any] = dict(cell.options or {}) if cell else {}
+    merged: dict[str, Any] = dict(cell.options or {}) if cell else {}
     way = _way(plan)
     if cell and cell.options is None and way in _WAYS:
-        told["cluster"] = _WAYS[way]
-    return {**told, **plan.executor_options}
+        merged["cluster"] = _WAYS[way]
+    return {**merged, **plan.executor_options}
 
 
 def _way(plan: Plan) -> Way | None:

@@ -51,8 +51,8 @@ class Finding:
 
 def needs_gpu(exc: BaseException) -> bool:
     """Whether an exception says no more than that there is no GPU here."""
-    said = f"{type(exc).__name__} {exc}"
-    return not isinstance(exc, NotImplementedError) and bool(_NEEDS_GPU.search(said))
+    text = f"{type(exc).__name__} {exc}"
+    return not isinstance(exc, NotImplementedError) and bool(_NEEDS_GPU.search(text))
 
 
 class Notes:

@@ -1,7 +1,7 @@
-"""Facts of the inputs for the planner of SQL: rows and bounds of columns, where footers tell them cheaply.
+"""Statistics of the inputs for the SQL planner: row counts and column bounds, where parquet footers have them.
 
-Whatever cannot be had is left out: a plan is right without it. Bounds are given only where every row group of every
-file has them, for rules conclude from them.
+What is not available is left out: a plan is correct without it. Bounds are given only where every row group of every
+file has them, because rules rely on them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from gpuquery.runner.parquet.footer import Footer
 
 MAX_FILES = 64
-"""Files of an input whose footers are read; of more, as many at equal distances, and no bounds."""
+"""How many footers of an input are read. Of more files, a sample of this size is read, and bounds are left out."""
 THREADS = 8
 _EPOCH = date(1970, 1, 1)
 
 
 def known(inputs: Mapping[str, Resolved], store: StoreAccess) -> Statistics:
-    """Return what is known of the inputs; raises nothing."""
+    """Return what is known about the inputs. Never raises: an input that cannot be read has no facts."""
 
     def told(given: Resolved) -> TableFacts:
         try:
@@ -118,7 +118,7 @@ def _column(name: str, dtype: pl.DataType, footers: Sequence[Footer]) -> ColumnF
 
 
 def _value(bound: Any, dtype: pl.DataType) -> Any:
-    """Return a bound as a value of SQL; None for types whose bounds say too little: texts are cut, NaN is in none."""
+    """Return a bound as a SQL value; None for types whose bounds are not exact: text is truncated, NaN is left out."""
     if dtype.is_signed_integer() and type(bound) is int:
         return bound
     if dtype == pl.Date and type(bound) is int:

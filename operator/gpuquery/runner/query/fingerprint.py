@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 MAX_SOURCES = 24
-"""Sources that a fingerprint describes one by one; it goes through the supervisors at a gate."""
+"""How many sources a fingerprint describes one by one: it travels through the supervisors at a barrier."""
 MAX_LABEL = 120
 _IN_MEMORY = "table in memory"
 _MADE_UP = re.compile(r"(_POLARS_\w*?)(0x[0-9a-f]+|[0-9]+|[0-9a-f]{16,})")
@@ -69,7 +69,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What one rank's plan comes down to."""
+    """The digest of one rank's plan, and of what it reads."""
 
     digest: str
     """SHA-256 of the whole plan."""
@@ -77,12 +77,12 @@ class Fingerprint:
     """The first sources, in the plan's order."""
 
     def value(self) -> dict[str, Any]:
-        """Give it as JSON, for a gate."""
+        """Return it as JSON, for a barrier."""
         return {"hash": self.digest, "sources": [[one.label, one.digest] for one in self.sources]}
 
     @classmethod
     def of_value(cls, value: Mapping[str, Any]) -> Fingerprint:
-        """Read what `value` gave."""
+        """Return the fingerprint from what `value` returned."""
         return cls(str(value["hash"]), tuple(Source(str(a), str(b)) for a, b in value["sources"]))
 
 

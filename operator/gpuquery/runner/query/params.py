@@ -78,12 +78,12 @@ def _python(name: str, kind: str, raw: Any) -> Any:
             try:
                 return dt.date.fromisoformat(raw)
             except ValueError as exc:
-                raise _wrong(name, raw, f"no such day ({exc})") from None
+                raise _wrong(name, raw, f"it is not a valid date ({exc})") from None
         case "timestamp":
             try:
                 return dt.datetime.fromisoformat(raw)
             except ValueError:
-                raise _wrong(name, raw, "no ISO 8601 timestamp: write it like 1994-01-31T12:00:00") from None
+                raise _wrong(name, raw, "it is not an ISO 8601 timestamp: write it like 1994-01-31T12:00:00") from None
         case _:
             return raw
 

@@ -1,4 +1,4 @@
-"""Python queries: run the author's `query(inputs, params)` and tell what went wrong in their own lines only.
+"""Python queries: run the author's `query(inputs, params)`, and report errors with the author's own lines only.
 
 The function builds a lazy plan; the runner executes it and owns the output, so writing inside is refused. Collecting
 inside is allowed (a small look-up table, a list of months) and warned about: it runs while the plan is made, in the
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FILENAME = "query.py"
 MAX_FRAMES = 5
 MAX_TEXT = 1200
-"""Characters of an exception that are told."""
+"""Characters of an exception that are reported."""
 _WRITERS = tuple(
     (owner, name)
     for owner, prefix in ((pl.LazyFrame, "sink_"), (pl.DataFrame, "write_"))
@@ -42,7 +42,7 @@ _WRITERS = tuple(
 
 @dataclass(frozen=True)
 class Compiled:
-    """The author's function, and every text that stands in their source."""
+    """The author's function, and every string literal in its source."""
 
     function: Callable[..., object]
     literals: frozenset[str]
@@ -50,14 +50,14 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a Python query made."""
+    """The result of a Python query."""
 
     frame: pl.LazyFrame
     warnings: tuple[str, ...]
 
 
 class _Named(dict[str, Any]):
-    """A dict that answers an unknown key with the known ones, and remembers which were asked for."""
+    """A dict that names its keys when one is unknown, and records which ones were read."""
 
     def __init__(self, what: str, items: Mapping[str, Any]) -> None:
         super().__init__(items)
@@ -159,7 +159,7 @@ def _user_error(message: str) -> JobError:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Turn whatever the author's code raises into a UserError, `SystemExit` and a panic of Polars too.
+    """Turn whatever the author's code raises into a UserError, including `SystemExit` and a panic of Polars.
 
     Descriptors that it closes though it has not opened them are Polars' and the runner's own: the query would hang.
     """
@@ -176,9 +176,7 @@ def _told() -> Iterator[None]:
         if alive:
             os.close(canary)
     if not alive:
-        raise _user_error(
-            "query.python closes file descriptors that it has not opened (os.closerange?): leave them open"
-        )
+        raise _user_error("query.python closes file descriptors that it did not open (os.closerange?): leave them open")
 
 
 def _is_device(fd: int, device: int) -> bool:
@@ -194,7 +192,7 @@ class _WritingError(Exception):
 
 @contextmanager
 def _no_writing(collected: list[str]) -> Iterator[None]:
-    """Refuse `sink_*` and `write_*` inside; note every `collect` of the author's own lines."""
+    """Refuse `sink_*` and `write_*` inside, and record every `collect` on the author's own lines."""
     originals = {(owner, name): getattr(owner, name) for owner, name in _WRITERS}
     collect = pl.LazyFrame.collect
 

@@ -1,4 +1,4 @@
-"""The query of a plan, in either language, in two steps: what needs no data first, then the lazy plan."""
+"""The query of a plan, in SQL or Python, in two steps: first the checks that need no data, then the lazy plan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 NONE: Mapping[str, Resolved] = MappingProxyType({})
 POLARS_DEPRECATED = (
-    "query.dialect polars is deprecated and goes with the next release: Polars' SQL loses decimal places, wraps sums "
+    "query.dialect polars is deprecated and will be removed in the next release: Polars' SQL loses decimal "
+    "places, wraps sums "
     "of 32-bit columns and drops conditions of correlated sub-queries without a word; leave dialect out (docs/sql.md)"
 )
 
@@ -45,14 +46,14 @@ class Planned:
 
 
 class Query(Protocol):
-    """A query that was checked as far as that goes without data."""
+    """A query that has passed the checks that need no data."""
 
     def plan(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> Planned:
         """Return the lazy result over the inputs' frames; raises JobError(InvalidQuery or UserError)."""
         ...
 
     def failed(self, exc: BaseException) -> str | None:
-        """Return what a failure of the running query says to its author; None where nothing more is known of it."""
+        """Return the author's message for a failure of the running query; None if there is nothing to add to it."""
         ...
 
 
@@ -80,7 +81,7 @@ def check(plan: Plan) -> None:
 
 
 def unrun(plan: Plan) -> Query | None:
-    """Return what `prepare` does, but for a language that is code only check it and return None. Raises as `check`."""
+    """Return what `prepare` returns, but only check Python code, and return None for it. Raises as `check` does."""
     if plan.language is Language.PYTHON:
         check(plan)
         return None
@@ -141,7 +142,7 @@ class Sql:
         return facts.known(inputs, self._plan.store)
 
     def failed(self, exc: BaseException) -> str | None:
-        """Return the words and the place of a failed expression."""
+        """Return the message and the place of a failed expression."""
         return self._prepared.failed(exc)
 
 
@@ -150,7 +151,7 @@ def _absent(inputs: Mapping[str, Resolved]) -> dict[str, Mapping[str, str]]:
 
 
 def _unread(text: str, inputs: Mapping[str, Resolved]) -> str:
-    """Say why a column that Polars does not find is not read; empty if no input has it."""
+    """Return why a column that Polars cannot find was not read; empty if no input has it."""
     for name, one in inputs.items():
         for column, why in one.absent.items():
             if f'unable to find column "{column}"' in text:

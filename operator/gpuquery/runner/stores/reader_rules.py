@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gpuquery.api.labels import CA_VARIABLE
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input, InputFormat
+from gpuquery.plan import releases
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from gpuquery.plan.plan import Plan
 
 COMPRESSED = (".gz", ".zst", ".zlib", ".bz2")
-_TRUST_THEIR_OWN = ("25.08",)
-"""Releases whose KvikIO looks for certificates only where its libcurl was built to look (rapidsai/kvikio#817)."""
 _WAY_OUT = "write it as parquet, or use engine: cpu"
 
 
@@ -40,17 +39,23 @@ def check_access(plan: Plan) -> tuple[str, ...]:
     Resolves credentials, which may ask a cloud's token service, and reads no data. Raises InvalidEndpoint for
     authorities that they cannot be told of.
     """
-    if os.environ.get(CA_VARIABLE) and plan.release in _TRUST_THEIR_OWN and any(map(_over_tls, plan.inputs)):
+    if os.environ.get(CA_VARIABLE) and not _takes_ca(plan.release) and any(map(_over_tls, plan.inputs)):
+        first = releases.those(lambda release: release.takes_ca)[0]
         raise JobError(
             Failure.INVALID_ENDPOINT,
             f"storage.caConfigMapName is set, and the GPU readers of {plan.release} trust only what their image "
-            "trusts: use release 25.10 or newer, or engine: cpu, or remove it and have the image trust your authority",
+            f"trusts: use release {first} or newer, engine: cpu, or an image that trusts your authority",
         )
     for item in plan.inputs:
         for uri in item.places:
             if why := stores.of(uri).kept_from_gpus(uri, plan.store):
                 raise JobError(Failure.INVALID_INPUT, f'input "{item.name}" ({uri}): {why}')
     return variables(plan)[1]
+
+
+def _takes_ca(release: str | None) -> bool:
+    known = releases.find(release) if release else None
+    return known is None or known.takes_ca
 
 
 def export(plan: Plan) -> None:

@@ -91,18 +91,18 @@ class Certificates:
         """Return why an attempt to connect failed, in Dask's words, if another try cannot succeed."""
         if not self._address.startswith("tls:"):
             return None
-        said = _said(exc)
-        if _NO_TLS.search(said):
+        text = _texts(exc)
+        if _NO_TLS.search(text):
             return JobError(
                 Failure.INVALID_COMBINATION,
-                f"what answers at {self._address} does not speak TLS ({said}): start that scheduler and its workers "
+                f"what answers at {self._address} does not speak TLS ({text}): start that scheduler and its workers "
                 "with --protocol tls, or name it by the protocol that it speaks, without dask.tlsSecretName",
             )
-        if _REFUSED.search(said):
+        if _REFUSED.search(text):
             mine = f'the Secret "{self._secret}" (dask.tlsSecretName)' if self._secret else _IN_IMAGE
             return JobError(
                 Failure.CLUSTER_UNAVAILABLE,
-                f"no TLS with the Dask scheduler at {self._address}: {said}: compare its certificates with those of "
+                f"no TLS with the Dask scheduler at {self._address}: {text}: compare its certificates with those of "
                 f"the client, {mine}",
             )
         return None
@@ -147,7 +147,7 @@ def _try(certificate: str, key: str | None) -> None:
                 continue
 
 
-def _said(exc: BaseException) -> str:
+def _texts(exc: BaseException) -> str:
     """Return the words of an exception and of those behind it, each once; ours are left out."""
     lines: list[str] = []
     for one in _causes(exc):

@@ -7,6 +7,7 @@ between them that lie evenly spread.
 from __future__ import annotations
 
 import io
+import itertools
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.stores.base import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
@@ -123,7 +124,7 @@ def _all(item: Input, files: Sequence[File], access: StoreAccess, csv: bool) -> 
             found.setdefault(part.path, []).append(data)
         for at in batch:
             if files[at].uri in found:
-                yield from _guarded(item, files[at], _lines(at, found.pop(files[at].uri), csv))
+                yield from guarded(item, files[at], lines(at, found.pop(files[at].uri), csv=csv))
 
 
 def _batches(files: Sequence[File]) -> Iterator[list[int]]:
@@ -142,15 +143,22 @@ def _read(parts: Sequence[Part], access: StoreAccess) -> list[tuple[Part, bytes]
     return stores.Everywhere(access).read(parts, lambda part, data: (part, data))
 
 
-def _guarded(item: Input, file: File, found: Iterator[Piece]) -> Iterator[Piece]:
+def guarded(item: Input, file: File, found: Iterator[Piece]) -> Iterator[Piece]:
+    """Yield pieces; a RefusedError becomes the JobError that names the file."""
     try:
         yield from found
     except RefusedError as exc:
         raise refused(item, file, exc.text) from None
 
 
-def _lines(at: int, blocks: list[bytes], csv: bool) -> Iterator[Piece]:
-    """Cut the bytes of a file into pieces of whole lines; the last line gets an end."""
+def lines(
+    at: int, blocks: Iterable[bytes], *, csv: bool, quotes: bool = True, longest: int | None = None
+) -> Iterator[Piece]:
+    """Cut the bytes of a file into pieces of whole lines; the last line gets an end.
+
+    `quotes` says whether line ends of CSV within quotes end no line, `longest` how many bytes a record may have. Raises
+    RefusedError.
+    """
     line, rest = 1, b""
     first = True
     for block in _plain(blocks):
@@ -158,11 +166,14 @@ def _lines(at: int, blocks: list[bytes], csv: bool) -> Iterator[Piece]:
         if first:
             data = data.removeprefix(BOM) if csv else data
             first = False
-        end = _end(data, csv)
+        end = _end(data, csv and quotes)
         rest = data[end:]
         if end:
             yield Piece(at, line, data[:end])
             line += data.count(b"\n", 0, end)
+        if longest is not None and len(rest) > longest:
+            why = ": a quoted field may have no end" if csv and quotes else ""
+            raise RefusedError(f"line {line} has no end within {longest >> 20} MiB{why}")
     if rest:
         yield Piece(at, line, rest if rest.endswith(b"\n") else rest + b"\n")
 
@@ -180,16 +191,18 @@ def _end(data: bytes, csv: bool) -> int:
     return end
 
 
-def _plain(blocks: list[bytes]) -> Iterator[bytes]:
+def _plain(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Undo the compression. Raises RefusedError."""
-    check_kind(blocks[0])
-    head = blocks[0][:4]
-    if head == _ZSTD:
-        yield _unzstd(b"".join(blocks))
-    elif head[:2] == _GZIP or head[:2] in _ZLIB:
-        yield from _inflated(blocks)
+    several = iter(blocks)
+    first = next(several, b"")
+    check_kind(first)
+    all_blocks = itertools.chain((first,), several)
+    if first[:4] == _ZSTD:
+        yield _unzstd(b"".join(all_blocks))
+    elif first[:2] == _GZIP or first[:2] in _ZLIB:
+        yield from _inflated(all_blocks)
     else:
-        yield from blocks
+        yield from all_blocks
 
 
 def check_kind(head: bytes) -> None:
@@ -205,7 +218,7 @@ def check_kind(head: bytes) -> None:
             raise RefusedError(f"is {name} and no text" + (": set format: parquet" if name == "parquet" else ""))
 
 
-def _inflated(blocks: list[bytes], *, cut: bool = False) -> Iterator[bytes]:
+def _inflated(blocks: Iterable[bytes], *, cut: bool = False) -> Iterator[bytes]:
     """Undo gzip and zlib, of several members too; `cut` data may end early."""
     one = zlib.decompressobj(_ANY_HEADER)
     first, ended = True, False
@@ -261,7 +274,7 @@ def _sampled(item: Input, files: Sequence[File], access: StoreAccess, budget: in
         elif file.bytes:
             starts = _starts(begin, file.bytes, step, many)
             parts = [Part(file.uri, start, min(start + size, file.bytes)) for start, size in starts]
-            yield from _guarded(item, file, _some(at, file, _read(parts, access), access, csv))
+            yield from guarded(item, file, _some(at, file, _read(parts, access), access, csv))
         begin += file.bytes
 
 

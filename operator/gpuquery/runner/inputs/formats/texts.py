@@ -90,6 +90,11 @@ def plainly_read(dtype: pl.DataType, *, declared: bool) -> bool:
     return dtype not in (pl.Time, pl.Int128, pl.UInt128)
 
 
+def literal(text: str) -> str:
+    """Return the pattern that a text alone matches, for Polars."""
+    return "".join(one if one.isalnum() else rf"\x{{{ord(one):x}}}" for one in text)
+
+
 def candidates() -> list[pl.DataType]:
     """Types that are tried where none is declared, the most particular first; text is what remains."""
     return [

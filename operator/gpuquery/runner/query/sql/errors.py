@@ -1,4 +1,4 @@
-"""A statement that is refused: what is wrong, where in the text, and the way out.
+"""The error of a statement that is refused: what is wrong, where in the text, and the way out.
 
 Plan, rules and compiler know places as offsets; who holds the text makes lines and columns of them (`text`).
 """
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where in the author's text something stands: offsets in characters, the end is one behind the last."""
+    """A range of the author's text, as offsets in characters; `end` is exclusive."""
 
     start: int
     end: int
 
 
 class SqlError(Exception):
-    """The statement cannot be planned. `message` is for its author and holds no word of the libraries under us."""
+    """The statement cannot be planned. `message` is for its author, and never quotes the libraries under us."""
 
     def __init__(self, message: str, place: Place | None = None) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
-"""What `gpuquery explain` tells of a statement: its plan, and who can run it.
+"""What `gpuquery explain` shows of a statement: its plan, and which targets can run it.
 
-Whether a release can run it is asked of the compiler, which knows what each release translates, for every release of
-the table; nothing of the releases has to be installed for it. The preflight asks the release itself.
+The compiler, which knows what each release translates, says whether a release can run it, for every release of
+the table. No release has to be installed for that; the preflight asks the release itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether some releases can run a statement, which say the same of it."""
+    """Whether a target can run a statement. Releases with the same answer share one verdict."""
 
     where: str
     """`cpu`, or RAPIDS releases: `RAPIDS 26.04 to 26.10`."""
@@ -74,7 +74,7 @@ def _judged(
     target: Target,
     at: Callable[[Place | None], str],
 ) -> tuple[str, tuple[str, ...]]:
-    from gpuquery.runner.query.sql import compile as compiler
+    from gpuquery.runner.query.sql.compile import statement as compiler
     from gpuquery.runner.query.sql.compile.partitions import restrictions
 
     release = RELEASES.get(target.release or "")
@@ -88,7 +88,7 @@ def _judged(
 
 
 def _together(found: Iterable[tuple[str, str, tuple[str, ...]]]) -> Iterable[Verdict]:
-    """Tell releases that stand side by side in the table and say the same as one."""
+    """Merge neighbouring releases of the table that have the same answer into one verdict."""
     for (_, refusal, alone), members in groupby(found, key=lambda one: (one[0] == "cpu", one[1], one[2])):
         names = [name for name, _, _ in members]
         releases = f"RAPIDS {names[0]}" + (f" to {names[-1]}" if len(names) > 1 else "")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.query.sql.errors import Place
 
 
-class Months(NamedTuple):
+class Interval(NamedTuple):
     """A value of type INTERVAL: months, days and microseconds are kept apart, as their lengths differ."""
 
     months: int
@@ -117,7 +117,7 @@ class Lambda(Expression):
 
 
 @dataclass(frozen=True)
-class Key:
+class SortKey:
     """One key of an ORDER BY."""
 
     value: Expression
@@ -133,7 +133,7 @@ class AggregateCall(Expression):
     arguments: tuple[Expression, ...] = ()
     distinct: bool = False
     filter: Expression | None = None
-    order: tuple[Key, ...] = ()
+    order: tuple[SortKey, ...] = ()
 
 
 class FrameUnit(StrEnum):
@@ -183,13 +183,13 @@ class WindowCall(Expression):
     function: str
     arguments: tuple[Expression, ...] = ()
     partition: tuple[Expression, ...] = ()
-    order: tuple[Key, ...] = ()
+    order: tuple[SortKey, ...] = ()
     frame: Frame | None = None
     """None for functions that have no use for one, such as `rank`."""
     distinct: bool = False
     ignore_nulls: bool = False
     filter: Expression | None = None
-    argument_order: tuple[Key, ...] = ()
+    argument_order: tuple[SortKey, ...] = ()
     """ORDER BY within the call, as in `sum(x ORDER BY y) OVER (...)`."""
 
 
@@ -272,7 +272,7 @@ class Values(_Leaf):
     columns: tuple[Field, ...]
 
 
-ONE = Values(rows=((),), columns=())
+ONE_ROW = Values(rows=((),), columns=())
 
 
 @dataclass(frozen=True)
@@ -394,7 +394,7 @@ class Window(_Unary):
 class Sort(_Unary):
     """The same rows in an order."""
 
-    keys: tuple[Key, ...]
+    keys: tuple[SortKey, ...]
 
 
 @dataclass(frozen=True)
@@ -404,7 +404,7 @@ class Limit(_Unary):
     count: int | None = None
     offset: int = 0
     percent: float | None = None
-    ties: tuple[Key, ...] = ()
+    ties: tuple[SortKey, ...] = ()
     """WITH TIES: the keys of the order; rows that are equal to the last one by them come too."""
 
 
@@ -413,7 +413,7 @@ class Distinct(_Unary):
     """Different rows; with `on`, the first row of each group of equal `on` values, in the order of `order`."""
 
     on: tuple[Expression, ...] = ()
-    order: tuple[Key, ...] = ()
+    order: tuple[SortKey, ...] = ()
 
 
 class SetKind(StrEnum):

@@ -1,6 +1,6 @@
-"""A statement on its way: translated, checked, bound, made cheaper, compiled; its errors in its author's lines.
+"""The steps of a statement: translate, check, bind, optimize, compile; errors have the author's line and column.
 
-What needs no data comes first (`Prepared`), the lazy result once the inputs' schemas are known (`Prepared.plan`).
+`Prepared` does what needs no data; `Prepared.plan` makes the lazy result once the inputs' schemas are known.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.query.sql.errors import SqlError
-from gpuquery.runner.query.sql.types import NoType
+from gpuquery.runner.query.sql.types import UnsupportedType
 from gpuquery.runner.query.text import Text, invalid
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.query.sql.types import Columns, Type
 
 CALLS = 10_000
-"""How deep calls may go while a statement is planned."""
+"""Python's recursion limit while a statement is planned."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Result:
 
 
 class Prepared:
-    """A statement that was checked as far as that goes without data."""
+    """A statement that has passed the checks that need no data."""
 
     def __init__(self, text: str, *, dialect: str, inputs: Collection[str], values: Mapping[str, Value]) -> None:
         """Raise JobError(InvalidQuery) for what is no query over these inputs with these parameters."""
@@ -52,9 +52,9 @@ class Prepared:
 
         self._text = Text(text)
         self._values = values
-        with self._told():
+        with self._raising_job_errors():
             self._translation = translated(text, dialect)
-            with self._returned():
+            with self._with_author_places():
                 front.check(self._translation.text, inputs=inputs, values=values, setup=self._translation.setup)
 
     def bound(self, schemas: Mapping[str, Columns], now: datetime) -> Statement:
@@ -62,15 +62,15 @@ class Prepared:
         return self._bound(schemas, now)[0]
 
     def _bound(self, schemas: Mapping[str, Columns], now: datetime) -> tuple[Statement, Mapping[str, Place | None]]:
-        """Return the statement, and what means something else in its dialect, by the words for it."""
+        """Return the statement, and the warnings about its dialect, each with its place."""
         from gpuquery.runner.query.sql import front
-        from gpuquery.runner.query.sql.dialects.returning import returned
+        from gpuquery.runner.query.sql.dialects.semantics_pass import with_dialect_semantics
 
         made = self._translation
-        with self._told():
-            with self._returned():
+        with self._raising_job_errors():
+            with self._with_author_places():
                 found = front.bind(made.text, schemas=schemas, values=self._values, now=now, setup=made.setup)
-            return returned(found, made)
+            return with_dialect_semantics(found, made)
 
     def plan(
         self,
@@ -85,12 +85,12 @@ class Prepared:
 
         `absent` are columns of inputs that cannot be read, with the reason.
         """
-        from gpuquery.runner.query.sql import compile as compiler
         from gpuquery.runner.query.sql import remarks, rules
+        from gpuquery.runner.query.sql.compile import statement as compiler
         from gpuquery.runner.query.sql.compile.target import CPU
 
         bound, other = self._bound(self.schemas(frames, absent), now)
-        with self._told():
+        with self._raising_job_errors():
             statement = rules.improved(bound, statistics)
             try:
                 frame = compiler.compiled(statement, frames, target)
@@ -99,22 +99,22 @@ class Prepared:
                     compiler.compiled(statement, frames, CPU)  # else it is wrong everywhere
                     raise self._unsupported(exc, target) from None
                 raise
-        found = [
+        remarks_found = [
             *((place, words) for words, place in other.items()),
-            *((r.place, r.message) for r in remarks.found(bound, statement)),
+            *((r.place, r.message) for r in remarks.find_remarks(bound, statement)),
         ]
-        told = (f"{self.at(place)}{words}" for place, words in found)
-        return Result(frame, statement, tuple(told))
+        warnings = (f"{self.at(place)}{words}" for place, words in remarks_found)
+        return Result(frame, statement, tuple(warnings))
 
     def schemas(
         self, frames: Mapping[str, pl.LazyFrame], absent: Mapping[str, Mapping[str, str]] | None = None
-    ) -> dict[str, dict[str, Type | NoType]]:
+    ) -> dict[str, dict[str, Type | UnsupportedType]]:
         """Return the inputs' types in SQL. A column that has none is refused where a statement uses it."""
-        made: dict[str, dict[str, Type | NoType]] = {}
+        made: dict[str, dict[str, Type | UnsupportedType]] = {}
         for name, frame in frames.items():
             unread = (absent or {}).get(name, {})
             made[name] = {column: _type(dtype) for column, dtype in frame.collect_schema().items()}
-            made[name] |= {column: NoType(why) for column, why in unread.items()}
+            made[name] |= {column: UnsupportedType(why) for column, why in unread.items()}
         return made
 
     def at(self, place: Place | None) -> str:
@@ -122,14 +122,14 @@ class Prepared:
         return f"{self._text.at(place.start)}: " if place else ""
 
     def failed(self, exc: BaseException) -> str | None:
-        """Return what a failure of the running query says to its author; None if it is none of an expression."""
-        from gpuquery.runner.query.sql.compile.failures import explained
+        """Return the author's message for a failure of the running query; None if no expression failed."""
+        from gpuquery.runner.query.sql.compile.failures import decoded_failure
 
-        found = explained(exc)
+        found = decoded_failure(exc)
         return f"{self.at(found[1])}{found[0]}" if found else None
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _raising_job_errors(self) -> Iterator[None]:
         # A level of an expression takes several calls of ours: the front end bounds the levels.
         sys.setrecursionlimit(max(sys.getrecursionlimit(), CALLS))
         try:
@@ -140,8 +140,8 @@ class Prepared:
             raise invalid("the statement is nested too deeply: break it up into CTEs") from None
 
     @contextmanager
-    def _returned(self) -> Iterator[None]:
-        """Bring the place of an error from the translated text back to the author's."""
+    def _with_author_places(self) -> Iterator[None]:
+        """Map the place of an error from the translated text to the author's text."""
         try:
             yield
         except SqlError as exc:
@@ -156,10 +156,10 @@ class Prepared:
         return invalid(f"{self.at(exc.place)}{exc.message}")
 
 
-def _type(dtype: pl.DataType) -> Type | NoType:
+def _type(dtype: pl.DataType) -> Type | UnsupportedType:
     from gpuquery.runner.query.sql.compile.values import type_of
 
     try:
         return type_of(dtype)
     except SqlError:
-        return NoType(f"has the type {dtype}, which SQL does not know: cast it in query.python")
+        return UnsupportedType(f"has the type {dtype}, which SQL does not support: cast it in query.python")

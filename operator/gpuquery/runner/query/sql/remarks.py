@@ -1,4 +1,4 @@
-"""What may surprise the author of a statement, though it can be run: told once each, with the place."""
+"""Warnings about a statement that can be run but may surprise its author, each once and with its place."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from gpuquery.runner.query.sql.plan import (
     Statement,
     Values,
 )
-from gpuquery.runner.query.sql.rules.walk import columns_used, conjuncts, relations, with_expressions, within
 from gpuquery.runner.query.sql.types import Kind, Type
+from gpuquery.runner.query.sql.walk import columns_used, conjuncts, relations, subexpressions, with_expressions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gpuquery.runner.query.sql.errors import Place
 
-MOST = 10
+MAX_REMARKS = 10
 """Warnings of one statement."""
 _ROUNDS = frozenset({"round", "trunc", "floor", "ceil", "round_even"})
 
 
 class Remark(NamedTuple):
-    """One of them."""
+    """One warning."""
 
     message: str
     place: Place | None
 
 
-def found(bound: Statement, improved: Statement) -> list[Remark]:
+def find_remarks(bound: Statement, improved: Statement) -> list[Remark]:
     """Return the warnings of a statement: as it was bound, and as it will run."""
-    told = dict.fromkeys((*_of_expressions(bound.relation), *_crossed(improved.relation)))
-    return list(told)[:MOST]
+    remarks = dict.fromkeys((*_of_expressions(bound.relation), *_crossed(improved.relation)))
+    return list(remarks)[:MAX_REMARKS]
 
 
 def _crossed(node: Relation, conditions: Sequence[set[int]] = ()) -> Iterator[Remark]:
@@ -55,8 +55,8 @@ def _crossed(node: Relation, conditions: Sequence[set[int]] = ()) -> Iterator[Re
             joined = any(min(used, default=width) < width <= max(used, default=0) for used in conditions)
             if not joined and not _is_one_row(node.left) and not _is_one_row(node.right):
                 yield Remark(
-                    f"{_named(node.left)} and {_named(node.right)} are joined without a condition: each row of one "
-                    "with every row of the other; if that is not meant, write JOIN ... ON",
+                    f"{_named(node.left)} and {_named(node.right)} are joined without a condition: every row of one "
+                    "with every row of the other; if you do not mean that, write JOIN ... ON",
                     None,
                 )
             yield from _crossed(node.left, conditions)
@@ -92,7 +92,7 @@ def _named(node: Relation) -> str:
 def _of_expressions(root: Relation) -> Iterator[Remark]:
     for node in relations(root):
         for value in _all(node):
-            for part in within(value):
+            for part in subexpressions(value):
                 yield from _of(part)
 
 
@@ -114,7 +114,8 @@ def _of(node: Expression) -> Iterator[Remark]:
 
 def _loses(node: Cast) -> str:
     """Return what a cast that the author wrote leaves out; nothing if it keeps all."""
-    if not _is_written(node) or _is_rounded(node.input):
+    rounded = isinstance(node.input, Call) and node.input.function in _ROUNDS
+    if rounded or not _is_written(node):
         return ""
     before, after = node.input.type, node.type
     if _has_fraction(before) and after.is_integer:
@@ -126,15 +127,8 @@ def _loses(node: Cast) -> str:
 
 def _is_written(node: Cast) -> bool:
     """Whether the author wrote it: casts of the binder stand where their operand stands, or nowhere."""
-    return node.place is not None and node.place != node.input.place and not _is_constant(node.input)
-
-
-def _is_constant(node: Expression) -> bool:
-    return not any(isinstance(part, Column) for part in within(node))
-
-
-def _is_rounded(node: Expression) -> bool:
-    return isinstance(node, Call) and node.function in _ROUNDS
+    columns = any(isinstance(part, Column) for part in subexpressions(node.input))
+    return columns and node.place is not None and node.place != node.input.place
 
 
 def _has_fraction(kind: Type) -> bool:

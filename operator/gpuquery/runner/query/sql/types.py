@@ -110,14 +110,14 @@ class Type:
 
 
 @dataclass(frozen=True)
-class NoType:
-    """What stands in the place of a type for a column of an input that no statement can use."""
+class UnsupportedType:
+    """The type of an input's column that no statement can use."""
 
-    why: str
-    """Said of the column: `has the type ...`, and what to do about it."""
+    reason: str
+    """The rest of a sentence that begins with the column: `has the type ...`, and the way out."""
 
 
-Columns = Mapping[str, Type | NoType]
+Columns = Mapping[str, Type | UnsupportedType]
 """An input's columns by their names, in their order."""
 
 NULL = Type(Kind.NULL)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from gpuquery.runner.query.sql.compile import aggregate_functions
-from gpuquery.runner.query.sql.compile.failures import explained
+from gpuquery.runner.query.sql.compile.failures import decoded_failure
 from gpuquery.runner.query.sql.compile.target import CPU, Target
 from gpuquery.runner.query.sql.errors import SqlError
 from tests.support import sql, sql_windows
@@ -138,7 +138,7 @@ def test_a_sum_of_more_than_38_digits_fails_in_words(statement: str, target: Tar
     tables = {"t": pa.table({"w": pa.array(big, pa.decimal128(38, 0)), "k": pa.array([1] * 8)})}
     with pytest.raises(Exception) as failed:  # noqa: PT011 - Polars' errors are of many classes
         sql.ours(statement, tables, target)
-    told = explained(failed.value)
+    told = decoded_failure(failed.value)
     assert "38 digits" in told[0] if told else _ON_CPU in str(failed.value)
 
 
@@ -165,7 +165,7 @@ def test_a_sum_of_products_of_18_digits_fails_beyond_38(statement: str) -> None:
     }  # fmt: skip
     with pytest.raises(Exception) as failed:  # noqa: PT011 - Polars' errors are of many classes
         sql.ours(statement, tables)
-    told = explained(failed.value)
+    told = decoded_failure(failed.value)
     assert told and "38 digits" in told[0]
 
 
@@ -184,7 +184,7 @@ def test_an_average_of_moments_is_the_nearest_microsecond(column: list[int], wan
 
 
 def test_the_average_of_decimals_is_right_to_the_last_bit() -> None:
-    """`0.1` is no DOUBLE: dividing before, or summing up DOUBLEs, gives other last bits."""
+    """`0.1` is not a valid DOUBLE: dividing before, or summing up DOUBLEs, gives other last bits."""
     values = [Decimal(n) / 100 for n in (10, 20, 30, 15, 99, 7, 1234567, 3)]
     tables = {"t": pa.table({"d": pa.array(values, pa.decimal128(18, 2)), "i": pa.array(range(8))})}
     mine, theirs = sql.answers("SELECT avg(d), avg(d) FILTER (WHERE i < 3), avg(i) FILTER (WHERE i > 2) FROM t", tables)

@@ -41,11 +41,11 @@ SPARK: list[tuple[str, str, Any]] = [
         "SELECT CASE WHEN id > 9 THEN 1 / 0 ELSE 5 END FROM orders LIMIT 1",
         [5.0],
     ),
-    ("a text with a fraction is no whole number", "SELECT CAST('1.5' AS INT)", Refused("'1.5' is no INT")),
+    ("a text with a fraction is no whole number", "SELECT CAST('1.5' AS INT)", Refused("'1.5' is not a valid INT")),
     (
         "nor is that of a column",
         "SELECT CAST(concat(id, '.5') AS INT) FROM orders",
-        Fails("the value 1.5 is no INTEGER"),
+        Fails("the value 1.5 is not a valid INTEGER"),
     ),
     (
         "TRY_CAST of one is NULL",
@@ -53,7 +53,7 @@ SPARK: list[tuple[str, str, Any]] = [
         [None, None],
     ),
     ("blanks around a number are none", "SELECT CAST(' 12 ' AS INT)", [12]),
-    ("`on` is no BOOLEAN, `y` is", "SELECT TRY_CAST('on' AS BOOLEAN), CAST('y' AS BOOLEAN)", [None, True]),
+    ("`on` is not a valid BOOLEAN, `y` is", "SELECT TRY_CAST('on' AS BOOLEAN), CAST('y' AS BOOLEAN)", [None, True]),
     ("a DOUBLE is written otherwise", "SELECT CAST(1e7D AS STRING)", Refused("DOUBLE as text")),
     ("as a part of a text too", "SELECT concat('a', 1e0)", Refused("DOUBLE as text")),
     ("a length below zero is none", "SELECT substring('hello', 2, -1)", [""]),
@@ -115,7 +115,7 @@ TRINO: list[tuple[str, str, Any]] = [
     ("a division by zero fails", "SELECT total / 0 FROM orders", ZERO),
     ("but not that of a DOUBLE", "SELECT CAST(id AS DOUBLE) / 0 FROM orders LIMIT 1", [float("inf")]),
     ("NULL comes last, both ways", "SELECT array_agg(id ORDER BY total DESC) FROM orders", [[2, 3, 1, 4]]),
-    ("a text with a fraction is no whole number", "SELECT CAST('1.5' AS INTEGER)", Refused("'1.5' is no INT")),
+    ("a text with a fraction is no whole number", "SELECT CAST('1.5' AS INTEGER)", Refused("'1.5' is not a valid INT")),
     (
         "and NULL with TRY",
         "SELECT TRY_CAST('1.5' AS INTEGER), TRY(CAST('1.5' AS BIGINT)), TRY_CAST('yes' AS BOOLEAN)",
@@ -169,7 +169,7 @@ SNOWFLAKE: list[tuple[str, str, Any]] = [
     ("a length below zero is none", "SELECT substr('hello', 2, -1), left('abc', -1)", ["", ""]),
     ("a list is NULL outside, below zero too", "SELECT [1, 2][5], [1, 2, 3][-2], get([1, 2], -2)", [None] * 3),
     ("ARRAY_SLICE counts from 0, without the last", "SELECT array_slice([1, 2, 3, 4], 1, 3)", [[2, 3]]),
-    ("from the end it is refused", "SELECT array_slice([1, 2, 3], 0, -1)", Refused("below zero")),
+    ("from the end it is refused", "SELECT array_slice([1, 2, 3], 0, -1)", Refused("must not be negative")),
     (
         "part 0 is part 1",
         "SELECT split_part('a.b', '.', 0), split_part('a.b', '.', -1), split_part('abc', '', 1)",
@@ -206,7 +206,7 @@ BIGQUERY: list[tuple[str, str, Any]] = [
     ("a division by zero fails", "SELECT total / 0 FROM orders", ZERO),
     ("SAFE_DIVIDE does not", "SELECT SAFE_DIVIDE(id, 0) FROM orders LIMIT 1", [None]),
     ("a text with a fraction is no INT64", "SELECT SAFE_CAST('1.5' AS INT64), SAFE_CAST('yes' AS BOOL)", [None, None]),
-    ("not with CAST", "SELECT CAST('1.5' AS INT64)", Refused("is no BIGINT")),
+    ("not with CAST", "SELECT CAST('1.5' AS INT64)", Refused("is not a valid BIGINT")),
     ("lists end", "SELECT [id, 2][OFFSET(5)] FROM orders", OUTSIDE),
     ("and begin", "SELECT [id, 2][ORDINAL(0)] FROM orders", OUTSIDE),
     (
@@ -260,7 +260,7 @@ BIGQUERY: list[tuple[str, str, Any]] = [
     ("%e is filled up with a blank", "SELECT FORMAT_DATE('%e', d) FROM orders", Refused("%e")),
     ("a query as a list", "SELECT ARRAY(SELECT id FROM orders)", Refused("ARRAY_AGG")),
     ("LIMIT in a text of a group", "SELECT STRING_AGG(note, ',' ORDER BY id LIMIT 2) FROM orders", Refused("LIMIT")),
-    ("digests", "SELECT TO_HEX(MD5('a'))", Refused("digests")),
+    ("digests", "SELECT TO_HEX(MD5('a'))", Refused("hashes")),
 ]
 REDSHIFT: list[tuple[str, str, Any]] = [
     ("a division by zero fails", "SELECT total / 0 FROM orders", ZERO),
@@ -274,7 +274,7 @@ REDSHIFT: list[tuple[str, str, Any]] = [
         "SELECT avg(cust), avg(id), avg(DISTINCT cust) FROM orders",
         [D("1"), D("2"), D("2")],
     ),
-    ("a text with a fraction is no whole number", "SELECT '1.5'::int", Refused("is no INT")),
+    ("a text with a fraction is no whole number", "SELECT '1.5'::int", Refused("is not a valid INT")),
     ("CHAR(n) is filled up", "SELECT 'a'::char(5)", Refused("VARCHAR(n)")),
     ("a length below zero fails", "SELECT substring('hello', 2, -1)", Refused("below zero")),
     ("there is no part 0", "SELECT split_part('a,b', ',', 0)", Refused("no part 0")),

@@ -9,7 +9,7 @@ from gpuquery.api.choices import Dialect
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.query.sql.dialects import formats, translation
-from gpuquery.runner.query.sql.dialects.rewriting import Refused
+from gpuquery.runner.query.sql.dialects.rewriter import Refused
 from tests.support import tpc
 from tests.support.sql_dialects import planned, prepared
 

@@ -28,7 +28,7 @@ def _explained(frame: pl.LazyFrame, engine: Any) -> tuple[str, Place | None] | N
     try:
         frame.collect(engine=engine)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        return failures.explained(error)
+        return failures.decoded_failure(error)
     raise AssertionError("nothing failed")
 
 
@@ -53,7 +53,7 @@ def _told(sql: str, engine: Any, **values: Any) -> tuple[str, str]:
         pytest.param(
             "1 + CAST(a_text AS INT)",
             {"a_text": 'a "b"\n[c], "d"'},
-            'the value a "b"\n[c], "d" is no INTEGER',
+            'the value a "b"\n[c], "d" is not a valid INTEGER',
             "CAST(a_text AS INT)",
             id="text with everything in it",
         ),
@@ -67,7 +67,7 @@ def _told(sql: str, engine: Any, **values: Any) -> tuple[str, str]:
         pytest.param(
             "CAST(a_text AS DATE)",
             {"a_text": "2023-02-29"},
-            "the value 2023-02-29 is no DATE",
+            "the value 2023-02-29 is not a valid DATE",
             "CAST(a_text AS DATE)",
             id="a day that does not exist",
         ),
@@ -103,7 +103,7 @@ def _told(sql: str, engine: Any, **values: Any) -> tuple[str, str]:
         pytest.param(
             "CAST(a_tlist AS INTEGER[])",
             {"a_tlist": ["1", "x"]},
-            "the value x is no INTEGER",
+            "the value x is not a valid INTEGER",
             "CAST(a_tlist AS INTEGER[])",
             id="an element of a list",
         ),
@@ -129,7 +129,7 @@ def test_a_failure_is_explained_wherever_it_happens(engine: str, use: Any) -> No
     frame = pl.LazyFrame({"s": ["1", "abc", None], "g": [1, 1, 2]})
     (text,) = columns(["s"], [TEXT])
     told = _explained(use(frame, cast(text, BIGINT, place=HERE).expr), engine)
-    assert told == ("the value abc is no BIGINT", HERE)
+    assert told == ("the value abc is not a valid BIGINT", HERE)
 
 
 @ENGINES
@@ -154,10 +154,10 @@ def test_a_failure_with_words_of_its_own(engine: str) -> None:
 
 
 def test_other_errors_are_not_ours() -> None:
-    assert failures.explained(ValueError("conversion failed")) is None
+    assert failures.decoded_failure(ValueError("conversion failed")) is None
     with pytest.raises(pl.exceptions.PolarsError) as caught:
         pl.LazyFrame({"s": ["x"]}).select(pl.col("s").cast(pl.Int64)).collect()
-    assert failures.explained(caught.value) is None
+    assert failures.decoded_failure(caught.value) is None
 
 
 def test_an_error_within_another_is_found() -> None:
@@ -166,7 +166,7 @@ def test_an_error_within_another_is_found() -> None:
         pl.LazyFrame({"s": ["abc"]}).select(cast(text, INTEGER, place=HERE).expr).collect()
     outer = RuntimeError("the worker stopped")
     outer.__cause__ = inner.value
-    assert failures.explained(outer) == ("the value abc is no INTEGER", HERE)
+    assert failures.decoded_failure(outer) == ("the value abc is not a valid INTEGER", HERE)
 
 
 @pytest.mark.parametrize("kind", [BIGINT, decimal(5, 1), DOUBLE, BOOLEAN], ids=str)

@@ -7,7 +7,7 @@ import pytest
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.front import catalog
 from gpuquery.runner.query.sql.plan import Project, Scan
-from gpuquery.runner.query.sql.types import INTEGER, TEXT, Kind, NoType, Type, decimal, list_of, struct
+from gpuquery.runner.query.sql.types import INTEGER, TEXT, Kind, Type, UnsupportedType, decimal, list_of, struct
 from tests.support.sql_front import bound, refused
 
 TYPES = [
@@ -77,7 +77,7 @@ def test_names_that_sql_cannot_tell_apart_are_refused(schemas: dict[str, dict[st
     assert told.startswith(message)
 
 
-ODD = {"t": {"id": INTEGER, "h": NoType("has the type X"), "a": INTEGER, "A": TEXT}}
+ODD = {"t": {"id": INTEGER, "h": UnsupportedType("has the type X"), "a": INTEGER, "A": TEXT}}
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_column_that_sql_cannot_use_is_in_nobodys_way(statement: str) -> None:
         ("SELECT sum(x.H) FROM t AS x", 'column "h" of input "t" has the type X', "x.H"),
         ("SELECT h.f FROM t", 'column "h" of input "t" has the type X', "h.f"),
         ("SELECT * FROM t", 'column "h" of input "t" has the type X', "*"),
-        ("SELECT 1 FROM t WHERE a = 1", 'column "a" of input "t" is also there as "A", and letters\' case', "a"),
-        ('SELECT "A" FROM t', 'column "a" of input "t" is also there as "A", and letters\' case', '"A"'),
+        ("SELECT 1 FROM t WHERE a = 1", 'column "a" of input "t" also exists as "A", and names in SQL', "a"),
+        ('SELECT "A" FROM t', 'column "a" of input "t" also exists as "A", and names in SQL', '"A"'),
     ],
 )
 def test_a_column_that_sql_cannot_use_is_refused_where_it_is_used(statement: str, message: str, place: str) -> None:

@@ -71,36 +71,36 @@ def test_a_list_of_hundreds_of_items_is_planned() -> None:
         ),
         pytest.param(
             "SELECT " + "CASE " * 40 + "i" + " WHEN 1 THEN 1 WHEN 2 THEN 2 END" * 40 + " FROM t",
-            "more than 4 CASE stand directly in each other",
+            "more than 4 CASE expressions are nested directly",
             id="simple CASEs multiply",
         ),
         pytest.param(
             "SELECT i AS a0, " + ", ".join(f"a{k} + a{k} AS a{k + 1}" for k in range(29)) + " FROM t",
-            "the columns use one another so often",
+            "the column aliases use one another so often",
             id="aliases double",
         ),
         pytest.param(
             "SELECT (SELECT max(y.a) FROM (SELECT i AS a, "
             + ", ".join(f"{'a' if not k else f'a{k}'} * 2 + {'a' if not k else f'a{k}'} AS a{k + 1}" for k in range(29))
             + " FROM u) y) FROM t",
-            "the columns use one another so often",
+            "the column aliases use one another so often",
             id="aliases double in a sub-query",
         ),
         pytest.param(
             "SELECT *, * FROM (" * 40 + "SELECT i FROM t" + ")" * 40,
-            "there would be more than 20000 columns",
+            "the result would have more than 20000 columns",
             id="stars double",
         ),
         pytest.param(
             "WITH "
             + ", ".join(["c0 AS (FROM t)", *(f"c{k + 1} AS (SELECT * FROM c{k} a, c{k} b)" for k in range(30))])
             + " SELECT count(*) FROM c30",
-            "there would be more than 20000 columns",
+            "the result would have more than 20000 columns",
             id="columns of CTEs double",
         ),
         pytest.param(
             "PIVOT t ON i IN ({0}), b IN ({0}) USING sum(d)".format(", ".join(map(str, range(200)))),
-            "there would be more than 20000 columns",
+            "the result would have more than 20000 columns",
             id="values of PIVOT multiply",
         ),
         pytest.param(
@@ -116,7 +116,7 @@ def test_a_list_of_hundreds_of_items_is_planned() -> None:
             "SELECT 1 -- " + "x" * 1_000_000, "the query has 1000012 bytes; the limit is 1000000", id="a megabyte"
         ),
         pytest.param(";" * 5000, "0 statements are given", id="semicolons alone"),
-        pytest.param("/*" * 5000, "a comment has no end", id="comments without end"),
+        pytest.param("/*" * 5000, "a comment is not closed", id="comments without end"),
     ],
 )
 def test_a_statement_that_is_too_large_is_refused_in_words(sql: str, message: str) -> None:

@@ -95,11 +95,14 @@ U = "i, x, d, ts"
             id="a join of text and a number",
         ),
         pytest.param(
-            "SELECT dt > 'foo' FROM t", "'foo' is no DATE: write it like 1994-01-31", "'foo'", id="a day in quotes"
+            "SELECT dt > 'foo' FROM t",
+            "'foo' is not a valid DATE: write it like 1994-01-31",
+            "'foo'",
+            id="a day in quotes",
         ),
         pytest.param(
             "SELECT DATE '2021-02-29'",
-            "'2021-02-29' is no DATE: write it like 1994-01-31",
+            "'2021-02-29' is not a valid DATE: write it like 1994-01-31",
             "DATE '2021-02-29'",
             id="a day that is none",
         ),
@@ -117,37 +120,39 @@ U = "i, x, d, ts"
         ),
         pytest.param(
             "SELECT i FROM t, u",
-            "column \"i\" is in several tables of FROM: write 't.i' or 'u.i'",
+            "column \"i\" is in several tables in FROM: write 't.i' or 'u.i'",
             "i",
             id="an ambiguous column",
         ),
         pytest.param(
             "SELECT i FROM u WHERE sum(d) > 1",
-            "WHERE cannot hold an aggregate: use HAVING, or compute it in a sub-query",
+            "WHERE cannot contain an aggregate: use HAVING, or compute it in a sub-query",
             None,
             id="an aggregate in WHERE",
         ),
         pytest.param(
             "SELECT rank() FROM u",
-            "a window function needs OVER (...), and stands only in SELECT, QUALIFY and ORDER BY",
+            "a window function needs OVER (...), and is allowed only in SELECT, QUALIFY and ORDER BY",
             None,
             id="a window function without OVER",
         ),
-        pytest.param("SELECT i i i FROM u", 'syntax error at or behind "i"', "i", id="a syntax error"),
-        pytest.param("SELECT 'abc FROM u", "a text in quotes has no end: write '", None, id="a text without end"),
+        pytest.param("SELECT i i i FROM u", 'syntax error at or after "i"', "i", id="a syntax error"),
+        pytest.param("SELECT 'abc FROM u", "a quoted string is not closed: add '", None, id="a text without end"),
         pytest.param(
             "SELECT i FROM u UNION SELECT i, d FROM u",
-            "the sides of UNION, INTERSECT or EXCEPT have not the same number of columns",
+            "the sides of UNION, INTERSECT or EXCEPT do not have the same number of columns",
             None,
             id="a union of other widths",
         ),
         pytest.param(
             "SELECT i FROM u ORDER BY 2",
-            "a number in ORDER BY is a column of SELECT, from 1 to 1",
+            "a number in ORDER BY must be the position of a column of SELECT, from 1 to 1",
             None,
             id="a number in ORDER BY",
         ),
-        pytest.param("SELECT st.c FROM t", 'a record has no field "c" (near it: "a")', None, id="a field of a record"),
+        pytest.param(
+            "SELECT st.c FROM t", 'the struct has no field "c" (similar: "a")', None, id="a field of a record"
+        ),
         pytest.param(
             "SELECT x COLLATE nocase = 'a' FROM u",
             "COLLATE NOCASE is not supported: text is compared by its bytes; compare lower(...) of "
@@ -157,13 +162,13 @@ U = "i, x, d, ts"
         ),
         pytest.param(
             "SELECT rowid FROM u",
-            "rowid is refused: the rows of an input have no number and no order",
+            "rowid is refused: the rows of an input have no row number and no order",
             None,
             id="rowid",
         ),
         pytest.param(
             "SELECT i FROM u TABLESAMPLE 10%",
-            "TABLESAMPLE and USING SAMPLE are refused: every attempt of a job gives the same result; "
+            "TABLESAMPLE and USING SAMPLE are refused: every attempt of a job must return the same result; "
             "filter by a column",
             None,
             id="a sample",
@@ -177,13 +182,13 @@ U = "i, x, d, ts"
         ),
         pytest.param(
             "SELECT random() FROM u",
-            "random() is refused: every attempt of a job gives the same result; write the value as a parameter",
+            "random() is refused: every attempt of a job must return the same result; pass the value as a parameter",
             "random()",
             id="a random number",
         ),
         pytest.param(
             "SELECT current_user FROM u",
-            "current_user() is refused: it tells of a session, and a query reads only the job's "
+            "current_user() is refused: it depends on a session, and a query reads only the job's "
             "inputs; use a parameter",
             "current_user",
             id="the session's user",

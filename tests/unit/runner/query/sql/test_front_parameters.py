@@ -180,7 +180,7 @@ def test_a_null_takes_the_type_of_its_use() -> None:
         (
             "SELECT getvariable('p0'), :n",
             "n",
-            "getvariable() is refused: a query reads only the job's inputs, with functions of values",
+            "getvariable() is refused: a query reads only the job's inputs, with functions of their values",
             "getvariable('p0')",
         ),
     ],

@@ -10,7 +10,7 @@ import pytest
 from gpuquery.runner.query.sql import functions
 from gpuquery.runner.query.sql.compile import failures
 from gpuquery.runner.query.sql.compile.target import CPU
-from gpuquery.runner.query.sql.elsewhere import ELSEWHERE
+from gpuquery.runner.query.sql.equivalents import EQUIVALENTS
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.functions import written
 from gpuquery.runner.query.sql.functions.known import REFUSED
@@ -68,7 +68,7 @@ def test_what_fails_in_duckdb_fails_here_and_says_where(text: str) -> None:
     with pytest.raises((SqlError, pl.exceptions.PolarsError)) as caught:
         both.ours([text])
     error = caught.value
-    said = (error.message, error.place) if isinstance(error, SqlError) else failures.explained(error)
+    said = (error.message, error.place) if isinstance(error, SqlError) else failures.decoded_failure(error)
     assert said is not None, error
     assert all(said)
 
@@ -88,18 +88,18 @@ def refused(text: str) -> SqlError:
         pytest.param("uper(s)", "upper", id="a misspelt name: the nearest one"),
         pytest.param("md5(s)", "digests", id="a function that Polars lacks: the reason"),
         pytest.param("age(ts, tu)", "date_sub", id="an interval of months: what counts them"),
-        pytest.param(
-            "regexp_matches(s, p)", "argument 2 of regexp_matches has to be a constant", id="a pattern of rows"
-        ),
+        pytest.param("regexp_matches(s, p)", "argument 2 of regexp_matches must be a constant", id="a pattern of rows"),
         pytest.param(r"regexp_matches(s, '\B')", "cannot be used", id="a pattern that both libraries read differently"),
-        pytest.param("regexp_extract_all(s, 'a*|b')", "empty text", id="all matches of a pattern that matches nothing"),
-        pytest.param("regexp_split_to_array(s, 'a|(b|c?)')", "empty text", id="splitting between all letters"),
+        pytest.param(
+            "regexp_extract_all(s, 'a*|b')", "empty string", id="all matches of a pattern that matches nothing"
+        ),
+        pytest.param("regexp_split_to_array(s, 'a|(b|c?)')", "empty string", id="splitting between all letters"),
         pytest.param("strftime(x, s)", "constant", id="a format of rows"),
         pytest.param("row(i, s)", "write {'a': x, 'b': y}", id="a row without names"),
         pytest.param("hash(s)", "release", id="a result that no release promises"),
-        pytest.param("epoch(to_months(i))", "has to be a constant", id="months of rows"),
-        pytest.param("s LIKE p ESCAPE '!'", "has to be a constant", id="a pattern of rows with an escape"),
-        pytest.param("ts AT TIME ZONE 'Europe/Atlantis'", "no time zone", id="a zone that there is not"),
+        pytest.param("epoch(to_months(i))", "must be a constant", id="months of rows"),
+        pytest.param("s LIKE p ESCAPE '!'", "must be a constant", id="a pattern of rows with an escape"),
+        pytest.param("ts AT TIME ZONE 'Europe/Atlantis'", "is not a time zone", id="a zone that there is not"),
         pytest.param("format('{:>5}', i)", "template", id="a format within a template"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_function_that_a_release_lacks_is_refused_for_that_release_only() -> N
 
 def test_a_name_of_another_warehouse_is_none_of_ours_and_none_of_duckdbs() -> None:
     known = {name for row in (*functions.ROWS, *written.ROWS) for name in (row.name, *row.aliases)}
-    assert not (known | both.names_in_duckdb()) & set(ELSEWHERE)
+    assert not (known | both.names_in_duckdb()) & set(EQUIVALENTS)
 
 
 def test_a_refused_function_is_one_that_duckdb_has_and_the_table_has_not() -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from gpuquery.runner.query.sql.compile.failures import explained
+from gpuquery.runner.query.sql.compile.failures import decoded_failure
 from gpuquery.runner.query.sql.compile.target import CPU, Target
 from tests.support import sql
 
@@ -298,6 +298,6 @@ def test_names_of_the_author_do_not_meet_our_own(statement: str, target: Target)
 def test_a_second_row_of_a_scalar_sub_query_fails_in_words(statement: str) -> None:
     with pytest.raises(Exception) as found:  # noqa: PT011
         sql.ours(statement, TABLES)
-    told = explained(found.value)
+    told = decoded_failure(found.value)
     assert told is not None
     assert "more than one row" in told[0]

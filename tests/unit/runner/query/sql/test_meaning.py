@@ -338,7 +338,7 @@ def test_a_statement_means(engines: Engines, text: str, wanted: list[tuple[Any, 
 def test_a_value_that_cannot_be_fails_and_says_so(engines: Engines, text: str, words: str) -> None:
     with pytest.raises(Exception) as error:  # noqa: PT011 (Polars raises it, of several classes)
         engines.ours(text)
-    told = failures.explained(error.value)
+    told = failures.decoded_failure(error.value)
     assert told is not None, repr(error.value)[:300]
     assert words in told[0]
 

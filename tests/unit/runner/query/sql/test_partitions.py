@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from gpuquery.runner.query.sql import compile as compiler
 from gpuquery.runner.query.sql import plan, types
+from gpuquery.runner.query.sql.compile import partitions
 from gpuquery.runner.query.sql.compile.target import CPU, Target
 from gpuquery.runner.query.sql.errors import Place
 from tests.support import sql
@@ -51,7 +51,7 @@ MANY = f"SELECT k FROM t WHERE k IN (VALUES {', '.join(f'({n})' for n in range(1
     ],
 )
 def test_restrictions(statement: str, target: Target, told: list[str]) -> None:
-    found = [str(one) for one in compiler.restrictions(sql.bound(statement, TABLES), target)]
+    found = [str(one) for one in partitions.restrictions(sql.bound(statement, TABLES), target)]
     assert len(found) == len(told), found
     assert all(words in one for words, one in zip(told, found, strict=True)), found
 
@@ -59,6 +59,6 @@ def test_restrictions(statement: str, target: Target, told: list[str]) -> None:
 def test_a_part_is_told_with_its_place_and_the_way_out() -> None:
     call = plan.WindowCall(type=types.BIGINT, function="count", place=Place(7, 15))
     scan = plan.Scan("t", (plan.Field("k", types.BIGINT),))
-    (found,) = compiler.restrictions(plan.Statement(plan.Window(scan, (call,)), ("k", "n")), NEW)
+    (found,) = partitions.restrictions(plan.Statement(plan.Window(scan, (call,)), ("k", "n")), NEW)
     assert found.place == Place(7, 15)
     assert "PARTITION BY" in str(found)

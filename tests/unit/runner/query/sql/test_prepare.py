@@ -167,7 +167,7 @@ def test_a_failing_cast_says_which_expression_failed_and_for_what() -> None:
     sql = "SELECT id,\n  CAST(name AS INTEGER) AS n\nFROM t"
     with pytest.raises(pl.exceptions.PolarsError) as caught:
         planned(sql).frame.collect()
-    assert prepared(sql).failed(caught.value) == "line 2, column 3: the value x is no INTEGER"
+    assert prepared(sql).failed(caught.value) == "line 2, column 3: the value x is not a valid INTEGER"
     assert prepared(sql).failed(ValueError("something else")) is None
 
 

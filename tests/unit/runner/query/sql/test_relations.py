@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from gpuquery.runner.query.sql.compile import recursive
-from gpuquery.runner.query.sql.compile.failures import explained
+from gpuquery.runner.query.sql.compile.failures import decoded_failure
 from gpuquery.runner.query.sql.compile.target import CPU, Target
 from gpuquery.runner.query.sql.errors import SqlError
 from tests.support import sql
@@ -281,7 +281,7 @@ def test_a_recursion_is_stopped_within_a_round_that_makes_too_many_rows(monkeypa
 @pytest.mark.parametrize(
     ("bound", "told"),
     [
-        pytest.param("MAX_ROUNDS", "has not ended after 20 rounds", id="rounds"),
+        pytest.param("MAX_ROUNDS", "did not end after 20 rounds", id="rounds"),
         pytest.param("MAX_ROWS", "has more than 20 rows", id="rows"),
         pytest.param("MAX_BYTES", "has rows of more than 20 bytes", id="bytes"),
     ],
@@ -291,6 +291,6 @@ def test_a_recursion_without_an_end_is_stopped(bound: str, told: str, monkeypatc
     statement = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n FROM r) SELECT count(*) FROM r"
     with pytest.raises(Exception) as found:  # noqa: PT011
         sql.ours(statement, TABLES)
-    explained_as = explained(found.value)
+    explained_as = decoded_failure(found.value)
     assert explained_as is not None
     assert told in explained_as[0]

@@ -69,7 +69,7 @@ def test_a_part_of_a_microsecond_is_never_cut_off(dtype: pl.DataType) -> None:
     assert asked(1_700_000_000_000_001_000)["x"].to_physical().to_list() == [1_700_000_000_000_001, None]
     with pytest.raises(pl.exceptions.InvalidOperationError) as failed:
         asked(1_700_000_000_000_001_001)
-    explained = failures.explained(failed.value)
+    explained = failures.decoded_failure(failed.value)
     assert explained is not None and 'column "x" has parts of a microsecond' in explained[0]
 
 

@@ -7,10 +7,10 @@ import datetime as dt
 import pytest
 
 from gpuquery.runner.query.sql import rules
-from gpuquery.runner.query.sql.plan import Months
+from gpuquery.runner.query.sql.plan import Interval
 from gpuquery.runner.query.sql.rules import explain
 from gpuquery.runner.query.sql.rules.explain import shown_number
-from gpuquery.runner.query.sql.rules.wording import constant, text
+from gpuquery.runner.query.sql.rules.printer import constant, sql_text
 from tests.support.sql_rule_plans import KNOWN, bound, condition, lines
 
 
@@ -70,7 +70,7 @@ def test_a_long_line_is_cut() -> None:
     ],
 )
 def test_a_condition_reads_as_it_was_written(asked: str) -> None:
-    assert text(*condition(asked)) == asked
+    assert sql_text(*condition(asked)) == asked
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_a_condition_reads_as_it_was_written(asked: str) -> None:
         (True, "TRUE"),
         ("it's", "'it''s'"),
         (dt.datetime(2024, 1, 1, 12), "TIMESTAMP '2024-01-01 12:00:00'"),
-        (Months(months=15, days=0, micros=0), "INTERVAL '15 months'"),
-        (Months(months=24, days=1, micros=0), "INTERVAL '2 years 1 day'"),
-        (Months(months=0, days=0, micros=1_500_000), "INTERVAL '1.5 seconds'"),
+        (Interval(months=15, days=0, micros=0), "INTERVAL '15 months'"),
+        (Interval(months=24, days=1, micros=0), "INTERVAL '2 years 1 day'"),
+        (Interval(months=0, days=0, micros=1_500_000), "INTERVAL '1.5 seconds'"),
         ([1, 2, 3, 4, 5, 6, 7], "[1, 2, 3, 4, 5, 6, …]"),
     ],
     ids=str,

@@ -45,8 +45,8 @@ KNOWN = Statistics(
     ],
 )  # fmt: skip
 def test_guarded(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuquery.runner.query.sql.rules.partial.MANY", 0)
-    monkeypatch.setattr("gpuquery.runner.query.sql.rules.partial.WORTH", 0)
+    monkeypatch.setattr("gpuquery.runner.query.sql.rules.eager_aggregation.MIN_ROWS", 0)
+    monkeypatch.setattr("gpuquery.runner.query.sql.rules.eager_aggregation.MIN_REDUCTION", 0)
     improved = rules.improved(sql.bound(text, TABLES), KNOWN)
 
     assert sql.same(sql.rows(improved, TABLES), sql.duckdbs(text, TABLES))

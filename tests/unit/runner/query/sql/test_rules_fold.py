@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gpuquery.runner.query.sql.rules.fold import condition_of, folded, simplified
-from gpuquery.runner.query.sql.rules.walk import columns_of
-from gpuquery.runner.query.sql.rules.wording import text
+from gpuquery.runner.query.sql.rules.fold import folded, simplified, simplified_predicate
+from gpuquery.runner.query.sql.rules.printer import sql_text
+from gpuquery.runner.query.sql.walk import columns_of
 from tests.support.sql_rule_plans import condition, relation
 
 
@@ -62,19 +62,19 @@ from tests.support.sql_rule_plans import condition, relation
 )  # fmt: skip
 def test_condition(asked: str, want: str) -> None:
     found, names = condition(asked)
-    assert text(condition_of(found), names) == want
+    assert sql_text(simplified_predicate(found), names) == want
 
 
 def test_a_value_stays_null_where_a_filter_may_take_it_for_false() -> None:
     asked, names = condition("(id = 3 AND id > 4) IS NULL")
 
-    assert text(simplified(asked), names) == "(id = 3 AND id > 4) IS NULL"
+    assert sql_text(simplified(asked), names) == "(id = 3 AND id > 4) IS NULL"
 
 
 def test_a_sum_that_has_no_room_in_its_type_is_left_to_the_query_which_fails() -> None:
     (sum_,) = [item.value for item in folded(relation("SELECT 2147483647 + 1 AS x FROM orders")).items]  # type: ignore[attr-defined]
 
-    assert text(sum_, []) == "2147483647 + 1"
+    assert sql_text(sum_, []) == "2147483647 + 1"
 
 
 def test_folding_changes_neither_columns_nor_types() -> None:

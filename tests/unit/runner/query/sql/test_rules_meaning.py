@@ -13,7 +13,7 @@ import pytest
 
 from gpuquery.runner.query.sql import rules
 from gpuquery.runner.query.sql.errors import SqlError
-from gpuquery.runner.query.sql.rules import explain, partial
+from gpuquery.runner.query.sql.rules import eager_aggregation, explain
 from tests.support import sql
 from tests.support.sql_rules import Statements, statistics, tables
 
@@ -64,8 +64,8 @@ def test_most_generated_statements_are_tried(made: list[tuple[str, Statement, li
 @pytest.mark.parametrize(
     ("known", "many"),
     [
-        pytest.param(None, partial.MANY, id="without statistics"),
-        pytest.param(statistics(TABLES), partial.MANY, id="with statistics"),
+        pytest.param(None, eager_aggregation.MIN_ROWS, id="without statistics"),
+        pytest.param(statistics(TABLES), eager_aggregation.MIN_ROWS, id="with statistics"),
         pytest.param(statistics(TABLES), 0, id="with all aggregates in two steps that can be"),
     ],
 )
@@ -76,8 +76,8 @@ def test_improved_statements_answer_as_duckdb_does(
     many: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(partial, "MANY", many)
-    monkeypatch.setattr(partial, "WORTH", partial.WORTH if many else 0)
+    monkeypatch.setattr(eager_aggregation, "MIN_ROWS", many)
+    monkeypatch.setattr(eager_aggregation, "MIN_REDUCTION", eager_aggregation.MIN_REDUCTION if many else 0)
     different = []
     for text, statement, rows in made:
         improved = rules.improved(statement, known)

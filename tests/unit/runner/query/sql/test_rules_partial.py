@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpuquery.runner.query.sql.rules import partial
+from gpuquery.runner.query.sql.rules import eager_aggregation
 from gpuquery.runner.query.sql.rules.estimate import Estimates
 from gpuquery.runner.query.sql.rules.facts import Facts
 from gpuquery.runner.query.sql.rules.fold import folded
@@ -137,8 +137,8 @@ from tests.support.sql_rule_plans import KNOWN, lines, relation, shown
     ],
 )  # fmt: skip
 def test_in_steps(text: str, want: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partial, "MANY", 1_000)
+    monkeypatch.setattr(eager_aggregation, "MIN_ROWS", 1_000)
     facts, estimates = Facts(KNOWN), Estimates(KNOWN)
     node = ordered(merged(pushed_down(inlined(folded(relation(text))), facts)), facts, estimates)
 
-    assert shown(merged(partial.in_steps(pruned(node), estimates))) == lines(want)
+    assert shown(merged(eager_aggregation.with_eager_aggregation(pruned(node), estimates))) == lines(want)

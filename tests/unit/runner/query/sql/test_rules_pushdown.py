@@ -8,7 +8,7 @@ import pytest
 
 from gpuquery.runner.query.sql.plan import Call, Column, Field, Filter, Literal, Scan
 from gpuquery.runner.query.sql.rules.empty import without_empty
-from gpuquery.runner.query.sql.rules.facts import Facts, filtered
+from gpuquery.runner.query.sql.rules.facts import Facts, with_filters
 from gpuquery.runner.query.sql.rules.fold import folded
 from gpuquery.runner.query.sql.rules.prune import merged
 from gpuquery.runner.query.sql.rules.pushdown import pushed_down
@@ -382,4 +382,4 @@ def test_what_may_overflow_is_a_filter_of_its_own_so_that_the_rest_reaches_the_f
     key = Column(type=BIGINT, index=0)
     plain = Call(type=BOOLEAN, function=">", arguments=(key, Literal(type=BIGINT, value=5)))
     computed = replace(plain, arguments=(Call(type=BIGINT, function="+", arguments=(key, key)), key))
-    assert filtered(scan, [computed, plain]) == Filter(Filter(scan, plain), computed)
+    assert with_filters(scan, [computed, plain]) == Filter(Filter(scan, plain), computed)

@@ -9,7 +9,7 @@ from gpuquery.runner.query.sql.rules.facts import Facts
 from gpuquery.runner.query.sql.rules.fold import folded
 from gpuquery.runner.query.sql.rules.prune import merged
 from gpuquery.runner.query.sql.rules.pushdown import pushed_down
-from gpuquery.runner.query.sql.rules.semi_bounds import by_bounds
+from gpuquery.runner.query.sql.rules.semi_bounds import semi_joins_by_min_max
 from gpuquery.runner.query.sql.rules.shared import inlined
 from tests.support.sql_rule_plans import lines, relation, shown
 
@@ -106,4 +106,4 @@ def test_by_bounds(text: str, want: str) -> None:
     facts = Facts(None)
     node = decorrelated(pushed_down(inlined(folded(relation(text))), facts))
 
-    assert shown(merged(by_bounds(merged(pushed_down(inlined(node), facts)), facts))) == lines(want)
+    assert shown(merged(semi_joins_by_min_max(merged(pushed_down(inlined(node), facts)), facts))) == lines(want)

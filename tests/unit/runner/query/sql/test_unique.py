@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gpuquery.runner.query.sql.compile.unique import different, one_row, simplified
+from gpuquery.runner.query.sql.compile.unique import cheaper_join, has_exactly_one_row, is_unique
 from gpuquery.runner.query.sql.plan import (
-    ONE,
+    ONE_ROW,
     Aggregate,
     AggregateCall,
     Column,
@@ -43,7 +43,7 @@ EQUAL = (Match(A, A),)
         pytest.param(TOTAL, True, id="a total"),
         pytest.param(BY_A, False, id="groups"),
         pytest.param(Aggregate(T, (Item(A, "a"),), (), ((), (0,))), False, id="grouping sets"),
-        pytest.param(ONE, True, id="a SELECT without FROM"),
+        pytest.param(ONE_ROW, True, id="a SELECT without FROM"),
         pytest.param(Filter(TOTAL, TRUE), False, id="a condition may leave nothing"),
         pytest.param(Project(TOTAL, (Item(A, "n"),)), True, id="a projection of one"),
         pytest.param(Join(TOTAL, TOTAL), True, id="a product of two"),
@@ -53,7 +53,7 @@ EQUAL = (Match(A, A),)
     ],
 )
 def test_one_row(node: Relation, want: bool) -> None:
-    assert one_row(node, {}) is want
+    assert has_exactly_one_row(node, {}) is want
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_one_row(node: Relation, want: bool) -> None:
     ],
 )
 def test_different(node: Relation, at: set[int], want: bool) -> None:
-    assert different(node, frozenset(at), {}) is want
+    assert is_unique(node, frozenset(at), {}) is want
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_different(node: Relation, at: set[int], want: bool) -> None:
     ],
 )
 def test_simplified(node: Join, want: JoinKind) -> None:
-    assert simplified(node, {}).kind is want
+    assert cheaper_join(node, {}).kind is want

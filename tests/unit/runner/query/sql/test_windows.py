@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from gpuquery.runner.query.sql.compile import window_rows
-from gpuquery.runner.query.sql.compile.failures import explained
+from gpuquery.runner.query.sql.compile.failures import decoded_failure
 from gpuquery.runner.query.sql.compile.target import CPU, Target
 from gpuquery.runner.query.sql.errors import SqlError
 from tests.support import sql, sql_windows
@@ -196,10 +196,10 @@ def test_windows_stand_where_sql_has_them(statement: str) -> None:
 def test_what_cannot_be_fails_in_words(call: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     statement = f"SELECT i, {call} AS r FROM t"
     big = {"t": pa.concat_tables([TABLES["t"]] * 200)} if "38" in words or "see" in words else TABLES
-    monkeypatch.setattr(window_rows, "MOST", 1_000)
+    monkeypatch.setattr(window_rows, "MAX_FRAME_ROWS", 1_000)
     with pytest.raises(Exception) as failed:  # noqa: PT011 - Polars' errors are of many classes
         sql.ours(statement, big)
-    told = explained(failed.value)
+    told = decoded_failure(failed.value)
     assert told is not None
     assert words in told[0]
 

@@ -103,13 +103,13 @@ class ExternalCluster:
     def _queue(self) -> None:
         """Wait until no other job uses the cluster."""
         job = f"{self._plan.job.namespace}/{self._plan.job.name}"
-        told = ""
+        reported = ""
         while holder := self.cluster.scheduler(injected.take, self.cluster.client.id, job):
-            if holder != told:
-                told = holder
+            if holder != reported:
+                reported = holder
                 self._waits(f"the Dask cluster at {self.cluster.address} is used by the job {holder}: waiting for it")
             time.sleep(ASK_SECONDS)
-        if told:
+        if reported:
             self._waits("")
 
     def _freed(self) -> None:

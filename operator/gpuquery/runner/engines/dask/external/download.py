@@ -98,11 +98,11 @@ class Download:
 
     def _everywhere(self, function: Callable[..., Any]) -> Sequence[tuple[str, Any]]:
         """Ask every worker about its folder; raises JobError(WorkerLost) where it is gone, or a worker says nothing."""
-        told = self._cluster.run(function, self._folder, seconds=None)
+        results = self._cluster.run(function, self._folder, seconds=None)
         for address, name in self._cluster.workers.items():
-            if told.get(address) is None:
+            if results.get(address) is None:
                 raise self._differs(f"the folder of the worker {name} is gone")
-        return list(told.items())
+        return list(results.items())
 
     def _work(self) -> None:
         try:

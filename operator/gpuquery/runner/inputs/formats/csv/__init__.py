@@ -1,7 +1,8 @@
 """CSV files: types that were declared, or that all values have.
 
 Where every line was looked at before, and Polars' own reader gives exactly the values of a type, it reads them. Columns
-of other types are read as texts, which expressions turn into values and which fail where one would change.
+of other types are read as texts, which expressions turn into values and which fail where one would change. Of a large
+input a sample is looked at before the query, and beside it each line, for its fields.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.words import said
 from gpuquery.runner.inputs.base import File, Reading, Schema, schema_from_text, schema_to_text
 from gpuquery.runner.inputs.formats import columns, contents, texts
+from gpuquery.runner.inputs.formats.csv import structure
+from gpuquery.runner.inputs.formats.csv.records import Dialect
 from gpuquery.runner.inputs.formats.csv.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
 
-_GIB = 1 << 30
 _READERS_WORDS = (
     "could not parse", "conversion from `str`", "more fields than defined", "invalid utf-8", "CSV malformed",
 )  # fmt: skip
@@ -80,12 +82,22 @@ class Csv(Reading):
             return found.message
         for file, look in zip(files, looks, strict=True):
             if not self.whole and look is not None and look.stray:
-                text = (
-                    f"line {look.stray}, which the sample did not show, has a quote within a field that does not begin "
-                    "with one: write such a field within quotes, and each quote in it twice"
-                )
-                return contents.refused(item, file, text).message
+                return contents.refused(item, file, structure.stray(look.stray)).message
         return None
+
+    @property
+    def sampled(self) -> bool:
+        """Whether not every line was looked at."""
+        return not self.whole
+
+    def verify(self, item: Input, files: Sequence[File], access: StoreAccess, at: int) -> None:
+        """Look at each line of a file: whether it has its fields."""
+        csv = item.csv or CsvOptions()
+        dialect = Dialect(csv.separator, csv.null_values)
+        form = next(
+            (structure.Form(len(g.names), dialect, g.blanks, g.quotes) for g in self.groups if at in g.files), None
+        )
+        structure.verify(item, files[at], access, form)
 
     def to_json(self) -> dict[str, Any]:
         """Write it down."""
@@ -122,12 +134,8 @@ class Csv(Reading):
             include_file_paths=places,
             storage_options=stores.scan_options(access, files[0].uri),
         )
-        held_any = ~pl.all_horizontal(pl.col(name).is_null() for name in group.names)
         if group.blanks:
-            frame = frame.filter(held_any)
-        elif not self.whole:
-            # Always true. Polars sees that a line has too many fields only where it reads all columns.
-            frame = frame.filter(held_any | pl.col(group.names[0]).is_null())
+            frame = frame.filter(~pl.all_horizontal(pl.col(name).is_null() for name in group.names))
         if held == self.schema and list(held) == list(self.schema):
             return frame
         return frame.select(*(self._value(item, name, held) for name in self.schema), *([places] if places else []))
@@ -197,14 +205,6 @@ def _groups(item: Input, files: Sequence[File], found: Survey) -> tuple[Group, .
 
 
 def _told(item: Input, files: Sequence[File], found: Survey) -> list[str]:
-    """Return warnings about what was not looked at."""
+    """Return warnings about files without a line."""
     empty = sum(look is None for look in found.looks)
-    told = [f'input "{item.name}": {empty} of its {len(files)} files have no line'] if empty else []
-    if not found.whole:
-        size = sum(file.bytes for file in files) / _GIB
-        told.append(
-            f'input "{item.name}": its {size:.1f} GiB were looked at by a sample. A value elsewhere that does not fit '
-            "its column ends the query, and so does a line with too many fields; one with too few has nulls instead, "
-            "and one without anything is a row of nulls"
-        )
-    return told
+    return [f'input "{item.name}": {empty} of its {len(files)} files have no line'] if empty else []

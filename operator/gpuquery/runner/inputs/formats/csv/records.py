@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from gpuquery.runner.inputs.formats import texts
 from gpuquery.runner.inputs.formats.contents import RefusedError, invalid_byte
 
 if TYPE_CHECKING:
@@ -135,8 +136,10 @@ def closely(block: Block, dialect: Dialect) -> pl.DataFrame:
         kept.append(record.fields)
     found = pl.DataFrame(kept, schema=dict.fromkeys(names, pl.String), orient="row")
     found = found.select(pl.all().replace(["", *dialect.nulls], None))
-    if b'"' in block.data and not _agrees(block, names, dialect, found):
-        look.stray = look.stray or _quote_within(block, dialect)
+    if b'"' in block.data and not (
+        quoted_right(block.data, dialect.separator) and _agrees(block, names, dialect, found)
+    ):
+        look.stray = look.stray or quote_within(block, dialect)
     return found
 
 
@@ -178,6 +181,20 @@ def _agrees(block: Block, names: tuple[str, ...], dialect: Dialect, found: pl.Da
     return theirs.filter(held).equals(found.filter(held))
 
 
+def quoted_right(data: bytes, separator: str) -> bool:
+    """Whether each quote belongs to a field that begins and ends with one, whatever else is wrong. `data` is UTF-8."""
+    one = field(separator, quotes=True)
+    return bool(pl.Series([data.decode()]).str.contains(rf"\A(?:{one}(?:{texts.literal(separator)}{one})*\r?\n)*\z")[0])
+
+
+def field(separator: str, *, quotes: bool) -> str:
+    """Return the pattern of a field, for Polars: it has no NUL, and a carriage return only within quotes."""
+    ends = rf"{texts.literal(separator)}\r\n\x00"
+    if not quotes:
+        return rf'(?:[^"{ends}][^{ends}]*)?'
+    return rf'(?:"[^"\x00]*(?:""[^"\x00]*)*"|[^"{ends}]+)?'
+
+
 def note_quoted(block: Block, dialect: Dialect) -> None:
     """Note where a field begins with a quote."""
     if not block.look.quoted and b'"' in block.data:
@@ -185,7 +202,7 @@ def note_quoted(block: Block, dialect: Dialect) -> None:
         block.look.quoted = _number(block, at.start()) if at else 0
 
 
-def _quote_within(block: Block, dialect: Dialect) -> int:
+def quote_within(block: Block, dialect: Dialect) -> int:
     """Return the line of a quote that does not begin a field; Polars takes it for one that begins or ends one."""
     separator = re.escape(dialect.separator.encode())
     at = re.search(rb'[^"\n%s]"(?![\r\n%s])' % (separator, separator), block.data)

@@ -146,6 +146,8 @@ class _Work:
         look = self.looks[piece.file]
         if look is not None:
             return Block(look, piece.line, piece.data)
+        if piece.line is None:  # the sample of the file's beginning has only lines without anything
+            return None
         if self._header:
             opened = header.read(piece.data, self._dialect.separator)
             if opened is None:

@@ -1,7 +1,8 @@
 """NDJSON files: all keys of all lines are columns, with types that were declared or that all values have.
 
 Polars reads them with one schema for all files, which was found before: it passes over keys that a schema lacks, and
-turns any value into text where one is wanted.
+turns any value into text where one is wanted. So each line is looked at: before the query, or, of a large input,
+beside it (`every`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.words import said
 from gpuquery.runner.inputs.base import File, Reading, Schema, schema_from_text, schema_to_text
 from gpuquery.runner.inputs.formats import columns, contents, texts
-from gpuquery.runner.inputs.formats.ndjson import types
+from gpuquery.runner.inputs.formats.ndjson import every, rules, types
 from gpuquery.runner.inputs.formats.ndjson.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
 
-_MIB = 1 << 20
 _SHOWN = 5
 _READERS_WORDS = (
     "cannot parse", "error parsing line", "NDJSON line expected", "unexpected value while building Series",
@@ -42,6 +42,8 @@ class NdJson(Reading):
     schema: Schema
     held: Schema
     """What Polars reads, from which the schema's values are made."""
+    whole: bool
+    """Whether every line was looked at."""
     warnings: tuple[str, ...] = ()
 
     def frame(
@@ -74,14 +76,23 @@ class NdJson(Reading):
             return found.message
         return types.unseen(item, files, root, self.held)
 
+    @property
+    def sampled(self) -> bool:
+        """Whether not every line was looked at."""
+        return not self.whole
+
+    def verify(self, item: Input, files: Sequence[File], access: StoreAccess, at: int) -> None:
+        """Look at each line of a file: whether it has other keys, or values that would become others."""
+        every.verify(item, files[at], access, rules.rules(self.schema, self.held, frozenset(item.types)))
+
     def to_json(self) -> dict[str, Any]:
         """Write it down."""
-        return {"schema": schema_to_text(self.schema), "held": schema_to_text(self.held)}
+        return {"schema": schema_to_text(self.schema), "held": schema_to_text(self.held), "whole": self.whole}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read it."""
-        return cls(schema_from_text(value["schema"]), schema_from_text(value["held"]))
+        return cls(schema_from_text(value["schema"]), schema_from_text(value["held"]), value["whole"])
 
     def _value(self, item: Input, name: str) -> pl.Expr:
         held, dtype = self.held[name], self.schema[name]
@@ -94,30 +105,36 @@ def resolve(item: Input, files: Sequence[File], access: StoreAccess) -> NdJson:
     """Look at the files. Raises JobError."""
     declared = columns.declared(item)
     types.check(item, declared)
-    whole = contents.whole(files, contents.BUDGET)
-    if not whole and not declared:
-        size = sum(file.bytes for file in files) // _MIB
-        raise JobError(
-            Failure.INVALID_INPUT,
-            f'input "{item.name}" ({item.shown}): its files have {size} MiB. All lines of NDJSON are looked at for '
-            f"their keys, but of no more than {contents.BUDGET // _MIB} MiB: declare its columns in inputs[].types, or "
-            "write it as parquet",
-        )
     found = survey(item, files, access, types.as_texts(declared), contents.BUDGET)
-    names = list(found.root.fields) if whole else list(declared)
+    names = list(found.root.fields) if found.whole else list(dict.fromkeys([*found.root.fields, *declared]))
     if not names:
         raise JobError(
             Failure.INVALID_INPUT, f'input "{item.name}" ({item.shown}): none of its files has a line with a key'
         )
-    if whole:
+    if found.whole:
         columns.check_names(item, names)
+    else:
+        _check_hollow(item, files, found, declared)
     chosen = {name: types.chosen(item, files, name, found.root, declared.get(name)) for name in names}
-    warnings = [*_widened(item, files, found, declared), *([] if whole else _unread(item, found, declared))]
     return NdJson(
         {name: one.dtype for name, one in chosen.items()},
         {name: one.held for name, one in chosen.items()},
-        tuple(warnings),
+        found.whole,
+        tuple(_widened(item, files, found, declared)),
     )
+
+
+def _check_hollow(item: Input, files: Sequence[File], found: Survey, declared: Mapping[str, pl.DataType]) -> None:
+    """Refuse objects that have no key in the sample: their texts are read, which those of others would not be."""
+    for name, node in found.root.fields.items():
+        if name in declared and declared[name].is_nested():
+            continue
+        for path, seen in node.hollow(name):
+            text = (
+                f'"{path}" is an object without a key in {types.at(files, seen)}, and wherever the sample shows it: '
+                f'declare the type of "{name}" with a key in inputs[].types'
+            )
+            raise contents.refused(item, files[seen.file], text)
 
 
 def _widened(item: Input, files: Sequence[File], found: Survey, declared: Mapping[str, pl.DataType]) -> list[str]:
@@ -130,13 +147,3 @@ def _widened(item: Input, files: Sequence[File], found: Survey, declared: Mappin
                 for path, one, two in node.widened(name)
             ]
     return told[:_SHOWN]
-
-
-def _unread(item: Input, found: Survey, declared: Mapping[str, pl.DataType]) -> list[str]:
-    others = [name for name in found.root.fields if name not in declared]
-    seen = f": {columns.shown(others[:_SHOWN])} among others" if others else ""
-    return [
-        f'input "{item.name}": its files were looked at by a sample, and only the columns that types declares are read'
-        f"{seen}. A value elsewhere that does not fit its column ends the query; a number in a column of text, Decimal "
-        "or Int128 is read as Polars prints it, which is not exact for fractions of more than 15 digits"
-    ]

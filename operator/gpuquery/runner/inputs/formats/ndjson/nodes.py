@@ -61,6 +61,15 @@ class Node:
     item: Node | None = None
     """Elements of its lists."""
 
+    def hollow(self, path: str) -> Iterator[tuple[str, Seen]]:
+        """Return the places whose objects have no keys, with where one was seen."""
+        if Kind.OBJECT in self.kinds and not self.fields:
+            yield path, self.kinds[Kind.OBJECT]
+        for name, node in self.fields.items():
+            yield from node.hollow(f"{path}.{name}")
+        if self.item is not None:
+            yield from self.item.hollow(f"{path}[]")
+
     def widened(self, path: str) -> Iterator[tuple[str, Seen, Seen]]:
         """Return the places where whole numbers become fractions, with where one of each was seen."""
         whole = [seen for kind, seen in self.kinds.items() if kind in WHOLE]
@@ -115,14 +124,14 @@ def _number(node: Node, path: str) -> pl.DataType:
     return pl.UInt64()
 
 
-def misfit(node: Node, wanted: pl.DataType, path: str) -> tuple[str, Kind | None, Seen] | None:
-    """Return a place, kind and line that a declared type within a list or an object does not hold.
+def misfit(node: Node, wanted: pl.DataType, path: str, *, exact: bool = False) -> tuple[str, Kind | None, Seen] | None:
+    """Return a place, kind and line that the type of a list or an object does not hold.
 
-    The kind is None for a key that the type does not have.
+    The kind is None for a key that the type does not have. `exact` says if a DOUBLE holds only what stays the same.
     """
-    held = _held(wanted)
+    kinds = held(wanted, exact=exact)
     for kind, seen in node.kinds.items():
-        if kind not in held:
+        if kind not in kinds:
             return path, kind, seen
     if isinstance(wanted, pl.Struct):
         inner = {one.name: _solid(one.dtype) for one in wanted.fields}
@@ -130,10 +139,10 @@ def misfit(node: Node, wanted: pl.DataType, path: str) -> tuple[str, Kind | None
             if name not in inner:
                 seen = next(iter(one.kinds.values()), next(iter(node.kinds.values())))
                 return f"{path}.{name}", None, seen
-            if found := misfit(one, inner[name], f"{path}.{name}"):
+            if found := misfit(one, inner[name], f"{path}.{name}", exact=exact):
                 return found
     if isinstance(wanted, pl.List) and node.item is not None:
-        return misfit(node.item, _solid(wanted.inner), f"{path}[]")
+        return misfit(node.item, _solid(wanted.inner), f"{path}[]", exact=exact)
     return None
 
 
@@ -146,7 +155,8 @@ def within(wanted: pl.DataType) -> bool:
     return wanted in (pl.Boolean, pl.Int64, pl.UInt64, pl.Float64, pl.String)
 
 
-def _held(wanted: pl.DataType) -> frozenset[Kind]:
+def held(wanted: pl.DataType, *, exact: bool = False) -> frozenset[Kind]:
+    """Return the kinds of values that Polars reads as a type; `exact` ones only those that a DOUBLE does not change."""
     match wanted:
         case pl.Boolean():
             return frozenset({Kind.BOOLEAN})
@@ -155,7 +165,7 @@ def _held(wanted: pl.DataType) -> frozenset[Kind]:
         case pl.UInt64():
             return WHOLE
         case pl.Float64():
-            return NUMBERS
+            return _EXACT if exact else NUMBERS
         case pl.List():
             return frozenset({Kind.LIST})
         case pl.Struct():

@@ -88,12 +88,12 @@ class _Work:
             self._check(piece, name, values)
 
     def _see(self, found: tuple[tuple[str, Any], ...], seen: Seen) -> None:
-        shape = _shape(found)
+        shape = shape_of(found)
         if shape not in self._shapes:
             if len(self._shapes) >= _MOST_SHAPES:
                 self._shapes.clear()
             self._shapes.add(shape)
-            _add_fields(self.root, found, seen, 0)
+            add_fields(self.root, found, seen, 0)
 
     def _check(self, piece: contents.Piece, name: str, values: list[tuple[int, Any]]) -> None:
         """Raise RefusedError for the first value of a declared column that its type does not hold."""
@@ -110,11 +110,11 @@ def _line(piece: contents.Piece, at: int) -> str:
     return "a line in its middle" if piece.line is None else f"line {piece.line + at}"
 
 
-def _shape(value: Any) -> Any:
+def shape_of(value: Any) -> Any:
     """Return what is the same for two values with the same keys and kinds. Written for speed: each value comes here."""
     if type(value) is list:
-        return frozenset([type(one) if type(one) not in _NESTED else _shape(one) for one in value])
-    return tuple([(key, type(one) if type(one) not in _NESTED else _shape(one)) for key, one in value])
+        return frozenset([type(one) if type(one) not in _NESTED else shape_of(one) for one in value])
+    return tuple([(key, type(one) if type(one) not in _NESTED else shape_of(one)) for key, one in value])
 
 
 def _text(value: Any) -> str:
@@ -138,14 +138,15 @@ def _add(node: Node, value: Any, seen: Seen, depth: int) -> None:
     kind = lines.KINDS[type(value)]
     node.kinds.setdefault(kind, seen)
     if kind is Kind.OBJECT:
-        _add_fields(node, value, seen, depth + 1)
+        add_fields(node, value, seen, depth + 1)
     elif kind is Kind.LIST:
         node.item = node.item or Node()
         for one in value:
             _add(node.item, one, seen, depth + 1)
 
 
-def _add_fields(node: Node, pairs: tuple[tuple[str, Any], ...], seen: Seen, depth: int) -> None:
+def add_fields(node: Node, pairs: tuple[tuple[str, Any], ...], seen: Seen, depth: int) -> None:
+    """Add the values of an object. Raises RefusedError for a key that stands twice, and for too many levels."""
     if len({key for key, _ in pairs}) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)

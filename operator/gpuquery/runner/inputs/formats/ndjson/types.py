@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from gpuquery.api.spec import Input
     from gpuquery.runner.inputs.base import File
 
-_PRINTED = frozenset({Kind.TEXT, Kind.BOOLEAN, *nodes.WHOLE})
+PRINTED = frozenset({Kind.TEXT, Kind.BOOLEAN, *nodes.WHOLE})
 """Kinds whose texts stay what they were."""
-_NATIVE: Mapping[pl.DataType, frozenset[Kind]] = {
+NATIVE: Mapping[pl.DataType, frozenset[Kind]] = {
     pl.Boolean(): frozenset({Kind.BOOLEAN}),
     pl.Int64(): frozenset({Kind.WHOLE, Kind.WIDE}),
     pl.UInt64(): nodes.WHOLE,
     pl.Float64(): nodes.NUMBERS,
 }
+"""Kinds that Polars reads as a type, without a text between."""
 
 
 class Chosen(NamedTuple):
@@ -66,7 +67,7 @@ def chosen(item: Input, files: Sequence[File], name: str, root: Node, declared: 
         text = f'"{exc.path}" is {kind} in {at(files, seen)}'
         if exc.two is not None:
             text += f" and {exc.two[0]} in {at(files, exc.two[1])}"
-        way = f'{exc.way}, or String for "{name}" in inputs[].types' if _PRINTED.issuperset(node.kinds) else exc.way
+        way = f'{exc.way}, or String for "{name}" in inputs[].types' if PRINTED.issuperset(node.kinds) else exc.way
         raise contents.refused(item, files[seen.file], f"{text}: {way}") from None
     except RefusedError as exc:
         raise JobError(Failure.INVALID_INPUT, f'input "{item.name}": {exc.text}') from None
@@ -77,7 +78,7 @@ def unseen(item: Input, files: Sequence[File], root: Node, held: Mapping[str, pl
     for name, dtype in held.items():
         node = root.fields.get(name, Node())
         for kind, seen in node.kinds.items():
-            if dtype in _NATIVE and kind not in _NATIVE[dtype]:
+            if dtype in NATIVE and kind not in NATIVE[dtype]:
                 return (
                     f'input "{item.name}": "{name}" is {kind} in {at(files, seen)}, which the sample did not show, and '
                     f'it is read as {dtype}: write one kind of value, or String for "{name}" in inputs[].types'
@@ -101,14 +102,14 @@ def _declared(files: Sequence[File], name: str, node: Node, wanted: pl.DataType)
     kinds = frozenset(node.kinds)
     if wanted == pl.String:
         empty = kinds == {Kind.OBJECT} and not node.fields
-        if (odd := [kind for kind in node.kinds if kind not in _PRINTED]) and not empty:
+        if (odd := [kind for kind in node.kinds if kind not in PRINTED]) and not empty:
             raise RefusedError(
                 f'"{name}" is {odd[0]} in {at(files, node.kinds[odd[0]])}, which would not stay what it is as text: '
                 f"{_way(odd[0])}"
             )
         return Chosen(wanted, wanted)
     native = pl.Float64() if wanted == pl.Float32 else wanted
-    return Chosen(wanted, native if native in _NATIVE and kinds <= _NATIVE[native] else pl.String())
+    return Chosen(wanted, native if native in NATIVE and kinds <= NATIVE[native] else pl.String())
 
 
 def _way(kind: Kind) -> str:

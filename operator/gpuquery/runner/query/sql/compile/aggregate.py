@@ -12,13 +12,13 @@ from gpuquery.runner.query.sql.compile import aggregate_functions, expression
 from gpuquery.runner.query.sql.compile.aggregate_functions_basic import MAY_OVERFLOW
 from gpuquery.runner.query.sql.compile.aggregate_parts import split
 from gpuquery.runner.query.sql.compile.cast import cast
-from gpuquery.runner.query.sql.compile.groups import GroupKey, grouped
-from gpuquery.runner.query.sql.compile.names import apart, fresh
+from gpuquery.runner.query.sql.compile.groups import GroupKey, group_rows
+from gpuquery.runner.query.sql.compile.names import unique_name, unique_names
 from gpuquery.runner.query.sql.compile.rows import ROW
-from gpuquery.runner.query.sql.compile.uses import columns_used
 from gpuquery.runner.query.sql.compile.values import Compiled, Value, dtype_of
 from gpuquery.runner.query.sql.plan import Call
 from gpuquery.runner.query.sql.types import BIGINT, BOOLEAN
+from gpuquery.runner.query.sql.walk import columns_used
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ _PLAIN = frozenset({"sum", "avg", "count", "min", "max"})
 def aggregate(node: Aggregate, below: Compiled, target: Target) -> Compiled:
     """Compile groups: the keys, the calls, then the GROUPING() numbers."""
     fields = node.fields
-    names = apart(field.name for field in fields)
+    names = unique_names(field.name for field in fields)
     types = tuple(field.type for field in fields)
     columns = _Columns(below, target, not target.gpu and _is_streamed(node))
     keys = [columns.name(item.value, item.name) for item in node.keys]
@@ -56,10 +56,10 @@ def _in_parts(
         return None
     found = [one for one in splits if one is not None]
     parts = [part for one in found for part in one.parts]
-    tags = apart(["part"] * len(parts), {*keys, *names})
+    tags = unique_names(["part"] * len(parts), {*keys, *names})
     made = [_call(part, columns).alias(tag) for part, tag in zip(parts, tags, strict=True)]
     by = {key: GroupKey(key, key, item.value.type) for key, item in zip(keys, node.keys, strict=True)}
-    frame = grouped(columns.frame, list(by.values()), made, columns.target)
+    frame = group_rows(columns.frame, list(by.values()), made, columns.target)
     ends = list(itertools.accumulate((len(one.parts) for one in found), initial=0))
     of_call = [tags[start:end] for start, end in itertools.pairwise(ends)]
     merged = [one.merged(own, columns.target) for one, own in zip(found, of_call, strict=True)]
@@ -102,7 +102,7 @@ class _Columns:
         return self.column(node, hint).expr.meta.output_name()
 
     def _add(self, node: Expression, value: Value, hint: str) -> Value:
-        name = fresh(hint, {*self.below.names, *(one.expr.meta.output_name() for one in self.made.values())})
+        name = unique_name(hint, {*self.below.names, *(one.expr.meta.output_name() for one in self.made.values())})
         self.exprs.append(value.expr.alias(name))
         self.made[node] = Value(pl.col(name), value.type)
         return self.made[node]
@@ -137,9 +137,9 @@ class _Groups:
             whole = [value.alias(name) for value, name in zip(self.whole, self.names[width:], strict=False)]
             frame = self.below.select(*(pl.col(key.column).alias(key.name) for key in by), *whole)
         elif by:
-            frame = grouped(self.below, by, made, self.target)
+            frame = group_rows(self.below, by, made, self.target)
         else:
-            frame = self.below.select(made or [pl.len().alias(fresh("rows", self.names))])
+            frame = self.below.select(made or [pl.len().alias(unique_name("rows", self.names))])
         return frame.with_columns(self._constants(chosen)).select(self.names)
 
     def _constants(self, chosen: tuple[int, ...]) -> list[pl.Expr]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.query.sql.compile.target import Target
     from gpuquery.runner.query.sql.compile.values import Value
-    from gpuquery.runner.query.sql.plan import AggregateCall, Key
+    from gpuquery.runner.query.sql.plan import AggregateCall, SortKey
 
 _TABLES = (basic.TABLE, order_.TABLE, lists.TABLE, statistics.TABLE)
 FUNCTIONS: dict[str, Function] = {name: build for table in _TABLES for name, build in table.by_name.items()}
@@ -34,7 +34,7 @@ ROWS = tuple(row for table in _TABLES for row in table.rows)
 def aggregate(
     call: AggregateCall,
     arguments: Sequence[Value],
-    order: Sequence[tuple[Value, Key]],
+    order: Sequence[tuple[Value, SortKey]],
     filter: pl.Expr | None,
     target: Target,
     *,

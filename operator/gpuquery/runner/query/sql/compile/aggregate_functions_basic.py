@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPUS, Functions, Group, some
+from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPU_RELEASES, Functions, Group, null_if_empty
 from gpuquery.runner.query.sql.compile.failures import fail_where, too_large
 from gpuquery.runner.query.sql.compile.values import dtype_of
 from gpuquery.runner.query.sql.types import Kind, Type
@@ -81,10 +81,10 @@ def _narrow(kind: Type) -> bool:
 
 def _sum(group: Group) -> pl.Expr:
     if group.type.is_float:
-        return some(group, group.known.cast(pl.Float64).sum())
+        return null_if_empty(group, group.known.cast(pl.Float64).sum())
     if group.type.kind is Kind.BOOLEAN:
-        return some(group, group.known.sum().cast(pl.Int64))
-    return some(group, exact_sum(group).cast(dtype_of(group.call.type)))
+        return null_if_empty(group, group.known.sum().cast(pl.Int64))
+    return null_if_empty(group, exact_sum(group).cast(dtype_of(group.call.type)))
 
 
 def _avg(group: Group) -> pl.Expr:
@@ -135,7 +135,7 @@ def _min(group: Group) -> pl.Expr:
         return _bool_and(group)
     if group.type.is_float and group.target.gpu:
         # cudf-polars 26.10 takes NaNs for NULLs here
-        return some(group, group.masked.min().fill_null(float("nan")))
+        return null_if_empty(group, group.masked.min().fill_null(float("nan")))
     # Polars: NaNs are left out, unless there is nothing else
     return group.masked.min()
 
@@ -193,14 +193,6 @@ def _any_value(group: Group) -> pl.Expr:
     return group.masked.min()
 
 
-def _first(group: Group) -> pl.Expr:
-    return _end(group).first()
-
-
-def _last(group: Group) -> pl.Expr:
-    return _end(group).last()
-
-
 def _end(group: Group) -> pl.Expr:
     if group.filter is not None or group.call.distinct:
         group.on_cpu("FILTER" if group.filter is not None else "DISTINCT")
@@ -218,13 +210,13 @@ def _bool_or(group: Group) -> pl.Expr:
 
 
 def _count_if(group: Group) -> pl.Expr:
-    return some(group, (group.known.cast(pl.Int64) if group.target.gpu else group.known).sum().cast(pl.Int64))
+    return null_if_empty(group, (group.known.cast(pl.Int64) if group.target.gpu else group.known).sum().cast(pl.Int64))
 
 
 def _product(group: Group) -> pl.Expr:
     if not group.target.full_groups:
         group.on_cpu()
-    return some(group, group.known.cast(pl.Float64).product())
+    return null_if_empty(group, group.known.cast(pl.Float64).product())
 
 
 TABLE = Functions("Aggregates")
@@ -238,7 +230,7 @@ _add(
     does="The sum, exact at any width; beyond 38 digits it fails.",
     build=_sum,
     aliases="sum_no_overflow",
-    some=GPUS,
+    some=GPU_RELEASES,
 )
 _add(
     "avg",
@@ -246,20 +238,40 @@ _add(
     does="The average: of numbers a DOUBLE.",
     build=_avg,
     aliases="mean",
-    some=GPUS,
+    some=GPU_RELEASES,
 )
-_add("min", "ANY -> ANY", "ANY, 'INTEGER -> LIST", does="The least value, or a list of so many.", build=_min, some=GPUS)
+_add(
+    "min",
+    "ANY -> ANY",
+    "ANY, 'INTEGER -> LIST",
+    does="The least value, or a list of so many.",
+    build=_min,
+    some=GPU_RELEASES,
+)
 _add(
     "max",
     "ANY -> ANY",
     "ANY, 'INTEGER -> LIST",
     does="The greatest value, or a list of so many.",
     build=_max,
-    some=GPUS,
+    some=GPU_RELEASES,
 )
-_add("any_value", "ANY -> ANY", does="The first value that is not NULL.", build=_any_value, some=GPUS)
-_add("first", "ANY -> ANY", does="The value in the first row, also NULL.", build=_first, aliases="arbitrary", some=GPUS)
-_add("last", "ANY -> ANY", does="The value in the last row, also NULL.", build=_last, some=GPUS)
+_add("any_value", "ANY -> ANY", does="The first value that is not NULL.", build=_any_value, some=GPU_RELEASES)
+_add(
+    "first",
+    "ANY -> ANY",
+    does="The value in the first row, also NULL.",
+    build=lambda group: _end(group).first(),
+    aliases="arbitrary",
+    some=GPU_RELEASES,
+)
+_add(
+    "last",
+    "ANY -> ANY",
+    does="The value in the last row, also NULL.",
+    build=lambda group: _end(group).last(),
+    some=GPU_RELEASES,
+)
 _add("bool_and", "BOOLEAN -> BOOLEAN", does="Whether all values are TRUE.", build=_bool_and)
 _add("bool_or", "BOOLEAN -> BOOLEAN", does="Whether a value is TRUE.", build=_bool_or)
 _add("count_if", "BOOLEAN -> HUGEINT", does="How many values are TRUE.", build=_count_if, aliases="countif")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.query.sql.compile.target import Target
     from gpuquery.runner.query.sql.compile.values import Value
-    from gpuquery.runner.query.sql.functions.table import Asked
-    from gpuquery.runner.query.sql.plan import AggregateCall, Key
+    from gpuquery.runner.query.sql.functions.table import FunctionCall
+    from gpuquery.runner.query.sql.plan import AggregateCall, SortKey
     from gpuquery.runner.query.sql.types import Type
 
 
@@ -31,7 +31,7 @@ class Group:
 
     call: AggregateCall
     arguments: Sequence[Value]
-    order: Sequence[tuple[Value, Key]]
+    order: Sequence[tuple[Value, SortKey]]
     filter: pl.Expr | None
     target: Target
     streams: bool = False
@@ -117,11 +117,11 @@ class Group:
 
 
 Function = Callable[[Group], pl.Expr]
-GPUS = "26.04 26.10"
+GPU_RELEASES = "26.04 26.10"
 """RAPIDS releases whose translation was asked."""
 
 
-def some(group: Group, found: pl.Expr) -> pl.Expr:
+def null_if_empty(group: Group, found: pl.Expr) -> pl.Expr:
     """Return what was found where at least one value counts, else NULL."""
     return pl.when(group.masked.count() > 0).then(found)
 
@@ -142,9 +142,9 @@ class Functions:
         """
         self.by_name[name] = build
         aliases = tuple(more.get("aliases", "").split())
-        none, some = (frozenset(more.get(key, "").split()) for key in ("none", "some"))
-        self.rows.append(Row(name, signatures, does, _of_rows, aliases, none, some, group=self.group))
+        none, null_if_empty = (frozenset(more.get(key, "").split()) for key in ("none", "some"))
+        self.rows.append(Row(name, signatures, does, _of_rows, aliases, none, null_if_empty, group=self.group))
 
 
-def _of_rows(asked: Asked) -> pl.Expr:
-    raise asked.refuse(f"{asked.node.function} is a function of many rows")
+def _of_rows(asked: FunctionCall) -> pl.Expr:
+    raise asked.refuse(f"{asked.node.function} is an aggregate function")

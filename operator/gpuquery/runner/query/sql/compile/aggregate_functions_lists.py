@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 
 from gpuquery.runner.query.sql.compile.aggregate_functions_basic import distinct
-from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPUS, Functions, Group, some
+from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPU_RELEASES, Functions, Group, null_if_empty
 from gpuquery.runner.query.sql.compile.cast import cast
 from gpuquery.runner.query.sql.types import TEXT, Kind
 
@@ -34,11 +34,11 @@ def _bits(group: Group) -> pl.Expr:
     values = group.known.drop_nulls()
     match group.call.function:
         case "bit_and":
-            return some(group, values.bitwise_and())
+            return null_if_empty(group, values.bitwise_and())
         case "bit_or":
-            return some(group, values.bitwise_or())
+            return null_if_empty(group, values.bitwise_or())
         case _:
-            return some(group, values.bitwise_xor())
+            return null_if_empty(group, values.bitwise_xor())
 
 
 def _entropy(group: Group) -> pl.Expr:
@@ -51,23 +51,32 @@ def _entropy(group: Group) -> pl.Expr:
 
 TABLE = Functions("Aggregates to lists and texts")
 _add = TABLE.add
-_add("list", "ANY -> LIST", does="All values, NULLs too; NULL of no rows.", build=_list, aliases="array_agg", none=GPUS)
+_add(
+    "list",
+    "ANY -> LIST",
+    does="All values, NULLs too; NULL of no rows.",
+    build=_list,
+    aliases="array_agg",
+    none=GPU_RELEASES,
+)
 _add(
     "string_agg",
     "ANY, ['VARCHAR] -> VARCHAR",
     does="The texts that are not NULL in a row, with a separator (a comma) between them.",
     build=_string_agg,
     aliases="listagg group_concat",
-    none=GPUS,
+    none=GPU_RELEASES,
 )
 _add("approx_count_distinct", "ANY -> BIGINT", does="The exact number of different values.", build=distinct)
-_add("bit_and", "INTEGER -> INTEGER", does="The bits that all values have.", build=_bits, none=GPUS)
-_add("bit_or", "INTEGER -> INTEGER", does="The bits that a value has.", build=_bits, none=GPUS)
-_add("bit_xor", "INTEGER -> INTEGER", does="The bits that an odd number of values have.", build=_bits, none=GPUS)
+_add("bit_and", "INTEGER -> INTEGER", does="The bits that all values have.", build=_bits, none=GPU_RELEASES)
+_add("bit_or", "INTEGER -> INTEGER", does="The bits that a value has.", build=_bits, none=GPU_RELEASES)
+_add(
+    "bit_xor", "INTEGER -> INTEGER", does="The bits that an odd number of values have.", build=_bits, none=GPU_RELEASES
+)
 _add(
     "entropy",
     "ANY -> DOUBLE",
     does="The entropy of how often each value is there, in bits; 0 of no values.",
     build=_entropy,
-    none=GPUS,
+    none=GPU_RELEASES,
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gpuquery.runner.query.sql.compile.aggregate_functions_basic import UNORDERED
-from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPUS, Functions, Group
+from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPU_RELEASES, Functions, Group
 from gpuquery.runner.query.sql.compile.values import dtype_of
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.plan import Call, Cast, Literal
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 _BETWEEN = FLOATS | INTEGERS
 _PLACES = 19
 """Places of a decimal up to which they fit into one with as many places again."""
-
-
-def _quantile_cont(group: Group) -> pl.Expr:
-    return _each(group, lambda at: _between(group, at))
-
-
-def _quantile_disc(group: Group) -> pl.Expr:
-    return _each(group, lambda at: _at(group, at))
 
 
 def _median(group: Group) -> pl.Expr:
@@ -88,7 +80,7 @@ def _fraction(asked: Any) -> Fraction:
 def _sorted(group: Group, at: Fraction) -> tuple[pl.Expr, pl.Expr]:
     """Return the values that count in their order, from the greatest if the fraction is negative, and their number."""
     if group.type.kind in UNORDERED:
-        raise group.refuse(f"{group.call.function} of {group.type} is not supported: take a part of it")
+        raise group.refuse(f"{group.call.function} of {group.type} is not supported: use a part of it")
     values = group.known.drop_nulls()
     return values.sort(descending=at < 0), values.len().cast(pl.Int64)
 
@@ -152,7 +144,7 @@ def _mode(group: Group) -> pl.Expr:
     group.on_cpu()
     values = group.known.drop_nulls()
     if group.type.kind in UNORDERED:
-        raise group.refuse(f"mode of {group.type} is not supported: take a part of it")
+        raise group.refuse(f"mode of {group.type} is not supported: use a part of it")
     return values.mode().sort().first()
 
 
@@ -175,7 +167,7 @@ def _extreme(group: Group, *, descending: bool) -> pl.Expr:
     elif not group.call.function.endswith("_null"):
         known &= value.is_not_null()
     if group.arguments[1].type.kind in UNORDERED:
-        raise group.refuse(f"{group.call.function} by {group.arguments[1].type} is not supported: take a part of it")
+        raise group.refuse(f"{group.call.function} by {group.arguments[1].type} is not supported: use a part of it")
     value, by, *_ = group.rows(known)
     found = value.sort_by(by, descending=descending, nulls_last=True, maintain_order=True)
     if len(group.arguments) < 3:
@@ -189,7 +181,7 @@ def _extreme_on_gpu(group: Group, *, descending: bool) -> pl.Expr:
     kind = group.arguments[1].type
     simple = len(group.arguments) == 2 and group.call.function in ("arg_max", "arg_min") and not group.order
     if not simple or group.call.distinct or kind.is_float or kind.kind in UNORDERED or not group.target.full_groups:
-        group.on_cpu("such arguments")
+        group.on_cpu("these arguments")
     value, by = (group.spread(argument) for argument in group.arguments)
     counts = value.is_not_null() & by.is_not_null()
     if group.filter is not None:
@@ -228,38 +220,54 @@ _add(
     none="26.04",
     some="26.10",
 )
-_add("arg_max_null", "ANY, ANY -> ANY", does="As arg_max, also if the value is NULL.", build=_arg_max, none=GPUS)
-_add("arg_min_null", "ANY, ANY -> ANY", does="As arg_min, also if the value is NULL.", build=_arg_min, none=GPUS)
-_add("arg_max_nulls_last", "ANY, ANY, ['INTEGER] -> ANY", does="As arg_max, NULLs last.", build=_arg_max, none=GPUS)
-_add("arg_min_nulls_last", "ANY, ANY, ['INTEGER] -> ANY", does="As arg_min, NULLs last.", build=_arg_min, none=GPUS)
+_add(
+    "arg_max_null", "ANY, ANY -> ANY", does="As arg_max, also if the value is NULL.", build=_arg_max, none=GPU_RELEASES
+)
+_add(
+    "arg_min_null", "ANY, ANY -> ANY", does="As arg_min, also if the value is NULL.", build=_arg_min, none=GPU_RELEASES
+)
+_add(
+    "arg_max_nulls_last",
+    "ANY, ANY, ['INTEGER] -> ANY",
+    does="As arg_max, NULLs last.",
+    build=_arg_max,
+    none=GPU_RELEASES,
+)
+_add(
+    "arg_min_nulls_last",
+    "ANY, ANY, ['INTEGER] -> ANY",
+    does="As arg_min, NULLs last.",
+    build=_arg_min,
+    none=GPU_RELEASES,
+)
 _add(
     "median",
     "ANY -> ANY",
     does="The value in the middle, of numbers and moments between the middle two.",
     build=_median,
-    none=GPUS,
+    none=GPU_RELEASES,
 )
 _add(
     "quantile_cont",
     "NUMBER|DATE|TIME|TIMESTAMP|INTERVAL, 'NUMBER|LIST -> ANY",
     does="The value at a fraction of the values in their order, between the two nearest; also a list of fractions.",
-    build=_quantile_cont,
-    none=GPUS,
+    build=lambda group: _each(group, lambda at: _between(group, at)),
+    none=GPU_RELEASES,
 )
 _add(
     "quantile_disc",
     "ANY, 'NUMBER|LIST -> ANY",
     does="The value at a fraction of the values in their order; also a list of fractions.",
-    build=_quantile_disc,
+    build=lambda group: _each(group, lambda at: _at(group, at)),
     aliases="quantile",
-    none=GPUS,
+    none=GPU_RELEASES,
 )
 _add(
     "approx_quantile",
     "NUMBER|DATE|TIMESTAMP, 'NUMBER|LIST -> ANY",
     does="The exact quantile.",
     build=_approx_quantile,
-    none=GPUS,
+    none=GPU_RELEASES,
 )
-_add("mode", "ANY -> ANY", does="The most frequent value, of several the least.", build=_mode, none=GPUS)
-_add("mad", "INTEGER|FLOAT -> DOUBLE", does="The median distance from the median.", build=_mad, none=GPUS)
+_add("mode", "ANY -> ANY", does="The most frequent value, of several the least.", build=_mode, none=GPU_RELEASES)
+_add("mad", "INTEGER|FLOAT -> DOUBLE", does="The median distance from the median.", build=_mad, none=GPU_RELEASES)

@@ -8,10 +8,14 @@ that divides by no spread is NaN, as in DuckDB 2.0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPUS, Function, Functions, Group
+from gpuquery.runner.query.sql.compile.aggregate_functions_group import GPU_RELEASES, Function, Functions, Group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _spread(*, root: bool, sample: bool) -> Function:
@@ -88,24 +92,15 @@ class _Pairs:
         sums = [(one * other).sum() for one, other in ((y_off, y_off), (y_off, x_off), (x_off, x_off))]
         return cls(y.len().cast(pl.Float64), y.mean(), x.mean(), *sums)
 
-    def some(self, found: pl.Expr, least: int = 1) -> pl.Expr:
-        """Return what was found where there are enough rows, else NULL."""
-        return pl.when(self.count >= least).then(found)
 
+def _of_pairs(formula: Callable[[_Pairs], pl.Expr]) -> Function:
+    """Return a function of the pairs, NULL where there is none."""
 
-def _covar_pop(group: Group) -> pl.Expr:
-    of = _Pairs.of(group)
-    return of.some(of.xy / of.count)
+    def build(group: Group) -> pl.Expr:
+        pairs = _Pairs.of(group)
+        return pl.when(pairs.count > 0).then(formula(pairs))
 
-
-def _covar_samp(group: Group) -> pl.Expr:
-    of = _Pairs.of(group)
-    return of.some(of.xy / (of.count - 1), least=2)
-
-
-def _corr(group: Group) -> pl.Expr:
-    of = _Pairs.of(group)
-    return of.some((of.xy / of.count) / ((of.yy / of.count).sqrt() * (of.xx / of.count).sqrt()))
+    return build
 
 
 def _regr_count(group: Group) -> pl.Expr:
@@ -113,43 +108,16 @@ def _regr_count(group: Group) -> pl.Expr:
     return (both if group.filter is None else both & group.filter).cast(pl.Int64).sum()
 
 
-def _regr_avgx(group: Group) -> pl.Expr:
-    return _Pairs.of(group).x_mean
+def _corr(of: _Pairs) -> pl.Expr:
+    return (of.xy / of.count) / ((of.yy / of.count).sqrt() * (of.xx / of.count).sqrt())
 
 
-def _regr_avgy(group: Group) -> pl.Expr:
-    return _Pairs.of(group).y_mean
+def _r2(of: _Pairs) -> pl.Expr:
+    return pl.when(of.xx != 0).then(pl.when(of.yy == 0).then(1.0).otherwise(of.xy * of.xy / (of.xx * of.yy)))
 
 
-def _regr_sxx(group: Group) -> pl.Expr:
-    of = _Pairs.of(group)
-    return of.some(of.xx)
-
-
-def _regr_syy(group: Group) -> pl.Expr:
-    of = _Pairs.of(group)
-    return of.some(of.yy)
-
-
-def _regr_sxy(group: Group) -> pl.Expr:
-    of = _Pairs.of(group)
-    return of.some(of.xy)
-
-
-def _regr_slope(group: Group) -> pl.Expr:
-    of = _Pairs.of(group)
-    return of.some(of.xy / of.xx)
-
-
-def _regr_intercept(group: Group) -> pl.Expr:
-    of = _Pairs.of(group)
+def _intercept(of: _Pairs) -> pl.Expr:
     return pl.when(of.xx != 0).then(of.y_mean - of.xy / of.xx * of.x_mean)
-
-
-def _regr_r2(group: Group) -> pl.Expr:
-    of = _Pairs.of(group)
-    square = of.xy * of.xy / (of.xx * of.yy)
-    return pl.when(of.xx != 0).then(pl.when(of.yy == 0).then(1.0).otherwise(square))
 
 
 TABLE = Functions("Statistics")
@@ -167,18 +135,24 @@ _add("stddev_pop", _ONE, does="The standard deviation.", build=_spread(root=True
 _add("var_samp", _ONE, does="The variance of a sample.", build=_spread(root=False, sample=True), aliases="variance")
 _add("var_pop", _ONE, does="The variance.", build=_spread(root=False, sample=False))
 _add("sem", _ONE, does="The standard error of the mean.", build=_sem)
-_add("skewness", _ONE, does="The skewness of a sample.", build=_skewness, none=GPUS)
-_add("kurtosis", _ONE, does="The excess kurtosis of a sample.", build=_kurtosis, none=GPUS)
-_add("kurtosis_pop", _ONE, does="The excess kurtosis.", build=_kurtosis_pop, none=GPUS)
-_add("covar_pop", _TWO, does="The covariance.", build=_covar_pop, none=GPUS)
-_add("covar_samp", _TWO, does="The covariance of a sample.", build=_covar_samp, none=GPUS)
-_add("corr", _TWO, does="The correlation.", build=_corr, none=GPUS)
+_add("skewness", _ONE, does="The skewness of a sample.", build=_skewness, none=GPU_RELEASES)
+_add("kurtosis", _ONE, does="The excess kurtosis of a sample.", build=_kurtosis, none=GPU_RELEASES)
+_add("kurtosis_pop", _ONE, does="The excess kurtosis.", build=_kurtosis_pop, none=GPU_RELEASES)
+
+
+def _add_pairs(name: str, does: str, formula: Callable[[_Pairs], pl.Expr]) -> None:
+    _add(name, _TWO, does=does, build=_of_pairs(formula), none=GPU_RELEASES)
+
+
+_add_pairs("covar_pop", "The covariance.", lambda of: of.xy / of.count)
+_add_pairs("covar_samp", "The covariance of a sample.", lambda of: pl.when(of.count > 1).then(of.xy / (of.count - 1)))
+_add_pairs("corr", "The correlation.", _corr)
 _add("regr_count", "NUMBER, NUMBER -> UINTEGER", does="How many rows have both values.", build=_regr_count)
-_add("regr_avgx", _TWO, does="The average of the second argument.", build=_regr_avgx, none=GPUS)
-_add("regr_avgy", _TWO, does="The average of the first argument.", build=_regr_avgy, none=GPUS)
-_add("regr_sxx", _TWO, does="The sum of squares of the second argument around its mean.", build=_regr_sxx, none=GPUS)
-_add("regr_syy", _TWO, does="The sum of squares of the first argument around its mean.", build=_regr_syy, none=GPUS)
-_add("regr_sxy", _TWO, does="The sum of products around the means.", build=_regr_sxy, none=GPUS)
-_add("regr_slope", _TWO, does="The slope of the line through (second, first).", build=_regr_slope, none=GPUS)
-_add("regr_intercept", _TWO, does="Where that line meets the axis.", build=_regr_intercept, none=GPUS)
-_add("regr_r2", _TWO, does="The square of the correlation.", build=_regr_r2, none=GPUS)
+_add_pairs("regr_avgx", "The average of the second argument.", lambda of: of.x_mean)
+_add_pairs("regr_avgy", "The average of the first argument.", lambda of: of.y_mean)
+_add_pairs("regr_sxx", "The sum of squares of the second argument around its mean.", lambda of: of.xx)
+_add_pairs("regr_syy", "The sum of squares of the first argument around its mean.", lambda of: of.yy)
+_add_pairs("regr_sxy", "The sum of products around the means.", lambda of: of.xy)
+_add_pairs("regr_slope", "The slope of the line through (second, first).", lambda of: of.xy / of.xx)
+_add_pairs("regr_intercept", "Where that line meets the axis.", _intercept)
+_add_pairs("regr_r2", "The square of the correlation.", _r2)

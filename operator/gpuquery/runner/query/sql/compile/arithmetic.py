@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.runner.query.sql.compile import decimal, division, failures, overflow
-from gpuquery.runner.query.sql.compile.convert import Conversion, Way
-from gpuquery.runner.query.sql.compile.once import as_columns, once
+from gpuquery.runner.query.sql.compile.convert import CastContext, Conversion
+from gpuquery.runner.query.sql.compile.once import once, once_per_row
 from gpuquery.runner.query.sql.compile.remainder import remainder
 from gpuquery.runner.query.sql.compile.values import Value, dtype_of
 from gpuquery.runner.query.sql.errors import Place, SqlError
@@ -33,20 +33,20 @@ def arithmetic(operator: str, arguments: Sequence[Value], kind: Type, place: Pla
     if len(arguments) == 1:
         return _signed(operator, arguments[0], kind, place, target)
     left, right = arguments
-    way = Way(failures.too_large("the result {}", kind), place, target)
+    context = CastContext(failures.too_large("the result {}", kind), place, target)
     if kind.is_float:
-        return Value(_floating(operator, left, right, kind, way), kind)
+        return Value(_floating(operator, left, right, kind, context), kind)
     if kind.kind in (Kind.DECIMAL, Kind.INT128):
-        return Value(_decimal(operator, left, right, kind, way), kind)
+        return Value(_decimal(operator, left, right, kind, context), kind)
     if not kind.is_integer:
-        raise SqlError(f"{operator} is not compiled for {left.type} and {right.type}", place)
+        raise SqlError(f"{operator} is not supported for {left.type} and {right.type}", place)
     if operator in _DIVISIONS:
-        return Value(_divided(operator, left.expr, right.expr, kind, way), kind)
+        return Value(_divided(operator, left.expr, right.expr, kind, context), kind)
     if target.gpu:
         return overflow.checked(operator, left, right, kind, place)
     wide = pl.Int128 if kind.kind in _WIDE else pl.Int64
     made = overflow.COMPUTED[operator](left.expr.cast(wide), right.expr.cast(wide))
-    return Value(way.converted(made, Conversion(through=dtype_of(kind))), kind)
+    return Value(context.converted(made, Conversion(through=dtype_of(kind))), kind)
 
 
 def _signed(operator: str, value: Value, kind: Type, place: Place | None, target: Target) -> Value:
@@ -58,7 +58,7 @@ def _signed(operator: str, value: Value, kind: Type, place: Place | None, target
     return arithmetic("-", [zero, value], kind, place, target)
 
 
-def _floating(operator: str, x: Value, y: Value, kind: Type, way: Way) -> pl.Expr:
+def _floating(operator: str, x: Value, y: Value, kind: Type, context: CastContext) -> pl.Expr:
     """Compute as IEEE 754 says; `//` of DOUBLE is DuckDB's: a division, which fails for zero."""
     dtype = dtype_of(kind)
     left, right = (v.expr if v.type == kind else v.expr.cast(dtype) for v in (x, y))
@@ -66,29 +66,29 @@ def _floating(operator: str, x: Value, y: Value, kind: Type, way: Way) -> pl.Exp
         case "/" if right.meta.root_names():
             return left / right
         case "/":  # Polars 1.44 divides by one number as it multiplies with its inverse, which is another result
-            return as_columns(way.target, op.truediv, left, right)
+            return once_per_row(context.target, op.truediv, left, right)
         case "//":
-            return as_columns(way.target, lambda a, b: a / division.divisor(a, b, way.place), left, right)
+            return once_per_row(context.target, lambda a, b: a / division.divisor(a, b, context.place), left, right)
         case "%":
-            return once(way.target, lambda a, b: remainder(a, b, way), left, right).cast(dtype)
-        case _ if way.target.gpu:
-            return overflow.apart(operator, left, right)
+            return once(context.target, lambda a, b: remainder(a, b, context), left, right).cast(dtype)
+        case _ if context.target.gpu:
+            return overflow.unfused(operator, left, right)
         case _:
             return overflow.COMPUTED[operator](left, right)
 
 
-def _decimal(operator: str, left: Value, right: Value, kind: Type, way: Way) -> pl.Expr:
+def _decimal(operator: str, left: Value, right: Value, kind: Type, context: CastContext) -> pl.Expr:
     match operator:
         case "*":
-            return decimal.product(left, right, kind, way)
+            return decimal.product(left, right, kind, context)
         case "+" | "-":
-            return decimal.total(operator, left, right, kind, way)
+            return decimal.total(operator, left, right, kind, context)
         case _:
-            return decimal.divided(operator, left, right, kind, way)
+            return decimal.quotient_or_remainder(operator, left, right, kind, context)
 
 
-def _divided(operator: str, left: pl.Expr, right: pl.Expr, kind: Type, way: Way) -> pl.Expr:
+def _divided(operator: str, left: pl.Expr, right: pl.Expr, kind: Type, context: CastContext) -> pl.Expr:
     wide = dtype_of(kind) if kind.kind in _WIDE else pl.Int64()
     lowest = kind.range[0] if kind.kind is Kind.INT64 and kind.range else None
-    made = division.divided(operator, way, left.cast(wide), right.cast(wide), lowest)
-    return way.converted(made, Conversion(through=dtype_of(kind), bounds=kind.range))
+    made = division.quotient_or_remainder(operator, context, left.cast(wide), right.cast(wide), lowest)
+    return context.converted(made, Conversion(through=dtype_of(kind), bounds=kind.range))

@@ -11,7 +11,7 @@ from dataclasses import replace
 import polars as pl
 
 from gpuquery.runner.query.sql.compile import cast_constant, cast_number, cast_text, cast_time
-from gpuquery.runner.query.sql.compile.convert import Conversion, Way
+from gpuquery.runner.query.sql.compile.convert import CastContext, Conversion
 from gpuquery.runner.query.sql.compile.failures import VALUE, fail_where
 from gpuquery.runner.query.sql.compile.literal import null
 from gpuquery.runner.query.sql.compile.once import once
@@ -36,55 +36,55 @@ def cast(
         return Value(value.expr.cast(dtype_of(to)), to)
     if (constant := cast_constant.folded(value, to)) is not None:
         return constant
-    way = Way("", place, target, null_on_failure=null_on_failure)
-    return Value(_converted(value.expr, value.type, to, way), to)
+    context = CastContext("", place, target, null_on_failure=null_on_failure)
+    return Value(_converted(value.expr, value.type, to, context), to)
 
 
-def _converted(expr: pl.Expr, source: Type, to: Type, way: Way) -> pl.Expr:
+def _converted(expr: pl.Expr, source: Type, to: Type, context: CastContext) -> pl.Expr:
     if source == to:
         return expr
     if source.kind is Kind.NULL:
         return expr.cast(dtype_of(to))
-    if way.target.gpu and {Kind.LIST, Kind.TIME} & {source.kind, to.kind}:
-        raise _refused(source, to, way)
+    if context.target.gpu and {Kind.LIST, Kind.TIME} & {source.kind, to.kind}:
+        raise _refused(source, to, context)
     if source.kind is Kind.LIST and to.kind is Kind.LIST and source.item and to.item:
-        return expr.list.eval(_converted(pl.element(), source.item, to.item, way))
+        return expr.list.eval(_converted(pl.element(), source.item, to.item, context))
     if source.kind is Kind.STRUCT and to.kind is Kind.STRUCT and len(source.fields) == len(to.fields):
-        return _record(expr, source, to, way)
-    fits = "is no" if source.kind is Kind.TEXT else "does not fit into"
-    way = replace(way, message=f"the value {VALUE} {fits} {to}")
+        return _record(expr, source, to, context)
+    fits = "is not a valid" if source.kind is Kind.TEXT else "does not fit into"
+    context = replace(context, message=f"the value {VALUE} {fits} {to}")
     if source.kind is Kind.TEXT:
-        formula = cast_text.parsed(to, way.target)
+        formula = cast_text.parsed(to, context.target)
         if formula is not None:
-            return way.read(_readable(expr, to, way), formula)
+            return context.read(_readable(expr, to, context), formula)
     elif to.kind is Kind.TEXT:
-        formula = cast_text.printed(source, way.target)
+        formula = cast_text.printed(source, context.target)
         if formula is not None:
-            return once(way.target, formula, expr)
-    elif (conversion := _between(source, to, way.target)) is not None:
-        return way.converted(expr, conversion)
-    raise _refused(source, to, way)
+            return once(context.target, formula, expr)
+    elif (conversion := _between(source, to, context.target)) is not None:
+        return context.converted(expr, conversion)
+    raise _refused(source, to, context)
 
 
-def _readable(text: pl.Expr, to: Type, way: Way) -> pl.Expr:
+def _readable(text: pl.Expr, to: Type, context: CastContext) -> pl.Expr:
     """Return text for TRY_CAST on GPUs, which fails where only the CPU reads it."""
-    patterns = cast_text.unread(to) if way.target.gpu and way.null_on_failure else None
+    patterns = cast_text.unread(to) if context.target.gpu and context.null_on_failure else None
     if patterns is None:
         return text
     known, plain = patterns
     bad = text.str.contains(known) & ~text.str.contains(plain)
-    return fail_where(text, bad, f"text is a {to} in a form that GPUs do not read: use engine: cpu", way.place)
+    return fail_where(text, bad, f"text is a {to} in a form that GPUs do not read: use engine: cpu", context.place)
 
 
-def _refused(source: Type, to: Type, way: Way) -> SqlError:
-    on = " on GPUs: use engine: cpu" if way.target.gpu else ""
-    return SqlError(f"there is no cast from {source} to {to}{on}", way.place)
+def _refused(source: Type, to: Type, context: CastContext) -> SqlError:
+    on = " on GPUs: use engine: cpu" if context.target.gpu else ""
+    return SqlError(f"there is no cast from {source} to {to}{on}", context.place)
 
 
-def _record(expr: pl.Expr, source: Type, to: Type, way: Way) -> pl.Expr:
+def _record(expr: pl.Expr, source: Type, to: Type, context: CastContext) -> pl.Expr:
     """Convert field by field, in their order; a record that is NULL stays NULL."""
     fields = [
-        _converted(expr.struct.field(name), kind, wanted, way).alias(new)
+        _converted(expr.struct.field(name), kind, wanted, context).alias(new)
         for (name, kind), (new, wanted) in zip(source.fields, to.fields, strict=True)
     ]
     return pl.when(expr.is_not_null()).then(pl.struct(fields))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.convert import Conversion, same
-from gpuquery.runner.query.sql.compile.decimal import DIGITS, digits, placed, rounded, unit
+from gpuquery.runner.query.sql.compile.convert import Conversion, identity
+from gpuquery.runner.query.sql.compile.decimal import DIGITS, integer_digits, last_place, rounded, with_scale
 from gpuquery.runner.query.sql.compile.values import dtype_of
 from gpuquery.runner.query.sql.types import EXACT, Kind, Type
 
@@ -38,7 +38,7 @@ def number(source: Type, to: Type, target: Target) -> Conversion:
         return _to_float(source, to)
     if source.is_float:
         return _float_to_decimal(to, target) if _held(to) else _float_to_integer(to)
-    return _to_decimal(source, to, same, target) if _held(to) else _to_integer(source, to, target)
+    return _to_decimal(source, to, identity, target) if _held(to) else _to_integer(source, to, target)
 
 
 def _held(kind: Type) -> bool:
@@ -79,8 +79,8 @@ def _float_to_decimal(to: Type, target: Target) -> Conversion:
 
     def finish(whole: pl.Expr) -> pl.Expr:
         if precision + to.scale > DIGITS and not target.gpu:
-            return placed(whole.to_physical(), to.scale)
-        return whole.cast(pl.Decimal(DIGITS, 0)) * unit(to.scale)
+            return with_scale(whole.to_physical(), to.scale)
+        return whole.cast(pl.Decimal(DIGITS, 0)) * last_place(to.scale)
 
     return Conversion(
         prepare=lambda e: (e.cast(pl.Float64) * 10.0**to.scale).round(0, mode=mode),
@@ -101,8 +101,8 @@ def _to_integer(source: Type, to: Type, target: Target) -> Conversion:
     low, high = to.range or (0, 0)
     if source.is_integer and source.range is not None and low <= source.range[0] and source.range[1] <= high:
         return Conversion(finish=lambda e: e.cast(dtype_of(to)))
-    prepare = rescaled(source, 0, target) if source.kind is Kind.DECIMAL else same
-    if source.kind is Kind.DECIMAL and digits(source) < len(str(high)) - 1 and low < 0:
+    prepare = rescaled(source, 0, target) if source.kind is Kind.DECIMAL else identity
+    if source.kind is Kind.DECIMAL and integer_digits(source) < len(str(high)) - 1 and low < 0:
         return Conversion(prepare=prepare, finish=lambda e: e.cast(dtype_of(to)))
     return Conversion(prepare=prepare, through=dtype_of(to), bounds=(low, high))
 
@@ -113,7 +113,7 @@ def _to_decimal(source: Type, to: Type, before: Callable[[pl.Expr], pl.Expr], ta
     precision = to.precision or DIGITS
     exact = before if _held(source) else lambda e: before(e).cast(pl.Decimal(DIGITS, 0))
     rescale = rescaled(source, to.scale, target)
-    if digits(source) + (to.scale < scale) <= precision - to.scale:
+    if integer_digits(source) + (to.scale < scale) <= precision - to.scale:
         return Conversion(prepare=exact, finish=rescale)
     limit = Decimal(10) ** (precision - to.scale)
     least = pl.lit(EXACT.subtract(limit, Decimal(1).scaleb(-to.scale)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.convert import Conversion, same
+from gpuquery.runner.query.sql.compile.convert import Conversion, identity
 from gpuquery.runner.query.sql.compile.values import dtype_of
 from gpuquery.runner.query.sql.types import TIMESTAMP, TIMESTAMPS, Kind, Type
 
@@ -37,7 +37,7 @@ def time(source: Type, to: Type, target: Target) -> Conversion | None:
         case Kind.TIMESTAMP_TZ, Kind.TIMESTAMP:
             return _moment(Type(Kind.TIMESTAMP), to, lambda e: e.cast(pl.Int64).cast(pl.Datetime("us")))
         case (a, b) if a in TIMESTAMPS and b in TIMESTAMPS:
-            return _moment(source, to, same)
+            return _moment(source, to, identity)
         case _:
             return None
 

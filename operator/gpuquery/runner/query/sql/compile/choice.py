@@ -15,9 +15,9 @@ import polars as pl
 
 from gpuquery.runner.query.sql import plan
 from gpuquery.runner.query.sql.compile.cast import cast
-from gpuquery.runner.query.sql.compile.compare import balanced
+from gpuquery.runner.query.sql.compile.compare import balanced_tree
 from gpuquery.runner.query.sql.compile.fallible import is_risky, may_fail, reads_text
-from gpuquery.runner.query.sql.compile.scope import Scope, Walk, given
+from gpuquery.runner.query.sql.compile.scope import Scope, Walk, let
 from gpuquery.runner.query.sql.compile.values import Value
 from gpuquery.runner.query.sql.types import BOOLEAN
 
@@ -36,15 +36,15 @@ def case(node: plan.Case, scope: Scope) -> Walk:
     if not any(map(may_fail, [*values, node.otherwise])) and not any(map(is_risky, tests[1:])):
         return (yield from _plain(node, scope))
     choice = yield from _choice(tests, scope)
-    found = given(choice, [*values, node.otherwise], scope)
+    binding = let(choice, [*values, node.otherwise], scope)
     chain: Any = pl
     for at, part in enumerate([*values, node.otherwise], start=1):
         number = at if at <= len(values) else 0
-        taken = found.value == number
-        value = yield part, found.scope.within(taken) if may_fail(part) else found.scope
+        taken = binding.value == number
+        value = yield part, binding.scope.within(taken) if may_fail(part) else binding.scope
         expr = cast(value, node.type, place=part.place, target=scope.target).expr
         chain = chain.when(taken).then(expr) if number else chain.otherwise(expr)
-    return Value(found.result(chain), node.type)
+    return Value(binding.result(chain), node.type)
 
 
 def _plain(node: plan.Case, scope: Scope) -> Walk:
@@ -72,11 +72,11 @@ def _choice(tests: Sequence[plan.Expression], scope: Scope) -> Choosing:
         chain = chain.when(cast(value, BOOLEAN, target=scope.target).expr).then(pl.lit(number, dtype=_INDEX))
     choice: pl.Expr = chain.otherwise(pl.lit(0, dtype=_INDEX))
     for number, test in enumerate(tests[safe:], start=safe + 1):
-        found = given(choice, [test], scope)
-        undecided = found.value == 0
-        value = yield test, found.scope.within(undecided)
+        binding = let(choice, [test], scope)
+        undecided = binding.value == 0
+        value = yield test, binding.scope.within(undecided)
         taken = undecided & cast(value, BOOLEAN, target=scope.target).expr
-        choice = found.result(pl.when(taken).then(pl.lit(number, dtype=_INDEX)).otherwise(found.value))
+        choice = binding.result(pl.when(taken).then(pl.lit(number, dtype=_INDEX)).otherwise(binding.value))
     return choice
 
 
@@ -87,10 +87,10 @@ def coalesce(node: plan.Call, scope: Scope) -> Walk:
     made = cast(value, node.type, place=first.place, target=scope.target).expr
     for part in rest:
         if may_fail(part):
-            found = given(made, [part], scope)
-            value = yield part, found.scope.within(found.value.is_null())
+            binding = let(made, [part], scope)
+            value = yield part, binding.scope.within(binding.value.is_null())
             expr = cast(value, node.type, place=part.place, target=scope.target).expr
-            made = found.result(found.value.fill_null(expr))
+            made = binding.result(binding.value.fill_null(expr))
         else:
             value = yield part, scope
             made = made.fill_null(cast(value, node.type, place=part.place, target=scope.target).expr)
@@ -107,16 +107,16 @@ def logic(node: plan.Call, scope: Scope) -> Walk:
     before: list[pl.Expr] = []
     for part in _flat(node):
         if before and reads_text(part):
-            found = given(balanced(before, join), [part], scope)
-            decided = ~found.value if join is operator.and_ else found.value
-            value = yield part, found.scope.within(~decided.fill_null(value=False))
-            made.append(found.result(cast(value, BOOLEAN, target=scope.target).expr))
+            binding = let(balanced_tree(before, join), [part], scope)
+            decided = ~binding.value if join is operator.and_ else binding.value
+            value = yield part, binding.scope.within(~decided.fill_null(value=False))
+            made.append(binding.result(cast(value, BOOLEAN, target=scope.target).expr))
             continue
         value = yield part, scope
         made.append(cast(value, BOOLEAN, target=scope.target).expr)
         if not reads_text(part):
             before.append(made[-1])
-    return Value(balanced(made, join), BOOLEAN)
+    return Value(balanced_tree(made, join), BOOLEAN)
 
 
 def _flat(node: plan.Call) -> list[plan.Expression]:

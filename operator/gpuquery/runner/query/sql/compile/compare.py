@@ -41,15 +41,15 @@ _MEMBERS = (INTEGERS - {Kind.INT128}) | {Kind.TEXT, Kind.DATE}
 
 def comparison(name: str, left: Value, right: Value, target: Target, place: Place | None = None) -> Value:
     """Return whether two values compare so: NULL if one of them is NULL, but for the two of `distinct`."""
-    a, b = alike(left, right, target)
+    a, b = with_common_type(left, right, target)
     if target.gpu and a.type.kind is Kind.LIST:
-        raise SqlError("lists are not compared on GPUs: use engine: cpu", place)
+        raise SqlError("lists cannot be compared on GPUs: use engine: cpu", place)
     if a.type.kind is Kind.STRUCT and b.type.kind is Kind.STRUCT:
         return Value(once(target, lambda x, y: _records(name, x, y, a.type, place), a.expr, b.expr), BOOLEAN)
     return Value(_compared(name, a.expr, b.expr, a.type, place), BOOLEAN)
 
 
-def member(value: Value, candidates: Sequence[Value], target: Target) -> Value:
+def is_in(value: Value, candidates: Sequence[Value], target: Target) -> Value:
     """Return whether a value is one of the candidates: NULL if that is unknown, as one of them is NULL."""
     known = [c for c in candidates if c.literal is None or c.literal.value is not None]
     # Polars 1.44 does not spread the is_in of a constant over the rows when it streams
@@ -61,11 +61,11 @@ def member(value: Value, candidates: Sequence[Value], target: Target) -> Value:
             found = value.expr.is_in(pl.Series("", items, dtype=dtype_of(value.type)).implode())
             return Value(_unless_null(found, known, candidates), BOOLEAN)
     parts = [comparison("=", value, candidate, target).expr for candidate in known]
-    found = balanced(parts, operator.or_) if parts else pl.lit(None, dtype=pl.Boolean)
+    found = balanced_tree(parts, operator.or_) if parts else pl.lit(None, dtype=pl.Boolean)
     return Value(_unless_null(found, known, candidates), BOOLEAN)
 
 
-def balanced(parts: Sequence[pl.Expr], join: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> pl.Expr:
+def balanced_tree(parts: Sequence[pl.Expr], join: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> pl.Expr:
     """Join many expressions to a tree of little depth: Polars walks expressions by recursion."""
     level = list(parts)
     while len(level) > 1:
@@ -73,7 +73,7 @@ def balanced(parts: Sequence[pl.Expr], join: Callable[[pl.Expr, pl.Expr], pl.Exp
     return level[0]
 
 
-def alike(left: Value, right: Value, target: Target) -> tuple[Value, Value]:
+def with_common_type(left: Value, right: Value, target: Target) -> tuple[Value, Value]:
     """Return two values as ones that Polars compares exactly."""
     if left.type == right.type:
         return left, right
@@ -101,18 +101,18 @@ def _unless_null(found: pl.Expr, known: Sequence[Value], candidates: Sequence[Va
 
 def _compared(name: str, a: pl.Expr, b: pl.Expr, kind: Type, place: Place | None) -> pl.Expr:
     if kind.kind is Kind.LIST and name in _ORDER:
-        raise SqlError("lists are compared by = and <> only: compare their elements or their lengths", place)
+        raise SqlError("lists can be compared only by = and <>: compare their elements or their lengths", place)
     return COMPARISONS[name](a, b)
 
 
 def _records(name: str, a: pl.Expr, b: pl.Expr, kind: Type, place: Place | None) -> pl.Expr:
     """Compare field by field."""
     pairs = [(a.struct.field(field), b.struct.field(field), inner) for field, inner in kind.fields]
-    same = balanced([_same(x, y, inner, place) for x, y, inner in pairs], operator.and_)
+    same = balanced_tree([_same(x, y, inner, place) for x, y, inner in pairs], operator.and_)
     both = a.is_not_null() & b.is_not_null()
     if name in _EQUALITY:
-        alike = pl.when(both).then(same).otherwise(a.is_null() & b.is_null())
-        return alike if name == "is not distinct from" else ~alike
+        with_common_type = pl.when(both).then(same).otherwise(a.is_null() & b.is_null())
+        return with_common_type if name == "is not distinct from" else ~with_common_type
     if name in _ORDER:
         return pl.when(both).then(_ordered(name, pairs, place))
     return pl.when(both).then(same if name == "=" else ~same)
@@ -128,7 +128,7 @@ def _ordered(name: str, pairs: Sequence[tuple[pl.Expr, pl.Expr, Type]], place: P
     found = pl.lit(value=name in ("<=", ">="))
     for a, b, kind in reversed(pairs):
         if kind.kind is Kind.STRUCT:
-            raise SqlError("records within records are compared by = and <> only", place)
+            raise SqlError("structs within structs can be compared only by = and <>", place)
         less = _compared("<", a, b, kind, place).fill_null(a.is_not_null())
         found = pl.when(~_same(a, b, kind, place)).then(less if name in ("<", "<=") else ~less).otherwise(found)
     return found

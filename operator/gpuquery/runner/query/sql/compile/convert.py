@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.failures import fail_where, named
+from gpuquery.runner.query.sql.compile.failures import fail_where, with_cast_message
 from gpuquery.runner.query.sql.compile.once import once
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.query.sql.errors import Place
 
 
-def same(expr: pl.Expr) -> pl.Expr:
+def identity(expr: pl.Expr) -> pl.Expr:
     """Return the values as they are."""
     return expr
 
@@ -30,20 +30,20 @@ def same(expr: pl.Expr) -> pl.Expr:
 class Conversion:
     """How values of one type become values of another: prepare, a cast that may refuse, finish."""
 
-    prepare: Callable[[pl.Expr], pl.Expr] = same
+    prepare: Callable[[pl.Expr], pl.Expr] = identity
     through: Any = None
     """The dtype whose cast refuses what has no counterpart; None: every value has one."""
     bounds: tuple[Any, Any] | None = None
     """The smallest and the largest prepared number that fits: cudf's casts do not look."""
     refused: Callable[[pl.Expr], pl.Expr] | None = None
     """A condition for prepared values that have no counterpart, where no cast tells it."""
-    finish: Callable[[pl.Expr], pl.Expr] = same
+    finish: Callable[[pl.Expr], pl.Expr] = identity
     tells_input: bool = False
     """Whether a failure tells the value as it was before: the prepared one would say nothing to the author."""
 
 
 @dataclass(frozen=True)
-class Way:
+class CastContext:
     """What becomes of a value that has no counterpart: a failure with this message, at this place, or NULL."""
 
     message: str
@@ -95,4 +95,4 @@ class Way:
             return fail_where(expr, ~fits, self.message, self.place).cast(conversion.through)
         if self.null_on_failure:
             return expr.cast(conversion.through, strict=False)
-        return named(expr, self.message, self.place).cast(conversion.through)
+        return with_cast_message(expr, self.message, self.place).cast(conversion.through)

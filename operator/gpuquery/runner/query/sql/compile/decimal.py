@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.runner.query.sql.compile import division
-from gpuquery.runner.query.sql.compile.failures import fail_where, named, too_large
+from gpuquery.runner.query.sql.compile.failures import fail_where, too_large, with_cast_message
 from gpuquery.runner.query.sql.compile.once import once
 from gpuquery.runner.query.sql.compile.overflow import COMPUTED
 from gpuquery.runner.query.sql.errors import SqlError
@@ -23,7 +23,7 @@ from gpuquery.runner.query.sql.types import Kind, Type
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuquery.runner.query.sql.compile.convert import Way
+    from gpuquery.runner.query.sql.compile.convert import CastContext
     from gpuquery.runner.query.sql.compile.values import Value
 
 DIGITS = 38
@@ -33,61 +33,67 @@ _WRAPS = 1.5e38
 _EXACT = Context(prec=DIGITS)
 
 
-def digits(kind: Type) -> int:
+def integer_digits(kind: Type) -> int:
     """Return how many digits stand before the point of a number at most."""
     if kind.kind is Kind.INT128:
         return DIGITS
     return len(str(kind.range[1])) if kind.range is not None else kind.precision - kind.scale
 
 
-def most(operator: str, left: Type, right: Type) -> int:
+def result_digits(operator: str, left: Type, right: Type) -> int:
     """Return how many digits stand before the point of a sum, difference or product at most."""
-    return digits(left) + digits(right) if operator == "*" else max(digits(left), digits(right)) + 1
+    return (
+        integer_digits(left) + integer_digits(right)
+        if operator == "*"
+        else max(integer_digits(left), integer_digits(right)) + 1
+    )
 
 
-def total(operator: str, left: Value, right: Value, kind: Type, way: Way) -> pl.Expr:
+def total(operator: str, left: Value, right: Value, kind: Type, context: CastContext) -> pl.Expr:
     """Return the sum or difference; the plan has given both sides its scale."""
     dtype = pl.Decimal(DIGITS, kind.scale)
     a, b = left.expr.cast(dtype), right.expr.cast(dtype)
-    before = most(operator, left.type, right.type)
-    if way.target.gpu:
+    before = result_digits(operator, left.type, right.type)
+    if context.target.gpu:
         size = COMPUTED[operator](a.cast(pl.Float64), b.cast(pl.Float64))
-        return _checked(COMPUTED[operator](a, b), kind.scale, [(size, before, kind.scale)], way)
-    return COMPUTED[operator](a if before + kind.scale <= DIGITS else named(a, "", way.place), b)
+        return _checked(COMPUTED[operator](a, b), kind.scale, [(size, before, kind.scale)], context)
+    return COMPUTED[operator](a if before + kind.scale <= DIGITS else with_cast_message(a, "", context.place), b)
 
 
-def product(left: Value, right: Value, kind: Type, way: Way) -> pl.Expr:
+def product(left: Value, right: Value, kind: Type, context: CastContext) -> pl.Expr:
     """Return the product, whose scale is the sum of both scales."""
     scale = left.type.scale + right.type.scale
-    before = most("*", left.type, right.type)
+    before = result_digits("*", left.type, right.type)
     narrow, other = sorted((left, right), key=lambda value: -value.type.scale)
     a, b = narrow.expr, other.expr
-    if way.target.gpu:  # cudf-polars makes the product with the sum of the scales that it is given, in 128 bits
+    if context.target.gpu:  # cudf-polars makes the product with the sum of the scales that it is given, in 128 bits
         x, y = a.cast(pl.Float64), b.cast(pl.Float64)
-        sizes = [(x * y, before, scale + other.type.scale), (x, digits(narrow.type), scale)]
-        return _checked(a.cast(pl.Decimal(DIGITS, scale)) * b, scale, sizes, way)
+        sizes = [(x * y, before, scale + other.type.scale), (x, integer_digits(narrow.type), scale)]
+        return _checked(a.cast(pl.Decimal(DIGITS, scale)) * b, scale, sizes, context)
     if before + scale <= DIGITS:
         return a.cast(pl.Decimal(DIGITS, scale)) * b
-    if scale == 0 or max(digits(left.type), digits(right.type)) + scale <= DIGITS:
-        return named(a.cast(pl.Decimal(DIGITS, scale)), "", way.place) * b
-    made = named(_whole(left.expr), "", way.place) * _whole(right.expr)
-    return once(way.target, lambda whole: placed(whole.to_physical(), scale), made)
+    if scale == 0 or max(integer_digits(left.type), integer_digits(right.type)) + scale <= DIGITS:
+        return with_cast_message(a.cast(pl.Decimal(DIGITS, scale)), "", context.place) * b
+    made = with_cast_message(_whole(left.expr), "", context.place) * _whole(right.expr)
+    return once(context.target, lambda whole: with_scale(whole.to_physical(), scale), made)
 
 
-def divided(operator: str, left: Value, right: Value, kind: Type, way: Way) -> pl.Expr:
+def quotient_or_remainder(operator: str, left: Value, right: Value, kind: Type, context: CastContext) -> pl.Expr:
     """Return the quotient of HUGEINTs, or the remainder, of numbers that the plan has given one scale."""
     if operator not in ("//", "%") or (operator == "//" and kind.kind is not Kind.INT128):
-        raise SqlError(f"{operator} is not compiled for {left.type} and {right.type}", way.place)
+        raise SqlError(f"{operator} is not supported for {left.type} and {right.type}", context.place)
     if 0 < kind.precision <= _INT64_DIGITS:
-        made = division.divided(operator, way, _count(left.expr, kind.scale), _count(right.expr, kind.scale))
-        return made.cast(pl.Decimal(DIGITS, 0)) * unit(kind.scale)
-    if way.target.gpu:
-        raise SqlError(f"{operator} of {kind} is not compiled for GPUs: cast to fewer digits", way.place)
-    made = division.divided(operator, way, left.expr.to_physical(), right.expr.to_physical())
-    return once(way.target, lambda whole: placed(whole, kind.scale), made)
+        made = division.quotient_or_remainder(
+            operator, context, _count(left.expr, kind.scale), _count(right.expr, kind.scale)
+        )
+        return made.cast(pl.Decimal(DIGITS, 0)) * last_place(kind.scale)
+    if context.target.gpu:
+        raise SqlError(f"{operator} of {kind} is not supported on GPUs: cast to fewer digits", context.place)
+    made = division.quotient_or_remainder(operator, context, left.expr.to_physical(), right.expr.to_physical())
+    return once(context.target, lambda whole: with_scale(whole, kind.scale), made)
 
 
-def unit(scale: int) -> pl.Expr:
+def last_place(scale: int) -> pl.Expr:
     """Return 1 of the last of so many places: times a whole number it moves the point.
 
     On the CPU the whole number must have at most 38 digits less those places, or the product is NULL.
@@ -113,10 +119,10 @@ def rounded(value: pl.Expr, scale: int, to: int) -> pl.Expr:
     one = 10 ** (scale - to)
     whole = value.to_physical()
     size = (whole.abs() + one // 2) // one
-    return placed(pl.when(whole < 0).then(0 - size).otherwise(size), to)
+    return with_scale(pl.when(whole < 0).then(0 - size).otherwise(size), to)
 
 
-def placed(whole: pl.Expr, scale: int) -> pl.Expr:
+def with_scale(whole: pl.Expr, scale: int) -> pl.Expr:
     """Return whole numbers of 128 bits with the point put in: by way of text, as no cast of Polars does it."""
     if scale == 0:
         return whole.cast(pl.Decimal(DIGITS, 0))
@@ -124,7 +130,7 @@ def placed(whole: pl.Expr, scale: int) -> pl.Expr:
     return (text.str.head(-scale) + pl.lit(".") + text.str.tail(scale)).cast(pl.Decimal(DIGITS, scale))
 
 
-def _checked(made: pl.Expr, scale: int, sizes: Sequence[tuple[pl.Expr, int, int]], way: Way) -> pl.Expr:
+def _checked(made: pl.Expr, scale: int, sizes: Sequence[tuple[pl.Expr, int, int]], context: CastContext) -> pl.Expr:
     """Return a result of decimals on GPUs, whose 128 bits wrap, where DOUBLEs beside it tell that they have not.
 
     `sizes` are what is computed on the way: each as a DOUBLE, with the digits that it has before the point at most, and
@@ -133,8 +139,8 @@ def _checked(made: pl.Expr, scale: int, sizes: Sequence[tuple[pl.Expr, int, int]
     wide = [(size, places) for size, before, places in sizes if before + places > DIGITS]
     if not wide:
         return made
-    most = pl.lit(Decimal(10**DIGITS - 1).scaleb(-scale, _EXACT), dtype=pl.Decimal(DIGITS, scale))
-    bad = (made > most) | (made < 0 - most)
+    result_digits = pl.lit(Decimal(10**DIGITS - 1).scaleb(-scale, _EXACT), dtype=pl.Decimal(DIGITS, scale))
+    bad = (made > result_digits) | (made < 0 - result_digits)
     for size, places in wide:
         bad = bad | (size.abs() >= _WRAPS / 10.0**places)
-    return fail_where(made, bad, too_large("a result"), way.place)
+    return fail_where(made, bad, too_large("a result"), context.place)

@@ -10,27 +10,29 @@ from gpuquery.runner.query.sql.compile.failures import fail_where
 from gpuquery.runner.query.sql.compile.once import once
 
 if TYPE_CHECKING:
-    from gpuquery.runner.query.sql.compile.convert import Way
+    from gpuquery.runner.query.sql.compile.convert import CastContext
     from gpuquery.runner.query.sql.errors import Place
 
 DIVISION_BY_ZERO = "division by zero"
 _FAR = "the quotient of the smallest number and -1 does not fit"
 
 
-def divided(operator: str, way: Way, left: pl.Expr, right: pl.Expr, lowest: int | None = None) -> pl.Expr:
+def quotient_or_remainder(
+    operator: str, context: CastContext, left: pl.Expr, right: pl.Expr, lowest: int | None = None
+) -> pl.Expr:
     """Return `//` or `%` of whole numbers that are wide enough for every result.
 
     `lowest` is the smallest number of their width, if it is one of their values: its negative has no room then.
     """
 
     def formula(a: pl.Expr, b: pl.Expr) -> pl.Expr:
-        b = divisor(a, b, way.place)
+        b = divisor(a, b, context.place)
         if operator == "%":
             return _rest(a, b if lowest is None else pl.when(b == -1).then(1).otherwise(b))
         made = _quotient(a, b)
-        return made if lowest is None else fail_where(made, (a == lowest) & (b == -1), _FAR, way.place)
+        return made if lowest is None else fail_where(made, (a == lowest) & (b == -1), _FAR, context.place)
 
-    return once(way.target, formula, left, right)
+    return once(context.target, formula, left, right)
 
 
 def divisor(left: pl.Expr, right: pl.Expr, place: Place | None) -> pl.Expr:

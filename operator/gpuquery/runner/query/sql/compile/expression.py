@@ -13,7 +13,7 @@ import polars as pl
 from gpuquery.runner.query.sql import functions, plan
 from gpuquery.runner.query.sql.compile import arithmetic, choice, far, interval, lambdas
 from gpuquery.runner.query.sql.compile.cast import cast
-from gpuquery.runner.query.sql.compile.compare import COMPARISONS, comparison, member
+from gpuquery.runner.query.sql.compile.compare import COMPARISONS, comparison, is_in
 from gpuquery.runner.query.sql.compile.fallible import RISKY
 from gpuquery.runner.query.sql.compile.literal import literal
 from gpuquery.runner.query.sql.compile.scope import Scope, Walk, outside
@@ -78,15 +78,15 @@ def _compiled(node: plan.Expression, scope: Scope) -> Walk:
         case plan.Call() if (parts := interval.months_call(node)) and not isinstance(parts[1], plan.Literal):
             moment = yield parts[0], scope
             number = yield parts[1], scope
-            return interval.moved_by(moment, number, parts[2], node, scope.target)
+            return interval.plus_counted_months(moment, number, parts[2], node, scope.target)
         case plan.Call():
             return (yield from _call(node, scope))
         case _:
-            raise SqlError("this is not compiled as a value of one row", node.place)
+            raise SqlError("this expression is not supported as a value of one row", node.place)
 
 
 def _call(node: plan.Call, scope: Scope) -> Walk:
-    near = far.answered(node)
+    near = far.without_unreachable_constants(node)
     if near is not node:
         return (yield near, scope)
     arguments: list[Value] = []
@@ -115,7 +115,7 @@ def _lambda(node: plan.Call, scope: Scope) -> Walk:
     body = yield function.body, lambdas.scope(made, function, outer, scope)
     if outer:
         return lambdas.applied(node, made, body)
-    return functions.call(node, [value, Value(body.expr, function.type)], scope.target)
+    return functions.compile_call(node, [value, Value(body.expr, function.type)], scope.target)
 
 
 def _applied(node: plan.Call, arguments: list[Value], target: Target) -> Value:
@@ -127,7 +127,7 @@ def _applied(node: plan.Call, arguments: list[Value], target: Target) -> Value:
         case "is not null", [value]:
             return Value(value.expr.is_not_null(), BOOLEAN)
         case "in", [value, *candidates]:
-            return member(value, candidates, target)
+            return is_in(value, candidates, target)
         case name, [left, right] if name in COMPARISONS:
             return comparison(name, left, right, target, node.place)
         case name, _ if name in _ARITHMETIC and any(a.type.kind in _MOMENTS for a in arguments):
@@ -139,4 +139,4 @@ def _applied(node: plan.Call, arguments: list[Value], target: Target) -> Value:
         case "||", [left, right] if node.type.kind is Kind.TEXT:
             return Value(left.expr + right.expr, node.type)
         case _:
-            return functions.call(node, arguments, target)
+            return functions.compile_call(node, arguments, target)

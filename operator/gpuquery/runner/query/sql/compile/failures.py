@@ -38,7 +38,7 @@ class _Mark(NamedTuple):
     place: Place | None
 
 
-def named(expr: pl.Expr, message: str, place: Place | None) -> pl.Expr:
+def with_cast_message(expr: pl.Expr, message: str, place: Place | None) -> pl.Expr:
     """Return the same values, which a strict cast behind this refuses with the message, at the place.
 
     A struct of one field is made and taken apart again: names within an expression are lost in Polars' plan otherwise.
@@ -70,7 +70,7 @@ def too_large(what: str, kind: Type | None = None) -> str:
     return f"overflow: {what} does not fit into {kind}: cast what it is computed from to {wider}"
 
 
-def explained(exc: BaseException) -> tuple[str, Place | None] | None:
+def decoded_failure(exc: BaseException) -> tuple[str, Place | None] | None:
     """Return the message and the place of a failure that `named` or `fail_where` made; None for any other error."""
     for error in _chain(exc):
         text = _text(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpuquery.runner.query.sql import plan
 from gpuquery.runner.query.sql.compile.compare import COMPARISONS
-from gpuquery.runner.query.sql.compile.decimal import DIGITS, digits, most
+from gpuquery.runner.query.sql.compile.decimal import DIGITS, integer_digits, result_digits
 from gpuquery.runner.query.sql.compile.scope import parts
 from gpuquery.runner.query.sql.types import TIMESTAMPS, Kind, Type
 
@@ -65,7 +65,7 @@ def _widens(source: Type, to: Type) -> bool:
     if source.is_integer and to.is_integer and source.range and to.range:
         return to.range[0] <= source.range[0] and source.range[1] <= to.range[1]
     if to.kind is Kind.DECIMAL and (source.is_integer or source.kind is Kind.DECIMAL):
-        return digits(source) + (to.scale < source.scale) <= digits(to)
+        return integer_digits(source) + (to.scale < source.scale) <= integer_digits(to)
     return {source.kind, to.kind} <= TIMESTAMPS | {Kind.DATE, Kind.TIME} and to.unit != "ns"
 
 
@@ -73,4 +73,4 @@ def _fits(name: str, left: Type, right: Type, kind: Type) -> bool:
     """Return whether no sum or product of decimals has more digits than are held."""
     if kind.kind is not Kind.DECIMAL:
         return False
-    return most(name, left, right) + kind.scale <= DIGITS
+    return result_digits(name, left, right) + kind.scale <= DIGITS

@@ -14,17 +14,17 @@ from typing import Any
 
 from gpuquery.runner.query.sql import plan
 from gpuquery.runner.query.sql.types import BOOLEAN, Kind
+from gpuquery.runner.query.sql.walk import FLIPPED
 
 FIRST = dt.datetime(1677, 9, 21, 0, 12, 43, 145225)
 LAST = dt.datetime(2262, 4, 11, 23, 47, 16, 854775)
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _BELOW = frozenset({"<", "<="})
 _ABOVE = frozenset({">", ">="})
 _SAME = frozenset({"=", "<>", "is distinct from", "is not distinct from"})
 _TEXT = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d*)?)?)?\s*")
 
 
-def answered(node: plan.Call) -> plan.Expression:
+def without_unreachable_constants(node: plan.Call) -> plan.Expression:
     """Return a comparison or an `in` without constants that nanoseconds do not reach; all others as they are."""
     if node.function == "in":
         return _member(node)
@@ -32,7 +32,7 @@ def answered(node: plan.Call) -> plan.Expression:
         return node
     (left, right), name = node.arguments, node.function
     if _side(left):
-        left, right, name = right, left, _MIRRORED.get(name, name)
+        left, right, name = right, left, FLIPPED.get(name, name)
     side = _side(right)
     if not side:
         return node

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.names import apart
+from gpuquery.runner.query.sql.compile.names import unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,21 +27,23 @@ class GroupKey(NamedTuple):
     type: Type
 
 
-def grouped(frame: pl.LazyFrame, keys: Sequence[GroupKey], calls: Sequence[pl.Expr], target: Target) -> pl.LazyFrame:
+def group_rows(frame: pl.LazyFrame, keys: Sequence[GroupKey], calls: Sequence[pl.Expr], target: Target) -> pl.LazyFrame:
     """Return one row for each group: the keys, then the calls, which have names."""
     by = [pl.col(key.column).alias(key.name) for key in keys]
     exact = [] if target.gpu or len(keys) < 2 else [key for key in keys if _has_floats(key.type)]
     if not exact:
         return frame.group_by(by).agg(calls) if calls else frame.select(by).unique()
-    tags = apart(["key"] * len(exact), {*(key.name for key in keys), *(call.meta.output_name() for call in calls)})
+    tags = unique_names(
+        ["key"] * len(exact), {*(key.name for key in keys), *(call.meta.output_name() for call in calls)}
+    )
     kept = [pl.col(key.column).first().alias(tag) for key, tag in zip(exact, tags, strict=True)]
     found = frame.group_by(by).agg(*kept, *calls)
     return found.with_columns(pl.col(tag).alias(key.name) for key, tag in zip(exact, tags, strict=True)).drop(tags)
 
 
-def different(frame: pl.LazyFrame, names: Sequence[str], types: Sequence[Type], target: Target) -> pl.LazyFrame:
+def distinct_rows(frame: pl.LazyFrame, names: Sequence[str], types: Sequence[Type], target: Target) -> pl.LazyFrame:
     """Return the different rows of a frame that has these columns and no others."""
-    return grouped(frame, [GroupKey(name, name, kind) for name, kind in zip(names, types, strict=True)], [], target)
+    return group_rows(frame, [GroupKey(name, name, kind) for name, kind in zip(names, types, strict=True)], [], target)
 
 
 def _has_floats(kind: Type) -> bool:

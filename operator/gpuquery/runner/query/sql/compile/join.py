@@ -17,8 +17,8 @@ import polars as pl
 from gpuquery.runner.query.sql.compile.join_asof import asof
 from gpuquery.runner.query.sql.compile.join_mark import mark
 from gpuquery.runner.query.sql.compile.join_single import single
-from gpuquery.runner.query.sql.compile.pairs import joined, matching, picked
-from gpuquery.runner.query.sql.compile.sides import Sides, sides
+from gpuquery.runner.query.sql.compile.pairs import join_on_keys, matching_left_values, select_columns
+from gpuquery.runner.query.sql.compile.sides import JoinSides, join_sides
 from gpuquery.runner.query.sql.compile.values import Compiled, dtype_of
 from gpuquery.runner.query.sql.plan import Join, JoinKind
 
@@ -30,57 +30,57 @@ def join(node: Join, left: Compiled, right: Compiled, target: Target) -> Compile
     """Compile a join of two compiled sides."""
     if node.asof:
         return asof(node, left, right, target)
-    found = sides(node, left, right, target)
+    sides = join_sides(node, left, right, target)
     match node.kind:
         case JoinKind.INNER:
-            return Compiled(picked(inner(found), found.names), found.names, found.types)
+            return Compiled(select_columns(inner(sides), sides.names), sides.names, sides.types)
         case JoinKind.LEFT:
-            return Compiled(picked(outer(found), found.names), found.names, found.types)
+            return Compiled(select_columns(outer(sides), sides.names), sides.names, sides.types)
         case JoinKind.RIGHT:
-            return Compiled(picked(outer(found.swapped()), found.names), found.names, found.types)
+            return Compiled(select_columns(outer(sides.swapped()), sides.names), sides.names, sides.types)
         case JoinKind.FULL:
-            return Compiled(picked(full(found), found.names), found.names, found.types)
+            return Compiled(select_columns(full(sides), sides.names), sides.names, sides.types)
         case JoinKind.SEMI | JoinKind.ANTI:
-            return Compiled(picked(filtering(found, node.kind), left.names), left.names, left.types)
+            return Compiled(select_columns(filtering(sides, node.kind), left.names), left.names, left.types)
         case JoinKind.MARK:
-            return mark(node, found)
+            return mark(node, sides)
         case JoinKind.SINGLE:
-            return single(found)
+            return single(sides)
 
 
-def inner(found: Sides) -> pl.LazyFrame:
+def inner(sides: JoinSides) -> pl.LazyFrame:
     """Return the pairs of rows that match."""
-    frame = joined(found, found.left.frame, found.right.frame, "inner")
-    for condition in found.rest:
+    frame = join_on_keys(sides, sides.left.frame, sides.right.frame, "inner")
+    for condition in sides.rest:
         frame = frame.filter(condition)
     return frame
 
 
-def outer(found: Sides) -> pl.LazyFrame:
+def outer(sides: JoinSides) -> pl.LazyFrame:
     """Return the pairs of rows that match, and the rows of the left side that match none."""
-    if not found.rest:
-        return joined(found, found.left.frame, found.right.frame, "left")
-    pairs, keys, tags = matching(found, found.right.names)
-    return found.left.frame.join(pairs, left_on=keys, right_on=tags, how="left", nulls_equal=True, coalesce=False)
+    if not sides.rest:
+        return join_on_keys(sides, sides.left.frame, sides.right.frame, "left")
+    pairs, keys, tags = matching_left_values(sides, sides.right.names)
+    return sides.left.frame.join(pairs, left_on=keys, right_on=tags, how="left", nulls_equal=True, coalesce=False)
 
 
-def full(found: Sides) -> pl.LazyFrame:
+def full(sides: JoinSides) -> pl.LazyFrame:
     """Return the pairs of rows that match, and the rows of both sides that match none."""
-    kinds = {pair.null_safe for pair in found.on}
-    if not found.rest and len(kinds) == 1:
-        return joined(found, found.left.frame, found.right.frame, "full")
-    alone = filtering(found.swapped(), JoinKind.ANTI)
+    kinds = {pair.null_safe for pair in sides.on}
+    if not sides.rest and len(kinds) == 1:
+        return join_on_keys(sides, sides.left.frame, sides.right.frame, "full")
+    alone = filtering(sides.swapped(), JoinKind.ANTI)
     nulls = [
-        pl.lit(None, dtype=dtype_of(kind)).alias(n) for n, kind in zip(found.left.names, found.left.types, strict=True)
+        pl.lit(None, dtype=dtype_of(kind)).alias(n) for n, kind in zip(sides.left.names, sides.left.types, strict=True)
     ]
-    matched = picked(outer(found), found.names)
-    return pl.concat([matched, alone.with_columns(nulls).select(found.names)])
+    matched = select_columns(outer(sides), sides.names)
+    return pl.concat([matched, alone.with_columns(nulls).select(sides.names)])
 
 
-def filtering(found: Sides, kind: JoinKind) -> pl.LazyFrame:
+def filtering(sides: JoinSides, kind: JoinKind) -> pl.LazyFrame:
     """Return the rows of the left side that have a match (SEMI), or that have none (ANTI)."""
     how: Literal["semi", "anti"] = "semi" if kind == JoinKind.SEMI else "anti"
-    if not found.rest:
-        return joined(found, found.left.frame, found.right.frame, how)
-    pairs, keys, tags = matching(found, ())
-    return found.left.frame.join(pairs, left_on=keys, right_on=tags, how=how, nulls_equal=True)
+    if not sides.rest:
+        return join_on_keys(sides, sides.left.frame, sides.right.frame, how)
+    pairs, keys, tags = matching_left_values(sides, ())
+    return sides.left.frame.join(pairs, left_on=keys, right_on=tags, how=how, nulls_equal=True)

@@ -15,9 +15,9 @@ import polars as pl
 from gpuquery.runner.query.sql.compile import expression
 from gpuquery.runner.query.sql.compile.aggregate_functions_basic import greatest
 from gpuquery.runner.query.sql.compile.compare import comparison
-from gpuquery.runner.query.sql.compile.names import apart
-from gpuquery.runner.query.sql.compile.pairs import joined, on_pairs, picked, with_flag
-from gpuquery.runner.query.sql.compile.sides import Pair, Sides, column, common, sides
+from gpuquery.runner.query.sql.compile.names import unique_names
+from gpuquery.runner.query.sql.compile.pairs import join_on, join_on_keys, select_columns, with_flag
+from gpuquery.runner.query.sql.compile.sides import JoinSides, Pair, column, common, join_sides
 from gpuquery.runner.query.sql.compile.values import Compiled, Value, dtype_of
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.plan import JoinKind
@@ -37,13 +37,13 @@ def asof(node: plan.Join, left: Compiled, right: Compiled, target: Target) -> Co
     if node.kind not in (JoinKind.INNER, JoinKind.LEFT) or node.condition is not None:
         raise SqlError(f"an ASOF {node.kind} JOIN like this is not supported: use ASOF JOIN or ASOF LEFT JOIN")
     *equal, nearest = node.matches
-    found, near = _with_nearest(sides(replace(node, matches=tuple(equal)), left, right, target), nearest)
+    sides, near = _with_nearest(join_sides(replace(node, matches=tuple(equal)), left, right, target), nearest)
     if near.kind.is_float and target.gpu:
         raise SqlError("an ASOF JOIN by a floating-point number does not run on GPUs: cast it, or use engine: cpu")
     along = near.kind.is_integer or near.kind.kind in _ALONG
-    native = along and not target.gpu and not any(pair.null_safe for pair in found.on)
-    frame = (_walked if native else _paired)(found, near, node.kind)
-    return Compiled(picked(frame, found.names), found.names, found.types)
+    native = along and not target.gpu and not any(pair.null_safe for pair in sides.on)
+    frame = (_walked if native else _paired)(sides, near, node.kind)
+    return Compiled(select_columns(frame, sides.names), sides.names, sides.types)
 
 
 class _Near(NamedTuple):
@@ -60,28 +60,30 @@ class _Near(NamedTuple):
         return self.operator in (">", ">=")
 
 
-def _with_nearest(found: Sides, nearest: plan.Match) -> tuple[Sides, _Near]:
+def _with_nearest(sides: JoinSides, nearest: plan.Match) -> tuple[JoinSides, _Near]:
     here, there = common(
-        expression.expression(nearest.left, found.left.values(), found.target),
-        expression.expression(nearest.right, found.right.values(), found.target),
+        expression.expression(nearest.left, sides.left.values(), sides.target),
+        expression.expression(nearest.right, sides.right.values(), sides.target),
     )
-    taken = found.taken
-    left, one = column(found.left, here, taken)
-    right, other = column(found.right, there, taken)
+    taken = sides.taken
+    left, one = column(sides.left, here, taken)
+    right, other = column(sides.right, there, taken)
     if nearest.operator not in (">", ">=", "<", "<="):
         raise SqlError("an ASOF JOIN needs an inequality (>, >=, < or <=) as its last condition")
-    return replace(found, left=left, right=right), _Near(one, other, nearest.operator, here.type)
+    return replace(sides, left=left, right=right), _Near(one, other, nearest.operator, here.type)
 
 
-def _walked(found: Sides, near: _Near, kind: JoinKind) -> pl.LazyFrame:
-    lefts, rights = [pair.left for pair in found.on], [pair.right for pair in found.on]
+def _walked(sides: JoinSides, near: _Near, kind: JoinKind) -> pl.LazyFrame:
+    lefts, rights = [pair.left for pair in sides.on], [pair.right for pair in sides.on]
     void = pl.any_horizontal(pl.col(name).is_null() for name in [*lefts, near.left])
-    right, flag = with_flag(found, found.right.frame.drop_nulls([*rights, near.right]), "found")
-    copies = list(apart(rights, {*found.taken, near.left, near.right, flag}))  # the join drops the columns of `by`
+    right, flag = with_flag(sides, sides.right.frame.drop_nulls([*rights, near.right]), "found")
+    copies = list(
+        unique_names(rights, {*sides.taken, near.left, near.right, flag})
+    )  # the join drops the columns of `by`
     right = right.with_columns(pl.col(name).alias(copy) for name, copy in zip(rights, copies, strict=True))
     by: dict[str, Any] = {"by_left": lefts, "by_right": copies} if lefts else {}
     frame = (
-        found.left.frame.filter(~void)
+        sides.left.frame.filter(~void)
         .sort(near.left)
         .join_asof(
             right.sort(near.right),
@@ -96,29 +98,29 @@ def _walked(found: Sides, near: _Near, kind: JoinKind) -> pl.LazyFrame:
     )
     if kind == JoinKind.INNER:
         return frame.filter(pl.col(flag).is_not_null())
-    columns = zip(found.right.names, found.right.types, strict=True)
+    columns = zip(sides.right.names, sides.right.types, strict=True)
     nulls = [pl.lit(None, dtype=dtype_of(one)).alias(name) for name, one in columns]
-    alone = found.left.frame.filter(void).with_columns(nulls)
-    return pl.concat([picked(frame, found.names), picked(alone, found.names)])
+    alone = sides.left.frame.filter(void).with_columns(nulls)
+    return pl.concat([select_columns(frame, sides.names), select_columns(alone, sides.names)])
 
 
-def _paired(found: Sides, near: _Near, kind: JoinKind) -> pl.LazyFrame:
-    lefts, rights = [pair.left for pair in found.on], [pair.right for pair in found.on]
+def _paired(sides: JoinSides, near: _Near, kind: JoinKind) -> pl.LazyFrame:
+    lefts, rights = [pair.left for pair in sides.on], [pair.right for pair in sides.on]
     keys = list(dict.fromkeys([*lefts, near.left]))
-    best, *tags = apart(["best", *keys], {*found.taken, near.left, near.right})
-    base = found.left.frame.select(pl.col(key).alias(tag) for key, tag in zip(keys, tags, strict=True)).unique()
+    best, *tags = unique_names(["best", *keys], {*sides.taken, near.left, near.right})
+    base = sides.left.frame.select(pl.col(key).alias(tag) for key, tag in zip(keys, tags, strict=True)).unique()
     tag_of = dict(zip(keys, tags, strict=True))
-    on = tuple(Pair(tag_of[pair.left], pair.right, pair.null_safe) for pair in found.on)
-    candidates = found.right.frame.select(list(dict.fromkeys([*rights, near.right]))).unique()
+    on = tuple(Pair(tag_of[pair.left], pair.right, pair.null_safe) for pair in sides.on)
+    candidates = sides.right.frame.select(list(dict.fromkeys([*rights, near.right]))).unique()
     here, there = (Value(pl.col(name), near.kind) for name in (tag_of[near.left], near.right))
-    paired = replace(found, on=on)
-    fits = comparison(near.operator, here, there, found.target).expr
-    pairs = joined(paired, base, candidates, "inner").filter(fits)
+    paired = replace(sides, on=on)
+    fits = comparison(near.operator, here, there, sides.target).expr
+    pairs = join_on_keys(paired, base, candidates, "inner").filter(fits)
     chosen = pairs.group_by(tags).agg(_best(near).alias(best))
-    rows = found.right.frame.unique(subset=list(dict.fromkeys([*rights, near.right])), keep="any")
-    nearest = on_pairs([*on, Pair(best, near.right, False)], chosen, rows, "inner")
+    rows = sides.right.frame.unique(subset=list(dict.fromkeys([*rights, near.right])), keep="any")
+    nearest = join_on([*on, Pair(best, near.right, False)], chosen, rows, "inner")
     how: Any = "inner" if kind == JoinKind.INNER else "left"
-    return found.left.frame.join(nearest, left_on=keys, right_on=tags, how=how, nulls_equal=True, coalesce=False)
+    return sides.left.frame.join(nearest, left_on=keys, right_on=tags, how=how, nulls_equal=True, coalesce=False)
 
 
 def _best(near: _Near) -> pl.Expr:

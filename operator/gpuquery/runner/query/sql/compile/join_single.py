@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.runner.query.sql.compile.failures import fail_where
-from gpuquery.runner.query.sql.compile.names import fresh
-from gpuquery.runner.query.sql.compile.pairs import matching, on_pairs, picked, unconditional
-from gpuquery.runner.query.sql.compile.sides import Pair, Sides
+from gpuquery.runner.query.sql.compile.names import unique_name
+from gpuquery.runner.query.sql.compile.pairs import cross_join, join_on, matching_left_values, select_columns
+from gpuquery.runner.query.sql.compile.sides import JoinSides, Pair
 from gpuquery.runner.query.sql.compile.values import Compiled, dtype_of
 from gpuquery.runner.query.sql.types import Kind
 
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
 SECOND_ROW = "a sub-query that is used as a value has more than one row: aggregate it, or add LIMIT 1"
 
 
-def single(found: Sides) -> Compiled:
+def single(sides: JoinSides) -> Compiled:
     """Compile a SINGLE join of two sides that are not swapped."""
-    if not found.on and not found.rest:
-        return Compiled(picked(_only(found), found.names), found.names, found.types)
-    if found.rest:
-        pairs, keys, tags = matching(found, found.right.names)
+    if not sides.on and not sides.rest:
+        return Compiled(select_columns(_only(sides), sides.names), sides.names, sides.types)
+    if sides.rest:
+        pairs, keys, tags = matching_left_values(sides, sides.right.names)
         on = tuple(Pair(key, tag, True) for key, tag in zip(keys, tags, strict=True))
-        found = replace(found, right=replace(found.right, frame=pairs), on=on, rest=())
-    keys = [pair.right for pair in found.on]
-    count, values = _counted(found, keys)
-    right = found.right.frame.group_by(keys).agg(values)
-    frame = on_pairs(found.on, found.left.frame, right, "left").filter(_once(count))
-    return Compiled(picked(frame, found.names), found.names, found.types)
+        sides = replace(sides, right=replace(sides.right, frame=pairs), on=on, rest=())
+    keys = [pair.right for pair in sides.on]
+    count, values = _counted(sides, keys)
+    right = sides.right.frame.group_by(keys).agg(values)
+    frame = join_on(sides.on, sides.left.frame, right, "left").filter(_once(count))
+    return Compiled(select_columns(frame, sides.names), sides.names, sides.types)
 
 
-def _only(found: Sides) -> pl.LazyFrame:
+def _only(sides: JoinSides) -> pl.LazyFrame:
     """Join the one row of the right side, or NULLs in its place."""
-    count, values = _counted(found, ())
-    right = found.right.frame.select(values).filter(_once(count))
-    return unconditional(found, found.left.frame, right, "inner")
+    count, values = _counted(sides, ())
+    right = sides.right.frame.select(values).filter(_once(count))
+    return cross_join(sides, sides.left.frame, right, "inner")
 
 
-def _counted(found: Sides, keys: Sequence[str]) -> tuple[str, list[pl.Expr]]:
+def _counted(sides: JoinSides, keys: Sequence[str]) -> tuple[str, list[pl.Expr]]:
     """Return what makes one row of equal keys, and the name of its count of rows."""
-    count = fresh("rows", found.taken)
-    columns = zip(found.right.names, found.right.types, strict=True)
-    values = [_value(name, kind, found.target) for name, kind in columns if name not in keys]
+    count = unique_name("rows", sides.taken)
+    columns = zip(sides.right.names, sides.right.types, strict=True)
+    values = [_value(name, kind, sides.target) for name, kind in columns if name not in keys]
     return count, [*values, pl.len().alias(count)]
 
 

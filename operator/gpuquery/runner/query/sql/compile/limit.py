@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.runner.query.sql.compile import expression
-from gpuquery.runner.query.sql.compile.names import apart
+from gpuquery.runner.query.sql.compile.names import unique_names
 from gpuquery.runner.query.sql.compile.sort import ordered
 from gpuquery.runner.query.sql.errors import SqlError
 
@@ -45,7 +45,7 @@ def _with_ties(node: Limit, below: Compiled, target: Target) -> pl.LazyFrame:
     if node.count == 0:
         return below.frame.head(0)
     values = [expression.expression(key.value, below.values(), target).expr for key in node.ties]
-    keys, lasts = apart(["key"] * len(values), below.names), apart(["last"] * len(values), below.names)
+    keys, lasts = unique_names(["key"] * len(values), below.names), unique_names(["last"] * len(values), below.names)
     frame = below.frame.with_columns(value.alias(key) for value, key in zip(values, keys, strict=True))
     last = frame.slice(node.count - 1, 1).select(pl.col(key).alias(name) for key, name in zip(keys, lasts, strict=True))
     tied = frame.join(last, left_on=keys, right_on=lasts, how="semi", nulls_equal=True)

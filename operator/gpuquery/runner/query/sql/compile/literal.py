@@ -17,7 +17,7 @@ from gpuquery.runner.query.sql.types import Kind, Type
 if TYPE_CHECKING:
     from gpuquery.runner.query.sql.errors import Place
 
-MONTHS = "an interval with months has no length: it can be added to a date or timestamp, and not be stored or compared"
+MONTHS = "an interval with months has no fixed length: add it to a date or timestamp; it cannot be stored or compared"
 _MICROS_OF_DAY = 86_400_000_000
 
 
@@ -54,7 +54,7 @@ def _decimal(value: Decimal | int, kind: Type, place: Place | None) -> pl.Expr:
     return pl.lit(value, dtype=pl.Decimal(38, kind.scale))
 
 
-def _duration(value: plan.Months, place: Place | None) -> pl.Expr:
+def _duration(value: plan.Interval, place: Place | None) -> pl.Expr:
     """Return an interval as a Duration. One with months is a constant only: whoever can use it reads the literal."""
     if value.months:
         return fail_where(pl.lit(None, dtype=pl.Duration("us")), pl.lit(True), MONTHS, place)

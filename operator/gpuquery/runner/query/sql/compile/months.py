@@ -19,7 +19,7 @@ _DAY = 86_400_000_000
 _Moment = TypeVar("_Moment", dt.date, dt.datetime)
 
 
-def later(moment: pl.Expr, months: int | pl.Expr, target: Target) -> pl.Expr:
+def plus_months(moment: pl.Expr, months: int | pl.Expr, target: Target) -> pl.Expr:
     """Return timestamps so many months later."""
     if isinstance(months, int) and not target.gpu:
         return moment.dt.offset_by(f"{months}mo")
@@ -30,7 +30,7 @@ def later(moment: pl.Expr, months: int | pl.Expr, target: Target) -> pl.Expr:
     return (_day(year, month, number, months) * _DAY + rest).cast(pl.Datetime("us"))
 
 
-def constant_later(moment: _Moment, months: int) -> _Moment | None:
+def constant_plus_months(moment: _Moment, months: int) -> _Moment | None:
     """Return a moment so many months later; None outside of the years 1 to 9999."""
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     if not dt.MINYEAR <= year <= dt.MAXYEAR:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 
-def apart(wanted: Iterable[str], taken: Collection[str] = ()) -> tuple[str, ...]:
+def unique_names(wanted: Iterable[str], taken: Collection[str] = ()) -> tuple[str, ...]:
     """Return names as much as possible like those wanted, each different from the others and from those taken."""
     wanted = tuple(wanted)
     used = {*taken}
@@ -26,6 +26,6 @@ def apart(wanted: Iterable[str], taken: Collection[str] = ()) -> tuple[str, ...]
     return tuple(found)
 
 
-def fresh(hint: str, taken: Collection[str]) -> str:
+def unique_name(hint: str, taken: Collection[str]) -> str:
     """Return a name for a column that is needed on the way only."""
-    return apart([hint], taken)[0]
+    return unique_names([hint], taken)[0]

@@ -21,10 +21,10 @@ _RESULT = "result"
 
 def once(target: Target, formula: Callable[..., pl.Expr], *inputs: pl.Expr) -> pl.Expr:
     """Return the formula of the inputs. It must not refer to any other value: within it names mean its inputs."""
-    return formula(*inputs) if all(_simple(expr) for expr in inputs) else as_columns(target, formula, *inputs)
+    return formula(*inputs) if all(_simple(expr) for expr in inputs) else once_per_row(target, formula, *inputs)
 
 
-def as_columns(target: Target, formula: Callable[..., pl.Expr], *inputs: pl.Expr) -> pl.Expr:
+def once_per_row(target: Target, formula: Callable[..., pl.Expr], *inputs: pl.Expr) -> pl.Expr:
     """Return the same, with every input a value for each row, also where it is a constant. On GPUs they stay as is."""
     if target.gpu:
         return formula(*inputs)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gpuquery.runner.query.sql.compile.failures import fail_where, named, too_large
+from gpuquery.runner.query.sql.compile.failures import fail_where, too_large, with_cast_message
 from gpuquery.runner.query.sql.compile.values import Unchecked, Value, dtype_of
 from gpuquery.runner.query.sql.types import Kind
 
@@ -31,7 +31,7 @@ def checked(operator: str, left: Value, right: Value, kind: Type, place: Place |
     """Return the result of `+`, `-` or `*`, which fails where it does not fit into its type."""
     wide = pl.UInt64 if kind.kind is Kind.UINT64 else pl.Int64
     (a, nearly_a), (b, nearly_b) = _parts(left, wide), _parts(right, wide)
-    exact, nearly = apart(operator, a, b), apart(operator, nearly_a, nearly_b)
+    exact, nearly = unfused(operator, a, b), unfused(operator, nearly_a, nearly_b)
     wrapped = exact.cast(pl.Float64)
     bad = (wrapped > nearly + _APART) | (wrapped < nearly - _APART)
     if kind.kind not in (Kind.INT64, Kind.UINT64) and kind.range is not None:
@@ -40,10 +40,10 @@ def checked(operator: str, left: Value, right: Value, kind: Type, place: Place |
     return Value(expr, kind, unchecked=Unchecked(exact, nearly))
 
 
-def apart(operator: str, left: pl.Expr, right: pl.Expr) -> pl.Expr:
+def unfused(operator: str, left: pl.Expr, right: pl.Expr) -> pl.Expr:
     """Return the result for GPUs: Polars 1.38 makes one step of a product and a sum, which cudf-polars 26.04 lacks."""
     made = COMPUTED[operator](left, right)
-    return named(made, "", None) if operator == "*" else made
+    return with_cast_message(made, "", None) if operator == "*" else made
 
 
 def _parts(value: Value, wide: type[pl.Int64 | pl.UInt64]) -> Unchecked:

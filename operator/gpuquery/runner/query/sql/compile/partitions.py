@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from gpuquery.plan.releases import RELEASES, Way
 from gpuquery.runner.query.sql import plan
-from gpuquery.runner.query.sql.compile.rows import MOST_COMPUTED
-from gpuquery.runner.query.sql.compile.unique import one_row
+from gpuquery.runner.query.sql.compile.rows import MAX_COMPUTED_ROWS
+from gpuquery.runner.query.sql.compile.unique import has_exactly_one_row
 from gpuquery.runner.query.sql.plan import JoinKind
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def _own(node: plan.Relation, shared: Shared, facts: SqlOnGpus, reads_all: bool)
             for call in node.calls:
                 if call.function not in facts.aggregates:
                     yield Restriction(Effect.ONE_PARTITION, f"{call.function}()", call.place)
-        case plan.Values() if reads_all and len(node.rows) > MOST_COMPUTED:
-            what = f"VALUES of more than {MOST_COMPUTED} rows"
+        case plan.Values() if reads_all and len(node.rows) > MAX_COMPUTED_ROWS:
+            what = f"VALUES of more than {MAX_COMPUTED_ROWS} rows"
             instead = "write the rows as parquet and declare them in inputs, or use cluster: single"
             yield Restriction(Effect.REFUSED, what, instead=instead)
 
@@ -110,7 +110,7 @@ def _product(node: plan.Join, shared: Shared) -> str | None:
         return None
     if node.kind in (JoinKind.SEMI, JoinKind.ANTI, JoinKind.MARK) and not node.matches and node.condition is None:
         return None  # only whether there is a row
-    if one_row(node.left, shared) or one_row(node.right, shared) or _one_at_most(node):
+    if has_exactly_one_row(node.left, shared) or has_exactly_one_row(node.right, shared) or _one_at_most(node):
         return None
     alone = not node.matches and node.condition is None
     return "a cross join" if alone else "a join without a condition by ="

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.runner.query.sql.compile.failures import fail_where
-from gpuquery.runner.query.sql.compile.groups import different
-from gpuquery.runner.query.sql.compile.names import apart
+from gpuquery.runner.query.sql.compile.groups import distinct_rows
+from gpuquery.runner.query.sql.compile.names import unique_names
 from gpuquery.runner.query.sql.compile.target import CPU
 from gpuquery.runner.query.sql.compile.values import Compiled, dtype_of
 from gpuquery.runner.query.sql.errors import SqlError
@@ -34,8 +34,10 @@ MAX_BYTES = 2**30
 def recursive(node: Recursive, base: Compiled, step: Callable[[Compiled], Compiled], target: Target) -> Compiled:
     """Compile a recursion: `step` compiles one round over what the round before has found."""
     if target.gpu:
-        raise SqlError(f'WITH RECURSIVE ("{node.name}") runs in rounds, which no GPU engine can: use engine: cpu')
-    names = apart(field.name for field in node.fields)
+        raise SqlError(
+            f'WITH RECURSIVE ("{node.name}") runs in rounds, which GPU engines do not support: use engine: cpu'
+        )
+    names = unique_names(field.name for field in node.fields)
     types = tuple(field.type for field in node.fields)
     rounds = _Rounds(node, step, names, types)
     start = rounds.fitted(base)
@@ -79,7 +81,7 @@ class _Rounds:
 
     def _new(self, rows: pl.LazyFrame, known: pl.DataFrame | None) -> pl.DataFrame:
         if not self.node.all:
-            rows = different(rows, self.names, self.types, CPU)
+            rows = distinct_rows(rows, self.names, self.types, CPU)
             if known is not None:
                 rows = rows.join(known.lazy(), on=self.names, how="anti", nulls_equal=True)
         return rows.head(MAX_ROWS + 1).collect(engine="streaming")  # one round may make a million rows of each
@@ -87,7 +89,7 @@ class _Rounds:
     def _bounded(self, rounds: int, found: pl.DataFrame) -> None:
         name = f'WITH RECURSIVE ("{self.node.name}")'
         if rounds > MAX_ROUNDS:
-            raise_failure(f"{name} has not ended after {MAX_ROUNDS} rounds")
+            raise_failure(f"{name} did not end after {MAX_ROUNDS} rounds")
         if found.height > MAX_ROWS:
             raise_failure(f"{name} has more than {MAX_ROWS} rows")
         if found.estimated_size() > MAX_BYTES:

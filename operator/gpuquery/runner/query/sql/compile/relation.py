@@ -15,14 +15,14 @@ from gpuquery.runner.query.sql.compile.aggregate_distinct import without_distinc
 from gpuquery.runner.query.sql.compile.distinct import distinct
 from gpuquery.runner.query.sql.compile.join import join
 from gpuquery.runner.query.sql.compile.limit import limit
-from gpuquery.runner.query.sql.compile.names import apart
+from gpuquery.runner.query.sql.compile.names import unique_names
 from gpuquery.runner.query.sql.compile.recursive import recursive
 from gpuquery.runner.query.sql.compile.rows import values
 from gpuquery.runner.query.sql.compile.scan import scan
 from gpuquery.runner.query.sql.compile.setop import set_operation
-from gpuquery.runner.query.sql.compile.shared import shared, size, uses
+from gpuquery.runner.query.sql.compile.shared import node_count, reference_count, shared
 from gpuquery.runner.query.sql.compile.sort import sort
-from gpuquery.runner.query.sql.compile.unique import simplified
+from gpuquery.runner.query.sql.compile.unique import cheaper_join
 from gpuquery.runner.query.sql.compile.unnest import unnest
 from gpuquery.runner.query.sql.compile.values import Compiled, Value
 from gpuquery.runner.query.sql.errors import SqlError
@@ -79,7 +79,7 @@ class Compiler:
             case plan.Project():
                 return project(node, below[0], self.target)
             case plan.Join():
-                return join(simplified(node, self.nodes), below[0], below[1], self.target)
+                return join(cheaper_join(node, self.nodes), below[0], below[1], self.target)
             case plan.Aggregate():
                 return aggregate(node, below[0], self.target)
             case plan.Window():
@@ -124,8 +124,8 @@ class Compiler:
         return lambda scope: expression.condition(node, scope, self.target)
 
     def _with(self, node: plan.With) -> Compiled:
-        copied = size(node.shared, self.sizes)
-        copies = copied * uses(node.body, node.number)
+        copied = node_count(node.shared, self.sizes)
+        copies = copied * reference_count(node.body, node.number)
         found = shared(self.compiled(node.shared), copies, node.name, self.target)
         inner = replace(
             self,
@@ -137,7 +137,7 @@ class Compiler:
 
     def _reference(self, node: plan.Reference) -> Compiled:
         if node.number not in self.shared:
-            raise SqlError("a shared part of the statement is referred to outside of it")
+            raise SqlError("a CTE of the statement is referenced outside its scope")
         return self.shared[node.number]
 
     def _step(self, node: plan.Recursive) -> Callable[[Compiled], Compiled]:
@@ -151,7 +151,7 @@ def project(node: plan.Project, below: Compiled, target: Target) -> Compiled:
     """Compile computed columns, one row for each row below."""
     scope = below.values()
     found = [expression.expression(item.value, scope, target) for item in node.items]
-    names = apart(item.name for item in node.items)
+    names = unique_names(item.name for item in node.items)
     return selected(below, names, found)
 
 

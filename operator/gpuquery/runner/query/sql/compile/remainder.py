@@ -15,22 +15,22 @@ from gpuquery.runner.query.sql.compile.failures import fail_where
 from gpuquery.runner.query.sql.compile.once import once
 
 if TYPE_CHECKING:
-    from gpuquery.runner.query.sql.compile.convert import Way
+    from gpuquery.runner.query.sql.compile.convert import CastContext
 
 _SPLIT = 134217729.0
 _MOST = 2.0**53
 _SMALL, _LARGE = 2.0**-900, 2.0**970
 
 
-def remainder(a: pl.Expr, b: pl.Expr, way: Way) -> pl.Expr:
+def remainder(a: pl.Expr, b: pl.Expr, context: CastContext) -> pl.Expr:
     """Return a % b; NaN for a division by zero or of infinity, as in DuckDB and IEEE 754."""
     size, by = a.cast(pl.Float64).abs(), b.cast(pl.Float64).abs()
     odd = (by == 0) | by.is_nan() | size.is_nan() | size.is_infinite()
     whole = pl.when(odd).then(pl.lit(float("nan"))).when(size < by).then(size)
     plain = pl.when(~odd & (size >= by))
     made = once(
-        way.target,
-        lambda own, x, y: own.fill_null(_reduced(x, y, way)),
+        context.target,
+        lambda own, x, y: own.fill_null(_reduced(x, y, context)),
         whole,
         plain.then(size),
         plain.then(by),
@@ -38,11 +38,11 @@ def remainder(a: pl.Expr, b: pl.Expr, way: Way) -> pl.Expr:
     return pl.when(a.is_not_null() & b.is_not_null()).then(pl.when(a < 0).then(-made).otherwise(made))
 
 
-def _reduced(size: pl.Expr, by: pl.Expr, way: Way) -> pl.Expr:
+def _reduced(size: pl.Expr, by: pl.Expr, context: CastContext) -> pl.Expr:
     times = (size / by).floor()
     far = (times >= _MOST) | (by < _SMALL) | (size > _LARGE)
-    times = fail_where(times, far, "a remainder of numbers so far apart has no digits", way.place)
-    return once(way.target, _rest, size, by, times)
+    times = fail_where(times, far, "the remainder of numbers this far apart has no exact digits", context.place)
+    return once(context.target, _rest, size, by, times)
 
 
 def _rest(size: pl.Expr, by: pl.Expr, times: pl.Expr) -> pl.Expr:

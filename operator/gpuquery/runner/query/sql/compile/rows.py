@@ -10,9 +10,9 @@ import polars as pl
 
 from gpuquery.runner.query.sql.compile import expression
 from gpuquery.runner.query.sql.compile.literal import null
-from gpuquery.runner.query.sql.compile.names import apart
+from gpuquery.runner.query.sql.compile.names import unique_names
 from gpuquery.runner.query.sql.compile.values import Compiled, Value, dtype_of
-from gpuquery.runner.query.sql.plan import Literal, Months
+from gpuquery.runner.query.sql.plan import Interval, Literal
 from gpuquery.runner.query.sql.types import Kind
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROW = "row"
 """The column of a table whose rows alone count."""
-MOST_COMPUTED = 100
+MAX_COMPUTED_ROWS = 100
 """Rows that are computed where a table in memory will not do."""
 
 
@@ -35,8 +35,8 @@ def values(node: Values, frames: Mapping[str, pl.LazyFrame], target: Target) -> 
     of an input, which is one row of all ranks together.
     """
     types = tuple(field.type for field in node.columns)
-    names = apart(field.name for field in node.columns)
-    shared = target.gpu and target.distributed and bool(frames) and len(node.rows) <= MOST_COMPUTED
+    names = unique_names(field.name for field in node.columns)
+    shared = target.gpu and target.distributed and bool(frames) and len(node.rows) <= MAX_COMPUTED_ROWS
     one = frames[min(frames)].select(pl.len().alias(ROW)) if shared else pl.LazyFrame({ROW: [0]})
     cells = [[expression.expression(cell, (), target) for cell in row] for row in node.rows]
     if not shared and not names:
@@ -66,7 +66,7 @@ def _plain(literal: Literal | None) -> bool:
 
 def _python(literal: Literal | None) -> Any:
     match literal.value if literal else None:
-        case Months(_, days, micros):
+        case Interval(_, days, micros):
             return dt.timedelta(days=days, microseconds=micros)
         case int() as number if literal and literal.type.kind in (Kind.INT128, Kind.DECIMAL):
             return Decimal(number)

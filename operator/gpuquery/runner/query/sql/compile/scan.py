@@ -33,7 +33,7 @@ def scan(
     types = tuple(field.type for field in node.columns)
     if missing := [name for name in names if name not in schema]:
         raise SqlError(f'the input "{node.table}" has no column "{missing[0]}"')
-    values = [Value(held(name, schema[name], kind), kind) for name, kind in zip(names, types, strict=True)]
+    values = [Value(as_plan_type(name, schema[name], kind), kind) for name, kind in zip(names, types, strict=True)]
     for condition in conditions:
         frame = frame.filter(condition(values))
     if not names:  # its rows count
@@ -41,7 +41,7 @@ def scan(
     return Compiled(frame.select(value.expr for value in values), names, types)
 
 
-def held(name: str, dtype: pl.DataType, kind: Type) -> pl.Expr:
+def as_plan_type(name: str, dtype: pl.DataType, kind: Type) -> pl.Expr:
     """Return a column of an input in the form in which its type is held."""
     column, wanted = pl.col(name), dtype_of(kind)
     if dtype == wanted:

@@ -49,7 +49,7 @@ Walk = Generator["tuple[plan.Expression, Scope]", Value, Value]
 
 
 @dataclass(frozen=True)
-class Given:
+class LetBinding:
     """A value that parts of an expression depend on, computed once, and their scope in which it stands.
 
     On the CPU value and columns become fields of a struct, for the reason that `once` tells; on GPUs they are written
@@ -67,10 +67,10 @@ class Given:
         return pl.struct(*self.fields).struct.with_fields(expr.alias(_RESULT)).struct.field(_RESULT)
 
 
-def given(value: pl.Expr, parts: Sequence[plan.Expression], scope: Scope) -> Given:
+def let(value: pl.Expr, parts: Sequence[plan.Expression], scope: Scope) -> LetBinding:
     """Return a value, and the scope in which parts of the expression that depend on it are compiled."""
     if scope.target.gpu:
-        return Given(value, scope)
+        return LetBinding(value, scope)
     free = list(dict.fromkeys(node for part in parts for node in outside(part)))
     names = {node: f"{type(node).__name__} {at}" for at, node in enumerate(free)}
     values = {node: scope.read(node) for node in free}
@@ -80,7 +80,7 @@ def given(value: pl.Expr, parts: Sequence[plan.Expression], scope: Scope) -> Giv
     if scope.chosen is not None:
         fields.append(scope.chosen.alias(_CHOSEN))
     made = _scope(inside, scope.target, chosen)
-    return Given(pl.field(_INPUT), made, (value.alias(_INPUT), *fields))
+    return LetBinding(pl.field(_INPUT), made, (value.alias(_INPUT), *fields))
 
 
 def _scope(inside: Mapping[plan.Column | plan.Parameter, Value], target: Target, chosen: pl.Expr | None) -> Scope:

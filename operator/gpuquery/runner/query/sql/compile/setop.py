@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from gpuquery.runner.query.sql.compile.explode import exploded
-from gpuquery.runner.query.sql.compile.groups import GroupKey, different, grouped
-from gpuquery.runner.query.sql.compile.names import apart
+from gpuquery.runner.query.sql.compile.groups import GroupKey, distinct_rows, group_rows
+from gpuquery.runner.query.sql.compile.names import unique_names
 from gpuquery.runner.query.sql.compile.target import CPU
-from gpuquery.runner.query.sql.compile.values import Compiled, Value, dtype_of
+from gpuquery.runner.query.sql.compile.values import Compiled, dtype_of
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.plan import SetKind, SetOperation
 
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
 def set_operation(node: SetOperation, sides: Sequence[Compiled], target: Target) -> Compiled:
     """Compile a set operation; the columns are called as the first side's."""
-    names = apart(field.name for field in node.fields)
+    names = unique_names(field.name for field in node.fields)
     types = tuple(field.type for field in node.fields)
     frames = [_like(side, names, [dtype_of(kind) for kind in types]) for side in sides]
     if node.kind == SetKind.UNION:
         frame = pl.concat(frames)
-        return Compiled(frame if node.all else different(frame, names, types, target), names, types)
+        return Compiled(frame if node.all else distinct_rows(frame, names, types, target), names, types)
     if node.all and target.gpu:
-        raise SqlError(f"{node.kind} ALL counts equal rows, which no GPU engine can: leave ALL out, or use engine: cpu")
+        raise SqlError(
+            f"{node.kind} ALL counts equal rows, which GPU engines do not support: leave ALL out, or use engine: cpu"
+        )
 
     def combined(left: pl.LazyFrame, right: pl.LazyFrame) -> pl.LazyFrame:
         keys = [GroupKey(name, name, kind) for name, kind in zip(names, types, strict=True)]
@@ -40,12 +42,10 @@ def set_operation(node: SetOperation, sides: Sequence[Compiled], target: Target)
 
 
 def _like(side: Compiled, names: Sequence[str], dtypes: Sequence[pl.DataType]) -> pl.LazyFrame:
-    columns = zip(side.values(), names, dtypes, strict=True)
-    return side.frame.select(_fitted(value, dtype).alias(name) for value, name, dtype in columns)
-
-
-def _fitted(value: Value, dtype: pl.DataType) -> pl.Expr:
-    return value.expr if dtype_of(value.type) == dtype else value.expr.cast(dtype)
+    """Return a side with the columns of the first one."""
+    pairs = zip(side.values(), dtypes, strict=True)
+    exprs = [value.expr if dtype_of(value.type) == dtype else value.expr.cast(dtype) for value, dtype in pairs]
+    return side.frame.select(expr.alias(name) for expr, name in zip(exprs, names, strict=True))
 
 
 def _matched(
@@ -53,14 +53,14 @@ def _matched(
 ) -> pl.LazyFrame:
     how: Literal["semi", "anti"] = "semi" if kind == SetKind.INTERSECT else "anti"
     names = [key.name for key in keys]
-    return grouped(left, keys, [], target).join(right, on=names, how=how, nulls_equal=True)
+    return group_rows(left, keys, [], target).join(right, on=names, how=how, nulls_equal=True)
 
 
 def _counted(kind: SetKind, left: pl.LazyFrame, right: pl.LazyFrame, keys: Sequence[GroupKey]) -> pl.LazyFrame:
     """Keep the smaller of both counts of equal rows, or their difference."""
     names = [key.name for key in keys]
-    here, there, *tags = apart(["here", "there", *names], names)
-    counted = grouped(left, keys, [pl.len().cast(pl.Int64).alias(here)], CPU)
+    here, there, *tags = unique_names(["here", "there", *names], names)
+    counted = group_rows(left, keys, [pl.len().cast(pl.Int64).alias(here)], CPU)
     others = [pl.col(name).alias(tag) for name, tag in zip(names, tags, strict=True)]
     other = right.group_by(others).agg(pl.len().cast(pl.Int64).alias(there))
     both = counted.join(other, left_on=names, right_on=tags, how="left", nulls_equal=True, coalesce=False)

@@ -24,39 +24,39 @@ if TYPE_CHECKING:
     from gpuquery.runner.query.sql.compile.target import Target
     from gpuquery.runner.query.sql.compile.values import Compiled
 
-MOST_COPIED = 2_000
+MAX_COPIED_NODES = 2_000
 """Nodes of copies of one relation, from which on it is kept apart. TPC-DS has fewer than 200; Polars takes about 0.1 s
 for 800 of them, and 4 s for 12,000."""
-MOST_NODES = 500_000
+MAX_NODES = 500_000
 """Polars reads even what is kept apart once for each copy when it begins to plan, here for about ten seconds."""
 
 
-def size(node: plan.Relation, sizes: Mapping[int, int]) -> int:
+def node_count(node: plan.Relation, sizes: Mapping[int, int]) -> int:
     """Return how many nodes a relation has with all copies, given those of the relations around it, by number."""
     match node:
         case plan.Reference():
             return sizes.get(node.number, 1)
         case plan.With():
-            return size(node.body, {**sizes, node.number: size(node.shared, sizes)})
+            return node_count(node.body, {**sizes, node.number: node_count(node.shared, sizes)})
         case _:
-            return 1 + sum(size(below, sizes) for below in node.inputs)
+            return 1 + sum(node_count(below, sizes) for below in node.inputs)
 
 
-def uses(node: plan.Relation, number: int) -> int:
+def reference_count(node: plan.Relation, number: int) -> int:
     """Return how often a shared relation is referred to."""
     if isinstance(node, plan.Reference):
         return int(node.number == number)
-    return sum(uses(below, number) for below in node.inputs)
+    return sum(reference_count(below, number) for below in node.inputs)
 
 
 def shared(found: Compiled, copies: int, name: str, target: Target) -> Compiled:
     """Return a relation to stand in several places, which have so many nodes altogether."""
-    if copies > MOST_NODES:
+    if copies > MAX_NODES:
         raise SqlError(
-            f'the parts of WITH use one another so often that "{name}" stands for {copies} steps: write what is used '
-            "again and again as a table by a job of its own, and declare it in inputs"
+            f'the CTEs of WITH use one another so often that "{name}" expands to {copies} steps: write what is used '
+            "repeatedly to a table with a job of its own, and declare that table in inputs"
         )
-    if (target.gpu and copies <= MOST_COPIED) or not found.names:
+    if (target.gpu and copies <= MAX_COPIED_NODES) or not found.names:
         return found
     same = [pl.coalesce(name, name) for name in found.names]
     return replace(found, frame=found.frame.cache().with_columns(same))

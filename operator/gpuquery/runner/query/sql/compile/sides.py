@@ -12,12 +12,12 @@ import polars as pl
 
 from gpuquery.runner.query.sql.compile import expression
 from gpuquery.runner.query.sql.compile.cast import cast
-from gpuquery.runner.query.sql.compile.names import apart, fresh
-from gpuquery.runner.query.sql.compile.uses import columns_used, conjuncts, moved
+from gpuquery.runner.query.sql.compile.names import unique_name, unique_names
 from gpuquery.runner.query.sql.compile.values import Compiled, Value, dtype_of
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.plan import Call, Expression, Join, JoinKind, Literal, Match
 from gpuquery.runner.query.sql.types import BIGINT, BOOLEAN, DOUBLE, HUGEINT, Kind, Type, decimal
+from gpuquery.runner.query.sql.walk import columns_used, conjuncts, shifted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ class _Parts:
 
 
 @dataclass(frozen=True)
-class Sides:
+class JoinSides:
     """Both sides, the right one's columns under names that the left one does not have."""
 
     left: Compiled
@@ -93,15 +93,15 @@ class Sides:
         names = set(side.names)
         return [name for one in self.rest for name in one.meta.root_names() if name in names]
 
-    def swapped(self) -> Sides:
+    def swapped(self) -> JoinSides:
         """Return the right side as the left one."""
         on = tuple(Pair(pair.right, pair.left, pair.null_safe) for pair in self.on)
         return replace(self, left=self.right, right=self.left, on=on)
 
 
-def sides(node: Join, left: Compiled, right: Compiled, target: Target) -> Sides:
+def join_sides(node: Join, left: Compiled, right: Compiled, target: Target) -> JoinSides:
     """Compile both sides' keys and the conditions that are left."""
-    left_rows, right_rows = apart(["row", "row"], {*left.names, *right.names})
+    left_rows, right_rows = unique_names(["row", "row"], {*left.names, *right.names})
     left = left if left.names else Compiled(rows_of(left, left_rows), (), ())
     right = _renamed(right, left.names) if right.names else Compiled(rows_of(right, right_rows), (), ())
     parts = _split(node, len(left.names))
@@ -114,7 +114,7 @@ def sides(node: Join, left: Compiled, right: Compiled, target: Target) -> Sides:
         *(Match(_TRUE, condition) for condition in keys_of_right),
     ]
     rest = tuple(expression.condition(one, scope, target) for one in parts.rest)
-    return _keyed(Sides(left, right, (), rest, target, (left_rows, right_rows)), keys)
+    return _keyed(JoinSides(left, right, (), rest, target, (left_rows, right_rows)), keys)
 
 
 def rows_of(side: Compiled, name: str) -> pl.LazyFrame:
@@ -123,7 +123,7 @@ def rows_of(side: Compiled, name: str) -> pl.LazyFrame:
 
 
 def _renamed(right: Compiled, taken: Sequence[str]) -> Compiled:
-    names = apart(right.names, taken)
+    names = unique_names(right.names, taken)
     if names == right.names:
         return right
     columns = [pl.col(old).alias(new) for old, new in zip(right.names, names, strict=True)]
@@ -133,7 +133,7 @@ def _renamed(right: Compiled, taken: Sequence[str]) -> Compiled:
 def _split(node: Join, width: int) -> _Parts:
     parts = _Parts()
     both = [
-        Call(type=BOOLEAN, function=match.operator, arguments=(match.left, moved(match.right, width)))
+        Call(type=BOOLEAN, function=match.operator, arguments=(match.left, shifted(match.right, width)))
         for match in node.matches
     ]
     for part in [*both, *conjuncts(node.condition)]:
@@ -141,7 +141,7 @@ def _split(node: Join, width: int) -> _Parts:
         if not any(index >= width for index in at):
             parts.left.append(part)
         elif not any(index < width for index in at):
-            parts.right.append(moved(part, -width))
+            parts.right.append(shifted(part, -width))
         elif (match := _equality(part, width)) is not None:
             parts.keys.append(match)
         else:
@@ -169,33 +169,33 @@ def _equality(part: Expression, width: int) -> Match | None:
     a, b = part.arguments
     for left, right in ((a, b), (b, a)):
         if max(columns_used(left), default=-1) < width and min(columns_used(right), default=width) >= width:
-            return Match(left, moved(right, -width), part.function)
+            return Match(left, shifted(right, -width), part.function)
     return None
 
 
-def _keyed(found: Sides, keys: Sequence[Match]) -> Sides:
+def _keyed(sides: JoinSides, keys: Sequence[Match]) -> JoinSides:
     """Add the keys that are not columns already; a pair that stands twice counts once."""
     pairs: dict[tuple[str, str], bool] = {}
-    left, right = found.left, found.right
-    taken = found.taken
+    left, right = sides.left, sides.right
+    taken = sides.taken
     for key in keys:
         a, b = common(
-            expression.expression(key.left, left.values(), found.target),
-            expression.expression(key.right, right.values(), found.target),
+            expression.expression(key.left, left.values(), sides.target),
+            expression.expression(key.right, right.values(), sides.target),
         )
         left, one = column(left, a, taken)
         right, other = column(right, b, taken)
         null_safe = key.operator == SAME
         pairs[one, other] = pairs.get((one, other), True) and null_safe
     on = tuple(Pair(one, other, null_safe) for (one, other), null_safe in pairs.items())
-    return replace(found, left=left, right=right, on=on)
+    return replace(sides, left=left, right=right, on=on)
 
 
 def column(side: Compiled, value: Value, taken: set[str]) -> tuple[Compiled, str]:
     """Return the column that holds a value, and the side with it; a constant on both sides is a column too."""
     if value.expr.meta.is_column() and (name := value.expr.meta.output_name()) in side.names:
         return side, name
-    name = fresh("key", taken)
+    name = unique_name("key", taken)
     taken.add(name)
     return replace(side, frame=side.frame.with_columns(value.expr.alias(name))), name
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuquery.runner.query.sql.compile import expression
-from gpuquery.runner.query.sql.compile.names import apart
+from gpuquery.runner.query.sql.compile.names import unique_names
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.types import Kind
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.query.sql.compile.target import Target
     from gpuquery.runner.query.sql.compile.values import Compiled
-    from gpuquery.runner.query.sql.plan import Key, Sort
+    from gpuquery.runner.query.sql.plan import Sort, SortKey
 
 _NESTED = frozenset({Kind.LIST, Kind.STRUCT})
 
@@ -27,7 +27,7 @@ def sort(node: Sort, below: Compiled, target: Target) -> Compiled:
     return replace(below, frame=ordered(below, node.keys, target))
 
 
-def ordered(below: Compiled, keys: Sequence[Key], target: Target) -> pl.LazyFrame:
+def ordered(below: Compiled, keys: Sequence[SortKey], target: Target) -> pl.LazyFrame:
     """Return a relation's frame in an order; on the CPU rows that are equal by the keys keep the order that they had.
 
     Keys become columns first: cudf-polars sorts by anything else on one partition. A stable sort goes through slower
@@ -41,7 +41,7 @@ def ordered(below: Compiled, keys: Sequence[Key], target: Target) -> pl.LazyFram
     if not found:
         return below.frame
     names = [value.expr.meta.output_name() if value.expr.meta.is_column() else None for value, _ in found]
-    made = iter(apart(["key" for name in names if name is None], below.names))
+    made = iter(unique_names(["key" for name in names if name is None], below.names))
     by = [next(made) if name is None else name for name in names]
     columns = [v.expr.alias(new) for (v, _), old, new in zip(found, names, by, strict=True) if old is None]
     frame = (below.frame.with_columns(columns) if columns else below.frame).sort(

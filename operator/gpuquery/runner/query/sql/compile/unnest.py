@@ -8,7 +8,7 @@ import polars as pl
 
 from gpuquery.runner.query.sql.compile import expression
 from gpuquery.runner.query.sql.compile.explode import exploded
-from gpuquery.runner.query.sql.compile.names import apart
+from gpuquery.runner.query.sql.compile.names import unique_names
 from gpuquery.runner.query.sql.compile.values import Compiled, Value, dtype_of
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.types import Kind
@@ -24,7 +24,7 @@ def unnest(node: Unnest, below: Compiled, target: Target) -> Compiled:
         release = f"RAPIDS {target.release}"
         raise SqlError(f"UNNEST does not run on GPUs with {release}: use engine: cpu", node.lists[0].value.place)
     width = len(below.names)
-    names = apart([*below.names, *(field.name for field in node.fields[width:])])
+    names = unique_names([*below.names, *(field.name for field in node.fields[width:])])
     types = tuple(field.type for field in node.fields)
     made = names[width:]
     frame = below.frame

@@ -59,7 +59,7 @@ def dtype_of(kind: Type) -> pl.DataType:
             dtype = _DTYPES[known]
             return dtype if isinstance(dtype, pl.DataType) else dtype()
         case _:
-            raise SqlError(f"values of the type {kind} cannot be held")
+            raise SqlError(f"values of the type {kind} are not supported")
 
 
 _KINDS: dict[Any, Kind] = {dtype: kind for kind, dtype in _DTYPES.items() if kind not in (Kind.INT128, Kind.INTERVAL)}

@@ -17,11 +17,11 @@ import polars as pl
 from gpuquery.runner.query.sql.compile import window_positions as positions
 from gpuquery.runner.query.sql.compile.aggregate_functions import FUNCTIONS
 from gpuquery.runner.query.sql.compile.values import Compiled, dtype_of
-from gpuquery.runner.query.sql.compile.window_frames import Ordered, ranges, whole
+from gpuquery.runner.query.sql.compile.window_frames import Ordered, is_whole_partition, ranges
 from gpuquery.runner.query.sql.compile.window_gpu import over as on_gpu
-from gpuquery.runner.query.sql.compile.window_rows import INDIFFERENT, Found, Inputs, over_rows
+from gpuquery.runner.query.sql.compile.window_rows import INDIFFERENT, FrameAggregate, Inputs, over_rows
 from gpuquery.runner.query.sql.compile.window_sheet import Sheet, sorted_by
-from gpuquery.runner.query.sql.compile.window_totals import TOTALS, Framed, fits
+from gpuquery.runner.query.sql.compile.window_totals import TOTALS, FramedCall, is_supported
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.functions.known import unknown
 from gpuquery.runner.query.sql.plan import Call
@@ -63,7 +63,7 @@ def _on_cpu(sheet: Sheet, below: Compiled, calls: Numbered) -> dict[int, str]:
     aside = [(at, call) for at, call in calls if _by_rows(call)]
     done = {at for at, _ in aside}
     names: dict[int, str] = {}
-    beside: list[Found] = []
+    beside: list[FrameAggregate] = []
     identity = sheet.name()
     if aside:
         numbered = pl.int_range(pl.len(), dtype=pl.Int64).alias(identity)
@@ -128,12 +128,12 @@ def _also(call: WindowCall, value: Expression) -> Expression:
 
 def _by_rows(call: WindowCall) -> bool:
     """Return whether a call has to see the rows of each frame side by side."""
-    return call.function not in _POSITIONS and not whole(call.frame, call.order) and not fits(call)
+    return call.function not in _POSITIONS and not is_whole_partition(call.frame, call.order) and not is_supported(call)
 
 
 def _needs_no_order(call: WindowCall) -> bool:
     """Return whether a call gives the same for every row of a partition, whatever the order of its rows."""
-    if call.function not in FUNCTIONS or not whole(call.frame, call.order):
+    if call.function not in FUNCTIONS or not is_whole_partition(call.frame, call.order):
         return False
     return not call.order or call.function in INDIFFERENT
 
@@ -154,12 +154,12 @@ def _framed(window: Ordered, call: WindowCall) -> pl.Expr:
         raise SqlError(f"{call.function} needs a frame", call.place)
     if call.function in positions.VALUES:
         return positions.value_in_frame(window, call, ranges(window, call.frame))
-    if whole(call.frame, call.order):
+    if is_whole_partition(call.frame, call.order):
         return Inputs(window.sheet, call).expression().over(window.at.first)
     return TOTALS[call.function](_totalled(window, call, ranges(window, call.frame)))
 
 
-def _totalled(window: Ordered, call: WindowCall, pieces: Sequence[Range]) -> Framed:
+def _totalled(window: Ordered, call: WindowCall, pieces: Sequence[Range]) -> FramedCall:
     sheet = window.sheet
     value = sheet.value(call.arguments[0]) if call.arguments else None
     test = None if call.filter is None else sheet.condition(call.filter)
@@ -173,4 +173,4 @@ def _totalled(window: Ordered, call: WindowCall, pieces: Sequence[Range]) -> Fra
         expr, counts = sheet.add(expr, counts)
     assert call.frame is not None
     kind = call.type if value is None else value.type
-    return Framed(window, call, call.frame, pieces, expr, kind, counts)
+    return FramedCall(window, call, call.frame, pieces, expr, kind, counts)

@@ -10,13 +10,13 @@ import polars as pl
 from gpuquery.runner.query.sql.compile.expression import expression
 from gpuquery.runner.query.sql.compile.failures import fail_where
 from gpuquery.runner.query.sql.errors import SqlError
-from gpuquery.runner.query.sql.plan import Call, Cast, Exclude, Frame, FrameUnit, Literal, Months
+from gpuquery.runner.query.sql.plan import Call, Cast, Exclude, Frame, FrameUnit, Interval, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuquery.runner.query.sql.compile.window_sheet import Positions, Sheet
-    from gpuquery.runner.query.sql.plan import Bound, Expression, Key
+    from gpuquery.runner.query.sql.plan import Bound, Expression, SortKey
 
 _NEGATIVE = "the distance of a frame's bound must not be negative or NULL; found {}"
 FAR = 2**40
@@ -46,7 +46,7 @@ class Ordered:
 
     sheet: Sheet
     at: Positions
-    order: Sequence[Key]
+    order: Sequence[SortKey]
 
 
 def ranges(window: Ordered, frame: Frame) -> list[Range]:
@@ -56,28 +56,28 @@ def ranges(window: Ordered, frame: Frame) -> list[Range]:
     at, sheet = window.at, window.sheet
     low = sheet.one(low.clip(at.first, at.end)) if low is not at.first else low
     high = sheet.one(pl.max_horizontal(high.clip(at.first, at.end), low))
-    whole = Range(low, high, from_first=frame.start.unbounded, to_end=frame.end.unbounded)
+    is_whole_partition = Range(low, high, from_first=frame.start.unbounded, to_end=frame.end.unbounded)
     match frame.exclude:
         case Exclude.NO_OTHERS:
-            return [whole]
+            return [is_whole_partition]
         case Exclude.CURRENT_ROW:
-            return _around(sheet, whole, at.row, at.row + 1)
+            return _around(sheet, is_whole_partition, at.row, at.row + 1)
         case Exclude.GROUP:
-            return _around(sheet, whole, at.peers, at.peers_end)
+            return _around(sheet, is_whole_partition, at.peers, at.peers_end)
         case Exclude.TIES:
-            before, after = _around(sheet, whole, at.peers, at.peers_end)
+            before, after = _around(sheet, is_whole_partition, at.peers, at.peers_end)
             inside = (at.row >= low) & (at.row < high)
             return [before, Range(at.row, sheet.one(at.row + inside.cast(pl.Int64))), after]
 
 
-def _around(sheet: Sheet, whole: Range, out: pl.Expr, out_end: pl.Expr) -> list[Range]:
+def _around(sheet: Sheet, is_whole_partition: Range, out: pl.Expr, out_end: pl.Expr) -> list[Range]:
     """Return a range without the rows from `out` to before `out_end`."""
-    before = pl.min_horizontal(whole.high, pl.max_horizontal(whole.low, out))
-    after = pl.max_horizontal(whole.low, pl.min_horizontal(whole.high, out_end))
+    before = pl.min_horizontal(is_whole_partition.high, pl.max_horizontal(is_whole_partition.low, out))
+    after = pl.max_horizontal(is_whole_partition.low, pl.min_horizontal(is_whole_partition.high, out_end))
     before, after = sheet.add(before, after)
     return [
-        Range(whole.low, before, from_first=whole.from_first),
-        Range(after, whole.high, to_end=whole.to_end),
+        Range(is_whole_partition.low, before, from_first=is_whole_partition.from_first),
+        Range(after, is_whole_partition.high, to_end=is_whole_partition.to_end),
     ]
 
 
@@ -191,12 +191,12 @@ def _forward(window: Ordered, bound: Bound) -> None:
     literal = window.sheet.value(bound.offset).literal
     if literal is None:
         return
-    parts = literal.value if isinstance(literal.value, Months) else (literal.value,)
+    parts = literal.value if isinstance(literal.value, Interval) else (literal.value,)
     if any(part is None or not part >= 0 for part in parts):
         raise SqlError(_NEGATIVE.partition(";")[0], bound.offset.place)
 
 
-def whole(frame: Frame | None, order: Sequence[Key]) -> bool:
+def is_whole_partition(frame: Frame | None, order: Sequence[SortKey]) -> bool:
     """Return whether a frame is the whole partition, for every row."""
     if frame is None or frame.exclude is not Exclude.NO_OTHERS:
         return False

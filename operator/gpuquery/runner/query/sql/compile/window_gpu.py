@@ -15,10 +15,10 @@ import polars as pl
 from gpuquery.runner.query.sql.compile.aggregate_functions_basic import UNORDERED, quotient
 from gpuquery.runner.query.sql.compile.failures import fail_where
 from gpuquery.runner.query.sql.compile.values import Value, dtype_of
-from gpuquery.runner.query.sql.compile.window_frames import FAR, constant, whole
+from gpuquery.runner.query.sql.compile.window_frames import FAR, constant, is_whole_partition
 from gpuquery.runner.query.sql.compile.window_rows import INDIFFERENT, Inputs
 from gpuquery.runner.query.sql.compile.window_sheet import checked
-from gpuquery.runner.query.sql.compile.window_totals import fits
+from gpuquery.runner.query.sql.compile.window_totals import is_supported
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.plan import Exclude, FrameUnit
 from gpuquery.runner.query.sql.types import Kind, Type
@@ -92,7 +92,7 @@ class Partition:
         if abs(rows) >= FAR:
             return self.sheet.one(pl.when(self.one < 0).then(value))
         if not self.sheet.target.full_groups:  # no shift within a partition
-            raise self.refuse("over such a frame" if self.call.frame else "over a partition")
+            raise self.refuse("over this frame" if self.call.frame else "over a partition")
         return self.sheet.one(value.shift(-rows).over(self.keys, order_by=self.row))
 
     def picked(self, value: pl.Expr, kind: Type, chosen: pl.Expr, *, peers: bool = False) -> pl.Expr:
@@ -131,15 +131,15 @@ def over(sheet: Sheet, call: WindowCall) -> pl.Expr:
         raise rows.refuse("over a partition")
     if call.function in ("first_value", "last_value", "nth_value"):
         return _value(rows, call.frame)
-    if call.function in _WHOLE and whole(call.frame, call.order):
+    if call.function in _WHOLE and is_whole_partition(call.frame, call.order):
         return Inputs(sheet, call).expression().over(rows.keys)
     if call.distinct and call.function in _WHOLE:
-        raise rows.refuse("with DISTINCT over such a frame")
-    if call.function in ("count", "sum", "avg") and fits(call):
+        raise rows.refuse("with DISTINCT over this frame")
+    if call.function in ("count", "sum", "avg") and is_supported(call):
         return _total(rows, call.frame)
     if call.function in ("min", "max"):
         return _extreme(rows, call.frame)
-    raise rows.refuse("over such a frame")
+    raise rows.refuse("over this frame")
 
 
 def _rank(rows: Partition) -> pl.Expr:
@@ -188,7 +188,7 @@ def _value(rows: Partition, frame: Frame) -> pl.Expr:
     if call.function == "nth_value":
         nth = constant(call.arguments[1])
         if nth is None or not frame.start.unbounded:
-            raise rows.refuse("over such a frame")
+            raise rows.refuse("over this frame")
         found = rows.picked(value.expr, value.type, rows.row == nth)
         return pl.when(last >= nth).then(found)
     if call.function == "first_value" and frame.start.unbounded:
@@ -203,7 +203,7 @@ def _value(rows: Partition, frame: Frame) -> pl.Expr:
     if bound.offset is None:
         edge = first if call.function == "first_value" else last
         return rows.picked(value.expr, value.type, rows.row == edge, peers=True)
-    raise rows.refuse("over such a frame")
+    raise rows.refuse("over this frame")
 
 
 def _first(rows: Partition, frame: Frame) -> pl.Expr:
@@ -303,7 +303,7 @@ def _floats(rows: Partition, frame: Frame, values: pl.Expr) -> pl.Expr:
         return values.sum().over(rows.keys)
     running = rows.sheet.one(values.cum_sum().over(rows.keys, order_by=rows.row))
     if frame.end.offset is not None:
-        raise rows.refuse("of floating-point numbers over such a frame")
+        raise rows.refuse("of floating-point numbers over this frame")
     if frame.unit is FrameUnit.ROWS:
         return running
     return rows.picked(running, Type(Kind.DOUBLE), rows.row == rows.last_peer, peers=True)
@@ -313,7 +313,7 @@ def _shifts(rows: Partition, frame: Frame, value: pl.Expr) -> list[pl.Expr]:
     """Return the values of a short frame of ROWS, each as a column; NULL where the frame has no such row."""
     bounded = not frame.start.unbounded and not frame.end.unbounded
     if not bounded or frame.unit is not FrameUnit.ROWS or frame.exclude is not Exclude.NO_OTHERS:
-        raise rows.refuse("over such a frame")
+        raise rows.refuse("over this frame")
     steps = range(_step(rows, frame, frame.start), _step(rows, frame, frame.end) + 1)
     if len(steps) > WIDEST:
         raise rows.refuse(f"over a frame of more than {WIDEST} rows")
@@ -323,7 +323,7 @@ def _shifts(rows: Partition, frame: Frame, value: pl.Expr) -> list[pl.Expr]:
 def _extreme(rows: Partition, frame: Frame) -> pl.Expr:
     value, expr, _ = _arguments(rows)
     if value is None or expr is None or value.type.is_float:
-        raise rows.refuse("of floating-point numbers over such a frame")
+        raise rows.refuse("of floating-point numbers over this frame")
     column = rows.sheet.one(expr)
     least = rows.call.function == "min"
 

@@ -52,7 +52,7 @@ def _ntile(window: Ordered, call: WindowCall) -> pl.Expr:
     return pl.when(row < large).then(row // (small + 1)).otherwise(more + (row - large) // small) + 1
 
 
-class Kept:
+class VisibleRows:
     """The rows that a function sees: all, or with IGNORE NULLS those in which its argument is known."""
 
     def __init__(self, window: Ordered, value: pl.Expr, *, ignore_nulls: bool) -> None:
@@ -77,7 +77,7 @@ def value_in_frame(window: Ordered, call: WindowCall, ranges: Sequence[Range]) -
     """Return the first, last or nth value of the frame; NULL where it has no such row."""
     sheet = window.sheet
     value = sheet.one(sheet.value(call.arguments[0]).expr)
-    kept = Kept(window, value, ignore_nulls=call.ignore_nulls)
+    kept = VisibleRows(window, value, ignore_nulls=call.ignore_nulls)
     pieces = [tuple(sheet.add(kept.before(piece.low), kept.before(piece.high))) for piece in ranges]
     found: list[pl.Expr] = []
     if call.function == "last_value":
@@ -105,7 +105,7 @@ def value_at_offset(window: Ordered, call: WindowCall) -> pl.Expr:
     if not call.ignore_nulls:
         found = at.row + step
     else:
-        kept = Kept(window, column, ignore_nulls=True)
+        kept = VisibleRows(window, column, ignore_nulls=True)
         before, behind = sheet.add(kept.before(at.row), kept.before(at.row + 1))
         number = pl.when(step < 0).then(before + step).otherwise(behind + step - 1)
         number = sheet.one(number)

@@ -17,7 +17,7 @@ from gpuquery.runner.query.sql.compile.failures import fail_where
 from gpuquery.runner.query.sql.compile.values import Value
 from gpuquery.runner.query.sql.compile.window_frames import ranges
 from gpuquery.runner.query.sql.errors import SqlError
-from gpuquery.runner.query.sql.plan import AggregateCall, Column, Key
+from gpuquery.runner.query.sql.plan import AggregateCall, Column, SortKey
 from gpuquery.runner.query.sql.types import BIGINT
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.query.sql.errors import Place
     from gpuquery.runner.query.sql.plan import WindowCall
 
-MOST = 100_000_000
+MAX_FRAME_ROWS = 100_000_000
 """Rows of all frames together: some gigabytes."""
 INDIFFERENT = frozenset({"count", "sum", "avg", "min", "max", "bool_and", "bool_or"})
 """Functions to which the order of the rows is nothing; there are more, which may take their rows in order."""
@@ -57,7 +57,7 @@ class Inputs:
         self.order = [(sheet.value(key.value), key) for key in call.argument_order]
         self.filter = None if call.filter is None else sheet.condition(call.filter)
 
-    def expression(self, order: Sequence[tuple[Value, Key]] = ()) -> pl.Expr:
+    def expression(self, order: Sequence[tuple[Value, SortKey]] = ()) -> pl.Expr:
         """Return the aggregate, for a group; `order` comes behind the call's own."""
         call = replace(self.call, order=(*self.call.order, *(key for _, key in order)))
         return aggregate(call, self.arguments, [*self.order, *order], self.filter, self.target)
@@ -70,7 +70,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Found:
+class FrameAggregate:
     """The values of a call for rows with a frame that is not empty, by the row's identity; what it is of no rows."""
 
     frame: pl.LazyFrame
@@ -83,7 +83,7 @@ class Found:
         return joined if self.nothing is None else joined.with_columns(pl.col(self.column).fill_null(self.nothing))
 
 
-def over_rows(window: Ordered, call: WindowCall, identity: str, made: str) -> Found:
+def over_rows(window: Ordered, call: WindowCall, identity: str, made: str) -> FrameAggregate:
     """Return an aggregate over the rows of each frame, as a column `made`; `identity` is one of the sheet."""
     sheet, row = window.sheet, window.at.row
     if call.frame is None:
@@ -91,8 +91,10 @@ def over_rows(window: Ordered, call: WindowCall, identity: str, made: str) -> Fo
     pieces = ranges(window, call.frame)
     inputs = Inputs(sheet, call)
     total = pl.sum_horizontal(piece.length for piece in pieces).sum()
-    words = f"{call.function} over these frames has to see {{}} rows, more than {MOST}: use a narrower frame"
-    checked = [fail_where(piece.low, total > MOST, words, _place(call), total.cast(pl.String)) for piece in pieces]
+    words = f"{call.function} over these frames has to see {{}} rows, more than {MAX_FRAME_ROWS}: use a narrower frame"
+    checked = [
+        fail_where(piece.low, total > MAX_FRAME_ROWS, words, _place(call), total.cast(pl.String)) for piece in pieces
+    ]
     lists = [pl.int_ranges(low, piece.high) for low, piece in zip(checked, pieces, strict=True)]
     rows = sheet.one(pl.concat_list(lists))
     member = sheet.name()
@@ -102,12 +104,12 @@ def over_rows(window: Ordered, call: WindowCall, identity: str, made: str) -> Fo
     values = sheet.frame.select(row.alias(member), *read.values())
     pairs = sheet.frame.filter(rows.list.len() > 0).select(identity, rows.alias(member))
     pairs = pairs.explode(member, empty_as_null=False).join(values, on=member)
-    order: tuple[tuple[Value, Key], ...] = ()
+    order: tuple[tuple[Value, SortKey], ...] = ()
     if call.function not in INDIFFERENT:
-        order = ((Value(pl.col(member), BIGINT), Key(Column(type=BIGINT, index=0))),)
+        order = ((Value(pl.col(member), BIGINT), SortKey(Column(type=BIGINT, index=0))),)
     expr = inputs.expression(order)
     nothing = pl.DataFrame(schema=values.collect_schema()).select(expr).item()  # of a count 0, of most others NULL
-    return Found(pairs.group_by(identity).agg(expr.alias(made)), made, nothing)
+    return FrameAggregate(pairs.group_by(identity).agg(expr.alias(made)), made, nothing)
 
 
 def _place(call: WindowCall) -> Place | None:

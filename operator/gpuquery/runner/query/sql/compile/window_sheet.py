@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.query.sql.compile.target import Target
     from gpuquery.runner.query.sql.compile.values import Compiled
-    from gpuquery.runner.query.sql.plan import Expression, Key
+    from gpuquery.runner.query.sql.plan import Expression, SortKey
 
 
 class Sheet:
@@ -86,7 +86,7 @@ class Positions:
     """Whether a group of peers starts here."""
 
 
-def sorted_by(sheet: Sheet, partition: Sequence[Expression], order: Sequence[Key]) -> Positions:
+def sorted_by(sheet: Sheet, partition: Sequence[Expression], order: Sequence[SortKey]) -> Positions:
     """Sort a sheet by partition and order, and say where each row stands."""
     parts = [sheet.key(node) for node in partition]
     checked(order)
@@ -103,11 +103,13 @@ def sorted_by(sheet: Sheet, partition: Sequence[Expression], order: Sequence[Key
     return Positions(row, first, end, peers, peers_end, group, starts)
 
 
-def checked(order: Sequence[Key]) -> None:
+def checked(order: Sequence[SortKey]) -> None:
     """Refuse keys of an order that Polars sorts otherwise than SQL: lists with NULLs in them."""
     for key in order:
         if key.value.type.kind in (Kind.LIST, Kind.STRUCT):
-            raise SqlError(f"ORDER BY {key.value.type} in OVER (...) is not supported: take a part", key.value.place)
+            raise SqlError(
+                f"ORDER BY {key.value.type} in OVER (...) is not supported: use a part of it", key.value.place
+            )
 
 
 def _differs(row: pl.Expr, keys: Sequence[pl.Expr]) -> pl.Expr:

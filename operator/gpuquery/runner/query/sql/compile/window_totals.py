@@ -54,11 +54,11 @@ _GREATEST = Rule(pl.max_horizontal, -(2**63), lambda expr: expr.cum_max())
 
 
 @dataclass(frozen=True)
-class Framed:
+class FramedCall:
     """A call over frames: its argument in the rows that count, NULL in the others, and the frames."""
 
     window: Ordered
-    call: WindowCall
+    node: WindowCall
     frame: Frame
     ranges: Sequence[Range]
     value: pl.Expr | None
@@ -66,7 +66,7 @@ class Framed:
     counts: pl.Expr
     """Whether a row counts: FILTER holds and the argument is known."""
 
-    def added(self, values: pl.Expr) -> pl.Expr:
+    def exact_sum(self, values: pl.Expr) -> pl.Expr:
         """Return the sum of exact numbers without NULLs, by differences of running totals."""
         total = self.window.sheet.one(values.cum_sum())
 
@@ -78,9 +78,9 @@ class Framed:
 
     def count(self) -> pl.Expr:
         """Return how many rows count."""
-        return self.window.sheet.one(self.added(self.counts.cast(pl.Int64)))
+        return self.window.sheet.one(self.exact_sum(self.counts.cast(pl.Int64)))
 
-    def combined(self, values: pl.Expr, rule: Rule) -> pl.Expr:
+    def combine_by(self, values: pl.Expr, rule: Rule) -> pl.Expr:
         """Return the total of values without NULLs by a rule."""
         column = self.window.sheet.one(values)
         return reduce(rule.combine, [self._piece(column, piece, rule) for piece in self.ranges])
@@ -132,87 +132,79 @@ def _constant(bound: Bound) -> int | None:
     return step if step is None or bound.following else -step
 
 
-def _count(framed: Framed) -> pl.Expr:
-    if framed.value is None and framed.call.filter is None:
-        return reduce(_ADD.combine, [piece.length for piece in framed.ranges])
-    return framed.count()
+def _count(call: FramedCall) -> pl.Expr:
+    if call.value is None and call.node.filter is None:
+        return reduce(_ADD.combine, [piece.length for piece in call.ranges])
+    return call.count()
 
 
-def _count_if(framed: Framed) -> pl.Expr:
-    assert framed.value is not None
-    return pl.when(framed.count() > 0).then(
-        framed.added((framed.counts & framed.value).fill_null(value=False).cast(pl.Int64))
+def _count_if(call: FramedCall) -> pl.Expr:
+    assert call.value is not None
+    return pl.when(call.count() > 0).then(
+        call.exact_sum((call.counts & call.value).fill_null(value=False).cast(pl.Int64))
     )
 
 
-def _total(framed: Framed) -> pl.Expr:
+def _total(call: FramedCall) -> pl.Expr:
     """Return the sum of the values that count; 0 where none does."""
-    assert framed.value is not None
-    if framed.type.is_float:
-        return framed.combined(framed.value.cast(pl.Float64).fill_null(0.0), _ADD)
-    if framed.type.kind is Kind.BOOLEAN or framed.type.kind in _SMALL - {Kind.INT64}:
-        return framed.added(framed.value.cast(pl.Int64).fill_null(0))
-    if framed.type.precision > MAY_OVERFLOW or framed.type.kind is Kind.INT128:
-        return _wide(framed)
-    return framed.added(framed.value.cast(pl.Decimal(38, framed.type.scale)).fill_null(0))
+    assert call.value is not None
+    if call.type.is_float:
+        return call.combine_by(call.value.cast(pl.Float64).fill_null(0.0), _ADD)
+    if call.type.kind is Kind.BOOLEAN or call.type.kind in _SMALL - {Kind.INT64}:
+        return call.exact_sum(call.value.cast(pl.Int64).fill_null(0))
+    if call.type.precision > MAY_OVERFLOW or call.type.kind is Kind.INT128:
+        return _wide(call)
+    return call.exact_sum(call.value.cast(pl.Decimal(38, call.type.scale)).fill_null(0))
 
 
-def _wide(framed: Framed) -> pl.Expr:
+def _wide(call: FramedCall) -> pl.Expr:
     """Return the sum of decimals that may need more than 38 digits, and fail where it does.
 
     Polars fails at that too, but without words of ours; so what is certainly too much is looked for before.
     """
-    assert framed.value is not None
-    values = framed.window.sheet.one(framed.value.cast(pl.Decimal(38, framed.type.scale)).fill_null(0))
-    rough = values.cast(pl.Float64).cum_sum().over(framed.window.at.first).abs()
-    bad = framed.window.sheet.one(rough >= 1.001 * 10.0 ** (38 - framed.type.scale))
-    if not any(piece.from_first or piece.to_end for piece in framed.ranges):
-        return framed.combined(values, _ADD)
-    words = too_large(f"the {framed.call.function}")
-    return framed.combined(fail_where(values, bad, words, framed.call.place), _ADD)
+    assert call.value is not None
+    values = call.window.sheet.one(call.value.cast(pl.Decimal(38, call.type.scale)).fill_null(0))
+    rough = values.cast(pl.Float64).cum_sum().over(call.window.at.first).abs()
+    bad = call.window.sheet.one(rough >= 1.001 * 10.0 ** (38 - call.type.scale))
+    if not any(piece.from_first or piece.to_end for piece in call.ranges):
+        return call.combine_by(values, _ADD)
+    words = too_large(f"the {call.node.function}")
+    return call.combine_by(fail_where(values, bad, words, call.node.place), _ADD)
 
 
-def _sum(framed: Framed) -> pl.Expr:
-    return pl.when(framed.count() > 0).then(_total(framed).cast(dtype_of(framed.call.type)))
+def _sum(call: FramedCall) -> pl.Expr:
+    return pl.when(call.count() > 0).then(_total(call).cast(dtype_of(call.node.type)))
 
 
-def _avg(framed: Framed) -> pl.Expr:
-    if framed.type.is_float:
-        return _total(framed) / pl.when(framed.count() > 0).then(framed.count()).cast(pl.Float64)
-    return quotient(_total(framed), framed.count(), framed.type, framed.window.sheet.target)
+def _avg(call: FramedCall) -> pl.Expr:
+    if call.type.is_float:
+        return _total(call) / pl.when(call.count() > 0).then(call.count()).cast(pl.Float64)
+    return quotient(_total(call), call.count(), call.type, call.window.sheet.target)
 
 
-def _product(framed: Framed) -> pl.Expr:
-    assert framed.value is not None
-    return pl.when(framed.count() > 0).then(framed.combined(framed.value.cast(pl.Float64).fill_null(1.0), _MULTIPLY))
+def _product(call: FramedCall) -> pl.Expr:
+    assert call.value is not None
+    return pl.when(call.count() > 0).then(call.combine_by(call.value.cast(pl.Float64).fill_null(1.0), _MULTIPLY))
 
 
-def _min(framed: Framed) -> pl.Expr:
-    return _extreme(framed, _LEAST)
-
-
-def _max(framed: Framed) -> pl.Expr:
-    return _extreme(framed, _GREATEST)
-
-
-def _extreme(framed: Framed, rule: Rule) -> pl.Expr:
+def _extreme(call: FramedCall, rule: Rule) -> pl.Expr:
     """Return the least or greatest value: by numbers that have the values' order, as texts and NaNs are in it too."""
-    assert framed.value is not None
-    dtype = dtype_of(framed.type)
-    if framed.type.kind in _WHOLE:
-        numbers = framed.value.to_physical().cast(pl.Int64)
+    assert call.value is not None
+    dtype = dtype_of(call.type)
+    if call.type.kind in _WHOLE:
+        numbers = call.value.to_physical().cast(pl.Int64)
     else:
-        numbers = framed.value.rank("dense").cast(pl.Int64) - 1
-    found = framed.combined(numbers.fill_null(pl.lit(int(rule.nothing), dtype=pl.Int64)), rule)
-    found = pl.when(framed.count() > 0).then(found)
-    if framed.type.kind is Kind.BOOLEAN:
+        numbers = call.value.rank("dense").cast(pl.Int64) - 1
+    found = call.combine_by(numbers.fill_null(pl.lit(int(rule.nothing), dtype=pl.Int64)), rule)
+    found = pl.when(call.count() > 0).then(found)
+    if call.type.kind is Kind.BOOLEAN:
         return found == 1
-    if framed.type.kind in _WHOLE:
+    if call.type.kind in _WHOLE:
         return found.cast(dtype)
-    return framed.value.drop_nulls().unique().sort().gather(found)
+    return call.value.drop_nulls().unique().sort().gather(found)
 
 
-def fits(call: WindowCall) -> bool:
+def is_supported(call: WindowCall) -> bool:
     """Return whether a call is a total that is computed here."""
     kinds = [argument.type for argument in call.arguments]
     if call.function not in TOTALS or call.distinct or len(kinds) > 1:
@@ -222,15 +214,13 @@ def fits(call: WindowCall) -> bool:
     return all(kind.kind not in UNORDERED for kind in kinds) or call.function == "count"
 
 
-TOTALS: dict[str, Callable[[Framed], pl.Expr]] = {
+TOTALS: dict[str, Callable[[FramedCall], pl.Expr]] = {
     "count": _count,
     "count_if": _count_if,
     "sum": _sum,
     "sum_no_overflow": _sum,
     "avg": _avg,
     "product": _product,
-    "min": _min,
-    "max": _max,
-    "bool_and": _min,
-    "bool_or": _max,
+    **dict.fromkeys(("min", "bool_and"), lambda call: _extreme(call, _LEAST)),
+    **dict.fromkeys(("max", "bool_or"), lambda call: _extreme(call, _GREATEST)),
 }

@@ -9,8 +9,8 @@ from sqlglot import exp
 from gpuquery.runner.query.sql.dialects import checked, common, formats, parts, places, times, units
 from gpuquery.runner.query.sql.dialects.casts import cast
 from gpuquery.runner.query.sql.dialects.common import COUNT_IF, all_replaced
-from gpuquery.runner.query.sql.dialects.meaning import Meaning
-from gpuquery.runner.query.sql.dialects.rewriting import Call, Dialect, Refused, Rule, same, written
+from gpuquery.runner.query.sql.dialects.rewriter import Call, Dialect, Refused, Rule, duckdb_sql, same
+from gpuquery.runner.query.sql.dialects.semantics import Semantics
 from gpuquery.runner.query.sql.dialects.times import formatted
 from gpuquery.runner.query.sql.errors import SqlError
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _strftime = formatted(formats.STRFTIME)
-_JSON = Refused("JSON is not known here: store it as columns")
+_JSON = Refused("JSON is not supported here: store it as columns")
 
 
 def moved(sign: int, kind: str) -> Callable[[Call], exp.Expr]:
     """Return DATE_ADD(d, INTERVAL 1 DAY) or DATE_SUB, for days or moments."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
         interval = call.arguments[1]
         if not isinstance(interval, exp.Interval):
             raise call.refuse("it needs an INTERVAL: DATE_ADD(d, INTERVAL 1 DAY)")
         unit = units.named(interval.args.get("unit"))
         if unit is None:
-            raise call.refuse("this part of time is not known here")
-        value = written(f"CAST({{0}} AS {kind})", call.arguments[:1])
+            raise call.refuse("this part of time is not supported here")
+        value = duckdb_sql(f"CAST({{0}} AS {kind})", call.arguments[:1])
         found = times.added(value, _bare(interval.this), unit, sign=sign)
-        return written(f"CAST({{0}} AS {kind})", [found])
+        return duckdb_sql(f"CAST({{0}} AS {kind})", [found])
 
-    return made
+    return translate
 
 
 def _bare(node: exp.Expr) -> exp.Expr:
@@ -49,60 +49,60 @@ def _bare(node: exp.Expr) -> exp.Expr:
 def diff(kind: str) -> Callable[[Call], exp.Expr]:
     """Return DATE_DIFF(a, b, DAY): bounds of the unit between b and a; of moments the whole units."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(3)
-        values = [written(f"CAST({{0}} AS {kind})", [one]) for one in call.arguments[:2]]
+        values = [duckdb_sql(f"CAST({{0}} AS {kind})", [one]) for one in call.arguments[:2]]
         name = call.arguments[2].name.lower()
         if isinstance(call.arguments[2], exp.WeekStart):
             name = "isoweek"
         if name == "week":  # it begins on a Sunday
-            values = [written("({0} + INTERVAL '1 day')", [value]) for value in values]
+            values = [duckdb_sql("({0} + INTERVAL '1 day')", [value]) for value in values]
         if name in ("week", "isoweek"):
             return times.weeks(values[::-1])
         unit = call.unit(2)
         function = "date_sub" if kind == "TIMESTAMP" and call.name == "timestamp_diff" else "date_diff"
-        return written(f"{function}('{unit}', {{1}}, {{0}})", values)
+        return duckdb_sql(f"{function}('{unit}', {{1}}, {{0}})", values)
 
-    return made
+    return translate
 
 
 def trunc_to(kind: str) -> Callable[[Call], exp.Expr]:
     """Return DATE_TRUNC(d, MONTH)."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
         part = call.arguments[1]
         name = part.name.lower() if not isinstance(part, exp.WeekStart) else "isoweek"
-        value = written(f"CAST({{0}} AS {kind})", call.arguments[:1])
+        value = duckdb_sql(f"CAST({{0}} AS {kind})", call.arguments[:1])
         if name == "week":
             template = "(date_trunc('week', {0} + INTERVAL '1 day') - INTERVAL '1 day')"
         else:
             template = f"date_trunc('{'week' if name == 'isoweek' else call.unit(1)}', {{0}})"
-        return written(f"CAST({template} AS {kind})", [value])
+        return duckdb_sql(f"CAST({template} AS {kind})", [value])
 
-    return made
+    return translate
 
 
 def format_time(call: Call) -> exp.Expr:
     """FORMAT_DATE('%Y-%m', d): the pattern comes first."""
     call.count(2)
-    return written(f"strftime({{0}}, {_strftime(call, 0)})", call.arguments[1:])
+    return duckdb_sql(f"strftime({{0}}, {_strftime(call, 0)})", call.arguments[1:])
 
 
 def parse_time(kind: str) -> Callable[[Call], exp.Expr]:
     """Return PARSE_DATE('%Y-%m-%d', x)."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
-        return written(f"CAST(strptime({{0}}, {_strftime(call, 0)}) AS {kind})", call.arguments[1:])
+        return duckdb_sql(f"CAST(strptime({{0}}, {_strftime(call, 0)}) AS {kind})", call.arguments[1:])
 
-    return made
+    return translate
 
 
 def to_date(call: Call) -> exp.Expr:
     """DATE(t) and DATE(year, month, day)."""
     call.count(1, 3)
-    return written("make_date({0}, {1}, {2})" if len(call.arguments) == 3 else "CAST({0} AS DATE)", call.arguments)
+    return duckdb_sql("make_date({0}, {1}, {2})" if len(call.arguments) == 3 else "CAST({0} AS DATE)", call.arguments)
 
 
 def to_datetime(call: Call) -> exp.Expr:
@@ -112,7 +112,7 @@ def to_datetime(call: Call) -> exp.Expr:
     one = "CAST({0} AS TIMESTAMP)"
     if call.name == "timestamp":
         one = "CAST(CAST({0} AS TIMESTAMPTZ) AS TIMESTAMP)"
-    return written(wide if len(call.arguments) == 6 else one, call.arguments)
+    return duckdb_sql(wide if len(call.arguments) == 6 else one, call.arguments)
 
 
 def week(call: Call) -> exp.Expr:
@@ -122,7 +122,7 @@ def week(call: Call) -> exp.Expr:
     if day == "SUNDAY":
         return exp.var("week")
     if day != "MONDAY":
-        raise call.refuse("weeks that begin on another day than SUNDAY and MONDAY are not known here")
+        raise call.refuse("weeks that begin on another day than SUNDAY and MONDAY are not supported here")
     return exp.WeekStart(this=exp.var("MONDAY"))
 
 
@@ -134,7 +134,7 @@ def array_agg(call: Call) -> exp.Expr:
         argument, count = argument.this, argument.expression
     inner = argument.this if isinstance(argument, exp.Order) else argument
     found, filled = "list({0})", []
-    if inner.key == "written" and str(inner.this) == "{0} IGNORE NULLS":
+    if inner.key == "duckdbsql" and str(inner.this) == "{0} IGNORE NULLS":
         value = inner.expressions[0]
         filled = [value.expressions[0].copy() if isinstance(value, exp.Distinct) else value.copy()]
         found = "list({0}) FILTER (WHERE {1} IS NOT NULL)"
@@ -143,8 +143,8 @@ def array_agg(call: Call) -> exp.Expr:
         else:
             inner.replace(value)
     if count is None:
-        return written(found, [argument, *filled])
-    return written(f"({found})[1:{{{1 + len(filled)}}}]", [argument, *filled, count])
+        return duckdb_sql(found, [argument, *filled])
+    return duckdb_sql(f"({found})[1:{{{1 + len(filled)}}}]", [argument, *filled, count])
 
 
 def string_agg(call: Call) -> exp.Expr:
@@ -154,12 +154,12 @@ def string_agg(call: Call) -> exp.Expr:
         argument = call.arguments[0]
         if isinstance(argument, exp.Order):
             keys = argument.expressions
-            return written("string_agg({0}, {1})", [argument.this, exp.Order(
+            return duckdb_sql("string_agg({0}, {1})", [argument.this, exp.Order(
                 this=exp.Literal.string(","), expressions=[key.copy() for key in keys])])  # fmt: skip
-        return written("string_agg({0}, ',')", call.arguments)
+        return duckdb_sql("string_agg({0}, ',')", call.arguments)
     if isinstance(call.arguments[-1], exp.Limit):
-        raise call.refuse("its LIMIT is not known here: number the rows in a sub-query first")
-    return written("string_agg({0}, {1})", call.arguments)
+        raise call.refuse("its LIMIT is not supported here: number the rows in a sub-query first")
+    return duckdb_sql("string_agg({0}, {1})", call.arguments)
 
 
 def any_value(call: Call) -> exp.Expr:
@@ -168,33 +168,27 @@ def any_value(call: Call) -> exp.Expr:
     argument = call.arguments[0]
     if isinstance(argument, exp.HavingMax):
         name = "arg_max_null" if argument.args.get("max") else "arg_min_null"
-        return written(f"{name}({{0}}, {{1}})", [argument.this, argument.expression])
-    return written("any_value({0})", call.arguments)
+        return duckdb_sql(f"{name}({{0}}, {{1}})", [argument.this, argument.expression])
+    return duckdb_sql("any_value({0})", call.arguments)
 
 
-def regexp_extract(call: Call) -> exp.Expr:
-    """REGEXP_EXTRACT(x, r'a(.)'): the group if there is one; NULL where nothing is found."""
-    call.count(2)
-    text = call.text(1, "the pattern")
-    groups = common.groups(text)
-    if groups > 1:
-        raise call.refuse("a pattern has one group at most")
-    return written(common.found_or_null(str(groups)), call.arguments)
+def with_group(template: Callable[[str], str]) -> Callable[[Call], exp.Expr]:
+    """Return REGEXP_EXTRACT(x, r'a(.)') or its kin, whose result is the group of the pattern if it has one."""
 
+    def translate(call: Call) -> exp.Expr:
+        call.count(2)
+        groups = common.groups(call.text(1, "the pattern"))
+        if groups > 1:
+            raise call.refuse("a pattern has one group at most")
+        return duckdb_sql(template(str(groups)), call.arguments)
 
-def regexp_extract_all(call: Call) -> exp.Expr:
-    """REGEXP_EXTRACT_ALL(x, r'a(.)'): the group if there is one."""
-    call.count(2)
-    groups = common.groups(call.text(1, "the pattern"))
-    if groups > 1:
-        raise call.refuse("a pattern has one group at most")
-    return written(f"regexp_extract_all({{0}}, {{1}}, {groups})", call.arguments)
+    return translate
 
 
 def split(call: Call) -> exp.Expr:
     """SPLIT(x), at commas if nothing is said."""
     call.count(1, 2)
-    return written("string_split({0}, " + ("{1})" if len(call.arguments) == 2 else "',')"), call.arguments)
+    return duckdb_sql("string_split({0}, " + ("{1})" if len(call.arguments) == 2 else "',')"), call.arguments)
 
 
 def quantiles(call: Call) -> exp.Expr:
@@ -202,14 +196,9 @@ def quantiles(call: Call) -> exp.Expr:
     call.count(2)
     number = call.number(1)
     if number is None or not 1 <= number <= 100:
-        raise call.refuse("the number of parts has to be a number from 1 to 100 here")
+        raise call.refuse("the number of parts must be a number from 1 to 100 here")
     bounds = ", ".join(f"quantile_disc({{0}}, {i / number:.6g})" for i in range(number + 1))
-    return written(f"[{bounds}]", call.arguments[:1])
-
-
-def array(dialect: Dialect, node: exp.Array) -> exp.Expr:
-    """Lists; ARRAY(SELECT ...) is DuckDB's too."""
-    return node
+    return duckdb_sql(f"[{bounds}]", call.arguments[:1])
 
 
 def unnested(dialect: Dialect, node: exp.Unnest) -> exp.Expr:
@@ -224,7 +213,7 @@ def unnested(dialect: Dialect, node: exp.Unnest) -> exp.Expr:
     value = columns[0].sql(dialect="duckdb")
     index = offset.sql(dialect="duckdb") if isinstance(offset, exp.Expr) else '"offset"'
     numbered = f"unnest({{0}}) AS {value}, generate_subscripts({{0}}, 1) - 1 AS {index}"
-    return written(f"LATERAL (SELECT {numbered}) AS _{value}", node.expressions)
+    return duckdb_sql(f"LATERAL (SELECT {numbered}) AS _{value}", node.expressions)
 
 
 def in_unnest(_: Dialect, node: exp.In) -> exp.Expr:
@@ -233,7 +222,7 @@ def in_unnest(_: Dialect, node: exp.In) -> exp.Expr:
     if listed is None:
         return node
     values = listed.expressions[0] if isinstance(listed, exp.Unnest) else listed
-    return written(checked.contains("{1}", "{0}"), [node.this, values])
+    return duckdb_sql(checked.contains("{1}", "{0}"), [node.this, values])
 
 
 def extract(dialect: Dialect, node: exp.Extract) -> exp.Expr:
@@ -245,9 +234,9 @@ def extract(dialect: Dialect, node: exp.Extract) -> exp.Expr:
             f"{dialect.title}'s WEEK(MONDAY) as a number is not translated: write ISOWEEK", places.place(node)
         )
     if name == "week":
-        return written("CAST(strftime({0}, '%U') AS BIGINT)", [node.expression])
+        return duckdb_sql("CAST(strftime({0}, '%U') AS BIGINT)", [node.expression])
     if name in ("date", "time"):
-        return written(f"CAST({{0}} AS {name.upper()})", [node.expression])
+        return duckdb_sql(f"CAST({{0}} AS {name.upper()})", [node.expression])
     return times.part_of(dialect, part, node.expression, {"dow": "(dayofweek({0}) + 1)"}, node)
 
 
@@ -309,9 +298,9 @@ FUNCTIONS: Mapping[str, Rule] = {
     "farm_fingerprint": Refused("it is BigQuery's own: let the job that makes the table write it"),
     "to_hex": Refused("of BYTES it is not translated"),
     "regexp_contains": "regexp_matches({0}, {1})",
-    "regexp_extract": regexp_extract,
-    "regexp_substr": regexp_extract,
-    "regexp_extract_all": regexp_extract_all,
+    "regexp_extract": with_group(common.found_or_null),
+    "regexp_substr": with_group(common.found_or_null),
+    "regexp_extract_all": with_group(lambda group: f"regexp_extract_all({{0}}, {{1}}, {group})"),
     "regexp_replace": all_replaced(),
     "date": to_date,
     "datetime": to_datetime,
@@ -357,9 +346,9 @@ FUNCTIONS: Mapping[str, Rule] = {
     "json_extract": _JSON,
     "parse_json": _JSON,
     "to_json_string": _JSON,
-    "generate_uuid": Refused("a query has to give the same result when it is repeated"),
+    "generate_uuid": Refused("a query must return the same result when it is repeated"),
     "session_user": Refused("a job has no session"),
-    "st_geogpoint": Refused("geography is not known here"),
+    "st_geogpoint": Refused("geography is not supported here"),
 }  # fmt: skip
 
 _BIG = "!BIGNUMERIC has 76 digits, of which 38 are kept here: write NUMERIC, or NUMERIC(38, 9)"
@@ -395,7 +384,7 @@ DIALECT = Dialect(
     nodes=NODES,
     known=parts.KNOWN | {exp.HavingMax, exp.WeekStart},
     like_escape="\\",
-    meaning=Meaning(
+    semantics=Semantics(
         float_to_integer="round",
         division_fails=True,
         whole_texts=True,

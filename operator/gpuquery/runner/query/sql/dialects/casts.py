@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from gpuquery.runner.query.sql.dialects import places
-from gpuquery.runner.query.sql.dialects.rewriting import Dialect, written
+from gpuquery.runner.query.sql.dialects.rewriter import Dialect, duckdb_sql
 from gpuquery.runner.query.sql.errors import SqlError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def cast(
     `in_utc`: a TIMESTAMP that knows zones is a moment in UTC, whatever zone its text names.
     """
 
-    def made(dialect: Dialect, node: exp.Cast) -> exp.Expr:
+    def translate(dialect: Dialect, node: exp.Cast) -> exp.Expr:
         if node.args.get("format") is not None:
             raise SqlError(f"{dialect.title}'s CAST with a format is not translated", places.place(node))
         word = "TRY_CAST" if (isinstance(node, exp.TryCast) if safe is None else safe) else "CAST"
@@ -51,16 +51,16 @@ def cast(
             )
         if unread := _unread(dialect, node):
             if word == "CAST" and not _is_tried(node):
-                raise SqlError(f"{node.this.name!r} is no {kind.sql()} in {dialect.title}", places.place(node))
-            return written(f"CAST(NULL AS {unread})")
+                raise SqlError(f"{node.this.name!r} is not a valid {kind.sql()} in {dialect.title}", places.place(node))
+            return duckdb_sql(f"CAST(NULL AS {unread})")
         lengths = kind.find_all(exp.DataTypeParam)
         length = next((p.name for p in lengths), "") if kind.this in _TEXTS else ""
         if in_utc and kind.this in (exp.DType.TIMESTAMPTZ, exp.DType.TIMESTAMPLTZ):
-            return written(f"CAST({word}({{0}} AS TIMESTAMPTZ) AS TIMESTAMP)", [node.this])
-        made_cast = written(f"{word}({{0}} AS {_type(dialect, kind, types)})", [node.this])
-        return written(f"left({{0}}, {length})", [made_cast]) if length and cuts_texts else made_cast
+            return duckdb_sql(f"CAST({word}({{0}} AS TIMESTAMPTZ) AS TIMESTAMP)", [node.this])
+        made_cast = duckdb_sql(f"{word}({{0}} AS {_type(dialect, kind, types)})", [node.this])
+        return duckdb_sql(f"left({{0}}, {length})", [made_cast]) if length and cuts_texts else made_cast
 
-    return made
+    return translate
 
 
 def _is_tried(node: exp.Expr) -> bool:
@@ -76,7 +76,7 @@ def _unread(dialect: Dialect, node: exp.Cast) -> str:
     if not isinstance(node.this, exp.Literal) or not node.this.is_string:
         return ""
     whole, boolean = node.to.this in exp.DataType.INTEGER_TYPES, node.to.this is exp.DType.BOOLEAN
-    pattern = dialect.meaning.read(whole=whole, boolean=boolean)
+    pattern = dialect.semantics.read(whole=whole, boolean=boolean)
     return node.to.sql(dialect="duckdb") if pattern and not re.search(pattern, node.this.name) else ""
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from gpuquery.runner.query.sql.dialects.rewriting import Call, Dialect, Rule, written
+from gpuquery.runner.query.sql.dialects.rewriter import Call, Dialect, Rule, duckdb_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,21 +23,21 @@ NO_LOGARITHM = failing("only numbers above zero have a logarithm")
 def logarithm(template: str, otherwise: str, *, number: int = 0) -> Callable[[Call], exp.Expr]:
     """Return a logarithm, and what it is of zero and less. DuckDB's is -infinity, or NaN."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(1 if template.count("{") == 1 else 2)
         if (call.number(number) or 0) > 0:
-            return written(template, call.arguments)
-        return written(f"CASE WHEN {{{number}}} <= 0 THEN {otherwise} ELSE {template} END", call.arguments)
+            return duckdb_sql(template, call.arguments)
+        return duckdb_sql(f"CASE WHEN {{{number}}} <= 0 THEN {otherwise} ELSE {template} END", call.arguments)
 
-    return made
+    return translate
 
 
 def root(call: Call) -> exp.Expr:
     """SQRT, which fails for a negative number."""
     call.count(1)
     if (call.number(0) or 0) > 0:
-        return written("sqrt({0})", call.arguments)
-    return written(
+        return duckdb_sql("sqrt({0})", call.arguments)
+    return duckdb_sql(
         f"CASE WHEN {{0}} < 0 THEN {failing('a negative number has no root')} ELSE sqrt({{0}}) END", call.arguments
     )
 
@@ -46,8 +46,8 @@ def power(call: Call) -> exp.Expr:
     """POWER, which fails for 0 to a negative power, and for a root of a negative number."""
     call.count(2)
     if (call.number(1) or -1) > 0:
-        return written("power({0}, {1})", call.arguments)
-    return written(
+        return duckdb_sql("power({0}, {1})", call.arguments)
+    return duckdb_sql(
         f"CASE WHEN {{0}} = 0 AND {{1}} < 0 THEN {failing('zero has no negative power')} "
         f"WHEN {{0}} < 0 AND {{1}} <> floor({{1}}) THEN {failing('a negative number has no such power')} "
         "ELSE power({0}, {1}) END",
@@ -70,21 +70,21 @@ def length_of(call: Call, index: int, *, fails: bool) -> str:
 def side(name: str, *, fails: bool = False) -> Callable[[Call], exp.Expr]:
     """Return LEFT or RIGHT; with a negative number DuckDB leaves so many out at the other end."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
-        return written(f"{name}({{0}}, {length_of(call, 1, fails=fails)})", call.arguments)
+        return duckdb_sql(f"{name}({{0}}, {length_of(call, 1, fails=fails)})", call.arguments)
 
-    return made
+    return translate
 
 
 def split_part(*, zero_is_one: bool = False, negative: bool = True) -> Callable[[Call], exp.Expr]:
     """Return SPLIT_PART: part 0 fails, or is part 1, a text is not split at nothing."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(3)
         number, at = call.number(2), call.arguments[1]
         if number is not None and (number < 0 and not negative):
-            raise call.refuse("a part has to be a number above zero")
+            raise call.refuse("a part must be a number above zero")
         if number == 0 and not zero_is_one:
             raise call.refuse("there is no part 0: parts count from 1")
         part = "{2}"
@@ -97,13 +97,13 @@ def split_part(*, zero_is_one: bool = False, negative: bool = True) -> Callable[
             part = f"CASE WHEN {bad} THEN {failing('there is no such part: parts count from 1')} ELSE {{2}} END"
         found = f"split_part({{0}}, {{1}}, {part})"
         if isinstance(at, exp.Literal) and at.name:
-            return written(found, call.arguments)
-        return written(
+            return duckdb_sql(found, call.arguments)
+        return duckdb_sql(
             f"CASE WHEN {{1}} <> '' THEN {found} WHEN {part} IN (1, -1) THEN {{0}} ELSE left({{0}}, 0) END",
             call.arguments,
         )
 
-    return made
+    return translate
 
 
 BEFORE_THE_FIRST = failing("a start before the first character: write right(x, n) for the last n")
@@ -116,7 +116,7 @@ def started(*, before: str = "{1}", fails: bool = False) -> Callable[[Call], exp
     leaves out what would stand there; a length below zero is 0, or it fails.
     """
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2, 3)
         start = call.number(1)
         place = "{1}"
@@ -127,9 +127,9 @@ def started(*, before: str = "{1}", fails: bool = False) -> Callable[[Call], exp
         elif start < 0:
             place = before
         length = f", {length_of(call, 2, fails=fails)}" if len(call.arguments) == 3 else ""
-        return written(f"substr({{0}}, {place}{length})", call.arguments)
+        return duckdb_sql(f"substr({{0}}, {place}{length})", call.arguments)
 
-    return made
+    return translate
 
 
 NO_ELEMENT = "a list has no element at this place"
@@ -141,7 +141,7 @@ def element(*, fails: bool) -> Callable[[Dialect, exp.Bracket], exp.Expr]:
     sqlglot has brought the index to one that counts from 0, but for BigQuery's ORDINAL.
     """
 
-    def made(_: Dialect, node: exp.Bracket) -> exp.Expr:
+    def translate(_: Dialect, node: exp.Bracket) -> exp.Expr:
         if len(node.expressions) != 1 or isinstance(node.expressions[0], exp.Slice):
             return node
         index = node.expressions[0]
@@ -151,14 +151,14 @@ def element(*, fails: bool) -> Callable[[Dialect, exp.Bracket], exp.Expr]:
         place = "({1} - 1)" if node.args.get("offset") == 1 else "{1}"
         return outside_fails(node.this, index, place, fails=fails if safe is None else not safe)
 
-    return made
+    return translate
 
 
 def outside_fails(items: exp.Expr, index: exp.Expr, place: str, *, fails: bool) -> exp.Expr:
     """Return an element; `place` is the template of its index from 0."""
     inside = f"{place} >= 0" + (f" AND {place} < len({{0}})" if fails else "")
     bad = f" WHEN {{0}} IS NOT NULL AND {{1}} IS NOT NULL THEN {failing(NO_ELEMENT)}" if fails else ""
-    return written(f"CASE WHEN {inside} THEN ({{0}})[{place} + 1]{bad} END", [items, index])
+    return duckdb_sql(f"CASE WHEN {inside} THEN ({{0}})[{place} + 1]{bad} END", [items, index])
 
 
 def got(call: Call) -> exp.Expr:
@@ -170,12 +170,12 @@ def got(call: Call) -> exp.Expr:
 def element_at(*, fails: bool) -> Callable[[Call], exp.Expr]:
     """Return ELEMENT_AT, which counts from 1 and from the end, and fails for 0; outside it fails, or is NULL."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2)
         bad = "{1} = 0" + (" OR abs({1}) > len({0})" if fails else "")
-        return written(f"CASE WHEN {bad} THEN {failing(NO_ELEMENT)} ELSE ({{0}})[{{1}}] END", call.arguments)
+        return duckdb_sql(f"CASE WHEN {bad} THEN {failing(NO_ELEMENT)} ELSE ({{0}})[{{1}}] END", call.arguments)
 
-    return made
+    return translate
 
 
 def contains(items: str, value: str) -> str:
@@ -195,11 +195,11 @@ def sequence(call: Call) -> exp.Expr:
     """SEQUENCE(1, 5), which counts down where its end is the lower one."""
     call.count(2, 3)
     if len(call.arguments) == 3:
-        return written("generate_series({*})", call.arguments)
+        return duckdb_sql("generate_series({*})", call.arguments)
     first, last = call.number(0), call.number(1)
     if first is not None and last is not None:
-        return written("generate_series({0}, {1}" + (")" if first <= last else ", -1)"), call.arguments)
-    return written(
+        return duckdb_sql("generate_series({0}, {1}" + (")" if first <= last else ", -1)"), call.arguments)
+    return duckdb_sql(
         "CASE WHEN {0} <= {1} THEN generate_series({0}, {1}) ELSE generate_series({0}, {1}, -1) END", call.arguments
     )
 

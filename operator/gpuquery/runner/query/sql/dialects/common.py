@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from gpuquery.runner.query.sql.dialects.rewriting import Aggregate, Call, Dialect, Refused, Rule, same, written
+from gpuquery.runner.query.sql.dialects.rewriter import Aggregate, Call, Dialect, Refused, Rule, duckdb_sql, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-NO_DIGESTS = Refused("digests are not computed here: let the job that makes the table write them")
+NO_DIGESTS = Refused("hashes are not computed here: compute them in the job that writes the table")
 FUNCTIONS: Mapping[str, Rule] = {
     **same(
         "abs", "sqrt", "exp", "ln", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "degrees", "radians", "sign",
@@ -26,8 +26,8 @@ FUNCTIONS: Mapping[str, Rule] = {
     "pow": "power({0}, {1})",
     "char_length": "length({0})",
     "character_length": "length({0})",
-    "random": Refused("a query has to give the same result when it is repeated: give a value as a parameter"),
-    "rand": Refused("a query has to give the same result when it is repeated: give a value as a parameter"),
+    "random": Refused("a query must return the same result when it is repeated: give a value as a parameter"),
+    "rand": Refused("a query must return the same result when it is repeated: give a value as a parameter"),
     "now": "now()",
     "md5": NO_DIGESTS,
 }  # fmt: skip
@@ -35,7 +35,7 @@ FUNCTIONS: Mapping[str, Rule] = {
 
 def joined(call: Call) -> exp.Expr:
     """CONCAT that is NULL where one of its arguments is."""
-    return written("(" + " || ".join(f"{{{i}}}" for i in range(len(call.arguments))) + ")", call.arguments)
+    return duckdb_sql("(" + " || ".join(f"{{{i}}}" for i in range(len(call.arguments))) + ")", call.arguments)
 
 
 def counted(call: Call) -> exp.Expr:
@@ -45,14 +45,14 @@ def counted(call: Call) -> exp.Expr:
         values = first.expressions
         filled = " AND ".join(f"{{{i}}} IS NOT NULL" for i in range(len(values)))
         row = ", ".join(f"v{i} := {{{i}}}" for i in range(len(values)))
-        return written(f"count(DISTINCT CASE WHEN {filled} THEN struct_pack({row}) END)", values)
-    return written("count({*})", call.arguments)
+        return duckdb_sql(f"count(DISTINCT CASE WHEN {filled} THEN struct_pack({row}) END)", values)
+    return duckdb_sql("count({*})", call.arguments)
 
 
 def listed(call: Call) -> exp.Expr:
     """LISTAGG(x, ','), without a separator if none is said."""
     call.count(1, 2)
-    return written("string_agg({0}, {1})", [*call.arguments, exp.Literal.string("")][:2])
+    return duckdb_sql("string_agg({0}, {1})", [*call.arguments, exp.Literal.string("")][:2])
 
 
 def decoded(call: Call) -> exp.Expr:
@@ -62,43 +62,43 @@ def decoded(call: Call) -> exp.Expr:
     pairs = call.arguments[1:]
     branches = [f"WHEN {{0}} IS NOT DISTINCT FROM {{{2 * i + 1}}} THEN {{{2 * i + 2}}}" for i in range(len(pairs) // 2)]
     rest = f" ELSE {{{len(call.arguments) - 1}}}" if len(pairs) % 2 else ""
-    return written(f"CASE {' '.join(branches)}{rest} END", call.arguments)
+    return duckdb_sql(f"CASE {' '.join(branches)}{rest} END", call.arguments)
 
 
 def conditional(call: Call) -> exp.Expr:
     """IF(condition, value, otherwise)."""
     call.count(2, 3)
     rest = " ELSE {2}" if len(call.arguments) == 3 else ""
-    return written(f"CASE WHEN {{0}} THEN {{1}}{rest} END", call.arguments)
+    return duckdb_sql(f"CASE WHEN {{0}} THEN {{1}}{rest} END", call.arguments)
 
 
 def none_is_null(name: str) -> Callable[[Call], exp.Expr]:
     """Return GREATEST or LEAST as they are where one NULL makes the result NULL."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         filled = " AND ".join(f"{{{i}}} IS NOT NULL" for i in range(len(call.arguments)))
-        return written(f"CASE WHEN {filled} THEN {name}({{*}}) END", call.arguments)
+        return duckdb_sql(f"CASE WHEN {filled} THEN {name}({{*}}) END", call.arguments)
 
-    return made
+    return translate
 
 
 def all_replaced(*, dollars: bool = False, backslashes: bool = True) -> Callable[[Call], exp.Expr]:
     """Return REGEXP_REPLACE of all matches; `dollars`: groups are `$1` in the new text, and `\\$` is a dollar."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(2, 3)
         arguments = [*call.arguments, exp.Literal.string("")][:3]
         new = arguments[2]
         if dollars:
             if not isinstance(new, exp.Literal):
-                raise call.refuse("the new text has to be a text in quotes here")
+                raise call.refuse("the new text must be a quoted string here")
             if re.search(r"(?<!\\)\$(?!\d(?!\d))", new.name):
-                raise call.refuse(f"{new.name!r} as the new text is not known here: groups are $0 to $9")
+                raise call.refuse(f"{new.name!r} as the new text is not supported here: groups are $0 to $9")
             text = re.sub(r"\\(.)|\$(\d)", _java_s if not backslashes else _both, new.name, flags=re.DOTALL)
             arguments[2] = exp.Literal.string(text)
-        return written("regexp_replace({0}, {1}, {2}, 'g')", arguments)
+        return duckdb_sql("regexp_replace({0}, {1}, {2}, 'g')", arguments)
 
-    return made
+    return translate
 
 
 def _java_s(found: re.Match[str]) -> str:
@@ -129,8 +129,8 @@ COUNT_IF = Aggregate("count(CASE WHEN {0} THEN 1 END)")
 def as_call(rule: Callable[[Call], exp.Expr]) -> Callable[[Dialect, exp.Substring], exp.Expr]:
     """Return SUBSTRING(x FROM n FOR m) as the function with three arguments."""
 
-    def made(dialect: Dialect, node: exp.Substring) -> exp.Expr:
+    def translate(dialect: Dialect, node: exp.Substring) -> exp.Expr:
         parts = (node.this, node.args.get("start"), node.args.get("length"))
         return rule(Call(dialect, "substring", [part for part in parts if part is not None], node))
 
-    return made
+    return translate

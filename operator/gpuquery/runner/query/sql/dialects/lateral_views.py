@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from gpuquery.runner.query.sql.dialects import places
-from gpuquery.runner.query.sql.dialects.writing import written
+from gpuquery.runner.query.sql.dialects.generator import duckdb_sql
 from gpuquery.runner.query.sql.errors import SqlError
 
 if TYPE_CHECKING:
-    from gpuquery.runner.query.sql.dialects.rewriting import Dialect
+    from gpuquery.runner.query.sql.dialects.rewriter import Dialect
 
 
 def checked(dialect: Dialect, node: exp.Lateral) -> exp.Expr:
@@ -19,8 +19,8 @@ def checked(dialect: Dialect, node: exp.Lateral) -> exp.Expr:
     call = node.this
     if isinstance(call, exp.Subquery):
         return node
-    if call.key != "written" or not str(call.this).startswith("unnest("):
-        raise SqlError(f"{dialect.title}'s LATERAL is known with explode and queries", places.place(node))
+    if call.key != "duckdbsql" or not str(call.this).startswith("unnest("):
+        raise SqlError(f"{dialect.title}'s LATERAL is supported only with explode and queries", places.place(node))
     return node
 
 
@@ -33,7 +33,7 @@ def joined(node: exp.Select) -> None:
         names = [column.sql(dialect="duckdb") for column in columns] or ["col"]
         shown = f"{table.sql(dialect='duckdb')}({', '.join(names)})"
         template = f"LEFT JOIN {{0}} AS {shown} ON TRUE" if view.args.get("outer") else f"CROSS JOIN {{0}} AS {shown}"
-        made = written(f" {template}", [view.this])
+        made = duckdb_sql(f" {template}", [view.this])
         if places.SPAN in view.meta:
             made.meta[places.SPAN] = view.meta[places.SPAN]
         node.append("joins", made)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from gpuquery.runner.query.sql.dialects import places, times
-from gpuquery.runner.query.sql.dialects.rewriting import Dialect, Nodes, written
+from gpuquery.runner.query.sql.dialects.rewriter import Dialect, Nodes, duckdb_sql
 from gpuquery.runner.query.sql.errors import SqlError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def within_group(dialect: Dialect, node: exp.WithinGroup) -> exp.Expr:
     around: exp.Expr = node.this
     order = node.expression
     inner = around.this if isinstance(around, exp.Filter) else around
-    if not isinstance(order, exp.Order) or inner.key != "written":
-        raise SqlError(f"{dialect.title}: this WITHIN GROUP is not known", places.place(node))
+    if not isinstance(order, exp.Order) or inner.key != "duckdbsql":
+        raise SqlError(f"{dialect.title}: this WITHIN GROUP is not supported", places.place(node))
     head = str(inner.this).partition("(")[0]
     keys = order.expressions
     if head in ("string_agg", "list"):
@@ -44,19 +44,17 @@ def within_group(dialect: Dialect, node: exp.WithinGroup) -> exp.Expr:
     if head in ("percentile_cont", "percentile_disc") and len(keys) == 1:
         # Nulls do not count, so their place in the order says nothing.
         descending = " DESC" if keys[0].args.get("desc") else ""
-        return written(f"{head}({{0}}) WITHIN GROUP (ORDER BY {{1}}{descending})", [inner.expressions[0], keys[0].this])
+        return duckdb_sql(
+            f"{head}({{0}}) WITHIN GROUP (ORDER BY {{1}}{descending})", [inner.expressions[0], keys[0].this]
+        )
     if head == "mode" and len(keys) == 1:
-        return written("mode({0})", [keys[0].this])
-    raise SqlError(f"{dialect.title}: this function has no WITHIN GROUP that is known here", places.place(node))
+        return duckdb_sql("mode({0})", [keys[0].this])
+    raise SqlError(f"{dialect.title}: the WITHIN GROUP of this function is not supported here", places.place(node))
 
 
 def without_hints(_: Dialect, node: exp.Select) -> exp.Expr:
     """Leave hints out: they say how, not what."""
     node.set("hint", None)
-    return node
-
-
-def _hint(_: Dialect, node: exp.Expr) -> exp.Expr:
     return node
 
 
@@ -70,7 +68,7 @@ def table(dialect: Dialect, node: exp.Table) -> exp.Expr:
         raise SqlError(f"{name} is refused: tables have no database or schema, only a name", places.place(node))
     if isinstance(node.this, exp.Identifier) or node.find_ancestor(exp.Hint):
         return node
-    if node.this.key == "written" and str(node.this.this).startswith("unnest("):
+    if node.this.key == "duckdbsql" and str(node.this.this).startswith("unnest("):
         return node
     raise SqlError("this table function is refused: a query reads only the job's inputs", places.place(node))
 
@@ -87,16 +85,16 @@ def group(_: Dialect, node: exp.Group) -> exp.Expr:
 def refused(why: str) -> Callable[[Dialect, exp.Expr], exp.Expr]:
     """Return the rule for a part of a statement that is refused."""
 
-    def made(dialect: Dialect, node: exp.Expr) -> exp.Expr:
+    def translate(dialect: Dialect, node: exp.Expr) -> exp.Expr:
         raise SqlError(f"{dialect.title}'s {why}", places.place(node))
 
-    return made
+    return translate
 
 
 def values(prefix: str) -> Callable[[Dialect, exp.Values], exp.Expr]:
     """Return VALUES in FROM, whose columns have names of the dialect: column1, column2, ..."""
 
-    def made(_: Dialect, node: exp.Values) -> exp.Expr:
+    def translate(_: Dialect, node: exp.Values) -> exp.Expr:
         alias = node.args.get("alias")
         if isinstance(node.parent, exp.From | exp.Join) and not (alias is not None and alias.columns):
             first = node.expressions[0]
@@ -106,7 +104,7 @@ def values(prefix: str) -> Callable[[Dialect, exp.Values], exp.Expr]:
             node.set("alias", exp.TableAlias(this=table, columns=names))
         return node
 
-    return made
+    return translate
 
 
 def join(_: Dialect, node: exp.Join) -> exp.Expr:
@@ -125,17 +123,17 @@ def like(dialect: Dialect, node: exp.Like | exp.ILike) -> exp.Expr:
     if isinstance(pattern, exp.Literal) and dialect.like_escape not in pattern.name:
         return node
     word = "ILIKE" if isinstance(node, exp.ILike) else "LIKE"
-    return written(f"({{0}} {word} {{1}} ESCAPE '{dialect.like_escape}')", [node.this, pattern])
+    return duckdb_sql(f"({{0}} {word} {{1}} ESCAPE '{dialect.like_escape}')", [node.this, pattern])
 
 
 def regexp(_: Dialect, node: exp.RegexpLike) -> exp.Expr:
     """`~` and RLIKE: a match anywhere."""
-    return written("regexp_matches({0}, {1})", [node.this, node.expression])
+    return duckdb_sql("regexp_matches({0}, {1})", [node.this, node.expression])
 
 
 def regexp_of_any_case(_: Dialect, node: exp.RegexpILike) -> exp.Expr:
     """`~*`."""
-    return written("regexp_matches({0}, {1}, 'i')", [node.this, node.expression])
+    return duckdb_sql("regexp_matches({0}, {1}, 'i')", [node.this, node.expression])
 
 
 def similar(dialect: Dialect, node: exp.SimilarTo) -> exp.Expr:
@@ -145,21 +143,21 @@ def similar(dialect: Dialect, node: exp.SimilarTo) -> exp.Expr:
         raise SqlError(f"{dialect.title}'s SIMILAR TO needs a pattern in quotes here", places.place(node))
     special = {"%": ".*", "_": ".", ".": r"\.", "^": r"\^", "$": r"\$"}
     text = re.sub(r"\\.|.", lambda m: m[0] if len(m[0]) > 1 else special.get(m[0], m[0]), pattern.name, flags=re.DOTALL)
-    return written("regexp_full_match({0}, {1})", [node.this, exp.Literal.string(text)])
+    return duckdb_sql("regexp_full_match({0}, {1})", [node.this, exp.Literal.string(text)])
 
 
 def position(_: Dialect, node: exp.StrPosition) -> exp.Expr:
     """POSITION(a IN b)."""
     if node.args.get("position") or node.args.get("occurrence"):
         raise SqlError("POSITION with a start is not translated", places.place(node))
-    return written("strpos({0}, {1})", [node.this, node.args["substr"]])
+    return duckdb_sql("strpos({0}, {1})", [node.this, node.args["substr"]])
 
 
 def trimmed(_: Dialect, node: exp.Trim) -> exp.Expr:
     """TRIM(BOTH x FROM y)."""
     name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "").upper(), "trim")
     characters = node.args.get("expression")
-    return written(f"{name}({{*}})", [node.this, *([characters] if characters else [])])
+    return duckdb_sql(f"{name}({{*}})", [node.this, *([characters] if characters else [])])
 
 
 def overlaid(_: Dialect, node: exp.Overlay) -> exp.Expr:
@@ -167,23 +165,17 @@ def overlaid(_: Dialect, node: exp.Overlay) -> exp.Expr:
     text, new, start, length = node.this, node.expression, node.args["from_"], node.args.get("for_")
     size = "{3}" if length else "length({1})"
     template = f"(substr({{0}}, 1, {{2}} - 1) || {{1}} || substr({{0}}, {{2}} + {size}))"
-    return written(template, [text, new, start, *([length] if length else [])])
+    return duckdb_sql(template, [text, new, start, *([length] if length else [])])
 
 
 def ignoring_nulls(_: Dialect, node: exp.IgnoreNulls) -> exp.Expr:
     """IGNORE NULLS, behind the call or in it."""
     call: exp.Expr = node.this
-    if call.key == "written" and str(call.this).endswith(")"):
+    if call.key == "duckdbsql" and str(call.this).endswith(")"):
         call.set("this", str(call.this)[:-1] + " IGNORE NULLS)")
         call.meta.update(node.meta)
         return call
-    return written("{0} IGNORE NULLS", [call])
-
-
-def respecting_nulls(_: Dialect, node: exp.RespectNulls) -> exp.Expr:
-    """RESPECT NULLS is what there is anyway."""
-    call: exp.Expr = node.this
-    return call
+    return duckdb_sql("{0} IGNORE NULLS", [call])
 
 
 def limited(dialect: Dialect, node: exp.Fetch) -> exp.Expr:
@@ -192,7 +184,7 @@ def limited(dialect: Dialect, node: exp.Fetch) -> exp.Expr:
     if options is not None and options.args.get("percent"):
         raise SqlError(f"{dialect.title}'s FETCH of a PERCENT of the rows is not translated", places.place(node))
     if options is not None and options.args.get("with_ties"):
-        return written(" FETCH FIRST {0} ROWS WITH TIES", [node.args.get("count") or exp.Literal.number(1)])
+        return duckdb_sql(" FETCH FIRST {0} ROWS WITH TIES", [node.args.get("count") or exp.Literal.number(1)])
     return node
 
 
@@ -205,8 +197,8 @@ NODES: Nodes = {
     exp.Fetch: limited,
     exp.Lock: locked,
     exp.Select: without_hints,
-    exp.Hint: _hint,
-    exp.JoinHint: _hint,
+    exp.Hint: lambda _, node: node,
+    exp.JoinHint: lambda _, node: node,
     exp.Group: group,
     exp.Table: table,
     exp.Join: join,
@@ -221,11 +213,13 @@ NODES: Nodes = {
     exp.WithinGroup: within_group,
     exp.Extract: times.extracted({}),
     exp.CurrentTimestamp: times.moment,
-    exp.TableSample: refused("TABLESAMPLE is refused: each attempt of a job gives the same result; filter by a column"),
+    exp.TableSample: refused(
+        "TABLESAMPLE is refused: every attempt of a job must return the same result; filter by a column"
+    ),
     exp.Pivot: refused("PIVOT is not translated: write one aggregate with CASE for each column"),
-    exp.AtTimeZone: refused("AT TIME ZONE is not translated: times have no zone here, store them in UTC"),
-    exp.Parameter: refused("parameters of its own are not known: write :name"),
+    exp.AtTimeZone: refused("AT TIME ZONE is not translated: timestamps have no time zone here; store them in UTC"),
+    exp.Parameter: refused("its own parameters are not supported: write :name"),
     exp.Values: values("column"),
     exp.IgnoreNulls: ignoring_nulls,
-    exp.RespectNulls: respecting_nulls,
+    exp.RespectNulls: lambda _, node: node.this,  # the default
 }

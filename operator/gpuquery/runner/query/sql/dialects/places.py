@@ -28,7 +28,7 @@ _ROOM = 0xFFFD
 _CASTS = frozenset({"CAST", "TRY_CAST", "SAFE_CAST", "EXTRACT", "TRIM", "SUBSTRING", "POSITION", "EXISTS"})
 
 
-def note(tree: exp.Expr, tokens: Sequence[Token]) -> None:
+def annotate(tree: exp.Expr, tokens: Sequence[Token]) -> None:
     """Write into each node of a parsed tree where it stands in the text."""
     brackets = _brackets(tokens)
     starts = [token.start for token in tokens]

@@ -9,8 +9,8 @@ from sqlglot import exp
 from gpuquery.runner.query.sql.dialects import checked, common, formats, parts, places, times, units
 from gpuquery.runner.query.sql.dialects.casts import cast
 from gpuquery.runner.query.sql.dialects.common import found_or_null
-from gpuquery.runner.query.sql.dialects.meaning import Meaning
-from gpuquery.runner.query.sql.dialects.rewriting import Call, Dialect, Refused, Rule, same, written
+from gpuquery.runner.query.sql.dialects.rewriter import Call, Dialect, Refused, Rule, duckdb_sql, same
+from gpuquery.runner.query.sql.dialects.semantics import Semantics
 from gpuquery.runner.query.sql.dialects.times import formatted
 from gpuquery.runner.query.sql.errors import SqlError
 
@@ -27,27 +27,27 @@ _pattern = formatted(ANY_CASE)
 def to_char(call: Call) -> exp.Expr:
     """TO_CHAR of a time."""
     call.count(2)
-    return written(f"strftime({{0}}, {_pattern(call, 1)})", call.arguments)
+    return duckdb_sql(f"strftime({{0}}, {_pattern(call, 1)})", call.arguments)
 
 
 def to_date(call: Call) -> exp.Expr:
     """TO_DATE."""
     call.count(2)
-    return written(f"CAST({times.read_by(_pattern(call, 1), century='gq_from_1970')} AS DATE)", call.arguments)
+    return duckdb_sql(f"CAST({times.read_by(_pattern(call, 1), century='gq_from_1970')} AS DATE)", call.arguments)
 
 
 def to_timestamp(call: Call) -> exp.Expr:
     """TO_TIMESTAMP, of a text or of seconds."""
     call.count(1, 2)
     if len(call.arguments) == 1:
-        return written("to_timestamp({0})", call.arguments)
-    return written(times.read_by(_pattern(call, 1), century="gq_from_1970"), call.arguments)
+        return duckdb_sql("to_timestamp({0})", call.arguments)
+    return duckdb_sql(times.read_by(_pattern(call, 1), century="gq_from_1970"), call.arguments)
 
 
 def series(call: Call) -> exp.Expr:
     """GENERATE_SERIES, in SELECT or in FROM: rows."""
     call.count(2, 3)
-    return written("unnest(generate_series({*}))", call.arguments)
+    return duckdb_sql("unnest(generate_series({*}))", call.arguments)
 
 
 def substring(dialect: Dialect, node: exp.Substring) -> exp.Expr:
@@ -55,7 +55,7 @@ def substring(dialect: Dialect, node: exp.Substring) -> exp.Expr:
     start = node.args.get("start")
     if isinstance(start, exp.Literal) and start.is_string:
         group = "1" if common.groups(start.name) else "0"  # what the brackets hold, if there are some
-        return written(found_or_null(group), [node.this, start])
+        return duckdb_sql(found_or_null(group), [node.this, start])
     return common.as_call(substr)(dialect, node)
 
 
@@ -64,14 +64,16 @@ def substr(call: Call) -> exp.Expr:
     call.count(2, 3)
     start = call.number(1)
     if len(call.arguments) == 3 and ((length := call.number(2)) is None or length < 0):
-        call.arguments[2] = written(checked.length_of(call, 2, fails=True).replace("{2}", "{0}"), [call.arguments[2]])
+        call.arguments[2] = duckdb_sql(
+            checked.length_of(call, 2, fails=True).replace("{2}", "{0}"), [call.arguments[2]]
+        )
     if start is not None and start > 0:
-        return written("substr({*})", call.arguments)
+        return duckdb_sql("substr({*})", call.arguments)
     first = "1" if start is not None else "greatest({1}, 1)"
     if len(call.arguments) == 2:
-        return written(f"substr({{0}}, {first})", call.arguments)
+        return duckdb_sql(f"substr({{0}}, {first})", call.arguments)
     less = f"{{2}} - {1 - start}" if start is not None else "{2} - greatest(1 - {1}, 0)"
-    return written(f"substr({{0}}, {first}, greatest({less}, 0))", call.arguments)
+    return duckdb_sql(f"substr({{0}}, {first}, greatest({less}, 0))", call.arguments)
 
 
 def padded(name: str) -> Mapping[int, str]:
@@ -82,14 +84,14 @@ def padded(name: str) -> Mapping[int, str]:
 def array_length(call: Call) -> exp.Expr:
     """ARRAY_LENGTH(x, 1)."""
     if call.number(1) != 1:
-        raise call.refuse("only the first dimension of an array is known here")
-    return written("nullif(len({0}), 0)", call.arguments)
+        raise call.refuse("only the first dimension of an array is supported here")
+    return duckdb_sql("nullif(len({0}), 0)", call.arguments)
 
 
 def in_array(call: Call) -> exp.Expr:
     """`x <> ALL (ARRAY[1, 2])`."""
     call.count(1)
-    return written("ALL({0})", call.arguments)
+    return duckdb_sql("ALL({0})", call.arguments)
 
 
 def date_trunc(call: Call) -> exp.Expr:
@@ -109,8 +111,10 @@ def date_trunc(call: Call) -> exp.Expr:
         "millisecond",
         "microsecond",
     ):
-        raise call.refuse(f"{units.shown(call.arguments[0])} is no part of time that is known here ({units.KNOWN})")
-    return written(f"date_trunc('{unit}', {{0}})", call.arguments[1:])
+        raise call.refuse(
+            f"{units.shown(call.arguments[0])} is not a part of a date or time that is supported here ({units.KNOWN})"
+        )
+    return duckdb_sql(f"date_trunc('{unit}', {{0}})", call.arguments[1:])
 
 
 def total(call: Call) -> exp.Expr:
@@ -118,20 +122,20 @@ def total(call: Call) -> exp.Expr:
     call.count(1)
     value = call.arguments[0]
     if isinstance(value, exp.Distinct):
-        return written("sum(DISTINCT gq_summed({0}))", value.expressions)
-    return written("sum(gq_summed({0}))", [value])
+        return duckdb_sql("sum(DISTINCT gq_summed({0}))", value.expressions)
+    return duckdb_sql("sum(gq_summed({0}))", [value])
 
 
 def operator(template: str) -> Callable[[Dialect, exp.Binary], exp.Expr]:
     """Return the rule for an operator of two sides."""
-    return lambda _, node: written(f"({template})", [node.this, node.expression])
+    return lambda _, node: duckdb_sql(f"({template})", [node.this, node.expression])
 
 
 def plain_text(dialect: Dialect, node: exp.ByteString | exp.RawString) -> exp.Expr:
     """E'a' and $$a$$; of the backslashes in the first only the plainest are known."""
     text = str(node.name)
     if isinstance(node, exp.ByteString) and "\\" in text:
-        raise SqlError(f"{dialect.title}'s E'...' with this backslash is not known here", places.place(node))
+        raise SqlError(f"{dialect.title}'s E'...' with this backslash is not supported here", places.place(node))
     return exp.Literal.string(text)
 
 
@@ -139,18 +143,18 @@ def string_to_array(call: Call) -> exp.Expr:
     """STRING_TO_ARRAY('a,b', ','): of an empty text an empty array."""
     call.count(2)
     if isinstance(call.arguments[1], exp.Null):
-        raise call.refuse("NULL as the separator, for the single characters, is not known here: write ''")
-    return written("CASE WHEN {0} = '' THEN [] ELSE string_split({0}, {1}) END", call.arguments)
+        raise call.refuse("NULL as the separator, for the single characters, is not supported here: write ''")
+    return duckdb_sql("CASE WHEN {0} = '' THEN [] ELSE string_split({0}, {1}) END", call.arguments)
 
 
 def shown(name: str) -> Callable[[Call], exp.Expr]:
     """Return CONCAT or CONCAT_WS, which show TRUE as `t`."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         values = ", ".join(f"gq_shown({{{i}}})" for i in range(len(call.arguments)))
-        return written(f"{name}({values})", call.arguments)
+        return duckdb_sql(f"{name}({values})", call.arguments)
 
-    return made
+    return translate
 
 
 def any_of(dialect: Dialect, node: exp.EQ) -> exp.Expr:
@@ -161,23 +165,25 @@ def any_of(dialect: Dialect, node: exp.EQ) -> exp.Expr:
     values = right.this.this if isinstance(right.this, exp.Paren) else right.this
     if isinstance(values, exp.Array):
         listed = ", ".join(f"{{{i + 1}}}" for i in range(len(values.expressions)))
-        return written(f"({{0}} IN ({listed}))", [node.this, *values.expressions])
+        return duckdb_sql(f"({{0}} IN ({listed}))", [node.this, *values.expressions])
     if isinstance(values, exp.Query | exp.Subquery):
         return node
-    return written(checked.contains("{1}", "{0}"), [node.this, values])
+    return duckdb_sql(checked.contains("{1}", "{0}"), [node.this, values])
 
 
 def date_part(call: Call) -> exp.Expr:
     """DATE_PART('year', d): a DOUBLE."""
     call.count(2)
     found = times.part_of(call.dialect, call.arguments[0], call.arguments[1], PARTS, call.node)
-    return written("CAST({0} AS DOUBLE)", [found])
+    return duckdb_sql("CAST({0} AS DOUBLE)", [found])
 
 
 def extract(dialect: Dialect, node: exp.Extract) -> exp.Expr:
     """EXTRACT: a NUMERIC, so a quotient of it is not cut to a whole number."""
     found = times.part_of(dialect, node.this, node.expression, PARTS, node)
-    return found if units.named(node.this) in ("second", "epoch") else written("CAST({0} AS DECIMAL(38, 0))", [found])
+    return (
+        found if units.named(node.this) in ("second", "epoch") else duckdb_sql("CAST({0} AS DECIMAL(38, 0))", [found])
+    )
 
 
 PARTS = {
@@ -203,7 +209,7 @@ CAST = cast({exp.DType.DECIMAL: "DECIMAL(38, 10)"}, cuts_texts=True, pads=True)
 
 def _counted(call: Call, test: str) -> exp.Expr:
     """NUM_NULLS and NUM_NONNULLS."""
-    return written(
+    return duckdb_sql(
         "(" + " + ".join(f"CASE WHEN {{{i}}} {test} THEN 1 ELSE 0 END" for i in range(len(call.arguments))) + ")",
         call.arguments,
     )
@@ -247,14 +253,14 @@ FUNCTIONS: Mapping[str, Rule] = {
     "octet_length": "strlen({0})",
     "date_part": date_part,
     "age": Refused("it has years, months and days in one value, which is not kept: write b - a, or date_diff"),
-    "clock_timestamp": Refused("it differs from row to row: write now(), which is when the job was created"),
+    "clock_timestamp": Refused("it differs from row to row: write now(), the time when the job was created"),
     "statement_timestamp": "now()",
     "transaction_timestamp": "now()",
     "regexp_replace": {3: "regexp_replace({0}, {1}, {2})", 4: "regexp_replace({0}, {1}, {2}, {3})"},
     "regexp_like": {2: "regexp_matches({0}, {1})", 3: "regexp_matches({0}, {1}, {2})"},
     "regexp_substr": found_or_null("0"),
-    "regexp_match": Refused("it gives an array of groups: write substring(x FROM 'pattern')"),
-    "regexp_matches": Refused("it gives a row for each match: write x ~ 'pattern' for whether there is one"),
+    "regexp_match": Refused("it returns an array of groups: write substring(x FROM 'pattern')"),
+    "regexp_matches": Refused("it returns a row for each match: write x ~ 'pattern' for whether there is one"),
     "array_length": array_length,
     "cardinality": "len({0})",
     "array_append": "list_append({0}, {1})",
@@ -274,7 +280,7 @@ FUNCTIONS: Mapping[str, Rule] = {
     "num_nulls": lambda call: _counted(call, "IS NULL"),
     "num_nonnulls": lambda call: _counted(call, "IS NOT NULL"),
     "count": common.counted,
-    "json_agg": Refused("JSON is not known here"),
+    "json_agg": Refused("JSON is not supported here"),
     "row": "row({*})",
 }  # fmt: skip
 
@@ -282,14 +288,14 @@ NODES: dict[type[exp.Expr], Any] = {
     **parts.NODES,
     exp.Cast: CAST,
     exp.TryCast: CAST,
-    exp.Kwarg: parts.refused("arguments with names are not known here: write them in their order"),
+    exp.Kwarg: parts.refused("arguments with names are not supported here: write them in their order"),
     exp.Pow: lambda dialect, node: checked.power(Call(dialect, "^", [node.this, node.expression], node)),
     exp.BitwiseAnd: operator("{0} & {1}"),
     exp.BitwiseOr: operator("{0} | {1}"),
     exp.BitwiseXor: operator("xor({0}, {1})"),
     exp.BitwiseLeftShift: operator("{0} << {1}"),
     exp.BitwiseRightShift: operator("{0} >> {1}"),
-    exp.BitwiseNot: lambda _, node: written("(~{0})", [node.this]),
+    exp.BitwiseNot: lambda _, node: duckdb_sql("(~{0})", [node.this]),
     exp.ArrayContainsAll: operator("list_has_all({0}, {1})"),
     exp.ArrayOverlaps: operator("list_has_any({0}, {1})"),
     exp.ByteString: plain_text,
@@ -310,5 +316,5 @@ DIALECT = Dialect(
     integer_division=True,
     macros=MACROS,
     like_escape="\\",
-    meaning=Meaning(division_fails=True, whole_texts=True, rounds_to_even=True),
+    semantics=Semantics(division_fails=True, whole_texts=True, rounds_to_even=True),
 )

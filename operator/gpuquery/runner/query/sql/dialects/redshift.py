@@ -9,16 +9,16 @@ from sqlglot import exp
 from gpuquery.runner.query.sql.dialects import checked, common, parts, places, postgres, times
 from gpuquery.runner.query.sql.dialects.casts import cast
 from gpuquery.runner.query.sql.dialects.common import all_replaced
-from gpuquery.runner.query.sql.dialects.meaning import Meaning
-from gpuquery.runner.query.sql.dialects.rewriting import (
+from gpuquery.runner.query.sql.dialects.rewriter import (
     Call,
     Dialect,
     Refused,
     Rule,
+    duckdb_sql,
     outermost,
     same,
-    written,
 )
+from gpuquery.runner.query.sql.dialects.semantics import Semantics
 from gpuquery.runner.query.sql.dialects.times import added
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def datediff(call: Call) -> exp.Expr:
     unit = call.unit(0)
     if unit == "week":
         raise call.refuse("weeks begin on a Sunday there and on a Monday here: divide the days by 7")
-    return written(f"date_diff('{unit}', {{0}}, {{1}})", call.arguments[1:])
+    return duckdb_sql(f"date_diff('{unit}', {{0}}, {{1}})", call.arguments[1:])
 
 
 def date_part(call: Call) -> exp.Expr:
@@ -49,13 +49,13 @@ def date_part(call: Call) -> exp.Expr:
 def date_trunc(call: Call) -> exp.Expr:
     """DATE_TRUNC('month', d)."""
     call.count(2)
-    return written(f"date_trunc('{call.unit(0)}', {{0}})", call.arguments[1:])
+    return duckdb_sql(f"date_trunc('{call.unit(0)}', {{0}})", call.arguments[1:])
 
 
 def average(call: Call) -> exp.Expr:
     """AVG, which is a whole number where its argument is one: the quotient of sum and count, by the rule of `/`."""
     call.count(1)
-    total = written("sum({0})", call.arguments)
+    total = duckdb_sql("sum({0})", call.arguments)
     total.meta.update(call.node.meta)
     call.node.replace(total)
     whole = outermost(total)
@@ -64,7 +64,7 @@ def average(call: Call) -> exp.Expr:
         if str(part.this) == "sum({0})":
             part.set("this", "count({0})")
             break
-    made = written("({0} / nullif({1}, 0))")
+    made = duckdb_sql("({0} / nullif({1}, 0))")
     if places.SPAN in whole.meta:
         made.meta[places.SPAN] = whole.meta[places.SPAN]
     whole.replace(made)
@@ -77,8 +77,8 @@ def trunc(call: Call) -> exp.Expr:
     """TRUNC of a number; of a timestamp it is its day."""
     call.count(1, 2)
     if len(call.arguments) == 2:
-        return written("trunc({0}, {1})", call.arguments)
-    return written("gq_day_of({0})", call.arguments)
+        return duckdb_sql("trunc({0}, {1})", call.arguments)
+    return duckdb_sql("gq_day_of({0})", call.arguments)
 
 
 FUNCTIONS: Mapping[str, Rule] = {
@@ -116,11 +116,11 @@ FUNCTIONS: Mapping[str, Rule] = {
     "dlog10": "log10({0})",
     "log": checked.logarithm("log10({0})", checked.NO_LOGARITHM),
     "dexp": "exp({0})",
-    "strtol": Refused("numbers of other bases are not known here"),
+    "strtol": Refused("numbers of other bases are not supported here"),
     "to_number": Refused("write CAST(x AS DECIMAL(18, 2))"),
     "ratio_to_report": Refused("write x / sum(x) OVER (...)"),
-    "convert_timezone": Refused("times have no zone here: store them in UTC"),
-    "json_extract_path_text": Refused("JSON is not known here"),
+    "convert_timezone": Refused("timestamps have no time zone here: store them in UTC"),
+    "json_extract_path_text": Refused("JSON is not supported here"),
     "any_value": "any_value({0})",
 }
 NODES: dict[type[exp.Expr], Any] = {
@@ -139,7 +139,7 @@ DIALECT = Dialect(
     known=parts.KNOWN,
     integer_division=True,
     like_escape="\\",
-    meaning=Meaning(division_fails=True, whole_texts=True, quotients="4 places or more"),
+    semantics=Semantics(division_fails=True, whole_texts=True, quotients="4 places or more"),
     macros=(
         *postgres.MACROS,
         "CREATE MACRO gq_day_of(x TIMESTAMP) AS CAST(x AS DATE), (x) AS trunc(x)",

@@ -9,12 +9,12 @@ from gpuquery.runner.query.sql.plan import Call, Case, Cast, Expression, Literal
 from gpuquery.runner.query.sql.types import BOOLEAN, NULL, TEXT, Kind
 
 if TYPE_CHECKING:
-    from gpuquery.runner.query.sql.dialects.meaning import Meaning
+    from gpuquery.runner.query.sql.dialects.semantics import Semantics
 
 
-def read_as(node: Cast, meaning: Meaning) -> Expression:
+def read_as(node: Cast, semantics: Semantics) -> Expression:
     """Return a cast of text that reads what the dialect reads."""
-    pattern = meaning.read(whole=node.type.is_integer, boolean=node.type.kind is Kind.BOOLEAN)
+    pattern = semantics.read(whole=node.type.is_integer, boolean=node.type.kind is Kind.BOOLEAN)
     text = node.input
     if not pattern or isinstance(text, Literal):  # constants are read where the text is rewritten
         return node
@@ -22,7 +22,7 @@ def read_as(node: Cast, meaning: Meaning) -> Expression:
     read = Call(type=BOOLEAN, place=node.place, function="regexp_matches", arguments=(text, written))
     refused: Expression = Literal(type=TEXT, place=node.place, value=None)
     if not node.null_on_failure:
-        words = [Literal(type=TEXT, value="the value "), text, Literal(type=TEXT, value=f" is no {node.type}")]
+        words = [Literal(type=TEXT, value="the value "), text, Literal(type=TEXT, value=f" is not a valid {node.type}")]
         said = Call(type=TEXT, place=node.place, function="concat", arguments=tuple(words))
         known = Call(type=BOOLEAN, place=node.place, function="is not null", arguments=(text,))
         said_of_values = Case(type=TEXT, place=node.place, branches=((known, said),), otherwise=refused)

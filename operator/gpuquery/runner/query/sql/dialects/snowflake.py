@@ -9,8 +9,8 @@ from sqlglot import exp
 from gpuquery.runner.query.sql.dialects import checked, common, formats, parts, places, times
 from gpuquery.runner.query.sql.dialects.casts import cast
 from gpuquery.runner.query.sql.dialects.common import COUNT_IF, all_replaced, found_or_null
-from gpuquery.runner.query.sql.dialects.meaning import Meaning
-from gpuquery.runner.query.sql.dialects.rewriting import Aggregate, Call, Dialect, Refused, Rule, same, written
+from gpuquery.runner.query.sql.dialects.rewriter import Aggregate, Call, Dialect, Refused, Rule, duckdb_sql, same
+from gpuquery.runner.query.sql.dialects.semantics import Semantics
 from gpuquery.runner.query.sql.dialects.times import formatted
 from gpuquery.runner.query.sql.dialects.trino import MACROS
 from gpuquery.runner.query.sql.errors import SqlError
@@ -19,42 +19,42 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _pattern = formatted(formats.SNOWFLAKE, any_case=True)
-_JSON = Refused("semi-structured values are not known here: store them as columns")
+_JSON = Refused("semi-structured values are not supported here: store them as columns")
 
 
 def to_char(call: Call) -> exp.Expr:
     """TO_CHAR and TO_VARCHAR: of any value, of a time with a pattern."""
     call.count(1, 2)
     if len(call.arguments) == 1:
-        return written("CAST({0} AS VARCHAR)", call.arguments)
-    return written(f"strftime({{0}}, {_pattern(call, 1)})", call.arguments)
+        return duckdb_sql("CAST({0} AS VARCHAR)", call.arguments)
+    return duckdb_sql(f"strftime({{0}}, {_pattern(call, 1)})", call.arguments)
 
 
 def to_time(kind: str, word: str = "CAST") -> Callable[[Call], exp.Expr]:
     """Return TO_DATE or TO_TIMESTAMP: of a text or a time, of a text with a pattern."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(1, 2)
         if len(call.arguments) == 1:
-            return written(f"{word}({{0}} AS {kind})", call.arguments)
+            return duckdb_sql(f"{word}({{0}} AS {kind})", call.arguments)
         parse = "try_strptime" if word == "TRY_CAST" else "strptime"
         read = times.read_by(_pattern(call, 1), century="gq_from_1970", parse=parse)
-        return written(f"CAST({read} AS {kind})", call.arguments)
+        return duckdb_sql(f"CAST({read} AS {kind})", call.arguments)
 
-    return made
+    return translate
 
 
 def to_number(word: str) -> Callable[[Call], exp.Expr]:
     """Return TO_NUMBER(x, 10, 2)."""
 
-    def made(call: Call) -> exp.Expr:
+    def translate(call: Call) -> exp.Expr:
         call.count(1, 2, 3)
         digits, places_ = call.number(1) or 38, call.number(2) or 0
         if any(not isinstance(one, exp.Literal) or one.is_string for one in call.arguments[1:]):
-            raise call.refuse("a pattern is not known here")
-        return written(f"{word}({{0}} AS DECIMAL({digits}, {places_}))", call.arguments[:1])
+            raise call.refuse("a pattern is not supported here")
+        return duckdb_sql(f"{word}({{0}} AS DECIMAL({digits}, {places_}))", call.arguments[:1])
 
-    return made
+    return translate
 
 
 def dateadd(call: Call) -> exp.Expr:
@@ -63,7 +63,7 @@ def dateadd(call: Call) -> exp.Expr:
     unit = call.unit(0)
     if unit in ("hour", "minute", "second", "millisecond", "microsecond"):
         return times.added(call.arguments[2], call.arguments[1], unit)
-    return written(f"gq_add_{unit}s({{1}}, {{0}})", call.arguments[1:])
+    return duckdb_sql(f"gq_add_{unit}s({{1}}, {{0}})", call.arguments[1:])
 
 
 def datediff(call: Call) -> exp.Expr:
@@ -73,22 +73,22 @@ def datediff(call: Call) -> exp.Expr:
     return (
         times.weeks(call.arguments[1:])
         if unit == "week"
-        else written(f"date_diff('{unit}', {{0}}, {{1}})", call.arguments[1:])
+        else duckdb_sql(f"date_diff('{unit}', {{0}}, {{1}})", call.arguments[1:])
     )
 
 
 def date_trunc(call: Call) -> exp.Expr:
     """DATE_TRUNC(month, d): a day where d is one."""
     call.count(2)
-    return written(f"gq_date_trunc('{call.unit(0)}', {{0}})", call.arguments[1:])
+    return duckdb_sql(f"gq_date_trunc('{call.unit(0)}', {{0}})", call.arguments[1:])
 
 
 def trunc(call: Call) -> exp.Expr:
     """TRUNC of a number."""
     call.count(1, 2)
     if len(call.arguments) == 2 and isinstance(call.arguments[1], exp.Literal) and call.arguments[1].is_string:
-        return written(f"gq_date_trunc('{call.unit(1)}', {{0}})", call.arguments[:1])
-    return written("trunc({*})", call.arguments)
+        return duckdb_sql(f"gq_date_trunc('{call.unit(1)}', {{0}})", call.arguments[:1])
+    return duckdb_sql("trunc({*})", call.arguments)
 
 
 def date_part(call: Call) -> exp.Expr:
@@ -101,14 +101,14 @@ def array_slice(call: Call) -> exp.Expr:
     """ARRAY_SLICE(x, from, to): places from 0, without the last."""
     call.count(3)
     if any((number := call.number(i)) is None or number < 0 for i in (1, 2)):
-        raise call.refuse("its places have to be numbers that are not below zero here")
-    return written("({0})[{1} + 1:{2}]", call.arguments)
+        raise call.refuse("its places must not be negative")
+    return duckdb_sql("({0})[{1} + 1:{2}]", call.arguments)
 
 
 def concat_ws(call: Call) -> exp.Expr:
     """CONCAT_WS, which is NULL with one NULL."""
     filled = " AND ".join(f"{{{i}}} IS NOT NULL" for i in range(len(call.arguments)))
-    return written(f"CASE WHEN {filled} THEN concat_ws({{*}}) END", call.arguments)
+    return duckdb_sql(f"CASE WHEN {filled} THEN concat_ws({{*}}) END", call.arguments)
 
 
 def text_of(dialect: Dialect, node: exp.Cast) -> exp.Expr:
@@ -118,42 +118,42 @@ def text_of(dialect: Dialect, node: exp.Cast) -> exp.Expr:
     if node.to.this not in (exp.DType.VARCHAR, exp.DType.CHAR, exp.DType.NVARCHAR, exp.DType.NCHAR) or not length:
         return made
     bad = checked.failing(f"the value is longer than {length} characters")
-    return written(f"CASE WHEN length({{0}}) > {length} THEN {bad} ELSE {{0}} END", [made])
+    return duckdb_sql(f"CASE WHEN length({{0}}) > {length} THEN {bad} ELSE {{0}} END", [made])
 
 
 def flatten(call: Call) -> exp.Expr:
     """FLATTEN(INPUT => x): the elements of a list."""
     named = {one.this.name.lower(): one.expression for one in call.arguments if isinstance(one, exp.Kwarg)}
     if set(named) - {"input"} or "input" not in named:
-        raise call.refuse("it is known as FLATTEN(INPUT => list)")
-    return written("unnest({0})", [named["input"]])
+        raise call.refuse("it is supported as FLATTEN(INPUT => list)")
+    return duckdb_sql("unnest({0})", [named["input"]])
 
 
 def lateral(dialect: Dialect, node: exp.Lateral) -> exp.Expr:
     """LATERAL FLATTEN(INPUT => x) f, of which f.value is known."""
     if isinstance(node.this, exp.Subquery):
         return node
-    if node.this.key != "written":
-        raise SqlError(f"{dialect.title}'s LATERAL is known with FLATTEN and queries", places.place(node))
+    if node.this.key != "duckdbsql":
+        raise SqlError(f"{dialect.title}'s LATERAL is supported only with FLATTEN and queries", places.place(node))
     alias = node.args.get("alias")
     name = alias.this if alias is not None and alias.this is not None else exp.to_identifier("flattened")
-    return written(f"{{0}} AS {name.sql(dialect='duckdb')}(value)", [node.this])
+    return duckdb_sql(f"{{0}} AS {name.sql(dialect='duckdb')}(value)", [node.this])
 
 
 def table(dialect: Dialect, node: exp.Table) -> exp.Expr:
     """TABLE(FLATTEN(INPUT => x)) f."""
     inner = node.this
-    if inner.key == "written" and str(inner.this).startswith("unnest("):
+    if inner.key == "duckdbsql" and str(inner.this).startswith("unnest("):
         alias = node.args.get("alias")
         name = alias.this if alias is not None and alias.this is not None else exp.to_identifier("flattened")
-        return written(f"{{0}} AS {name.sql(dialect='duckdb')}(value)", [inner])
+        return duckdb_sql(f"{{0}} AS {name.sql(dialect='duckdb')}(value)", [inner])
     return parts.table(dialect, node)
 
 
 def window(_: Dialect, node: exp.Window) -> exp.Expr:
     """FIRST_VALUE, LAST_VALUE and NTH_VALUE see the whole partition where no frame is written."""
     call = node.this
-    head = str(call.this).partition("(")[0] if call.key == "written" else ""
+    head = str(call.this).partition("(")[0] if call.key == "duckdbsql" else ""
     if head in ("first_value", "last_value", "nth_value") and node.args.get("spec") is None:
         whole = exp.WindowSpec(
             kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="UNBOUNDED", end_side="FOLLOWING"
@@ -223,9 +223,9 @@ FUNCTIONS: Mapping[str, Rule] = {
     "truncate": trunc,
     "trunc": trunc,
     "log": checked.logarithm("log({0}, {1})", checked.NO_LOGARITHM, number=1),
-    "haversine": Refused("write it by its formula"),
+    "haversine": Refused("write out its formula"),
     "width_bucket": Refused("write CASE, or floor((x - low) / size)"),
-    "uniform": Refused("a query has to give the same result when it is repeated"),
+    "uniform": Refused("a query must return the same result when it is repeated"),
     "concat": common.joined,
     "substr": STARTED,
     "substring": STARTED,
@@ -295,7 +295,7 @@ FUNCTIONS: Mapping[str, Rule] = {
     "monthname": "left(monthname({0}), 3)",
     "next_day": Refused("write dateadd and dayofweekiso"),
     "previous_day": Refused("write dateadd and dayofweekiso"),
-    "convert_timezone": Refused("times have no zone here: store them in UTC"),
+    "convert_timezone": Refused("timestamps have no time zone here: store them in UTC"),
     "current_date": "current_date",
     "current_timestamp": "CAST(now() AS TIMESTAMP)",
     "localtimestamp": "CAST(now() AS TIMESTAMP)",
@@ -319,7 +319,7 @@ FUNCTIONS: Mapping[str, Rule] = {
     "get": checked.got,
     "generator": Refused("it makes rows of nothing: write a table as an input"),
     "seq4": Refused("write row_number() OVER (ORDER BY ...)"),
-    "uuid_string": Refused("a query has to give the same result when it is repeated"),
+    "uuid_string": Refused("a query must return the same result when it is repeated"),
 }  # fmt: skip
 
 CAST = cast(
@@ -346,10 +346,10 @@ NODES: dict[type[exp.Expr], Any] = {
     exp.Table: table,
     exp.CurrentTimestamp: times.utc_now,
     exp.Localtimestamp: times.utc_now,
-    exp.RegexpLike: lambda _, node: written("regexp_full_match({0}, {1})", [node.this, node.expression]),
+    exp.RegexpLike: lambda _, node: duckdb_sql("regexp_full_match({0}, {1})", [node.this, node.expression]),
     exp.Add: times.moved,
     exp.Sub: times.moved,
-    exp.JSONExtract: parts.refused("path into a semi-structured value is not known here: store it as columns"),
+    exp.JSONExtract: parts.refused("path into a semi-structured value is not supported here: store it as columns"),
 }
 
 
@@ -359,7 +359,7 @@ DIALECT = Dialect(
     functions=FUNCTIONS,
     nodes=NODES,
     known=parts.KNOWN | {exp.Kwarg, exp.JSONPath, exp.JSONPathKey, exp.JSONPathRoot, exp.JSONPathSubscript},
-    meaning=Meaning(
+    semantics=Semantics(
         float_to_integer="round",
         division_fails=True,
         quotients="6 places more than its left side has",

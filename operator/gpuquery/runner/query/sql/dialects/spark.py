@@ -9,8 +9,8 @@ from sqlglot import exp
 from gpuquery.runner.query.sql.dialects import checked, common, formats, lateral_views, parts, places, times
 from gpuquery.runner.query.sql.dialects.casts import cast
 from gpuquery.runner.query.sql.dialects.common import COUNT_IF, all_replaced
-from gpuquery.runner.query.sql.dialects.meaning import Meaning
-from gpuquery.runner.query.sql.dialects.rewriting import Aggregate, Call, Dialect, Refused, Rule, same, written
+from gpuquery.runner.query.sql.dialects.rewriter import Aggregate, Call, Dialect, Refused, Rule, duckdb_sql, same
+from gpuquery.runner.query.sql.dialects.semantics import Semantics
 from gpuquery.runner.query.sql.dialects.times import formatted
 from gpuquery.runner.query.sql.errors import SqlError
 
@@ -24,30 +24,30 @@ LONG = ("year", "quarter", "month", "week")
 def date_format(call: Call) -> exp.Expr:
     """DATE_FORMAT(d, 'yyyy-MM')."""
     call.count(2)
-    return written(f"strftime(CAST({{0}} AS TIMESTAMP), {_pattern(call, 1)})", call.arguments)
+    return duckdb_sql(f"strftime(CAST({{0}} AS TIMESTAMP), {_pattern(call, 1)})", call.arguments)
 
 
 def to_date(call: Call) -> exp.Expr:
     """TO_DATE, of a text with a pattern or of a time."""
     call.count(1, 2)
     if len(call.arguments) == 1:
-        return written("CAST({0} AS DATE)", call.arguments)
-    return written(f"CAST({times.read_by(_pattern(call, 1), century='gq_from_2000')} AS DATE)", call.arguments)
+        return duckdb_sql("CAST({0} AS DATE)", call.arguments)
+    return duckdb_sql(f"CAST({times.read_by(_pattern(call, 1), century='gq_from_2000')} AS DATE)", call.arguments)
 
 
 def to_timestamp(call: Call) -> exp.Expr:
     """TO_TIMESTAMP."""
     call.count(1, 2)
     if len(call.arguments) == 1:
-        return written(IN_UTC, call.arguments)
-    return written(times.read_by(_pattern(call, 1), century="gq_from_2000"), call.arguments)
+        return duckdb_sql(IN_UTC, call.arguments)
+    return duckdb_sql(times.read_by(_pattern(call, 1), century="gq_from_2000"), call.arguments)
 
 
 def from_unixtime(call: Call) -> exp.Expr:
     """FROM_UNIXTIME(seconds): a text."""
     call.count(1, 2)
     pattern = _pattern(call, 1) if len(call.arguments) == 2 else "'%Y-%m-%d %H:%M:%S'"
-    return written(f"strftime(CAST(to_timestamp({{0}}) AS TIMESTAMP), {pattern})", call.arguments)
+    return duckdb_sql(f"strftime(CAST(to_timestamp({{0}}) AS TIMESTAMP), {pattern})", call.arguments)
 
 
 def unix_timestamp(call: Call) -> exp.Expr:
@@ -55,8 +55,8 @@ def unix_timestamp(call: Call) -> exp.Expr:
     call.count(1, 2)
     if len(call.arguments) == 2:
         read = times.read_by(_pattern(call, 1), century="gq_from_2000")
-        return written(f"CAST(floor(epoch({read})) AS BIGINT)", call.arguments)
-    return written("CAST(floor(epoch(CAST({0} AS TIMESTAMP))) AS BIGINT)", call.arguments)
+        return duckdb_sql(f"CAST(floor(epoch({read})) AS BIGINT)", call.arguments)
+    return duckdb_sql("CAST(floor(epoch(CAST({0} AS TIMESTAMP))) AS BIGINT)", call.arguments)
 
 
 def trunc(call: Call) -> exp.Expr:
@@ -65,15 +65,15 @@ def trunc(call: Call) -> exp.Expr:
     text = call.text(1, "the part of time")
     unit = call.unit(1) if text.lower() != "mon" else "month"
     if unit not in LONG:
-        raise call.refuse(f"{text!r} is no part of a day that can be cut to (year, quarter, month, week)")
-    return written(f"CAST(date_trunc('{unit}', CAST({{0}} AS DATE)) AS DATE)", call.arguments)
+        raise call.refuse(f"{text!r} is not a part that a date can be truncated to (year, quarter, month, week)")
+    return duckdb_sql(f"CAST(date_trunc('{unit}', CAST({{0}} AS DATE)) AS DATE)", call.arguments)
 
 
 def date_trunc(call: Call) -> exp.Expr:
     """DATE_TRUNC('MONTH', t): a timestamp."""
     call.count(2)
     call.text(0, "the part of time")
-    return written(f"date_trunc('{call.unit(0)}', CAST({{0}} AS TIMESTAMP))", call.arguments[1:])
+    return duckdb_sql(f"date_trunc('{call.unit(0)}', CAST({{0}} AS TIMESTAMP))", call.arguments[1:])
 
 
 def date_add(call: Call) -> exp.Expr:
@@ -81,13 +81,13 @@ def date_add(call: Call) -> exp.Expr:
     if len(call.arguments) == 3:
         return timestampadd(call)
     call.count(2)
-    return written("(CAST({0} AS DATE) + CAST({1} AS INTEGER))", call.arguments)
+    return duckdb_sql("(CAST({0} AS DATE) + CAST({1} AS INTEGER))", call.arguments)
 
 
 def timestampadd(call: Call) -> exp.Expr:
     """TIMESTAMPADD(MONTH, 1, t)."""
     call.count(3)
-    value = written("CAST({0} AS TIMESTAMP)", [call.arguments[2]])
+    value = duckdb_sql("CAST({0} AS TIMESTAMP)", [call.arguments[2]])
     return times.added(value, call.arguments[1], call.unit(0))
 
 
@@ -95,12 +95,12 @@ def datediff(call: Call) -> exp.Expr:
     """DATEDIFF(end, start) in days, and DATEDIFF(MONTH, start, end) in whole units."""
     call.count(2, 3)
     if len(call.arguments) == 2:
-        return written("date_diff('day', CAST({1} AS DATE), CAST({0} AS DATE))", call.arguments)
+        return duckdb_sql("date_diff('day', CAST({1} AS DATE), CAST({0} AS DATE))", call.arguments)
     between, unit = call.arguments[1:], call.unit(0)
     moments = "CAST({0} AS TIMESTAMP), CAST({1} AS TIMESTAMP)"
     if unit in _MONTHS:
-        return written(f"(gq_whole_months({moments}) // {_MONTHS[unit]})", between)
-    return written(f"date_sub('{unit}', {moments})", between)
+        return duckdb_sql(f"(gq_whole_months({moments}) // {_MONTHS[unit]})", between)
+    return duckdb_sql(f"date_sub('{unit}', {moments})", between)
 
 
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
@@ -125,8 +125,8 @@ def split(call: Call) -> exp.Expr:
     """SPLIT(x, 'regex')."""
     call.count(2, 3)
     if len(call.arguments) == 3 and call.number(2) != -1:
-        raise call.refuse("a limit is not known here")
-    return written("string_split_regex({0}, {1})", call.arguments[:2])
+        raise call.refuse("a limit is not supported here")
+    return duckdb_sql("string_split_regex({0}, {1})", call.arguments[:2])
 
 
 def regexp_extract(call: Call) -> exp.Expr:
@@ -136,12 +136,12 @@ def regexp_extract(call: Call) -> exp.Expr:
     pattern = call.arguments[1]
     if isinstance(pattern, exp.Literal) and wanted is not None and wanted > common.groups(pattern.name):
         raise call.refuse(f"the pattern has no group {wanted}: write 0 as the third argument for all that is found")
-    return written("regexp_extract({0}, {1}, " + ("{2})" if len(call.arguments) == 3 else "1)"), call.arguments)
+    return duckdb_sql("regexp_extract({0}, {1}, " + ("{2})" if len(call.arguments) == 3 else "1)"), call.arguments)
 
 
 def concat_ws(call: Call) -> exp.Expr:
     """CONCAT_WS(',', a, b)."""
-    return written("concat_ws({*})", call.arguments)
+    return duckdb_sql("concat_ws({*})", call.arguments)
 
 
 def substring_index(call: Call) -> exp.Expr:
@@ -149,9 +149,9 @@ def substring_index(call: Call) -> exp.Expr:
     call.count(3)
     number = call.number(2)
     if number is None:
-        raise call.refuse("the number of parts has to be a number here")
+        raise call.refuse("the number of parts must be a number here")
     part = f"[1:{number}]" if number > 0 else f"[{number}:]"
-    return written(f"array_to_string(string_split({{0}}, {{1}}){part}, {{1}})", call.arguments[:2])
+    return duckdb_sql(f"array_to_string(string_split({{0}}, {{1}}){part}, {{1}})", call.arguments[:2])
 
 
 def sequence(call: Call) -> exp.Expr:
@@ -163,7 +163,7 @@ def named_struct(call: Call) -> exp.Expr:
     """NAMED_STRUCT('a', 1, 'b', 2)."""
     pairs = [(call.text(i, "the name of a field"), i + 1) for i in range(0, len(call.arguments), 2)]
     fields = ", ".join(f"{exp.to_identifier(name, quoted=True).sql('duckdb')} := {{{value}}}" for name, value in pairs)
-    return written(f"struct_pack({fields})", call.arguments)
+    return duckdb_sql(f"struct_pack({fields})", call.arguments)
 
 
 def select(dialect: Dialect, node: exp.Select) -> exp.Expr:
@@ -188,9 +188,9 @@ def spark_slice(call: Call) -> exp.Expr:
     call.count(3)
     start = call.number(1)
     if start is None or start == 0 or (call.number(2) or 0) < 1:
-        raise call.refuse("the start and the length have to be numbers here")
+        raise call.refuse("the start and the length must be numbers here")
     last = start + (call.number(2) or 0) - 1
-    return written(f"({{0}})[{start}:{last if start > 0 or last < 0 else ''}]", call.arguments[:1])
+    return duckdb_sql(f"({{0}})[{start}:{last if start > 0 or last < 0 else ''}]", call.arguments[:1])
 
 
 FUNCTIONS: Mapping[str, Rule] = {
@@ -261,7 +261,7 @@ FUNCTIONS: Mapping[str, Rule] = {
     "log10": checked.logarithm("log10({0})", "NULL"),
     "ln": checked.logarithm("ln({0})", "NULL"),
     "kurtosis": "kurtosis_pop({0})",
-    "skewness": Refused("it is that of a population there, and of a sample here: write it by its formula"),
+    "skewness": Refused("it is the population's there and a sample's here: write out its formula"),
     "left": checked.side("left"),
     "right": checked.side("right"),
     "regexp_extract": regexp_extract,
@@ -279,7 +279,7 @@ FUNCTIONS: Mapping[str, Rule] = {
     "negative": "(-{0})",
     "bround": Refused("it rounds halves to even numbers: write round"),
     "rint": Refused("it rounds halves to even numbers: write round"),
-    "to_char": Refused("numbers by a pattern are not known here: write CAST(x AS STRING)"),
+    "to_char": Refused("numbers formatted by a pattern are not supported here: write CAST(x AS STRING)"),
     "to_number": Refused("write CAST(x AS DECIMAL(18, 2))"),
     "try_divide": "CASE WHEN {1} <> 0 THEN {0} / {1} END",
     "string": "CAST({0} AS VARCHAR)",
@@ -304,9 +304,9 @@ FUNCTIONS: Mapping[str, Rule] = {
     "date_diff": datediff,
     "timestampdiff": datediff,
     "months_between": months_between,
-    "add_months": lambda call: written(
+    "add_months": lambda call: duckdb_sql(
         "CAST({0} AS DATE)",
-        [times.added(written("CAST({0} AS DATE)", call.arguments[:1]), call.arguments[1], "month")],
+        [times.added(duckdb_sql("CAST({0} AS DATE)", call.arguments[:1]), call.arguments[1], "month")],
     ),
     "dayofweek": "(dayofweek({0}) + 1)",
     "weekday": "(isodow({0}) - 1)",
@@ -317,8 +317,8 @@ FUNCTIONS: Mapping[str, Rule] = {
     "current_timestamp": "CAST(now() AS TIMESTAMP)",
     "now": "CAST(now() AS TIMESTAMP)",
     "next_day": Refused("write d + 7 - weekday(d), or the like"),
-    "from_utc_timestamp": Refused("times have no zone here: store them in UTC"),
-    "to_utc_timestamp": Refused("times have no zone here: store them in UTC"),
+    "from_utc_timestamp": Refused("timestamps have no time zone here: store them in UTC"),
+    "to_utc_timestamp": Refused("timestamps have no time zone here: store them in UTC"),
     "explode": "unnest({0})",
     "explode_outer": Refused("write LATERAL VIEW OUTER explode(x)"),
     "posexplode": Refused("the positions are not translated: write explode"),
@@ -344,11 +344,11 @@ FUNCTIONS: Mapping[str, Rule] = {
     "flatten": "CASE WHEN list_count({0}) = len({0}) THEN flatten({0}) END",
     "named_struct": named_struct,
     "struct": "row({*})",
-    "get_json_object": Refused("JSON is not known here"),
-    "from_json": Refused("JSON is not known here"),
-    "to_json": Refused("JSON is not known here"),
+    "get_json_object": Refused("JSON is not supported here"),
+    "from_json": Refused("JSON is not supported here"),
+    "to_json": Refused("JSON is not supported here"),
     "monotonically_increasing_id": Refused("write row_number() OVER (ORDER BY ...)"),
-    "uuid": Refused("a query has to give the same result when it is repeated"),
+    "uuid": Refused("a query must return the same result when it is repeated"),
 }  # fmt: skip
 
 CAST = cast({exp.DType.DECIMAL: "DECIMAL(10, 0)", exp.DType.TIMESTAMPTZ: "TIMESTAMP"}, safe=False, in_utc=True)
@@ -380,7 +380,7 @@ DIALECT = Dialect(
     known=parts.KNOWN,
     like_escape="\\",
     macros=(times.MOVED, times.CENTURY_OF_JAVA, WHOLE_MONTHS),
-    meaning=Meaning(
+    semantics=Semantics(
         float_to_integer="trunc",
         division_fails=True,
         whole_texts=True,

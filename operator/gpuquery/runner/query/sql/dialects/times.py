@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from gpuquery.runner.query.sql.dialects import formats, places, units
-from gpuquery.runner.query.sql.dialects.rewriting import Call, Dialect, written
+from gpuquery.runner.query.sql.dialects.rewriter import Call, Dialect, duckdb_sql
 from gpuquery.runner.query.sql.errors import SqlError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def formatted(letters: Mapping[str, str], *, any_case: bool = False) -> Callable
         try:
             found = formats.translated(text, letters, any_case=any_case)
         except formats.UnknownLetterError as exc:
-            raise call.refuse(f"{str(exc)!r} in the pattern {text!r} is not known here") from None
+            raise call.refuse(f"{str(exc)!r} in the pattern {text!r} is not supported here") from None
         return "'" + found.replace("'", "''") + "'"
 
     return pattern
@@ -32,8 +32,8 @@ def added(value: exp.Expr, count: exp.Expr, unit: str, *, sign: int = 1) -> exp.
     """Return a time and a number of units later, or earlier."""
     number = _whole(count)
     if number is not None:
-        return written(f"({{0}} + {units.interval(sign * number, unit)})", [value])
-    return written(f"({{0}} {'+' if sign > 0 else '-'} {units.duration('{1}', unit)})", [value, count])
+        return duckdb_sql(f"({{0}} + {units.interval(sign * number, unit)})", [value])
+    return duckdb_sql(f"({{0}} {'+' if sign > 0 else '-'} {units.duration('{1}', unit)})", [value, count])
 
 
 def _whole(node: exp.Expr) -> int | None:
@@ -45,16 +45,16 @@ def _whole(node: exp.Expr) -> int | None:
 
 def weeks(values: Sequence[exp.Expr]) -> exp.Expr:
     """Return how many Mondays lie between two times; DuckDB's date_diff of weeks counts seven days each."""
-    return written("(date_diff('day', date_trunc('week', {0}), date_trunc('week', {1})) // 7)", values)
+    return duckdb_sql("(date_diff('day', date_trunc('week', {0}), date_trunc('week', {1})) // 7)", values)
 
 
 def moved(_: Dialect, node: exp.Add | exp.Sub) -> exp.Expr:
     """A day and an INTERVAL of days or months, which is a day again in these dialects."""
     left, right = node.this, node.expression
     if isinstance(right, exp.Interval) and _is_of_days(right):
-        return written(f"gq_moved({{0}}, {'-' if isinstance(node, exp.Sub) else ''}{{1}})", [left, right])
+        return duckdb_sql(f"gq_moved({{0}}, {'-' if isinstance(node, exp.Sub) else ''}{{1}})", [left, right])
     if isinstance(left, exp.Interval) and isinstance(node, exp.Add) and _is_of_days(left):
-        return written("gq_moved({0}, {1})", [right, left])
+        return duckdb_sql("gq_moved({0}, {1})", [right, left])
     return node
 
 
@@ -95,21 +95,21 @@ MOVED = (
 
 def utc_now(_: Dialect, node: exp.Expr) -> exp.Expr:
     """The moment, as a TIMESTAMP without a zone."""
-    return written("CAST(now() AS TIMESTAMP)")
+    return duckdb_sql("CAST(now() AS TIMESTAMP)")
 
 
 def moment(_: Dialect, node: exp.Expr) -> exp.Expr:
     """The moment, as a TIMESTAMP WITH TIME ZONE."""
-    return written("now()")
+    return duckdb_sql("now()")
 
 
 def extracted(parts: Mapping[str, str]) -> Callable[[Dialect, exp.Extract], exp.Expr]:
     """Return EXTRACT; `parts` are templates for those parts of time that are not DuckDB's of the same name."""
 
-    def made(dialect: Dialect, node: exp.Extract) -> exp.Expr:
+    def translate(dialect: Dialect, node: exp.Extract) -> exp.Expr:
         return part_of(dialect, node.this, node.expression, parts, node)
 
-    return made
+    return translate
 
 
 _PARTS = {
@@ -123,6 +123,8 @@ def part_of(dialect: Dialect, part: exp.Expr, value: exp.Expr, parts: Mapping[st
     """Return a part of a time."""
     name = units.named(part)
     if name is None:
-        raise SqlError(f"{units.shown(part)} is no part of time that is known here", places.place(node))
+        raise SqlError(
+            f"{units.shown(part)} is not a part of a date or time that is supported here", places.place(node)
+        )
     template = parts.get(name) or _PARTS.get(name) or f"extract({'week' if name == 'isoweek' else name} FROM {{0}})"
-    return written(template, [value])
+    return duckdb_sql(template, [value])

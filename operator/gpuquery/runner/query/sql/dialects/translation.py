@@ -6,10 +6,10 @@ import importlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.query.sql.dialects.meaning import Meaning
+from gpuquery.runner.query.sql.dialects.semantics import Semantics
 
 if TYPE_CHECKING:
-    from gpuquery.runner.query.sql.dialects import rewriting
+    from gpuquery.runner.query.sql.dialects import rewriter
     from gpuquery.runner.query.sql.dialects.places import Mark
     from gpuquery.runner.query.sql.errors import Place
 
@@ -23,7 +23,7 @@ class Translation:
     """What DuckDB has to be told before it binds the text: settings, and macros for functions that go by types."""
     marks: tuple[Mark, ...] | None = None
     """None: the text is the author's own."""
-    meaning: Meaning = field(default_factory=Meaning)
+    semantics: Semantics = field(default_factory=Semantics)
 
     def author_place(self, place: Place | None) -> Place | None:
         """Return where in the author's text a place of `text` comes from."""
@@ -34,9 +34,9 @@ class Translation:
         return places.author_place(self.marks, place)
 
 
-def known(name: str) -> rewriting.Dialect:
+def known(name: str) -> rewriter.Dialect:
     """Return what is known of a dialect."""
-    found: rewriting.Dialect = importlib.import_module(f"gpuquery.runner.query.sql.dialects.{name}").DIALECT
+    found: rewriter.Dialect = importlib.import_module(f"gpuquery.runner.query.sql.dialects.{name}").DIALECT
     return found
 
 
@@ -45,11 +45,11 @@ def translated(text: str, name: str) -> Translation:
     if name == "duckdb":
         return Translation(text)
     # sqlglot takes a quarter of a second to load: only who needs it waits for it.
-    from gpuquery.runner.query.sql.dialects import places, reading, rewriting, writing
+    from gpuquery.runner.query.sql.dialects import generator, parser, places, rewriter
 
     dialect = known(name)
-    tree = rewriting.rewrite(reading.read(text, dialect.name), dialect, text)
-    made, marks = writing.write(tree)
+    tree = rewriter.rewrite(parser.read(text, dialect.name), dialect, text)
+    made, marks = generator.write(tree)
     if not places.is_free_of_marks(text):
         marks = ()
     setup = (
@@ -57,4 +57,4 @@ def translated(text: str, name: str) -> Translation:
         *(["SET GLOBAL integer_division = true"] if dialect.integer_division else []),
         *dialect.macros,
     )
-    return Translation(made, setup, marks, replace(dialect.meaning, title=dialect.title))
+    return Translation(made, setup, marks, replace(dialect.semantics, title=dialect.title))

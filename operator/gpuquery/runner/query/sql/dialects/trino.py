@@ -9,8 +9,8 @@ from sqlglot import exp
 from gpuquery.runner.query.sql.dialects import checked, common, formats, parts, places, times
 from gpuquery.runner.query.sql.dialects.casts import cast
 from gpuquery.runner.query.sql.dialects.common import COUNT_IF, all_replaced, found_or_null
-from gpuquery.runner.query.sql.dialects.meaning import WORDS_OF_BOOLEANS, Meaning
-from gpuquery.runner.query.sql.dialects.rewriting import Call, Dialect, Refused, Rule, same, written
+from gpuquery.runner.query.sql.dialects.rewriter import Call, Dialect, Refused, Rule, duckdb_sql, same
+from gpuquery.runner.query.sql.dialects.semantics import BOOLEAN_TEXTS, Semantics
 from gpuquery.runner.query.sql.dialects.times import formatted
 from gpuquery.runner.query.sql.errors import SqlError
 
@@ -23,19 +23,19 @@ _mysql, _java = formatted(formats.MYSQL), formatted(formats.JAVA)
 def date_format(call: Call) -> exp.Expr:
     """DATE_FORMAT(t, '%Y-%m')."""
     call.count(2)
-    return written(f"strftime({{0}}, {_mysql(call, 1)})", call.arguments)
+    return duckdb_sql(f"strftime({{0}}, {_mysql(call, 1)})", call.arguments)
 
 
 def date_parse(call: Call) -> exp.Expr:
     """DATE_PARSE('1994-01', '%Y-%m')."""
     call.count(2)
-    return written(times.read_by(_mysql(call, 1), century="gq_from_1970"), call.arguments)
+    return duckdb_sql(times.read_by(_mysql(call, 1), century="gq_from_1970"), call.arguments)
 
 
 def format_datetime(call: Call) -> exp.Expr:
     """FORMAT_DATETIME(t, 'yyyy-MM'), with Joda's letters."""
     call.count(2)
-    return written(f"strftime({{0}}, {_java(call, 1)})", call.arguments)
+    return duckdb_sql(f"strftime({{0}}, {_java(call, 1)})", call.arguments)
 
 
 def parse_datetime(call: Call) -> exp.Expr:
@@ -44,7 +44,7 @@ def parse_datetime(call: Call) -> exp.Expr:
     pattern = _java(call, 1)
     if "%y" in pattern:
         raise call.refuse("which century a year of two digits is of depends on today there: write yyyy")
-    return written(f"strptime({{0}}, {pattern})", call.arguments)
+    return duckdb_sql(f"strptime({{0}}, {pattern})", call.arguments)
 
 
 def date_add(call: Call) -> exp.Expr:
@@ -54,21 +54,21 @@ def date_add(call: Call) -> exp.Expr:
     unit = call.unit(0)
     if unit in ("hour", "minute", "second", "millisecond", "microsecond"):
         return times.added(call.arguments[2], call.arguments[1], unit)
-    return written(f"gq_add_{unit}s({{1}}, {{0}})", call.arguments[1:])
+    return duckdb_sql(f"gq_add_{unit}s({{1}}, {{0}})", call.arguments[1:])
 
 
 def date_diff(call: Call) -> exp.Expr:
     """DATE_DIFF('day', a, b): whole units."""
     call.count(3)
     call.text(0, "the part of time")
-    return written(f"date_sub('{call.unit(0)}', {{0}}, {{1}})", call.arguments[1:])
+    return duckdb_sql(f"date_sub('{call.unit(0)}', {{0}}, {{1}})", call.arguments[1:])
 
 
 def date_trunc(call: Call) -> exp.Expr:
     """DATE_TRUNC('month', d): a day where d is one."""
     call.count(2)
     call.text(0, "the part of time")
-    return written(f"gq_date_trunc('{call.unit(0)}', {{0}})", call.arguments[1:])
+    return duckdb_sql(f"gq_date_trunc('{call.unit(0)}', {{0}})", call.arguments[1:])
 
 
 def attempt(call: Call) -> exp.Expr:
@@ -78,11 +78,11 @@ def attempt(call: Call) -> exp.Expr:
     while isinstance(inner, exp.Paren):
         inner = inner.this
     if isinstance(inner, exp.Div):
-        return written("CASE WHEN {1} <> 0 THEN {0} / {1} END", [inner.this, inner.expression])
-    if inner.key == "written" and str(inner.this).startswith("CAST("):
+        return duckdb_sql("CASE WHEN {1} <> 0 THEN {0} / {1} END", [inner.this, inner.expression])
+    if inner.key == "duckdbsql" and str(inner.this).startswith("CAST("):
         inner.set("this", "TRY_" + str(inner.this))
         return inner
-    raise call.refuse("it is known with a division and with a cast: write TRY_CAST, or CASE for the other")
+    raise call.refuse("it is supported only with a division or a cast: write TRY_CAST, or CASE for the other")
 
 
 def substr(call: Call) -> exp.Expr:
@@ -90,12 +90,12 @@ def substr(call: Call) -> exp.Expr:
     call.count(2, 3)
     start = call.number(1)
     if start == 0:
-        return written("left({0}, 0)", call.arguments[:1])
+        return duckdb_sql("left({0}, 0)", call.arguments[:1])
     length = f", {checked.length_of(call, 2, fails=False)}" if len(call.arguments) == 3 else ""
     found = f"substr({{0}}, {{1}}{length})"
     if start is not None and start > 0:
-        return written(found, call.arguments)
-    return written(
+        return duckdb_sql(found, call.arguments)
+    return duckdb_sql(
         f"CASE WHEN {{1}} = 0 OR -({{1}}) > length({{0}}) THEN left({{0}}, 0) ELSE {found} END", call.arguments
     )
 
@@ -111,7 +111,7 @@ def decimal_literal(dialect: Dialect, node: exp.Cast) -> exp.Expr:
         and places.place(node) == places.place(value)
         and value.name.replace(".", "", 1).lstrip("+-").isdigit()
     ):
-        return written(value.name)
+        return duckdb_sql(value.name)
     return CAST(dialect, node)
 
 
@@ -120,16 +120,18 @@ def split_part(call: Call) -> exp.Expr:
     call.count(3)
     number = call.number(2)
     if number is not None and number < 1:
-        raise call.refuse("a part has to be a number above zero")
+        raise call.refuse("a part must be a number above zero")
     found = "(string_split({0}, {1}))[{2}]"
-    bad = checked.failing("a part has to be a number above zero")
-    return written(found if number is not None else f"CASE WHEN {{2}} < 1 THEN {bad} ELSE {found} END", call.arguments)
+    bad = checked.failing("a part must be a number above zero")
+    return duckdb_sql(
+        found if number is not None else f"CASE WHEN {{2}} < 1 THEN {bad} ELSE {found} END", call.arguments
+    )
 
 
 def approx_percentile(call: Call) -> exp.Expr:
     """APPROX_PERCENTILE(x, 0.5): the exact one."""
     call.count(2)
-    return written("quantile_disc({0}, {1})", call.arguments)
+    return duckdb_sql("quantile_disc({0}, {1})", call.arguments)
 
 
 def unnested(dialect: Dialect, node: exp.Unnest) -> exp.Expr:
@@ -164,9 +166,9 @@ FUNCTIONS: Mapping[str, Rule] = {
     "bitwise_and_agg": "bit_and({0})",
     "bitwise_or_agg": "bit_or({0})",
     "geometric_mean": Refused("write exp(avg(ln(x)))"),
-    "checksum": Refused("checksums are not known here"),
+    "checksum": Refused("checksums are not supported here"),
     "histogram": Refused("write GROUP BY and count(*)"),
-    "map_agg": Refused("maps are not known here"),
+    "map_agg": Refused("maps are not supported here"),
     "greatest": common.none_is_null("greatest"),
     "least": common.none_is_null("least"),
     "if": common.conditional,
@@ -178,7 +180,7 @@ FUNCTIONS: Mapping[str, Rule] = {
     "chr": "chr({0})",
     "split": {2: "string_split({0}, {1})"},
     "split_part": split_part,
-    "skewness": Refused("it is that of a population there, and of a sample here: write it by its formula"),
+    "skewness": Refused("it is the population's there and a sample's here: write out its formula"),
     "lpad": "lpad({0}, {1}, {2})",
     "rpad": "rpad({0}, {1}, {2})",
     "replace": {2: "replace({0}, {1}, '')", 3: "replace({0}, {1}, {2})"},
@@ -216,7 +218,7 @@ FUNCTIONS: Mapping[str, Rule] = {
     "from_iso8601_date": "CAST({0} AS DATE)",
     "from_iso8601_timestamp": Refused("write CAST(x AS TIMESTAMP)"),
     "to_iso8601": Refused("write format_datetime(t, 'yyyy-MM-dd''T''HH:mm:ss')"),
-    "at_timezone": Refused("times have no zone here: store them in UTC"),
+    "at_timezone": Refused("timestamps have no time zone here: store them in UTC"),
     "now": "now()",
     "cardinality": "len({0})",
     "contains": checked.contains("{0}", "{1}"),
@@ -233,14 +235,14 @@ FUNCTIONS: Mapping[str, Rule] = {
     "flatten": "flatten({0})",
     "reduce": Refused("write UNNEST and an aggregate"),
     "row": "row({*})",
-    "map": Refused("maps are not known here"),
-    "json_extract_scalar": Refused("JSON is not known here"),
-    "json_extract": Refused("JSON is not known here"),
-    "json_parse": Refused("JSON is not known here"),
+    "map": Refused("maps are not supported here"),
+    "json_extract_scalar": Refused("JSON is not supported here"),
+    "json_extract": Refused("JSON is not supported here"),
+    "json_parse": Refused("JSON is not supported here"),
     "grouping": "grouping({*})",
     "width_bucket": Refused("write CASE, or floor((x - low) / size)"),
     "typeof": Refused("types are known before a query runs"),
-    "uuid": Refused("a query has to give the same result when it is repeated"),
+    "uuid": Refused("a query must return the same result when it is repeated"),
 }  # fmt: skip
 
 CAST = cast({exp.DType.DECIMAL: "DECIMAL(38, 0)"}, cuts_texts=True, pads=True)
@@ -278,11 +280,11 @@ DIALECT = Dialect(
     nodes=NODES,
     known=parts.KNOWN,
     integer_division=True,
-    meaning=Meaning(
+    semantics=Semantics(
         float_to_integer="round",
         doubles_divide=True,
         whole_texts=True,
-        booleans=WORDS_OF_BOOLEANS,
+        booleans=BOOLEAN_TEXTS,
         days_apart="date_diff('day', b, a)",
         quotients="as many places as its sides have",
     ),

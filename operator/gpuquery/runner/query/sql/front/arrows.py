@@ -1,6 +1,6 @@
-"""Lambdas as they were written before DuckDB 1.3, and are in Spark, Trino and Snowflake: `x -> x + 1`, `(x, i) -> x`.
+"""Lambdas in the arrow syntax of DuckDB before 1.3, Spark, Trino and Snowflake: `x -> x + 1`, `(x, i) -> x`.
 
-DuckDB 2.0 reads `lambda x, i: x` only, so that is put in their place. A `->` in front of a string is JSON's, and stays.
+DuckDB 2.0 parses only `lambda x, i: x`, so they are rewritten to that. A `->` before a string is JSON's, and stays.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from gpuquery.runner.query.sql.front.tokens import Token
 
 
-def placed(tokens: Sequence[Token]) -> list[Replacement]:
-    """Return what takes the place of the parameters and arrows of lambdas."""
+def replacements(tokens: Sequence[Token]) -> list[Replacement]:
+    """Return the replacements for the parameters and arrows of lambdas."""
     found = []
     for i, token in enumerate(tokens):
         if token.text != "->" or i + 1 == len(tokens) or tokens[i + 1].text.startswith("'"):

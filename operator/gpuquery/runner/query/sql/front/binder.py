@@ -1,4 +1,4 @@
-"""Bind a statement: DuckDB resolves its names and types over empty tables, and we read what it has understood.
+"""Bind a statement: DuckDB resolves its names and types over empty tables, and its bound plan becomes ours.
 
 Nothing of the author's text is executed: it is a value for `json_serialize_sql`, which parses it, and for
 `json_serialize_plan`, which binds it. The names of the result come from a relation that is bound and never run.
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from gpuquery.runner.query.sql.errors import SqlError
-from gpuquery.runner.query.sql.front import arrows, catalog, gate, growth, keywords, limits, parameters
+from gpuquery.runner.query.sql.front import arrows, catalog, growth, keywords, limits, parameters, validate
 from gpuquery.runner.query.sql.front.calls import places
 from gpuquery.runner.query.sql.front.comparable import written_casts
-from gpuquery.runner.query.sql.front.constants import Constants
+from gpuquery.runner.query.sql.front.constants import ConstantFolder
+from gpuquery.runner.query.sql.front.current_time import CurrentTime, macros
 from gpuquery.runner.query.sql.front.duckjson_expressions import Reader
 from gpuquery.runner.query.sql.front.duckjson_relations import Relations, UnusableColumnError
-from gpuquery.runner.query.sql.front.laterals import flattened
-from gpuquery.runner.query.sql.front.messages import Explainer
-from gpuquery.runner.query.sql.front.moment import Moment, macros
+from gpuquery.runner.query.sql.front.laterals import without_lateral_joins
+from gpuquery.runner.query.sql.front.messages import ErrorTranslator
 from gpuquery.runner.query.sql.front.source import Replacement, Source
 from gpuquery.runner.query.sql.front.ties import Ties
 from gpuquery.runner.query.sql.front.tokens import Token, tokens
@@ -54,15 +54,15 @@ def bind(
 ) -> Statement:
     """Return the plan of a statement over the inputs' schemas; raises SqlError with the place in the text.
 
-    `setup` is what DuckDB is told first, for a statement that was another dialect's: settings and macros of ours.
+    `setup` are the settings and macros that DuckDB runs first, for a statement translated from another dialect.
     """
-    known = {name: catalog.told_apart(columns) for name, columns in schemas.items()}
+    known = {name: catalog.without_ambiguous_names(columns) for name, columns in schemas.items()}
     return _with_binder(text, known, values, (*setup, *macros(now)), lambda binder: binder.statement(now))
 
 
 def check(text: str, *, inputs: Collection[str], values: Mapping[str, Value], setup: Sequence[str] = ()) -> None:
     """Check what needs no schemas: one query, over these inputs, with these parameters. Raises SqlError."""
-    _with_binder(text, {}, values, setup, lambda binder: binder.judged(inputs))
+    _with_binder(text, {}, values, setup, lambda binder: binder.validated_tree(inputs))
 
 
 def _with_binder(
@@ -74,30 +74,32 @@ def _with_binder(
 ) -> T:
     found = tokens(text)
     limits.check_text(text, found)
-    tied = Ties(text)
+    ties = Ties(text)
     # What is put in front of a parameter stands before it in the list.
-    replaced = [*tied.placed(found), *arrows.placed(found), *parameters.placed(text, found, values)]
+    replaced = [*ties.replacements(found), *arrows.replacements(found), *parameters.replacements(text, found, values)]
     source = _readable(text, replaced, found, schemas)
     session = catalog.connection(schemas, setup)
     try:
-        with limits.deep_stack():
-            return ask(_Binder(session, source, schemas, values, tied))
+        with limits.raised_recursion_limit():
+            return ask(_Binder(session, source, schemas, values, ties))
     except RecursionError:
         raise SqlError(limits.TOO_DEEP) from None
     except duckdb.OutOfMemoryException:
         raise SqlError(limits.TOO_LARGE) from None
     except duckdb.Error:  # an internal error leaves the database unusable
-        catalog.forget()
+        catalog.drop_databases()
         raise SqlError("the statement cannot be planned: write it in another way") from None
     finally:
         session.close()
 
 
 def _readable(text: str, replaced: list[Replacement], found: list[Token], schemas: Mapping[str, Columns]) -> Source:
-    """Return the text to be bound, with quotes around names of columns if it cannot be read without."""
+    """Return the text to be bound, with keywords that name columns quoted if the text does not parse otherwise."""
     source = Source(text, replaced)
     columns = {name for table in schemas.values() for name in table} if schemas else None
-    quoted = [one for one in keywords.placed(found, columns) if not any(r.start <= one.start < r.end for r in replaced)]
+    quoted = [
+        one for one in keywords.replacements(found, columns) if not any(r.start <= one.start < r.end for r in replaced)
+    ]
     if not quoted or _reads(source):
         return source
     other = Source(text, [*replaced, *quoted])
@@ -118,51 +120,51 @@ class _Binder:
         source: Source,
         schemas: Mapping[str, Columns],
         values: Mapping[str, Value],
-        tied: Ties,
+        ties: Ties,
     ) -> None:
         self.session, self.source, self.schemas, self.values = session, source, schemas, values
-        self.tied = tied
-        self.explainer = Explainer(source, schemas, values, self.functions)
+        self.ties = ties
+        self.errors = ErrorTranslator(source, schemas, values, self.functions)
 
     def statement(self, now: datetime) -> Statement:
-        """Parse, judge, bind and read."""
-        tree = self.judged(self.schemas)
+        """Parse, validate and bind the text, and return it as our plan."""
+        tree = self.validated_tree(self.schemas)
         parameters.check_counts(tree, self.source, self.values)
         parameters.set_variables(self.session, self.values)
-        answer = self.asked(_PLAN)
+        answer = self.query_duckdb(_PLAN)
         if answer["error"]:
-            raise self.explainer.error(self.without_macros(answer), tree)
+            raise self.errors.error(self.without_macros(answer), tree)
         (plan,) = answer["plans"]
         kinds = {name: value.described for name, value in self.values.items()}
-        constants, words = Constants(self.session), gate.session_words(tree)
-        reader = Reader(self.source, Moment(now), constants, written_casts(tree), kinds, places(tree), words)
+        constants, words = ConstantFolder(self.session), validate.session_words(tree)
+        reader = Reader(self.source, CurrentTime(now), constants, written_casts(tree), kinds, places(tree), words)
         try:
-            relation = flattened(Relations(reader, self.schemas, self.tied).read(plan))
+            relation = without_lateral_joins(Relations(reader, self.schemas, self.ties).read(plan))
         except UnusableColumnError as exc:
-            raise self.explainer.unusable(exc, tree) from None
-        self.tied.check()
-        return Statement(relation, unique([self.named(name) for name in self.names()]))
+            raise self.errors.unusable(exc, tree) from None
+        self.ties.check()
+        return Statement(relation, unique([self.as_author_wrote(name) for name in self.names()]))
 
-    def judged(self, inputs: Collection[str]) -> Json:
-        """Return the syntax tree, of which nothing is refused."""
-        tree = self.asked("SELECT json_serialize_sql(?)")
+    def validated_tree(self, inputs: Collection[str]) -> Json:
+        """Return the syntax tree; raises SqlError if anything in it is refused."""
+        tree = self.query_duckdb("SELECT json_serialize_sql(?)")
         if tree["error"]:
             raise self.unreadable(tree)
         limits.check_tree(tree, self.source)
-        gate.judge(tree, self.source, inputs)
+        validate.check(tree, self.source, inputs)
         growth.check(tree, self.source, {name: len(columns) for name, columns in self.schemas.items()})
         return tree
 
     def without_macros(self, answer: Json) -> Json:
-        """Return what else is wrong where DuckDB cannot choose one of our macros, as their argument has no type."""
+        """Return the error behind a macro of ours that DuckDB cannot resolve because its argument has no type."""
         if not _MACRO.match(str(answer.get("error_message"))):
             return answer
         plain = _OURS.sub(lambda m: "coalesce".ljust(len(m[0])), self.source.bound)
-        other = self.asked(_PLAN, plain)
+        other = self.query_duckdb(_PLAN, plain)
         return other if other["error"] and not _MACRO.match(str(other.get("error_message"))) else answer
 
-    def asked(self, question: str, text: str = "") -> Json:
-        """Return what DuckDB answers to one of our questions about the text, or about another one."""
+    def query_duckdb(self, question: str, text: str = "") -> Json:
+        """Return DuckDB's JSON for one of our queries about the bound text, or about another text."""
         row = self.session.execute(question, [text or self.source.bound]).fetchone()
         try:
             return dict(json.loads(row[0] if row else ""))
@@ -170,13 +172,13 @@ class _Binder:
             raise SqlError("the statement holds a constant of a type, or of a size, that is not supported") from None
 
     def names(self) -> list[str]:
-        """Return the names of the result's columns. A SELECT becomes a relation, which is bound and not run."""
+        """Return the names of the result's columns. The relation is bound for that, and never run."""
         statements = duckdb.extract_statements(self.source.bound)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise SqlError("a query is one SELECT statement")
         return list(self.session.sql(statements[0]).columns)
 
-    def named(self, name: str) -> str:
+    def as_author_wrote(self, name: str) -> str:
         """Return a name as the author would have written it: parameters by their names."""
         if (found := _VARIABLE.fullmatch(name)) and found["at"] is None:
             return self.parameter(found)
@@ -189,7 +191,7 @@ class _Binder:
     def unreadable(self, answer: Json) -> SqlError:
         """Return the error for a text that is no SELECT, or no SQL."""
         if answer.get("error_type") != "not implemented":
-            return self.explainer.error(answer)
+            return self.errors.error(answer)
         try:
             kinds = [str(s.type).rsplit(".", 1)[-1].upper() for s in duckdb.extract_statements(self.source.bound)]
         except (duckdb.Error, ValueError):  # ValueError: a kind that DuckDB's own Python client does not know

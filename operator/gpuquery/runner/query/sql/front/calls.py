@@ -1,6 +1,6 @@
-"""Where aggregates and window functions stand in the text: DuckDB 2.0's bound plan does not tell it.
+"""The places of aggregates and window functions in the text, which DuckDB 2.0's bound plan does not have.
 
-A call is known by its name and the columns among its arguments. Calls that are equal in these are the same computation,
+A call is identified by its name and the columns among its arguments. Calls with equal ones are the same computation,
 or at least one of the places where the author wrote it.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpuquery.runner.query.sql.front import names
-from gpuquery.runner.query.sql.front.source import NOWHERE
+from gpuquery.runner.query.sql.front.source import INVALID_INDEX
 from gpuquery.runner.query.sql.front.tree import objects
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ def places(tree: Json) -> dict[Signature, tuple[int, int]]:
     found: dict[Signature, tuple[int, int]] = {}
     by_name: dict[str, set[tuple[int, int]]] = {}
     for node in objects(tree):
-        if node.get("class") in ("FUNCTION", "WINDOW") and node["query_location"] < NOWHERE:
+        if node.get("class") in ("FUNCTION", "WINDOW") and node["query_location"] < INVALID_INDEX:
             arguments = [item.get("expression", item) for item in node.get("arguments", ())]
             columns = tuple((a.get("column_names") or [""])[-1].lower() for a in arguments)
             at = (node["query_location"], node["query_location_length"])

@@ -14,7 +14,7 @@ import duckdb
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.front.duckjson_types import duck_name, quoted
 from gpuquery.runner.query.sql.front.limits import MAX_DEPTH
-from gpuquery.runner.query.sql.types import NoType
+from gpuquery.runner.query.sql.types import UnsupportedType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,23 +62,23 @@ def connection(schemas: Mapping[str, Columns], setup: Sequence[str] = ()) -> duc
         return _databases[key].cursor()
 
 
-def forget() -> None:
-    """Drop the databases: DuckDB gives up one in which an internal error has happened."""
+def drop_databases() -> None:
+    """Drop the databases: DuckDB invalidates a database after an internal error."""
     with _lock:
         _databases.clear()
 
 
-def told_apart(columns: Columns) -> Columns:
-    """Return an input's columns, with one that no statement can use for those that SQL cannot tell apart."""
-    made: dict[str, Type | NoType] = {}
+def without_ambiguous_names(columns: Columns) -> Columns:
+    """Return an input's columns; names that differ only in case share one column that no statement can use."""
+    made: dict[str, Type | UnsupportedType] = {}
     first: dict[str, str] = {}
     for name, kind in columns.items():
         other = first.setdefault(name.lower(), name)
-        made[other] = kind if other == name else NoType(f'is also there as "{name}", and {_CASE}')
+        made[other] = kind if other == name else UnsupportedType(f'also exists as "{name}", and {_CASE}')
     return made
 
 
-_CASE = "letters' case is nothing to SQL: rename one of them"
+_CASE = "names in SQL are not case-sensitive: rename one of them"
 
 
 def _check(schemas: Mapping[str, Columns]) -> None:
@@ -101,6 +101,6 @@ def _database(schemas: Mapping[str, Columns], setup: Sequence[str]) -> duckdb.Du
     return made
 
 
-def _duck_name(kind: Type | NoType) -> str:
+def _duck_name(kind: Type | UnsupportedType) -> str:
     """Return DuckDB's name of a type; for a column that is refused, one that no column has here."""
-    return "UUID" if isinstance(kind, NoType) else duck_name(kind)
+    return "UUID" if isinstance(kind, UnsupportedType) else duck_name(kind)

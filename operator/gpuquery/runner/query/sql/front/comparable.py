@@ -1,4 +1,4 @@
-"""Which types may be compared: text with text, numbers with numbers, days and moments with each other.
+"""Which types may be compared: text with text, numbers with numbers, dates with timestamps.
 
 DuckDB 2.0 refuses `text > 3`, but makes a number of the text for `text = 3`, and a day of the number for `day = 3`,
 which fails when a row does not fit. PostgreSQL refuses both, and so do we: a cast that the author did not write is
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.front.duckjson_types import type_of
-from gpuquery.runner.query.sql.front.source import NOWHERE
+from gpuquery.runner.query.sql.front.source import INVALID_INDEX
+from gpuquery.runner.query.sql.front.tree import objects
 from gpuquery.runner.query.sql.types import TEXT, Kind, Type
 
 if TYPE_CHECKING:
@@ -26,18 +27,8 @@ _MOMENTS = frozenset({Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_TZ})
 
 
 def written_casts(tree: Json) -> frozenset[int]:
-    """Return where the text has casts, as offsets in bytes: DuckDB's plan does not tell them from its own."""
-    found: set[int] = set()
-    waiting: list[Any] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend(node)
-        elif isinstance(node, dict):
-            if node.get("class") == "CAST":
-                found.add(node["query_location"])
-            waiting.extend(node.values())
-    return frozenset(found)
+    """Return the byte offsets of the casts in the text: DuckDB's plan does not distinguish them from its own."""
+    return frozenset(node["query_location"] for node in objects(tree) if node.get("class") == "CAST")
 
 
 def check(sides: Sequence[Json], written: Collection[int], source: Source, kinds: Mapping[str, str]) -> None:
@@ -58,7 +49,9 @@ def check(sides: Sequence[Json], written: Collection[int], source: Source, kinds
         if _family(was) == _family(to):
             continue
         place: Place | None = source.place(side["query_location"], side["query_location_length"])
-        name = parameter or next((n for s in sides if (n := source.parameter(s.get("query_location", NOWHERE)))), None)
+        name = parameter or next(
+            (n for s in sides if (n := source.parameter(s.get("query_location", INVALID_INDEX)))), None
+        )
         if not name and was.kind is Kind.BOOLEAN and to.is_number:
             continue
         if name:
@@ -70,13 +63,13 @@ def check(sides: Sequence[Json], written: Collection[int], source: Source, kinds
 
 def is_of_pivot(node: Json) -> bool:
     """Whether PIVOT has made a comparison: of texts, whatever the type of the column, and at no place of the text."""
-    return node.get("type") == "COMPARE_NOT_DISTINCT_FROM" and node["query_location"] >= NOWHERE
+    return node.get("type") == "COMPARE_NOT_DISTINCT_FROM" and node["query_location"] >= INVALID_INDEX
 
 
 def check_pivot(sides: Sequence[Json]) -> None:
     """Raise SqlError where a number has more than one text: PIVOT would not find 1.5 in a DECIMAL(9, 2)."""
     for side in sides:
-        made = side.get("type") == "OPERATOR_CAST" and side["query_location"] >= NOWHERE
+        made = side.get("type") == "OPERATOR_CAST" and side["query_location"] >= INVALID_INDEX
         if made and side["children"][0]["expression_class"] != "BOUND_CONSTANT":
             was = type_of(side["children"][0].get("return_type", _BOOLEAN))
             if was.is_number and not was.is_integer:

@@ -1,7 +1,7 @@
-"""Constants that the text holds in another type: dates and intervals in quotes, small numbers for wide columns.
+"""Constant folding of casts: dates and intervals in quotes, small integers for wide columns.
 
-DuckDB's bound plan has their casts written out. They are done here, by DuckDB's own rules, so that a wrong one is told
-with its place before anything runs, and so that rules see a number where the author wrote one.
+DuckDB's bound plan has casts around them. They are folded here by DuckDB's own rules, so that a wrong one is reported
+with its place before anything runs, and rules see a number where the author wrote one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import duckdb
 
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.front.duckjson_types import duck_name
-from gpuquery.runner.query.sql.plan import Call, Cast, Expression, Literal, Months
+from gpuquery.runner.query.sql.plan import Call, Cast, Expression, Interval, Literal
 from gpuquery.runner.query.sql.types import DOUBLE, EXACT, INTERVAL, Kind, Type, list_of
 
 if TYPE_CHECKING:
@@ -42,25 +42,25 @@ _INTERVAL = """SELECT date_part('year', i) * 12 + date_part('month', i), date_pa
     FROM (SELECT CAST($1 AS INTERVAL) AS i)"""
 _HOUR = 3_600_000_000
 _PER_UNIT = {
-    "to_millennia": Months(12_000, 0, 0),
-    "to_centuries": Months(1_200, 0, 0),
-    "to_decades": Months(120, 0, 0),
-    "to_years": Months(12, 0, 0),
-    "to_quarters": Months(3, 0, 0),
-    "to_months": Months(1, 0, 0),
-    "to_weeks": Months(0, 7, 0),
-    "to_days": Months(0, 1, 0),
-    "to_hours": Months(0, 0, _HOUR),
-    "to_minutes": Months(0, 0, _HOUR // 60),
-    "to_seconds": Months(0, 0, 1_000_000),
-    "to_milliseconds": Months(0, 0, 1_000),
-    "to_microseconds": Months(0, 0, 1),
+    "to_millennia": Interval(12_000, 0, 0),
+    "to_centuries": Interval(1_200, 0, 0),
+    "to_decades": Interval(120, 0, 0),
+    "to_years": Interval(12, 0, 0),
+    "to_quarters": Interval(3, 0, 0),
+    "to_months": Interval(1, 0, 0),
+    "to_weeks": Interval(0, 7, 0),
+    "to_days": Interval(0, 1, 0),
+    "to_hours": Interval(0, 0, _HOUR),
+    "to_minutes": Interval(0, 0, _HOUR // 60),
+    "to_seconds": Interval(0, 0, 1_000_000),
+    "to_milliseconds": Interval(0, 0, 1_000),
+    "to_microseconds": Interval(0, 0, 1),
 }
 
 
 @dataclass(frozen=True)
-class Constants:
-    """Does casts of constants, with a connection that knows DuckDB's rules for texts."""
+class ConstantFolder:
+    """Folds casts of constants; the connection converts text by DuckDB's rules."""
 
     session: duckdb.DuckDBPyConnection
 
@@ -106,15 +106,15 @@ class Constants:
             if node.null_on_failure:
                 return None
             shown = text if len(text) <= 60 else text[:60] + "..."
-            raise SqlError(f"'{shown}' is no {to}{_HOW.get(to.kind, '')}", node.place) from None
+            raise SqlError(f"'{shown}' is not a valid {to}{_HOW.get(to.kind, '')}", node.place) from None
         assert row is not None
         if to == INTERVAL:
-            return Months(*(int(part) for part in row))
+            return Interval(*(int(part) for part in row))
         return _moment(row[0], to, text, node.place) if to.kind in _MOMENTS else row[0]
 
 
 def _plain(text: str, to: Type) -> Any:
-    """Return what a usual spelling means, which saves a question to DuckDB; None for any other text."""
+    """Return the value of a common spelling without asking DuckDB; None for any other text."""
     try:
         if to.kind is Kind.DATE and _DAY.fullmatch(text):
             return dt.date.fromisoformat(text)
@@ -125,7 +125,7 @@ def _plain(text: str, to: Type) -> Any:
     if to.kind is Kind.INTERVAL and (found := _UNITS.fullmatch(text)):
         months, days, micros = _PER_UNIT[f"to_{found[2]}s"]
         number = int(found[1])
-        return Months(months * number, days * number, micros * number)
+        return Interval(months * number, days * number, micros * number)
     return None
 
 
@@ -146,7 +146,7 @@ _HOW = {
 def _moment(value: Any, to: Type, text: str, place: Place | None) -> Any:
     """DuckDB gives infinity as Python's last day, and days before the year 1 and the end of a day as text."""
     if to.kind is Kind.TIME and not isinstance(value, dt.time):
-        raise SqlError(f"'{text.strip()}' is no {to}: the day ends at 23:59:59.999999", place)
+        raise SqlError(f"'{text.strip()}' is not a valid {to}: the day ends at 23:59:59.999999", place)
     if not isinstance(value, _MOMENTS[to.kind]) or "inf" in text.lower():
         raise SqlError(f"'{text.strip()}' as {to} is infinite or not in the years 1 to 9999", place)
     return value.astimezone(dt.UTC) if isinstance(value, dt.datetime) and value.tzinfo is not None else value
@@ -180,11 +180,13 @@ def _interval(node: Call, unit: str, count: Literal) -> Expression:
     number = count.value
     if isinstance(number, float) and (months or days) and number != math.trunc(number):
         return node
-    made = Months(int(months * number), int(days * number), round(micros * number))
+    made = Interval(int(months * number), int(days * number), round(micros * number))
     return Literal(type=INTERVAL, value=made, place=node.place)
 
 
-def completed(function: str, json: dict[str, Any], arguments: tuple[Expression, ...]) -> tuple[Expression, ...]:
+def with_stored_arguments(
+    function: str, json: dict[str, Any], arguments: tuple[Expression, ...]
+) -> tuple[Expression, ...]:
     """Return the arguments of an aggregate, with those that DuckDB keeps elsewhere than among them.
 
     string_agg without a separator has a comma. A quantile in descending order has a negative fraction: a continuous one

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.query.sql.errors import Place, SqlError
 from gpuquery.runner.query.sql.front import calls, comparable, names, rows
-from gpuquery.runner.query.sql.front.constants import Constants, completed
-from gpuquery.runner.query.sql.front.duckjson_keys import checked
+from gpuquery.runner.query.sql.front.constants import ConstantFolder, with_stored_arguments
+from gpuquery.runner.query.sql.front.duckjson_keys import check_keys
 from gpuquery.runner.query.sql.front.duckjson_types import type_of, value_of
 from gpuquery.runner.query.sql.plan import (
     AggregateCall,
@@ -22,10 +22,10 @@ from gpuquery.runner.query.sql.plan import (
     Column,
     Expression,
     Field,
-    Key,
     Lambda,
     Literal,
     Parameter,
+    SortKey,
 )
 from gpuquery.runner.query.sql.types import BOOLEAN, TEXT, Kind, Type
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.runner.query.sql.front.calls import Signature
-    from gpuquery.runner.query.sql.front.moment import Moment
+    from gpuquery.runner.query.sql.front.current_time import CurrentTime
     from gpuquery.runner.query.sql.front.source import Source
 
 Json = dict[str, Any]
@@ -73,16 +73,16 @@ _DESCENDING = {"DESCENDING": True, "ASCENDING": False}
 def comparison(kind: str) -> str:
     """Return the operator of a comparison in our plan."""
     if kind not in _COMPARISONS:
-        raise unknown(f"comparison {kind}")
+        raise not_supported(f"comparison {kind}")
     return _COMPARISONS[kind]
 
 
-def unknown(what: str, place: Place | None = None) -> SqlError:
+def not_supported(what: str, place: Place | None = None) -> SqlError:
     """Return the refusal of a part of DuckDB's plan that has no counterpart in ours."""
     return SqlError(f"{what.replace('_', ' ').lower()} is not supported", place)
 
 
-class NoColumn(Field):
+class RowIdColumn(Field):
     """A column that stands in its place only to be counted; whoever refers to it means DuckDB's rowid."""
 
 
@@ -91,8 +91,8 @@ class Reader:
     """Reads expressions over the columns of the relation below."""
 
     source: Source
-    moment: Moment
-    constants: Constants
+    current_time: CurrentTime
+    constants: ConstantFolder
     written: frozenset[int]
     """Where the text has casts."""
     parameters: Mapping[str, str]
@@ -109,7 +109,9 @@ class Reader:
 
     def over(self, fields: Sequence[Field], table: int | None = None) -> Reader:
         """Return a reader over a relation's columns."""
-        columns = tuple(None if isinstance(f, NoColumn) else Column(type=f.type, index=i) for i, f in enumerate(fields))
+        columns = tuple(
+            None if isinstance(f, RowIdColumn) else Column(type=f.type, index=i) for i, f in enumerate(fields)
+        )
         return replace(self, columns=columns, table=table)
 
     def place(self, json: Json) -> Place | None:
@@ -124,7 +126,7 @@ class Reader:
 
     def read(self, json: Json) -> Expression:
         """Return the expression."""
-        checked(json["expression_class"], json)
+        check_keys(json["expression_class"], json)
         match json["expression_class"]:
             case "BOUND_REF":
                 return self._column(json, json["index"])
@@ -147,24 +149,24 @@ class Reader:
             case "BOUND_CASE":
                 return self._case(json)
             case other:
-                raise unknown(other.removeprefix("BOUND_"), self.place(json))
+                raise not_supported(other.removeprefix("BOUND_"), self.place(json))
 
     def all(self, items: Sequence[Json]) -> tuple[Expression, ...]:
         """Return the expressions."""
         return tuple(self.read(item) for item in items)
 
-    def keys(self, orders: Sequence[Json]) -> tuple[Key, ...]:
+    def keys(self, orders: Sequence[Json]) -> tuple[SortKey, ...]:
         """Return the keys of an ORDER BY."""
         return tuple(
-            Key(self.read(o["expression"]), _DESCENDING[o["type"]], _NULLS_FIRST[o["null_order"]]) for o in orders
+            SortKey(self.read(o["expression"]), _DESCENDING[o["type"]], _NULLS_FIRST[o["null_order"]]) for o in orders
         )
 
     def _column(self, json: Json, index: int) -> Expression:
         if index >= len(self.columns):
-            raise unknown("a column of another relation", self.place(json))
+            raise not_supported("a column of another relation", self.place(json))
         found = self.columns[index]
         if found is None:
-            raise SqlError("rowid is refused: the rows of an input have no number and no order", self.place(json))
+            raise SqlError("rowid is refused: the rows of an input have no row number and no order", self.place(json))
         return replace(found, place=self.place(json)) if isinstance(found, Column) else found
 
     def _constant(self, json: Json) -> Literal:
@@ -195,7 +197,7 @@ class Reader:
             case "OPERATOR_TRY":
                 raise SqlError("TRY(...) is not supported: use TRY_CAST for casts that may fail", place)
             case other:
-                raise unknown(other, place)
+                raise not_supported(other, place)
 
     def _case(self, json: Json) -> Case:
         branches = tuple((self.read(c["when_expr"]), self.read(c["then_expr"])) for c in json["case_checks"])
@@ -216,7 +218,7 @@ class Reader:
         if kind == "COMPARE_BETWEEN":
             return self._between(json)
         if kind != "BOUND_FUNCTION":
-            raise unknown(kind, self.place(json))
+            raise not_supported(kind, self.place(json))
         return self._call(json)
 
     def _sides(self, json: Json) -> tuple[Expression, ...]:
@@ -250,7 +252,7 @@ class Reader:
         place = self._around(json, (value,))
         to = type_of(json["return_type"], place)
         if json["query_location"] not in self.written:
-            to = _roomy(to, value.type)
+            to = _wide_enough(to, value.type)
         if value.type == to:
             return value
         self._check_parameter(json, child, value, to)
@@ -272,7 +274,7 @@ class Reader:
         place = self.place(json)
         kind = type_of(json["return_type"], place)
         if name in names.NOW:
-            return self.moment.constant(kind, place)
+            return self.current_time.constant(kind, place)
         if name not in names.BINDERS_OWN and (why := names.refusal(name)):
             raise SqlError(why, place)
         arguments = self._lambdas(json) if any(_is_lambda(c) for c in json["children"]) else self.all(json["children"])
@@ -289,7 +291,7 @@ class Reader:
     def _packed(self, json: Json, kind: Type, arguments: tuple[Expression, ...], place: Place | None) -> Expression:
         """Records: the names of the fields are in the type."""
         if [name for name, _ in kind.fields] != json["named_arguments"]:
-            raise unknown("a record with names of another order", place)
+            raise not_supported("a record with names of another order", place)
         return Call(type=kind, place=place, function="struct_pack", arguments=arguments)
 
     def _lambdas(self, json: Json) -> tuple[Expression, ...]:
@@ -303,14 +305,14 @@ class Reader:
         count = item["parameter_count"]
         kinds = _parameter_types(item["lambda_expr"], count, before[0].type.item)
         parameters = [Parameter(type=k, index=i) for i, k in enumerate(kinds)]
-        columns = (*reversed(parameters), *(_deeper(e) for e in taken))
+        columns = (*reversed(parameters), *(_one_lambda_deeper(e) for e in taken))
         body = replace(self, columns=columns).read(item["lambda_expr"])
         made = Lambda(type=Type(Kind.LAMBDA), parameters=kinds, body=body, place=self.place(item))
         return (*before, made, *self.all(children[at + 1 : at + 1 + extra]))
 
     def aggregate(self, json: Json) -> AggregateCall:
         """Return the call of an aggregate function."""
-        checked("BOUND_AGGREGATE", json)
+        check_keys("BOUND_AGGREGATE", json)
         name = json["qname"]["path"][-1].lower()
         if why := names.refusal(name):
             raise SqlError(why, self.place(json))
@@ -321,7 +323,9 @@ class Reader:
             type=type_of(json["return_type"], place),
             place=place,
             function=function,
-            arguments=completed(function, json, arguments) if function != "count" else rows.held(arguments),
+            arguments=with_stored_arguments(function, json, arguments)
+            if function != "count"
+            else rows.with_field_names(arguments),
             distinct=json["aggregate_type"] == "DISTINCT",
             filter=self.read(json["filter"]) if json["filter"] else None,
             order=self.keys(json["order_bys"]["orders"]) if json["order_bys"] else (),
@@ -344,14 +348,14 @@ def _held(function: str, arguments: Sequence[Expression], kind: Type) -> Type:
     return replace(kind, precision=max(kind.precision, min(digits, _DIGITS)))
 
 
-def _roomy(to: Type, was: Type) -> Type:
+def _wide_enough(to: Type, was: Type) -> Type:
     """Return the type of a cast of DuckDB's own with room for all digits that a decimal may have: it never narrows."""
     if {to.kind, was.kind} != {Kind.DECIMAL}:
         return to
     return replace(to, precision=max(to.precision, min(was.precision - was.scale + to.scale, _DIGITS)))
 
 
-def _deeper(value: Expression) -> Expression:
+def _one_lambda_deeper(value: Expression) -> Expression:
     """What the body of a lambda takes from around it, seen from inside."""
     return replace(value, depth=value.depth + 1) if isinstance(value, Parameter) else value
 

@@ -101,7 +101,7 @@ _EXPRESSIONS: dict[str, dict[str, tuple[Any, ...] | None]] = {
 _KEYS |= {kind: dict.fromkeys((*_WHERE, "expression_class")) | keys for kind, keys in _EXPRESSIONS.items()}
 
 
-def checked(kind: str, json: Json) -> None:
+def check_keys(kind: str, json: Json) -> None:
     """Raise SqlError for an operator, or a part of one, that our plan has no counterpart for."""
     if kind not in _KEYS:
         words = kind.removeprefix("LOGICAL_").removeprefix("BOUND_").replace("_", " ").lower()

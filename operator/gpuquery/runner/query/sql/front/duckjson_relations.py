@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.query.sql.errors import SqlError
-from gpuquery.runner.query.sql.front.duckjson_expressions import NoColumn, Reader, comparison, unknown
-from gpuquery.runner.query.sql.front.duckjson_keys import checked
+from gpuquery.runner.query.sql.front.duckjson_expressions import Reader, RowIdColumn, comparison, not_supported
+from gpuquery.runner.query.sql.front.duckjson_keys import check_keys
 from gpuquery.runner.query.sql.front.duckjson_types import type_of, value_of
 from gpuquery.runner.query.sql.front.duckjson_windows import window
-from gpuquery.runner.query.sql.front.gate import TABLE_FUNCTIONS
 from gpuquery.runner.query.sql.front.subqueries import scalar
+from gpuquery.runner.query.sql.front.validate import TABLE_FUNCTIONS
 from gpuquery.runner.query.sql.plan import (
-    ONE,
+    ONE_ROW,
     Aggregate,
     Call,
     Cast,
@@ -45,7 +45,8 @@ from gpuquery.runner.query.sql.plan import (
     Window,
     With,
 )
-from gpuquery.runner.query.sql.types import BIGINT, BOOLEAN, Kind, NoType, Type, list_of
+from gpuquery.runner.query.sql.types import BIGINT, BOOLEAN, Kind, Type, UnsupportedType, list_of
+from gpuquery.runner.query.sql.walk import conjunction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,14 +70,14 @@ class Relations:
     reader: Reader
     schemas: Mapping[str, Columns]
     """The inputs, by the names of the tables that stand for them."""
-    tied: Ties
+    ties: Ties
     shared: dict[int, tuple[Field, ...]] = field(default_factory=dict)
     """Columns of the shared relations around the operator that is being read, by their numbers."""
 
     def read(self, json: Json) -> Relation:
         """Return the relation; raises SqlError for an operator that our plan does not have."""
         kind = json["type"]
-        checked(kind, json)
+        check_keys(kind, json)
         match kind:
             case "LOGICAL_GET":
                 return self._get(json)
@@ -97,7 +98,7 @@ class Relations:
                 return self._set_operation(json)
             case "LOGICAL_CROSS_PRODUCT":
                 left, right = (self.read(c) for c in json["children"])
-                if isinstance(right, Join) and right.kind is JoinKind.SINGLE and right.left is ONE:
+                if isinstance(right, Join) and right.kind is JoinKind.SINGLE and right.left is ONE_ROW:
                     return Join(left, right.right, JoinKind.SINGLE)
                 return Join(left, right)
             case "LOGICAL_COMPARISON_JOIN" | "LOGICAL_ASOF_JOIN" | "LOGICAL_ANY_JOIN":
@@ -108,29 +109,31 @@ class Relations:
     def _unary(self, json: Json) -> Relation:
         below = self.read(json["children"][0])
         if below is _DUMMY and json["type"] == "LOGICAL_PROJECTION":
-            below = ONE
+            below = ONE_ROW
         reader = self.reader.over(below.fields, json["children"][0].get("table_index"))
         match json["type"]:
             case "LOGICAL_FILTER":
-                return picked(Filter(below, conjunction(reader.all(json["expressions"]))), json["projection_map"])
+                return select_columns(
+                    Filter(below, conjunction(reader.all(json["expressions"]))), json["projection_map"]
+                )
             case "LOGICAL_PROJECTION":
                 project = Project(below, _items(reader, json["expressions"], below.fields))
-                return Join(ONE, one, JoinKind.SINGLE) if (one := scalar(project)) else project
+                return Join(ONE_ROW, one, JoinKind.SINGLE) if (one := scalar(project)) else project
             case "LOGICAL_ORDER_BY":
-                return picked(Sort(below, reader.keys(json["orders"])), json["projections"])
+                return select_columns(Sort(below, reader.keys(json["orders"])), json["projections"])
             case "LOGICAL_AGGREGATE_AND_GROUP_BY":
                 return _aggregate(json, below, reader)
             case "LOGICAL_WINDOW":
                 calls = tuple(window(e, reader) for e in json["expressions"])
                 return Window(below, calls)
             case "LOGICAL_LIMIT":
-                return self.tied.limit(_limit(json, below))
+                return self.ties.limit(_limit(json, below))
             case "LOGICAL_DISTINCT":
                 return _distinct(json, below, reader)
             case "LOGICAL_UNNEST":
                 return _unnest(json, below, reader)
             case other:
-                raise unknown(other.removeprefix("LOGICAL_"))
+                raise not_supported(other.removeprefix("LOGICAL_"))
 
     # Leaves
 
@@ -146,10 +149,10 @@ class Relations:
             raise SqlError(f'table "{name}" is not an input of the job')
         schema = self.schemas[name]
         if any(c["child_indexes"] or not c["has_index"] for c in json["column_indexes"]):
-            raise unknown("a part of a column")
+            raise not_supported("a part of a column")
         names = [json["names"][c["index"]] if c["index"] < _VIRTUAL else None for c in json["column_indexes"]]
         columns = tuple(_cheapest(name, schema) if column is None else _field(name, schema, column) for column in names)
-        return picked(Scan(name, columns), json["projection_ids"])
+        return select_columns(Scan(name, columns), json["projection_ids"])
 
     def _values(self, json: Json) -> Relation:
         below = self.read(json["children"][0])
@@ -208,7 +211,7 @@ class Relations:
         left, right = (self.read(c) for c in json["children"])
         name = {"OUTER": "FULL"}.get(json["join_type"], json["join_type"])
         if name not in _JOINS:
-            raise unknown(f"a {name} join")
+            raise not_supported(f"a {name} join")
         kind = _JOINS[name]
         both = self.reader.over((*left.fields, *right.fields))
         matches: list[Match] = []
@@ -241,10 +244,10 @@ class Relations:
         width, total = len(join.left.fields), len(join.fields)
         lefts = lefts or range(width)
         if join.kind is JoinKind.MARK:
-            return picked(join, [*lefts, width])
+            return select_columns(join, [*lefts, width])
         if total == width:
-            return picked(join, list(lefts))
-        return picked(join, [*lefts, *(width + i for i in rights or range(total - width))])
+            return select_columns(join, list(lefts))
+        return select_columns(join, [*lefts, *(width + i for i in rights or range(total - width))])
 
     def _table_function(self, json: Json, function: str) -> Relation:
         """UNNEST, RANGE and GENERATE_SERIES as tables: of constants, or of columns of the relation below.
@@ -256,13 +259,13 @@ class Relations:
             taken = self.reader.over(below.fields).columns
             arguments = [column for column in taken if column is not None][: json["positional_arguments"]]
         else:
-            below = ONE
+            below = ONE_ROW
             arguments = [Literal(type=type_of(p["type"]), value=value_of(p)) for p in json["parameters"]]
         kept = [len(below.fields) + min(c["index"], len(json["names"]) - 1) for c in json["column_indexes"]]
         if any(c["index"] >= _VIRTUAL for c in json["column_indexes"]):
             kept = [len(below.fields)]
         made = Unnest(below, _elements(json, function, arguments))
-        return picked(made, [*kept, *json["projected_input"]])
+        return select_columns(made, [*kept, *json["projected_input"]])
 
 
 def _elements(json: Json, function: str, arguments: Sequence[Expression]) -> tuple[Item, ...]:
@@ -293,30 +296,25 @@ class UnusableColumnError(SqlError):
 
 def _field(table: str, schema: Columns, column: str) -> Field:
     kind = schema[column]
-    if isinstance(kind, NoType):
-        raise UnusableColumnError(table, column, kind.why)
+    if isinstance(kind, UnsupportedType):
+        raise UnusableColumnError(table, column, kind.reason)
     return Field(column, kind)
 
 
-def _cheapest(table: str, schema: Columns) -> NoColumn:
+def _cheapest(table: str, schema: Columns) -> RowIdColumn:
     """The column to read where only the number of rows counts: a scan without columns would have no rows either."""
     usable = {name: kind for name, kind in schema.items() if isinstance(kind, Type)}
     if not usable:
-        return NoColumn(*_field(table, schema, next(iter(schema))))
+        return RowIdColumn(*_field(table, schema, next(iter(schema))))
     name = min(usable, key=lambda column: _WIDTHS.get(usable[column].kind, len(_WIDTHS)))
-    return NoColumn(name, usable[name])
+    return RowIdColumn(name, usable[name])
 
 
 _NARROW = (Kind.BOOLEAN, Kind.INT8, Kind.UINT8, Kind.INT16, Kind.UINT16, Kind.INT32, Kind.UINT32, Kind.DATE, Kind.INT64)
 _WIDTHS = {kind: width for width, kind in enumerate(_NARROW)}
 
 
-def conjunction(terms: Sequence[Expression]) -> Expression:
-    """Return the AND of conditions."""
-    return terms[0] if len(terms) == 1 else Call(type=BOOLEAN, function="and", arguments=tuple(terms))
-
-
-def picked(relation: Relation, positions: Sequence[int]) -> Relation:
+def select_columns(relation: Relation, positions: Sequence[int]) -> Relation:
     """Return a relation with only some columns; DuckDB's empty list means all."""
     fields = relation.fields
     if not positions or list(positions) == list(range(len(fields))):
@@ -360,9 +358,9 @@ def _limit(json: Json, below: Relation) -> Limit:
     count, offset = json["limit_val"], json["offset_val"]
     for part in (count, offset):
         if part["type"] not in ("CONSTANT_VALUE", "CONSTANT_PERCENTAGE", "UNSET"):
-            raise SqlError("LIMIT and OFFSET take constants or parameters, no columns or sub-queries")
+            raise SqlError("LIMIT and OFFSET take constants or parameters, not columns or sub-queries")
     if offset["type"] == "CONSTANT_PERCENTAGE":
-        raise SqlError("OFFSET takes a number of rows, no percentage")
+        raise SqlError("OFFSET takes a number of rows, not a percentage")
     percent = count["constant_percentage"] if count["type"] == "CONSTANT_PERCENTAGE" else None
     rows = count["constant_integer"] if count["type"] == "CONSTANT_VALUE" else None
     rows = None if rows == _ALL_ROWS else rows
@@ -382,6 +380,6 @@ def _unnest(json: Json, below: Relation, reader: Reader) -> Relation:
     lists = []
     for i, expression in enumerate(json["expressions"]):
         if expression["expression_class"] != "BOUND_UNNEST":
-            raise unknown(expression["expression_class"].removeprefix("BOUND_"), reader.place(expression))
+            raise not_supported(expression["expression_class"].removeprefix("BOUND_"), reader.place(expression))
         lists.append(Item(reader.read(expression["child"]), expression["alias"] or f"unnest{i or ''}"))
     return Unnest(below, tuple(lists))

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.query.sql.errors import SqlError
-from gpuquery.runner.query.sql.plan import Months
+from gpuquery.runner.query.sql.plan import Interval
 from gpuquery.runner.query.sql.types import EXACT, Kind, Type, decimal, list_of, struct
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _value(raw: Any, kind: Type, place: Place | None) -> Any:
         case Kind.BINARY:
             return _bytes(raw)
         case Kind.INTERVAL:
-            return Months(raw["months"], raw["days"], raw["micros"])
+            return Interval(raw["months"], raw["days"], raw["micros"])
         case Kind.DATE | Kind.TIME | Kind.TIMESTAMP | Kind.TIMESTAMP_TZ:
             return _moment(raw, kind, place)
         case Kind.LIST if kind.item is not None:

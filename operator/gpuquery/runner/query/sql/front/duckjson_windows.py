@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.front import names
-from gpuquery.runner.query.sql.front.constants import completed
-from gpuquery.runner.query.sql.front.duckjson_expressions import Reader, unknown
-from gpuquery.runner.query.sql.front.duckjson_keys import checked
+from gpuquery.runner.query.sql.front.constants import with_stored_arguments
+from gpuquery.runner.query.sql.front.duckjson_expressions import Reader, not_supported
+from gpuquery.runner.query.sql.front.duckjson_keys import check_keys
 from gpuquery.runner.query.sql.front.duckjson_types import type_of
 from gpuquery.runner.query.sql.plan import Bound, Call, Cast, Exclude, Expression, Frame, FrameUnit, Literal, WindowCall
 from gpuquery.runner.query.sql.types import BIGINT
@@ -46,14 +46,14 @@ _EXCLUDE = {
 def window(json: Json, reader: Reader) -> WindowCall:
     """Return the call of a window function, over the columns of the relation below."""
     if json["expression_class"] != "BOUND_WINDOW":
-        raise unknown(json["expression_class"].removeprefix("BOUND_"), reader.place(json))
-    checked("BOUND_WINDOW", json)
+        raise not_supported(json["expression_class"].removeprefix("BOUND_"), reader.place(json))
+    check_keys("BOUND_WINDOW", json)
     place = reader.call_place(json)
     function = _function(json, place)
     kind = type_of(json["return_type"], place)
     arguments = reader.all(json["children"])
     if json["type"] == "WINDOW_AGGREGATE":
-        arguments = completed(function, json, arguments)
+        arguments = with_stored_arguments(function, json, arguments)
     if function in ("lag", "lead"):
         one = Literal(type=BIGINT, value=1)
         null = Literal(type=kind, value=None)
@@ -82,7 +82,7 @@ def _function(json: Json, place: Place | None) -> str:
             raise SqlError(why, place)
         return names.AGGREGATES.get(name, name)
     if json["type"] not in _FUNCTIONS:
-        raise unknown(json["type"].removeprefix("WINDOW_"), place)
+        raise not_supported(json["type"].removeprefix("WINDOW_"), place)
     return _FUNCTIONS[json["type"]]
 
 
@@ -90,7 +90,7 @@ def _frame(json: Json, reader: Reader, place: Place | None) -> Frame:
     start, end = json["start"], json["end"]
     units = {k.rsplit("_", 1)[1] for k in (start, end)} & set(FrameUnit)
     if len(units) > 1:
-        raise unknown("a frame of two units", place)
+        raise not_supported("a frame of two units", place)
     unit = FrameUnit(units.pop()) if units else FrameUnit.RANGE
     return Frame(
         unit,
@@ -107,7 +107,7 @@ def _bound(kind: str, offset: Json | None, unit: FrameUnit, reader: Reader, plac
     if kind.startswith("CURRENT_ROW_"):
         return Bound(following=False)
     if not kind.startswith("EXPR_") or offset is None:
-        raise unknown(f"a frame that ends at {kind}", place)
+        raise not_supported(f"a frame that ends at {kind}", place)
     value = reader.read(offset)
     return Bound(following, _distance(value) if unit is FrameUnit.RANGE else value)
 
@@ -117,5 +117,5 @@ def _distance(value: Expression) -> Expression:
     while isinstance(value, Cast):
         value = value.input
     if not isinstance(value, Call) or value.function not in ("+", "-") or len(value.arguments) != 2:
-        raise unknown("a frame with such an offset", value.place)
+        raise not_supported("a frame with such an offset", value.place)
     return value.arguments[1]

@@ -1,4 +1,4 @@
-"""What a text grows to when its names are bound: the columns that stars stand for, the expressions that aliases do.
+"""Limits on expansion during binding: the columns of stars, and the expressions behind aliases.
 
 DuckDB writes an alias of the same SELECT out wherever a later column uses it, and a star as all of its columns. Both
 multiply: thirty columns that each use the one before twice are 2^30 expressions, and so are thirty levels of
@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.query.sql.errors import SqlError
-from gpuquery.runner.query.sql.front.source import NOWHERE
+from gpuquery.runner.query.sql.front.source import INVALID_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,12 +84,13 @@ class _Growth:
                 return 1
 
     def bounded(self, columns: int, written_out: int, node: Json) -> None:
-        place = self.source.place(node.get("query_location", NOWHERE), node.get("query_location_length", 0))
+        place = self.source.place(node.get("query_location", INVALID_INDEX), node.get("query_location_length", 0))
         if columns > MAX_COLUMNS:
-            raise SqlError(f"there would be more than {MAX_COLUMNS} columns: name those that you need", place)
+            raise SqlError(f"the result would have more than {MAX_COLUMNS} columns: list the ones that you need", place)
         if written_out > MAX_WRITTEN_OUT:
             raise SqlError(
-                "the columns use one another so often that they grow too large: compute what is used several times in "
+                "the column aliases use one another so often that the query grows too large: compute what is "
+                "repeated in "
                 "a sub-query or a CTE",
                 place,
             )

@@ -1,4 +1,4 @@
-"""Columns named with a word that DuckDB 2.0 keeps for itself and PostgreSQL does not: `SELECT at FROM t`.
+"""Columns named with a word that is reserved in DuckDB 2.0 and not in PostgreSQL: `SELECT at FROM t`.
 
 DuckDB reads such a name only in quotes. Where a statement cannot be read, they are put around these words at places
 where a value or an alias stands, and it is read once more.
@@ -15,64 +15,21 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.query.sql.front.tokens import Token
 
-WORDS = frozenset(
-    [
-        "anti",
-        "asof",
-        "at",
-        "by",
-        "columns",
-        "describe",
-        "generated",
-        "glob",
-        "lambda",
-        "map",
-        "pivot",
-        "pivot_longer",
-        "pivot_wider",
-        "positional",
-        "qualify",
-        "semi",
-        "show",
-        "struct",
-        "summarize",
-        "try_cast",
-        "tuple",
-        "unpack",
-        "unpivot",
-    ]
-)
+WORDS = frozenset({
+    "anti", "asof", "at", "by", "columns", "describe", "generated", "glob", "lambda", "map", "pivot", "pivot_longer",
+    "pivot_wider", "positional", "qualify", "semi", "show", "struct", "summarize", "try_cast", "tuple", "unpack",
+    "unpivot",
+})  # fmt: skip
 """Words of `duckdb_keywords()` that are reserved, or names of functions and types only, and that PostgreSQL 17 lets
 stand for a column (its Appendix C)."""
-_BEFORE_A_VALUE = frozenset(
-    [
-        "all",
-        "and",
-        "as",
-        "between",
-        "by",
-        "case",
-        "distinct",
-        "else",
-        "having",
-        "ilike",
-        "in",
-        "like",
-        "not",
-        "on",
-        "or",
-        "select",
-        "set",
-        "then",
-        "using",
-        "when",
-        "where",
-    ]
-)
+_BEFORE_A_VALUE = frozenset({
+    "all", "and", "as", "between", "by", "case", "distinct", "else", "having", "ilike", "in", "like", "not", "on",
+    "or", "select", "set", "then", "using", "when", "where",
+})  # fmt: skip
 
 
-def placed(tokens: Sequence[Token], columns: Collection[str] | None) -> list[Replacement]:
-    """Return what takes the place of the words that name columns; `columns` None: they are not known yet."""
+def replacements(tokens: Sequence[Token], columns: Collection[str] | None) -> list[Replacement]:
+    """Return the replacements that quote keywords which name columns; `columns` None: they are not known yet."""
     known = None if columns is None else {name.lower() for name in columns}
     found = []
     for i, token in enumerate(tokens):

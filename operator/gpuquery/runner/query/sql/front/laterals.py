@@ -1,4 +1,4 @@
-"""LATERAL joins with what a row itself holds, such as UNNEST of its list, without their detour.
+"""Rewrite of LATERAL joins that only read the row itself, such as UNNEST of its list.
 
 DuckDB 2.0 binds `FROM t, unnest(t.list)` in this way: it numbers the rows of t, takes the different ones, computes the
 elements for each of those, and joins them back by the number. Where what is computed reads nothing but the row, the
@@ -7,13 +7,12 @@ rows can be computed in place: there is no join, and nothing to number.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gpuquery.runner.query.sql.plan import (
     Aggregate,
     Column,
-    Expression,
     Filter,
     Item,
     Join,
@@ -25,18 +24,19 @@ from gpuquery.runner.query.sql.plan import (
     Window,
     With,
 )
+from gpuquery.runner.query.sql.walk import shifted, with_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 
-def flattened(node: Relation, shared: Mapping[int, Relation] | None = None) -> Relation:
+def without_lateral_joins(node: Relation, shared: Mapping[int, Relation] | None = None) -> Relation:
     """Return the relation with such joins replaced by what they compute."""
     shared = shared or {}
     if not isinstance(node, With):
-        return _with_inputs(node, lambda below: flattened(below, shared))
-    part = flattened(node.shared, shared)
-    body = flattened(node.body, {**shared, node.number: part})
+        return with_inputs(node, [without_lateral_joins(below, shared) for below in node.inputs])
+    part = without_lateral_joins(node.shared, shared)
+    body = without_lateral_joins(node.body, {**shared, node.number: part})
     if (direct := _without_join(part, body, node.number, shared)) is not None:
         return direct
     uses = _uses(body, node.number)
@@ -126,39 +126,12 @@ def _in_place(node: Relation, outer: Reference, keys: list[int], number: int) ->
                 return None
             match node:
                 case Filter(condition=condition):
-                    return Filter(below, _shifted(condition, width))
+                    return Filter(below, shifted(condition, width))
                 case Unnest(lists=lists):
-                    return Unnest(below, tuple(Item(_shifted(i.value, width), i.name) for i in lists))
+                    return Unnest(below, tuple(Item(shifted(i.value, width), i.name) for i in lists))
                 case Project(items=items):
-                    return Project(below, (*own, *(Item(_shifted(i.value, width), i.name) for i in items)))
+                    return Project(below, (*own, *(Item(shifted(i.value, width), i.name) for i in items)))
     return None
-
-
-def _shifted(value: Any, by: int) -> Any:
-    """Return an expression whose columns stand further to the right."""
-    match value:
-        case Column():
-            return replace(value, index=value.index + by)
-        case Expression():
-            return replace(value, **{f.name: _shifted(getattr(value, f.name), by) for f in fields(value)})
-        case tuple() if type(value) is tuple:
-            return tuple(_shifted(item, by) for item in value)
-        case _ if is_dataclass(value) and not isinstance(value, type) and hasattr(value, "value"):
-            return replace(value, value=_shifted(value.value, by))
-        case _:
-            return value
-
-
-def _with_inputs(node: Relation, change: Callable[[Relation], Relation]) -> Relation:
-    """Return an operator with other operators below it."""
-    changed: dict[str, Any] = {}
-    for part in fields(node):
-        value = getattr(node, part.name)
-        if isinstance(value, Relation):
-            changed[part.name] = change(value)
-        elif isinstance(value, tuple) and value and isinstance(value[0], Relation):
-            changed[part.name] = tuple(change(item) for item in value)
-    return replace(node, **changed) if changed else node
 
 
 def _uses(node: Relation, number: int) -> int:
@@ -169,4 +142,4 @@ def _uses(node: Relation, number: int) -> int:
 def _put_in(node: Relation, number: int, part: Relation) -> Relation:
     if isinstance(node, Reference) and node.number == number:
         return part
-    return _with_inputs(node, lambda below: _put_in(below, number, part))
+    return with_inputs(node, [_put_in(below, number, part) for below in node.inputs])

@@ -1,4 +1,4 @@
-"""How large and how deep a statement may be, so that it is planned quickly or refused, and never ends the process.
+"""Limits on the size and depth of a statement, so that it is planned quickly or refused, and never ends the process.
 
 DuckDB 2.0 repeats an argument in what some constructs stand for (NULLIF, a simple CASE, lambdas), so their nesting
 multiplies; its parser repeats the operand of a simple CASE for each WHEN, before there is a tree to judge.
@@ -10,7 +10,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.query.sql.errors import Place, SqlError
+from gpuquery.runner.query.sql.errors import SqlError
+from gpuquery.runner.query.sql.front.source import byte_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +53,10 @@ def check_text(text: str, tokens: list[Token]) -> None:
         elif token.text != "(":
             cases = 0
         if cases > _MAX_CASES:
-            raw = text.encode()
-            place = Place(len(raw[: token.start].decode()), len(raw[: token.end].decode()))
-            raise SqlError(f"more than {_MAX_CASES} CASE stand directly in each other: use a sub-query for each", place)
+            place = byte_place(text, token.start, token.end)
+            raise SqlError(
+                f"more than {_MAX_CASES} CASE expressions are nested directly: use a sub-query for each", place
+            )
 
 
 def check_tree(tree: Json, source: Source) -> None:
@@ -71,7 +73,7 @@ def check_tree(tree: Json, source: Source) -> None:
             level += 1
             if level > _MAX_REPEATS:
                 place = source.place(node["query_location"], node["query_location_length"])
-                raise SqlError(f"lambdas, BETWEEN and NULLIF stand in each other more than {_MAX_REPEATS} times", place)
+                raise SqlError(f"lambdas, BETWEEN and NULLIF are nested more than {_MAX_REPEATS} levels deep", place)
         if len(node.get("column_names", ())) > _MAX_PARTS or len(node.get("path", ())) > _MAX_PARTS:
             raise SqlError(f"a name has more than {_MAX_PARTS} parts: write table.column")
         for name in (*node.get("column_names", ()), *node.get("path", ()), node.get("alias") or ""):
@@ -81,7 +83,7 @@ def check_tree(tree: Json, source: Source) -> None:
 
 
 @contextmanager
-def deep_stack() -> Iterator[None]:
+def raised_recursion_limit() -> Iterator[None]:
     """Let Python's functions call each other as deeply as a plan may be; they take no room on the machine's stack."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _FRAMES))

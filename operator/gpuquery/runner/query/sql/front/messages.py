@@ -1,7 +1,7 @@
-"""DuckDB's errors in our own words: the name, the known names of the right scope, the nearest one, the way out.
+"""DuckDB's errors as our own messages: the name, the names in scope, the nearest one, the way out.
 
 DuckDB 2.0.1's texts are recognized by patterns and never passed on: they hold candidate lists of its own system tables,
-names of its internals, and advice about its settings. What is not recognized is told by its kind and its place.
+names of its internals, and advice about its settings. An error that is not recognized is reported by kind and place.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.query.sql.elsewhere import ELSEWHERE
+from gpuquery.runner.query.sql.equivalents import EQUIVALENTS
 from gpuquery.runner.query.sql.errors import Place, SqlError
 from gpuquery.runner.query.sql.front import names
 from gpuquery.runner.query.sql.front.duckjson_relations import UnusableColumnError
-from gpuquery.runner.query.sql.front.gate import nearest
 from gpuquery.runner.query.sql.front.scope import columns_around, named_columns, parameter_at, place_of, star
 from gpuquery.runner.query.sql.front.tokens import tokens
+from gpuquery.runner.query.sql.front.validate import did_you_mean
 from gpuquery.runner.query.sql.front.wordings import WORDINGS
-from gpuquery.runner.query.sql.types import NoType
+from gpuquery.runner.query.sql.types import UnsupportedType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,8 +35,8 @@ _INDEX = "an index in brackets"
 
 
 @dataclass(frozen=True)
-class Explainer:
-    """Knows what a message may name."""
+class ErrorTranslator:
+    """Translates DuckDB's errors, with the names that a message may mention."""
 
     source: Source
     schemas: Mapping[str, Columns]
@@ -57,12 +57,12 @@ class Explainer:
                 return SqlError(told, place or self._named(tree, found.groupdict().get("name")))
         kind = str(answer.get("error_type", "")).lower()
         if kind == "parser":
-            return SqlError("the statement cannot be read here: this is no SQL that a query may have", place)
+            return SqlError("the statement does not parse here: this is not SQL that a query may contain", place)
         if kind in ("conversion", "out of range", "invalid input"):
-            return SqlError("a constant has no counterpart in the type that is needed here", place)
-        return SqlError(
-            "the statement does not fit together here: compare names, types and the number of values", place
-        )
+            return SqlError(
+                "this constant cannot be converted to the type that is needed here: write a value of that type", place
+            )
+        return SqlError("the statement is not valid here: check the names, the types and the number of values", place)
 
     def unusable(self, error: UnusableColumnError, tree: Json) -> SqlError:
         """Return the error with the place where the column is named, or of the only star."""
@@ -77,8 +77,8 @@ class Explainer:
         named = named_columns(tree)
         for table, columns in self.schemas.items():
             for name, kind in columns.items():
-                if isinstance(kind, NoType) and name.lower() in named:
-                    return self.unusable(UnusableColumnError(table, name, kind.why), tree)
+                if isinstance(kind, UnsupportedType) and name.lower() in named:
+                    return self.unusable(UnusableColumnError(table, name, kind.reason), tree)
         return None
 
     def _named(self, tree: Json | None, name: str | None) -> Place | None:
@@ -114,14 +114,14 @@ def _types(text: str) -> str:
     return re.sub(r"[A-Z_]+", lambda m: _TYPES.get(m[0], m[0]), text)
 
 
-def _unknown_column(ex: Explainer, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
+def _unknown_column(ex: ErrorTranslator, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
     name = m["name"]
     known = columns_around(tree, position, ex.schemas) if tree else {}
     if not known:
         return f'column "{name}" does not exist here: there is no FROM with such a column'
     listed = "; ".join(f"{table}: {_some(columns)}" for table, columns in known.items())
     every = [column for columns in known.values() for column in columns]
-    return f'column "{name}" does not exist (known: {listed})' + nearest(name, every)
+    return f'column "{name}" does not exist (known: {listed})' + did_you_mean(name, every)
 
 
 def _some(columns: list[str], limit: int = 30) -> str:
@@ -129,49 +129,37 @@ def _some(columns: list[str], limit: int = 30) -> str:
     return ", ".join(columns[:limit]) + more
 
 
-def _no_column_in(ex: Explainer, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
+def _no_column_in(ex: ErrorTranslator, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
     known = columns_around(tree, position, ex.schemas) if tree else {}
     table = next((columns for alias, columns in known.items() if alias.lower() == m["table"].lower()), [])
     listed = f" (known: {_some(table)})" if table else ""
-    return f'table "{m["table"]}" has no column "{m["name"]}"{listed}' + nearest(m["name"], table)
+    return f'table "{m["table"]}" has no column "{m["name"]}"{listed}' + did_you_mean(m["name"], table)
 
 
-def _no_table(ex: Explainer, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
+def _no_table(ex: ErrorTranslator, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
     known = list(columns_around(tree, position, ex.schemas) if tree else {})
     listed = ", ".join(known) or "none"
-    return f'table "{m["name"]}" is not in FROM here (known: {listed})' + nearest(m["name"], known)
+    return f'table "{m["name"]}" is not in FROM here (known: {listed})' + did_you_mean(m["name"], known)
 
 
-def _no_function(ex: Explainer, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
-    if way_out := ELSEWHERE.get(m["name"].lower()):
+def _no_function(ex: ErrorTranslator, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
+    if way_out := EQUIVALENTS.get(m["name"].lower()):
         return f"function {m['name']}() does not exist: {way_out}"
     known = [name for name in ex.functions() if name[0].isalpha() and not names.refusal(name)]
-    return f"function {m['name']}() does not exist" + nearest(m["name"], known)
+    return f"function {m['name']}() does not exist" + did_you_mean(m["name"], known)
 
 
-def _no_type(ex: Explainer, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
-    return f'type "{m["name"]}" does not exist' + nearest(m["name"], _KNOWN_TYPES)
+def _no_type(ex: ErrorTranslator, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
+    return f'type "{m["name"]}" does not exist' + did_you_mean(m["name"], _KNOWN_TYPES)
 
 
 _KNOWN_TYPES = (
-    *(
-        "BOOLEAN",
-        "TINYINT",
-        "SMALLINT",
-        "INTEGER",
-        "BIGINT",
-        "HUGEINT",
-        "REAL",
-        "FLOAT",
-        "DOUBLE",
-        "DECIMAL",
-        "NUMERIC",
-    ),
-    *("VARCHAR", "TEXT", "CHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "INTERVAL", "BLOB", "STRUCT"),
-)
+    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "REAL", "FLOAT", "DOUBLE", "DECIMAL", "NUMERIC",
+    "VARCHAR", "TEXT", "CHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "INTERVAL", "BLOB", "STRUCT",
+)  # fmt: skip
 
 
-def _no_match(ex: Explainer, answer: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
+def _no_match(ex: ErrorTranslator, answer: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
     name, given = m["name"], _types(m["types"])
     if sentence := ex.parameter(tree, position, f"{_called(name)} with ({given})"):
         return sentence
@@ -203,14 +191,14 @@ def _shown(name: str, given: str) -> str:
     return f"{sides[0]} {name} {sides[1]}" if len(sides) == 2 else f"{name}({given})"
 
 
-def _cannot_compare(ex: Explainer, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
+def _cannot_compare(ex: ErrorTranslator, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
     left, right = _type(m["left"]), _type(m["right"])
     if sentence := ex.parameter(tree, position, f"a comparison of {left} with {right}"):
         return sentence
     return f"{left} and {right} cannot be compared: cast one of them"
 
 
-def _ungrouped(ex: Explainer, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
+def _ungrouped(ex: ErrorTranslator, _: Json, m: re.Match[str], tree: Json | None, position: int | None) -> str:
     name = m["name"]
     return (
         f'column "{name}" is neither in GROUP BY nor inside an aggregate: add it to GROUP BY, or use any_value({name})'

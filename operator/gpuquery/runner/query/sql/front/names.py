@@ -6,129 +6,50 @@ The source of the aliases is DuckDB 2.0's own catalogue (`duckdb_functions()`), 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 OPERATORS = frozenset({"+", "-", "*", "/", "//", "%", "||"})
 
-ALIASES = {
-    "**": "power",
-    "^": "power",
-    "pow": "power",
-    "@": "abs",
-    "~~": "like",
-    "like_escape": "like",
-    "~~*": "ilike",
-    "ilike_escape": "ilike",
-    "~~~": "glob",
-    "^@": "starts_with",
-    "prefix": "starts_with",
-    "suffix": "ends_with",
-    "!__postfix": "factorial",
-    "@>": "list_has_all",
-    "&&": "list_has_any",
-    "<->": "list_distance",
-    "<=>": "list_cosine_distance",
-    "array_extract": "list_extract",
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "//",
-    "mod": "%",
-    "aggregate": "list_aggregate",
-    "apply": "list_transform",
-    "array_aggr": "list_aggregate",
-    "array_aggregate": "list_aggregate",
-    "array_apply": "list_transform",
-    "array_cat": "list_concat",
-    "array_concat": "list_concat",
-    "array_contains": "list_contains",
-    "array_distinct": "list_distinct",
-    "array_dot_product": "list_inner_product",
-    "array_inner_product": "list_inner_product",
-    "array_filter": "list_filter",
-    "array_grade_up": "list_grade_up",
-    "array_has": "list_contains",
-    "array_has_all": "list_has_all",
-    "array_has_any": "list_has_any",
-    "array_indexof": "list_position",
-    "array_intersect": "list_intersect",
-    "array_position": "list_position",
-    "array_reduce": "list_reduce",
-    "array_resize": "list_resize",
-    "array_reverse_sort": "list_reverse_sort",
-    "array_select": "list_select",
-    "array_slice": "list_slice",
-    "array_sort": "list_sort",
-    "array_transform": "list_transform",
-    "array_unique": "list_unique",
-    "array_where": "list_where",
-    "array_zip": "list_zip",
-    "base64": "to_base64",
-    "ceiling": "ceil",
-    "char_length": "length",
-    "character_length": "length",
-    "datediff": "date_diff",
-    "datepart": "date_part",
-    "datesub": "date_sub",
-    "datetrunc": "date_trunc",
-    "dayofmonth": "day",
-    "editdist3": "levenshtein",
-    "filter": "list_filter",
-    "formatreadablesize": "format_bytes",
-    "from_binary": "unbin",
-    "from_hex": "unhex",
-    "gcd": "greatest_common_divisor",
-    "grade_up": "list_grade_up",
-    "lcase": "lower",
-    "lcm": "least_common_multiple",
-    "len": "length",
-    "list_aggr": "list_aggregate",
-    "list_apply": "list_transform",
-    "list_cat": "list_concat",
-    "list_dot_product": "list_inner_product",
-    "list_element": "list_extract",
-    "list_has": "list_contains",
-    "list_indexof": "list_position",
-    "list_pack": "list_value",
-    "mismatches": "hamming",
-    "ord": "unicode",
-    "position": "strpos",
-    "instr": "strpos",
-    "reduce": "list_reduce",
-    "regexp_split_to_array": "string_split_regex",
-    "roundbankers": "round_even",
-    "split": "string_split",
-    "str_split": "string_split",
-    "str_split_regex": "string_split_regex",
-    "string_to_array": "string_split",
-    "struct_has": "struct_contains",
-    "struct_indexof": "struct_position",
-    "substr": "substring",
-    "to_binary": "bin",
-    "to_hex": "hex",
-    "ucase": "upper",
-    "unpivot_list": "list_value",
-    "weekofyear": "week",
-    "weekday": "dayofweek",
-}
+
+def _by_alias(names: Mapping[str, str]) -> dict[str, str]:
+    """Return the name for each of its aliases, which stand in one text."""
+    return {alias: name for name, aliases in names.items() for alias in aliases.split()}
+
+
+ALIASES = _by_alias({
+    "power": "** ^ pow", "abs": "@", "like": "~~ like_escape", "ilike": "~~* ilike_escape", "glob": "~~~",
+    "starts_with": "^@ prefix", "ends_with": "suffix", "factorial": "!__postfix", "list_has_all": "@> array_has_all",
+    "list_has_any": "&& array_has_any", "list_distance": "<->", "list_cosine_distance": "<=>",
+    "list_extract": "array_extract list_element", "+": "add", "-": "subtract", "*": "multiply", "//": "divide",
+    "%": "mod", "list_aggregate": "aggregate array_aggr array_aggregate list_aggr",
+    "list_transform": "apply array_apply array_transform list_apply",
+    "list_concat": "array_cat array_concat list_cat", "list_contains": "array_contains array_has list_has",
+    "list_distinct": "array_distinct", "list_inner_product": "array_dot_product array_inner_product list_dot_product",
+    "list_filter": "array_filter filter", "list_grade_up": "array_grade_up grade_up",
+    "list_position": "array_indexof array_position list_indexof", "list_intersect": "array_intersect",
+    "list_reduce": "array_reduce reduce", "list_resize": "array_resize", "list_reverse_sort": "array_reverse_sort",
+    "list_select": "array_select", "list_slice": "array_slice", "list_sort": "array_sort",
+    "list_unique": "array_unique", "list_where": "array_where", "list_zip": "array_zip", "to_base64": "base64",
+    "ceil": "ceiling", "length": "char_length character_length len", "date_diff": "datediff", "date_part": "datepart",
+    "date_sub": "datesub", "date_trunc": "datetrunc", "day": "dayofmonth", "levenshtein": "editdist3",
+    "format_bytes": "formatreadablesize", "unbin": "from_binary", "unhex": "from_hex",
+    "greatest_common_divisor": "gcd", "lower": "lcase", "least_common_multiple": "lcm",
+    "list_value": "list_pack unpivot_list", "hamming": "mismatches", "unicode": "ord", "strpos": "position instr",
+    "string_split_regex": "regexp_split_to_array str_split_regex", "round_even": "roundbankers",
+    "string_split": "split str_split string_to_array", "struct_contains": "struct_has",
+    "struct_position": "struct_indexof", "substring": "substr", "bin": "to_binary", "hex": "to_hex", "upper": "ucase",
+    "week": "weekofyear", "dayofweek": "weekday",
+})  # fmt: skip
 """Scalar functions."""
 
-AGGREGATES = {
-    "count_star": "count",
-    "arbitrary": "first",
-    "argmax": "arg_max",
-    "argmin": "arg_min",
-    "array_agg": "list",
-    "countif": "count_if",
-    "fsum": "kahan_sum",
-    "sumkahan": "kahan_sum",
-    "group_concat": "string_agg",
-    "listagg": "string_agg",
-    "max_by": "arg_max",
-    "mean": "avg",
-    "min_by": "arg_min",
-    "quantile": "quantile_disc",
-    "stddev": "stddev_samp",
-    "variance": "var_samp",
-}
+AGGREGATES = _by_alias({
+    "count": "count_star", "first": "arbitrary", "arg_max": "argmax max_by", "arg_min": "argmin min_by",
+    "list": "array_agg", "count_if": "countif", "kahan_sum": "fsum sumkahan", "string_agg": "group_concat listagg",
+    "avg": "mean", "quantile_disc": "quantile", "stddev_samp": "stddev", "var_samp": "variance",
+})  # fmt: skip
 
 BINDERS_OWN = frozenset({"error", "unpivot_list", "struct_pack"})
 """What DuckDB's binder puts in itself: an error for a sub-query of several rows, the lists of UNPIVOT."""
@@ -136,18 +57,10 @@ BINDERS_OWN = frozenset({"error", "unpivot_list", "struct_pack"})
 NEGATED = {"!~~": "like", "not_like_escape": "like", "!~~*": "ilike", "not_ilike_escape": "ilike"}
 """Functions that are NOT of another one."""
 
-NOW = frozenset(
-    {
-        "now",
-        "get_current_timestamp",
-        "transaction_timestamp",
-        "current_date",
-        "today",
-        "current_localtimestamp",
-        "current_localtime",
-        "get_current_time",
-    }
-)
+NOW = frozenset({
+    "now", "get_current_timestamp", "transaction_timestamp", "current_date", "today", "current_localtimestamp",
+    "current_localtime", "get_current_time",
+})  # fmt: skip
 """Functions of the moment: each becomes a constant of the job's start."""
 
 _RANDOM = frozenset({"random", "setseed", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "reservoir_quantile"})
@@ -179,9 +92,9 @@ def refusal(name: str) -> str | None:
     """Return why no query may call a function, with the way out; None for one that the table of functions decides."""
     name = name.lower()
     if name in _RANDOM:
-        return f"{name}() is refused: every attempt of a job gives the same result; write the value as a parameter"
+        return f"{name}() is refused: every attempt of a job must return the same result; pass the value as a parameter"
     if name in _SESSION:
-        return f"{name}() is refused: it tells of a session, and a query reads only the job's inputs; use a parameter"
+        return f"{name}() is refused: it depends on a session, and a query reads only the job's inputs; use a parameter"
     if name in _SYSTEM or name.startswith(_SYSTEM_PREFIXES):
-        return f"{name}() is refused: a query reads only the job's inputs, with functions of values"
+        return f"{name}() is refused: a query reads only the job's inputs, with functions of their values"
     return None

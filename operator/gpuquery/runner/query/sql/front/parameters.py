@@ -11,9 +11,9 @@ import datetime as dt
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.query.sql.errors import Place, SqlError
+from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.front.duckjson_types import duck_name, quoted
-from gpuquery.runner.query.sql.front.source import Replacement, Source
+from gpuquery.runner.query.sql.front.source import Replacement, Source, byte_place
 from gpuquery.runner.query.sql.front.tree import objects
 from gpuquery.runner.query.sql.types import (
     BIGINT,
@@ -42,25 +42,24 @@ Json = dict[str, Any]
 _CLOSING = frozenset({")", "]", "}", "'", '"'})
 
 
-def placed(text: str, tokens: list[Token], values: Mapping[str, Value]) -> list[Replacement]:
+def replacements(text: str, tokens: list[Token], values: Mapping[str, Value]) -> list[Replacement]:
     """Return the variables that take the place of parameters.
 
     Raises SqlError for a parameter without a value, one that stands for a name, and a value that is not used.
     """
-    raw = text.encode()
     found: list[Replacement] = []
     for i, token in enumerate(tokens):
-        if not _begins(tokens, i, values):
+        if not _is_parameter(tokens, i, values):
             continue
         name_token = tokens[i + 1]
         name = name_token.text
-        place = Place(len(raw[: token.start].decode()), len(raw[: name_token.end].decode()))
+        place = byte_place(text, token.start, name_token.end)
         if i and tokens[i - 1].lower in _BEFORE_NAMES:
             raise SqlError(f"parameter :{name} stands for a name; it can only be a value", place)
         if name not in values:
             known = ", ".join(sorted(values)) or "none"
             raise SqlError(f"parameter :{name} has no value (spec.parameters: {known})", place)
-        new = _standing(tokens, i, values[name], _variable(sorted(values).index(name)))
+        new = _variable_reference(tokens, i, values[name], _variable(sorted(values).index(name)))
         found.append(Replacement(token.start, name_token.end, new, name))
     used = {item.parameter for item in found}
     if unused := sorted(set(values) - used):
@@ -68,7 +67,7 @@ def placed(text: str, tokens: list[Token], values: Mapping[str, Value]) -> list[
     return found
 
 
-def _begins(tokens: list[Token], i: int, values: Mapping[str, Value]) -> bool:
+def _is_parameter(tokens: list[Token], i: int, values: Mapping[str, Value]) -> bool:
     """Whether a parameter begins at a token: a colon or a dollar that touches a name, where a value may stand.
 
     Behind a value a colon belongs to a record or a slice; behind `[` too, unless the name is that of a parameter.
@@ -105,15 +104,15 @@ _BEFORE_VALUES = frozenset(
 )
 
 
-def _standing(tokens: list[Token], i: int, value: Value, variable: str) -> str:
+def _variable_reference(tokens: list[Token], i: int, value: Value, variable: str) -> str:
     """What stands for a parameter. A list in IN stands for its elements; elsewhere it is one value, a list."""
     if not value.is_list:
-        return f"({_read(variable)})"
+        return f"({_getvariable(variable)})"
     before = tokens[i - 1].lower if i else ""
-    items = ", ".join(_read(_element(variable, k)) for k in range(len(value.python)))
+    items = ", ".join(_getvariable(_element(variable, k)) for k in range(len(value.python)))
     if before == "in":
         return f"({items})"
-    return items if _inside_in(tokens, i) else _read(variable)
+    return items if _inside_in(tokens, i) else _getvariable(variable)
 
 
 def _inside_in(tokens: list[Token], i: int) -> bool:
@@ -128,7 +127,7 @@ def _inside_in(tokens: list[Token], i: int) -> bool:
     return False
 
 
-def _read(variable: str) -> str:
+def _getvariable(variable: str) -> str:
     return f"getvariable('{variable}')"
 
 
@@ -146,24 +145,18 @@ def check_counts(tree: Json, source: Source, values: Mapping[str, Value]) -> Non
 
     And for functions there: DuckDB computes them while it binds, however long that takes.
     """
-    waiting: list[Any] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend(node)
-        elif isinstance(node, dict):
-            waiting.extend(node.values())
-            for part in (node.get("limit"), node.get("offset")) if node.get("type") == "LIMIT_MODIFIER" else ():
-                if not part:
-                    continue
-                at = part["query_location"]
-                name = source.parameter(at)
-                if called := next((one for one in objects(part) if _is_called(one, source)), None):
-                    place = source.place(called["query_location"], called["query_location_length"])
-                    raise SqlError(f"{called['function_name']}() is refused in LIMIT and OFFSET: write a number", place)
-                if name and values[name].kind not in ("integer", "null"):
-                    what = f"parameter :{name} is {values[name].described}, and LIMIT and OFFSET take an integer"
-                    raise SqlError(what, source.place(at, part["query_location_length"]))
+    modifiers = [node for node in objects(tree) if node.get("type") == "LIMIT_MODIFIER"]
+    for part in (node.get(key) for node in modifiers for key in ("limit", "offset")):
+        if not part:
+            continue
+        at = part["query_location"]
+        name = source.parameter(at)
+        if called := next((node for node in objects(part) if _is_called(node, source)), None):
+            place = source.place(called["query_location"], called["query_location_length"])
+            raise SqlError(f"{called['function_name']}() is refused in LIMIT and OFFSET: write a number", place)
+        if name and values[name].kind not in ("integer", "null"):
+            what = f"parameter :{name} is {values[name].described}, and LIMIT and OFFSET take an integer"
+            raise SqlError(what, source.place(at, part["query_location_length"]))
 
 
 def _is_called(node: Json, source: Source) -> bool:

@@ -34,7 +34,7 @@ def values(row: Expression) -> tuple[Expression, ...] | None:
     return row.arguments if isinstance(row, Call) and row.function == "row" else None
 
 
-def held(arguments: Sequence[Expression]) -> tuple[Expression, ...]:
+def with_field_names(arguments: Sequence[Expression]) -> tuple[Expression, ...]:
     """Return arguments that are only counted, with names for the values of rows: records have names here."""
     return tuple(map(_held, arguments))
 
@@ -74,7 +74,7 @@ def compared(
             return any_of([call(operator, a, b) for a, b in pairs])
         case _:
             if len(pairs) > _MOST_ORDERED:
-                raise SqlError(f"rows of more than {_MOST_ORDERED} values are compared by = and <> only", place)
+                raise SqlError(f"rows of more than {_MOST_ORDERED} values can be compared only by = and <>", place)
             strict = _STRICT[operator]
             terms = []
             for i, (a, b) in enumerate(pairs):

@@ -1,10 +1,10 @@
-"""Which names are known at a place of the syntax tree: for messages about a name that is not."""
+"""The names in scope at a place of the syntax tree, for messages about an unknown name."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.query.sql.front.source import NOWHERE
+from gpuquery.runner.query.sql.front.source import INVALID_INDEX
 from gpuquery.runner.query.sql.front.tree import objects
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def place_of(tree: Json, name: str) -> tuple[int, int] | None:
         said = [*node.get("column_names", ()), *(node.get("qualified_name") or {}).get("path", ()), node.get("alias")]
         said.append((node.get("literal") or {}).get("text"))
         same = any(isinstance(one, str) and one.lower() == name.lower() for one in said)
-        if same and node.get("query_location", NOWHERE) < NOWHERE:
+        if same and node.get("query_location", INVALID_INDEX) < INVALID_INDEX:
             found.add((node["query_location"], node["query_location_length"]))
     return found.pop() if len(found) == 1 else None
 

@@ -1,4 +1,4 @@
-"""The author's text and what is bound in its place: parameters by their values, offsets back to the author's.
+"""The author's text and the text that is bound instead, with parameters replaced; offsets map back to the author's.
 
 DuckDB counts bytes of UTF-8, places count characters. Values never become text: `:name` is replaced by a call that
 reads a variable of the connection, and variables are set from typed values.
@@ -15,13 +15,19 @@ from gpuquery.runner.query.sql.errors import Place
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NOWHERE = 2**64 - 1
+INVALID_INDEX = 2**64 - 1
 """DuckDB's number for no value."""
+
+
+def byte_place(text: str, start: int, end: int) -> Place:
+    """Return the place of a range of bytes of a text."""
+    raw = text.encode()
+    return Place(len(raw[:start].decode()), len(raw[:end].decode()))
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """A part of the author's text, in bytes, that something else stands for when it is bound."""
+    """A range of the author's text, in bytes, and the text that replaces it for binding."""
 
     start: int
     end: int
@@ -53,7 +59,7 @@ class Source:
 
     def place(self, start: int, length: int = 0) -> Place | None:
         """Return the author's place of a part of the bound text, in bytes; None for DuckDB's number for no place."""
-        if start >= NOWHERE:
+        if start >= INVALID_INDEX:
             return None
         first, last = self._original(start, end=False), self._original(start + length, end=True)
         return Place(self._characters(first), self._characters(max(first, last)))

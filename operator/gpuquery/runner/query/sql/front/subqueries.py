@@ -1,4 +1,4 @@
-"""Sub-queries that stand for one value: DuckDB's way to say that more than one row is an error, in our plan's words.
+"""Scalar sub-queries: DuckDB's check for more than one row becomes a SINGLE join of our plan.
 
 DuckDB 2.0 aggregates an uncorrelated scalar sub-query to its first row and its count, and puts
 `CASE WHEN count > 1 THEN error(...) ELSE first END` above it. That is a SINGLE join of one row with the sub-query.

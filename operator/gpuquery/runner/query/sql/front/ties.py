@@ -1,4 +1,4 @@
-"""FETCH FIRST n ROWS WITH TIES, which DuckDB 2.0 does not know: it is bound with ONLY, and the plan gets the ties back.
+"""FETCH FIRST n ROWS WITH TIES, which DuckDB 2.0 does not support: it is bound as ONLY, and our plan restores the ties.
 
 The number of rows is bound as one that no other LIMIT has, by which the plan's own is known again.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.query.sql.errors import Place, SqlError
-from gpuquery.runner.query.sql.front.source import Replacement
+from gpuquery.runner.query.sql.errors import SqlError
+from gpuquery.runner.query.sql.front.source import Replacement, byte_place
 from gpuquery.runner.query.sql.plan import Limit, Sort
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Ties:
     """Where they stand, in bytes."""
     met: set[int] = field(default_factory=set)
 
-    def placed(self, tokens: list[Token]) -> list[Replacement]:
-        """Return what takes the place of WITH TIES and of the number before it."""
+    def replacements(self, tokens: list[Token]) -> list[Replacement]:
+        """Return the replacements for WITH TIES and the number before it."""
         found = []
         for i, token in enumerate(tokens):
             if token.lower != "ties" or i < 3 or tokens[i - 1].lower != "with":
@@ -60,7 +60,7 @@ class Ties:
             return made
         self.met.add(at)
         if not isinstance(made.input, Sort):
-            raise SqlError(f"WITH TIES needs an ORDER BY; or {_WAY_OUT}", self._place(at))
+            raise SqlError(f"WITH TIES needs an ORDER BY; or {_WAY_OUT}", byte_place(self.text, *self.places[at]))
         return Limit(made.input, count, made.offset, ties=made.input.keys)
 
     def check(self) -> None:
@@ -68,9 +68,4 @@ class Ties:
         for at in range(len(self.places)):
             if at not in self.met:
                 words = "WITH TIES is not supported in a sub-query that uses the row outside of it"
-                raise SqlError(f"{words}: {_WAY_OUT}", self._place(at))
-
-    def _place(self, at: int) -> Place:
-        raw = self.text.encode()
-        start, end = self.places[at]
-        return Place(len(raw[:start].decode()), len(raw[:end].decode()))
+                raise SqlError(f"{words}: {_WAY_OUT}", byte_place(self.text, *self.places[at]))

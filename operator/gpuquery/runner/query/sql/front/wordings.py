@@ -1,4 +1,4 @@
-"""DuckDB's errors whose words do not depend on what is known where: patterns, and what we say in their place.
+"""DuckDB's errors whose message does not depend on the scope: patterns, and our messages for them.
 
 DuckDB 2.0.1. Groups of a pattern are named as they stand in the words.
 """
@@ -18,72 +18,75 @@ WORDINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         r'Ambiguous reference to column name "(?P<name>.*?)" \(use: (?P<use>.*?)\)',
-        'column "{name}" is in several tables of FROM: write {use}',
+        'column "{name}" is in several tables in FROM: write {use}',
     ),
     (
         r'Ambiguous reference to table "(?P<name>.*?)"',
-        '"{name}" stands for two tables of FROM: give one of them another name with AS',
+        '"{name}" names two tables in FROM: give one of them another alias with AS',
     ),
     (
         r'Duplicate alias "(?P<name>.*?)"',
-        '"{name}" stands for two tables of FROM: give one of them another name with AS',
+        '"{name}" names two tables in FROM: give one of them another alias with AS',
     ),
     (r"syntax error at end of input", "the statement ends too early"),
     (
         r'syntax error at or near "(?i:symmetric)"',
         "BETWEEN SYMMETRIC is not supported: write BETWEEN least(a, b) AND greatest(a, b)",
     ),
-    (r'syntax error at or near "(?P<name>.*?)"', 'syntax error at or behind "{name}"'),
-    (r"unterminated quoted identifier", 'a name in double quotes has no end: write "'),
-    (r"unterminated string literal", "a text in quotes has no end: write '"),
-    (r"unterminated /\* comment", "a comment has no end: write */"),
-    (r"unterminated dollar-quoted", "a text in dollar quotes has no end"),
+    (r'syntax error at or near "(?P<name>.*?)"', 'syntax error at or after "{name}"'),
+    (r"unterminated quoted identifier", 'a quoted name is not closed: add "'),
+    (r"unterminated string literal", "a quoted string is not closed: add '"),
+    (r"unterminated /\* comment", "a comment is not closed: add */"),
+    (r"unterminated dollar-quoted", "a dollar-quoted string is not closed"),
     (r'Duplicate CTE name "(?P<name>.*?)"', 'WITH names "{name}" twice'),
-    (r"VALUES lists must all be the same length", "the rows of VALUES have not all the same number of values"),
+    (r"VALUES lists must all be the same length", "the rows of VALUES do not all have the same number of values"),
     (
         r"Set operations can only apply to expressions with the same number",
-        "the sides of UNION, INTERSECT or EXCEPT have not the same number of columns",
+        "the sides of UNION, INTERSECT or EXCEPT do not have the same number of columns",
     ),
     (
         r"aggregate function calls cannot be nested",
-        "an aggregate stands inside of an aggregate: compute the inner one in a sub-query",
+        "an aggregate is inside an aggregate: compute the inner one in a sub-query",
     ),
     (
         r"aggregate function calls cannot contain window",
-        "a window function stands inside of an aggregate: compute it in a sub-query",
+        "a window function is inside an aggregate: compute it in a sub-query",
     ),
     (
         r"window function.*cannot be nested|Nested window",
-        "a window function stands inside of a window function: compute the inner one in a sub-query",
+        "a window function is inside a window function: compute the inner one in a sub-query",
     ),
     (
         r"(?P<name>[A-Z ]+) clause cannot contain aggregates",
-        "{name} cannot hold an aggregate: use HAVING, or compute it in a sub-query",
+        "{name} cannot contain an aggregate: use HAVING, or compute it in a sub-query",
     ),
     (
         r"(?P<name>[A-Z ]+) clause cannot contain window functions",
-        "{name} cannot hold a window function: use QUALIFY, or compute it in a sub-query",
+        "{name} cannot contain a window function: use QUALIFY, or compute it in a sub-query",
     ),
     (
         r"Window functions are not supported here",
-        "a window function needs OVER (...), and stands only in SELECT, QUALIFY and ORDER BY",
+        "a window function needs OVER (...), and is allowed only in SELECT, QUALIFY and ORDER BY",
     ),
     (
         r"(?P<name>GROUP|ORDER)(?: BY)? term out of range - should be between 1 and (?P<n>\d+)",
-        "a number in {name} BY is a column of SELECT, from 1 to {n}",
+        "a number in {name} BY must be the position of a column of SELECT, from 1 to {n}",
     ),
-    (r"Subquery returns (?P<n>\d+) columns - expected (?P<m>\d+)", "a sub-query has {n} columns here, {m} is needed"),
+    (
+        r"Subquery returns (?P<n>\d+) columns - expected (?P<m>\d+)",
+        "this sub-query returns {n} columns, and {m} is expected here",
+    ),
     (
         r'Column "(?P<name>.*?)" does not exist on (?P<side>left|right) side of join',
         'USING: the {side} side has no column "{name}"',
     ),
     (
         r'Could not find key "(?P<name>.*?)" in struct\s+Candidate Entries: (?P<known>.*)',
-        'a record has no field "{name}" (near it: {known})',
+        'the struct has no field "{name}" (similar: {known})',
     ),
     (
         r'extract specifier "(?P<name>.*?)" not recognized',
-        '"{name}" is no part of a date or time: write year, month, day, hour, minute, second ...',
+        '"{name}" is not a part of a date or time: write year, month, day, hour, minute, second ...',
     ),
     (
         r"Failed to parse format specifier (?P<name>.*?):",
@@ -96,14 +99,14 @@ WORDINGS: tuple[tuple[str, str], ...] = (
     (r"LIMIT/OFFSET cannot be negative", "LIMIT and OFFSET cannot be negative"),
     (
         r'GROUPING child "(?P<name>.*?)" must be a grouping column',
-        'GROUPING takes columns of GROUP BY, and "{name}" is none',
+        'GROUPING takes columns of GROUP BY, and "{name}" is not one',
     ),
     (r"GROUPING statement cannot be used without groups", "GROUPING needs a GROUP BY"),
     (
         r"UNNEST\(\) can only be applied to lists, structs and NULL, not (?P<name>.*)",
         "UNNEST takes a list, and this is {name}",
     ),
-    (r"UNNEST not supported here", "UNNEST stands only in SELECT and FROM"),
+    (r"UNNEST not supported here", "UNNEST is allowed only in SELECT and FROM"),
     (r"Missing ASOF JOIN inequality", "ASOF JOIN needs one inequality in ON, as in a.time >= b.time"),
     (r"Multiple ASOF JOIN inequalities", "ASOF JOIN takes one inequality in ON"),
     (r"Hex string literal", "x'...' takes pairs of hexadecimal digits"),
@@ -129,25 +132,25 @@ WORDINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Cannot extract field \\'(?P<name>.*?)\\' from expression \"(?P<of>.*?)\"",
-        '"{of}" is no record, so it has no field "{name}"',
+        '"{of}" is not a struct, so it has no field "{name}"',
     ),
-    (r"aggregate functions are not allowed in FILTER", "FILTER cannot hold an aggregate: compute it in a sub-query"),
+    (r"aggregate functions are not allowed in FILTER", "FILTER cannot contain an aggregate: compute it in a sub-query"),
     (
         r"window functions are not allowed in window definitions",
-        "a window function stands inside of a window: compute the inner one in a sub-query",
+        "a window function is inside a window: compute the inner one in a sub-query",
     ),
     (r"DISTINCT requires at least one argument", "DISTINCT needs an argument"),
     (
         r'Could not ORDER BY column "(?P<name>.*?)"',
-        '"{name}" is no column of the UNION, INTERSECT or EXCEPT: order by a name of its first SELECT',
+        '"{name}" is not a column of the UNION, INTERSECT or EXCEPT: order by a name of its first SELECT',
     ),
     (
         r"Frame start(?:ing| cannot)",
-        "a frame ends before it begins: the start stands before the end, as in BETWEEN 1 PRECEDING AND CURRENT ROW",
+        "a frame ends before it begins: the start must come before the end, as in BETWEEN 1 PRECEDING AND CURRENT ROW",
     ),
     (
         r"Frame end",
-        "a frame ends before it begins: the start stands before the end, as in BETWEEN 1 PRECEDING AND CURRENT ROW",
+        "a frame ends before it begins: the start must come before the end, as in BETWEEN 1 PRECEDING AND CURRENT ROW",
     ),
     (r"RANGE frames must have only one ORDER BY", "RANGE with a distance needs exactly one key in ORDER BY"),
     (r'window "(?P<name>.*?)" does not exist', 'WINDOW names no "{name}"'),
@@ -162,7 +165,7 @@ WORDINGS: tuple[tuple[str, str], ...] = (
     ),
     (r"DECIMAL type width must be between 1 and 38", "a DECIMAL has 1 to 38 digits"),
     (r"DECIMAL type scale cannot be greater than width", "a DECIMAL cannot have more places than digits"),
-    (r'Duplicate named argument "(?P<name>.*?)"', 'a record has the field "{name}" twice'),
+    (r'Duplicate named argument "(?P<name>.*?)"', 'the struct has the field "{name}" twice'),
     (r"Cannot use multiple ORDER BY clauses with WITHIN GROUP", "WITHIN GROUP takes one key in ORDER BY"),
     (r"PERCENTILEs can only take", "a percentile is a number from 0 to 1"),
     (r"Type TUPLE.* does not match with TUPLE", "rows of different length cannot be compared"),
@@ -170,10 +173,10 @@ WORDINGS: tuple[tuple[str, str], ...] = (
         r'table "(?P<name>.*?)" has (?P<n>\d+) columns available but (?P<m>\d+) columns specified',
         '"{name}" has {n} columns, and {m} names are given for them',
     ),
-    (r"Deprecated lambda arrow", "this arrow is not read as one of a lambda: write lambda x: x + 1"),
+    (r"Deprecated lambda arrow", "this arrow does not begin a lambda here: write lambda x: x + 1"),
     (
         r"invalid lambda expression",
-        "a lambda stands only as an argument of a function of lists, such as list_transform",
+        "a lambda is allowed only as an argument of a list function, such as list_transform",
     ),
     (
         r"This lambda function only supports up to (?P<n>\w+) lambda parameters?",
@@ -181,13 +184,16 @@ WORDINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"Cannot concatenate types (?P<left>.*?) and (?P<right>.*?) -",
-        "{left} and {right} cannot be put together: cast one of them",
+        "{left} and {right} cannot be concatenated: cast one of them",
     ),
     (r"Maximum grouping set count", "CUBE, ROLLUP and GROUPING SETS give more than 65,535 grouping sets"),
     (r"SELECT clause without selection list", "SELECT names no columns"),
-    (r'Enum value: unrecognized value "(?P<name>.*?)" for enum "OrderType"', '"{name}" is no order: write ASC or DESC'),
+    (
+        r'Enum value: unrecognized value "(?P<name>.*?)" for enum "OrderType"',
+        '"{name}" is not a sort order: write ASC or DESC',
+    ),
     (
         r'Enum value: unrecognized value "(?P<name>.*?)" for enum "OrderByNullType"',
-        '"{name}" is no order of NULLs: write NULLS FIRST or NULLS LAST',
+        '"{name}" is not an order of NULLs: write NULLS FIRST or NULLS LAST',
     ),
 )

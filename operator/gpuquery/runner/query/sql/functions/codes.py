@@ -12,7 +12,7 @@ from gpuquery.runner.query.sql.functions.table import Table
 from gpuquery.runner.query.sql.types import Kind
 
 if TYPE_CHECKING:
-    from gpuquery.runner.query.sql.functions.table import Asked
+    from gpuquery.runner.query.sql.functions.table import FunctionCall
 
 TABLE = Table("Codes and bytes")
 _DIGITS = string.digits + string.ascii_uppercase
@@ -41,11 +41,11 @@ def _code(text: pl.Expr, of_nothing: int) -> pl.Expr:
     return pl.when(text == "").then(pl.lit(of_nothing, pl.Int32)).otherwise(found)
 
 
-def _chr(asked: Asked) -> pl.Expr:
+def _chr(call: FunctionCall) -> pl.Expr:
     """Return the character of a code point, by way of its bytes in UTF-8 as hexadecimal digits."""
-    code = asked.exprs[0].cast(pl.Int64)
+    code = call.exprs[0].cast(pl.Int64)
     bad = (code < 0) | (code > _LAST_CODE) | code.is_between(0xD800, 0xDFFF)
-    code = fail_where(code, bad, "{} is no code of a character", asked.place, code.cast(pl.String))
+    code = fail_where(code, bad, "{} is not a Unicode code point", call.place, code.cast(pl.String))
 
     def byte(number: pl.Expr) -> pl.Expr:
         return pl.lit(_BYTES).str.slice(number * 2, 2)
@@ -59,15 +59,15 @@ def _chr(asked: Asked) -> pl.Expr:
     return digits.when(code.is_not_null()).then(four).str.decode("hex").cast(pl.String)
 
 
-TABLE.plain(
+TABLE.add_expr(
     "ascii", "VARCHAR -> INTEGER", does="The code point of the first character; 0 of an empty text.",
     build=lambda text: _code(text, 0),
 )  # fmt: skip
-TABLE.plain(
+TABLE.add_expr(
     "unicode", "VARCHAR -> INTEGER", aliases="ord", build=lambda text: _code(text, -1),
     does="The code point of the first character; -1 of an empty text.",
 )  # fmt: skip
-TABLE.asked("chr", "INTEGER -> VARCHAR", does="The character of a code point.", build=_chr)
+TABLE.add("chr", "INTEGER -> VARCHAR", does="The character of a code point.", build=_chr)
 
 # Digits
 
@@ -83,63 +83,63 @@ def digits(number: pl.Expr, radix: int) -> pl.Expr:
     return pl.when(short == "").then(pl.lit("0")).otherwise(short)
 
 
-def _unsigned(asked: Asked) -> pl.Expr:
+def _unsigned(call: FunctionCall) -> pl.Expr:
     """Return the bits of a whole number as a number without a sign."""
-    kind = asked.values[0].type.kind
+    kind = call.values[0].type.kind
     if kind is Kind.INT128:
-        raise asked.refuse(f"{asked.node.function} is not supported for {kind}: cast it to BIGINT", 0)
-    number = asked.exprs[0]
+        raise call.refuse(f"{call.node.function} is not supported for {kind}: cast it to BIGINT", 0)
+    number = call.exprs[0]
     return number.cast(pl.UInt64) if kind is Kind.UINT64 else number.cast(pl.Int64).reinterpret(signed=False)
 
 
-def _of_bytes(asked: Asked) -> pl.Expr:
-    return asked.exprs[0].cast(pl.Binary).bin.encode("hex").str.to_uppercase()
+def _of_bytes(call: FunctionCall) -> pl.Expr:
+    return call.exprs[0].cast(pl.Binary).bin.encode("hex").str.to_uppercase()
 
 
-def _hex(asked: Asked) -> pl.Expr:
-    return digits(_unsigned(asked), 16) if asked.values[0].type.is_integer else _of_bytes(asked)
+def _hex(call: FunctionCall) -> pl.Expr:
+    return digits(_unsigned(call), 16) if call.values[0].type.is_integer else _of_bytes(call)
 
 
-def _bin(asked: Asked) -> pl.Expr:
+def _bin(call: FunctionCall) -> pl.Expr:
     bits = {digit: f"{int(digit, 16):04b}" for digit in _DIGITS[:16]}
-    text = _hex(asked).str.replace_many(list(bits), list(bits.values()))
-    if not asked.values[0].type.is_integer:
+    text = _hex(call).str.replace_many(list(bits), list(bits.values()))
+    if not call.values[0].type.is_integer:
         return text
     short = text.str.strip_chars_start("0")
     return pl.when(short == "").then(pl.lit("0")).otherwise(short)
 
 
-def _to_base(asked: Asked) -> pl.Expr:
-    radix = asked.constant(1)
-    least = asked.constant(2) if len(asked.values) > 2 else 0
+def _to_base(call: FunctionCall) -> pl.Expr:
+    radix = call.constant(1)
+    least = call.constant(2) if len(call.values) > 2 else 0
     if not 2 <= radix <= 36 or not 0 <= least <= 64:
-        raise asked.refuse("to_base takes a base of 2 to 36 and a length of 0 to 64", 1)
-    number = asked.exprs[0].cast(pl.Int64)
+        raise call.refuse("to_base takes a base of 2 to 36 and a length of 0 to 64", 1)
+    number = call.exprs[0].cast(pl.Int64)
     shown = number.cast(pl.String)
-    number = fail_where(number, number < 0, "to_base takes no negative numbers, such as {}", asked.place, shown)
+    number = fail_where(number, number < 0, "to_base takes no negative numbers, such as {}", call.place, shown)
     return digits(number.cast(pl.UInt64), radix).str.pad_start(least, "0")
 
 
-def _unhex(asked: Asked) -> pl.Expr:
-    text = asked.exprs[0]
+def _unhex(call: FunctionCall) -> pl.Expr:
+    text = call.exprs[0]
     bad = text.str.contains("[^0-9A-Fa-f]")
-    text = fail_where(text, bad, "'{}' holds more than hexadecimal digits", asked.place, text)
+    text = fail_where(text, bad, "'{}' is not hexadecimal", call.place, text)
     odd = text.str.len_bytes() % 2 == 1
     return pl.when(odd).then("0" + text).otherwise(text).str.decode("hex")
 
 
-TABLE.asked(
+TABLE.add(
     "hex", "VARCHAR|BLOB -> VARCHAR", "INTEGER -> VARCHAR", aliases="to_hex", build=_hex,
     does="The bytes of a text, or a whole number of 64 bits, in hexadecimal digits.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "unhex", "VARCHAR -> BLOB", aliases="from_hex", does="The bytes that hexadecimal digits stand for.", build=_unhex
 )
-TABLE.asked(
+TABLE.add(
     "bin", "VARCHAR -> VARCHAR", "INTEGER -> VARCHAR", aliases="to_binary", build=_bin,
     does="The bytes of a text, or a whole number of 64 bits, in binary digits.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "to_base", "INTEGER, 'INTEGER, ['INTEGER] -> VARCHAR", build=_to_base,
     does="A whole number in digits of a base of 2 to 36, with zeros in front up to a length.",
 )  # fmt: skip
@@ -147,17 +147,17 @@ TABLE.asked(
 # Bytes
 
 
-def _from_base64(asked: Asked) -> pl.Expr:
-    text = asked.exprs[0]
-    text = fail_where(text, ~text.str.contains(_BASE64), "'{}' is not base64", asked.place, text)
+def _from_base64(call: FunctionCall) -> pl.Expr:
+    text = call.exprs[0]
+    text = fail_where(text, ~text.str.contains(_BASE64), "'{}' is not base64", call.place, text)
     decoded = text.str.decode("base64", strict=False)
-    return fail_where(decoded, decoded.is_null() & text.is_not_null(), "'{}' is not base64", asked.place, text)
+    return fail_where(decoded, decoded.is_null() & text.is_not_null(), "'{}' is not base64", call.place, text)
 
 
-def _decode(asked: Asked) -> pl.Expr:
+def _decode(call: FunctionCall) -> pl.Expr:
     """Read bytes as text. Polars' own cast fails without words of ours, so the bytes are checked before."""
-    data = asked.exprs[0]
-    data = fail_where(data, ~data.bin.encode("hex").str.contains(_UTF8), "the bytes are no text in UTF-8", asked.place)
+    data = call.exprs[0]
+    data = fail_where(data, ~data.bin.encode("hex").str.contains(_UTF8), "the bytes are not valid UTF-8", call.place)
     return data.cast(pl.String)
 
 
@@ -168,20 +168,24 @@ def _url_encode(text: pl.Expr) -> pl.Expr:
     return text.str.split("").list.eval(pl.when(kept).then(letter).otherwise(coded)).list.join("")
 
 
-TABLE.plain("encode", "VARCHAR -> BLOB", does="The bytes of a text in UTF-8.", build=lambda text: text.cast(pl.Binary))
-TABLE.asked("decode", "BLOB -> VARCHAR", does="The text that bytes are in UTF-8.", build=_decode)
-TABLE.plain(
+TABLE.add_expr(
+    "encode", "VARCHAR -> BLOB", does="The bytes of a text in UTF-8.", build=lambda text: text.cast(pl.Binary)
+)
+TABLE.add("decode", "BLOB -> VARCHAR", does="The text that bytes are in UTF-8.", build=_decode)
+TABLE.add_expr(
     "to_base64", "BLOB -> VARCHAR", does="Bytes as base64.", aliases="base64",
     build=lambda data: data.bin.encode("base64"),
 )  # fmt: skip
-TABLE.asked("from_base64", "VARCHAR -> BLOB", does="The bytes that base64 stands for.", build=_from_base64)
-TABLE.plain("url_encode", "VARCHAR -> VARCHAR", does="The text with `%` codes, as a part of a URL.", build=_url_encode)
+TABLE.add("from_base64", "VARCHAR -> BLOB", does="The bytes that base64 stands for.", build=_from_base64)
+TABLE.add_expr(
+    "url_encode", "VARCHAR -> VARCHAR", does="The text with `%` codes, as a part of a URL.", build=_url_encode
+)
 
 # Sizes for people
 
 
-def _size(asked: Asked, step: int, units: tuple[str, ...]) -> pl.Expr:
-    number = asked.exprs[0].cast(pl.Int64)
+def _size(call: FunctionCall, step: int, units: tuple[str, ...]) -> pl.Expr:
+    number = call.exprs[0].cast(pl.Int64)
     size = number.abs()
     text = pl.concat_str(size.cast(pl.String), pl.when(size == 1).then(pl.lit(" byte")).otherwise(pl.lit(" bytes")))
     for power, unit in enumerate(units, start=1):
@@ -192,12 +196,12 @@ def _size(asked: Asked, step: int, units: tuple[str, ...]) -> pl.Expr:
     return pl.when(number < 0).then("-" + text).otherwise(text)
 
 
-TABLE.asked(
+TABLE.add(
     "format_bytes", "INTEGER -> VARCHAR", aliases="formatreadablesize",
     does="A number of bytes for people: `1.5 KiB`.",
-    build=lambda asked: _size(asked, 1024, ("KiB", "MiB", "GiB", "TiB", "PiB")),
+    build=lambda call: _size(call, 1024, ("KiB", "MiB", "GiB", "TiB", "PiB")),
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "formatreadabledecimalsize", "INTEGER -> VARCHAR", does="A number of bytes for people, by thousands: `1.5 kB`.",
-    build=lambda asked: _size(asked, 1000, ("kB", "MB", "GB", "TB", "PB")),
+    build=lambda call: _size(call, 1000, ("kB", "MB", "GB", "TB", "PB")),
 )  # fmt: skip

@@ -8,13 +8,13 @@ import polars as pl
 
 from gpuquery.runner.query.sql.compile.failures import fail_where
 from gpuquery.runner.query.sql.functions.calendar import DAY, cut, days_of, micros_of
-from gpuquery.runner.query.sql.functions.table import Table, quotient
+from gpuquery.runner.query.sql.functions.table import Table, exact_quotient
 from gpuquery.runner.query.sql.types import TIMESTAMPS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpuquery.runner.query.sql.functions.table import Asked
+    from gpuquery.runner.query.sql.functions.table import FunctionCall
 
 TABLE = Table("Parts of dates")
 _WIDE = pl.Int64
@@ -46,12 +46,12 @@ _PART_NAMES = {
 _PARTS = {word: part for part, words in _PART_NAMES.items() for word in (part, *words.split())}
 
 
-def part_of(asked: Asked, allowed: tuple[str, ...], name: str | None = None) -> str:
+def part_of(call: FunctionCall, allowed: tuple[str, ...], name: str | None = None) -> str:
     """Return the part of dates that the first argument names; SqlError if there is none, or not here."""
-    name = str(asked.constant(0)) if name is None else name
+    name = str(call.constant(0)) if name is None else name
     part = _PARTS.get(name.lower())
     if part not in allowed:
-        raise asked.refuse(f"'{name}' is no part for {asked.node.function}; known are {', '.join(allowed)}", 0)
+        raise call.refuse(f"'{name}' is not a date part of {call.node.function}; known are {', '.join(allowed)}", 0)
     return str(part)
 
 
@@ -109,76 +109,76 @@ OF_TIMES: dict[str, tuple[str, Callable[[pl.Expr], pl.Expr]]] = {
 _ALIASES = {"day": "dayofmonth", "week": "weekofyear", "dayofweek": "weekday"}
 
 
-def _part(name: str, asked: Asked, index: int) -> pl.Expr:
-    value = asked.values[index]
+def _part(name: str, call: FunctionCall, index: int) -> pl.Expr:
+    value = call.values[index]
     if name in OF_DATES:
         return OF_DATES[name][1](value.expr)
     if name in OF_TIMES:
         if value.type.kind is Kind.DATE:
             return pl.when(value.expr.is_not_null()).then(pl.lit(0, _WIDE))
         return OF_TIMES[name][1](value.expr)
-    return _EXACT[name](asked, index)
+    return _EXACT[name](call, index)
 
 
-def _epoch(asked: Asked, index: int) -> pl.Expr:
-    micros = micros_of(asked.exprs[index], asked.values[index].type)
-    return quotient(micros.cast(pl.Float64), 1e6)
+def _epoch(call: FunctionCall, index: int) -> pl.Expr:
+    micros = micros_of(call.exprs[index], call.values[index].type)
+    return exact_quotient(micros.cast(pl.Float64), 1e6)
 
 
-def _julian(asked: Asked, index: int) -> pl.Expr:
-    value = asked.values[index]
+def _julian(call: FunctionCall, index: int) -> pl.Expr:
+    value = call.values[index]
     days = days_of(value.expr, value.type)
     whole = (days + _JULIAN_1970).cast(pl.Float64)
-    return whole + quotient((micros_of(value.expr, value.type) - days * DAY).cast(pl.Float64), float(DAY))
+    return whole + exact_quotient((micros_of(value.expr, value.type) - days * DAY).cast(pl.Float64), float(DAY))
 
 
 _EXACT = {"epoch": _epoch, "julian": _julian}
 
 
-def _named(name: str) -> Callable[[Asked], pl.Expr]:
-    return lambda asked: _part(name, asked, 0)
+def _named(name: str) -> Callable[[FunctionCall], pl.Expr]:
+    return lambda call: _part(name, call, 0)
 
 
-def _date_part(asked: Asked) -> pl.Expr:
+def _date_part(call: FunctionCall) -> pl.Expr:
     """Return several parts as a struct. DuckDB's binder makes the part's own function of a single constant."""
-    names = asked.constant(0)
+    names = call.constant(0)
     known = (*OF_DATES, *OF_TIMES, *_EXACT)
     if isinstance(names, str):
-        return _part(part_of(asked, known), asked, 1).cast(asked.dtype)
-    fields = zip(names, asked.type.fields, strict=True)
-    made = [_part(part_of(asked, known, name), asked, 1).alias(field) for name, (field, _) in fields]
-    return pl.when(asked.exprs[1].is_not_null()).then(pl.struct(made)).cast(asked.dtype)
+        return _part(part_of(call, known), call, 1).cast(call.dtype)
+    fields = zip(names, call.type.fields, strict=True)
+    made = [_part(part_of(call, known, name), call, 1).alias(field) for name, (field, _) in fields]
+    return pl.when(call.exprs[1].is_not_null()).then(pl.struct(made)).cast(call.dtype)
 
 
 for _name, (_does, _) in OF_DATES.items():
-    TABLE.asked(_name, "DATE|TIMESTAMP -> BIGINT", does=_does, build=_named(_name), aliases=_ALIASES.get(_name, ""))
+    TABLE.add(_name, "DATE|TIMESTAMP -> BIGINT", does=_does, build=_named(_name), aliases=_ALIASES.get(_name, ""))
 for _name, (_does, _) in OF_TIMES.items():
-    TABLE.asked(_name, "DATE|TIMESTAMP|TIME -> BIGINT", does=_does, build=_named(_name))
-TABLE.asked(
+    TABLE.add(_name, "DATE|TIMESTAMP|TIME -> BIGINT", does=_does, build=_named(_name))
+TABLE.add(
     "epoch", "DATE|TIMESTAMP|TIME|INTERVAL -> DOUBLE", build=_named("epoch"),
     does="The seconds since 1970-01-01, or of a time or an interval, with their parts.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "julian", "DATE|TIMESTAMP -> DOUBLE", does="The Julian day number, with the part of the day.",
     build=_named("julian"),
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "date_part", "'VARCHAR|LIST, DATE|TIMESTAMP|TIME -> BIGINT", aliases="datepart", build=_date_part,
     does="A part of a date by its name: `extract(year FROM a)`; with a list of names a struct.",
 )  # fmt: skip
 
 
-def _since(per: int, times: int) -> Callable[[Asked], pl.Expr]:
-    def build(asked: Asked) -> pl.Expr:
-        value = asked.values[0]
+def _since(per: int, times: int) -> Callable[[FunctionCall], pl.Expr]:
+    def build(call: FunctionCall) -> pl.Expr:
+        value = call.values[0]
         if value.type.is_integer:
-            return (value.expr.cast(_WIDE) * 1000).cast(asked.dtype)
+            return (value.expr.cast(_WIDE) * 1000).cast(call.dtype)
         if times > 1 and value.type.unit == "ns":
             return value.expr.cast(_WIDE)
         micros = micros_of(value.expr, value.type)
         if times > 1:
             bad = micros.abs() > (2**63 - 1) // times
-            return fail_where(micros, bad, "the date is out of range for nanoseconds", asked.place) * times
+            return fail_where(micros, bad, "the date is out of range for nanoseconds", call.place) * times
         if per > 1 and value.type.kind in TIMESTAMPS:
             # DuckDB 2.0 rounds timestamps, halves away from zero, and cuts times and intervals.
             return cut(micros + pl.when(micros < 0).then(-per // 2).otherwise(per // 2), per)
@@ -187,14 +187,14 @@ def _since(per: int, times: int) -> Callable[[Asked], pl.Expr]:
     return build
 
 
-TABLE.asked(
+TABLE.add(
     "epoch_ms", "DATE|TIMESTAMP|TIME|INTERVAL -> BIGINT", "INTEGER -> TIMESTAMP", build=_since(1000, 1),
     does="The milliseconds since 1970-01-01, or the timestamp of so many.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "epoch_us", "DATE|TIMESTAMP|TIME|INTERVAL -> BIGINT", build=_since(1, 1), does="The microseconds since 1970-01-01."
 )
-TABLE.asked(
+TABLE.add(
     "epoch_ns", "DATE|TIMESTAMP|TIME|INTERVAL -> BIGINT", build=_since(1, 1000),
     does="The nanoseconds since 1970-01-01.",
 )  # fmt: skip

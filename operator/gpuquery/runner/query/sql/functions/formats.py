@@ -20,7 +20,7 @@ from gpuquery.runner.query.sql.types import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gpuquery.runner.query.sql.functions.table import Asked
+    from gpuquery.runner.query.sql.functions.table import FunctionCall
 
 TABLE = Table("Dates as texts")
 _WIDE = pl.Int64
@@ -35,7 +35,7 @@ _YEARS = ("%Y", "%y", "%-y", "%G", "%c", "%x")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def _pieces(text: str, asked: Asked, index: int) -> Iterator[str]:
+def _pieces(text: str, call: FunctionCall, index: int) -> Iterator[str]:
     """Return the directives of a format and the texts between them."""
     at = 0
     while at < len(text):
@@ -47,31 +47,33 @@ def _pieces(text: str, asked: Asked, index: int) -> Iterator[str]:
             continue
         size = 3 if text[at + 1 : at + 2] == "-" else 2
         if len(text) < at + size:
-            raise asked.refuse(f"the format '{text}' ends within a directive", index)
+            raise call.refuse(f"the format '{text}' ends within a directive", index)
         yield text[at : at + size]
         at += size
 
 
-def _unknown(asked: Asked, directive: str, index: int) -> Exception:
-    return asked.refuse(f"{directive} in the format of {asked.node.function} is not supported", index)
+def _unknown(call: FunctionCall, directive: str, index: int) -> Exception:
+    return call.refuse(f"{directive} in the format of {call.node.function} is not supported", index)
 
 
-def _strftime(asked: Asked) -> pl.Expr:
-    index = 1 if asked.values[0].type.kind is not Kind.TEXT else 0
-    text, value = asked.constant(index), asked.values[1 - index]
-    pieces = list(_pieces(text, asked, index))
+def _strftime(call: FunctionCall) -> pl.Expr:
+    index = 1 if call.values[0].type.kind is not Kind.TEXT else 0
+    text, value = call.constant(index), call.values[1 - index]
+    pieces = list(_pieces(text, call, index))
     if not pieces:
-        raise asked.refuse("a format must not be empty", index)
+        raise call.refuse("a format must not be empty", index)
     written = ""
     for piece in pieces:
         if piece.startswith("%") and piece not in _WRITTEN:
-            raise _unknown(asked, piece, index)
+            raise _unknown(call, piece, index)
         name = "UTC" if piece == "%Z" and value.type.kind is Kind.TIMESTAMP_TZ else None
         written += name or _WRITTEN.get(piece, piece)
     when = value.expr.cast(pl.Datetime("us")) if value.type.kind is Kind.DATE else value.expr
     if any(piece in _YEARS for piece in pieces):
         bad = ~when.dt.year().is_between(0, 9999)
-        when = fail_where(when, bad, "the year {} has not four digits", asked.place, when.dt.year().cast(pl.String))
+        when = fail_where(
+            when, bad, "the year {} does not have four digits", call.place, when.dt.year().cast(pl.String)
+        )
     return when.dt.strftime(written) if written else pl.when(when.is_not_null()).then(pl.lit(""))
 
 
@@ -92,19 +94,19 @@ _READ = {
 _LONG = "january|february|march|april|may|june|july|august|september|october|november|december"
 
 
-def _reader(text: str, asked: Asked) -> tuple[str, dict[str, int]]:
+def _reader(text: str, call: FunctionCall) -> tuple[str, dict[str, int]]:
     """Return the regular expression of a format, and the group of each part of a date."""
     pattern, groups = "", dict[str, int]()
     for short, long in (("%x", "%Y-%m-%d"), ("%X", "%H:%M:%S"), ("%c", "%Y-%m-%d %H:%M:%S")):
         text = text.replace(short, long)
-    pieces = list(_pieces(text, asked, 1))
+    pieces = list(_pieces(text, call, 1))
     for index, piece in enumerate(pieces):
         if piece == "%%" or not piece.startswith("%"):
             pattern += quoted("%" if piece == "%%" else piece)
             continue
         field = _READ.get(piece)
         if field is None or field.part in groups:
-            raise _unknown(asked, piece, 1)
+            raise _unknown(call, piece, 1)
         groups[field.part] = len(groups) + 1
         following = _READ.get(pieces[index + 1]) if index + 1 < len(pieces) else None
         least = field.digits if following is not None and following.digits else 1
@@ -113,19 +115,19 @@ def _reader(text: str, asked: Asked) -> tuple[str, dict[str, int]]:
     return rf"(?i)^\s*{pattern}\s*$", groups
 
 
-def _strptime(asked: Asked, *, fails: bool) -> pl.Expr:
-    text, formats = asked.exprs[0], asked.constant(1)
-    found = [_read(text, pattern, asked) for pattern in ([formats] if isinstance(formats, str) else formats)]
+def _strptime(call: FunctionCall, *, fails: bool) -> pl.Expr:
+    text, formats = call.exprs[0], call.constant(1)
+    found = [_read(text, pattern, call) for pattern in ([formats] if isinstance(formats, str) else formats)]
     moment = found[0] if len(found) == 1 else pl.coalesce(found)
     if fails:
         shown = f"'{{}}' is no date of the format {formats if isinstance(formats, str) else ' or '.join(formats)}"
-        moment = fail_where(moment, moment.is_null() & text.is_not_null(), shown, asked.place, text)
-    return moment.cast(pl.Datetime("us")).cast(asked.dtype)
+        moment = fail_where(moment, moment.is_null() & text.is_not_null(), shown, call.place, text)
+    return moment.cast(pl.Datetime("us")).cast(call.dtype)
 
 
-def _read(text: str | pl.Expr, pattern: str, asked: Asked) -> pl.Expr:
+def _read(text: str | pl.Expr, pattern: str, call: FunctionCall) -> pl.Expr:
     """Return the microseconds since 1970-01-01 of a text, NULL if it does not have the format."""
-    regex, groups = _reader(pattern, asked)
+    regex, groups = _reader(pattern, call)
     assert isinstance(text, pl.Expr)
 
     def part(name: str, default: int) -> pl.Expr:
@@ -158,15 +160,15 @@ def _read(text: str | pl.Expr, pattern: str, asked: Asked) -> pl.Expr:
     return pl.when(text.str.contains(regex) & good).then(days_from(year, month, day) * DAY + clock)
 
 
-TABLE.asked(
+TABLE.add(
     "strftime", "DATE|TIMESTAMP, 'VARCHAR -> VARCHAR", "'VARCHAR, DATE|TIMESTAMP -> VARCHAR", build=_strftime,
     does="A date as a text of a format, such as '%Y-%m-%d'.",
 )  # fmt: skip
-TABLE.asked(
-    "strptime", "VARCHAR, 'VARCHAR|LIST -> TIMESTAMP", build=lambda asked: _strptime(asked, fails=True),
+TABLE.add(
+    "strptime", "VARCHAR, 'VARCHAR|LIST -> TIMESTAMP", build=lambda call: _strptime(call, fails=True),
     does="The timestamp that a text of a format is; fails for other texts. Of several formats the first one that fits.",
 )  # fmt: skip
-TABLE.asked(
-    "try_strptime", "VARCHAR, 'VARCHAR|LIST -> TIMESTAMP", build=lambda asked: _strptime(asked, fails=False),
+TABLE.add(
+    "try_strptime", "VARCHAR, 'VARCHAR|LIST -> TIMESTAMP", build=lambda call: _strptime(call, fails=False),
     does="As strptime, but NULL for other texts.",
 )  # fmt: skip

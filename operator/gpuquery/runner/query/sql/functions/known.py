@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from gpuquery.runner.query.sql.elsewhere import ELSEWHERE
+from gpuquery.runner.query.sql.equivalents import EQUIVALENTS
 from gpuquery.runner.query.sql.errors import Place, SqlError
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def unknown(name: str, known: Iterable[str], place: Place | None) -> SqlError:
     """Return the refusal of a function that is not in the table."""
     if name in REFUSED:
         return SqlError(f"{name}() is not supported: {REFUSED[name]}", place)
-    if name in ELSEWHERE:
-        return SqlError(f"function {name}() does not exist: {ELSEWHERE[name]}", place)
+    if name in EQUIVALENTS:
+        return SqlError(f"function {name}() does not exist: {EQUIVALENTS[name]}", place)
     near = get_close_matches(name, [word for word in known if word.isidentifier()], n=1)
     hint = f'; did you mean "{near[0]}"?' if near else ": the reference of functions lists the ones that do"
     return SqlError(f"function {name}() does not exist here{hint}", place)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpuquery.runner.query.sql.compile.target import Target
-    from gpuquery.runner.query.sql.functions.table import Asked
+    from gpuquery.runner.query.sql.functions.table import FunctionCall
 
 TABLE = Table("Letters")
 _LAST_WITH_SEVERAL = 0xFB17
@@ -79,27 +79,27 @@ def small(text: str) -> str:
     return "".join(_smalls().get(letter, letter.lower()) for letter in text)
 
 
-def _upper(asked: Asked) -> pl.Expr:
-    return upper(asked.exprs[0], asked.target)
+def _upper(call: FunctionCall) -> pl.Expr:
+    return upper(call.exprs[0], call.target)
 
 
-def _lower(asked: Asked) -> pl.Expr:
-    return lower(asked.exprs[0], asked.target)
+def _lower(call: FunctionCall) -> pl.Expr:
+    return lower(call.exprs[0], call.target)
 
 
-TABLE.asked(
+TABLE.add(
     "upper", "VARCHAR -> VARCHAR", build=_upper, aliases="ucase",
     does="The text in capital letters. On GPUs letters that become several (`ŉ`) are changed by cudf's rules.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "lower", "VARCHAR -> VARCHAR", build=_lower, aliases="lcase",
     does="The text in small letters. On GPUs `İ`, and a `Σ` at the end of a word, are changed by cudf's rules.",
 )  # fmt: skip
-TABLE.plain(
+TABLE.add_expr(
     "strip_accents", "VARCHAR -> VARCHAR", does="The text without accents: `é` becomes `e`.",
     build=lambda text: text.str.normalize("NFD").str.replace_all(r"\p{M}", "").str.normalize("NFC"),
 )  # fmt: skip
-TABLE.plain(
+TABLE.add_expr(
     "nfc_normalize", "VARCHAR -> VARCHAR", does="The text in Unicode's normal form C.",
     build=lambda text: text.str.normalize("NFC"),
 )  # fmt: skip

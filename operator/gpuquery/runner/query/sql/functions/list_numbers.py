@@ -8,13 +8,13 @@ import polars as pl
 
 from gpuquery.runner.query.sql.compile.failures import fail_where
 from gpuquery.runner.query.sql.functions.lists import size
-from gpuquery.runner.query.sql.functions.table import Table, known
+from gpuquery.runner.query.sql.functions.table import Table, null_unless_all_known
 from gpuquery.runner.query.sql.types import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpuquery.runner.query.sql.functions.table import Asked
+    from gpuquery.runner.query.sql.functions.table import FunctionCall
 
 TABLE = Table("Elements of lists")
 
@@ -29,73 +29,73 @@ def _unless_empty(found: pl.Expr, items: pl.Expr) -> pl.Expr:
     return pl.when(size(items) > 0).then(found)
 
 
-def _sum(asked: Asked) -> pl.Expr:
+def _sum(call: FunctionCall) -> pl.Expr:
     """Add elements up, whole numbers and decimals with 38 digits."""
-    items, item = _there(asked.exprs[0]), asked.values[0].type.item
+    items, item = _there(call.exprs[0]), call.values[0].type.item
     number = pl.element().cast(pl.Int32) if item is not None and item.kind is Kind.BOOLEAN else pl.element()
-    return _unless_empty(items.list.eval(number.cast(asked.dtype)).list.sum(), items)
+    return _unless_empty(items.list.eval(number.cast(call.dtype)).list.sum(), items)
 
 
-def _avg(asked: Asked) -> pl.Expr:
-    items, item = _there(asked.exprs[0]), asked.values[0].type.item
+def _avg(call: FunctionCall) -> pl.Expr:
+    items, item = _there(call.exprs[0]), call.values[0].type.item
     assert item is not None
     exact = pl.Decimal(38, item.scale) if not item.is_float else pl.Float64
     total = items.list.eval(pl.element().cast(exact)).list.sum().cast(pl.Float64)
     return _unless_empty(total / size(items), items)
 
 
-def _least(asked: Asked) -> pl.Expr:
-    return _there(asked.exprs[0]).list.sort().list.first()
+def _least(call: FunctionCall) -> pl.Expr:
+    return _there(call.exprs[0]).list.sort().list.first()
 
 
-def _greatest(asked: Asked) -> pl.Expr:
+def _greatest(call: FunctionCall) -> pl.Expr:
     """Sort: to Polars' maximum NaN is nothing, to SQL it is the greatest number."""
-    return _there(asked.exprs[0]).list.sort().list.last()
+    return _there(call.exprs[0]).list.sort().list.last()
 
 
-def _product(asked: Asked) -> pl.Expr:
-    items = _there(asked.exprs[0])
+def _product(call: FunctionCall) -> pl.Expr:
+    items = _there(call.exprs[0])
     return _unless_empty(items.list.eval(pl.element().cast(pl.Float64).product()).list.first(), items)
 
 
-def _spread(name: str, ddof: int) -> Callable[[Asked], pl.Expr]:
-    def build(asked: Asked) -> pl.Expr:
-        items = _there(asked.exprs[0]).list.eval(pl.element().cast(pl.Float64))
+def _spread(name: str, ddof: int) -> Callable[[FunctionCall], pl.Expr]:
+    def build(call: FunctionCall) -> pl.Expr:
+        items = _there(call.exprs[0]).list.eval(pl.element().cast(pl.Float64))
         return getattr(items.list, name)(ddof=ddof)  # type: ignore[no-any-return]
 
     return build
 
 
-def _median(asked: Asked) -> pl.Expr:
-    item = asked.values[0].type.item
+def _median(call: FunctionCall) -> pl.Expr:
+    item = call.values[0].type.item
     if item is None or not item.is_number:
-        raise asked.refuse("the median of a list is for numbers")
-    return _there(asked.exprs[0]).list.eval(pl.element().cast(pl.Float64)).list.median()
+        raise call.refuse("the median of a list is for numbers")
+    return _there(call.exprs[0]).list.eval(pl.element().cast(pl.Float64)).list.median()
 
 
-def _string_agg(asked: Asked) -> pl.Expr:
-    items = _there(asked.exprs[0])
-    return _unless_empty(items.list.join(asked.constant(2) if len(asked.values) > 2 else ","), items)
+def _string_agg(call: FunctionCall) -> pl.Expr:
+    items = _there(call.exprs[0])
+    return _unless_empty(items.list.join(call.constant(2) if len(call.values) > 2 else ","), items)
 
 
-def _bits(name: str) -> Callable[[Asked], pl.Expr]:
-    def build(asked: Asked) -> pl.Expr:
-        items = _there(asked.exprs[0])
-        return _unless_empty(items.list.eval(getattr(pl.element(), name)()).list.first(), items).cast(asked.dtype)
+def _bits(name: str) -> Callable[[FunctionCall], pl.Expr]:
+    def build(call: FunctionCall) -> pl.Expr:
+        items = _there(call.exprs[0])
+        return _unless_empty(items.list.eval(getattr(pl.element(), name)()).list.first(), items).cast(call.dtype)
 
     return build
 
 
-AGGREGATES: dict[str, Callable[[Asked], pl.Expr]] = {
+AGGREGATES: dict[str, Callable[[FunctionCall], pl.Expr]] = {
     "sum": _sum,
     "avg": _avg,
     "mean": _avg,
     "min": _least,
     "max": _greatest,
-    "count": lambda asked: size(_there(asked.exprs[0])),
-    "first": lambda asked: asked.exprs[0].list.first(),
-    "last": lambda asked: asked.exprs[0].list.last(),
-    "any_value": lambda asked: _there(asked.exprs[0]).list.first(),
+    "count": lambda call: size(_there(call.exprs[0])),
+    "first": lambda call: call.exprs[0].list.first(),
+    "last": lambda call: call.exprs[0].list.last(),
+    "any_value": lambda call: _there(call.exprs[0]).list.first(),
     "product": _product,
     "median": _median,
     "stddev_samp": _spread("std", 1),
@@ -104,8 +104,8 @@ AGGREGATES: dict[str, Callable[[Asked], pl.Expr]] = {
     "var_samp": _spread("var", 1),
     "variance": _spread("var", 1),
     "var_pop": _spread("var", 0),
-    "bool_and": lambda asked: _unless_empty(_there(asked.exprs[0]).list.all(), _there(asked.exprs[0])),
-    "bool_or": lambda asked: _unless_empty(_there(asked.exprs[0]).list.any(), _there(asked.exprs[0])),
+    "bool_and": lambda call: _unless_empty(_there(call.exprs[0]).list.all(), _there(call.exprs[0])),
+    "bool_or": lambda call: _unless_empty(_there(call.exprs[0]).list.any(), _there(call.exprs[0])),
     "bit_and": _bits("bitwise_and"),
     "bit_or": _bits("bitwise_or"),
     "bit_xor": _bits("bitwise_xor"),
@@ -113,15 +113,15 @@ AGGREGATES: dict[str, Callable[[Asked], pl.Expr]] = {
 }
 
 
-def _aggregate(asked: Asked) -> pl.Expr:
-    name = asked.constant(1)
+def _aggregate(call: FunctionCall) -> pl.Expr:
+    name = call.constant(1)
     build = AGGREGATES.get(name)
     if build is None:
-        raise asked.refuse(f"lists have no aggregate '{name}'; known are {', '.join(sorted(AGGREGATES))}", 1)
-    return build(asked).cast(asked.dtype)
+        raise call.refuse(f"lists have no aggregate '{name}'; known are {', '.join(sorted(AGGREGATES))}", 1)
+    return build(call).cast(call.dtype)
 
 
-TABLE.asked(
+TABLE.add(
     "list_aggregate", "LIST, 'VARCHAR, ['ANY] -> ANY", build=_aggregate,
     aliases="list_aggr array_aggr array_aggregate aggregate",
     does="An aggregate of a list's elements by its name, such as 'sum': see list_sum and its relatives.",
@@ -130,13 +130,13 @@ TABLE.asked(
 # Vectors
 
 
-def _vectors(asked: Asked) -> tuple[pl.Expr, pl.Expr]:
+def _vectors(call: FunctionCall) -> tuple[pl.Expr, pl.Expr]:
     """Return two lists of numbers as DOUBLE; they must have one length and no NULL."""
-    name = asked.node.function
-    a, b = (expr.cast(pl.List(pl.Float64)) for expr in asked.exprs)
-    a = fail_where(a, size(a) != size(b), f"the lists of {name} have different lengths", asked.place)
+    name = call.node.function
+    a, b = (expr.cast(pl.List(pl.Float64)) for expr in call.exprs)
+    a = fail_where(a, size(a) != size(b), f"the lists of {name} have different lengths", call.place)
     for part in (a, b):
-        a = fail_where(a, part.list.contains(pl.lit(None, pl.Float64)), f"a list of {name} holds NULL", asked.place)
+        a = fail_where(a, part.list.contains(pl.lit(None, pl.Float64)), f"a list of {name} contains NULL", call.place)
     return a, b
 
 
@@ -144,12 +144,12 @@ def _dot(a: pl.Expr, b: pl.Expr) -> pl.Expr:
     return (a * b).list.sum()
 
 
-def _vector(build: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Asked], pl.Expr]:
-    def of(asked: Asked) -> pl.Expr:
-        if asked.type.kind is Kind.FLOAT:
-            raise asked.refuse(f"{asked.node.function} is for lists of DOUBLE: cast them")
-        a, b = _vectors(asked)
-        return known(build(a, b), a, b)
+def _vector(build: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[FunctionCall], pl.Expr]:
+    def of(call: FunctionCall) -> pl.Expr:
+        if call.type.kind is Kind.FLOAT:
+            raise call.refuse(f"{call.node.function} is for lists of DOUBLE: cast them")
+        a, b = _vectors(call)
+        return null_unless_all_known(build(a, b), a, b)
 
     return of
 
@@ -170,33 +170,33 @@ for _name, _aliases, _does, _build in (
     ("list_cosine_similarity", "", "The cosine of the angle between them.", _cosine),
     ("list_cosine_distance", "<=>", "1 less the cosine of the angle between them.", lambda a, b: 1 - _cosine(a, b)),
 ):  # fmt: skip
-    TABLE.asked(
+    TABLE.add(
         _name, "LIST, LIST -> DOUBLE", does=f"{_does[:-1]} of two vectors.", build=_vector(_build), aliases=_aliases
     )
 
 # Lambdas
 
 
-def _body(asked: Asked) -> pl.Expr:
+def _body(call: FunctionCall) -> pl.Expr:
     """Return the body of the lambda over `pl.element()`, one value for each element even where it is a constant."""
     element = pl.element()
-    return pl.when(element.is_null() | element.is_not_null()).then(asked.exprs[1])
+    return pl.when(element.is_null() | element.is_not_null()).then(call.exprs[1])
 
 
-def _transform(asked: Asked) -> pl.Expr:
-    return asked.exprs[0].list.eval(_body(asked)).cast(asked.dtype)
+def _transform(call: FunctionCall) -> pl.Expr:
+    return call.exprs[0].list.eval(_body(call)).cast(call.dtype)
 
 
-def _filter(asked: Asked) -> pl.Expr:
-    return asked.exprs[0].list.eval(pl.element().filter(_body(asked)))
+def _filter(call: FunctionCall) -> pl.Expr:
+    return call.exprs[0].list.eval(pl.element().filter(_body(call)))
 
 
-TABLE.asked(
+TABLE.add(
     "list_transform", "LIST, LAMBDA -> LIST", build=_transform, aliases="list_apply array_transform array_apply apply",
     does="What a lambda makes of each element: `list_transform(a, lambda x: x + 1)`, `[x + 1 FOR x IN a]`. "
     "It may use columns of the row.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "list_filter", "LIST, LAMBDA -> LIST", build=_filter, aliases="array_filter filter",
     does="The elements for which a lambda is TRUE: `list_filter(a, lambda x: x > 1)`. It may use columns of the row.",
 )  # fmt: skip

@@ -14,21 +14,21 @@ from gpuquery.runner.query.sql.functions.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gpuquery.runner.query.sql.functions.table import Asked
+    from gpuquery.runner.query.sql.functions.table import FunctionCall
 
 TABLE = Table("Patterns")
 _ANY_TEXT, _ANY_CHARACTER = r"[\s\S]*", r"[\s\S]"
 """Not `.` with a flag: cudf knows no flags within a pattern."""
 
 
-def _parts(pattern: str, escape: str, asked: Asked) -> Iterator[str | None]:
+def _parts(pattern: str, escape: str, call: FunctionCall) -> Iterator[str | None]:
     """Return the pattern in pieces: text, None for any text, an empty text for any one character."""
     text, letters = "", iter(pattern)
     for letter in letters:
         if letter == escape:
             following = next(letters, None)
             if following is None:
-                raise asked.refuse(f"the pattern '{pattern}' ends with its escape character", 1)
+                raise call.refuse(f"the pattern '{pattern}' ends with its escape character", 1)
             text += following
             continue
         if letter not in "%_":
@@ -42,7 +42,7 @@ def _parts(pattern: str, escape: str, asked: Asked) -> Iterator[str | None]:
         yield text
 
 
-def _matches(asked: Asked, text: pl.Expr, parts: Sequence[str | None]) -> pl.Expr:
+def _matches(call: FunctionCall, text: pl.Expr, parts: Sequence[str | None]) -> pl.Expr:
     """Match a text with the pieces of a pattern, without a regular expression where none is needed."""
     words = [part for part in parts if part]
     if "" not in parts and len(words) <= 1:
@@ -59,26 +59,26 @@ def _matches(asked: Asked, text: pl.Expr, parts: Sequence[str | None]) -> pl.Exp
                 return text.str.contains(words[0], literal=True)
             case _:
                 return text == text  # noqa: PLR0124 - NULL stays NULL
-    start, end = "" if parts[0] is None else "^", "" if parts[-1] is None else end_of_text(asked.target)
+    start, end = "" if parts[0] is None else "^", "" if parts[-1] is None else end_of_text(call.target)
     inner = parts[parts[0] is None : len(parts) - (parts[-1] is None)]
     body = "".join(_ANY_TEXT if part is None else quoted(part) if part else _ANY_CHARACTER for part in inner)
-    return text.str.contains(fitting(asked, f"{start}{body}{end}"))
+    return text.str.contains(fitting(call, f"{start}{body}{end}"))
 
 
-def _like(*, fold: bool) -> Callable[[Asked], pl.Expr]:
-    def build(asked: Asked) -> pl.Expr:
-        text = lower(asked.exprs[0], asked.target) if fold else asked.exprs[0]
-        escape = asked.constant(2) if len(asked.values) > 2 else ""
+def _like(*, fold: bool) -> Callable[[FunctionCall], pl.Expr]:
+    def build(call: FunctionCall) -> pl.Expr:
+        text = lower(call.exprs[0], call.target) if fold else call.exprs[0]
+        escape = call.constant(2) if len(call.values) > 2 else ""
         if len(escape) > 1:
-            raise asked.refuse(f"an escape character is one character, not '{escape}'", 2)
-        if asked.is_constant(1):
-            pattern = asked.constant(1)
-            parts = list(_parts(small(pattern) if fold else pattern, escape, asked))
-            return _matches(asked, text, parts)
+            raise call.refuse(f"an escape character is one character, not '{escape}'", 2)
+        if call.is_constant(1):
+            pattern = call.constant(1)
+            parts = list(_parts(small(pattern) if fold else pattern, escape, call))
+            return _matches(call, text, parts)
         if escape:
-            raise asked.refuse("a pattern with ESCAPE has to be a constant, and depends on rows here", 1)
-        pattern = asked.exprs[1]
-        return text.str.contains(_as_regex(lower(pattern, asked.target) if fold else pattern))
+            raise call.refuse("a pattern with ESCAPE must be a constant; here it depends on the row", 1)
+        pattern = call.exprs[1]
+        return text.str.contains(_as_regex(lower(pattern, call.target) if fold else pattern))
 
     return build
 
@@ -90,14 +90,14 @@ def _as_regex(pattern: pl.Expr) -> pl.Expr:
     return pl.concat_str(pl.lit("^"), any_text.str.replace_all("_", _ANY_CHARACTER, literal=True), pl.lit("$"))
 
 
-def _glob(asked: Asked) -> pl.Expr:
-    pattern, body, at = asked.constant(1), "", 0
+def _glob(call: FunctionCall) -> pl.Expr:
+    pattern, body, at = call.constant(1), "", 0
     while at < len(pattern):
         letter = pattern[at]
         if letter == "[":
             end = pattern.find("]", at + 2)
             if end < 0 or not pattern[at:end].isascii():
-                raise asked.refuse(f"the pattern '{pattern}' has a set of characters that is not supported", 1)
+                raise call.refuse(f"the pattern '{pattern}' has a set of characters that is not supported", 1)
             inside = pattern[at + 1 : end]
             negated = inside.startswith("!")
             inside = inside.removeprefix("!") if negated else inside
@@ -109,24 +109,24 @@ def _glob(asked: Asked) -> pl.Expr:
         else:
             body += {"*": _ANY_TEXT, "?": _ANY_CHARACTER}.get(letter) or quoted(letter)
         at += 1
-    return asked.exprs[0].str.contains(fitting(asked, f"^{body}{end_of_text(asked.target)}"))
+    return call.exprs[0].str.contains(fitting(call, f"^{body}{end_of_text(call.target)}"))
 
 
 def _set(inside: str) -> str:
     return "".join(letter if letter == "-" or letter.isalnum() else quoted(letter) for letter in inside)
 
 
-TABLE.asked(
+TABLE.add(
     "like", "VARCHAR, VARCHAR, ['VARCHAR] -> BOOLEAN", build=_like(fold=False),
     aliases="~~ like_escape !~~ not_like_escape",
     does="`a LIKE pattern`, `a NOT LIKE pattern ESCAPE '!'`: `%` is any text, `_` any one character.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "ilike", "VARCHAR, VARCHAR, ['VARCHAR] -> BOOLEAN", build=_like(fold=True),
     aliases="~~* ilike_escape !~~* not_ilike_escape",
     does="As LIKE, with capital and small letters the same.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "glob", "VARCHAR, 'VARCHAR -> BOOLEAN", build=_glob, aliases="~~~",
     does="`a GLOB pattern`: `*` is any text, `?` any one character, `[a-z]` one of a set.",
 )  # fmt: skip

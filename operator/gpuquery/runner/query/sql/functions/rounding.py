@@ -10,7 +10,7 @@ import polars as pl
 from gpuquery.runner.query.sql.compile.cast import cast
 from gpuquery.runner.query.sql.compile.failures import fail_where
 from gpuquery.runner.query.sql.compile.once import once
-from gpuquery.runner.query.sql.functions.table import Asked, Table, known, quotient
+from gpuquery.runner.query.sql.functions.table import FunctionCall, Table, exact_quotient, null_unless_all_known
 from gpuquery.runner.query.sql.types import Kind
 
 if TYPE_CHECKING:
@@ -50,23 +50,23 @@ def whole(number: pl.Expr, mode: Mode) -> pl.Expr:
     return pl.when(~size.is_finite()).then(number).when(minus(number)).then(-found).otherwise(found)
 
 
-def _float(asked: Asked, mode: Mode) -> pl.Expr:
+def _float(call: FunctionCall, mode: Mode) -> pl.Expr:
     """Round the number that a DOUBLE is, not the one that it is written as: 2.675 is less, and becomes 2.67."""
-    number = asked.exprs[0].cast(pl.Float64)
-    if len(asked.values) == 1:
+    number = call.exprs[0].cast(pl.Float64)
+    if len(call.values) == 1:
         return whole(number, mode)
     size = number.abs()
-    if asked.is_constant(1):
-        digits = asked.constant(1)
+    if call.is_constant(1):
+        digits = call.constant(1)
         factor = pl.lit(float(f"1e{min(abs(digits), 400)}"))
-        found = _tens(size, factor, mode) if digits < 0 else _parts(size, factor, mode, asked.target)
+        found = _tens(size, factor, mode) if digits < 0 else _parts(size, factor, mode, call.target)
     else:
-        digits = asked.exprs[1]
+        digits = call.exprs[1]
         factor = pl.lit(10.0).pow(digits.abs().clip(0, 400).cast(pl.Float64))
         found = pl.when(digits < 0).then(_tens(size, factor, mode))
-        found = found.when(digits >= 0).then(_parts(size, factor, mode, asked.target))
+        found = found.when(digits >= 0).then(_parts(size, factor, mode, call.target))
     kept = pl.when(~size.is_finite()).then(number).when(minus(number)).then(-found).otherwise(found)
-    return kept if asked.is_constant(1) else known(kept, asked.exprs[1])
+    return kept if call.is_constant(1) else null_unless_all_known(kept, call.exprs[1])
 
 
 def _parts(size: pl.Expr, factor: pl.Expr, mode: Mode, target: Target) -> pl.Expr:
@@ -74,13 +74,13 @@ def _parts(size: pl.Expr, factor: pl.Expr, mode: Mode, target: Target) -> pl.Exp
 
     def formula(size: pl.Expr, factor: pl.Expr, moved: pl.Expr) -> pl.Expr:
         rounded = moved.floor() + _up(moved, _lost(size, factor, moved), mode)
-        return pl.when(moved.is_finite()).then(quotient(rounded, factor)).otherwise(size)
+        return pl.when(moved.is_finite()).then(exact_quotient(rounded, factor)).otherwise(size)
 
     return once(target, formula, size, factor, size * factor)
 
 
 def _tens(size: pl.Expr, factor: pl.Expr, mode: Mode) -> pl.Expr:
-    moved = quotient(size, factor)
+    moved = exact_quotient(size, factor)
     tens = (moved.floor() + _up(moved, size - (moved.floor() + 0.5) * factor, mode)) * factor
     return pl.when(factor.is_finite()).then(tens).otherwise(pl.lit(0.0))
 
@@ -106,10 +106,10 @@ def _halves(number: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
     return high, number - high
 
 
-def _integer(asked: Asked, mode: Mode) -> pl.Expr:
+def _integer(call: FunctionCall, mode: Mode) -> pl.Expr:
     """Round to tens, hundreds and so on; what leaves the type fails."""
-    number, kind = asked.exprs[0], asked.values[0].type
-    digits = asked.constant(1) if len(asked.values) > 1 else 0
+    number, kind = call.exprs[0], call.values[0].type
+    digits = call.constant(1) if len(call.values) > 1 else 0
     if digits >= 0:
         return number
     huge = kind.kind is Kind.INT128
@@ -117,10 +117,10 @@ def _integer(asked: Asked, mode: Mode) -> pl.Expr:
     most = _DIGITS - 1 if huge else most
     if 10**-digits > most:
         return pl.when(number.is_not_null()).then(pl.lit(0))
-    return _to_multiple(asked, number.cast(pl.Int128 if huge else pl.Int64), 10**-digits, most, mode)
+    return _to_multiple(call, number.cast(pl.Int128 if huge else pl.Int64), 10**-digits, most, mode)
 
 
-def _to_multiple(asked: Asked, number: pl.Expr, factor: int, most: int, mode: Mode) -> pl.Expr:
+def _to_multiple(call: FunctionCall, number: pl.Expr, factor: int, most: int, mode: Mode) -> pl.Expr:
     rest = number % factor
     rest = pl.when((number < 0) & (rest > 0)).then(rest - factor).otherwise(rest)
     cut = number - rest
@@ -130,61 +130,61 @@ def _to_multiple(asked: Asked, number: pl.Expr, factor: int, most: int, mode: Mo
     half = (rest.abs() * 2 == factor) if mode is Mode.AWAY else (rest.abs() * 2 == factor) & (cut // factor % 2 == 1)
     up, down = up | (half & (number > 0)), down | (half & (number < 0))
     bad = (up & (cut > most - factor)) | (down & (cut < factor - most))
-    cut = fail_where(cut, bad, f"the result of {asked.node.function} does not fit into {asked.type}", asked.place)
+    cut = fail_where(cut, bad, f"the result of {call.node.function} does not fit into {call.type}", call.place)
     return pl.when(up).then(cut + factor).when(down).then(cut - factor).otherwise(cut)
 
 
-def _decimal(asked: Asked, mode: Mode) -> pl.Expr:
+def _decimal(call: FunctionCall, mode: Mode) -> pl.Expr:
     """Round the digits themselves, never by way of a floating-point number."""
-    number, scale = asked.exprs[0], asked.values[0].type.scale
-    digits = asked.constant(1) if len(asked.values) > 1 else 0
+    number, scale = call.exprs[0], call.values[0].type.scale
+    digits = call.constant(1) if len(call.values) > 1 else 0
     if digits >= scale:
         return number
-    if digits >= 0 and mode is Mode.AWAY and asked.target.gpu:
-        return cast(asked.values[0], asked.type, place=asked.place, target=asked.target).expr
+    if digits >= 0 and mode is Mode.AWAY and call.target.gpu:
+        return cast(call.values[0], call.type, place=call.place, target=call.target).expr
     if digits >= 0 and mode is Mode.CUT:
         return number.truncate(digits)
     if digits >= 0:
         return number.round(digits, mode="half_away_from_zero" if mode is Mode.AWAY else "half_to_even")
     if -digits >= 38 - scale:
         return pl.when(number.is_not_null()).then(pl.lit(0))
-    found: pl.Expr = _to_multiple(asked, number.to_physical(), 10 ** (scale - digits), _DIGITS, mode)
+    found: pl.Expr = _to_multiple(call, number.to_physical(), 10 ** (scale - digits), _DIGITS, mode)
     whole_part: pl.Expr = found // 10**scale
     return whole_part.cast(pl.Decimal(38, 0))
 
 
-def _rounding(mode: Mode) -> Callable[[Asked], pl.Expr]:
-    def build(asked: Asked) -> pl.Expr:
-        kind = asked.values[0].type
+def _rounding(mode: Mode) -> Callable[[FunctionCall], pl.Expr]:
+    def build(call: FunctionCall) -> pl.Expr:
+        kind = call.values[0].type
         way = _float if kind.is_float else _decimal if kind.kind is Kind.DECIMAL else _integer
-        return way(asked, mode).cast(asked.dtype)
+        return way(call, mode).cast(call.dtype)
 
     return build
 
 
-def _to_whole(name: str) -> Callable[[Asked], pl.Expr]:
-    def build(asked: Asked) -> pl.Expr:
-        return getattr(asked.exprs[0], name)().cast(asked.dtype)  # type: ignore[no-any-return]
+def _to_whole(name: str) -> Callable[[FunctionCall], pl.Expr]:
+    def build(call: FunctionCall) -> pl.Expr:
+        return getattr(call.exprs[0], name)().cast(call.dtype)  # type: ignore[no-any-return]
 
     return build
 
 
-TABLE.asked(
+TABLE.add(
     "round", "FLOAT, [INTEGER] -> DOUBLE", "DECIMAL, ['INTEGER] -> DECIMAL", "INTEGER, ['INTEGER] -> INTEGER",
     build=_rounding(Mode.AWAY),
     does="Rounded to so many places, halves away from zero; a negative number means tens, hundreds and so on.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "trunc", "FLOAT, [INTEGER] -> DOUBLE", "DECIMAL, ['INTEGER] -> DECIMAL", "INTEGER, ['INTEGER] -> INTEGER",
     build=_rounding(Mode.CUT), does="Cut to so many places.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "round_even", "FLOAT, INTEGER -> DOUBLE", "DECIMAL, 'INTEGER -> DECIMAL", "INTEGER, 'INTEGER -> INTEGER",
     build=_rounding(Mode.EVEN), aliases="roundbankers",
     does="Rounded to so many places, halves to the even digit.",
 )  # fmt: skip
-TABLE.asked("floor", "NUMBER -> NUMBER", build=_to_whole("floor"), does="The next whole number below.")
-TABLE.asked("ceil", "NUMBER -> NUMBER", build=_to_whole("ceil"), aliases="ceiling", does="The next whole number above.")
+TABLE.add("floor", "NUMBER -> NUMBER", build=_to_whole("floor"), does="The next whole number below.")
+TABLE.add("ceil", "NUMBER -> NUMBER", build=_to_whole("ceil"), aliases="ceiling", does="The next whole number above.")
 
 
 def _even(number: pl.Expr) -> pl.Expr:
@@ -193,4 +193,4 @@ def _even(number: pl.Expr) -> pl.Expr:
     return pl.when(minus(number)).then(-found).otherwise(found)
 
 
-TABLE.plain("even", "FLOAT -> DOUBLE", build=_even, does="The next even number away from zero.")
+TABLE.add_expr("even", "FLOAT -> DOUBLE", build=_even, does="The next even number away from zero.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gpuquery.runner.query.sql.compile.values import Value
-    from gpuquery.runner.query.sql.functions.table import Asked
+    from gpuquery.runner.query.sql.functions.table import FunctionCall
 
 TABLE = Table("Spans of time")
 _WIDE = pl.Int64
@@ -66,22 +66,22 @@ _STARTS: dict[str, Callable[[Value], pl.Expr]] = {
 """Days since 1970-01-01 for the units that cudf-polars does not truncate to."""
 
 
-def _date_trunc(asked: Asked) -> pl.Expr:
-    part = part_of(asked, (*_EVERY, *_YEARS, "isoyear"))
-    value = asked.values[1]
-    if asked.target.gpu and part in _STARTS:
-        return as_date(_STARTS[part](value)).cast(asked.dtype)
+def _date_trunc(call: FunctionCall) -> pl.Expr:
+    part = part_of(call, (*_EVERY, *_YEARS, "isoyear"))
+    value = call.values[1]
+    if call.target.gpu and part in _STARTS:
+        return as_date(_STARTS[part](value)).cast(call.dtype)
     if part in _EVERY:
         whole = value.type.kind is Kind.DATE and MICROS.get(_SAME.get(part, part), 2 * DAY) <= DAY
-        return (value.expr if whole else value.expr.dt.truncate(_EVERY[part])).cast(asked.dtype)
+        return (value.expr if whole else value.expr.dt.truncate(_EVERY[part])).cast(call.dtype)
     if part == "isoyear":
         fourth = days_from(value.expr.dt.iso_year().cast(_WIDE), pl.lit(1, _WIDE), pl.lit(4, _WIDE))
-        return as_date(_monday(fourth)).cast(asked.dtype)
+        return as_date(_monday(fourth)).cast(call.dtype)
     year = cut(value.expr.dt.year().cast(_WIDE), _YEARS[part]) * _YEARS[part]
-    return as_date(days_from(year, pl.lit(1, _WIDE), pl.lit(1, _WIDE))).cast(asked.dtype)
+    return as_date(days_from(year, pl.lit(1, _WIDE), pl.lit(1, _WIDE))).cast(call.dtype)
 
 
-TABLE.asked(
+TABLE.add(
     "date_trunc", "'VARCHAR, DATE|TIMESTAMP -> TIMESTAMP", aliases="datetrunc", build=_date_trunc,
     does="The start of the unit ('month', 'week', 'hour', ...) around a date or time. Weeks begin on Monday.",
 )  # fmt: skip
@@ -105,17 +105,17 @@ def _index(part: str, value: Value) -> pl.Expr:
     return cut(year, _MONTHS[part] // 12)
 
 
-def _check_time(asked: Asked, part: str) -> None:
-    if asked.values[1].type.kind is Kind.TIME and (part not in MICROS or part in ("day", "week")):
-        raise asked.refuse(f"a time has no {part}", 0)
+def _check_time(call: FunctionCall, part: str) -> None:
+    if call.values[1].type.kind is Kind.TIME and (part not in MICROS or part in ("day", "week")):
+        raise call.refuse(f"a time has no {part}", 0)
 
 
-def _date_diff(asked: Asked) -> pl.Expr:
+def _date_diff(call: FunctionCall) -> pl.Expr:
     """Count the starts of units between two moments. Weeks are seven days (DuckDB 2.0), and begin with the first."""
-    part = part_of(asked, tuple(part for part in (*_EVERY, *_YEARS, "isoyear")))
+    part = part_of(call, tuple(part for part in (*_EVERY, *_YEARS, "isoyear")))
     part = _SAME.get(part, part)
-    first, second = asked.values[1:]
-    _check_time(asked, part)
+    first, second = call.values[1:]
+    _check_time(call, part)
     if part in ("day", "week"):
         days = days_of(second.expr, second.type) - days_of(first.expr, first.type)
         return cut(days, 7) if part == "week" else days
@@ -135,24 +135,24 @@ def _months_between(start: Value, end: Value) -> pl.Expr:
     return (last_year - first_year) * 12 + last_month - first_month - short.cast(_WIDE)
 
 
-def _date_sub(asked: Asked) -> pl.Expr:
+def _date_sub(call: FunctionCall) -> pl.Expr:
     """Count whole units between two moments."""
-    part = part_of(asked, (*_EVERY, *_YEARS, "isoyear"))
+    part = part_of(call, (*_EVERY, *_YEARS, "isoyear"))
     part = _SAME.get(part, part)
-    first, second = asked.values[1:]
+    first, second = call.values[1:]
     start, end = micros_of(first.expr, first.type), micros_of(second.expr, second.type)
-    _check_time(asked, part)
+    _check_time(call, part)
     if part in MICROS:
         return cut(end - start, MICROS[part])
     forward, back = _months_between(first, second), 0 - _months_between(second, first)
     return cut(pl.when(start <= end).then(forward).otherwise(back), _MONTHS[part])
 
 
-TABLE.asked(
+TABLE.add(
     "date_diff", "'VARCHAR, DATE|TIMESTAMP|TIME, DATE|TIMESTAMP|TIME -> BIGINT", aliases="datediff", build=_date_diff,
     does="How many starts of a unit lie between two dates: 1 month from 31 January to 1 February.",
 )  # fmt: skip
-TABLE.asked(
+TABLE.add(
     "date_sub", "'VARCHAR, DATE|TIMESTAMP|TIME, DATE|TIMESTAMP|TIME -> BIGINT", aliases="datesub", build=_date_sub,
     does="How many whole units lie between two dates.",
 )  # fmt: skip
@@ -160,22 +160,22 @@ TABLE.asked(
 # Buckets
 
 
-def _time_bucket(asked: Asked) -> pl.Expr:
-    width = asked.constant(0)
+def _time_bucket(call: FunctionCall) -> pl.Expr:
+    width = call.constant(0)
     months, micros = width[0], width[1] * DAY + width[2]
-    value = asked.values[1]
+    value = call.values[1]
     if (months and micros) or (months or micros) <= 0:
-        raise asked.refuse("time_bucket takes an interval of months, or of days and times, above 0", 0)
+        raise call.refuse("time_bucket takes an interval of months, or of days and times, above 0", 0)
     if months:
-        if len(asked.values) > 2:
-            raise asked.refuse("time_bucket takes no origin for months", 2)
+        if len(call.values) > 2:
+            raise call.refuse("time_bucket takes no origin for months", 2)
         year, month = _year_month(value)
         number = year * 12 + month - 1 - (1970 * 12 + _FIRST)
         first: pl.Expr = number // months * months + (1970 * 12 + _FIRST)
-        return as_date(days_from(first // 12, first % 12 + 1, pl.lit(1, _WIDE))).cast(asked.dtype)
+        return as_date(days_from(first // 12, first % 12 + 1, pl.lit(1, _WIDE))).cast(call.dtype)
     origin = pl.lit(0 if value.type.kind is Kind.TIME else _MONDAY * DAY, _WIDE)
-    if len(asked.values) > 2:
-        other = asked.values[2]
+    if len(call.values) > 2:
+        other = call.values[2]
         moved = micros_of(other.expr, other.type)
         origin = origin + moved if other.type.kind is Kind.INTERVAL else moved
     start: pl.Expr = (micros_of(value.expr, value.type) - origin) // micros * micros + origin
@@ -185,10 +185,10 @@ def _time_bucket(asked: Asked) -> pl.Expr:
         case Kind.TIME:
             return (start * 1000).cast(pl.Time)
         case _:
-            return start.cast(pl.Datetime("us")).cast(asked.dtype)
+            return start.cast(pl.Datetime("us")).cast(call.dtype)
 
 
-TABLE.asked(
+TABLE.add(
     "time_bucket", "'INTERVAL, DATE|TIMESTAMP|TIME, [DATE|TIMESTAMP|TIME|INTERVAL] -> TIMESTAMP", build=_time_bucket,
     does="The start of the bucket of a width around a moment. Buckets are counted from 2000-01-03, of months from "
     "2000-01-01, or from the third argument.",

@@ -94,7 +94,7 @@ def _parameter(word: str) -> Parameter:
 
 
 @dataclass(frozen=True)
-class Asked:
+class FunctionCall:
     """A call of a function, with its arguments compiled."""
 
     node: Call
@@ -134,7 +134,7 @@ class Asked:
         """Return the value of an argument that is a constant."""
         literal = self.values[index].literal
         if literal is None:
-            message = f"argument {index + 1} of {self.node.function} has to be a constant, and depends on rows here"
+            message = f"argument {index + 1} of {self.node.function} must be a constant; here it depends on the row"
             raise SqlError(message, self.place_of(index))
         return literal.value
 
@@ -151,7 +151,7 @@ def _releases(names: Mapping[str, str], name: str) -> frozenset[str]:
     return frozenset(release for release, listed in names.items() if name in listed.split())
 
 
-def known(expr: pl.Expr, *needed: pl.Expr) -> pl.Expr:
+def null_unless_all_known(expr: pl.Expr, *needed: pl.Expr) -> pl.Expr:
     """Return NULL where a value that an expression needs is NULL: to Polars' slices NULL means no bound."""
     there = needed[0].is_not_null()
     for value in needed[1:]:
@@ -166,7 +166,7 @@ class Row:
     name: str
     signatures: tuple[str, ...]
     summary: str
-    build: Callable[[Asked], pl.Expr | Value]
+    build: Callable[[FunctionCall], pl.Expr | Value]
     aliases: tuple[str, ...] = ()
     lacks: frozenset[str] = frozenset()
     """RAPIDS releases whose cudf-polars translates none of its calls, of those that were asked (`lacks`)."""
@@ -177,7 +177,7 @@ class Row:
     group: str = ""
 
 
-def quotient(number: pl.Expr, by: pl.Expr | float) -> pl.Expr:
+def exact_quotient(number: pl.Expr, by: pl.Expr | float) -> pl.Expr:
     """Divide floating-point numbers. Polars 1.44 divides by one constant as it multiplies with its inverse."""
     return number / pl.when(number.is_not_null()).then(by)
 
@@ -189,14 +189,14 @@ class Table:
         self.group = group
         self.rows: list[Row] = []
 
-    def asked(
-        self, name: str, *signatures: str, does: str, build: Callable[[Asked], pl.Expr | Value], **more: Any
+    def add(
+        self, name: str, *signatures: str, does: str, build: Callable[[FunctionCall], pl.Expr | Value], **more: Any
     ) -> None:
         """Add a function that is built from the whole call."""
         aliases = tuple(more.pop("aliases", "").split())
         more |= {"lacks": _releases(lacks.NONE, name), "partly": _releases(lacks.SOME, name)}
         self.rows.append(Row(name, signatures, does, build, aliases, group=self.group, **more))
 
-    def plain(self, name: str, *signatures: str, does: str, build: Callable[..., pl.Expr], **more: Any) -> None:
+    def add_expr(self, name: str, *signatures: str, does: str, build: Callable[..., pl.Expr], **more: Any) -> None:
         """Add a function that is built from what Polars computes for each argument."""
-        self.asked(name, *signatures, does=does, build=lambda asked: build(*asked.exprs), **more)
+        self.add(name, *signatures, does=does, build=lambda call: build(*call.exprs), **more)

@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuquery.runner.query.sql.rules.decorrelate import decorrelated
+from gpuquery.runner.query.sql.rules.eager_aggregation import with_eager_aggregation
 from gpuquery.runner.query.sql.rules.empty import without_empty
 from gpuquery.runner.query.sql.rules.estimate import Estimates
 from gpuquery.runner.query.sql.rules.facts import Facts
 from gpuquery.runner.query.sql.rules.fold import folded
 from gpuquery.runner.query.sql.rules.join_order import ordered
-from gpuquery.runner.query.sql.rules.partial import in_steps
 from gpuquery.runner.query.sql.rules.prune import merged, pruned
 from gpuquery.runner.query.sql.rules.pushdown import pushed_down
-from gpuquery.runner.query.sql.rules.semi_bounds import by_bounds
+from gpuquery.runner.query.sql.rules.semi_bounds import semi_joins_by_min_max
 from gpuquery.runner.query.sql.rules.shared import inlined
 from gpuquery.runner.query.sql.rules.statistics import ColumnFacts, Statistics, TableFacts
 
@@ -34,9 +34,9 @@ def improved(statement: Statement, statistics: Statistics | None) -> Statement:
     direct = inlined(decorrelated(node), reads=True)
     if direct is not node:
         node = pushed_down(direct, facts)
-    node = by_bounds(merged(without_empty(node)), facts)
+    node = semi_joins_by_min_max(merged(without_empty(node)), facts)
     estimates = Estimates(statistics)
     node = ordered(node, facts, estimates)
     if statistics is not None:
-        node = in_steps(pruned(node), estimates)
+        node = with_eager_aggregation(pruned(node), estimates)
     return replace(statement, relation=pruned(node))

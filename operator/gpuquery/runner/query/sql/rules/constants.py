@@ -13,7 +13,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.runner.query.sql.plan import Call, Cast, Expression, Literal, Months
+from gpuquery.runner.query.sql.plan import Call, Cast, Expression, Interval, Literal
 from gpuquery.runner.query.sql.types import BOOLEAN, DATE, EXACT, Kind, Type
 
 if TYPE_CHECKING:
@@ -113,21 +113,21 @@ def _moment(node: Call, left: Literal, right: Literal) -> Any:
     """Dates and days, dates or timestamps and intervals. The sum of a date and an interval is a timestamp."""
     if node.function == "*":
         return None
-    if node.function == "+" and isinstance(left.value, Months):
+    if node.function == "+" and isinstance(left.value, Interval):
         left, right = right, left
     sign = -1 if node.function == "-" else 1
     moment, step = left.value, right.value
     try:
         if left.type == DATE and node.type == DATE and right.type.is_integer:
             return moment + dt.timedelta(days=sign * step)
-        if isinstance(step, Months) and node.type.kind is Kind.TIMESTAMP and node.type.unit == "us":
+        if isinstance(step, Interval) and node.type.kind is Kind.TIMESTAMP and node.type.unit == "us":
             return _moved(moment, step, sign)
     except (OverflowError, ValueError):
         return None
     return None
 
 
-def _moved(moment: dt.date, step: Months, sign: int) -> dt.datetime:
+def _moved(moment: dt.date, step: Interval, sign: int) -> dt.datetime:
     """Months first, clipped to the end of the month, then days, then time."""
     at = moment if isinstance(moment, dt.datetime) else dt.datetime(moment.year, moment.month, moment.day)
     month = at.year * 12 + at.month - 1 + sign * step.months

@@ -25,9 +25,11 @@ from gpuquery.runner.query.sql.plan import (
     Sort,
     With,
 )
-from gpuquery.runner.query.sql.rules.facts import can_fail, filtered
-from gpuquery.runner.query.sql.rules.region import EQUAL, Region, attached, is_region, taken_apart
-from gpuquery.runner.query.sql.rules.walk import (
+from gpuquery.runner.query.sql.rules.facts import can_fail, with_filters
+from gpuquery.runner.query.sql.rules.join_graph import JoinGraph, attached, is_reorderable, join_graph
+from gpuquery.runner.query.sql.types import BOOLEAN
+from gpuquery.runner.query.sql.walk import (
+    EQUALITIES,
     columns_of,
     columns_used,
     conjunction,
@@ -38,7 +40,6 @@ from gpuquery.runner.query.sql.rules.walk import (
     substituted,
     with_inputs,
 )
-from gpuquery.runner.query.sql.types import BOOLEAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,7 +97,7 @@ class _Domain:
 class _Side:
     """The right side taken apart: what its columns are, and which numbers the domain's columns have."""
 
-    region: Region
+    graph: JoinGraph
     output: Sequence[Expression]
     numbers: range
     domain: _Domain
@@ -109,16 +110,16 @@ def _direct(node: Join, shared: Mapping[int, Relation]) -> Relation | None:
     outer, others = _outer_values(node, side)
     if outer is None:
         return None
-    region, domain = side.region, set(side.numbers)
-    if any(attachment.needs & domain for attachment in region.attachments):
+    graph, domain = side.graph, set(side.numbers)
+    if any(attachment.needs & domain for attachment in graph.attachments):
         return None
     kept: list[Expression] = []
     moved = [shifted(condition, side.numbers.start) for condition in side.domain.conditions]
-    for condition in [*region.conditions, *map(_compared, region.equal)]:
+    for condition in [*graph.conditions, *map(_compared, graph.equal)]:
         (moved if columns_used(condition) & domain else kept).append(condition)
     if any(map(can_fail, kept)):  # the domain may keep rows from them
         return None
-    right, places = _without_domain(region, domain, kept)
+    right, places = _without_domain(graph, domain, kept)
     width = len(node.left.fields)
 
     def value(column: Column) -> Expression:
@@ -144,15 +145,15 @@ def _side(node: Relation, shared: Mapping[int, Relation]) -> _Side | None:
         values = [item.value for item in node.items]
         output = [substituted(value, values) for value in output]
         node = node.input
-    if not is_region(node):
+    if not is_reorderable(node):
         return None
-    region = taken_apart(node, lambda below: below)
-    found = [(leaf, domain) for leaf in region.leaves if (domain := _domain(leaf.relation, shared)) is not None]
-    if len(found) != 1 or len(region.leaves) < 2:
+    graph = join_graph(node, lambda below: below)
+    found = [(leaf, domain) for leaf in graph.leaves if (domain := _domain(leaf.relation, shared)) is not None]
+    if len(found) != 1 or len(graph.leaves) < 2:
         return None
     leaf, domain = found[0]
     numbers = range(leaf.first, leaf.first + len(domain.keys))
-    return _Side(region, [substituted(value, region.output) for value in output], numbers, domain)
+    return _Side(graph, [substituted(value, graph.output) for value in output], numbers, domain)
 
 
 def _domain(node: Relation, shared: Mapping[int, Relation]) -> _Domain | None:
@@ -196,7 +197,12 @@ def _outer_values(node: Join, side: _Side) -> tuple[dict[int, Expression] | None
     for match in node.matches:
         value = substituted(match.right, side.output)
         at = value.index if isinstance(value, Column) else -1
-        if match.operator not in EQUAL or at not in side.numbers or at in outer or not isinstance(match.left, Column):
+        if (
+            match.operator not in EQUALITIES
+            or at not in side.numbers
+            or at in outer
+            or not isinstance(match.left, Column)
+        ):
             others.append(match)
             continue
         found = origin(node.left, match.left.index)
@@ -210,20 +216,20 @@ def _outer_values(node: Join, side: _Side) -> tuple[dict[int, Expression] | None
 
 
 def _without_domain(
-    region: Region, domain: set[int], conditions: Sequence[Expression]
+    graph: JoinGraph, domain: set[int], conditions: Sequence[Expression]
 ) -> tuple[Relation, dict[int, int]]:
     """Return the other leaves and attachments as one relation, and where it has the region's columns."""
     relation: Relation | None = None
     places: dict[int, int] = {}
-    for leaf in region.leaves:
+    for leaf in graph.leaves:
         if leaf.first in domain:
             continue
         width = 0 if relation is None else len(relation.fields)
         places |= {leaf.first + i: width + i for i in range(len(leaf.relation.fields))}
         relation = leaf.relation if relation is None else Join(relation, leaf.relation)
     assert relation is not None
-    for attachment in region.attachments:
+    for attachment in graph.attachments:
         width = len(relation.fields)
         relation = attached(relation, places, attachment)
         places |= {number: width + i for i, number in enumerate(attachment.added)}
-    return filtered(relation, [renumbered(condition, places.__getitem__) for condition in conditions]), places
+    return with_filters(relation, [renumbered(condition, places.__getitem__) for condition in conditions]), places

@@ -21,7 +21,7 @@ from gpuquery.runner.query.sql.plan import (
     Values,
     Window,
 )
-from gpuquery.runner.query.sql.rules.walk import is_never_true, nothing, rebuilt, same_columns
+from gpuquery.runner.query.sql.walk import empty_relation, identity_items, is_never_true, rebuilt
 
 
 def without_empty(node: Relation) -> Relation:
@@ -37,15 +37,15 @@ def is_empty(node: Relation) -> bool:
 def _reduced(node: Relation) -> Relation:
     match node:
         case Filter() if is_never_true(node.condition):
-            return nothing(node)
+            return empty_relation(node)
         case Limit(count=0):
-            return nothing(node)
+            return empty_relation(node)
         case Filter() | Project() | Sort() | Limit() | Distinct() | Window() | Unnest() if is_empty(node.inputs[0]):
-            return nothing(node)
+            return empty_relation(node)
         case Aggregate() if is_empty(node.input) and _has_groups_only(node):
-            return nothing(node)
+            return empty_relation(node)
         case Join():
-            return nothing(node) if _is_empty_join(node) else node
+            return empty_relation(node) if _is_empty_join(node) else node
         case SetOperation():
             return _set_operation(node)
         case _:
@@ -72,16 +72,16 @@ def _is_empty_join(node: Join) -> bool:
 
 def _set_operation(node: SetOperation) -> Relation:
     if node.kind is SetKind.INTERSECT and any(map(is_empty, node.sides)):
-        return nothing(node)
+        return empty_relation(node)
     if is_empty(node.sides[0]) and node.kind is SetKind.EXCEPT:
-        return nothing(node)
+        return empty_relation(node)
     if node.kind is not SetKind.UNION:
         return node
     sides = tuple(side for side in node.sides if not is_empty(side))
     if len(sides) == len(node.sides):
         return node
     if not sides:
-        return nothing(node)
+        return empty_relation(node)
     if len(sides) > 1:
         return replace(node, sides=(_named(sides[0], node), *sides[1:]))
     left = _named(sides[0], node)
@@ -93,5 +93,5 @@ def _named(side: Relation, node: SetOperation) -> Relation:
     names = [field.name for field in node.fields]
     if names == [field.name for field in side.fields]:
         return side
-    items = (Item(item.value, name) for item, name in zip(same_columns(side), names, strict=True))
+    items = (Item(item.value, name) for item, name in zip(identity_items(side), names, strict=True))
     return Project(side, tuple(items))

@@ -37,8 +37,8 @@ from gpuquery.runner.query.sql.plan import (
 )
 from gpuquery.runner.query.sql.rules.bounds import number
 from gpuquery.runner.query.sql.rules.statistics import NONE, Statistics
-from gpuquery.runner.query.sql.rules.walk import conjuncts, disjuncts
 from gpuquery.runner.query.sql.types import INTEGERS, Kind
+from gpuquery.runner.query.sql.walk import FLIPPED, conjuncts, disjuncts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ _COUNTED = INTEGERS | {Kind.DATE, Kind.DECIMAL, Kind.BOOLEAN}
 
 
 @dataclass(frozen=True)
-class Spread:
+class ColumnEstimate:
     """The values of a column: at most so many different ones, and their bounds as numbers."""
 
     distinct: float | None = None
@@ -64,11 +64,11 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Guess:
+class Estimate:
     """The rows of a relation and the spread of each column."""
 
     rows: float
-    columns: tuple[Spread, ...]
+    columns: tuple[ColumnEstimate, ...]
 
     def distinct(self, index: int) -> float:
         """Return how many different values a column has at most."""
@@ -81,8 +81,8 @@ class Estimates:
 
     def __init__(self, statistics: Statistics | None) -> None:
         self._statistics = statistics or NONE
-        self._known: dict[int, tuple[Relation, Guess]] = {}
-        self._shared: dict[int, Guess] = {}
+        self._known: dict[int, tuple[Relation, Estimate]] = {}
+        self._shared: dict[int, Estimate] = {}
 
     def share(self, number: int, shared: Relation) -> None:
         """Remember what the references to a number stand for."""
@@ -92,7 +92,7 @@ class Estimates:
         """Return the rows of a relation."""
         return self.of(node).rows
 
-    def of(self, node: Relation) -> Guess:
+    def of(self, node: Relation) -> Estimate:
         """Return what is guessed of a relation."""
         known = self._known.get(id(node))
         if known is None:
@@ -100,17 +100,19 @@ class Estimates:
             self._known[id(node)] = known
         return known[1]
 
-    def _guess(self, node: Relation) -> Guess:  # noqa: PLR0912
+    def _guess(self, node: Relation) -> Estimate:  # noqa: PLR0912
         match node:
             case Scan():
                 return self._scan(node)
             case Values():
-                return Guess(float(len(node.rows)), tuple(Spread(float(len(node.rows))) for _ in node.columns))
+                return Estimate(
+                    float(len(node.rows)), tuple(ColumnEstimate(float(len(node.rows))) for _ in node.columns)
+                )
             case Filter():
                 return filtered(self.of(node.input), conjuncts(node.condition))
             case Project():
                 below = self.of(node.input)
-                return Guess(below.rows, tuple(_spread(item.value, below) for item in node.items))
+                return Estimate(below.rows, tuple(_spread(item.value, below) for item in node.items))
             case Join():
                 return joined(node, self.of(node.left), self.of(node.right))
             case Aggregate():
@@ -118,7 +120,7 @@ class Estimates:
             case Window() | Unnest():
                 below = self.of(node.input)
                 more = len(node.fields) - len(below.columns)
-                return Guess(below.rows, below.columns + (Spread(),) * more)
+                return Estimate(below.rows, below.columns + (ColumnEstimate(),) * more)
             case Limit():
                 below = self.of(node.input)
                 return below if node.count is None else replace(below, rows=min(below.rows, float(node.count)))
@@ -142,7 +144,7 @@ class Estimates:
             case _:
                 return _unknown(len(node.fields))
 
-    def _scan(self, node: Scan) -> Guess:
+    def _scan(self, node: Scan) -> Estimate:
         facts = self._statistics.table(node.table)
         rows = ROWS if facts.rows is None else float(facts.rows)
         origin = id(node), max(1.0, rows)
@@ -150,56 +152,56 @@ class Estimates:
         for field in node.columns:
             known = self._statistics.column(node.table, field.name)
             low, high = number(known.low), number(known.high)
-            spread = Spread(None if known.distinct is None else float(known.distinct), low, high, origin)
+            spread = ColumnEstimate(None if known.distinct is None else float(known.distinct), low, high, origin)
             if spread.distinct is None and low is not None and high is not None and field.type.kind in _COUNTED:
                 steps = (high - low) * 10.0**field.type.scale + 1
                 spread = replace(spread, distinct=min(rows, steps))
             columns.append(spread)
-        return Guess(max(1.0, rows), tuple(columns))
+        return Estimate(max(1.0, rows), tuple(columns))
 
-    def _aggregate(self, node: Aggregate) -> Guess:
+    def _aggregate(self, node: Aggregate) -> Estimate:
         below = self.of(node.input)
         keys = tuple(_spread(item.value, below) for item in node.keys)
         sets = node.sets if node.sets is not None else (tuple(range(len(keys))),)
         rows = sum(_groups([keys[i] for i in chosen], below.rows) for chosen in sets)
-        return Guess(rows, keys + (Spread(),) * (len(node.fields) - len(keys)))
+        return Estimate(rows, keys + (ColumnEstimate(),) * (len(node.fields) - len(keys)))
 
-    def _set_operation(self, node: SetOperation) -> Guess:
+    def _set_operation(self, node: SetOperation) -> Estimate:
         sides = [self.of(side) for side in node.sides]
         if node.kind is not SetKind.UNION:
             return replace(sides[0], rows=max(1.0, sides[0].rows * 0.5))
         columns = tuple(_either(spreads) for spreads in zip(*(side.columns for side in sides), strict=True))
-        return Guess(sum(side.rows for side in sides), columns)
+        return Estimate(sum(side.rows for side in sides), columns)
 
 
-def _unknown(width: int) -> Guess:
-    return Guess(ROWS, (Spread(),) * width)
+def _unknown(width: int) -> Estimate:
+    return Estimate(ROWS, (ColumnEstimate(),) * width)
 
 
-def _spread(node: Expression, below: Guess) -> Spread:
+def _spread(node: Expression, below: Estimate) -> ColumnEstimate:
     match node:
         case Column():
             return below.columns[node.index]
         case Literal():
             value = number(node.value)
-            return Spread(1.0, value, value)
+            return ColumnEstimate(1.0, value, value)
         case Cast() if isinstance(node.input, Column):
             return below.columns[node.input.index]
         case _:
-            return Spread()
+            return ColumnEstimate()
 
 
-def _either(spreads: Sequence[Spread]) -> Spread:
+def _either(spreads: Sequence[ColumnEstimate]) -> ColumnEstimate:
     distinct = [s.distinct for s in spreads]
     low, high = [s.low for s in spreads], [s.high for s in spreads]
-    return Spread(
+    return ColumnEstimate(
         sum(d for d in distinct if d is not None) if None not in distinct else None,
         min(v for v in low if v is not None) if None not in low else None,
         max(v for v in high if v is not None) if None not in high else None,
     )
 
 
-def _groups(keys: Sequence[Spread], rows: float) -> float:
+def _groups(keys: Sequence[ColumnEstimate], rows: float) -> float:
     """Return the number of groups: of a column of which nothing is known a tenth of the rows."""
     product, of_origins = 1.0, dict[tuple[int, float], float]()
     for key in keys:
@@ -212,26 +214,26 @@ def _groups(keys: Sequence[Spread], rows: float) -> float:
     return max(1.0, min(rows, product * math.prod(of_origins.values())))
 
 
-def filtered(below: Guess, conditions: Sequence[Expression]) -> Guess:
+def filtered(below: Estimate, conditions: Sequence[Expression]) -> Estimate:
     """Return what is left after a filter."""
     share, columns = 1.0, list(below.columns)
     for condition in conditions:
-        share *= _share(condition, below, columns)
-    return _shrunk(Guess(max(1.0, below.rows * share), tuple(columns)))
+        share *= _selectivity(condition, below, columns)
+    return _with_fewer_values(Estimate(max(1.0, below.rows * share), tuple(columns)))
 
 
-def _share(node: Expression, below: Guess, columns: list[Spread]) -> float:  # noqa: PLR0912
+def _selectivity(node: Expression, below: Estimate, columns: list[ColumnEstimate]) -> float:  # noqa: PLR0912
     """Return the share of the rows that fulfil a condition; narrow the spread of the column that it is about."""
     match node:
         case Literal():
             return 1.0 if node.value is True else 0.0
         case Call(function="and", arguments=arguments):
-            return math.prod(_share(part, below, columns) for part in arguments)
+            return math.prod(_selectivity(part, below, columns) for part in arguments)
         case Call(function="or"):
-            none = math.prod(1.0 - _share(part, below, list(columns)) for part in disjuncts(node))
+            none = math.prod(1.0 - _selectivity(part, below, list(columns)) for part in disjuncts(node))
             return 1.0 - none
         case Call(function="not", arguments=(part,)):
-            return 1.0 - _share(part, below, list(columns))
+            return 1.0 - _selectivity(part, below, list(columns))
         case Call(function="in", arguments=(value, *candidates)):
             one = _equal(value, columns)
             if isinstance(value, Column):
@@ -258,7 +260,7 @@ def _share(node: Expression, below: Guess, columns: list[Spread]) -> float:  # n
             return _OTHER
 
 
-def _equal(value: Expression, columns: Sequence[Spread]) -> float:
+def _equal(value: Expression, columns: Sequence[ColumnEstimate]) -> float:
     if isinstance(value, Column):
         found = columns[value.index].distinct
         if found is not None:
@@ -266,10 +268,10 @@ def _equal(value: Expression, columns: Sequence[Spread]) -> float:
     return _EQUAL
 
 
-def _equality(left: Expression, right: Expression, columns: list[Spread]) -> float:
-    if not columns_in(left):
+def _equality(left: Expression, right: Expression, columns: list[ColumnEstimate]) -> float:
+    if isinstance(left, Literal):
         left, right = right, left
-    share = _equal(left, columns) if not columns_in(right) else min(_equal(left, columns), _equal(right, columns))
+    share = _equal(left, columns) if isinstance(right, Literal) else min(_equal(left, columns), _equal(right, columns))
     if isinstance(left, Column) and isinstance(right, Literal):
         value = number(right.value)
         known = columns[left.index]
@@ -279,17 +281,9 @@ def _equality(left: Expression, right: Expression, columns: list[Spread]) -> flo
     return share
 
 
-def columns_in(node: Expression) -> bool:
-    """Whether an expression depends on the row."""
-    return isinstance(node, Column) or not isinstance(node, Literal)
-
-
-_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-
-
-def _inequality(function: str, left: Expression, right: Expression, columns: list[Spread]) -> float:
+def _inequality(function: str, left: Expression, right: Expression, columns: list[ColumnEstimate]) -> float:
     if isinstance(left, Literal):
-        return _inequality(_FLIPPED[function], right, left, columns) if not isinstance(right, Literal) else _RANGE
+        return _inequality(FLIPPED[function], right, left, columns) if not isinstance(right, Literal) else _RANGE
     value = number(right.value) if isinstance(right, Literal) else None
     if not isinstance(left, Column) or value is None:
         return _RANGE
@@ -307,37 +301,39 @@ def _inequality(function: str, left: Expression, right: Expression, columns: lis
     return max(share, 1.0 / width if width > 1 else 0.0)
 
 
-def joined(node: Join, left: Guess, right: Guess) -> Guess:
+def joined(node: Join, left: Estimate, right: Estimate) -> Estimate:
     """Return what a join gives."""
     keys = [(m.left, m.right) for m in node.matches if m.operator in ("=", "is not distinct from")]
     others = len(node.matches) - len(keys) + len(conjuncts(node.condition))
     pairs = pair_rows(left, right, keys) * _OTHER**others
     match node.kind:
         case JoinKind.INNER:
-            return _shrunk(Guess(max(1.0, pairs), left.columns + right.columns))
+            return _with_fewer_values(Estimate(max(1.0, pairs), left.columns + right.columns))
         case JoinKind.SEMI:
-            return _shrunk(replace(left, rows=max(1.0, left.rows * _matched(left, right, keys))))
+            return _with_fewer_values(replace(left, rows=max(1.0, left.rows * _matched_fraction(left, right, keys))))
         case JoinKind.ANTI:
-            return _shrunk(replace(left, rows=max(1.0, left.rows * max(0.1, 1 - _matched(left, right, keys)))))
+            return _with_fewer_values(
+                replace(left, rows=max(1.0, left.rows * max(0.1, 1 - _matched_fraction(left, right, keys))))
+            )
         case JoinKind.MARK:
-            return Guess(left.rows, (*left.columns, Spread(2.0)))
+            return Estimate(left.rows, (*left.columns, ColumnEstimate(2.0)))
         case JoinKind.SINGLE:
-            return Guess(left.rows, left.columns + right.columns)
+            return Estimate(left.rows, left.columns + right.columns)
         case JoinKind.LEFT:
-            return Guess(max(left.rows, pairs), left.columns + right.columns)
+            return Estimate(max(left.rows, pairs), left.columns + right.columns)
         case JoinKind.RIGHT:
-            return Guess(max(right.rows, pairs), left.columns + right.columns)
+            return Estimate(max(right.rows, pairs), left.columns + right.columns)
         case _:
-            return Guess(max(left.rows, right.rows, pairs), left.columns + right.columns)
+            return Estimate(max(left.rows, right.rows, pairs), left.columns + right.columns)
 
 
-def _shrunk(guess: Guess) -> Guess:
+def _with_fewer_values(guess: Estimate) -> Estimate:
     rows = guess.rows
     kept = tuple([_less(column, rows) for column in guess.columns])
-    return Guess(rows, kept)
+    return Estimate(rows, kept)
 
 
-def _less(column: Spread, rows: float) -> Spread:
+def _less(column: ColumnEstimate, rows: float) -> ColumnEstimate:
     distinct, origin = column.distinct, column.origin
     if (distinct is None or distinct <= rows) and (origin is None or origin[1] <= rows):
         return column
@@ -345,23 +341,23 @@ def _less(column: Spread, rows: float) -> Spread:
     return replace(column, distinct=distinct, origin=origin and (origin[0], min(origin[1], rows)))
 
 
-def pair_rows(left: Guess, right: Guess, keys: Sequence[tuple[Expression, Expression]]) -> float:
+def pair_rows(left: Estimate, right: Estimate, keys: Sequence[tuple[Expression, Expression]]) -> float:
     """Return how many pairs of rows have equal keys: all pairs, less by the larger number of different keys."""
     if not keys:
         return left.rows * right.rows
     return left.rows * right.rows / max(_keys(left, [k for k, _ in keys]), _keys(right, [k for _, k in keys]))
 
 
-def _keys(guess: Guess, keys: Sequence[Expression]) -> float:
+def _keys(guess: Estimate, keys: Sequence[Expression]) -> float:
     return max(1.0, min(guess.rows, math.prod(_distinct(key, guess) for key in keys)))
 
 
-def _distinct(key: Expression, guess: Guess) -> float:
+def _distinct(key: Expression, guess: Estimate) -> float:
     found = _spread(key, guess).distinct
     return guess.rows if found is None else max(1.0, found)
 
 
-def _matched(left: Guess, right: Guess, keys: Sequence[tuple[Expression, Expression]]) -> float:
+def _matched_fraction(left: Estimate, right: Estimate, keys: Sequence[tuple[Expression, Expression]]) -> float:
     if not keys:
         return 0.5
     return min(1.0, _keys(right, [k for _, k in keys]) / _keys(left, [k for k, _ in keys]))

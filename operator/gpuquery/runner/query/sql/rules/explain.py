@@ -27,8 +27,8 @@ from gpuquery.runner.query.sql.plan import (
     With,
 )
 from gpuquery.runner.query.sql.rules.estimate import Estimates
-from gpuquery.runner.query.sql.rules.walk import conjunction, conjuncts
-from gpuquery.runner.query.sql.rules.wording import keys, text
+from gpuquery.runner.query.sql.rules.printer import sort_keys, sql_text
+from gpuquery.runner.query.sql.walk import conjunction, conjuncts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -126,12 +126,12 @@ class _Explainer:
                 return self._aggregate(node, leads_to)
             case Window():
                 names = self._label(node.input)
-                calls = [text(call, names) for call in node.calls]
+                calls = [sql_text(call, names) for call in node.calls]
                 return self._step(node, "window", calls, leads_to, node.input)
             case Limit():
                 return self._limit(node, leads_to)
             case Sort():
-                title = f"sort by {keys(node.keys, self._label(node.input))}"
+                title = f"sort by {sort_keys(node.keys, self._label(node.input))}"
                 return self._step(node, title, [], leads_to, node.input)
             case With():
                 return self._with(node, leads_to)
@@ -154,16 +154,16 @@ class _Explainer:
                 return self._step(node, f"{rows} of constants", [], leads_to)
             case Distinct():
                 names = self._label(node.input)
-                on = ", ".join(text(key, names) for key in node.on)
+                on = ", ".join(sql_text(key, names) for key in node.on)
                 title = f"first row for each {on}" if on else "different rows"
-                order = [f"in the order of {keys(node.order, names)}"] if node.order else []
+                order = [f"in the order of {sort_keys(node.order, names)}"] if node.order else []
                 return self._step(node, title, order, leads_to, node.input)
             case SetOperation():
                 title = f"{node.kind.value}{' ALL' if node.all else ''}"
                 return self._step(node, title, [], leads_to, *node.sides)
             case Unnest():
                 names = self._label(node.input)
-                title = f"one row for each element of {', '.join(text(item.value, names) for item in node.lists)}"
+                title = f"one row for each element of {', '.join(sql_text(item.value, names) for item in node.lists)}"
                 return self._step(node, title, [], leads_to, node.input)
             case _:
                 return self._step(node, type(node).__name__, [], leads_to, *node.inputs)
@@ -178,8 +178,8 @@ class _Explainer:
         steps: tuple[Step, ...] = (),
     ) -> Step:
         rows = self._estimates.rows(node) if self._estimates else None
-        said = self._note(node) if self._note else ""
-        notes = (*details, said) if said else tuple(details)
+        note = self._note(node) if self._note else ""
+        notes = (*details, note) if note else tuple(details)
         return Step(title, notes, rows, steps or tuple(self.of(one) for one in below), leads_to)
 
     def _filter(self, node: Filter, leads_to: str) -> Step:
@@ -189,32 +189,36 @@ class _Explainer:
             conditions = [*conjuncts(below.condition), *conditions]
             below = below.input
         names = self._label(below)
-        told = text(conjunction(conditions), names)
+        predicate = sql_text(conjunction(conditions), names)
         if isinstance(below, Scan):
-            found = [f"columns {', '.join(names)}", f"rows where {told}"]
+            found = [f"columns {', '.join(names)}", f"rows where {predicate}"]
             return self._step(node, f"read {below.table}", found, leads_to)
-        return self._step(node, f"keep rows where {told}", [], leads_to, below)
+        return self._step(node, f"keep rows where {predicate}", [], leads_to, below)
 
     def _project(self, node: Project, leads_to: str) -> Step:
         names = self._label(node.input)
-        made = [f"{item.name} = {text(item.value, names)}" for item in node.items if not isinstance(item.value, Column)]
+        made = [
+            f"{item.name} = {sql_text(item.value, names)}" for item in node.items if not isinstance(item.value, Column)
+        ]
         return self._step(node, "compute", made, leads_to, node.input)
 
     def _join(self, node: Join, leads_to: str) -> Step:
         left, right = self._label(node.left), self._label(node.right)
-        both = _told_apart(left, right)
+        both = _apart([*left, *right])
         width = len(left)
-        on = [f"{text(m.left, both)} {_operator(m.operator)} {text(m.right, both[width:])}" for m in node.matches]
+        on = [
+            f"{sql_text(m.left, both)} {_operator(m.operator)} {sql_text(m.right, both[width:])}" for m in node.matches
+        ]
         if node.condition is not None:
-            on.append(text(node.condition, both))
+            on.append(sql_text(node.condition, both))
         kind = "ASOF" if node.asof else "CROSS" if not on and node.kind is JoinKind.INNER else node.kind.value
-        title = f"{kind} join{f' on {_all(on)}' if on else ''}"
+        title = f"{kind} join" + (" on " + " AND ".join(on) if on else "")
         return self._step(node, title, [], leads_to, node.left, node.right)
 
     def _aggregate(self, node: Aggregate, leads_to: str) -> Step:
         names = self._label(node.input)
-        by = [text(key.value, names) for key in node.keys]
-        calls = [text(call, names) for call in node.calls]
+        by = [sql_text(key.value, names) for key in node.keys]
+        calls = [sql_text(call, names) for call in node.calls]
         title = f"group by {', '.join(by)}" if by else "all rows as one group"
         if not node.calls and by and node.sets is None:
             title = f"different values of {', '.join(by)}"
@@ -228,7 +232,7 @@ class _Explainer:
         title = f"first {count}" + (f" after {node.offset}" if node.offset else "")
         below = node.input
         if isinstance(below, Sort):
-            title += f" by {keys(below.keys, self._label(below.input))}"
+            title += f" by {sort_keys(below.keys, self._label(below.input))}"
             below = below.input
         return self._step(node, title + (" and those equal to the last" if node.ties else ""), [], leads_to, below)
 
@@ -263,7 +267,7 @@ class _Explainer:
                     return left
                 if node.kind is JoinKind.MARK:
                     return (*left, node.mark)
-                return _told_apart(left, self._label(node.right))
+                return _apart([*left, *self._label(node.right)])
             case Project():
                 below = self._label(node.input)
                 return _apart([_name(item, below) for item in node.items])
@@ -279,7 +283,7 @@ class _Explainer:
                 below = self._label(node.input)
                 return (
                     *(key.name for key in node.keys),
-                    *(text(call, below) for call in node.calls),
+                    *(sql_text(call, below) for call in node.calls),
                     *_groupings(node),
                 )
             case _:
@@ -299,15 +303,6 @@ def _groupings(node: Aggregate) -> list[str]:
 
 def _operator(operator: str) -> str:
     return operator.upper() if operator.startswith("is") else operator
-
-
-def _all(conditions: Sequence[str]) -> str:
-    return " AND ".join(conditions)
-
-
-def _told_apart(left: Sequence[str], right: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of both sides, those of the right one marked where the left one has them, too."""
-    return _apart([*left, *right])
 
 
 def _apart(names: Sequence[str]) -> tuple[str, ...]:

@@ -28,8 +28,8 @@ from gpuquery.runner.query.sql.plan import (
     With,
 )
 from gpuquery.runner.query.sql.rules.statistics import NONE, Statistics
-from gpuquery.runner.query.sql.rules.walk import columns_used, conjunction, conjuncts, disjuncts, within
 from gpuquery.runner.query.sql.types import FLOATS, INTEGERS, TIMESTAMPS, Kind
+from gpuquery.runner.query.sql.walk import columns_used, conjunction, conjuncts, disjuncts, is_value, subexpressions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,24 +66,20 @@ def strict_columns(node: Expression) -> set[int]:
             return set()
 
 
-def rejected(condition: Expression) -> set[int]:
+def null_rejected_columns(condition: Expression) -> set[int]:
     """Return columns whose NULL keeps the condition from being TRUE."""
     match condition:
         case Call(function="and", arguments=arguments):
-            return set().union(*(rejected(part) for part in arguments))
+            return set().union(*(null_rejected_columns(part) for part in arguments))
         case Call(function="or"):
-            return set.intersection(*(rejected(part) for part in disjuncts(condition)))
+            return set.intersection(*(null_rejected_columns(part) for part in disjuncts(condition)))
         case Call(function="is not null", arguments=(value,)):
             return strict_columns(value)
         case Call(function="is not distinct from", arguments=(left, right)):
-            sides = [strict_columns(a) for a, b in ((left, right), (right, left)) if _is_value(b)]
+            sides = [strict_columns(a) for a, b in ((left, right), (right, left)) if is_value(b)]
             return set().union(*sides)
         case _:
             return strict_columns(condition)
-
-
-def _is_value(node: Expression) -> bool:
-    return isinstance(node, Literal) and node.value is not None
 
 
 def can_fail(node: Expression) -> bool:
@@ -91,7 +87,7 @@ def can_fail(node: Expression) -> bool:
 
     Overflow of arithmetic does not count here: DuckDB and PostgreSQL move such conditions, too.
     """
-    return any(_fails(part) for part in within(node))
+    return any(_fails(part) for part in subexpressions(node))
 
 
 def _fails(node: Expression) -> bool:
@@ -106,7 +102,7 @@ def _fails(node: Expression) -> bool:
             return False
 
 
-def filtered(node: Relation, conditions: Sequence[Expression]) -> Relation:
+def with_filters(node: Relation, conditions: Sequence[Expression]) -> Relation:
     """Return the rows for which all conditions are TRUE.
 
     What may fail, or overflow, comes after all else, in filters of its own: within one condition the compiler has to
@@ -121,7 +117,7 @@ def filtered(node: Relation, conditions: Sequence[Expression]) -> Relation:
 
 
 def _may_overflow(node: Expression) -> bool:
-    parts = list(within(node))
+    parts = list(subexpressions(node))
     return any(_fails(part) or (isinstance(part, Call) and part.function in _ARITHMETIC) for part in parts)
 
 
@@ -144,7 +140,7 @@ def widens(node: Cast) -> bool:
 
 def is_volatile(node: Expression) -> bool:
     """Whether it must be computed where it stands, and as often as it stands there."""
-    return any(isinstance(part, Call) and part.function in _VOLATILE for part in within(node))
+    return any(isinstance(part, Call) and part.function in _VOLATILE for part in subexpressions(node))
 
 
 class Facts:
@@ -159,7 +155,7 @@ class Facts:
         """Remember what the references to a number stand for."""
         self._shared[number] = shared
 
-    def full(self, node: Relation) -> frozenset[int]:
+    def never_null(self, node: Relation) -> frozenset[int]:
         """Return positions of columns that have no NULL."""
         known = self._full.get(id(node))
         if known is None:
@@ -167,24 +163,24 @@ class Facts:
             self._full[id(node)] = known
         return known[1]
 
-    def is_full(self, value: Expression, below: Relation) -> bool:
+    def is_never_null(self, value: Expression, below: Relation) -> bool:
         """Whether a value over a relation is never NULL."""
         match value:
             case Literal():
                 return value.value is not None
             case Column():
-                return value.index in self.full(below)
+                return value.index in self.never_null(below)
             case Cast():
-                return not value.null_on_failure and self.is_full(value.input, below)
+                return not value.null_on_failure and self.is_never_null(value.input, below)
             case Call(function="is null" | "is not null" | "is distinct from" | "is not distinct from"):
                 return True
             case Call(function=function, arguments=arguments) if function in _FULL_OF_FULL:
-                return all(self.is_full(part, below) for part in arguments)
+                return all(self.is_never_null(part, below) for part in arguments)
             case Call(function="coalesce", arguments=arguments):
-                return any(self.is_full(part, below) for part in arguments)
+                return any(self.is_never_null(part, below) for part in arguments)
             case Case():
                 values = [value.otherwise, *(result for _, result in value.branches)]
-                return all(self.is_full(result, below) for result in values)
+                return all(self.is_never_null(result, below) for result in values)
             case _:
                 return False
 
@@ -194,42 +190,42 @@ class Facts:
                 names = [field.name for field in node.columns]
                 return {i for i, name in enumerate(names) if self._statistics.column(node.table, name).nulls == 0}
             case Filter():
-                return set(self.full(node.input)) | rejected(node.condition)
+                return set(self.never_null(node.input)) | null_rejected_columns(node.condition)
             case Project():
-                return {i for i, item in enumerate(node.items) if self.is_full(item.value, node.input)}
+                return {i for i, item in enumerate(node.items) if self.is_never_null(item.value, node.input)}
             case Join():
                 return self._of_join(node)
             case Aggregate():
                 return self._of_aggregate(node)
             case Sort() | Limit() | Distinct() | Window() | Unnest():
-                return set(self.full(node.input))
+                return set(self.never_null(node.input))
             case SetOperation():
-                return set.intersection(*(set(self.full(side)) for side in node.sides))
+                return set.intersection(*(set(self.never_null(side)) for side in node.sides))
             case With():
                 self.share(node.number, node.shared)
-                return set(self.full(node.body))
+                return set(self.never_null(node.body))
             case Reference() if node.number in self._shared:
-                return set(self.full(self._shared[node.number]))
+                return set(self.never_null(self._shared[node.number]))
             case _:
                 return set()
 
     def _of_join(self, node: Join) -> set[int]:
         width = len(node.left.fields)
-        left = set(self.full(node.left)) if node.kind not in (JoinKind.RIGHT, JoinKind.FULL) else set()
+        left = set(self.never_null(node.left)) if node.kind not in (JoinKind.RIGHT, JoinKind.FULL) else set()
         if node.kind in (JoinKind.SEMI, JoinKind.ANTI, JoinKind.MARK):
             return left
         kept = node.kind in (JoinKind.INNER, JoinKind.RIGHT)
-        right = {width + i for i in self.full(node.right)} if kept else set()
+        right = {width + i for i in self.never_null(node.right)} if kept else set()
         if node.kind is JoinKind.INNER:
             strict = [m for m in node.matches if m.operator in COMPARISONS]
             left |= set().union(*(strict_columns(m.left) for m in strict))
             right |= {width + i for m in strict for i in strict_columns(m.right)}
-            left |= set().union(*(rejected(part) for part in conjuncts(node.condition)))
+            left |= set().union(*(null_rejected_columns(part) for part in conjuncts(node.condition)))
         return left | right
 
     def _of_aggregate(self, node: Aggregate) -> set[int]:
         whole = node.sets is None
-        keys = {i for i, key in enumerate(node.keys) if whole and self.is_full(key.value, node.input)}
+        keys = {i for i, key in enumerate(node.keys) if whole and self.is_never_null(key.value, node.input)}
         first = len(node.keys)
         counts = {first + i for i, call in enumerate(node.calls) if call.function in ("count", "count_star")}
         return keys | counts
@@ -268,12 +264,12 @@ class Facts:
     def unique_right(self, node: Join) -> bool:
         """Whether no row of the left side can have more than one match."""
         keys = [m.right for m in node.matches if m.operator in ("=", "is not distinct from")]
-        return self.is_unique(node.right, positions(keys))
+        return self.is_unique(node.right, column_positions(keys))
 
 
 _FULL_OF_FULL = COMPARISONS | {"and", "or", "not", "in", "+", "-", "*", "||"}
 
 
-def positions(nodes: Sequence[Expression]) -> set[int]:
+def column_positions(nodes: Sequence[Expression]) -> set[int]:
     """Return the positions of those that are columns."""
     return {node.index for node in nodes if isinstance(node, Column)}

@@ -10,8 +10,10 @@ from gpuquery.runner.query.sql.plan import Call, Case, Cast, Expression, Filter,
 from gpuquery.runner.query.sql.rules import constants
 from gpuquery.runner.query.sql.rules.constants import COMPARE, boolean
 from gpuquery.runner.query.sql.rules.or_factor import factored
-from gpuquery.runner.query.sql.rules.walk import (
+from gpuquery.runner.query.sql.types import BOOLEAN, DATE, TIMESTAMP
+from gpuquery.runner.query.sql.walk import (
     FALSE,
+    FLIPPED,
     conjunction,
     conjuncts,
     disjunction,
@@ -23,7 +25,6 @@ from gpuquery.runner.query.sql.rules.walk import (
     unique,
     with_expressions,
 )
-from gpuquery.runner.query.sql.types import BOOLEAN, DATE, TIMESTAMP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _OPPOSITES = {"=": "<>", "<": ">=", "<=": ">", "is null": "is not null", "is distinct from": "is not distinct from"}
 _OPPOSITES |= {opposite: function for function, opposite in _OPPOSITES.items()}
-FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def folded(node: Relation) -> Relation:
@@ -43,11 +43,11 @@ def folded(node: Relation) -> Relation:
 def _folded(node: Relation) -> Relation:
     match node:
         case Filter():
-            condition = condition_of(node.condition)
+            condition = simplified_predicate(node.condition)
             return node if condition is node.condition else replace(node, condition=condition)
         case Join(condition=Expression() as condition) if node.kind is not JoinKind.MARK:
             matches = with_expressions(replace(node, condition=None), simplified)
-            return replace(matches, condition=condition_of(condition))  # type: ignore[call-arg]
+            return replace(matches, condition=simplified_predicate(condition))  # type: ignore[call-arg]
         case _:
             return with_expressions(node, simplified)
 
@@ -57,23 +57,23 @@ def simplified(node: Expression) -> Expression:
     return transformed(node, _step)
 
 
-def condition_of(node: Expression) -> Expression:
+def simplified_predicate(node: Expression) -> Expression:
     """Return a condition that is TRUE for the same rows; where it was NULL it may be FALSE."""
-    return _asked(simplified(node))
+    return _as_predicate(simplified(node))
 
 
-def _asked(node: Expression) -> Expression:
+def _as_predicate(node: Expression) -> Expression:
     if is_never_true(node):
         return FALSE
     if not isinstance(node, Call):
         return node
     if node.function == "and":
-        parts = unique([part for argument in node.arguments for part in conjuncts(_asked(argument))])
+        parts = unique([part for argument in node.arguments for part in conjuncts(_as_predicate(argument))])
         if any(is_never_true(part) for part in parts) or _contradict(parts):
             return FALSE
         return node if _same(parts, node.arguments) else conjunction(parts)
     if node.function == "or":
-        parts = [part for argument in node.arguments if not is_never_true(part := _asked(argument))]
+        parts = [part for argument in node.arguments if not is_never_true(part := _as_predicate(argument))]
         if any(is_true(part) for part in parts):
             return boolean(True, node)
         return node if _same(parts, node.arguments) else disjunction(parts)

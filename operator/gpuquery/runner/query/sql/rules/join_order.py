@@ -22,11 +22,11 @@ from gpuquery.runner.query.sql.plan import (
     Relation,
     With,
 )
-from gpuquery.runner.query.sql.rules.estimate import Estimates, Guess, pair_rows
-from gpuquery.runner.query.sql.rules.facts import filtered
-from gpuquery.runner.query.sql.rules.region import Attachment, Leaf, Region, attached, is_region, taken_apart
-from gpuquery.runner.query.sql.rules.walk import columns_used, renumbered, unique, with_inputs
+from gpuquery.runner.query.sql.rules.estimate import Estimate, Estimates, pair_rows
+from gpuquery.runner.query.sql.rules.facts import with_filters
+from gpuquery.runner.query.sql.rules.join_graph import Attachment, JoinGraph, Leaf, attached, is_reorderable, join_graph
 from gpuquery.runner.query.sql.types import BOOLEAN
+from gpuquery.runner.query.sql.walk import columns_used, renumbered, unique, with_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,9 +42,9 @@ def ordered(node: Relation, facts: Facts, estimates: Estimates) -> Relation:
     def inside(below: Relation) -> Relation:
         return ordered(below, facts, estimates)
 
-    if is_region(node):
-        region = taken_apart(node, inside)
-        return _chosen(node, _Order(region, facts, estimates).joined(), region.output)
+    if is_reorderable(node):
+        graph = join_graph(node, inside)
+        return _projected(node, _Order(graph, facts, estimates).join_all(), graph.output)
     if isinstance(node, With):
         shared = inside(node.shared)
         estimates.share(node.number, shared)
@@ -63,7 +63,7 @@ class _Part:
     def has(self, columns: set[int]) -> bool:
         return columns <= self.places.keys()
 
-    def placed(self, node: Expression) -> Expression:
+    def with_own_positions(self, node: Expression) -> Expression:
         return renumbered(node, self.places.__getitem__)
 
 
@@ -78,35 +78,35 @@ class _Edge:
     def between(self, one: _Part, other: _Part) -> tuple[Expression, Expression] | None:
         """Return what is equal, over the columns of the one and the other part."""
         if one.has(set(self.left)) and other.has(set(self.right)):
-            return one.placed(self.match.left), other.placed(self.match.right)
+            return one.with_own_positions(self.match.left), other.with_own_positions(self.match.right)
         if one.has(set(self.right)) and other.has(set(self.left)):
-            return one.placed(self.match.right), other.placed(self.match.left)
+            return one.with_own_positions(self.match.right), other.with_own_positions(self.match.left)
         return None
 
 
 class _Order:
     """One region while it is put together."""
 
-    def __init__(self, region: Region, facts: Facts, estimates: Estimates) -> None:
+    def __init__(self, graph: JoinGraph, facts: Facts, estimates: Estimates) -> None:
         self._facts = facts
         self._estimates = estimates
-        self._conditions = [(condition, columns_used(condition)) for condition in unique(region.conditions)]
-        self._attachments = list(region.attachments)
-        self._edges, self._classes = _edges(region.equal)
+        self._conditions = [(condition, columns_used(condition)) for condition in unique(graph.conditions)]
+        self._attachments = list(graph.attachments)
+        self._edges, self._classes = _edges(graph.equal)
         self._pairs: dict[tuple[int, int], tuple[float, bool]] = {}
         self._reduced: dict[tuple[int, int], float] = {}
         self._seen: list[_Part] = []
         """Parts stay here, as what is remembered of them is found by their identity."""
-        self._parts = [self._leaf(leaf) for leaf in region.leaves]
+        self._parts = [self._leaf(leaf) for leaf in graph.leaves]
 
-    def joined(self) -> _Part:
+    def join_all(self) -> _Part:
         """Return everything, joined."""
         self._parts = [self._with_conditions(part) for part in self._parts]
         while len(self._parts) > 1 or self._attachments:
-            self._step()
+            self._join_cheapest()
         return self._parts[0]
 
-    def _step(self) -> None:
+    def _join_cheapest(self) -> None:
         """Do the cheapest join."""
         best: tuple[float, _Part, _Part | Attachment] | None = None
         for i, one in enumerate(self._parts):
@@ -116,11 +116,11 @@ class _Order:
                     best = rows, one, other
             for attachment in self._attachments:
                 if attachment.kind in _REDUCING and one.has(attachment.needs):
-                    rows = self._left_by(one, attachment)
+                    rows = self._rows_after(one, attachment)
                     if best is None or rows < best[0]:
                         best = rows, one, attachment
         if best is None:
-            best = self._attachment_for_others() or self._product()
+            best = self._next_attachment() or self._smallest_cross_product()
         _, one, partner = best
         new = self._attach(one, partner) if isinstance(partner, Attachment) else self._join(one, partner)
         gone = (one, partner)
@@ -131,10 +131,10 @@ class _Order:
         key = id(one), id(other)
         if key not in self._pairs:
             self._seen += [one, other]
-            self._pairs[key] = self._look(one, other)
+            self._pairs[key] = self._estimate_pair(one, other)
         return self._pairs[key]
 
-    def _left_by(self, part: _Part, attachment: Attachment) -> float:
+    def _rows_after(self, part: _Part, attachment: Attachment) -> float:
         """Return the rows of a part that a semi or an anti join leaves."""
         key = id(part), id(attachment)
         if key not in self._reduced:
@@ -142,7 +142,7 @@ class _Order:
             self._reduced[key] = self._estimates.rows(attached(part.relation, part.places, attachment))
         return self._reduced[key]
 
-    def _look(self, one: _Part, other: _Part) -> tuple[float, bool]:
+    def _estimate_pair(self, one: _Part, other: _Part) -> tuple[float, bool]:
         keys = [(match.left, match.right) for match in self._matches(one, other)]
         left, right = self._guess(one), self._guess(other)
         if keys:
@@ -153,7 +153,7 @@ class _Order:
         links = any(used <= both for _, used in self._conditions)
         return rows * (0.3 if links else 1.0), small and links
 
-    def _guess(self, part: _Part) -> Guess:
+    def _guess(self, part: _Part) -> Estimate:
         return self._estimates.of(part.relation)
 
     def _matches(self, one: _Part, other: _Part) -> list[Match]:
@@ -163,7 +163,7 @@ class _Order:
             left = next((column for column in members if column.index in one.places), None)
             right = next((column for column in members if column.index in other.places), None)
             if left is not None and right is not None:
-                found.append(Match(one.placed(left), other.placed(right)))
+                found.append(Match(one.with_own_positions(left), other.with_own_positions(right)))
         for edge in self._edges:
             pair = edge.between(one, other)
             if pair is not None:
@@ -184,7 +184,7 @@ class _Order:
         new = _Part(attached(part.relation, part.places, attachment), places)
         return self._with_conditions(self._with_equal(new, set(attachment.added)))
 
-    def _attachment_for_others(self) -> tuple[float, _Part, Attachment] | None:
+    def _next_attachment(self) -> tuple[float, _Part, Attachment] | None:
         """Return an attachment that may come now: one whose columns others wait for, or any if all is joined."""
         ready = [
             (self._estimates.rows(part.relation), part, attachment)
@@ -200,7 +200,7 @@ class _Order:
             return (waited or ready)[0]
         return waited[0] if waited else None
 
-    def _product(self) -> tuple[float, _Part, _Part]:
+    def _smallest_cross_product(self) -> tuple[float, _Part, _Part]:
         """Return the smallest cross product, one that a condition thins out before others."""
         pairs = [
             (self._pair(one, other)[0], one, other)
@@ -220,23 +220,23 @@ class _Order:
         for members in self._classes:
             here = [column for column in members if column.index in part.places]
             here.sort(key=lambda column: column.index in new)
-            several = [part.placed(column) for column in here]
+            several = [part.with_own_positions(column) for column in here]
             conditions += [
                 Call(type=BOOLEAN, function="=", arguments=(several[0], other))
                 for column, other in zip(here[1:], several[1:], strict=True)
                 if column.index in new
             ]
-        return replace(part, relation=filtered(part.relation, conditions))
+        return replace(part, relation=with_filters(part.relation, conditions))
 
     def _with_conditions(self, part: _Part) -> _Part:
         """Return a part filtered by everything that can be told by its columns."""
-        now = [part.placed(condition) for condition, used in self._conditions if part.has(used)]
+        now = [part.with_own_positions(condition) for condition, used in self._conditions if part.has(used)]
         self._conditions = [(condition, used) for condition, used in self._conditions if not part.has(used)]
         for edge in [edge for edge in self._edges if part.has(set(edge.left | edge.right))]:
-            sides = (part.placed(edge.match.left), part.placed(edge.match.right))
+            sides = (part.with_own_positions(edge.match.left), part.with_own_positions(edge.match.right))
             now.append(Call(type=BOOLEAN, function=edge.match.operator, arguments=sides))
             self._edges.remove(edge)
-        return replace(part, relation=filtered(part.relation, now)) if now else part
+        return replace(part, relation=with_filters(part.relation, now)) if now else part
 
 
 def _edges(equal: Sequence[Match]) -> tuple[list[_Edge], list[list[Column]]]:
@@ -259,9 +259,9 @@ def _edges(equal: Sequence[Match]) -> tuple[list[_Edge], list[list[Column]]]:
     return edges, [list(members.values()) for members in classes]
 
 
-def _chosen(node: Relation, part: _Part, output: Sequence[Expression]) -> Relation:
+def _projected(node: Relation, part: _Part, output: Sequence[Expression]) -> Relation:
     """Return the columns that the relation had, in their order."""
-    values = [part.placed(value) for value in output]
+    values = [part.with_own_positions(value) for value in output]
     same = len(values) == len(part.relation.fields)
     if same and all(isinstance(value, Column) and value.index == i for i, value in enumerate(values)):
         return part.relation

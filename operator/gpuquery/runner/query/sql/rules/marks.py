@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuquery.runner.query.sql.plan import Call, Column, Expression, Item, Join, JoinKind, Literal, Project
-from gpuquery.runner.query.sql.rules.walk import same_columns
 from gpuquery.runner.query.sql.types import BOOLEAN
+from gpuquery.runner.query.sql.walk import identity_items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.query.sql.rules.facts import Facts
 
 
-def decided(node: Join, conditions: Sequence[Expression], facts: Facts) -> Relation | None:
+def semi_or_anti_join(node: Join, conditions: Sequence[Expression], facts: Facts) -> Relation | None:
     """Return a semi or an anti join and its known mark, if the conditions above a MARK join ask for one value of it.
 
     An anti join is right only where the mark is never NULL: `x NOT IN (...)` is NULL, not TRUE, for a row without a
@@ -25,18 +25,18 @@ def decided(node: Join, conditions: Sequence[Expression], facts: Facts) -> Relat
     for condition in conditions:
         if _is_mark(condition, mark):
             return _known(node, JoinKind.SEMI, value=True)
-        if _is_not_mark(condition, mark) and is_known(node, facts):
+        if _is_not_mark(condition, mark) and mark_is_never_null(node, facts):
             return _known(node, JoinKind.ANTI, value=False)
     return None
 
 
-def is_known(node: Join, facts: Facts) -> bool:
+def mark_is_never_null(node: Join, facts: Facts) -> bool:
     """Whether a MARK join's mark is never NULL."""
     if node.condition is not None:
         return False
     return all(
         match.operator in ("is distinct from", "is not distinct from")
-        or (facts.is_full(match.left, node.left) and facts.is_full(match.right, node.right))
+        or (facts.is_never_null(match.left, node.left) and facts.is_never_null(match.right, node.right))
         for match in node.matches
     )
 
@@ -51,4 +51,4 @@ def _is_not_mark(node: Expression, mark: int) -> bool:
 
 def _known(node: Join, kind: JoinKind, *, value: bool) -> Relation:
     new = Join(node.left, node.right, kind, node.matches, node.condition)
-    return Project(new, (*same_columns(node.left), Item(Literal(type=BOOLEAN, value=value), node.mark)))
+    return Project(new, (*identity_items(node.left), Item(Literal(type=BOOLEAN, value=value), node.mark)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gpuquery.runner.query.sql.plan import Call, Expression, Literal
-from gpuquery.runner.query.sql.rules.walk import conjunction, conjuncts, disjunction, disjuncts, unique
+from gpuquery.runner.query.sql.walk import conjunction, conjuncts, disjunction, disjuncts, is_value, unique
 
 
 def factored(node: Expression) -> Expression:
@@ -36,7 +36,7 @@ def _listed(node: Expression, branches: list[Expression]) -> Expression:
         match branch:
             case Call(function="=", arguments=(value, Literal() as constant)) if constant.value is not None:
                 groups.setdefault(value, []).append(constant)
-            case Call(function="in", arguments=(value, *constants)) if all(_is_value(c) for c in constants):
+            case Call(function="in", arguments=(value, *constants)) if all(is_value(c) for c in constants):
                 groups.setdefault(value, []).extend(c for c in constants if isinstance(c, Literal))
             case _:
                 rest.append(branch)
@@ -44,10 +44,6 @@ def _listed(node: Expression, branches: list[Expression]) -> Expression:
         return node
     found = [_in(value, constants, node) for value, constants in groups.items()]
     return disjunction([*found, *rest])
-
-
-def _is_value(node: Expression) -> bool:
-    return isinstance(node, Literal) and node.value is not None
 
 
 def _in(value: Expression, constants: list[Literal], node: Expression) -> Expression:

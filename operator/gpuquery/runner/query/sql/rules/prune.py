@@ -35,18 +35,18 @@ from gpuquery.runner.query.sql.plan import (
     With,
 )
 from gpuquery.runner.query.sql.rules.facts import is_volatile
-from gpuquery.runner.query.sql.rules.walk import (
+from gpuquery.runner.query.sql.types import Kind
+from gpuquery.runner.query.sql.walk import (
     columns_used,
+    identity_items,
     own_expressions,
     rebuilt,
     renumbered,
-    same_columns,
+    subexpressions,
     substituted,
     with_expressions,
     with_inputs,
-    within,
 )
-from gpuquery.runner.query.sql.types import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,7 +59,7 @@ _WIDE = frozenset({Kind.TEXT, Kind.BINARY, Kind.LIST, Kind.STRUCT})
 def pruned(node: Relation) -> Relation:
     """Return the relation, with the same columns, without what it does not need."""
     new, places = _Prune().of(node, set(range(len(node.fields))))
-    return merged(_chosen(new, places, node))
+    return merged(_projected(new, places, node))
 
 
 def merged(node: Relation) -> Relation:
@@ -76,7 +76,7 @@ def _merged(node: Relation) -> Relation:
     if not isinstance(below, Project):
         return node
     values = [item.value for item in below.items]
-    uses = [part.index for item in node.items for part in within(item.value) if isinstance(part, Column)]
+    uses = [part.index for item in node.items for part in subexpressions(item.value) if isinstance(part, Column)]
     for i, value in enumerate(values):
         if not isinstance(value, Column | Literal) and (uses.count(i) > 1 or is_volatile(value)):
             return node
@@ -90,17 +90,17 @@ def _is_same(node: Project) -> bool:
     return list(columns) == list(range(len(node.input.fields)))
 
 
-def _chosen(node: Relation, places: dict[int, int], old: Relation) -> Relation:
+def _projected(node: Relation, places: dict[int, int], old: Relation) -> Relation:
     """Return a pruned relation with the columns that the old one had, in their order."""
     items = [Item(Column(type=f.type, index=places[i]), f.name) for i, f in enumerate(old.fields)]
     return Project(node, tuple(items))
 
 
-def _kept(indexes: Iterable[int]) -> dict[int, int]:
+def _new_positions(indexes: Iterable[int]) -> dict[int, int]:
     return {index: place for place, index in enumerate(sorted(indexes))}
 
 
-def _one(node: Relation) -> int:
+def _cheapest_column(node: Relation) -> int:
     """Return the column that is the cheapest to keep."""
     return min(range(len(node.fields)), key=lambda i: node.fields[i].type.kind in _WIDE)
 
@@ -114,20 +114,20 @@ class _Prune:
     def of(self, node: Relation, needed: set[int]) -> Pruned:  # noqa: PLR0912
         """Return the relation without columns that are not needed."""
         if not needed and node.fields:
-            needed = {_one(node)}
+            needed = {_cheapest_column(node)}
         match node:
             case Scan() | Values():
                 return self._leaf(node, needed)
             case Reference():
                 self._needed.setdefault(node.number, set()).update(needed)
-                items = same_columns(node)
-                return Project(node, tuple(items[i] for i in sorted(needed))), _kept(needed)
+                items = identity_items(node)
+                return Project(node, tuple(items[i] for i in sorted(needed))), _new_positions(needed)
             case Project():
                 return self._project(node, needed)
             case Filter() | Sort() | Limit():
-                return self._passing(node, needed)
+                return self._row_filter_or_order(node, needed)
             case Distinct() if node.on:
-                return self._passing(node, needed)
+                return self._row_filter_or_order(node, needed)
             case Join():
                 return self._join(node, needed)
             case Aggregate():
@@ -148,13 +148,13 @@ class _Prune:
         every = range(len(node.fields))
         inputs = []
         for below in node.inputs:
-            inputs.append(_chosen(*self.of(below, set(every)), below))
+            inputs.append(_projected(*self.of(below, set(every)), below))
         if isinstance(node, Recursive):
             self._needed.pop(node.number, None)
         return with_inputs(node, inputs), {i: i for i in every}
 
     def _leaf(self, node: Scan | Values, needed: set[int]) -> Pruned:
-        places = _kept(needed)
+        places = _new_positions(needed)
         columns = tuple(node.columns[i] for i in places)
         if len(columns) == len(node.columns):
             return node, places
@@ -163,13 +163,13 @@ class _Prune:
         return replace(node, columns=columns), places
 
     def _project(self, node: Project, needed: set[int]) -> Pruned:
-        places = _kept(needed)
+        places = _new_positions(needed)
         items = [node.items[i] for i in places]
         below, moved = self.of(node.input, columns_used(*(item.value for item in items)))
         new = tuple(Item(renumbered(item.value, moved.__getitem__), item.name) for item in items)
         return Project(below, new), places
 
-    def _passing(self, node: Relation, needed: set[int]) -> Pruned:
+    def _row_filter_or_order(self, node: Relation, needed: set[int]) -> Pruned:
         """Relations that leave out or order rows by some columns."""
         used = columns_used(*own_expressions(node))
         below, places = self.of(node.inputs[0], needed | used)
@@ -237,7 +237,7 @@ class _Prune:
         return new, {**moved, **{width + i: len(below.fields) + i for i in range(len(node.lists))}}
 
     def _union(self, node: SetOperation, needed: set[int]) -> Pruned:
-        places = _kept(needed)
+        places = _new_positions(needed)
         sides = []
         for side in node.sides:
             below, moved = self.of(side, needed)

@@ -23,9 +23,8 @@ from gpuquery.runner.query.sql.plan import (
     Relation,
 )
 from gpuquery.runner.query.sql.rules.pushdown import as_match
-from gpuquery.runner.query.sql.rules.region import EQUAL
-from gpuquery.runner.query.sql.rules.walk import TRUE, conjuncts, disjunction, rebuilt, same_columns
-from gpuquery.runner.query.sql.types import BOOLEAN, FLOATS, Kind, Type
+from gpuquery.runner.query.sql.types import BOOLEAN, FLOATS, Kind
+from gpuquery.runner.query.sql.walk import EQUALITIES, TRUE, conjuncts, disjunction, identity_items, rebuilt
 
 if TYPE_CHECKING:
     from gpuquery.runner.query.sql.rules.facts import Facts
@@ -35,7 +34,7 @@ _UNORDERED = FLOATS | {Kind.LIST, Kind.STRUCT, Kind.INTERVAL, Kind.NULL}
 """NaN is no bound as others are, and the rest has no least value."""
 
 
-def by_bounds(node: Relation, facts: Facts) -> Relation:
+def semi_joins_by_min_max(node: Relation, facts: Facts) -> Relation:
     """Return the relation with semi and anti joins that have one inequality as joins with the ends of each group."""
     return rebuilt(node, lambda below: _by_bounds(below, facts))
 
@@ -50,10 +49,10 @@ def _by_bounds(node: Relation, facts: Facts) -> Relation:
     operator = other.operator
     if operator == "is distinct from":
         # a NULL among the right values differs from any x, and is no least or greatest value
-        if not facts.is_full(other.right, node.right):
+        if not facts.is_never_null(other.right, node.right):
             return node
         operator = "<>"
-    if operator not in _ENDS or _type(other).kind in _UNORDERED:
+    if operator not in _ENDS or other.right.type.kind in _UNORDERED:
         return node
     return _joined(node, keys, other, operator)
 
@@ -67,38 +66,34 @@ def _split(node: Join) -> tuple[list[Match], Match] | None:
         if found is None:
             return None
         matches.append(found)
-    others = [match for match in matches if match.operator not in EQUAL]
-    return ([match for match in matches if match.operator in EQUAL], others[0]) if len(others) == 1 else None
+    others = [match for match in matches if match.operator not in EQUALITIES]
+    return ([match for match in matches if match.operator in EQUALITIES], others[0]) if len(others) == 1 else None
 
 
 def _name(value: Expression, below: Relation) -> str:
     return below.fields[value.index].name if isinstance(value, Column) else "key"
 
 
-def _type(match: Match) -> Type:
-    return match.right.type
-
-
 def _joined(node: Join, keys: list[Match], other: Match, operator: str) -> Relation:
     ends = _ENDS[operator]
-    calls = tuple(AggregateCall(type=_type(other), function=end, arguments=(other.right,)) for end in ends)
+    calls = tuple(AggregateCall(type=other.right.type, function=end, arguments=(other.right,)) for end in ends)
     groups = Aggregate(node.right, tuple(Item(m.right, _name(m.right, node.right)) for m in keys), calls)
     matches = tuple(Match(m.left, Column(type=m.right.type, index=i), m.operator) for i, m in enumerate(keys))
     width = len(node.left.fields)
     first = width + len(keys)
-    told: Expression = disjunction(
+    predicate: Expression = disjunction(
         [
             Call(
                 type=BOOLEAN,
                 function=other.operator,
-                arguments=(other.left, Column(type=_type(other), index=first + i)),
+                arguments=(other.left, Column(type=other.right.type, index=first + i)),
             )
             for i in range(len(ends))
         ]
     )
     anti = node.kind is JoinKind.ANTI
     if anti:
-        told = Call(type=BOOLEAN, function="is distinct from", arguments=(told, TRUE))
+        predicate = Call(type=BOOLEAN, function="is distinct from", arguments=(predicate, TRUE))
     kind = JoinKind.LEFT if anti and keys else JoinKind.INNER
-    joined = Filter(Join(node.left, groups, kind, matches), told)
-    return Project(joined, same_columns(node.left))
+    joined = Filter(Join(node.left, groups, kind, matches), predicate)
+    return Project(joined, identity_items(node.left))

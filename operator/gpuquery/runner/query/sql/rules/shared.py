@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from gpuquery.runner.query.sql.plan import Column, Filter, Literal, Project, Reference, Relation, Scan, With
-from gpuquery.runner.query.sql.rules.walk import relations, with_inputs
+from gpuquery.runner.query.sql.walk import relations, with_inputs
 
 
 def inlined(node: Relation, *, reads: bool = False) -> Relation:

@@ -1,4 +1,4 @@
-"""What may be bound at all: judged by the syntax tree, before DuckDB looks up a single name.
+"""Validation of the syntax tree, before DuckDB resolves any name: what a query may contain.
 
 Binding is no execution, but it is not nothing: a table function may open a file when it is bound, a setting becomes a
 constant. So the tree that DuckDB's parser gives (`json_serialize_sql`) is walked first: queries only, over declared
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.runner.query.sql.errors import Place, SqlError
 from gpuquery.runner.query.sql.front import names
 from gpuquery.runner.query.sql.front.duckjson_types import BYTEWISE, no_collation
-from gpuquery.runner.query.sql.front.source import NOWHERE
+from gpuquery.runner.query.sql.front.source import INVALID_INDEX
 from gpuquery.runner.query.sql.front.tree import objects
 
 if TYPE_CHECKING:
@@ -33,14 +33,17 @@ _TABLES = frozenset(
     {"BASE_TABLE", "JOIN", "SUBQUERY", "EXPRESSION_LIST", "EMPTY", "TABLE_FUNCTION", "PIVOT", "COLUMN_DATA"}
 )
 _ONE = "a query is one SELECT statement"
+_SAMPLED = (
+    "TABLESAMPLE and USING SAMPLE are refused: every attempt of a job must return the same result; filter by a column"
+)
 
 
-def judge(tree: Json, source: Source, inputs: Iterable[str]) -> None:
-    """Raise SqlError for the first thing that no query may have or name."""
+def check(tree: Json, source: Source, inputs: Iterable[str]) -> None:
+    """Raise SqlError for the first part or name that no query may contain."""
     statements = tree["statements"]
     if len(statements) != 1:
         raise SqlError(f"{len(statements)} statements are given; {_ONE}")
-    _Judge(source, sorted(inputs)).walk(statements[0]["node"])
+    _Validator(source, sorted(inputs)).walk(statements[0]["node"])
 
 
 def session_words(tree: Json) -> dict[int, str]:
@@ -50,14 +53,18 @@ def session_words(tree: Json) -> dict[int, str]:
     """
     found = {}
     for node in objects(tree):
-        if node.get("class") == "COLUMN_REF" and len(node["column_names"]) == 1 and node["query_location"] < NOWHERE:
+        if (
+            node.get("class") == "COLUMN_REF"
+            and len(node["column_names"]) == 1
+            and node["query_location"] < INVALID_INDEX
+        ):
             why = names.refusal(node["column_names"][0])
             if why:
                 found[node["query_location"]] = why
     return found
 
 
-class _Judge:
+class _Validator:
     def __init__(self, source: Source, inputs: list[str]) -> None:
         self.source = source
         self.inputs = inputs
@@ -92,14 +99,14 @@ class _Judge:
             word = _WRITES.get(kind, kind.removesuffix("_NODE").replace("_", " "))
             raise SqlError(f"{word} is refused: {_ONE}")
         if node.get("sample"):
-            raise SqlError(_sampled())
+            raise SqlError(_SAMPLED)
         if node.get("key_targets"):
             raise SqlError("USING KEY of a recursive query is not supported: use UNION and aggregate its result")
 
     def table(self, node: Json, kind: str) -> None:
         place = self.place(node)
         if node["sample"]:
-            raise SqlError(_sampled(), place)
+            raise SqlError(_SAMPLED, place)
         if node.get("at_clause"):
             raise SqlError("AT (...) is refused: set the version of an input in its source", place)
         if kind not in _TABLES:
@@ -132,7 +139,7 @@ class _Judge:
         if path[0].lower() not in self.known:
             raise SqlError(
                 f'table "{path[0]}" is not an input of the job (known: {self.list()})'
-                + nearest(path[0], (*self.inputs, *(n for n in self.known if n not in self.inputs))),
+                + did_you_mean(path[0], (*self.inputs, *(n for n in self.known if n not in self.inputs))),
                 place,
             )
 
@@ -150,15 +157,11 @@ class _Judge:
         return ", ".join(self.inputs) or "none"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean "orders"?` or nothing. Letters' case is no difference."""
     by_lower = {k.lower(): k for k in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return f'; did you mean "{by_lower[near[0]]}"?' if near else ""
-
-
-def _sampled() -> str:
-    return "TABLESAMPLE and USING SAMPLE are refused: every attempt of a job gives the same result; filter by a column"
 
 
 def _path(node: Json) -> list[str]:

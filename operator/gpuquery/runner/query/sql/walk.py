@@ -23,7 +23,6 @@ from gpuquery.runner.query.sql.plan import (
     Frame,
     Item,
     Join,
-    Key,
     Lambda,
     Limit,
     Literal,
@@ -34,6 +33,7 @@ from gpuquery.runner.query.sql.plan import (
     Relation,
     SetOperation,
     Sort,
+    SortKey,
     Unnest,
     Values,
     Window,
@@ -51,12 +51,15 @@ N = TypeVar("N")
 
 TRUE = Literal(type=BOOLEAN, value=True)
 FALSE = Literal(type=BOOLEAN, value=False)
+EQUALITIES = frozenset({"=", "is not distinct from"})
+FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+"""The comparison with its sides swapped; every other one is its own."""
 
 
 # Expressions
 
 
-def parts(node: Expression) -> tuple[Expression, ...]:
+def operands(node: Expression) -> tuple[Expression, ...]:
     """Return the expressions directly within one."""
     match node:
         case Call():
@@ -77,7 +80,7 @@ def parts(node: Expression) -> tuple[Expression, ...]:
             return ()
 
 
-def with_parts(node: Expression, change: Change) -> Expression:
+def with_operands(node: Expression, change: Change) -> Expression:
     """Return the expression with each part directly within it changed."""
     match node:
         case Column() | Literal() | Parameter():
@@ -89,8 +92,8 @@ def with_parts(node: Expression, change: Change) -> Expression:
             new = change(node.input)
             return node if new is node.input else replace(node, input=new)
         case Case():
-            flat = _each(parts(node), change)
-            if all(a is b for a, b in zip(flat, parts(node), strict=True)):
+            flat = _each(operands(node), change)
+            if all(a is b for a, b in zip(flat, operands(node), strict=True)):
                 return node
             branches = tuple(zip(flat[:-1:2], flat[1:-1:2], strict=True))
             return replace(node, branches=branches, otherwise=flat[-1])
@@ -112,14 +115,14 @@ def with_parts(node: Expression, change: Change) -> Expression:
 
 def transformed(node: Expression, change: Change) -> Expression:
     """Return the expression with `change` done to every part of it, the innermost first."""
-    return change(with_parts(node, lambda part: transformed(part, change)))
+    return change(with_operands(node, lambda part: transformed(part, change)))
 
 
 def on_columns(node: Expression, change: Callable[[Column], Expression]) -> Expression:
     """Return the expression with each column of the relation below replaced."""
     if isinstance(node, Column):
         return change(node)
-    return with_parts(node, lambda part: on_columns(part, change))
+    return with_operands(node, lambda part: on_columns(part, change))
 
 
 def substituted(node: Expression, values: Sequence[Expression]) -> Expression:
@@ -142,16 +145,18 @@ def shifted(node: Expression, by: int) -> Expression:
     return node if by == 0 else renumbered(node, lambda index: index + by)
 
 
-def within(node: Expression) -> Iterator[Expression]:
+def subexpressions(node: Expression) -> Iterator[Expression]:
     """Yield the expression and everything in it."""
     yield node
-    for part in parts(node):
-        yield from within(part)
+    for part in operands(node):
+        yield from subexpressions(part)
 
 
 def columns_used(*nodes: Expression | None) -> set[int]:
     """Return the positions of all columns in the expressions."""
-    return {part.index for node in nodes if node is not None for part in within(node) if isinstance(part, Column)}
+    return {
+        part.index for node in nodes if node is not None for part in subexpressions(node) if isinstance(part, Column)
+    }
 
 
 def conjuncts(node: Expression | None) -> list[Expression]:
@@ -185,6 +190,11 @@ def is_true(node: Expression) -> bool:
     return isinstance(node, Literal) and node.value is True
 
 
+def is_value(node: Expression) -> bool:
+    """Whether it is a constant other than NULL."""
+    return isinstance(node, Literal) and node.value is not None
+
+
 def is_never_true(node: Expression) -> bool:
     """Whether it is the constant FALSE or NULL."""
     return isinstance(node, Literal) and (node.value is False or node.value is None)
@@ -200,7 +210,7 @@ def columns_of(relation: Relation) -> list[Column]:
     return [Column(type=field.type, index=index) for index, field in enumerate(relation.fields)]
 
 
-def same_columns(relation: Relation) -> tuple[Item, ...]:
+def identity_items(relation: Relation) -> tuple[Item, ...]:
     """Return items that give a relation's columns as they are."""
     return tuple(Item(Column(type=f.type, index=i), f.name) for i, f in enumerate(relation.fields))
 
@@ -213,7 +223,7 @@ def _optional(*nodes: Expression | None) -> tuple[Expression, ...]:
     return tuple(node for node in nodes if node is not None)
 
 
-def _values(keys: tuple[Key, ...]) -> tuple[Expression, ...]:
+def _values(keys: tuple[SortKey, ...]) -> tuple[Expression, ...]:
     return tuple(key.value for key in keys)
 
 
@@ -222,7 +232,7 @@ def _each(nodes: tuple[Expression, ...], change: Change) -> tuple[Expression, ..
     return nodes if all(a is b for a, b in zip(nodes, new, strict=True)) else new
 
 
-def with_keys(keys: tuple[Key, ...], change: Change) -> tuple[Key, ...]:
+def with_keys(keys: tuple[SortKey, ...], change: Change) -> tuple[SortKey, ...]:
     """Return the keys of an order with their values changed."""
     new = _each(_values(keys), change)
     if all(key.value is value for key, value in zip(keys, new, strict=True)):
@@ -350,6 +360,6 @@ def own_expressions(node: Relation) -> tuple[Expression, ...]:
             return ()
 
 
-def nothing(node: Relation) -> Values:
+def empty_relation(node: Relation) -> Values:
     """Return a relation with the same columns and no row."""
     return Values(rows=(), columns=node.fields)

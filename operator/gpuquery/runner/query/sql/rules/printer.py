@@ -14,11 +14,11 @@ from gpuquery.runner.query.sql.plan import (
     Column,
     Expression,
     Frame,
-    Key,
+    Interval,
     Lambda,
     Literal,
-    Months,
     Parameter,
+    SortKey,
     WindowCall,
 )
 from gpuquery.runner.query.sql.rules.facts import widens
@@ -36,18 +36,20 @@ _NULL_SAFE = {"is distinct from": "IS DISTINCT FROM", "is not distinct from": "I
 _UNITS = ((12, "year"), (1, "month"))
 
 
-def text(node: Expression, names: Sequence[str]) -> str:
+def sql_text(node: Expression, names: Sequence[str]) -> str:
     """Return an expression as text; names are those of the columns of the relation below."""
-    return _Writer(names).of(node, 0)
+    return _Printer(names).of(node, 0)
 
 
-def keys(order: Sequence[Key], names: Sequence[str]) -> str:
+def sort_keys(order: Sequence[SortKey], names: Sequence[str]) -> str:
     """Return the keys of an ORDER BY as text. NULLs come last unless it says otherwise."""
     return ", ".join(_key(key, names) for key in order)
 
 
-def _key(key: Key, names: Sequence[str]) -> str:
-    return text(key.value, names) + (" DESC" if key.descending else "") + (" NULLS FIRST" if key.nulls_first else "")
+def _key(key: SortKey, names: Sequence[str]) -> str:
+    return (
+        sql_text(key.value, names) + (" DESC" if key.descending else "") + (" NULLS FIRST" if key.nulls_first else "")
+    )
 
 
 def constant(value: Any) -> str:
@@ -60,7 +62,7 @@ def constant(value: Any) -> str:
         case str():
             quoted = value if len(value) <= 60 else value[:59] + "…"
             return "'" + quoted.replace("'", "''").replace("\n", " ") + "'"
-        case Months():
+        case Interval():
             return f"INTERVAL '{_interval(value)}'"
         case dt.datetime():
             return f"TIMESTAMP '{value}'"
@@ -74,7 +76,7 @@ def constant(value: Any) -> str:
             return str(value)
 
 
-def _interval(value: Months) -> str:
+def _interval(value: Interval) -> str:
     parts = []
     months = value.months
     for size, name in _UNITS:
@@ -88,7 +90,7 @@ def _interval(value: Months) -> str:
     return " ".join(parts)
 
 
-class _Writer:
+class _Printer:
     """Writes expressions over one relation."""
 
     def __init__(self, names: Sequence[str], parameters: tuple[str, ...] = ()) -> None:
@@ -115,7 +117,7 @@ class _Writer:
                 return self._parameters[place] if 0 <= place < len(self._parameters) else "x"
             case Lambda():
                 names = tuple("xyzuvw"[i % 6] for i in range(len(node.parameters)))
-                body = _Writer(self._names, tuple(reversed(names))).of(node.body, 0)
+                body = _Printer(self._names, tuple(reversed(names))).of(node.body, 0)
                 return f"{', '.join(names)} -> {body}"
             case AggregateCall():
                 return self._aggregate(node)
@@ -154,11 +156,11 @@ class _Writer:
         more = f", … {len(candidates)} values" if len(candidates) > LISTED else ""
         return f"{self.of(value, _COMPARING + 1)} IN ({self._list(candidates[:LISTED])}{more})"
 
-    def _arguments(self, node: AggregateCall | WindowCall, order: Sequence[Key]) -> str:
+    def _arguments(self, node: AggregateCall | WindowCall, order: Sequence[SortKey]) -> str:
         inside = self._list(node.arguments) or ("*" if node.function == "count" else "")
         if node.distinct:
             inside = f"DISTINCT {inside}"
-        ordered = f" ORDER BY {keys(order, self._names)}" if order else ""
+        ordered = f" ORDER BY {sort_keys(order, self._names)}" if order else ""
         condition = f" FILTER (WHERE {self.of(node.filter, 0)})" if node.filter is not None else ""
         return f"{node.function}({inside}{ordered}){condition}"
 
@@ -170,7 +172,7 @@ class _Writer:
         if node.partition:
             parts.append(f"PARTITION BY {self._list(node.partition)}")
         if node.order:
-            parts.append(f"ORDER BY {keys(node.order, self._names)}")
+            parts.append(f"ORDER BY {sort_keys(node.order, self._names)}")
         if node.frame is not None and (node.order or not _is_whole(node.frame)):
             parts.append(self._frame(node.frame))
         nulls = " IGNORE NULLS" if node.ignore_nulls else ""

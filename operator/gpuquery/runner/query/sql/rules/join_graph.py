@@ -23,14 +23,13 @@ from gpuquery.runner.query.sql.plan import (
     Relation,
 )
 from gpuquery.runner.query.sql.rules.facts import can_fail
-from gpuquery.runner.query.sql.rules.walk import columns_used, conjuncts, renumbered, substituted
 from gpuquery.runner.query.sql.types import BOOLEAN
+from gpuquery.runner.query.sql.walk import EQUALITIES, columns_used, conjuncts, renumbered, substituted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ATTACHED = frozenset({JoinKind.LEFT, JoinKind.SINGLE, JoinKind.SEMI, JoinKind.ANTI, JoinKind.MARK})
-EQUAL = frozenset({"=", "is not distinct from"})
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Attachment:
 
 
 @dataclass
-class Region:
+class JoinGraph:
     """Leaves, attachments, and all conditions between them: equalities as matches, the rest as conditions."""
 
     leaves: list[Leaf] = field(default_factory=list)
@@ -88,7 +87,7 @@ class Region:
     width: int = 0
 
 
-def is_region(node: Relation) -> bool:
+def is_reorderable(node: Relation) -> bool:
     """Whether a relation is made of joins whose order may change. What may fail keeps its place."""
     match node:
         case Join():
@@ -97,82 +96,82 @@ def is_region(node: Relation) -> bool:
             asked += [side for match in node.matches for side in (match.left, match.right)]
             return known and not node.asof and not any(map(can_fail, asked))
         case Filter():
-            return is_region(node.input) and not can_fail(node.condition)
+            return is_reorderable(node.input) and not can_fail(node.condition)
         case Project():
-            return _is_choice(node) and is_region(node.input)
+            return _is_choice(node) and is_reorderable(node.input)
         case _:
             return False
 
 
-def taken_apart(node: Relation, inside: Callable[[Relation], Relation]) -> Region:
+def join_graph(node: Relation, inside: Callable[[Relation], Relation]) -> JoinGraph:
     """Return the region that a relation is. `inside` is done to every leaf and attached relation."""
-    region = Region()
-    region.output = _take(node, region, inside)
-    return region
+    graph = JoinGraph()
+    graph.output = _take(node, graph, inside)
+    return graph
 
 
 def _is_choice(node: Project) -> bool:
     return all(isinstance(item.value, Column | Literal) for item in node.items)
 
 
-def _take(node: Relation, region: Region, inside: Callable[[Relation], Relation]) -> list[Expression]:
+def _take(node: Relation, graph: JoinGraph, inside: Callable[[Relation], Relation]) -> list[Expression]:
     """Add a relation to the region, and return its columns in the region's numbers."""
-    if not is_region(node):
-        leaf = Leaf(inside(node), region.width)
-        region.leaves.append(leaf)
-        return _numbers(region, node)
+    if not is_reorderable(node):
+        leaf = Leaf(inside(node), graph.width)
+        graph.leaves.append(leaf)
+        return _numbers(graph, node)
     match node:
         case Filter():
-            columns = _take(node.input, region, inside)
-            region.conditions += [substituted(part, columns) for part in conjuncts(node.condition)]
+            columns = _take(node.input, graph, inside)
+            graph.conditions += [substituted(part, columns) for part in conjuncts(node.condition)]
             return columns
         case Project():
-            columns = _take(node.input, region, inside)
+            columns = _take(node.input, graph, inside)
             return [substituted(item.value, columns) for item in node.items]
         case Join(kind=JoinKind.INNER):
-            left = _take(node.left, region, inside)
-            right = _take(node.right, region, inside)
+            left = _take(node.left, graph, inside)
+            right = _take(node.right, graph, inside)
             for match in node.matches:
                 one, other = substituted(match.left, left), substituted(match.right, right)
-                _compare(Match(one, other, match.operator), region)
-            region.conditions += [substituted(part, left + right) for part in conjuncts(node.condition)]
+                _compare(Match(one, other, match.operator), graph)
+            graph.conditions += [substituted(part, left + right) for part in conjuncts(node.condition)]
             return left + right
         case Join():
-            left = _take(node.left, region, inside)
-            return left + _attach(node, left, region, inside)
+            left = _take(node.left, graph, inside)
+            return left + _attach(node, left, graph, inside)
         case _:
             raise TypeError(f"a {type(node).__name__} is no region")
 
 
-def _compare(match: Match, region: Region) -> None:
-    if match.operator in EQUAL and columns_used(match.left) and columns_used(match.right):
-        region.equal.append(match)
+def _compare(match: Match, graph: JoinGraph) -> None:
+    if match.operator in EQUALITIES and columns_used(match.left) and columns_used(match.right):
+        graph.equal.append(match)
     else:
         both = (match.left, match.right)
-        region.conditions.append(Call(type=BOOLEAN, function=match.operator, arguments=both))
+        graph.conditions.append(Call(type=BOOLEAN, function=match.operator, arguments=both))
 
 
 def _attach(
-    node: Join, left: list[Expression], region: Region, inside: Callable[[Relation], Relation]
+    node: Join, left: list[Expression], graph: JoinGraph, inside: Callable[[Relation], Relation]
 ) -> list[Expression]:
-    first, relation = region.width, inside(node.right)
-    right = _numbers(region, node.right)
+    first, relation = graph.width, inside(node.right)
+    right = _numbers(graph, node.right)
     matches = tuple(Match(substituted(m.left, left), m.right, m.operator) for m in node.matches)
     condition = None if node.condition is None else substituted(node.condition, left + right)
-    region.attachments.append(Attachment(node.kind, relation, matches, condition, node.mark, first))
+    graph.attachments.append(Attachment(node.kind, relation, matches, condition, node.mark, first))
     match node.kind:
         case JoinKind.SEMI | JoinKind.ANTI:
             return []
         case JoinKind.MARK:
-            region.width += not right
+            graph.width += not right
             return [Column(type=BOOLEAN, index=first)]
         case _:
             return right
 
 
-def _numbers(region: Region, node: Relation) -> list[Expression]:
+def _numbers(graph: JoinGraph, node: Relation) -> list[Expression]:
     fields = node.fields
-    first, region.width = region.width, region.width + len(fields)
+    first, graph.width = graph.width, graph.width + len(fields)
     return [Column(type=kind.type, index=first + i) for i, kind in enumerate(fields)]
 
 

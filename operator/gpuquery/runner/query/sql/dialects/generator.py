@@ -25,21 +25,21 @@ _WHOLE = (
 """What needs no brackets as a part of something else; CASE and casts are functions to sqlglot."""
 
 
-class Written(exp.Expression):
+class DuckDbSql(exp.Expression):
     """DuckDB's text for something, with `{0}`, `{1}`, ... where its parts stand, or `{*}` for all of them."""
 
     arg_types: ClassVar[dict[str, bool]] = {"this": True, "expressions": False}
 
 
-def written(template: str, parts: Iterable[exp.Expr] = ()) -> Written:
+def duckdb_sql(template: str, parts: Iterable[exp.Expr] = ()) -> DuckDbSql:
     """Return the node for a text with these parts."""
-    return Written(this=template, expressions=list(parts))
+    return DuckDbSql(this=template, expressions=list(parts))
 
 
 class _Generator(DuckDBGenerator):
     TRANSFORMS: ClassVar = {
         **DuckDBGenerator.TRANSFORMS,
-        Written: lambda self, e: self.written_text(e),
+        DuckDbSql: lambda self, e: self.template_text(e),
         exp.Placeholder: lambda self, e: f":{e.name}",
         exp.Div: lambda self, e: self.binary(e, "/"),
     }
@@ -51,17 +51,17 @@ class _Generator(DuckDBGenerator):
         span = expression.meta.get(places.SPAN) if key is None and isinstance(expression, exp.Expr) else None
         return self.marker.marked(text, span) if text and isinstance(span, Place) else text
 
-    def written_text(self, node: Written) -> str:
+    def template_text(self, node: DuckDbSql) -> str:
         """Return the template with its parts."""
         parts = [self._part(part) for part in node.expressions]
         return _PIECE.sub(lambda m: ", ".join(parts) if m[1] == "*" else parts[int(m[1])], str(node.this))
 
     def _part(self, part: exp.Expr) -> str:
         text = self.sql(part)
-        return text if isinstance(part, _WHOLE) or (isinstance(part, Written) and _is_call(part)) else f"({text})"
+        return text if isinstance(part, _WHOLE) or (isinstance(part, DuckDbSql) and _is_call(part)) else f"({text})"
 
 
-def _is_call(node: Written) -> bool:
+def _is_call(node: DuckDbSql) -> bool:
     text = str(node.this)
     return text.endswith(" NULLS") or bool(re.match(r"\w+\([^()]*\)\Z", text))
 

@@ -78,7 +78,7 @@ def read(text: str, dialect: str) -> exp.Expr:
     if not trees or not isinstance(trees[0], _ROOTS):
         raise SqlError(f"{tokens[0].text.upper()} is refused: a query is one SELECT statement", _of(tokens[0]))
     tree = trees[0]
-    places.note(tree, tokens)
+    places.annotate(tree, tokens)
     if inner := tree.find(*_STATEMENTS_INSIDE):
         raise SqlError(f"{inner.key.upper()} is refused: a query is one SELECT statement", places.place(inner))
     _check_depth(tree)
@@ -97,7 +97,7 @@ def _tokens(text: str, dialect: str) -> list[Token]:
     for token, behind in itertools.pairwise(tokens):
         if token.token_type is TokenType.NUMBER and behind.start == token.end + 1 and behind.text.startswith("_"):
             raise SqlError(
-                f"{token.text}{behind.text}: digits are written without underscores here",
+                f"{token.text}{behind.text}: write the digits without underscores here",
                 Place(token.start, behind.end + 1),
             )
     return tokens

@@ -1,4 +1,4 @@
-"""The moment that `now()` and `current_date` mean: the job's start, the same on every attempt and rank."""
+"""The value of `now()` and `current_date`: the time when the job was created, the same on every attempt and rank."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def macros(now: dt.datetime) -> tuple[str, ...]:
-    """Return statements that make DuckDB's functions of the moment tell the job's start.
+    """Return CREATE MACRO statements that make DuckDB's functions for the current time return the job's creation time.
 
     Its binder (DuckDB 2.0) puts the time of its own clock into the plan where such a function is an argument.
     """
@@ -30,7 +30,7 @@ def macros(now: dt.datetime) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Moment:
+class CurrentTime:
     """The job's start. Times and days are those of UTC."""
 
     now: dt.datetime

@@ -1,17 +1,17 @@
 """What operators and casts mean in a dialect where DuckDB means something else, and the types decide.
 
-Types are known when a statement is bound. So these are not words of the text: `returning` puts them into the plan.
+Types are known when a statement is bound. So these are not words of the text: `semantics_pass` puts them into the plan.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-WORDS_OF_BOOLEANS = ("true", "false", "t", "f", "1", "0")
+BOOLEAN_TEXTS = ("true", "false", "t", "f", "1", "0")
 
 
 @dataclass(frozen=True)
-class Meaning:
+class Semantics:
     """What is not as in DuckDB."""
 
     title: str = ""

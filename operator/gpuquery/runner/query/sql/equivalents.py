@@ -1,8 +1,8 @@
-"""What other warehouses call functions, and what to write for them here."""
+"""Functions of other warehouses, and what to write instead of them here."""
 
 from __future__ import annotations
 
-ELSEWHERE = {
+EQUIVALENTS = {
     "every": "write bool_and(a)",
     "nvl": "write coalesce(a, b)",
     "nvl2": "write CASE WHEN a IS NOT NULL THEN b ELSE c END",
@@ -35,20 +35,20 @@ ELSEWHERE = {
     "regexp_like": "write regexp_matches(text, pattern)",
     "rlike": "write regexp_matches(text, pattern)",
     "regexp_substr": "write regexp_extract(text, pattern)",
-    "regexp_instr": "no function tells where a regular expression matches; regexp_extract gives what it matches",
+    "regexp_instr": "there is no function for the position of a match; regexp_extract returns the match",
     "regexp_count": "write len(regexp_extract_all(text, pattern))",
     "charindex": "write strpos(text, part)",
     "locate": "write strpos(text, part)",
     "startswith": "write starts_with(text, part)",
     "endswith": "write ends_with(text, part)",
     "space": "write repeat(' ', count)",
-    "initcap": "no function does it; upper(left(a, 1)) || lower(substring(a, 2)) does for one word",
-    "quote_literal": "no function makes SQL here",
+    "initcap": "write upper(left(a, 1)) || lower(substring(a, 2)), for one word",
+    "quote_literal": "there is no function that quotes SQL here",
     "safe_divide": "write a / nullif(b, 0)",
     "div0": "write coalesce(a / nullif(b, 0), 0)",
     "div": "write a // b",
     "truncate": "write trunc(a)",
-    "rand": "results have to be the same on every attempt: random numbers are refused",
+    "rand": "results must be the same on every attempt, so random numbers are refused",
     "bitand": "write a & b",
     "bitor": "write a | b",
     "bitxor": "write xor(a, b)",
@@ -58,7 +58,7 @@ ELSEWHERE = {
     "named_struct": "write {'name': value}",
     "object_construct": "write {'name': value}",
     "approx_distinct": "write approx_count_distinct(a)",
-    "uuid_string": "results have to be the same on every attempt: random values are refused",
+    "uuid_string": "results must be the same on every attempt, so random values are refused",
     "size": "write len(list)",
     "char": "write chr(code)",
     "ifelse": "write if(condition, a, b)",
@@ -66,8 +66,8 @@ ELSEWHERE = {
     "try_to_date": "write TRY_CAST(a AS DATE)",
     "safe_cast": "write TRY_CAST(a AS type)",
     "to_double": "write CAST(a AS DOUBLE)",
-    "get_json_object": "values in JSON are not read: have them in columns of their own",
-    "parse_json": "values in JSON are not read: have them in columns of their own",
+    "get_json_object": "values in JSON are not read: store them in columns of their own",
+    "parse_json": "values in JSON are not read: store them in columns of their own",
     "date_from_parts": "write make_date(year, month, day)",
     "from_iso8601_timestamp": "write CAST(a AS TIMESTAMP)",
     "date_parse": "write strptime(a, '%Y-%m-%d')",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from gpuquery.runner.query.sql.dialects import places, units
-from gpuquery.runner.query.sql.dialects.meaning import Meaning
-from gpuquery.runner.query.sql.dialects.writing import Written, written
+from gpuquery.runner.query.sql.dialects.generator import duckdb_sql
+from gpuquery.runner.query.sql.dialects.semantics import Semantics
 from gpuquery.runner.query.sql.errors import Place, SqlError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Call:
         argument = self.arguments[index] if index < len(self.arguments) else None
         if isinstance(argument, exp.Literal) and argument.is_string:
             return str(argument.this)
-        raise self.refuse(f"{what} has to be a text in quotes here")
+        raise self.refuse(f"{what} must be a quoted string here")
 
     def number(self, index: int) -> int | None:
         """Return an argument that is a whole number; None for any other expression."""
@@ -76,14 +76,16 @@ class Call:
         argument = self.arguments[index] if index < len(self.arguments) else None
         found = units.named(argument)
         if found is None:
-            raise self.refuse(f"{units.shown(argument)} is no part of time that is known here ({units.KNOWN})")
+            raise self.refuse(
+                f"{units.shown(argument)} is not a part of a date or time that is supported here ({units.KNOWN})"
+            )
         return found
 
     def count(self, *numbers: int) -> None:
         """Refuse another number of arguments."""
         if len(self.arguments) not in numbers:
             known = " or ".join(map(str, numbers))
-            raise self.refuse(f"it has {len(self.arguments)} arguments; {known} are known here")
+            raise self.refuse(f"it has {len(self.arguments)} arguments; {known} are supported here")
 
 
 Rule = str | Mapping[int, str | Callable[[Call], exp.Expr]] | Refused | Aggregate | Callable[[Call], exp.Expr]
@@ -109,7 +111,7 @@ class Dialect:
     """Whether `/` of whole numbers is a whole number."""
     like_escape: str = ""
     """The character that takes the meaning of `%` and `_` in LIKE where no ESCAPE says one."""
-    meaning: Meaning = field(default_factory=Meaning)
+    semantics: Semantics = field(default_factory=Semantics)
     macros: tuple[str, ...] = ()
     """Functions that depend on the types of their arguments, as DuckDB's CREATE MACRO."""
 
@@ -132,7 +134,7 @@ def rewrite(tree: exp.Expr, dialect: Dialect, text: str) -> exp.Expr:
         elif type(node) not in dialect.known:
             span = places.place(node)
             what = " ".join(text[span.start : span.end].split())[:60] if span else node.key.upper()
-            raise SqlError(f"this of {dialect.title} is not translated, write it in another way: {what}", span)
+            raise SqlError(f"this part of {dialect.title} is not translated: write it in another way: {what}", span)
     found = root.expressions[0]
     assert isinstance(found, exp.Expr)
     found.pop()
@@ -150,23 +152,23 @@ def _function(node: exp.Expr, dialect: Dialect) -> None:
     name = str(node.this.name if isinstance(node.this, exp.Expr) else node.this).lower()
     call = Call(dialect, name, _arguments(name, node), node)
     if isinstance(node.parent, exp.Dot) and node.parent.expression is node:
-        raise SqlError(f'"{name}" stands behind a point: functions of a schema are not known', call.place)
+        raise SqlError(f'"{name}" follows a dot: functions in a schema are not supported', call.place)
     rule = dialect.functions.get(name)
     match rule:
         case None:
             near = difflib.get_close_matches(name, dialect.functions, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else ""
-            raise SqlError(f'the function "{name}" of {dialect.title} is not known{hint}', call.place)
+            raise SqlError(f'{dialect.title}\'s function "{name}" is not supported{hint}', call.place)
         case Refused(way=way):
             raise call.refuse(way)
         case Aggregate():
             _aggregate(call, rule)
         case str():
-            _put(node, written(_checked(call, rule), call.arguments))
+            _put(node, duckdb_sql(_checked(call, rule), call.arguments))
         case Mapping():
             call.count(*rule)
             one = rule[len(call.arguments)]
-            _put(node, written(one, call.arguments) if isinstance(one, str) else one(call))
+            _put(node, duckdb_sql(one, call.arguments) if isinstance(one, str) else one(call))
         case _:
             _put(node, rule(call))
 
@@ -197,7 +199,7 @@ def _numbers(template: str) -> list[str]:
 
 
 def _aggregate(call: Call, rule: Aggregate) -> None:
-    inner = written(rule.template, call.arguments)
+    inner = duckdb_sql(rule.template, call.arguments)
     node = call.node
     first = call.arguments[0].copy() if call.arguments else None
     _put(node, inner)
@@ -206,7 +208,7 @@ def _aggregate(call: Call, rule: Aggregate) -> None:
     if rule.outer != "{0}":
         whole = outermost(inner)
         span = whole.meta.get(places.SPAN)
-        made = written(rule.outer)
+        made = duckdb_sql(rule.outer)
         whole.replace(made)
         made.append("expressions", whole)
         if span:
@@ -242,4 +244,4 @@ def outermost(inner: exp.Expr) -> exp.Expr:
     return inner
 
 
-__all__ = ["Aggregate", "Call", "Dialect", "Refused", "Rule", "Written", "outermost", "rewrite", "same", "written"]
+__all__ = ["Aggregate", "Call", "Dialect", "Refused", "Rule", "duckdb_sql", "outermost", "rewrite", "same"]

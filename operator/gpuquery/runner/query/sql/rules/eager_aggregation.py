@@ -29,29 +29,29 @@ from gpuquery.runner.query.sql.plan import (
     With,
 )
 from gpuquery.runner.query.sql.rules.facts import can_fail
-from gpuquery.runner.query.sql.rules.walk import columns_used, renumbered, substituted, with_inputs
 from gpuquery.runner.query.sql.types import BIGINT, DOUBLE, HUGEINT, Kind
+from gpuquery.runner.query.sql.walk import columns_used, renumbered, substituted, with_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gpuquery.runner.query.sql.rules.estimate import Estimates
 
-WORTH = 4.0
+MIN_REDUCTION = 4.0
 """The first step must make so many times fewer rows."""
-MANY = 100_000.0
+MIN_ROWS = 100_000.0
 """Of so many rows at least; fewer are no work."""
 _SUMMED = frozenset({Kind.DECIMAL, Kind.FLOAT, Kind.DOUBLE})
 _AVERAGED = frozenset({Kind.INT8, Kind.INT16, Kind.INT32, Kind.UINT8, Kind.UINT16, Kind.UINT32})
 
 
-def in_steps(node: Relation, estimates: Estimates) -> Relation:
+def with_eager_aggregation(node: Relation, estimates: Estimates) -> Relation:
     """Return the relation with aggregates in two steps where that pays."""
     if isinstance(node, With):
-        shared = in_steps(node.shared, estimates)
+        shared = with_eager_aggregation(node.shared, estimates)
         estimates.share(node.number, shared)
-        return with_inputs(node, [shared, in_steps(node.body, estimates)])
-    node = with_inputs(node, [in_steps(below, estimates) for below in node.inputs])
+        return with_inputs(node, [shared, with_eager_aggregation(node.body, estimates)])
+    node = with_inputs(node, [with_eager_aggregation(below, estimates) for below in node.inputs])
     if not isinstance(node, Aggregate) or not node.keys or not all(map(_can_be_parted, node.calls)):
         return node
     if node.sets is not None and len(node.sets) > 1:  # the compiler makes all sets of the groups by all keys
@@ -76,7 +76,7 @@ def _can_be_parted(call: AggregateCall) -> bool:
 
 
 @dataclass(frozen=True)
-class _Sum:
+class _FinalCall:
     """A call of the second step over a column that the first one makes, within the author's CASE if there is one."""
 
     function: str
@@ -95,13 +95,13 @@ class _Sum:
 
 
 @dataclass
-class _Parts:
+class _TwoSteps:
     """The calls of both steps, and how the results are made of those of the second one."""
 
     offset: int
     """Where the calls of the first step begin among the columns that the second one sees."""
     first: list[AggregateCall] = field(default_factory=list)
-    second: list[_Sum] = field(default_factory=list)
+    second: list[_FinalCall] = field(default_factory=list)
     results: list[Expression] = field(default_factory=list)
     """Over the calls of the second step, numbered from 0 on."""
 
@@ -109,7 +109,7 @@ class _Parts:
         """Add one part of a call."""
         part = Column(type=call.type, index=self.offset + len(self.first))
         self.first.append(call)
-        self.second.append(_Sum("sum" if call.function == "count" else call.function, part, case))
+        self.second.append(_FinalCall("sum" if call.function == "count" else call.function, part, case))
         return Column(type=call.type, index=len(self.second) - 1)
 
     def take(self, call: AggregateCall) -> None:
@@ -129,7 +129,7 @@ class _Parts:
 
 
 def _in_two(
-    node: Aggregate, below: Relation, keys: Sequence[Item], parts: _Parts, at: Callable[[int], int] = int
+    node: Aggregate, below: Relation, keys: Sequence[Item], parts: _TwoSteps, at: Callable[[int], int] = int
 ) -> Relation:
     """Return the second step, over the first one, and its results in the aggregate's columns."""
     calls = tuple(one.call(at) for one in parts.second)
@@ -211,7 +211,7 @@ def _summed_first(
     inside = range(start, start + len(below.fields))
     matched = columns_used(*(match.left if side == 0 else match.right for match in join.matches))
     kept = sorted({i - start for i in columns_used(*keys) if i in inside} | matched)
-    parts = _Parts(len(kept) + (0 if side == 0 else len(join.left.fields)))
+    parts = _TwoSteps(len(kept) + (0 if side == 0 else len(join.left.fields)))
     for call in calls:
         case = None if columns_used(call) <= set(inside) else _pivot(call)
         if case is None:
@@ -221,7 +221,7 @@ def _summed_first(
     items = tuple(Item(Column(type=below.fields[i].type, index=i), below.fields[i].name) for i in kept)
     first = Aggregate(below, items, tuple(parts.first))
     rows = estimates.rows(below)
-    if rows < MANY or estimates.rows(first) * WORTH > rows:
+    if rows < MIN_ROWS or estimates.rows(first) * MIN_REDUCTION > rows:
         return None
     place = {old: new for new, old in enumerate(kept)}
     matches = tuple(_match(match, side, place) for match in join.matches)
