@@ -22,14 +22,14 @@ from gpuquery.plan.plan import Language
 from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.output import duplicates, scratch
 from gpuquery.runner.query import params
-from gpuquery.runner.query.sql import compile as compiler
 from gpuquery.runner.query.sql import plan as nodes
+from gpuquery.runner.query.sql.compile import statement as compiler
 from gpuquery.runner.query.sql.compile.target import CPU
-from gpuquery.runner.query.sql.compile.unique import one_row
+from gpuquery.runner.query.sql.compile.unique import has_exactly_one_row
 from gpuquery.runner.query.sql.errors import SqlError
 from gpuquery.runner.query.sql.prepare import Prepared
-from gpuquery.runner.query.sql.rules.walk import relations
 from gpuquery.runner.query.sql.types import BOOLEAN
+from gpuquery.runner.query.sql.walk import relations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +139,7 @@ def _is_one_row(node: nodes.Relation) -> bool:
             return _is_one_row(node.left)
         case nodes.Join() if node.kind is nodes.JoinKind.INNER and not node.matches and node.condition is None:
             return _is_one_row(node.left) and _is_one_row(node.right)
-    return one_row(node, {})
+    return has_exactly_one_row(node, {})
 
 
 def _is_one_pass(node: nodes.Relation) -> bool:
