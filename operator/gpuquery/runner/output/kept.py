@@ -1,10 +1,10 @@
 """Kept columns: what the expectations read of a result, taken from the very bytes that go to the store.
 
 Nobody can read a staged file back: its bytes are parts of an upload that is not complete. So the bytes of each file are
-also written to scratch while they go up, whichever engine made them. Once the file is whole, a thread takes the columns
-that are needed out of that copy, into small files, and removes the copy. So scratch holds the copies of files under way
-and the kept columns, and memory a few times BATCH_BYTES. Ranks other than 0 put their kept files beside their pending
-set, where rank 0 finds them.
+also written to scratch while they go up, whichever engine made them. When all files are whole, and no query of Polars
+runs any more, the columns that are needed are taken out of each copy, into small files, and the copy is removed. So
+scratch holds the bytes of the result once more, and memory a few times BATCH_BYTES. Ranks other than 0 put their kept
+files beside their pending set, where rank 0 finds them.
 
 Nulls of flat columns need no copy: the footer of each file tells how many there are, and the footer is at hand when the
 file ends. Polars writes these counts, and libcudf does by default (`_stats_level = STATISTICS_ROWGROUP` in
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -53,9 +52,8 @@ class Keeper:
         self._folder: Path | None = None
         self._keys: dict[str, pl.DataFrame] = {}
         self._nulls: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(1, "keeper")
-        self._futures: list[Future[Sequence[Path]]] = []
+        self._lock = threading.RLock()  # the garbage collector may close a file anywhere
+        self._whole: list[str] = []
 
     def want(self, columns: Sequence[str], counted: Sequence[str]) -> None:
         """Keep the values of `columns`, and count the nulls of the flat columns `counted`."""
@@ -82,18 +80,19 @@ class Keeper:
             self._keys[path] = keys
 
     def whole(self, path: str, tail: bytes, values: Mapping[str, str | None]) -> None:
-        """Take a file that is whole. Quick, for its caller holds locks: the work is done in a thread."""
+        """Take a file that is whole. Quick, for its caller holds locks: the work is done by `finish`."""
         if self._counted:
             self._count(footer.parse(footer.metadata(tail)), values)
         if self._folder is not None:
             with self._lock:
-                keys = self._keys.pop(path, None)
-                self._futures.append(self._pool.submit(self._take, self._of(self._folder, path), keys))
+                self._whole.append(path)
 
     def finish(self) -> tuple[Sequence[Path], Mapping[str, int]]:
         """Return the kept files and the nulls by column, once all files were taken; raises the first fault."""
-        kept = [file for future in self._futures for file in future.result()]
-        self._pool.shutdown(wait=False)
+        kept: list[Path] = []
+        if self._folder is not None:
+            for path in self._whole:
+                kept += self._take(self._of(self._folder, path), self._keys.get(path))
         return kept, {name: self._nulls[name] for name in self._counted}
 
     def hand_over(self, store: Store, stem: str, files: Sequence[Path]) -> None:
@@ -124,7 +123,6 @@ class Keeper:
 
     def remove(self) -> None:
         """Remove everything."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
         self._scratch.remove()
 
     def _count(self, found: footer.Footer, values: Mapping[str, str | None]) -> None:
