@@ -41,6 +41,8 @@ lock: venv ## Write requirements/*.txt anew from pyproject.toml
 	  -o requirements/dask-kubernetes.txt
 	$(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
 	  --custom-compile-command "make lock" requirements/tpc.in -o requirements/tpc.txt
+	$(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make lock" requirements/duckdb-iceberg.in -o requirements/duckdb-iceberg.txt
 
 .PHONY: lock-releases
 lock-releases: venv ## Write requirements/releases/* anew from tools/lock_releases.py; RELEASES="26.04 26.10" for some

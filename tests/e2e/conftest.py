@@ -29,9 +29,14 @@ NAMESPACE = "gpuquery-e2e"
 SCALE = 0.05
 HEARTBEAT = 12
 """Seconds: a Dask cluster is some twenty processes that import, and on two cores they hold each other up."""
+CATALOG, WAREHOUSE = f"http://lake-catalog.{NAMESPACE}.svc", "s3://analytics"
+"""SeaweedFS' Iceberg catalog, which test_catalogs.py gives a Service, and its bucket of tables."""
 VALUES = (
     "dask.operator.enabled=true",
     "dask.attach.enabled=true",
+    f"catalogs.lake.uri={CATALOG}",
+    f"catalogs.lake.warehouse={WAREHOUSE}",
+    "catalogs.lake.secretName=lake-oauth",
     f"gpu.heartbeatSeconds={HEARTBEAT}",
     # So small that several jobs run at once on a node of two cores, where most of them only wait.
     "runtime.resources.requests.cpu=200m",

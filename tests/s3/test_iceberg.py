@@ -19,6 +19,7 @@ from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.schema import Schema
 from pyiceberg.types import DecimalType, LongType, NestedField, StringType
 
+from gpuquery.api.catalogs import variable
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
@@ -136,6 +137,22 @@ def test_a_table_of_a_catalog_is_read_from_its_store(server: Server) -> None:
     assert read(server) == wanted
     assert len(wanted) == 4
     assert [row["status"] for row in read(server, snapshotId=str(first))] == ["O", "F"]
+
+
+def test_a_real_catalog_sells_a_token_for_client_credentials(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.catalog().create_table("sales.sold", ORDERS).append(rows(1))
+    lake = {"uri": server.access.catalogs["lake"]["uri"], "warehouse": "s3://analytics"}  # type: ignore[index]
+    unsigned = server.access.model_copy(update={"catalogs": {"lake": lake}})
+    item = iceberg.item_of(name="sales.sold")
+    with pytest.raises(JobError) as refused:
+        inputs.resolve([item], unsigned)
+    assert refused.value.failure is Failure.STORAGE_AUTH
+    monkeypatch.setenv(variable("lake", "credential"), f"{ACCESS_KEY}:wrong-secret")
+    with pytest.raises(JobError) as wrong:
+        inputs.resolve([item], unsigned)
+    assert wrong.value.failure is Failure.STORAGE_AUTH and "wrong-secret" not in wrong.value.message
+    monkeypatch.setenv(variable("lake", "credential"), f"{ACCESS_KEY}:{SECRET_KEY}")
+    assert inputs.resolve([item], unsigned)["t"].frame(unsigned).collect().height == 1
 
 
 def test_a_table_that_is_not_there_and_a_key_that_is_wrong_are_told_apart(

@@ -11,7 +11,7 @@ import uuid
 import zlib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,15 +42,21 @@ PATH_ID, POS_ID = 2147483546, 2147483545
 class Lake:
     """A catalog `lake` with a server before it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **properties):
         self.folder = folder
-        self.catalog = SqlCatalog("lake", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
+        given = {"warehouse": f"file://{folder}/warehouse", **properties}
+        self.catalog = SqlCatalog("lake", uri=f"sqlite:///{folder}/catalog.db", **given)
         self.catalog.create_namespace("sales")
         self.token = None
+        self.oauth = None
         self.status = None
         self.config = {}
+        self.vended = list
+        """Makes the `storage-credentials` of a table, each time that it is loaded."""
         self.edit = lambda metadata: metadata
         self.asked = []
+        self.requests = []
+        """Path with query, and headers, of each GET."""
         self.uri = ""
 
     @property
@@ -79,15 +85,38 @@ class Lake:
         return frame.collect(engine="streaming")
 
 
+class OAuth:
+    """A server of tokens for client credentials (RFC 6749, 4.4): each token opens the catalog for so many requests."""
+
+    def __init__(self, client, secret, *, lasts=1_000):
+        self.client, self.secret, self.lasts = client, secret, lasts
+        self.forms = []
+        self.left = {}
+
+    def issued(self, form):
+        self.forms.append(form)
+        if (form.get("client_id"), form.get("client_secret")) != (self.client, self.secret):
+            what = f"client {form.get('client_id')} with secret {form.get('client_secret')} is not known"
+            return 401, {"error": "invalid_client", "error_description": what}
+        token = f"token-{len(self.forms)}"
+        self.left = {token: self.lasts}
+        return 200, {"access_token": token, "token_type": "bearer", "expires_in": 60}
+
+    def takes(self, header):
+        token = header.removeprefix("Bearer ")
+        self.left[token] = self.left.get(token, 0) - 1
+        return self.left[token] >= 0
+
+
 def item_of(**table):
     table = {"catalog": "lake", "name": "sales.orders", **table}
     return Input.model_validate({"name": "t", "table": table})
 
 
 @contextmanager
-def served(folder):
+def served(folder, **properties):
     """Serve a lake until the end of the block."""
-    lake = Lake(folder)
+    lake = Lake(folder, **properties)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(lake))
     lake.uri = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -105,9 +134,17 @@ def _handler(lake):
         def log_message(self, *_):
             pass
 
+        def do_POST(self):
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            lake.asked.append(self.path)
+            self.answer(*lake.oauth.issued({name: values[0] for name, values in form.items()}))
+
         def do_GET(self):
             path = urlsplit(self.path).path
             lake.asked.append(path)
+            lake.requests.append((self.path, dict(self.headers)))
+            if lake.oauth and not lake.oauth.takes(self.headers.get("Authorization", "")):
+                return self.answer(401, _error("NotAuthorizedException", "the token has expired", 401))
             if lake.status and path != "/v1/config":
                 return self.answer(lake.status, _error("Refused", "as asked", lake.status))
             if lake.token and self.headers.get("Authorization") != f"Bearer {lake.token}":
@@ -145,9 +182,10 @@ def _answer(lake, parts):
             if not catalog.table_exists((space, name)):
                 return 404, _error("NoSuchTableException", name, 404)
             table = catalog.load_table((space, name))
-            with open(table.metadata_location.removeprefix("file://"), encoding="utf-8") as file:
+            with table.io.new_input(table.metadata_location).open() as file:
                 metadata = lake.edit(json.load(file))
-            return 200, {"metadata-location": table.metadata_location, "metadata": metadata, "config": lake.config}
+            told = {"metadata": metadata, "config": lake.config, "storage-credentials": lake.vended()}
+            return 200, {"metadata-location": table.metadata_location, **told}
     return 404, _error("NotFound", "/".join(parts), 404)
 
 
@@ -292,6 +330,6 @@ def deletion_vectors(table, deleted, *, partition=()):
 
 
 __all__ = [
-    "DataFileContent", "FileFormat", "Lake", "ManifestContent", "add_files", "deletion_vectors", "equality_deletes",
-    "file_of", "item_of", "position_deletes", "served", "with_ids",
+    "DataFileContent", "FileFormat", "Lake", "ManifestContent", "OAuth", "add_files", "deletion_vectors",
+    "equality_deletes", "file_of", "item_of", "position_deletes", "served", "with_ids",
 ]  # fmt: skip

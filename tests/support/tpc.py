@@ -10,24 +10,20 @@ TPC's is in this repository.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import functools
-import hashlib
 import json
-import os
 import shutil
 import subprocess
-import sys
-import sysconfig
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from tests.support import environments
 
-LOCK = Path(__file__).parents[2] / "requirements" / "tpc.txt"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LOCK = environments.LOCKS / "tpc.txt"
 SMALL = 0.01
 """The scale factor of the tests in every run."""
 WRITER = """
@@ -85,42 +81,19 @@ def suite(name: str, scale: float = SMALL) -> Suite:
 def data(scale: float) -> Path:
     """Return the folder of both benchmarks at a scale factor, made if it is not there."""
     made = home() / f"sf{scale:g}"
-    with _alone(home()):
+    with environments.alone(home()):
         if not made.exists():
             fresh = home() / f"{made.name}.making"
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(parents=True)
-            subprocess.run([_python(), "-c", WRITER, fresh, f"{scale:g}"], check=True)
+            subprocess.run([environments.python(LOCK, home()), "-c", WRITER, fresh, f"{scale:g}"], check=True)
             fresh.rename(made)
     return made
 
 
 def home() -> Path:
     """Return the folder in the user's cache that belongs to the lock and to how the files are made."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    digest = hashlib.sha256(LOCK.read_bytes() + WRITER.encode()).hexdigest()[:12]
-    return cache / "gpuquery" / "tpc" / digest
-
-
-def _python() -> Path:
-    """Return the Python of the extensions' environment, made if it is not there."""
-    environment = home() / "venv"
-    if not (environment / ".installed").exists():
-        uv = shutil.which("uv", path=sysconfig.get_path("scripts")) or "uv"
-        subprocess.run([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, environment], check=True)
-        install = [uv, "pip", "install", "--quiet", "--require-hashes", "--requirement", LOCK]
-        subprocess.run(install, check=True, env={**os.environ, "VIRTUAL_ENV": str(environment)})
-        (environment / ".installed").touch()
-    return environment / "bin" / "python"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes out, so that two of them do not make the same files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        yield
+    return environments.home("tpc", LOCK.read_bytes(), WRITER.encode())
 
 
 if __name__ == "__main__":

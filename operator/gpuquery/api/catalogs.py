@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
 SECRETS = frozenset({"token", "credential"})
 """Options that are secrets, so they may not stand in a declaration."""
+DELEGATION = "header.x-iceberg-access-delegation"
+"""`vended-credentials`: a table is read with what the catalog vends, even if the job has credentials of its own."""
 OPTIONS = frozenset(
     {
         "uri", "warehouse", "prefix", "oauth2-server-uri", "scope", "audience", "resource", "rest.sigv4-enabled",
-        "rest.signing-region", "rest.signing-name", *SECRETS,
+        "rest.signing-region", "rest.signing-name", DELEGATION, *SECRETS,
     }
 )  # fmt: skip
 """Options of a catalog, by pyiceberg's names; all but the secrets may be declared by the administrator."""

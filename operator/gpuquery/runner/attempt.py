@@ -197,7 +197,7 @@ class Attempt:
         self._warn(ready.found.warnings)
         gpu = ready.found.release is not None
         if gpu:
-            reader_rules.export(plan)
+            reader_rules.export(plan, inputs.places_of_tables(self._inputs))
         self._enter(Phase.RUNNING, f"engine {engine.name}")
         self._query_started = datetime.now(UTC)
         assert ready.frame is not None

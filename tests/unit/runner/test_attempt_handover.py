@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from gpuquery.plan.plan import Processes, Purpose
 from gpuquery.runner import engines, inputs
 from gpuquery.runner.attempt import Attempt
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import listing
 from gpuquery.runner.output.sink import Sink
 from gpuquery.runner.preflight import nulls
 from gpuquery.runner.progress import Tracker
@@ -183,10 +185,41 @@ def test_what_is_missing_or_damaged_is_no_failure(
 @pytest.mark.parametrize("text", ['{"t": {"kind": "orc"}}', "{}", "[]", "null", '{"t": 7}'])
 def test_what_another_release_has_left_is_no_failure_either(tmp_path: Path, files: str, text: str) -> None:
     job = checked(tmp_path, files)
+    text = f"Polars {pl.__version__}\n{text}"
     left(tmp_path, job).write_text(text)
     assert job.attempt(inputs_digest=hashlib.sha256(text.encode()).hexdigest()).committed
     (line,) = job.anew
     assert "cannot be read" in line
+
+
+def test_what_another_polars_has_left_is_not_taken_over(tmp_path: Path, files: str) -> None:
+    job = checked(tmp_path, files)
+    text = left(tmp_path, job).read_text().replace(f"Polars {pl.__version__}\n", "Polars 1.0.0\n")
+    left(tmp_path, job).write_text(text)
+    assert job.attempt(inputs_digest=hashlib.sha256(text.encode()).hexdigest()).committed
+    (line,) = job.anew
+    assert f"are not those of Polars {pl.__version__}" in line
+
+
+def test_a_file_whose_version_nobody_tells_is_looked_at_again_though_its_size_is_the_same(
+    tmp_path: Path, files: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some web servers send neither ETag nor Last-Modified."""
+    listed = listing.listed
+
+    def blind(item: Any, access: Any) -> inputs.Listed:
+        found = listed(item, access)
+        return replace(found, files=tuple(file._replace(version="") for file in found.files))
+
+    monkeypatch.setattr(listing, "listed", blind)
+    job = checked(tmp_path, files, "SELECT count(*) AS n, max(k) AS k FROM t WHERE k < 40")
+    before = (tmp_path / "in/b.parquet").stat().st_size
+    write(tmp_path, "b", 50, 30)
+    assert (tmp_path / "in/b.parquet").stat().st_size == before
+    assert job.attempt().committed
+    assert result(tmp_path).rows() == [(3, 30)]
+    (line,) = job.anew
+    assert "tells no version of" in line
 
 
 def test_a_preflight_that_cannot_leave_anything_passes(

@@ -13,7 +13,7 @@ from gpuquery.api.stores import KEYS
 from gpuquery.api.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_MESSAGE = 1200
 SHOWN_AS: dict[str, str] = {}
@@ -27,14 +27,23 @@ _SIGNED = re.compile(
     re.S,
 )
 
+_LEARNT: set[str] = set()
+"""Secrets that stand in no variable."""
+
+
+def learn(secrets: Iterable[str]) -> None:
+    """Take these out, too, from now on."""
+    _LEARNT.update(secrets)
+
 
 def hidden(text: str) -> str:
     """Take out credentials and signatures."""
     for own, shown in SHOWN_AS.items():
         text = text.replace(own, shown)
     names = [*KEYS, *filter(catalogs.holds_secret, os.environ)]
+    held = [*(os.environ.get(name, "") for name in names), *tuple(_LEARNT)]
     # The longest first: what is left of a secret after a part of it was taken out would be shown.
-    for key in sorted((part for name in names for part in _parts(os.environ.get(name, ""))), key=len, reverse=True):
+    for key in sorted((part for one in held for part in _parts(one)), key=len, reverse=True):
         # A key that ends with a line break is one with and without it.
         for shown in (key, repr(key)[1:-1], key.strip()):
             if len(shown) >= 4:

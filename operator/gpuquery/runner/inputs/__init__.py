@@ -2,11 +2,20 @@
 
 from gpuquery.runner.inputs.base import File, Listed, Reading, Resolved
 from gpuquery.runner.inputs.changes import changed
-from gpuquery.runner.inputs.handover import taken
-from gpuquery.runner.inputs.resolve import blamed, for_gpu, frames, from_json, located, resolve, to_json
+from gpuquery.runner.inputs.handover import left, taken
+from gpuquery.runner.inputs.resolve import (
+    blamed,
+    for_gpu,
+    frames,
+    from_json,
+    located,
+    places_of_tables,
+    resolve,
+    to_json,
+)
 from gpuquery.runner.inputs.verify import Verification
 
 __all__ = [
-    "File", "Listed", "Reading", "Resolved", "Verification",
-    "blamed", "changed", "for_gpu", "frames", "from_json", "located", "resolve", "taken", "to_json",
+    "File", "Listed", "Reading", "Resolved", "Verification", "blamed", "changed", "for_gpu", "frames", "from_json",
+    "left", "located", "places_of_tables", "resolve", "taken", "to_json",
 ]  # fmt: skip

@@ -84,6 +84,10 @@ class Reading(ABC):
         `places` adds a column of this name with the place of each row's file.
         """
 
+    def unlock(self, item: Input, access: StoreAccess) -> None:
+        """Let this process read the files, if that needs more than its environment."""
+        return
+
     def located(self, item: Input, files: Sequence[File], access: StoreAccess, exc: BaseException) -> str | None:
         """Say which file, line and column of this input is behind what Polars raised while the query ran.
 

@@ -44,7 +44,7 @@ def changed(resolved: Mapping[str, Resolved], access: StoreAccess) -> str | None
 def _changed(files: Sequence[File], access: StoreAccess) -> str | None:
     buckets: dict[str, list[File]] = {}
     for file in files:
-        buckets.setdefault(stores.bucket(file.uri), []).append(file)
+        buckets.setdefault(stores.together(file.uri), []).append(file)
     told = dict(found for several in buckets.values() if (found := _first_changed(several, access)) is not None)
     return next((told[file] for file in files if file in told), None) if told else None
 

@@ -177,7 +177,7 @@ class Examination:
     def _scan(self, file: File) -> pl.LazyFrame:
         return pl.scan_parquet(
             [stores.of(file.uri).address(file.uri)], glob=False, hive_partitioning=False,
-            storage_options=stores.scan_options(self._task.access, file.uri),
+            **stores.scan_arguments(self._task.access, file.uri),
         )  # fmt: skip
 
     def _wanted(self, item: Input, frame: pl.LazyFrame) -> list[str]:
@@ -264,6 +264,8 @@ def perform(given: Mapping[str, Any], out: int) -> None:
     items = [Input.model_validate(one) for one in given["items"]]
     resolved = None if given["resolved"] is None else from_json(given["resolved"], items)
     access = StoreAccess.model_validate(given["access"])
+    for one in (resolved or {}).values():
+        one.reading.unlock(one.item, access)
     task = _Task(access, resolved, given["columns"], bool(given["decode"]), bool(given["oneByOne"]))
     Examination(task, float(given["seconds"]), out).run(items)
 

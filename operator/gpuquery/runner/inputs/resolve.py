@@ -67,6 +67,11 @@ def for_gpu(resolved: Mapping[str, Resolved]) -> dict[str, Resolved]:
     return {name: replace(one, reading=one.reading.for_gpu()) for name, one in resolved.items()}
 
 
+def places_of_tables(resolved: Mapping[str, Resolved]) -> dict[str, Sequence[str]]:
+    """Return where the files of those inputs are that only a catalog knows, by name of the input."""
+    return {name: [file.uri for file in one.files] for name, one in resolved.items() if one.item.table is not None}
+
+
 def to_json(resolved: Mapping[str, Resolved]) -> str:
     """Write resolved inputs down for other ranks, and for later attempts."""
     return json.dumps({name: one.to_json() for name, one in resolved.items()}, separators=(",", ":"))

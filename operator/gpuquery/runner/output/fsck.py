@@ -2,8 +2,8 @@
 
 Three things are safe. To finish a version that is committed and not published, which every writer does. To delete a
 file that a published version has replaced. And, only when asked for by its number, to take back the newest version if
-it can never be published, because the bytes of some of its files are gone: nothing that was there before has been
-deleted for it then, as files are replaced only once all new ones are visible, and nothing is built on it.
+it can never be published, because the bytes of some of its files are gone, and nothing that was there before has been
+deleted for it: files are replaced only once all new ones are visible, and nothing is built on it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.commit import Committer
 from gpuquery.runner.output.log import Log, record_key
-from gpuquery.runner.output.record import parse_part
+from gpuquery.runner.output.record import FENCE, CommitRecord, parse_part
 from gpuquery.runner.output.upload import PIECE, SMALL_PIECE
 from gpuquery.runner.parquet import footer
 from gpuquery.runner.stores.base import COMMITS, DATA, Dangling, Store
@@ -28,8 +28,10 @@ from gpuquery.runner.stores.base import COMMITS, DATA, Dangling, Store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gpuquery.runner.output.record import CommitRecord, StagedFile
+    from gpuquery.runner.output.record import StagedFile
 
+TRIES = 5
+"""Listings of the files, until one shows what the log tells: no job must commit meanwhile."""
 MOST_NAMED = 3
 """Files that one finding names."""
 _MD5_DIGITS = 32
@@ -106,10 +108,21 @@ def void(store: Store, version: int) -> None:
         if version not in {entry.version for entry in found.log.tables()}:
             why = "the table has no such version"
         raise JobError(Failure.INVALID_PLAN, f"version {version} cannot be taken back: {why}")
+    if gone := found.gone(record):
+        why = (
+            f"{_some(gone)}, which it replaces, {_are(gone)} deleted already, so its files hold the only rows there are"
+        )
+        raise JobError(Failure.INVALID_PLAN, f"version {version} cannot be taken back: {why}")
     store.delete([DATA + file.path for file in record.add])
     store.parallel(lambda file: store.abort(DATA + file.path, file.upload_id), record.add)
     # Last: a crash before this leaves a version that can be taken back again.
     store.delete([record_key(version)])
+    if any(entry.version > version for entry in found.log.entries()):  # only fences are: a hole would stay
+        fence = CommitRecord(
+            version=version, job=record.job, attempt=record.attempt, mode=FENCE, created=datetime.now(UTC)
+        )
+        if found.log.append(fence):
+            found.log.mark_done(fence)
 
 
 class _Check:
@@ -119,10 +132,21 @@ class _Check:
         self._store = store
         self.log = Log(store)
         self.log.refresh()
-        self._sizes: Mapping[str, int] = {
-            item.key.removeprefix(DATA): item.bytes for item in store.list(DATA) if not item.key.endswith("/")
-        }
-        self._uploads: Sequence[Dangling] = list(store.dangling())
+        for _ in range(TRIES):
+            before = self.log.entries()
+            # First, because an upload becomes a file.
+            self._uploads: Sequence[Dangling] = list(store.dangling())
+            self._sizes: Mapping[str, int] = {
+                item.key.removeprefix(DATA): item.bytes for item in store.list(DATA) if not item.key.endswith("/")
+            }
+            self.log.refresh()
+            if self.log.entries() == before:
+                break
+        else:
+            raise JobError(
+                Failure.STORAGE_UNAVAILABLE,
+                f"jobs have committed while the files were listed, {TRIES} times: check the table when fewer write",
+            )
         self._live = self.log.live()
 
     def run(self, *, deep: bool) -> Health:
@@ -133,7 +157,7 @@ class _Check:
             if self._sizes.get(path) == file.bytes:
                 has_sum, wrong = self._read(file)
                 compared += has_sum
-                if wrong:
+                if wrong and self._still_live(path):
                     findings.append(Finding(Level.ERROR, f"{_name(path, record)} {wrong}", _RESTORE))
         return Health(
             versions=len(self.log.tables()),
@@ -153,6 +177,10 @@ class _Check:
         """Files of a version that are neither visible nor uploads."""
         uploads = {upload.upload_id for upload in self._uploads}
         return [f for f in record.add if self._sizes.get(f.path) != f.bytes and f.upload_id not in uploads]
+
+    def gone(self, record: CommitRecord) -> Sequence[str]:
+        """Files that a version replaces and that are deleted already: that begins when all of its own are visible."""
+        return [path for path in record.remove if path not in self._sizes]
 
     def replaced(self) -> Mapping[str, int]:
         """Files that are there although a published version has replaced them, with that version."""
@@ -183,7 +211,8 @@ class _Check:
             who = f"version {version}, committed by job {record.job.namespace}/{record.job.name}"
             if lost := self.lost(record):
                 text = f"{who}, can never be published: the bytes of {_some([file.path for file in lost])} are gone"
-                yield Finding(Level.ERROR, text, f"`--void {version}` takes it back; then run that job again")
+                back = f"`--void {version}` takes it back; then run that job again"
+                yield Finding(Level.ERROR, text, _RESTORE_THESE if self.gone(record) else back)
             else:
                 there = sum(self._sizes.get(file.path) == file.bytes for file in record.add)
                 text = f"{who}, is not published: {there} of its {len(record.add)} files are visible"
@@ -221,6 +250,11 @@ class _Check:
                 "the next job that writes here drops those that are older than a day",
             )
 
+    def _still_live(self, path: str) -> bool:
+        """Whether no job has replaced a file meanwhile: to read all files takes long."""
+        self.log.refresh()
+        return path in self.log.live()
+
     def _read(self, file: StagedFile) -> tuple[bool, str]:
         """Read a whole file; returns whether its upload has a checksum, and what is wrong with it, if anything is."""
         body = self._store.get(DATA + file.path)
@@ -233,16 +267,19 @@ class _Check:
         if rows != file.rows:
             return False, f"has {rows:,} rows, and {file.rows:,} were written"
         same = _same(body, [tag.strip('"') for tag in file.pieces])
+        if same is False and not self._store.has_sums(DATA + file.path):
+            return False, ""
         return same is not None, "has other bytes than were uploaded" if same is False else ""
 
 
 _RESTORE = "restore it from a backup or from older versions of the bucket, or write the table anew (mode overwrite)"
+_RESTORE_THESE = "restore them from a backup or from older versions of the bucket, and `--repair` publishes it"
 
 
 def _same(body: bytes, tags: Sequence[str]) -> bool | None:
     """Whether the bytes are those of which the store has said these tags; None where tags are no checksums.
 
-    S3 says the MD5 of each piece, unless the bucket encrypts with keys of KMS. All pieces but the last are of one size.
+    S3 says the MD5 of each piece, unless `Store.has_sums` denies it. All pieces but the last are of one size.
     """
     if any(len(tag) != _MD5_DIGITS or not set(tag) <= set("0123456789abcdef") for tag in tags):
         return None

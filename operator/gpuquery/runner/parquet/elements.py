@@ -8,7 +8,7 @@ https://github.com/apache/parquet-format/blob/master/LogicalTypes.md
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.parquet import thrift
 from gpuquery.runner.parquet.footer import NotParquetError
@@ -45,6 +45,14 @@ class Element:
     """Its field id, by which table formats find it."""
     repeated: bool = False
     """Whether it is there any number of times."""
+    converted: int | None = None
+    """Number of the older way to write the logical type."""
+    arguments: Any = None
+    """Arguments of the logical type: the unit of a time, the bits of an integer."""
+    scale: int = 0
+    """Decimal places."""
+    length: int = 0
+    """Bytes of a value of fixed length."""
 
     def leaves(self) -> Iterator[Element]:
         """All parts that hold values, itself if it is none."""
@@ -86,7 +94,10 @@ def columns(meta: bytes) -> tuple[Element, ...]:
     try:
         elements: Sequence[thrift.Fields] = thrift.decode(meta)[_SCHEMA]
         rest = iter(elements[1:])
-        return tuple(_element(next(rest), rest) for _ in range(elements[0].get(5, 0)))
+        found = tuple(_element(next(rest), rest) for _ in range(elements[0].get(5, 0)))
+        if next(rest, None) is not None:
+            raise ValueError("its schema has fields without a parent")
+        return found
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, StopIteration) as exc:
         raise NotParquetError(f"the metadata is not that of a parquet file: {exc}") from None
 
@@ -137,8 +148,12 @@ def _element(fields: thrift.Fields, rest: Iterator[thrift.Fields]) -> Element:
         fields[4].decode(),
         None if children else fields.get(1),
         logical,
-        fields.get(8) or decimal.get(2, 0),
+        decimal.get(2) or fields.get(8, 0),
         children,
         fields.get(9),
         fields.get(3) == _REPEATED,
+        fields.get(6),
+        union.get(number),
+        decimal.get(1) or fields.get(7, 0),
+        fields.get(2, 0),
     )

@@ -107,7 +107,7 @@ class Checks:
         counted = {name: one for name, one in resolved.items() if name not in taking.result()}
         self._contract = Later(lambda: contracts.check_nulls(counted, plan.store))
         if self._gpu:
-            self._reader = Later(lambda: reader_rules.check_access(plan))
+            self._reader = Later(lambda: reader_rules.check_access(plan, inputs.places_of_tables(resolved)))
         return Opened(resolved, inputs.frames(resolved, plan.store))
 
     def _taken(self, sink: Sink) -> Mapping[str, Resolved]:
@@ -135,7 +135,7 @@ class Checks:
         if (known := planned.statistics) is not None:
             told = {name: replace(one, facts=facts.to_json(known.table(name))) for name, one in told.items()}
         try:
-            self.status = self.status.model_copy(update={"inputs_digest": sink.leave(inputs.to_json(told))})
+            self.status = self.status.model_copy(update={"inputs_digest": sink.leave(inputs.left(told))})
         except JobError as exc:
             self._log(f"cannot leave the inputs for the attempts, which resolve them anew: {exc.message}")
         return self.status

@@ -104,8 +104,8 @@ def _table(scan: Scan, number: int, view: View, access: Access) -> Table:
 def _coarse(scan: Scan, number: int, view: View, access: Access) -> Table:
     """Estimate a scan of which only some paths and the number of columns are known: all columns, less their share."""
     path = scan.paths[0]
-    options = stores.scan_options(access.store, path)
-    columns = pl.scan_parquet(path, storage_options=options, hive_partitioning=False).collect_schema()
+    reached = stores.scan_arguments(access.store, path)
+    columns = pl.scan_parquet(path, **reached, hive_partitioning=False).collect_schema()
     table = parquet.size(replace(scan, columns=dict(columns)), access.files(), access.store)
     seen, more = len(scan.paths), view.unseen.get(number, 0)
     factor, share = (seen + more) / seen, view.shares.get(number, 1.0)

@@ -217,7 +217,7 @@ def _samples(found: Scanned) -> list[tuple[str, int, RowGroup]]:
 def decode(path: str, names: Sequence[str], rows: tuple[int, int], access: StoreAccess) -> pl.DataFrame:
     """Read some columns of some rows (offset, count) of one file. Raises JobError."""
     try:
-        frame = pl.scan_parquet(path, storage_options=stores.scan_options(access, path), hive_partitioning=False)
+        frame = pl.scan_parquet(path, **stores.scan_arguments(access, path), hive_partitioning=False)
         return frame.slice(*rows).select(names).collect()
     except BaseException as exc:  # a panic of Polars is no Exception
         if isinstance(exc, (KeyboardInterrupt, SystemExit)):

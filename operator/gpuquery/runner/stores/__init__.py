@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures import stores as faults
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.stores import vended
 from gpuquery.runner.stores.az import Az
 from gpuquery.runner.stores.base import Readable
 from gpuquery.runner.stores.gs import Gs
@@ -68,6 +69,11 @@ def bucket(uri: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}" if found and scheme != "file" else ""
 
 
+def together(uri: str) -> str:
+    """Return what files have in common that one client reads: bucket and credentials."""
+    return vended.place(uri) or bucket(uri)
+
+
 class Everywhere(Readable):
     """Files of any buckets and stores, each of which is opened once."""
 
@@ -87,7 +93,7 @@ class Everywhere(Readable):
         """Read parts, bucket by bucket."""
         numbers: dict[str, list[int]] = {}
         for number, part in enumerate(parts):
-            numbers.setdefault(bucket(part.path), []).append(number)
+            numbers.setdefault(together(part.path), []).append(number)
         found: dict[int, T] = {}
         for some in numbers.values():
             there = self._of(parts[some[0]].path)
@@ -95,21 +101,27 @@ class Everywhere(Readable):
         return [found[number] for number in range(len(parts))]
 
     def _of(self, path: str) -> Files:
-        if (there := self._opened.get(bucket(path))) is None:
-            there = self._opened[bucket(path)] = files(path, self._access)
+        if (there := self._opened.get(together(path))) is None:
+            there = self._opened[together(path)] = files(path, self._access)
         return there
 
     @staticmethod
     def _apart(paths: Sequence[str]) -> Iterable[list[str]]:
         apart: dict[str, list[str]] = {}
         for path in paths:
-            apart.setdefault(bucket(path), []).append(path)
+            apart.setdefault(together(path), []).append(path)
         return apart.values()
 
 
 def scan_options(access: StoreAccess, uri: str) -> dict[str, Any] | None:
     """Return `storage_options` for Polars' scans of a URI or path."""
     return of(uri).scan_options(uri, access)
+
+
+def scan_arguments(access: StoreAccess, uri: str) -> dict[str, Any]:
+    """Return how Polars' scans reach a file of a table: `storage_options`, and vended credentials."""
+    loan = vended.of(uri)
+    return {"storage_options": scan_options(access, uri), **({"credential_provider": loan} if loan else {})}
 
 
 def check(uris: Iterable[str], access: StoreAccess) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.stores.base import Location
+    from gpuquery.runner.stores.vended import Loan
 
 WAYS = (
     ("AZURE_STORAGE_ACCOUNT_KEY",),
@@ -62,14 +63,20 @@ class Az(ReadOnly):
         """Return storage.az.endpoint."""
         return access.az.endpoint if access.az else None
 
-    def client(self, bucket: str, access: StoreAccess, *, hurried: bool = False) -> AzureStore:
+    def client(
+        self, bucket: str, access: StoreAccess, *, hurried: bool = False, loan: Loan | None = None
+    ) -> AzureStore:
         """Make an obstore client, which reads the environment."""
         url = self.endpoint_of(access)
         config: Any = {"account_name": account_of(bucket, access)}
         config |= ({"endpoint": url} if url else {}) | ({"skip_signature": True} if _anonymous(access) else {})
         client_options, retry_config = retries.for_obstore(allow_http=bool(allows_http(url)), hurried=hurried)
         return AzureStore(
-            bucket.partition("@")[0], config=config, client_options=client_options, retry_config=retry_config
+            bucket.partition("@")[0],
+            config=config,
+            client_options=client_options,
+            retry_config=retry_config,
+            credential_provider=loan.for_obstore if loan else None,
         )
 
     def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any]:

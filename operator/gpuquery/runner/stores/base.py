@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.stores.vended import Loan
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -103,8 +104,13 @@ class Backend(Explainer, ABC):
     def check(self, places: Sequence[Location], access: StoreAccess) -> None:
         """Check within seconds that the store answers where `access` says. Raises JobError with the way out."""
 
-    def reader_variables(self, access: StoreAccess) -> tuple[Mapping[str, str], tuple[str, ...]]:
-        """Return the environment that GPU readers need, with credentials, and warnings. Raises StorageAuth."""
+    def reader_variables(
+        self, access: StoreAccess, loan: Loan | None = None
+    ) -> tuple[Mapping[str, str], tuple[str, ...]]:
+        """Return the environment that GPU readers need, with credentials, and warnings. Raises StorageAuth.
+
+        `loan` are the credentials that a catalog vends for what is read.
+        """
         return {}, ()
 
     def leaving_nothing(self, place: Location) -> contextlib.AbstractContextManager[None]:
@@ -281,6 +287,10 @@ class Store(Protocol):
 
     def abort(self, key: str, upload_id: str) -> None:
         """Drop an upload; one that does not exist counts as dropped."""
+
+    def has_sums(self, key: str) -> bool:
+        """Whether what `upload` has returned for an object is the MD5 of each piece, if it has the form of one."""
+        return True
 
     def can_be(self, upload_id: str, key: str, staging: str) -> bool:
         """Whether an upload of this id can have been begun for a key by an attempt that stages in `staging`."""

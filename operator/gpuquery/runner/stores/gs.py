@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.stores.vended import Loan
 
 KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
 FILES = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH")
@@ -49,12 +50,18 @@ class Gs(ReadOnly):
         """Return storage.gs.endpoint."""
         return access.gs.endpoint if access.gs else None
 
-    def client(self, bucket: str, access: StoreAccess, *, hurried: bool = False) -> GCSStore:
+    def client(self, bucket: str, access: StoreAccess, *, hurried: bool = False, loan: Loan | None = None) -> GCSStore:
         """Make an obstore client, which reads the environment."""
         url = self.endpoint_of(access)
         config: Any = ({"base_url": url} if url else {}) | ({"skip_signature": True} if _anonymous(access) else {})
         client_options, retry_config = retries.for_obstore(allow_http=bool(allows_http(url)), hurried=hurried)
-        return GCSStore(bucket, config=config, client_options=client_options, retry_config=retry_config)
+        return GCSStore(
+            bucket,
+            config=config,
+            client_options=client_options,
+            retry_config=retry_config,
+            credential_provider=loan.for_obstore if loan else None,
+        )
 
     def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any]:
         """Say where the store is; Polars finds the credentials in the environment."""

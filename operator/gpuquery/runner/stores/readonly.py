@@ -1,7 +1,7 @@
 """Object stores that are read, not written, through object_store: by Polars, and by obstore.
 
-Credentials never pass through here: both libraries find them in the pod's environment (a Secret, or the token of a
-cloud identity). So no plan, log line or error message can hold one.
+Both libraries find credentials in the pod's environment (a Secret, or the token of a cloud identity), or ask `vended`
+for what a catalog vends. So no plan, log line or error message can hold one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.stores import classify
-from gpuquery.runner.stores import endpoint
+from gpuquery.runner.stores import endpoint, vended
 from gpuquery.runner.stores.base import Backend, Location
 from gpuquery.runner.stores.objects import Objects
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.stores.base import Store
+    from gpuquery.runner.stores.vended import Loan
 
 LOOKED_AT = 1000
 """Names that are listed to say what is there."""
@@ -48,8 +49,13 @@ class ReadOnly(Backend):
     unread_by_gpus = "the GPU readers of RAPIDS 25.08 to 26.10 reach s3:// and https:// only"
 
     @abstractmethod
-    def client(self, bucket: str, access: StoreAccess, *, hurried: bool = False) -> ObjectStore:
-        """Make an obstore client of a bucket, which is the part of a URI up to its path. Raises JobError."""
+    def client(
+        self, bucket: str, access: StoreAccess, *, hurried: bool = False, loan: Loan | None = None
+    ) -> ObjectStore:
+        """Make an obstore client of a bucket, which is the part of a URI up to its path. Raises JobError.
+
+        `loan` are vended credentials, in place of those of the environment.
+        """
 
     @abstractmethod
     def endpoint_of(self, access: StoreAccess) -> str | None:
@@ -67,7 +73,7 @@ class ReadOnly(Backend):
     def files(self, uri: str, access: StoreAccess) -> Objects:
         """Read through obstore."""
         bucket = uri.partition("://")[2].partition("/")[0]
-        return Objects(f"{self.scheme}://{bucket}", self._made(bucket, access))
+        return Objects(f"{self.scheme}://{bucket}", self._made(bucket, access, loan=vended.of(uri)))
 
     def table(
         self, place: Location, access: StoreAccess, *, staging: str, stop: threading.Event
@@ -98,9 +104,11 @@ class ReadOnly(Backend):
         if url := self.endpoint_of(access):
             endpoint.answers(url, self.endpoint_field)
 
-    def _made(self, bucket: str, access: StoreAccess, *, hurried: bool = False) -> ObjectStore:
+    def _made(
+        self, bucket: str, access: StoreAccess, *, hurried: bool = False, loan: Loan | None = None
+    ) -> ObjectStore:
         try:
-            return self.client(bucket, access, hurried=hurried)
+            return self.client(bucket, access, hurried=hurried, loan=loan)
         except JobError:
             raise
         except Exception as exc:

@@ -10,19 +10,22 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from gpuquery.api.spec import OutputMode
 from gpuquery.cli.main import main
+from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import fsck
-from gpuquery.runner.output.commit import Step
+from gpuquery.runner.output.commit import Committer, Step
 from gpuquery.runner.output.fsck import Level
 from gpuquery.runner.stores.posix import PosixStore
 from tests.support import sinks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gpuquery.plan.plan import Plan
+    from gpuquery.runner.stores.base import Dangling, Stored
 
 
 class DiedError(Exception):
@@ -129,6 +132,84 @@ def test_a_version_whose_bytes_are_gone_can_be_taken_back_and_then_the_table_is_
     assert values(tmp_path) == [1, 2]
     written(tmp_path, 7)
     assert values(tmp_path) == [1, 2, 7, 8]
+
+
+def test_a_version_whose_bytes_are_gone_after_it_has_replaced_others_is_not_taken_back(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    written(tmp_path, 5, mode="overwrite", die_at=Step.BEFORE_MARKER)
+    files(tmp_path)[0].unlink()
+    with pytest.raises(JobError, match="which it replaces, are deleted already"):
+        fsck.void(table(tmp_path), 2)
+    assert values(tmp_path) == [6]
+    (error,) = [one for one in fsck.check(table(tmp_path)).findings if one.level is Level.ERROR]
+    assert error.way.startswith("restore them from a backup")
+
+
+def test_a_version_before_a_fence_is_taken_back_and_leaves_no_hole(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    dead = written(tmp_path, 5, die_at=Step.AFTER_RECORD)
+    stranger = JobRef(namespace="", name="", uid="12345678")
+    assert Committer(table(tmp_path), dead.job, 1, OutputMode.APPEND).fence(stranger, 1)
+    table(tmp_path).abort("", next(table(tmp_path).dangling()).upload_id)
+    fsck.void(table(tmp_path), 2)
+    assert fsck.check(table(tmp_path)).good
+    written(tmp_path, 7)
+    assert values(tmp_path) == [1, 2, 7, 8]
+
+
+class BusyStore(PosixStore):
+    """A table to which something happens when its files or its uploads are listed for the first time."""
+
+    def __init__(self, folder: Path, moment: str, act: Callable[[], object]) -> None:
+        super().__init__(str(folder), "_staging/fsck/1")
+        self._acts = {moment: act}
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        self._acts.pop(prefix, int)()
+        return super().list(prefix, after)
+
+    def dangling(self) -> Iterator[Dangling]:
+        self._acts.pop("uploads", int)()
+        yield from super().dangling()
+
+    def get(self, key: str) -> bytes | None:
+        if key.startswith("data/"):
+            self._acts.pop("bytes", int)()
+        return super().get(key)
+
+
+@pytest.mark.parametrize("moment", ["data/", "uploads", "bytes"])
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_job_that_commits_meanwhile_makes_no_fault(tmp_path: Path, mode: str, moment: str) -> None:
+    written(tmp_path, 1)
+    busy = BusyStore(tmp_path, moment, lambda: written(tmp_path, 5, mode=mode))
+    assert fsck.check(busy, deep=True).findings == []
+
+
+@pytest.mark.parametrize("moment", ["data/", "uploads"])
+def test_a_version_that_is_published_meanwhile_is_not_called_lost(tmp_path: Path, moment: str) -> None:
+    written(tmp_path, 1)
+    written(tmp_path, 5, die_at=Step.AFTER_RECORD)
+    busy = BusyStore(tmp_path, moment, lambda: fsck.repair(table(tmp_path)))
+    assert fsck.check(busy).findings == []
+
+
+def test_tags_that_are_no_checksums_accuse_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KMS: a tag has the form of an MD5, and is none."""
+    monkeypatch.setattr(PosixStore, "upload", upload_with_tags(PosixStore.upload))
+    written(tmp_path, 1)
+    assert [what for _, what in found(tmp_path, deep=True) if "has other bytes than were uploaded" in what]
+    monkeypatch.setattr(PosixStore, "has_sums", lambda *_: False)
+    health = fsck.check(table(tmp_path), deep=True)
+    assert (health.findings, health.compared) == ([], 0)
+
+
+def upload_with_tags(upload: Callable[..., str]) -> Callable[..., str]:
+    def made(*given: object) -> str:
+        upload(*given)
+        return '"' + "5" * 32 + '"'
+
+    return made
 
 
 @pytest.mark.parametrize(

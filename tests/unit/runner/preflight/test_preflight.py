@@ -216,7 +216,7 @@ def test_no_two_threads_look_at_one_frame(table: Path, monkeypatch: pytest.Monke
 def test_what_the_gpu_reader_lacks_is_found_before_the_engine_starts(
     table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lacking(_: Any) -> tuple[str, ...]:
+    def lacking(*_: Any) -> tuple[str, ...]:
         raise JobError(Failure.STORAGE_AUTH, "no credentials for the inputs")
 
     monkeypatch.setattr(release, "check", lambda *_: release.Installed("1.44.2", "26.10.2"))

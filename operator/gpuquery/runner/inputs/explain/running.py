@@ -15,6 +15,7 @@ from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.failures.words import said
 from gpuquery.runner.inputs import changes
 from gpuquery.runner.inputs.explain import clashes, lookup, text
+from gpuquery.runner.stores import vended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +96,8 @@ def _of_store(fault: JobError, exc: BaseException, resolved: Mapping[str, Resolv
     """The store's fault with the file, where it names one of the inputs; else it may be one of the output."""
     for name, one in resolved.items():
         if file := _named(exc, one):
-            return JobError(fault.failure, f'input "{name}": reading {text.short(file.uri)}: {fault.message}')
+            why = vended.remark(file.uri) if fault.failure is Failure.STORAGE_AUTH else ""
+            return JobError(fault.failure, f'input "{name}": reading {text.short(file.uri)}: {fault.message}{why}')
     return None
 
 

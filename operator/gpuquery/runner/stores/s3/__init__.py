@@ -15,7 +15,7 @@ from gpuquery.api import stores
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
-from gpuquery.runner.stores import endpoint
+from gpuquery.runner.stores import endpoint, vended
 from gpuquery.runner.stores.base import Backend, Location
 from gpuquery.runner.stores.s3 import client, errors
 from gpuquery.runner.stores.s3.objects import S3Objects
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.stores.vended import Loan
 
 LOOKED_AT = 1000
 """Names that are listed to say what is there: one page."""
@@ -62,7 +63,8 @@ class S3(Backend):
 
     def files(self, uri: str, access: StoreAccess) -> S3Objects:
         """List through boto3, and read through obstore."""
-        return S3Objects(_bucket(uri), access)
+        loan = vended.of(uri)
+        return S3Objects(_bucket(uri), vended.reached(loan, access), loan)
 
     def table(
         self, place: Location, access: StoreAccess, *, staging: str, stop: threading.Event
@@ -74,7 +76,7 @@ class S3(Backend):
 
     def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any]:
         """Say where the store is; Polars asks boto3 for credentials."""
-        return client.polars_options(access, _bucket(uri))
+        return client.polars_options(vended.reached(vended.of(uri), access), _bucket(uri))
 
     def names(self, place: Location, folder: str, access: StoreAccess) -> Sequence[str]:
         """List one page."""
@@ -113,9 +115,12 @@ class S3(Backend):
             "bucket of yours, or use engine: cpu"
         )
 
-    def reader_variables(self, access: StoreAccess) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    def reader_variables(
+        self, access: StoreAccess, loan: Loan | None = None
+    ) -> tuple[Mapping[str, str], tuple[str, ...]]:
         """Find the credentials as boto3 does, and write them down for KvikIO, which knows nothing but variables."""
-        session = client.session()
+        session = client.session(loan) if loan else client.session()
+        access = vended.reached(loan, access)
         try:
             credentials = session.get_credentials()
             frozen = credentials.get_frozen_credentials() if credentials is not None else None
@@ -135,13 +140,14 @@ class S3(Backend):
             )
         found = {"AWS_ACCESS_KEY_ID": frozen.access_key, "AWS_SECRET_ACCESS_KEY": frozen.secret_key}
         found["AWS_DEFAULT_REGION"] = region
-        if frozen.token:
-            found["AWS_SESSION_TOKEN"] = frozen.token
+        if frozen.token or loan:  # an older token must not stay
+            found["AWS_SESSION_TOKEN"] = frozen.token or ""
         if access.endpoint:
             found["AWS_ENDPOINT_URL"] = access.endpoint
             # botocore would take that for the endpoint of every service, of the one that renews credentials too.
             found["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
-        return found, (*_expiring(credentials), *_addressing(access))
+        ends = loan.keys().ends if loan else getattr(credentials, "_expiry_time", None)
+        return found, (*_expiring(ends, loan), *_addressing(access))
 
 
 def _bucket(uri: str) -> str:
@@ -187,14 +193,14 @@ def _no_bucket(asked: S3Client, bucket: str, access: StoreAccess) -> JobError:
     )
 
 
-def _expiring(credentials: Any) -> Sequence[str]:
-    """Credentials of a cloud identity end, and the environment is not renewed while the query runs."""
-    ends = getattr(credentials, "_expiry_time", None)
+def _expiring(ends: Any, loan: Loan | None) -> Sequence[str]:
+    """Credentials that are no Secret's end, and the environment is not renewed while the query runs."""
     if not isinstance(ends, datetime):
         return ()
     minutes = max(0, int((ends - datetime.now(UTC)).total_seconds() // 60))
+    whose = f"that are vended for {loan.lease.what}" if loan else "of the cloud identity"
     return (
-        f"the credentials of the cloud identity end in {minutes} minutes and the GPU reader cannot renew them: a query "
+        f"the credentials {whose} end in {minutes} minutes and the GPU reader cannot renew them: a query "
         "that reads for longer fails; raise the session's duration, or use storage.secretName",
     )
 

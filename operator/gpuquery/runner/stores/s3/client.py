@@ -1,7 +1,7 @@
 """How S3 is reached: one meaning of `StoreAccess` for boto3, for Polars and for obstore.
 
-Credentials never pass through here: boto3 finds them in the pod's environment (a Secret, or the token of a cloud
-identity), and Polars and obstore ask boto3. So no plan, log line or error message can hold one.
+boto3 finds credentials in the pod's environment (a Secret, or the token of a cloud identity), and Polars and obstore
+ask boto3, or for what a catalog vends `vended`. So no plan, log line or error message can hold one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from obstore.store import S3Store
 
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import DEFAULT_REGION, StoreAccess
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify, with_way_out
 from gpuquery.runner.stores import endpoint, retries
 from gpuquery.runner.stores.retries import CONNECT_TIMEOUT, READ_TIMEOUT
@@ -25,13 +26,18 @@ from gpuquery.runner.stores.retries import CONNECT_TIMEOUT, READ_TIMEOUT
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from gpuquery.runner.stores.vended import Loan
+
 HURRIED_READ_TIMEOUT = 8
 CONNECTIONS = 32
 
 
-def session() -> boto3.session.Session:
+def session(loan: Loan | None = None) -> boto3.session.Session:
     """Make a session. Clients of one session share its configuration and credentials."""
-    return boto3.session.Session()
+    keys = loan()[0] if loan else {}
+    return boto3.session.Session(
+        keys.get("aws_access_key_id"), keys.get("aws_secret_access_key"), keys.get("aws_session_token")
+    )
 
 
 def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.session.Session | None = None) -> S3Client:
@@ -88,7 +94,7 @@ def store_options(access: StoreAccess, bucket: str) -> dict[str, Any]:
     return options
 
 
-def obstore_client(access: StoreAccess, bucket: str) -> S3Store:
+def obstore_client(access: StoreAccess, bucket: str, loan: Loan | None = None) -> S3Store:
     """Make an obstore client of a bucket. Raises JobError."""
     options = store_options(access, bucket)
     config = {name: value for name, value in options.items() if name.startswith("aws_") and name != "aws_allow_http"}
@@ -96,7 +102,11 @@ def obstore_client(access: StoreAccess, bucket: str) -> S3Store:
         config["aws_region"] = region
     what = f"reading s3://{bucket}"
     try:
-        credentials = Boto3CredentialProvider(session())
+        credentials = loan.for_obstore if loan else Boto3CredentialProvider(session())
+        if loan:
+            loan.keys()  # what is wrong with them is told here
+    except JobError:
+        raise
     except ValueError as exc:  # boto3 has found none
         raise with_way_out(Failure.STORAGE_AUTH, f"{what}: S3 error: Unable to locate credentials") from exc
     except Exception as exc:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.stores.vended import Loan
 
 _CLEAR = {Failure.STORAGE_AUTH, Failure.STORAGE_UNAVAILABLE, Failure.BUCKET_NOT_FOUND, Failure.INVALID_ENDPOINT}
 """Failures that are about no single key."""
@@ -34,11 +35,12 @@ _CLEAR = {Failure.STORAGE_AUTH, Failure.STORAGE_UNAVAILABLE, Failure.BUCKET_NOT_
 class S3Objects(Objects):
     """Objects of one bucket."""
 
-    def __init__(self, bucket: str, access: StoreAccess) -> None:
+    def __init__(self, bucket: str, access: StoreAccess, loan: Loan | None = None) -> None:
         """Open nothing yet but the way to read."""
-        super().__init__(f"s3://{bucket}", client.obstore_client(access, bucket))
+        super().__init__(f"s3://{bucket}", client.obstore_client(access, bucket, loan))
         self._bucket = bucket
         self._access = access
+        self._loan = loan
 
     one_level_by_pages = True
 
@@ -63,7 +65,7 @@ class S3Objects(Objects):
 
     @functools.cached_property
     def _lister(self) -> S3Client:
-        return client.s3_client(self._access)
+        return client.s3_client(self._access, shared=client.session(self._loan))
 
     def _asked(self, given: dict[str, Any]) -> Any:
         what = f"listing s3://{self._bucket}/{given['Prefix']}"

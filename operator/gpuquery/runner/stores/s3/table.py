@@ -137,6 +137,11 @@ class S3Store(Store):
         abort = self._client.abort_multipart_upload
         self._ask("dropping the upload of", key, abort, none_if=_gone, UploadId=upload_id)
 
+    def has_sums(self, key: str) -> bool:
+        """Whether ETags are MD5s: not of what is encrypted with keys of KMS or of a customer (AWS, `API_Object`)."""
+        found = self._ask("looking for", key, self._client.head_object, none_if=_missing) or {}
+        return found.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in found
+
     def can_be(self, upload_id: str, key: str, staging: str) -> bool:
         """Whether it can be an id at all: the store itself knows to which key an upload belongs."""
         return bool(_UPLOAD_ID.fullmatch(upload_id))

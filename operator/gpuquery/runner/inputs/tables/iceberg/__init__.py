@@ -1,17 +1,20 @@
 """Iceberg tables of REST catalogs: one snapshot, its files, and how each comes to the table's schema.
 
 pyiceberg asks the catalog and reads Avro; it is imported when a job has such an input. What the ranks read is in the
-reading's JSON: no rank asks the catalog again.
+reading's JSON: they ask the catalog for nothing but the credentials that it vends, each for itself.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs.base import Resolved
+from gpuquery.runner.inputs.tables.iceberg import files
 from gpuquery.runner.inputs.tables.iceberg.reading import OWN, Iceberg
+from gpuquery.runner.stores import vended
 
 if TYPE_CHECKING:
     from gpuquery.api.spec import Input
@@ -26,13 +29,15 @@ def resolve(item: Input, access: StoreAccess, pinned: str = "") -> Resolved:
     Raises JobError: InvalidInput for what cannot be read exactly, StorageAuth or StorageUnavailable for the catalog or
     the store.
     """
-    from gpuquery.runner.inputs.tables.iceberg import catalogs, manifests, plan, snapshots, types
+    from gpuquery.runner.inputs.tables.iceberg import catalogs, manifests, plan, snapshots, types, vending
 
     assert item.table is not None
-    metadata = catalogs.load(item, access).metadata
+    catalog = catalogs.Catalog(item, access)
+    metadata = catalog.load().metadata
     chosen = snapshots.choose(item, metadata, pinned)
     where = f'input "{item.name}" (table {item.table.name} of catalog {item.table.catalog})'
     try:
+        places = vending.begin(catalog, metadata)
         table = plan.table_of(metadata, chosen.schema)
         if own := [one.name for one in table.fields if one.name.startswith(OWN)]:
             raise types.UnreadableTypeError(f'column "{own[0]}" has a name that is reserved')
@@ -45,5 +50,6 @@ def resolve(item: Input, access: StoreAccess, pinned: str = "") -> Resolved:
     except types.UnreadableTypeError as exc:
         raise JobError(Failure.INVALID_INPUT, f"{where}: {exc}") from None
     except JobError as exc:
-        raise JobError(exc.failure, f"{where}: {exc.message}") from exc
-    return Resolved(item, listed, reading, reading.warnings, chosen.pin)
+        why = vended.remark(files.place(metadata.location)) if exc.failure is Failure.STORAGE_AUTH else ""
+        raise JobError(exc.failure, f"{where}: {exc.message}{why}") from exc
+    return Resolved(item, listed, replace(reading, vended=places), reading.warnings, chosen.pin)

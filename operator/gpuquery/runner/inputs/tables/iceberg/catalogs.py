@@ -20,8 +20,10 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import redact
 from gpuquery.runner.failures.words import said
+from gpuquery.runner.inputs.tables.iceberg import files
 from gpuquery.runner.inputs.tables.iceberg.snapshots import closest
 from gpuquery.runner.stores import endpoint
+from gpuquery.runner.stores.vended import Vended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,11 +46,38 @@ def options_of(name: str, access: StoreAccess, environment: Mapping[str, str] = 
     return found
 
 
-def load(item: Input, access: StoreAccess) -> Any:
-    """Ask the catalog for the table; returns pyiceberg's. Raises JobError."""
+class Catalog:
+    """A catalog, as it is asked for one table; its tokens are asked for once, and again when it refuses them."""
+
+    def __init__(self, item: Input, access: StoreAccess) -> None:
+        """Ask nothing yet."""
+        assert item.table is not None
+        self.item = item
+        self.options: Mapping[str, str] = options_of(item.table.catalog, access)
+        self.vended = Vended()
+        """What came with the table when it was last loaded."""
+        self._access = access
+        self._client: Any = None
+
+    def load(self) -> Any:
+        """Ask for the table; returns pyiceberg's. Raises JobError."""
+        item, options = self.item, self.options
+        assert item.table is not None
+        _check(item, options, self._access)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pyiceberg says to a log what it will drop one day
+            try:
+                self._client = self._client or _client(item.table.catalog, options)
+                table = self._client.load_table(tuple(item.table.name.split(".")))
+            except Exception as exc:
+                raise _explained(item, exc, self._client, options["uri"]) from exc
+        self.vended = self._client.vended
+        return table
+
+
+def _check(item: Input, options: Mapping[str, str], access: StoreAccess) -> None:
     assert item.table is not None
     name = item.table.catalog
-    options = options_of(name, access)
     if not options.get("uri"):
         declared = closest(name, sorted(access.catalogs or {}))
         known = f"; the administrator has declared {', '.join(declared)}" if declared else ""
@@ -66,13 +95,6 @@ def load(item: Input, access: StoreAccess) -> Any:
     for key in ("uri", "oauth2-server-uri"):
         if url := options.get(key):
             _refuse_metadata(item, f'the {key} of catalog "{name}"', url)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pyiceberg says to a log what it will drop one day
-        try:
-            catalog = _client(name, options)
-            return catalog.load_table(tuple(item.table.name.split(".")))
-        except Exception as exc:
-            raise _explained(item, exc, locals().get("catalog"), options["uri"]) from exc
 
 
 def _refuse_metadata(item: Input, what: str, url: str) -> None:
@@ -90,8 +112,10 @@ def _refuse_metadata(item: Input, what: str, url: str) -> None:
 def _client(name: str, options: Mapping[str, str]) -> Any:
     from pyiceberg.catalog.rest import RestCatalog
 
-    class Catalog(RestCatalog):
+    class Client(RestCatalog):
         """Reads no file: the runner does, through its own stores."""
+
+        vended = Vended()
 
         def _create_session(self) -> Any:
             session = super()._create_session()
@@ -102,7 +126,12 @@ def _client(name: str, options: Mapping[str, str]) -> Any:
         def _load_file_io(self, properties: Any = None, location: Any = None) -> Any:
             return None
 
-    return Catalog(name, **{"type": "rest", **options})
+        def _response_to_table(self, identifier_tuple: Any, table_response: Any) -> Any:
+            places = {files.place(one.prefix): one.config for one in table_response.storage_credentials}
+            self.vended = Vended(table_response.config, places)
+            return super()._response_to_table(identifier_tuple, table_response)
+
+    return Client(name, **{"type": "rest", **options})
 
 
 def _explained(item: Input, exc: Exception, catalog: Any, uri: str) -> JobError:
@@ -137,6 +166,12 @@ def _explained(item: Input, exc: Exception, catalog: Any, uri: str) -> JobError:
             return _error(item, Failure.INVALID_INPUT, f"its metadata cannot be read: {where}: {problem['msg']}")
         case requests.exceptions.RequestException() | known.RESTError():
             return _error(item, Failure.INVALID_ENDPOINT, f"{uri} does not answer as an Iceberg REST catalog: {text}")
+    if "get_frozen_credentials" in text:  # pyiceberg signs with what boto3 finds, which is nothing
+        return _error(
+            item, Failure.STORAGE_AUTH,
+            f'catalog "{name}" has rest.sigv4-enabled, and there are no AWS credentials to sign with: name a Secret in '
+            "storage.secretName, or a ServiceAccount with a cloud identity in storage.serviceAccountName",
+        )  # fmt: skip
     if text.startswith("NoCredentials") or "credentials" in text.lower():
         return _error(item, Failure.STORAGE_AUTH, f"{text}; {check}")
     return _error(item, Failure.INVALID_INPUT, f"cannot be loaded: {type(exc).__name__}: {text}")

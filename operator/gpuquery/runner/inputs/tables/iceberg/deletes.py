@@ -71,7 +71,7 @@ def _table(one: Entry, access: StoreAccess) -> dict[str, pl.Series]:
     """Read one file of positional deletes: positions by data file."""
     at = files.source(one.location)
     try:
-        frame = pl.scan_parquet(at, glob=False, storage_options=stores.scan_options(access, files.place(one.location)))
+        frame = pl.scan_parquet(at, glob=False, **stores.scan_arguments(access, files.place(one.location)))
         found = frame.select(pl.col("file_path").cast(pl.String), pl.col("pos").cast(pl.Int64)).collect()
     except BaseException as exc:  # a panic of Polars is no Exception
         if isinstance(exc, KeyboardInterrupt | SystemExit):

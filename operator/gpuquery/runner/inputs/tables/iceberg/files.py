@@ -31,8 +31,8 @@ def source(location: str) -> str:
 
 
 def root(location: str) -> str:
-    """Return scheme and bucket: what one scan has in common."""
-    return stores.bucket(place(location))
+    """Return what the files of one scan have in common: bucket and credentials."""
+    return stores.together(place(location))
 
 
 def whole(location: str, access: StoreAccess) -> bytes:

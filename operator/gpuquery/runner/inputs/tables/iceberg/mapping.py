@@ -5,17 +5,19 @@ https://iceberg.apache.org/spec/#column-projection. A recipe is JSON: every rank
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from gpuquery.runner.inputs.tables.iceberg import types
-from gpuquery.runner.inputs.tables.iceberg.physical import REPEATED, Node
+from gpuquery.runner.inputs.tables.iceberg.physical import dtype_of, is_list, is_map, said
 from gpuquery.runner.inputs.tables.iceberg.types import Field, List, Map, Struct, UnreadableTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from gpuquery.runner.parquet.elements import Element
 
 Recipe = dict[str, Any]
 """`{"v": constant}`, or `{"c": name of the source}` with `"k"`: cast, struct (with `"f"`), or list (with `"e"`)."""
@@ -40,7 +42,7 @@ class Names:
         return cls(ids, inside)
 
 
-def identified(nodes: Sequence[Node], names: Names | None) -> tuple[Node, ...]:
+def identified(nodes: Sequence[Element], names: Names | None) -> tuple[Element, ...]:
     """Return the fields of a file with ids, from the name mapping if it has none. Raises UnmappableError."""
     if any(_has_id(node) for node in nodes):
         return tuple(nodes)
@@ -51,35 +53,27 @@ def identified(nodes: Sequence[Node], names: Names | None) -> tuple[Node, ...]:
     return tuple(_named(node, names) for node in nodes)
 
 
-def _has_id(node: Node) -> bool:
+def _has_id(node: Element) -> bool:
     return node.id is not None or any(_has_id(child) for child in node.children)
 
 
-def _named(node: Node, names: Names) -> Node:
+def _named(node: Element, names: Names) -> Element:
     deeper = names.inside.get(node.name, Names())
-    inside: tuple[Node, ...]
-    if (node.is_list or node.is_map) and len(node.children) == 1 and node.children[0].children:
+    inside: tuple[Element, ...]
+    if (is_list(node) or is_map(node)) and len(node.children) == 1 and node.children[0].children:
         middle = node.children[0]
-        parts = ("element",) if node.is_list else ("key", "value")
-        inner = tuple(_named(_called(child, part), deeper) for child, part in zip(middle.children, parts, strict=False))
-        kept = tuple(_called(new, old.name) for new, old in zip(inner, middle.children, strict=False))
-        inside = (_with(middle, middle.id, kept),)
+        parts = ("element",) if is_list(node) else ("key", "value")
+        kept = tuple(
+            replace(_named(replace(child, name=part), deeper), name=child.name)
+            for child, part in zip(middle.children, parts, strict=False)
+        )
+        inside = (replace(middle, children=kept),)
     else:
         inside = tuple(_named(child, deeper) for child in node.children)
-    return _with(node, names.ids.get(node.name), inside)
+    return replace(node, id=names.ids.get(node.name), children=inside)
 
 
-def _called(node: Node, name: str) -> Node:
-    return Node(name, node.id, node.repetition, node.kind, node.converted, node.logical, node.decimal, node.length,
-                node.children)  # fmt: skip
-
-
-def _with(node: Node, number: int | None, inside: tuple[Node, ...]) -> Node:
-    return Node(node.name, number, node.repetition, node.kind, node.converted, node.logical, node.decimal, node.length,
-                inside)  # fmt: skip
-
-
-def recipes(fields: Sequence[Field], nodes: Sequence[Node], constants: Mapping[int, Any]) -> list[Recipe]:
+def recipes(fields: Sequence[Field], nodes: Sequence[Element], constants: Mapping[int, Any]) -> list[Recipe]:
     """Return a recipe for each field of the table. Raises UnmappableError.
 
     `constants` are values of identity partitions by field id, which a file need not hold.
@@ -88,8 +82,8 @@ def recipes(fields: Sequence[Field], nodes: Sequence[Node], constants: Mapping[i
     return [_field(one, by_id, constants, one.name, nodes) for one in fields]
 
 
-def _by_id(nodes: Sequence[Node]) -> dict[int, Node]:
-    found: dict[int, Node] = {}
+def _by_id(nodes: Sequence[Element]) -> dict[int, Element]:
+    found: dict[int, Element] = {}
     for node in nodes:
         if node.id is not None and found.setdefault(node.id, node) is not node:
             raise UnmappableError(f'columns "{found[node.id].name}" and "{node.name}" have the same field id {node.id}')
@@ -97,7 +91,7 @@ def _by_id(nodes: Sequence[Node]) -> dict[int, Node]:
 
 
 def _field(
-    one: Field, by_id: Mapping[int, Node], constants: Mapping[int, Any], path: str, nodes: Sequence[Node]
+    one: Field, by_id: Mapping[int, Element], constants: Mapping[int, Any], path: str, nodes: Sequence[Element]
 ) -> Recipe:
     node = by_id.get(one.id)
     if node is not None:
@@ -116,23 +110,23 @@ def _field(
     return {"v": None}
 
 
-def _conversion(one: Field, node: Node, path: str) -> Recipe:
+def _conversion(one: Field, node: Element, path: str) -> Recipe:
     """What is to be done with a field of the file; nothing if it is what the table says."""
     kind = one.type
     match kind:
         case Struct(fields):
-            if node.kind >= 0 or node.is_list or node.is_map or node.repetition == REPEATED:
-                raise UnmappableError(f'column "{path}" is {node.said} in the file, and a struct in the table')
+            if node.physical is not None or is_list(node) or is_map(node) or node.repeated:
+                raise UnmappableError(f'column "{path}" is {said(node)} in the file, and a struct in the table')
             parts = [_field(f, _by_id(node.children), {}, f"{path}.{f.name}", node.children) for f in fields]
             names = [f.name for f in fields]
             same = parts == [{"c": name} for name in names] and names == [child.name for child in node.children]
             return {} if same else {"k": "struct", "f": parts}
         case List(element):
-            inner = _inside(node, node.is_list, 1, path, "list")[0]
+            inner = _inside(node, is_list(node), 1, path, "list")[0]
             made = _conversion(element, _expected(inner, element, path), f"{path}.element")
             return {"k": "list", "e": made} if made else {}
         case Map(key, value):
-            first, second = _inside(node, node.is_map, 2, path, "map")
+            first, second = _inside(node, is_map(node), 2, path, "map")
             pair = [
                 {"c": first.name, **_conversion(key, _expected(first, key, path), f"{path}.key")},
                 {"c": second.name, **_conversion(value, _expected(second, value, path), f"{path}.value")},
@@ -141,31 +135,31 @@ def _conversion(one: Field, node: Node, path: str) -> Recipe:
     return _primitive(str(kind), node, path)
 
 
-def _inside(node: Node, fits: bool, count: int, path: str, word: str) -> tuple[Node, ...]:
+def _inside(node: Element, fits: bool, count: int, path: str, word: str) -> tuple[Element, ...]:
     """The fields inside the repeated group of a list or map of three levels."""
     middle = node.children[0] if fits and len(node.children) == 1 else None
-    if middle is None or middle.repetition != REPEATED or len(middle.children) != count:
-        raise UnmappableError(f'column "{path}" is {node.said} in the file, and no {word} of the usual form')
+    if middle is None or not middle.repeated or len(middle.children) != count:
+        raise UnmappableError(f'column "{path}" is {said(node)} in the file, and no {word} of the usual form')
     return middle.children
 
 
-def _expected(node: Node, one: Field, path: str) -> Node:
+def _expected(node: Element, one: Field, path: str) -> Element:
     if node.id != one.id:
         raise UnmappableError(f'column "{path}": its {one.name} has field id {node.id} in the file, not {one.id}')
     return node
 
 
-def _primitive(kind: str, node: Node, path: str) -> Recipe:
-    found, wanted = node.dtype, types.dtype_of(kind)
-    if found is None or node.repetition == REPEATED or not _keeps(kind, node, found, wanted):
-        raise UnmappableError(f'column "{path}" is {node.said} in the file, and {kind} in the table')
+def _primitive(kind: str, node: Element, path: str) -> Recipe:
+    found, wanted = dtype_of(node), types.dtype_of(kind)
+    if found is None or node.repeated or not _keeps(kind, node, found, wanted):
+        raise UnmappableError(f'column "{path}" is {said(node)} in the file, and {kind} in the table')
     return {} if found == wanted else {"k": "cast"}
 
 
-def _keeps(kind: str, node: Node, found: pl.DataType, wanted: pl.DataType) -> bool:
+def _keeps(kind: str, node: Element, found: pl.DataType, wanted: pl.DataType) -> bool:
     """Whether every value of a file's type is one of the table's type."""
     if (length := types.length_of(kind)) is not None:
-        return node.kind == 7 and node.length == length
+        return node.physical == 7 and node.length == length
     match wanted:
         case pl.Int32():
             return found in (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16)
@@ -176,13 +170,13 @@ def _keeps(kind: str, node: Node, found: pl.DataType, wanted: pl.DataType) -> bo
         case pl.Decimal():
             return isinstance(found, pl.Decimal) and found.scale == wanted.scale and found.precision <= wanted.precision
         case pl.Datetime():
-            legacy = node.logical[0] == 0  # says nothing of time zones
+            legacy = not node.logical  # says nothing of time zones
             same = isinstance(found, pl.Datetime) and found.time_unit == wanted.time_unit
             return same and (legacy or found == wanted)
         case pl.String():
-            return found in (pl.String, pl.Binary) and node.kind == 6
+            return found in (pl.String, pl.Binary) and node.physical == 6
         case pl.Binary():
-            return node.kind == 6 and found in (pl.Binary, pl.String)
+            return node.physical == 6 and found in (pl.Binary, pl.String)
     return found == wanted
 
 

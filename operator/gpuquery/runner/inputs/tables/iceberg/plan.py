@@ -17,16 +17,18 @@ from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs.alike import alike
 from gpuquery.runner.inputs.base import File, schema_to_text
-from gpuquery.runner.inputs.tables.iceberg import deletes, files, mapping, physical, types
+from gpuquery.runner.inputs.tables.iceberg import deletes, files, mapping, types
 from gpuquery.runner.inputs.tables.iceberg.manifests import Entry, Index, Partition, Planned
 from gpuquery.runner.inputs.tables.iceberg.mapping import Names, UnmappableError
 from gpuquery.runner.inputs.tables.iceberg.reading import KEY, Group, Iceberg, Keys
 from gpuquery.runner.inputs.tables.iceberg.types import Field, UnreadableTypeError
+from gpuquery.runner.parquet import elements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.parquet.elements import Element
 
 
 MOST_NUMBERED = 1 << 31
@@ -75,16 +77,17 @@ class _Footers:
 
         sizes = {at[one.location]: one.bytes for one in entries}
         seen = alike([File(uri, size) for uri, size in sizes.items()], access, broken)
-        self._trees: dict[bytes, tuple[physical.Node, ...]] = {}
+        self._trees: dict[bytes, tuple[Element, ...]] = {}
         for (begin, _), (uri, tail) in seen.firsts.items():
             try:
-                self._trees[begin] = physical.parse(begin)
+                # The struct ends where the schema does: what follows is not looked at.
+                self._trees[begin] = elements.columns(begin[:-1] + b"\0")
             except ValueError as exc:
                 raise broken(uri, tail, exc) from None
         self.rows: dict[str, int] = {location: seen.rows[place] for location, place in at.items()}
         self.schemas: dict[str, bytes] = {location: seen.marks[place][0] for location, place in at.items()}
 
-    def tree(self, location: str) -> tuple[physical.Node, ...]:
+    def tree(self, location: str) -> tuple[Element, ...]:
         """The file's columns."""
         return self._trees[self.schemas[location]]
 
@@ -144,7 +147,7 @@ def _constants(table: Table, entry: Entry, footers: _Footers) -> str:
     return json.dumps(found, sort_keys=True)
 
 
-def _identified(table: Table, entry: Entry, footers: _Footers) -> tuple[physical.Node, ...]:
+def _identified(table: Table, entry: Entry, footers: _Footers) -> tuple[Element, ...]:
     try:
         return mapping.identified(footers.tree(entry.location), table.names)
     except UnmappableError as exc:

@@ -71,6 +71,15 @@ class Iceberg(Reading):
     groups: tuple[Group, ...]
     equality: tuple[Keys, ...] = ()
     warnings: tuple[str, ...] = ()
+    vended: tuple[str, ...] = ()
+    """Places whose files are read with credentials that the catalog vends."""
+
+    def unlock(self, item: Input, access: StoreAccess) -> None:
+        """Ask the catalog for credentials, once they are needed."""
+        if self.vended:
+            from gpuquery.runner.inputs.tables.iceberg import vending
+
+            vending.join(item, access, self.vended)
 
     @property
     def cpu_only(self) -> str:
@@ -86,6 +95,7 @@ class Iceberg(Reading):
         self, item: Input, files: Sequence[File], access: StoreAccess, *, places: str | None = None
     ) -> pl.LazyFrame:
         """Scan each group, and take out what equality deletes name."""
+        self.unlock(item, access)
         frames, at = [], 0
         for group in self.groups:
             frames.append(self._group(group, files[at : at + group.count], access, places))
@@ -155,6 +165,7 @@ class Iceberg(Reading):
             "groups": [asdict(group) for group in self.groups],
             "equality": [asdict(keys) for keys in self.equality],
             "warnings": list(self.warnings),
+            "vended": list(self.vended),
         }
 
     @classmethod
@@ -162,7 +173,8 @@ class Iceberg(Reading):
         """Read it."""
         groups = tuple(Group(**one) for one in value["groups"])
         equality = tuple(Keys(**one) for one in value["equality"])
-        return cls(schema_from_text(value["schema"]), groups, equality, tuple(value["warnings"]))
+        told = tuple(value["warnings"]), tuple(value["vended"])
+        return cls(schema_from_text(value["schema"]), groups, equality, *told)
 
 
 def _scan(
@@ -175,5 +187,5 @@ def _scan(
         include_file_paths=places,
         row_index_name=position,
         parallel="row_groups" if whole else "auto",
-        storage_options=stores.scan_options(access, paths[0]),
+        **stores.scan_arguments(access, paths[0]),
     )

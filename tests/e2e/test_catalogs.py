@@ -1,0 +1,217 @@
+"""Tables of a real Iceberg REST catalog, SeaweedFS', and files of a claim, read in pods."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField, StringType
+
+from tests.e2e import sets
+from tests.e2e.conftest import CATALOG, WAREHOUSE
+from tests.e2e.jobs import Bench, fresh
+from tests.e2e.test_inputs import rows
+from tests.support import vending_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pyiceberg.table import Table
+
+    from tools.lake import Lake
+
+SIGNED = {"rest.sigv4-enabled": "true", "rest.signing-region": "us-east-1", "rest.signing-name": "s3tables"}
+ORDERS = Schema(NestedField(1, "id", LongType()), NestedField(2, "status", StringType()))
+SQL = "SELECT id, status FROM t"
+WANTED = [(n, "FO"[n % 2]) for n in range(6)]
+
+
+def bucket(lake: Lake) -> None:
+    """Make the bucket of tables, if it is not there."""
+    client = boto3.client(
+        "s3tables", endpoint_url=f"http://{lake.host}", aws_access_key_id=lake.access_key,
+        aws_secret_access_key=lake.secret_key, region_name="us-east-1",
+    )  # fmt: skip
+    name = WAREHOUSE.removeprefix("s3://")
+    if name not in {one["name"] for one in client.list_table_buckets().get("tableBuckets", ())}:
+        client.create_table_bucket(name=name)
+
+
+@pytest.fixture(scope="module")
+def address(together: Bench) -> str:
+    """Where this machine reaches the catalog; pods know the Service under the name of `CATALOG`."""
+    if not together.cluster.is_one_node:
+        pytest.skip("this machine does not reach Services of another cluster")
+    port = {"name": "rest", "port": 80, "targetPort": 8181}
+    service = {"selector": {"app.kubernetes.io/name": "seaweedfs"}, "ports": [port]}
+    name = CATALOG.removeprefix("http://").partition(".")[0]
+    together.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service})
+    found = together.cluster.get("service", name, "-n", together.namespace)
+    return f"http://{found['spec']['clusterIP']}"
+
+
+@pytest.fixture(scope="module")
+def credential(together: Bench, address: str) -> str:
+    """`id:secret` for the catalog; the declared catalog has it by a Secret, the catalog `signed` is one."""
+    lake = together.lake
+    pair = f"{lake.access_key}:{lake.secret_key}"
+    for name, data in {
+        "lake-oauth": {"credential": pair},
+        "signed": {"uri": CATALOG, "warehouse": WAREHOUSE, **SIGNED},
+        "wrong": {"uri": CATALOG, "warehouse": WAREHOUSE, "credential": f"{lake.access_key}:not-the-secret"},
+    }.items():
+        together.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data})
+    return pair
+
+
+@pytest.fixture(scope="module")
+def orders(together: Bench, address: str, credential: str) -> Table:
+    """A table with three snapshots and six rows."""
+    lake = together.lake
+    bucket(lake)
+    catalog = RestCatalog(
+        "lake",
+        **{
+            "uri": address, "warehouse": WAREHOUSE, "credential": credential, "s3.endpoint": f"http://{lake.host}",
+            "s3.access-key-id": lake.access_key, "s3.secret-access-key": lake.secret_key, "s3.region": "us-east-1",
+            "s3.path-style-access": "true",
+        },
+    )  # fmt: skip
+    catalog.create_namespace_if_not_exists("sales")
+    table = catalog.create_table(f"sales.{fresh('orders').replace('-', '_')}", ORDERS)
+    for n in (0, 2, 4):
+        table.append(pa.Table.from_pylist([{"id": i, "status": "FO"[i % 2]} for i in (n, n + 1)], ORDERS.as_arrow()))
+    return table
+
+
+def of(table: Table, catalog: str, **more: Any) -> list[dict[str, Any]]:
+    return [{"name": "t", "table": {"catalog": catalog, "name": ".".join(table.name()), **more}}]
+
+
+def everything_told(bench: Bench, name: str) -> str:
+    """All that the API server and the store show of a job."""
+    label = f"gpuquery.io/job={name}"
+    shown = [
+        json.dumps(bench.get(name)), json.dumps(bench.events(name)),
+        bench.cluster.run("get", "configmaps,jobs,pods", "-n", bench.namespace, "-l", label, "-o", "json"),
+        bench.cluster.run("logs", "-n", bench.namespace, "-l", label, "--tail=-1", check=False),
+    ]  # fmt: skip
+    for key in bench.keys(f"out/{name}/"):
+        shown.append(bench.lake.client().get_object(Bucket="lake", Key=key)["Body"].read().decode("latin-1"))
+    return "\n".join(shown)
+
+
+def test_a_job_reads_a_table_of_a_declared_catalog_at_the_snapshot_of_its_preflight(
+    together: Bench, orders: Table
+) -> None:
+    first = orders.metadata.snapshots[0].snapshot_id
+    now = together.job(fresh("iceberg"), sql=SQL, inputs=of(orders, "lake"), preflight="always")
+    old = together.job(fresh("iceberg"), sql=SQL, inputs=of(orders, "lake", snapshotId=str(first)))
+    together.apply(now, old)
+    for job, want, snapshot in ((now, WANTED, orders.metadata.current_snapshot_id), (old, WANTED[:2], first)):
+        name = job["metadata"]["name"]
+        (read,) = together.as_completed(name)["status"]["inputs"]
+        assert rows(together, name) == want
+        assert read["snapshot"] == f"iceberg:{orders.metadata.table_uuid}@{snapshot}/0"
+        (record,) = together.commits(f"out/{name}")
+        body = json.loads(together.lake.client().get_object(Bucket="lake", Key=record)["Body"].read())
+        assert body["inputs"][0]["snapshot"] == read["snapshot"]
+
+
+def test_a_set_reads_a_table_of_a_catalog_that_is_a_secret(together: Bench, orders: Table) -> None:
+    ranks = sets.started(together, sql=SQL, inputs=of(orders, "signed"))
+    (read,) = together.as_completed(ranks.name)["status"]["inputs"]
+    assert (read["files"], read["snapshot"].partition("@")[0]) == (3, f"iceberg:{orders.metadata.table_uuid}")
+    assert rows(together, ranks.name) == WANTED
+
+
+def test_what_is_wrong_with_catalog_or_table_is_told_without_the_secret(together: Bench, orders: Table) -> None:
+    wrong = together.job(fresh("iceberg"), sql=SQL, inputs=of(orders, "wrong"))
+    absent = together.job(
+        fresh("iceberg"), sql=SQL, inputs=[{"name": "t", "table": {"catalog": "lake", "name": "sales.x"}}]
+    )
+    together.apply(wrong, absent)
+    failed = together.how_it_failed(wrong["metadata"]["name"])
+    assert failed["reason"] == "StorageAuth" and 'catalog "wrong"' in failed["message"], failed
+    assert "not-the-secret" not in everything_told(together, wrong["metadata"]["name"])
+    failed = together.how_it_failed(absent["metadata"]["name"])
+    assert failed["reason"] == "InvalidInput" and "namespace sales has no table x" in failed["message"]
+
+
+@pytest.fixture
+def vending(together: Bench, address: str) -> Iterator[vending_proxy.Vending]:
+    """The same catalog, which vends keys of the store, under the node's address; the catalog `vending` is a Secret."""
+    lake = together.lake
+    addresses = together.cluster.get("nodes")["items"][0]["status"]["addresses"]
+    node = next(a["address"] for a in addresses if a["type"] == "InternalIP")
+    keys = {"s3.access-key-id": lake.access_key, "s3.secret-access-key": lake.secret_key}
+    with vending_proxy.served(node, address, keys) as proxy:
+        data = {
+            "uri": proxy.uri, "warehouse": WAREHOUSE, "credential": f"{lake.access_key}:{lake.secret_key}",
+            "header.x-iceberg-access-delegation": "vended-credentials",
+        }  # fmt: skip
+        together.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vending"}, "stringData": data})
+        yield proxy
+
+
+def test_each_rank_gets_vended_keys_from_the_catalog_and_they_stand_nowhere(
+    together: Bench, orders: Table, vending: vending_proxy.Vending
+) -> None:
+    ranks = sets.started(together, sql=SQL, inputs=of(orders, "vending"))
+    together.as_completed(ranks.name)
+    assert rows(together, ranks.name) == WANTED
+    assert vending.loads == 3, "one for each rank"
+    assert together.lake.secret_key not in everything_told(together, ranks.name)
+    vending.keys = {"s3.access-key-id": "vended-key", "s3.secret-access-key": "vended-secret"}
+    failed = together.failed(together.job(fresh("iceberg"), sql=SQL, inputs=of(orders, "vending")))
+    assert failed["reason"] == "StorageAuth", failed
+    assert f'vended for table {".".join(orders.name())} of catalog "vending"' in failed["message"]
+    assert "vended-secret" not in json.dumps(failed)
+
+
+def test_files_of_a_claim_are_read_in_pods(together: Bench, tmp_path: Path) -> None:
+    if not together.cluster.is_one_node:
+        pytest.skip("the volume is a folder of this machine")
+    name = fresh("claim")
+    folder = tmp_path / "files"
+    (folder / "orders" / "day=1").mkdir(parents=True)
+    pq.write_table(pa.table({"v": [1, 2]}), folder / "orders" / "day=1" / "a.parquet")
+    (folder / "more.csv").write_text("k,v\n1,one\n2,two\n")
+    for path in (folder, *folder.rglob("*")):  # pods have another user
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    about = {"accessModes": ["ReadOnlyMany"], "storageClassName": ""}
+    size = {"storage": "1Gi"}
+    volume = {**about, "capacity": size, "hostPath": {"path": str(folder)}, "persistentVolumeReclaimPolicy": "Retain"}
+    claim = {**about, "resources": {"requests": size}, "volumeName": name}
+    together.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": claim},
+    )
+    mounted = {"name": "data", "mountPath": "/mnt/lake", "persistentVolumeClaim": {"claimName": name}}
+    job = together.job(
+        fresh("claim"),
+        sql="SELECT o.v, o.day, c.v AS word FROM orders o JOIN more c ON c.k = o.v",
+        inputs=[
+            {"name": "orders", "uri": "file:///mnt/lake/orders/"}, {"name": "more", "uri": "file:///mnt/lake/more.csv"},
+        ],
+        template={"spec": {"volumes": [mounted]}},
+    )  # fmt: skip
+    try:
+        together.completed(job)
+        assert rows(together, job["metadata"]["name"]) == [(1, 1, "one"), (2, 1, "two")]
+        outside = together.job(
+            fresh("claim"), sql="SELECT * FROM t", inputs=[{"name": "t", "uri": "file:///mnt/lake/none.parquet"}],
+            template={"spec": {"volumes": [mounted]}},
+        )  # fmt: skip
+        failed = together.failed(outside)
+        assert failed["reason"] == "InvalidInput" and "more.csv" in failed["message"], failed
+    finally:
+        together.cluster.run("delete", "pvc", name, "-n", together.namespace, "--wait=false")
+        together.cluster.run("delete", "pv", name, "--wait=false")
