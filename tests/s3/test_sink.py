@@ -55,6 +55,18 @@ def test_a_result_is_invisible_until_it_is_committed_and_whole_afterwards(seawee
     assert seaweed.uploads(bucket) == []
 
 
+def test_a_result_that_is_not_as_expected_leaves_no_upload(seaweed, bucket, made):
+    one = made(partition_by=["k"], expect=[{"unique": ["v"]}, {"notNull": ["k"]}, {"rows": "> 3000"}])
+    writer = sink(one)
+    assert writer.preflight() is None
+    writer.write(FRAME)
+    with pytest.raises(JobError, match=r"2 of 3 expectations .*k is null in 1,000 of 3,000 rows.* has 3,000 rows"):
+        writer.commit()
+    writer.abort()
+    assert seaweed.uploads(bucket) == []
+    assert seaweed.keys(bucket, "out/") == []
+
+
 def test_five_attempts_of_one_job_race_and_one_commit_stands(seaweed, bucket, made):
     one = made(partition_by=["k"])
     barrier = threading.Barrier(5)

@@ -206,7 +206,7 @@ def test_one_named_file_is_asked_for_and_its_folder_is_not_listed(
     item = Input.model_validate({"name": "t", "uri": "gs://named/t/1.parquet", "format": "parquet"})
     access = StoreAccess(gs=GsStorage(endpoint=fake_gcs.endpoint, anonymous=True))
     assert [file.uri for file in listing.listed(item, access).files] == [item.uri]
-    assert sorted(asked) == ["t/.hoodie", "t/_commits", "t/_delta_log", "t/metadata"]
+    assert sorted(asked) == ["t/.hoodie", "t/_commits", "t/_delta_log", "t/_spark_metadata", "t/metadata"]
 
 
 @pytest.mark.parametrize("log", ["_delta_log/0.json", "_commits/1", "metadata/v1.metadata.json", ".hoodie/a"])

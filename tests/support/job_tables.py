@@ -39,6 +39,11 @@ def to(uri: str, **more: Any) -> dict[str, Any]:
     return job(output={"uri": uri, **more})
 
 
+def expecting(*expect: Mapping[str, Any], **output: Any) -> dict[str, Any]:
+    """Return a job whose result has to be so."""
+    return to("s3://lake/x", expect=list(expect), **output)
+
+
 def having(value: Mapping[str, Any], name: str = "p") -> dict[str, Any]:
     """Return a job with one parameter."""
     return job(parameters={name: value})
@@ -247,6 +252,15 @@ REFUSED: list[Any] = [
     pytest.param(to("s3://lake/x", partitionBy=["a/b"]), "partitionBy", "", id="a partition column with a slash"),
     pytest.param(to("s3://lake/x", partitionBy=["_y"]), "partitionBy", "", id="a partition that pyarrow ignores"),
     pytest.param(to("s3://lake/x", partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine of them"),
+    pytest.param(expecting({"rows": "> -1"}), "rows", "can fail", id="rows that are never fewer than none"),
+    pytest.param(expecting({"rows": ">= 0"}), "rows", "can fail", id="rows that are always enough"),
+    pytest.param(expecting({"rows": "< 0"}), "rows", "can hold", id="rows that are never so few"),
+    pytest.param(expecting({"rows": ">= 1.5"}), "rows", "whole number", id="one row and a half"),
+    pytest.param(expecting({"rows": "many"}), "rows", "== 50", id="rows without a number"),
+    pytest.param(expecting({}), "expect", "exactly one", id="an expectation of nothing"),
+    pytest.param(expecting({"rows": ">= 1", "unique": ["k"]}), "expect", "exactly one", id="two expectations in one"),
+    pytest.param(expecting({"unique": []}), "unique", "1", id="unique without columns"),
+    pytest.param(expecting({"sql": " "}), "sql", "", id="an expectation with empty SQL"),
     pytest.param(to("s3://lake/tpch"), "spec.output", "inside the output", id="an input in the output"),
     pytest.param(to("s3://lake/tpch/"), "spec.output", "inside the output", id="an input in the output's folder"),
     pytest.param(
@@ -545,6 +559,18 @@ TAKEN: list[Any] = [
     pytest.param(at("s3://lake/out/x1/*.parquet"), id="an input beside the output with a like name"),
     pytest.param(to("s3://lake/x", partitionBy=["year", "Größe in cm", "a-b", "2nd"]), id="partition columns"),
     pytest.param(to("s3://marts"), id="a whole bucket"),
+    pytest.param(
+        expecting(
+            {"rows": ">= 1"},
+            {"rows": "<=1000"},
+            {"rows": "== 0"},
+            {"rows": "> 0"},
+            {"unique": ["k", "d"]},
+            {"notNull": ["k"]},
+            {"sql": "SELECT count(*) = 0 FROM result WHERE n < 0"},
+        ),
+        id="expectations",
+    ),
     pytest.param(sized({"cpu": 2, "memory": "1Gi"}, {"cpu": "2000m", "memory": "1073741824"}), id="equal amounts"),
     pytest.param(sized({"cpu": "0.5"}, {}), id="half a core"),
     pytest.param(

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import MAX_REPORT_BYTES, Count, Report
 from gpuquery.api.spec import IDENTIFIER
-from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
+from gpuquery.api.status import MAX_EXPECTATIONS_SHOWN, InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 
 OPERATORS = frozenset(
@@ -58,6 +58,7 @@ class _Output(OutputStatus):
     rows: Count
     bytes: Count
     partitions: Count
+    expectations: Annotated[Words, Field(max_length=MAX_EXPECTATIONS_SHOWN)] = ""
 
 
 class _Found(PreflightStatus):

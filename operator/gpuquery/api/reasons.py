@@ -150,9 +150,16 @@ class Failure(FailureClass):
     one it is and what is wrong with it. The record was not carried out, and the table's owner may delete it.
     """
     OUTPUT_LIMIT = "OutputLimit", Policy.NEVER, Reach.CAUSE
-    """The result exceeds a limit of the store or the file system: a key is too long, or there are too many partitions.
+    """The result exceeds a limit of the store or the file system, or of what `output.expect` can check: a key is too
+    long, there are too many partitions, or an expectation would hold too much in memory.
 
-    The message names the limit. Partition by fewer columns, or by shorter values.
+    The message names the limit. Partition by fewer columns, or by shorter values; write the expectation in another way.
+    """
+    EXPECTATION_FAILED = "ExpectationFailed", Policy.NEVER, Reach.CAUSE
+    """The result does not meet `output.expect`. Nothing was published.
+
+    The message names every expectation that does not hold, with the numbers. Correct the query or its inputs, or the
+    expectation.
     """
     HOST_OUT_OF_MEMORY = "HostOutOfMemory", Policy.BUDGETED, Reach.CAUSE
     """The query exceeded the memory limit of its pod.

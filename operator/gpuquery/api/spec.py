@@ -18,6 +18,7 @@ from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice, NetworkCh
 from gpuquery.api.combinations import COMBINATIONS
 from gpuquery.api.contract import Contract
 from gpuquery.api.dask import DaskSpec
+from gpuquery.api.expect import MAX_EXPECTATIONS, Expectation
 from gpuquery.api.names import ResourceName
 from gpuquery.api.pods import Runtime, Storage, Template, Workers
 from gpuquery.api.schema import Model, Rule
@@ -436,6 +437,9 @@ class Output(Model):
     """`errorIfExists` fails if the table already has a commit, `append` adds to it, `overwrite` replaces all of it."""
     compression: Compression = Compression.ZSTD
     """Compression of the files."""
+    expect: Annotated[tuple[Expectation, ...], Field(max_length=MAX_EXPECTATIONS)] | None = None
+    """What the result must be like. All of it is checked before anything is published, over every row; if something
+    does not hold, the job fails with ExpectationFailed and the output stays as it was."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -15,6 +15,8 @@ from gpuquery.api.schema import Lenient
 MAX_ATTEMPTS_SHOWN = 10
 MAX_PLAN_SHOWN = 4096
 """Characters of a plan of SQL that the status shows."""
+MAX_EXPECTATIONS_SHOWN = 400
+"""Characters about the expectations that a result has met."""
 
 
 class Condition(Lenient):
@@ -228,6 +230,8 @@ class OutputStatus(Lenient):
     """Bytes of this commit."""
     partitions: int
     """Partition folders of this commit."""
+    expectations: Annotated[str, Field(max_length=MAX_EXPECTATIONS_SHOWN)] = ""
+    """The expectations of `output.expect` that were checked and hold, in a few words; empty if there are none."""
 
 
 class GpuQueryJobStatus(Lenient):

@@ -305,11 +305,13 @@ def _check_query(file: JobFile, plan: Plan) -> list[str]:
     """Parse the query and bind its parameters, if the libraries are installed; returns remarks."""
     try:
         from gpuquery.runner.failures.errors import JobError
+        from gpuquery.runner.output.expect import Expectations
         from gpuquery.runner.query import queries
     except ImportError:
         return [f"{file.path}: {plan.job.name}: the query's text was not checked, which needs gpuquery[runner]"]
     try:
         queries.check(plan)
+        Expectations(plan)
     except JobError as error:
         named = [f"{file.path}: {one}" for one in file.surprises]
         raise JobFileError([f"{file.path}: {plan.job.name}: {error}", *named]) from None

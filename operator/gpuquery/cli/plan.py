@@ -80,6 +80,8 @@ class Outlook:
         shown = {"mode": "json", "by_alias": True, "exclude_none": True}
         document: dict[str, Any] = {"job": self.job, "good": self.good, "plan": self.plan.model_dump(**shown)}  # type: ignore[arg-type]
         document |= {k: v for k, v in self.report.model_dump(**shown).items() if v and k != "finished"}  # type: ignore[arg-type]
+        if expect := self.case.job.spec.output.expect:
+            document["expect"] = [expectation.words for expectation in expect]
         document["defaults"] = {"cluster": self.case.asked, "source": self.case.source}
         document |= {k: list(v) for k, v in (("remarks", self.case.remarks), ("unchecked", self.unchecked)) if v}
         if self.cost:
@@ -211,6 +213,8 @@ def _lines(one: Outlook) -> Iterator[tuple[str, str]]:
         files = "1 file" if read.files == 1 else f"{read.files:,} files"
         yield "read", f"{read.name}: {files}, {_bytes(read.bytes)}, {read.snapshot or f'digest {read.digest}'}"
     yield from _sizes(found)
+    for expectation in one.case.job.spec.output.expect or ():
+        yield "expect", expectation.words
     for part in found.fallbacks:
         yield "fallback", f"{part}: on one partition whatever the number of GPUs"
     for warning in found.warnings:

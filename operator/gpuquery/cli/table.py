@@ -81,6 +81,7 @@ def _told(record: CommitRecord) -> dict[str, Any]:
         "columns": {column.name: column.type for column in record.columns},
         "partitionBy": list(record.partition_by),
         "inputs": [one.model_dump() for one in record.inputs],
+        "expectations": list(record.expectations),
     }
 
 

@@ -70,6 +70,8 @@ def resolve(
         found += [_unfit(job, choice, defaults, local=local), cluster, options]
         if isinstance(query, tuple) and query[0] is Language.SQL and _dialect(job) is not Dialect.POLARS:
             found.append(explain.sql(choice, own_image=local or job.spec.runtime.image is not None))
+        if any(one.sql for one in job.spec.output.expect or ()):
+            found.append(explain.expectations(choice, own_image=local or job.spec.runtime.image is not None))
     rejected = together(*(one for one in found if isinstance(one, Rejected)))
     if rejected is not None:
         return rejected

@@ -29,6 +29,14 @@ def inputs(count: int, snapshot: str = "") -> tuple[InputStatus, ...]:
         pytest.param(Report(failure=Failure.USER_ERROR, message="why", warnings=("w" * 3000,) * 9), id="warnings"),
         pytest.param(Report(committed=committed("s3://lake/" + "\x01" * 1000)), id="a URI that JSON makes longer"),
         pytest.param(Report(committed=committed("s3://lake/" + "\U0001f986" * 1014), message="m" * 9), id="ducks"),
+        pytest.param(
+            Report(
+                committed=committed("s3://lake/" + "\U0001f986" * 1000).model_copy(
+                    update={"expectations": "\U0001f986" * 400}
+                )
+            ),
+            id="expectations",
+        ),
         pytest.param(Report(preflight=found(fallbacks=("f" * 900,) * 9)), id="fallbacks"),
         pytest.param(
             Report(preflight=found(fallbacks=("f" * 90,) * 40, warnings=("w" * 99,) * 40)), id="many findings"

@@ -54,6 +54,25 @@ def test_plan_runs_no_python_of_a_job_and_says_what_was_not_checked(
     assert not (store / "ran").exists()
 
 
+def test_plan_shows_the_expectations_and_refuses_what_the_result_cannot_meet(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = job(
+        output={"uri": "s3://lake/out/x", "expect": [{"rows": ">= 1"}, {"sql": "SELECT  count(*) > 0\nFROM result"}]}
+    )
+    assert main(["plan", write(store, wanted), "--no-cluster"]) == 0
+    out = capsys.readouterr().out
+    assert "  expect    rows >= 1\n  expect    sql SELECT count(*) > 0 FROM result\n" in out
+    assert main(["plan", write(store, wanted), "--no-cluster", "--json"]) == 0
+    assert told(capsys)["expect"] == ["rows >= 1", "sql SELECT count(*) > 0 FROM result"]
+    wrong = job(output={"uri": "s3://lake/out/x", "expect": [{"sql": "SELECT count(*) FROM result"}]})
+    assert main(["plan", write(store, wrong), "--no-cluster"]) == 1
+    assert "output.expect[0].sql: it returns BIGINT" in capsys.readouterr().err
+    wrong = job(output={"uri": "s3://lake/out/x", "expect": [{"sql": "SELECT count(* FROM result"}]})
+    assert main(["validate", write(store, wrong)]) == 2
+    assert "output.expect[0].sql: line 1, column 16" in capsys.readouterr().err
+
+
 def test_plan_still_checks_the_inputs_and_the_output_of_a_python_query(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

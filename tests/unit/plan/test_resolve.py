@@ -163,6 +163,21 @@ def test_a_dialect_of_python_is_refused(query: dict[str, Any]) -> None:
         job(query={**query, "dialect": "spark"})
 
 
+@pytest.mark.parametrize("query", [{"sql": "SELECT 1 AS a"}, {"python": "def query(inputs, params): ..."}])
+def test_sql_of_an_expectation_is_refused_where_a_release_has_another_polars(query: dict[str, Any]) -> None:
+    """It runs on the CPU, whatever runs the query."""
+    output = {"uri": "s3://lake/out", "expect": [{"sql": "SELECT count(*) > 0 FROM result"}]}
+    images = {release: f"runtime-{release}" for release in ("26.04", "26.10")}
+    defaults = DEFAULTS.model_copy(update={"runtime_images": images})
+    wanted = job(query=query, engine="tasks", runtime={"release": "26.04"}, output=output)
+    found = resolve(wanted, defaults)
+    assert isinstance(found, Rejected)
+    words = ["output.expect has sql", "RAPIDS release 26.04", ">=1.30,<1.39", '"26.10"', "notNull"]
+    assert [word for word in words if word not in found.message] == [], found.message
+    newer = job(query=query, engine="rapidsmpf", cluster="single", runtime={"release": "26.10"}, output=output)
+    assert isinstance(resolve(newer, defaults), Plan)
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [

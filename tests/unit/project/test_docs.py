@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -278,6 +279,24 @@ def test_the_readers_in_the_docs_read_the_output(tables: Path, capsys: pytest.Ca
         exec(text, {"uri": f"{tables}/by-status/data/", "storage_options": None, "filesystem": None})
         printed = capsys.readouterr().out
         assert "F" in printed and "O" in printed, text
+
+
+def test_the_expectations_in_the_docs_hold_and_fail_as_told(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (source,) = [str(b.values[0]) for b in jobs() if "totals-by-customer" in str(b.values[0])]
+    (tables / "job.yaml").write_text(source)
+    assert main(["run", "job.yaml", "-o", "json"]) == 0
+    page = " ".join((ROOT / "docs" / "write-a-job.md").read_text().split())
+    assert "`4 hold: rows >= 1 (3); unique [customer]; ...`" in page
+    assert '"4 hold: rows >= 1 (3); unique [customer]; notNull' in capsys.readouterr().out
+    grouped = "GROUP BY o_custkey"
+    assert source.count(grouped) == 1
+    (tables / "job.yaml").write_text(
+        source.replace(grouped, f"{grouped}, o_orderkey").replace("file://totals", "file://more")
+    )
+    assert main(["run", "job.yaml", "-o", "json"]) == 1
+    message = json.loads(capsys.readouterr().out)[0]["message"]
+    assert message in page
+    assert not list((tables / "more").rglob("*.parquet"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

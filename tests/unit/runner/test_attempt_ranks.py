@@ -20,6 +20,7 @@ from gpuquery.runner.inputs import verify
 from gpuquery.runner.inputs.formats import contents
 from gpuquery.runner.inputs.verify import __main__
 from gpuquery.runner.output.commit import Committer
+from gpuquery.runner.output.kept import Keeper
 from gpuquery.runner.output.sink import Sink
 from gpuquery.runner.query.fingerprint import fingerprint
 from tests.support import rank_threads
@@ -321,6 +322,63 @@ def test_a_commit_that_is_refused_leaves_nothing_of_any_rank(
     monkeypatch.setattr(Sink, "commit", late)
     assert one_failure(run(table(), 3)).failure is Failure.OUTPUT_EXISTS
     assert leftovers(tmp_path) == [], "there will be no attempt that takes it away"
+
+
+EXPECT = [
+    {"rows": "== 290"}, {"unique": ["v"]}, {"notNull": ["k", "v"]}, {"sql": "SELECT sum(v) = 44805 FROM result"}
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", [[], ["k"]])
+def test_index_0_judges_what_all_ranks_have_staged(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], by: list[str]
+) -> None:
+    reports = run(table(output={"uri": f"file://{tmp_path}/out", "partitionBy": by, "expect": EXPECT}), 3)
+    told = {report.committed.expectations for report in reports if report and report.committed}
+    assert told == {"4 hold: rows == 290 (290); unique [v]; notNull [k, v]; sql SELECT sum(v) = 44805 FROM result"}, (
+        reports
+    )
+    assert result(tmp_path).height == 290
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("by", [[], ["k"]])
+def test_a_result_of_ranks_that_is_not_as_expected_leaves_nothing_of_any_rank(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], by: list[str]
+) -> None:
+    """No rank has a key twice: only all of them together do."""
+    query = "SELECT k, v, v // 3 AS third, CASE WHEN v > 298 THEN NULL ELSE v END AS n FROM t WHERE v >= 10"
+    expect = [
+        {"rows": "< 290"},
+        {"unique": ["third"]},
+        {"notNull": ["n"]},
+        *EXPECT,
+        {"sql": "SELECT max(v) < 9 FROM result"},
+    ]
+    made = table(query, output={"uri": f"file://{tmp_path}/out", "partitionBy": by, "expect": expect})
+    report = one_failure(run(made, 3))
+    assert report.failure is Failure.EXPECTATION_FAILED
+    assert report.message == (
+        "4 of 8 expectations do not hold, and nothing was published: "
+        "output.expect[0] (rows < 290): the result has 290 rows; "
+        "output.expect[1] (unique [third]): 97 keys are there more than once, in 290 of 290 rows; "
+        "third = 4 in 3 of them; output.expect[2] (notNull [n]): n is null in 1 of 290 rows; "
+        "output.expect[7] (sql SELECT max(v) < 9 FROM result): it returned false: 299 < 9"
+    )
+    assert list((tmp_path / "out").rglob("*.parquet")) == []
+    assert leftovers(tmp_path) == [], "there will be no attempt that takes it away"
+
+
+def test_rows_that_a_rank_did_not_keep_are_missed(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Keeper.finish
+    monkeypatch.setattr(Keeper, "finish", lambda self: (finish(self)[0][1:], {}))
+    made = table(output={"uri": f"file://{tmp_path}/out", "expect": [{"unique": ["v"]}]})
+    report = one_failure(run(made, 3))
+    assert report.failure is Failure.INTERNAL_ERROR and "of 290" not in report.message
+    assert "rows were kept to be checked, and 290 were staged" in report.message
+    assert not (tmp_path / "out/_commits").exists()
 
 
 def test_words_at_the_gate_fit_through_a_supervisor() -> None:

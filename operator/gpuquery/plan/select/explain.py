@@ -161,6 +161,18 @@ def sql(choice: Choice, *, own_image: bool) -> Rejected | None:
     return None
 
 
+def expectations(choice: Choice, *, own_image: bool) -> Rejected | None:
+    """Refuse SQL in `output.expect`, which always runs on the CPU, if the release's Polars gives other values there."""
+    release = releases.find(choice.release)
+    if release is None or own_image or release.name in releases.sql_on_cpu():
+        return None
+    return invalid(
+        f"output.expect has sql, which cannot run on RAPIDS release {release.name}, whose Polars ({release.polars}) "
+        f"gives other values on the CPU than SQL says: use {listed(releases.sql_on_cpu())} in runtime.release, "
+        'engine "cpu" without a release, or rows, unique and notNull'
+    )
+
+
 def no_image(request: Request) -> Rejected:
     """Refuse a release for which the operator has no image."""
     have = ", ".join(sorted(request.defaults.runtime_images)) or "none"

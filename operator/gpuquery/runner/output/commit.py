@@ -205,6 +205,7 @@ class Committer:
             rows=sum(file.rows for file in change.add),
             bytes=sum(file.bytes for file in change.add),
             inputs=tuple(result.inputs),
+            expectations=tuple(result.expectations),
             created=datetime.now(UTC),
         )
 

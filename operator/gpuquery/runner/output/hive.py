@@ -38,7 +38,7 @@ def check_schema(schema: Mapping[str, pl.DataType], partition_by: Sequence[str])
         raise _refuse("; ".join(said[:MAX_SAID]))
     for column in partition_by:
         if column not in schema:
-            raise _unknown(column, list(schema))
+            raise _refuse(f"output.partitionBy names {lacking(column, list(schema))}")
         _check_column(column, schema[column])
     if partition_by and len(schema) == len(partition_by):
         raise _refuse("output.partitionBy names all columns of the result, so the files would have none")
@@ -88,11 +88,12 @@ def _check_column(column: str, dtype: pl.DataType) -> None:
         )
 
 
-def _unknown(column: str, known: list[str]) -> JobError:
+def lacking(column: str, known: Sequence[str]) -> str:
+    """Say that a result with the columns `known` does not have this one."""
     close = difflib.get_close_matches(column, known, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     shown = ", ".join(known[:30]) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
-    return _refuse(f"output.partitionBy names {column!r}, which the result does not have; it has {shown}{hint}")
+    return f"{column!r}, which the result does not have; it has {shown}{hint}"
 
 
 def _refuse(message: str) -> JobError:

@@ -24,6 +24,8 @@ class Result:
     columns: Sequence[Column]
     partition_by: Sequence[str] = ()
     inputs: Sequence[ReadInput] = ()
+    expectations: Sequence[str] = ()
+    """Those that were checked and hold."""
 
     @property
     def add(self) -> Sequence[StagedFile]:

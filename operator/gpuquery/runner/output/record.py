@@ -76,6 +76,10 @@ class PendingSet(Lenient):
 
     format: Literal[1] = 1
     files: tuple[StagedFile, ...]
+    nulls: Mapping[str, Count] = {}
+    """Nulls of the columns that `notNull` names, in all of these files."""
+    kept: Count = 0
+    """Objects beside this one that hold the columns which expectations read."""
 
 
 class CommitRecord(Lenient):
@@ -106,6 +110,8 @@ class CommitRecord(Lenient):
     """Bytes that it brings."""
     inputs: tuple[ReadInput, ...] = ()
     """What was read for it. A record of an older runner has none."""
+    expectations: tuple[Text, ...] = ()
+    """The expectations that were checked before it and hold, each in a few words."""
     created: datetime
     """When it was written."""
 

@@ -6,7 +6,8 @@
         sink.check_schema(lf.collect_schema())
         sink.write(lf)                 # bytes go to the store and stay invisible; or `add` whole files
         totals = sink.seal()           # every rank
-        done = sink.commit([totals])   # rank 0, when all ranks have sealed
+        sink.judge([totals])           # rank 0, when all ranks have sealed: output.expect
+        done = sink.commit([totals])   # rank 0
 
 Every method raises `JobError` with the class of the failure. After an error, and on SIGTERM, call `abort`: from another
 thread than the one that writes, never inside a signal handler, for it takes locks. It knows by itself when nothing may
@@ -27,16 +28,17 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import polars as pl
 
-from gpuquery.api.reasons import Failure
+from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.status import OutputStatus
 from gpuquery.api.timing import ABORT_SECONDS
 from gpuquery.plan.plan import JobRef, Plan
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
-from gpuquery.runner.output import fit, hive
+from gpuquery.runner.output import expect, fit, hive, spool
 from gpuquery.runner.output.commit import Committer, Hook, no_hook
 from gpuquery.runner.output.genuine import check_uid, read_pending
+from gpuquery.runner.output.kept import Keeper
 from gpuquery.runner.output.log import record_key
 from gpuquery.runner.output.modes import MODES, Result, check_fits
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet, ReadInput, StagedFile, part_name
@@ -105,13 +107,21 @@ class Sink:
         )
         self._committer = Committer(self._store, self._job, identity.attempt, plan.output.mode, hook)
         self._on_progress = on_progress
-        self._uploads = Uploads(self._store, stop=self._stop, on_progress=self._progress, on_fault=on_fault)
+        self._expectations = expect.Expectations(plan)
+        self._held: tuple[str, ...] | None = None if self._expectations else ()
+        """The expectations that hold, once all were judged."""
+        self._keeper = Keeper(Scratch(identity.attempt, identity.rank), self._fail)
+        self._uploads = Uploads(
+            self._store, stop=self._stop, on_progress=self._progress, on_fault=on_fault,
+            keeper=self._keeper if self._expectations else None,
+        )  # fmt: skip
         self._scratch = Scratch(identity.attempt, identity.rank)
         self._spool = Spool(self._uploads, reading=self._reading, pour=self._pour, new_file=self._new_file)
         self._schema = pl.Schema()
         self._columns: tuple[Column, ...] = ()
         self._table_order: list[str] = []
         self._staged: PendingSet | None = None
+        self._kept: Sequence[Path] = ()
         self._handed_over = False
         self._refused: Sequence[StagedFile] = ()
         """Files of all ranks, once it is certain that this attempt commits none of them."""
@@ -144,6 +154,9 @@ class Sink:
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise UserError if a result of this schema cannot be written, before the query runs."""
         hive.check_schema(schema, self._output.partition_by)
+        if schema != self._schema:  # `write` comes here again
+            self._expectations.bind(schema)
+            self._keeper.want(self._expectations.columns, self._expectations.counted)
         self._schema = pl.Schema(schema)
         self._columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in schema.items())
         if MODES[self._output.mode].extends:
@@ -188,7 +201,10 @@ class Sink:
             self._write_empty()
             staged = self._uploads.finish()
         self._scratch.remove()
-        self._staged = PendingSet(files=tuple(staged))
+        self._kept, nulls = self._keeper.finish()
+        self._staged = PendingSet(files=tuple(staged), nulls=nulls, kept=len(self._kept))
+        if self._identity.rank != 0:
+            self._keeper.hand_over(self._store, self._rank_key(self._identity.rank), self._kept)
         self._store.put(self._pending_key(self._identity.rank), self._staged.model_dump_json().encode())
         with self._state:
             self._check_stop()
@@ -208,6 +224,27 @@ class Sink:
             what = "is missing" if body is None else "is not what rank 0 wrote"
             raise JobError(Failure.INTERNAL_ERROR, f"the list of inputs, {self._shared_key}, {what}")
         return body.decode()
+
+    def judge(self, totals: Sequence[Totals] = ()) -> None:
+        """Check `output.expect` over what all ranks have staged. For rank 0, after all ranks' `seal`; commits nothing.
+
+        Raises ExpectationFailed or OutputLimit, after which `abort` drops the files of all ranks; InternalError as
+        `commit` does.
+        """
+        if self._held is not None:
+            return
+        if self._staged is None:
+            self.seal()
+        sets = self._pending(totals)
+        files = [file for one in sets for file in one.files]
+        try:
+            self._held = self._expectations.judge(self._all_staged(sets))
+        except JobError as exc:
+            if exc.failure.policy is Policy.NEVER:
+                self._refused = files  # no attempt follows that would drop them
+            raise
+        finally:
+            self._keeper.remove()
 
     def leave(self, text: str) -> str:
         """Leave a text for later attempts of the job, within seconds; returns its SHA-256."""
@@ -233,7 +270,9 @@ class Sink:
         self._check_stop()
         if self._staged is None:
             self.seal()
-        result = Result(self._pending(totals), self._columns, self._output.partition_by, inputs)
+        self.judge(totals)
+        files = [file for one in self._pending(totals) for file in one.files]
+        result = Result(files, self._columns, self._output.partition_by, inputs, self._held or ())
         with self._state:
             self._check_stop()
             self._committing = True
@@ -271,11 +310,13 @@ class Sink:
             self._stop.set()
         self._spool.abandon()
         self._scratch.remove()
+        self._keeper.remove()
         try:
             self._uploads.abandon(self._hurried, ABORT_SECONDS)
             self._hurried.parallel(lambda file: self._hurried.abort(DATA + file.path, file.upload_id), self._refused)
             prefix = f"{self._staging}/rank-" + ("" if self._refused else f"{self._identity.rank:05d}.")
-            self._hurried.delete([item.key for item in self._hurried.list(f"{self._staging}/") if prefix in item.key])
+            found = [item.key for item in self._hurried.list(f"{self._staging}/") if prefix in item.key]
+            self._hurried.delete([*found, self._left_key] if self._refused else found)
         except JobError:
             return  # the next attempt's sweep finds the rest
 
@@ -320,6 +361,8 @@ class Sink:
                 self._lease()
                 values = hive.partition_values(args.partition_keys) if self._output.partition_by else {}
                 file = self._uploads.begin(hive.folder(values) + self._next_name(), values)
+                if values and self._expectations.columns:
+                    self._keeper.partition(file.path, args.partition_keys)
                 opened.append(file)
                 return cast("IO[bytes]", self._uploads.writer(file))
             except Exception as exc:
@@ -375,6 +418,9 @@ class Sink:
             self._leased = time.monotonic()
         self._store.put(lease_key(self._identity.uid, self._identity.attempt, self._identity.rank), b"")
 
+    def _fail(self, exc: BaseException) -> None:
+        self._uploads.fail(exc)
+
     def _check_stop(self) -> None:
         if self._stop.is_set():
             raise JobError(Failure.WORKER_LOST, "the attempt was told to stop before it committed")
@@ -392,36 +438,49 @@ class Sink:
     def _shared_key(self) -> str:
         return f"{self._staging}/rank-00000.inputs"
 
+    def _rank_key(self, rank: int) -> str:
+        return f"{self._staging}/rank-{rank:05d}"
+
     def _pending_key(self, rank: int) -> str:
-        return f"{self._staging}/rank-{rank:05d}.json"
+        return f"{self._rank_key(rank)}.json"
 
-    def _pending(self, totals: Sequence[Totals]) -> Sequence[StagedFile]:
-        """Everything that the ranks of this attempt have uploaded."""
+    def _all_staged(self, sets: Sequence[PendingSet]) -> expect.Staged:
+        """Bring what the expectations need of all ranks to this one."""
+        theirs = {self._rank_key(rank): one.kept for rank, one in enumerate(sets) if rank != self._identity.rank}
+        kept = [*self._kept, *self._keeper.gathered(self._store, theirs)]
+        rows = sum(file.rows for one in sets for file in one.files)
+        if self._expectations.columns and (found := sum(map(spool.rows, kept))) != rows:
+            message = f"output.expect: {found} rows were kept to be checked, and {rows} were staged"
+            raise JobError(Failure.INTERNAL_ERROR, message)
+        nulls = {name: sum(one.nulls.get(name, 0) for one in sets) for name in self._expectations.counted}
+        return expect.Staged(rows, nulls, kept, self._keeper.folder)
 
-        def fetch(rank: int) -> Sequence[StagedFile]:
+    def _pending(self, totals: Sequence[Totals]) -> Sequence[PendingSet]:
+        """Everything that the ranks of this attempt have uploaded, by rank."""
+
+        def fetch(rank: int) -> PendingSet:
             if rank == self._identity.rank and self._staged is not None:
-                files = self._staged.files
+                pending = self._staged
             else:
                 key = self._pending_key(rank)
                 body = self._store.get(key)
                 if body is None:
                     raise JobError(Failure.INTERNAL_ERROR, f"rank {rank} has written no pending set: {key} is missing")
                 me = self._identity
-                files = read_pending(key, body, me.uid, me.attempt, self._store.can_be).files
-            if totals and (found := _totals(files)) != totals[rank]:
+                pending = read_pending(key, body, me.uid, me.attempt, self._store.can_be)
+            if totals and (found := _totals(pending.files)) != totals[rank]:
                 raise JobError(
                     Failure.INTERNAL_ERROR,
                     f"the pending set of rank {rank} does not add up: it has {found.rows} rows in {found.files} files "
                     f"of {found.bytes} bytes, and the rank told of {totals[rank].rows} rows in {totals[rank].files} "
                     f"files of {totals[rank].bytes} bytes; nothing was committed",
                 )
-            return files
+            return pending
 
         if totals and len(totals) != self._identity.ranks:
             text = f"{len(totals)} ranks have told what they staged, and there are {self._identity.ranks}"
             raise JobError(Failure.INTERNAL_ERROR, text)
-        found = self._store.parallel(fetch, range(self._identity.ranks))
-        return [file for files in found for file in files]
+        return self._store.parallel(fetch, range(self._identity.ranks))
 
     def _status(self, record: CommitRecord) -> OutputStatus:
         folders = {file.path.rpartition("/")[0] for file in record.add} - {""}
@@ -432,6 +491,7 @@ class Sink:
             rows=record.rows,
             bytes=record.bytes,
             partitions=len(folders),
+            expectations=expect.shown(record.expectations),
         )
 
 

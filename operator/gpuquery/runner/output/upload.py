@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
@@ -23,6 +23,9 @@ from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.output.record import StagedFile
 from gpuquery.runner.parquet import footer
 from gpuquery.runner.stores.base import DATA, Piece, Store
+
+if TYPE_CHECKING:
+    from gpuquery.runner.output.kept import Keeper
 
 MIB = 1 << 20
 PIECE = 8 * MIB
@@ -70,8 +73,11 @@ class Uploads:
         stop: threading.Event,
         on_progress: Progress | None = None,
         on_fault: OnFault | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
+        """`keeper` gets the bytes and the footer of each file, for expectations."""
         self._store = store
+        self._keeper = keeper
         self._stop = stop
         self._on_progress = on_progress
         self._on_fault = on_fault
@@ -161,6 +167,8 @@ class Uploads:
                 self.check()
             file.chunks.append(memoryview(data))
             file.held += len(data)
+            if self._keeper is not None:
+                self._keep(file.path, data)
             hold = min(HOLD_MOST, max(HOLD_LEAST, file.sent // HOLD_SHARE))
             while file.held >= file.piece + hold:
                 self._send(file, _take(file, file.piece))
@@ -194,6 +202,14 @@ class Uploads:
         if self._stop.is_set():
             raise JobError(Failure.WORKER_LOST, "the attempt was told to stop")
 
+    def _keep(self, path: str, data: bytes) -> None:
+        assert self._keeper is not None
+        try:
+            self._keeper.copy(path, data)
+        except JobError as exc:
+            self.fail(exc)
+            raise
+
     def _send_last(self, file: _File) -> None:
         with self._lock:
             self._open -= 1
@@ -212,6 +228,8 @@ class Uploads:
             # no fault yet, but nothing can be committed.
             self._incomplete = JobError(Failure.INTERNAL_ERROR, f"{file.path} is not a whole parquet file: {exc}")
             return
+        if self._keeper is not None:
+            self._keeper.whole(file.path, tail, file.values)
         self._send(file, tail)
         self._report(files=1, rows=file.rows)
 

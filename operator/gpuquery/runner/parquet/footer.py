@@ -26,6 +26,7 @@ TRAILER = 8
 _SCHEMA, _NUM_ROWS, _ROW_GROUPS = 2, 3, 4
 _ROW_COUNT_HEADER = 0x16  # field 3 right after field 2, of type i64
 _ONE_BY_ONE = frozenset({0, 3, 4})  # PLAIN values; RLE and BIT_PACKED levels
+_REQUIRED = 0  # of FieldRepetitionType
 BYTE_ARRAY = 6
 
 Path = tuple[str, ...]
@@ -51,6 +52,8 @@ class Leaf:
     """Digits behind the point of a decimal."""
     signed: bool
     """Whether its order is that of signed integers."""
+    required: bool = False
+    """Whether the schema itself allows no nulls; of a nested column, in this leaf alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,7 @@ def _leaves(elements: Sequence[thrift.Fields]) -> dict[Path, Leaf]:
                 converted,
                 element.get(7) or (logical.get(5) or {}).get(1, 0),
                 converted not in (11, 12, 13, 14) and integer.get(2, True),  # UINT_8 ... UINT_64
+                element.get(3) == _REQUIRED,
             )
     return out
 

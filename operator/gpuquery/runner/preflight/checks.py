@@ -69,6 +69,7 @@ class Checks:
                 "installed"
             )
         release.check_sql(plan, here)
+        release.check_expectations(plan, here)
         self._gpu = plan.engine in GPU_ENGINES
         self._translates = self._gpu and not self._skipped
         self._plan = plan.model_copy(update={"release": here.release}) if self._translates else plan

@@ -15,7 +15,7 @@ from gpuquery.api.choices import GPU_ENGINES, Dialect
 from gpuquery.api.combinations import listed
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Language
-from gpuquery.plan.releases import RELEASES, SQL_POLARS, Way, cell_of, sql_on_gpus
+from gpuquery.plan.releases import RELEASES, SQL_POLARS, Way, cell_of, sql_on_cpu, sql_on_gpus
 from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
@@ -124,14 +124,29 @@ def check_sql(plan: Plan, here: Installed) -> None:
                 f"of the releases {listed(sql_on_gpus())}, or query.python",
             )
         return
-    first, beyond = SQL_POLARS
-    if not first <= _numbers(here.polars) < beyond:
-        wanted = f">={_dotted(first)},<{_dotted(beyond)}"
+    if wanted := _other_polars(here):
         raise JobError(
             Failure.RELEASE_MISMATCH,
             f'query.sql with engine "cpu" needs Polars {wanted}, whose results were compared; here is Polars '
             f"{here.polars}: leave runtime.image and runtime.release out, or install a Polars of that range there",
         )
+
+
+def check_expectations(plan: Plan, here: Installed) -> None:
+    """Raise JobError(UnsupportedQuery) if SQL of `output.expect`, which always runs on the CPU, would not mean here
+    what SQL says."""
+    if any(one.sql is not None for one in plan.output.expect or ()) and (wanted := _other_polars(here)):
+        raise JobError(
+            Failure.UNSUPPORTED_QUERY,
+            f"output.expect: sql needs Polars {wanted}, whose results were compared; here is {here.described}: use "
+            f"rows, unique and notNull, or runtime.release {' or '.join(sql_on_cpu())}, or engine: cpu",
+        )
+
+
+def _other_polars(here: Installed) -> str:
+    """The range of Polars whose SQL was compared on the CPU, if the one here is outside of it."""
+    first, beyond = SQL_POLARS
+    return "" if first <= _numbers(here.polars) < beyond else f">={_dotted(first)},<{_dotted(beyond)}"
 
 
 def _dotted(numbers: tuple[int, ...]) -> str:

@@ -474,5 +474,35 @@ def test_sql_is_refused_where_what_is_installed_does_otherwise(
     assert [word for word in words if word not in caught.value.message] == [], caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("polars", "expectation", "refused"),
+    [
+        pytest.param("1.38.1", {"sql": "SELECT count(*) > 0 FROM result"}, True, id="SQL on an older Polars"),
+        pytest.param(
+            "1.44.2", {"sql": "SELECT count(*) > 0 FROM result"}, False, id="SQL on the one that was compared"
+        ),
+        pytest.param("1.38.1", {"unique": ["a"]}, False, id="no SQL"),
+    ],
+)
+def test_sql_of_an_expectation_needs_the_polars_that_was_compared(
+    polars: str, expectation: Mapping[str, Any], refused: bool
+) -> None:
+    wanted = plan("file:///x", "select 1", engine="tasks", output={"uri": "file:///x", "expect": [expectation]})
+    here = release.Installed(polars=polars, cudf_polars="26.4.0")
+    if not refused:
+        release.check_expectations(wanted, here)
+        return
+    with pytest.raises(JobError, match=r"UnsupportedQuery: output.expect: sql needs Polars >=1.44.2,<1.45.*1.38.1"):
+        release.check_expectations(wanted, here)
+
+
+def test_a_preflight_refuses_an_expectation_that_the_result_cannot_meet(table: Path) -> None:
+    given = {"t": f"file://{table}/*.parquet"}
+    output = {"uri": f"file://{table}/out", "expect": [{"unique": ["ids"]}]}
+    report = local.preflight(plan(table, "select id from t", inputs=given, output=output), runs_code=False)
+    assert report.failure is Failure.USER_ERROR and "did you mean 'id'" in report.message
+    assert not (table / "out").exists()
+
+
 def test_the_polars_that_is_locked_is_one_whose_sql_was_compared() -> None:
     release.check_sql(plan("file:///x", "select 1"), release.installed())

@@ -141,5 +141,5 @@ def test_parts_that_use_one_another_twice_again_and_again_are_run_once() -> None
 
 
 def test_too_many_of_them_are_refused_in_words() -> None:
-    with pytest.raises(SqlError, match="declare it in inputs"):
+    with pytest.raises(SqlError, match="declare that table in inputs"):
         sql.planned(_doubled(20), sql.frames(test_joins.TABLES))
