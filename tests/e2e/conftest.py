@@ -34,9 +34,9 @@ CATALOG, WAREHOUSE = f"http://lake-catalog.{NAMESPACE}.svc", "s3://analytics"
 VALUES = (
     "dask.operator.enabled=true",
     "dask.attach.enabled=true",
-    f"catalogs.lake.uri={CATALOG}",
-    f"catalogs.lake.warehouse={WAREHOUSE}",
-    "catalogs.lake.secretName=lake-oauth",
+    f"catalogs.warehouse.uri={CATALOG}",
+    f"catalogs.warehouse.warehouse={WAREHOUSE}",
+    "catalogs.warehouse.secretName=lake-oauth",
     f"gpu.heartbeatSeconds={HEARTBEAT}",
     # So small that several jobs run at once on a node of two cores, where most of them only wait.
     "runtime.resources.requests.cpu=200m",

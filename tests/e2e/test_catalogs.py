@@ -112,8 +112,8 @@ def test_a_job_reads_a_table_of_a_declared_catalog_at_the_snapshot_of_its_prefli
     together: Bench, orders: Table
 ) -> None:
     first = orders.metadata.snapshots[0].snapshot_id
-    now = together.job(fresh("iceberg"), sql=SQL, inputs=of(orders, "lake"), preflight="always")
-    old = together.job(fresh("iceberg"), sql=SQL, inputs=of(orders, "lake", snapshotId=str(first)))
+    now = together.job(fresh("iceberg"), sql=SQL, inputs=of(orders, "warehouse"), preflight="always")
+    old = together.job(fresh("iceberg"), sql=SQL, inputs=of(orders, "warehouse", snapshotId=str(first)))
     together.apply(now, old)
     for job, want, snapshot in ((now, WANTED, orders.metadata.current_snapshot_id), (old, WANTED[:2], first)):
         name = job["metadata"]["name"]
@@ -135,7 +135,7 @@ def test_a_set_reads_a_table_of_a_catalog_that_is_a_secret(together: Bench, orde
 def test_what_is_wrong_with_catalog_or_table_is_told_without_the_secret(together: Bench, orders: Table) -> None:
     wrong = together.job(fresh("iceberg"), sql=SQL, inputs=of(orders, "wrong"))
     absent = together.job(
-        fresh("iceberg"), sql=SQL, inputs=[{"name": "t", "table": {"catalog": "lake", "name": "sales.x"}}]
+        fresh("iceberg"), sql=SQL, inputs=[{"name": "t", "table": {"catalog": "warehouse", "name": "sales.x"}}]
     )
     together.apply(wrong, absent)
     failed = together.how_it_failed(wrong["metadata"]["name"])
