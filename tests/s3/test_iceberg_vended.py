@@ -232,7 +232,7 @@ def test_gpu_readers_get_the_vended_keys_and_one_set_of_them_alone(lake: Any) ->
 
 
 def test_an_attempt_takes_over_what_a_preflight_has_left_with_keys_of_its_own(lake: Any) -> None:
-    text = inputs.to_json({"t": lake.resolve()})
+    text = inputs.left({"t": lake.resolve()})
     vended.forget()
     item = iceberg.item_of()
     taken = inputs.taken(text, [item], lake.access, {}, print)
