@@ -81,12 +81,13 @@ class Cluster:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                # UCXX that has once met a name that is not known yet hangs in every later try.
-                _resolve(address)
+                found = _resolved(address)
                 limit = max(1.0, min(deadline - time.monotonic(), CONNECT_SECONDS))
                 self.client = self.guard.call(
                     f"connecting to the Dask scheduler at {address}",
-                    lambda limit=limit: distributed.Client(address, timeout=limit, set_as_default=True),  # type: ignore[misc]
+                    lambda limit=limit, found=found: distributed.Client(  # type: ignore[misc]
+                        found, timeout=limit, set_as_default=True
+                    ),
                     seconds=limit + 10,
                 )
                 return
@@ -255,10 +256,18 @@ def _impossible(address: str, exc: Exception) -> JobError | None:
     return JobError(Failure.INVALID_COMBINATION, words)
 
 
-def _resolve(address: str) -> None:
-    """Raise OSError while the host of an address is not known: its Service may come later than this process."""
+def _resolved(address: str) -> str:
+    """Return an address to connect to; for UCX it has the IP address of its host.
+
+    UCXX looks the name up again for each connection, gives up when it is not found, and then hangs in every later try.
+    Raises OSError while the name is not known: its Service may come later than this process.
+    """
     parts = urlsplit(address)
-    socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    known = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    if not parts.scheme.startswith("ucx") or parts.port is None:
+        return address
+    host = str(known[0][4][0])
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port}"
 
 
 def _named(names: list[str]) -> str:

@@ -12,7 +12,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.report import Phase, Progress
 from gpuquery.runner.coordination import settings
 from gpuquery.runner.coordination.membership import Membership
-from gpuquery.runner.engines.dask import injected, versions
+from gpuquery.runner.engines.dask import injected, tls, versions
 from gpuquery.runner.engines.dask.client import Cluster
 from gpuquery.runner.engines.dask.guard import Guard
 from gpuquery.runner.failures.errors import JobError
@@ -54,7 +54,18 @@ def test_another_version_is_refused_with_both_sides_named(name: str, theirs: str
 # --- The way to a cluster elsewhere
 
 
-def test_nobody_connects_before_the_schedulers_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "ip", "place"),
+    [
+        ("ucx", "10.0.0.7", "10.0.0.7"),
+        ("ucxx", "fd00::7", "[fd00::7]"),
+        ("tcp", "10.0.0.7", "warm-scheduler.data.svc"),
+        pytest.param("tls", "10.0.0.7", "warm-scheduler.data.svc", id="a name may be what is checked"),
+    ],
+)
+def test_nobody_connects_before_the_schedulers_name_is_known_and_ucx_looks_up_no_name(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, ip: str, place: str
+) -> None:
     """UCXX that has once met a name without an address hangs in every later try."""
     asked: list[str] = []
 
@@ -62,7 +73,7 @@ def test_nobody_connects_before_the_schedulers_name_is_known(monkeypatch: pytest
         asked.append(f"{host}:{port}")
         if len(asked) < 2:
             raise OSError("Name or service not known")
-        return [()]
+        return [(2, 1, 6, "", (ip, port))]
 
     def client(address: str, **_: Any) -> str:
         assert len(asked) == 2, "the name was not known yet"
@@ -75,9 +86,11 @@ def test_nobody_connects_before_the_schedulers_name_is_known(monkeypatch: pytest
     monkeypatch.setattr(injected, "register", lambda: None)
     monkeypatch.setattr("gpuquery.runner.engines.dask.client.socket.getaddrinfo", known)
     cluster = Cluster(Guard(hold=0.0), heartbeat=6)
-    cluster.connect("ucx://warm-scheduler.data.svc:8786", seconds=30)
+    monkeypatch.setattr(tls.Certificates, "check", lambda *_: None)
+    cluster.connect(f"{protocol}://warm-scheduler.data.svc:8786", seconds=30)
     assert asked == ["warm-scheduler.data.svc:8786"] * 2
-    assert cluster.client == "client of ucx://warm-scheduler.data.svc:8786"
+    assert cluster.client == f"client of {protocol}://{place}:8786"
+    assert cluster.address == f"{protocol}://warm-scheduler.data.svc:8786", "which people know"
 
 
 def test_a_name_that_is_never_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +115,9 @@ def cannot_connect(monkeypatch: pytest.MonkeyPatch, raised: Exception) -> None:
     monkeypatch.setitem(sys.modules, "distributed", distributed)
     monkeypatch.setitem(sys.modules, "dask", types.SimpleNamespace(config=types.SimpleNamespace(set=lambda _: None)))
     monkeypatch.setattr(injected, "register", lambda: None)
-    monkeypatch.setattr("gpuquery.runner.engines.dask.client.socket.getaddrinfo", lambda *_, **__: [()])
+    monkeypatch.setattr(
+        "gpuquery.runner.engines.dask.client.socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("10.0.0.7", 8786))]
+    )
 
 
 class CommClosedError(OSError):
