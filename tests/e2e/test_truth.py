@@ -69,7 +69,7 @@ def test_a_pod_that_fits_nowhere_is_unschedulable_and_ends_at_the_start_deadline
     assert bench.alive(name) == []
 
 
-@pytest.mark.begins(sql=SELECT, inputs=tpch("nation"), startDeadlineSeconds=20)
+@pytest.mark.begins(sql=SELECT, inputs=tpch("nation"), startDeadlineSeconds=60)
 @pytest.mark.parametrize(
     ("spec", "word"),
     [
