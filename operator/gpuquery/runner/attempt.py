@@ -293,10 +293,9 @@ class Attempt:
     def _commit(self, sink: Sink, totals: Totals, preflight: PreflightStatus | None) -> Report:
         ranks = self._ranks
         shares = agreement.before_commit(ranks, totals)
-        if ranks.index == 0:
-            if expect := self._plan.output.expect:
-                self._tracker.log(f"checking {len(expect)} expectations")
-            with ranks.working():  # it reads what all ranks have kept for output.expect
+        if ranks.index == 0 and (expect := self._plan.output.expect):
+            self._tracker.log(f"checking {len(expect)} expectations")
+            with ranks.working():  # it reads what all ranks have kept
                 sink.judge([share.totals for share in shares])
         self._enter(Phase.COMMITTING, self._plan.output.uri)
         if ranks.index != 0:

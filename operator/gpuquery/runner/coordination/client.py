@@ -116,9 +116,9 @@ class Client:
             with contextlib.suppress(OSError):
                 self._socket.send(dumps({"kind": "bye"}), socket.MSG_DONTWAIT)
 
-    def _send(self, message_to_send: Message) -> None:
+    def _send(self, message: Message) -> None:
         try:
-            self._socket.send(dumps(message_to_send))
+            self._socket.send(dumps(message))
         except OSError:
             self._lost()
 

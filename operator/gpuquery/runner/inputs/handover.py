@@ -87,6 +87,7 @@ def _difference(before: Sequence[File], now: Sequence[File]) -> str:
         for uri in sorted(then.keys() | there.keys())
         if then.get(uri) != there.get(uri)
     ]
-    if not told and (unknown := next((file.uri for file in now if not file.version), "")):
-        return f"its server tells no version of {unknown}"
-    return told[0] + (f", and {len(told) - 1:,} more files differ" if len(told) > 1 else "") if told else ""
+    if told:
+        return told[0] + (f", and {len(told) - 1:,} more files differ" if len(told) > 1 else "")
+    unknown = next((file.uri for file in now if not file.version), "")
+    return f"its server tells no version of {unknown}" if unknown else ""

@@ -236,7 +236,10 @@ class _Check:
             text = f"{_some(ours)} of this table's folder {_are(ours)} in no version: readers see their rows"
             yield Finding(Level.ERROR, text, "find out whose they are, and move them out of the folder")
         if strange := [path for path in left if not parse_part(path) and path.rpartition("/")[2][0] not in "_."]:
-            text = f"{_some(strange)} {_are(strange)} not written by GpuQuery: some readers take them for a part of it"
+            text = (
+                f"{_some(strange)} {_are(strange)} not written by GpuQuery, and some readers read what lies there as "
+                "part of the table"
+            )
             yield Finding(Level.WARNING, text, "move them out of the folder")
 
     def _of_uploads(self) -> Iterator[Finding]:

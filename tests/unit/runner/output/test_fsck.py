@@ -240,7 +240,7 @@ def test_a_replaced_file_that_is_back_is_deleted_by_a_repair_and_a_stranger_is_n
     assert len(errors) == 2
     assert all("is still there, although version 2 has replaced it" in what for what in errors)
     assert [what for level, what in found(tmp_path) if level is Level.WARNING] == [
-        "data/notes.txt is not written by GpuQuery: some readers take them for a part of it"
+        "data/notes.txt is not written by GpuQuery, and some readers read what lies there as part of the table"
     ]
     fsck.repair(table(tmp_path))
     assert values(tmp_path) == [5, 6]
