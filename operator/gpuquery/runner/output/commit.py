@@ -29,7 +29,7 @@ from gpuquery.runner.output.sweep import needless
 from gpuquery.runner.stores.base import DATA, STAGING, Store
 
 if TYPE_CHECKING:
-    from gpuquery.api.spec import OutputMode
+    from gpuquery.api.output import OutputMode
     from gpuquery.plan.plan import JobRef
 
 _LOG = logging.getLogger(__name__)

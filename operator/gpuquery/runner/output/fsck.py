@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import OutputMode
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.commit import Committer

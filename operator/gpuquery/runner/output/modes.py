@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import OutputMode
 from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import OutputMode
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import commit, log

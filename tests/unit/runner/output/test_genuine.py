@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.spec import OutputMode
 from gpuquery.plan.plan import JobRef, StoreAccess
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
+from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
-from gpuquery.api.spec import OutputMode
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.modes import MODES, Change, Result
