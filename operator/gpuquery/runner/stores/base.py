@@ -237,6 +237,8 @@ class Dangling:
     """The key that it would become; on POSIX only the last part of it is known."""
     upload_id: str
     begun: float
+    pieces: int | None = None
+    """How many of its pieces are there; None where the store keeps all or none."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +259,8 @@ class Store(Protocol):
 
     threads: int = 8
     """Calls that `parallel` makes at a time."""
+    lost: str = "did somebody remove temporary files below _staging/?"
+    """How an upload can have vanished between commit and publish, as a question."""
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
