@@ -252,6 +252,24 @@ REFUSED: list[Any] = [
     pytest.param(to("s3://lake/x", partitionBy=["a/b"]), "partitionBy", "", id="a partition column with a slash"),
     pytest.param(to("s3://lake/x", partitionBy=["_y"]), "partitionBy", "", id="a partition that pyarrow ignores"),
     pytest.param(to("s3://lake/x", partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine of them"),
+    pytest.param(
+        to("s3://lake/x", files={"targetBytes": "10k"}), "targetBytes", "files.targetBytes", id="files of no size"
+    ),
+    pytest.param(
+        to("s3://lake/x", files={"sortBy": ["t", "t"]}), "sortBy", "names a column twice", id="a sort column twice"
+    ),
+    pytest.param(
+        to("s3://lake/x", compression="lz4", files={"compressionLevel": 3}),
+        "compressionLevel",
+        "from 1 to 9 for gzip",
+        id="a level of lz4",
+    ),
+    pytest.param(
+        to("s3://lake/x", compression="gzip", files={"compressionLevel": 10}),
+        "compressionLevel",
+        "from 1 to 9 for gzip",
+        id="a level that gzip does not have",
+    ),
     pytest.param(expecting({"rows": "> -1"}), "rows", "can fail", id="rows that are never fewer than none"),
     pytest.param(expecting({"rows": ">= 0"}), "rows", "can fail", id="rows that are always enough"),
     pytest.param(expecting({"rows": "< 0"}), "rows", "can hold", id="rows that are never so few"),
