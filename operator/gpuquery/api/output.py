@@ -19,7 +19,7 @@ FIRST = r"[\p{L}\p{M}\p{N}-]"
 WORD = r"[\p{L}\p{M}\p{N}_.-]"
 """Characters of a partition column's name: none that readers would have to decode or would skip."""
 OUTPUT_URI = uri_pattern(FOLDER)
-WRITTEN_URI = "^(s3|file)://"
+WRITTEN_URI = "^(s3|gs|az|abfss|file)://"
 """Stores that a result can be written to."""
 PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
 
@@ -72,7 +72,7 @@ class Output(Model):
         Rule(
             f"self.uri.matches('{WRITTEN_URI}')",
             lambda self: bool(re.match(WRITTEN_URI, self.uri)),
-            "results are written to s3:// only, and other stores are only read: write uri like s3://bucket/folder",
+            "web servers are only read: write uri like s3://bucket/folder, gs://bucket/folder or az://container/folder",
             field_path=".uri",
         ),
         Rule(
