@@ -267,6 +267,14 @@ class Store(Protocol):
     def create(self, key: str, body: bytes) -> bool:
         """Write an object if there is none; False if there is one (perhaps by an earlier try of this very call)."""
 
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write what `change` makes of an object (None if there is none), but only over just what it was given.
+
+        So of several callers none undoes what another has written: `change` is called again with that. It returns None
+        to leave the object as it is. Returns whether this caller has written. Raises UnsafeStore where the store cannot
+        do it.
+        """
+
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
 

@@ -34,6 +34,8 @@ T = TypeVar("T")
 MAX_KEY_BYTES = 1024
 HURRIED_PATIENCE = 6.0
 DELETE_BATCH = 1000
+UPDATES = 100
+"""Tries to update an object that others are updating too."""
 
 _UPLOAD_ID = re.compile(r"[\x21-\x7e]{1,1024}")
 
@@ -77,6 +79,25 @@ class S3Store(Store):
         """Write an object if there is none."""
         put, given = self._client.put_object, {"Body": body, "IfNoneMatch": "*"}
         return self._ask("creating", key, put, none_if=_exists, again=_undecided, **given) is not None
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write over just what was read: with `If-Match` and its ETag."""
+
+        def read(**at: str) -> tuple[bytes, str]:
+            found = self._client.get_object(**at)  # type: ignore[arg-type]
+            return found["Body"].read(), found["ETag"]
+
+        for _ in range(UPDATES):
+            body, tag = self._ask("reading", key, read, none_if=_missing) or (None, None)
+            if (made := change(body)) is None:
+                return False
+            given = {"Body": made, **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag})}
+            put = self._client.put_object
+            if self._ask("updating", key, put, none_if=_overtaken, again=_undecided, **given) is not None:
+                return True
+        raise JobError(
+            Failure.STORAGE_UNAVAILABLE, f"updating {self._uri}/{key}: others have written it {UPDATES} times meanwhile"
+        )
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
@@ -230,6 +251,14 @@ def _missing(exc: ClientError) -> bool:
 
 def _exists(exc: ClientError) -> bool:
     return status(exc) == 412
+
+
+def _overtaken(exc: ClientError) -> bool:
+    if status(exc) == 501:
+        raise JobError(
+            Failure.UNSAFE_STORE, "the store knows no If-Match: use one that does (AWS S3, SeaweedFS, MinIO)"
+        ) from exc
+    return status(exc) == 412 or _missing(exc)
 
 
 def _undecided(exc: Exception) -> bool:
