@@ -28,6 +28,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import polars as pl
 
+from gpuquery.api.output import Output, OutputFormat
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.status import OutputStatus
 from gpuquery.api.timing import ABORT_SECONDS
@@ -79,6 +80,16 @@ class Totals:
     bytes: int = 0
 
 
+def _check_written(output: Output) -> None:
+    """Refuse what is no folder, or a mode of which the log does not know: nothing else may come of it."""
+    if output.format is not OutputFormat.HIVE or output.mode not in MODES:
+        raise JobError(
+            Failure.INVALID_PLAN,
+            f"output {output.shown} is of format {output.format} with mode {output.mode}, which this image does not "
+            "write: use an image of the operator's version",
+        )
+
+
 class Sink:
     """The output of one rank of one attempt."""
 
@@ -97,13 +108,14 @@ class Sink:
         query that has failed. `hook` is called between the steps of the commit, from any thread.
         """
         check_uid(identity.uid)
+        _check_written(plan.output)
         self._output = plan.output
         self._identity = identity
         self._job = JobRef(namespace=plan.job.namespace, name=plan.job.name, uid=identity.uid)
         self._stop = threading.Event()
         self._staging = staging(identity.uid, identity.attempt)
-        self._store, self._hurried = stores.of(plan.output.uri).table(
-            stores.locate(plan.output.uri), plan.store, staging=self._staging, stop=self._stop
+        self._store, self._hurried = stores.of(plan.output.folder).table(
+            stores.locate(plan.output.folder), plan.store, staging=self._staging, stop=self._stop
         )
         self._committer = Committer(self._store, self._job, identity.attempt, plan.output.mode, hook)
         self._on_progress = on_progress
@@ -334,8 +346,8 @@ class Sink:
         unsafe = self._hurried.create(key, b"probe")
         self._hurried.delete([key])
         if unsafe:
-            reason = stores.of(self._output.uri).unsafe
-            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._output.uri} {reason}")
+            reason = stores.of(self._output.folder).unsafe
+            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._output.shown} {reason}")
 
     def _sweep(self) -> None:
         try:
@@ -485,7 +497,7 @@ class Sink:
     def _status(self, record: CommitRecord) -> OutputStatus:
         folders = {file.path.rpartition("/")[0] for file in record.add} - {""}
         return OutputStatus(
-            uri=f"{self._output.uri.rstrip('/')}/{DATA}",
+            uri=self._output.published,
             version=record.version,
             files=len(record.add),
             rows=record.rows,
