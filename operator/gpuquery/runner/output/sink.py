@@ -174,9 +174,9 @@ class Sink:
         if MODES[self._output.mode].extends:
             self._committer.log.refresh()
             if (latest := self._committer.log.latest()) is not None:
-                check_fits(latest, Result((), self._columns, self._output.partition_by))
+                asked = Result((), self._columns, self._output.partition_by, widen=self._output.widens)
                 # Some readers go by the position of columns when they read several files.
-                self._table_order = [column.name for column in latest.columns]
+                self._table_order = [column.name for column in check_fits(latest, asked)]
 
     def write(self, lf: pl.LazyFrame) -> None:
         """Run the query on Polars' streaming engine straight into invisible uploads."""
@@ -284,7 +284,7 @@ class Sink:
             self.seal()
         self.judge(totals)
         files = [file for one in self._pending(totals) for file in one.files]
-        result = Result(files, self._columns, self._output.partition_by, inputs, self._held or ())
+        result = Result(files, self._columns, self._output.partition_by, inputs, self._held or (), self._output.widens)
         with self._state:
             self._check_stop()
             self._committing = True
