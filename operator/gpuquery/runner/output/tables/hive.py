@@ -107,9 +107,9 @@ class Hive(Table):
             self._committer.log.refresh()
             if (latest := self._committer.log.latest()) is not None:
                 columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in schema.items())
-                check_fits(latest, Result((), columns, keys))
+                made = check_fits(latest, Result((), columns, keys, widen=self._output.widens))
                 # Some readers go by the position of columns when they read several files.
-                if (order := [column.name for column in latest.columns]) != list(schema):
+                if (order := [column.name for column in made]) != list(schema):
                     return Layout(select=[pl.col(name) for name in order], keys=keys)
         return Layout(keys=keys)
 
