@@ -116,7 +116,7 @@ REFUSED: list[Any] = [
     ),
     pytest.param(TABLE, {"secrets": ["etl-*"]}, {}, "inputs", id="a Secret that is a catalog"),
     pytest.param(
-        WRITTEN_TABLE, {"secrets": ["etl-*"]}, {}, "output.table.catalog", id="a Secret that is the catalog of an output"
+        WRITTEN_TABLE, {"secrets": ["etl-*"]}, {}, "output.table.catalog", id="a Secret that an output is written by"
     ),
     pytest.param(CLAIM, {"claims": ["etl-*"]}, {}, "lake-2", id="somebody's claim"),
     pytest.param(attached(schedulerAddress="tcp://x:1"), {"schedulers": []}, {}, "tcp://x:1", id="a scheduler"),
