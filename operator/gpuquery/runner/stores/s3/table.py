@@ -55,6 +55,7 @@ class S3Store(Store):
     ) -> None:
         """`hurried` gives up within seconds, for preflight and clean-up; `stop` ends all waiting when it is set."""
         self._client: S3Client = _client(access, hurried, shared)
+        self._encryption = _encryption(access)
         self._bucket = place.bucket
         self._root = f"{place.prefix}/" if place.prefix else ""
         self._uri = place.uri
@@ -72,11 +73,11 @@ class S3Store(Store):
 
     def put(self, key: str, body: bytes) -> None:
         """Write an object."""
-        self._ask("writing", key, self._client.put_object, Body=body)
+        self._ask("writing", key, self._client.put_object, Body=body, **self._encryption)
 
     def create(self, key: str, body: bytes) -> bool:
         """Write an object if there is none."""
-        put, given = self._client.put_object, {"Body": body, "IfNoneMatch": "*"}
+        put, given = self._client.put_object, {"Body": body, "IfNoneMatch": "*", **self._encryption}
         return self._ask("creating", key, put, none_if=_exists, again=_undecided, **given) is not None
 
     def size(self, key: str) -> int | None:
@@ -119,7 +120,7 @@ class S3Store(Store):
     def begin(self, key: str) -> str:
         """Begin a multipart upload."""
         begin, kind = self._client.create_multipart_upload, "application/vnd.apache.parquet"
-        return str(self._ask("beginning the upload of", key, begin, ContentType=kind)["UploadId"])
+        return str(self._ask("beginning the upload of", key, begin, ContentType=kind, **self._encryption)["UploadId"])
 
     def upload(self, key: str, upload_id: str, piece: Piece) -> str:
         """Upload one part; returns its ETag."""
@@ -223,6 +224,13 @@ def _client(access: StoreAccess, hurried: bool, shared: Session | None) -> S3Cli
         return client.s3_client(access, hurried=hurried, shared=shared)
     except (BotoCoreError, ValueError) as exc:
         raise classify(exc, "making an S3 client", default=Failure.INVALID_PLAN) from exc
+
+
+def _encryption(access: StoreAccess) -> dict[str, Any]:
+    """Return what a request says that makes an object; its parts inherit it."""
+    if access.sse_kms_key_id is None:
+        return {}
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": access.sse_kms_key_id}
 
 
 def _missing(exc: ClientError) -> bool:
