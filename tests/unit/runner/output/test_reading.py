@@ -150,7 +150,7 @@ def test_a_table_whose_columns_have_widened_is_read_the_same_by_all(tmp_path: Pa
     assert [list(map(str, row)) for row in rows] == [
         list(map(str, row)) for row in ours.sort("i", "u", nulls_last=True).rows()
     ]
-    item = Input(name="t", uri=f"file://{tmp_path}/data/")
+    item = Input(name="t", uri=f"file://{tmp_path}/data/", format="parquet")
     read = inputs.frames(inputs.resolve([item], StoreAccess()), StoreAccess())["t"].collect()
     assert read.select(ours.columns).sort("i", "u").equals(ours.sort("i", "u"))
 
