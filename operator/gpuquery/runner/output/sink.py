@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import logging
 import secrets
 import threading
@@ -36,6 +35,7 @@ from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.output import expect, fit, hive, spool
+from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output.commit import Committer, Hook, no_hook
 from gpuquery.runner.output.genuine import check_uid, read_pending
 from gpuquery.runner.output.kept import Keeper
@@ -46,13 +46,15 @@ from gpuquery.runner.output.scratch import Scratch
 from gpuquery.runner.output.spool import Spool
 from gpuquery.runner.output.sweep import LEASE_SECONDS, LEFT, lease_key, sweep, sweep_finished
 from gpuquery.runner.output.upload import OnFault, Opened, Progress, Uploads
-from gpuquery.runner.stores.base import COMMITS, DATA, STAGING, staging
+from gpuquery.runner.stores.base import DATA, STAGING, staging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from polars.io.partition import FileProviderArgs
+
+    from gpuquery.api.receipt import Receipt
 
 _LOG = logging.getLogger(__name__)
 
@@ -289,13 +291,9 @@ class Sink:
         self._uploads.close()
         return self._status(outcome.record)
 
-    def describe(self, version: int, report: Mapping[str, Any]) -> None:
-        """Leave a report on a commit beside its record. The commit stands without it, so a store that fails is only
-        logged."""
-        try:
-            self._hurried.put(f"{COMMITS}{version:020d}.report", json.dumps(report, indent=1).encode())
-        except JobError as exc:
-            _LOG.warning("cannot write the report on version %d: %s", version, exc.message)
+    def describe(self, receipt: Receipt) -> None:
+        """Leave the receipt of a commit. The commit stands without it, so a store that fails is only logged."""
+        receipts.leave(self._hurried, receipt)
 
     def abort(self) -> None:
         """Drop what this rank has uploaded, within seconds; also from another thread while it is being written.
