@@ -48,7 +48,8 @@ def deciding(then: Receipt, now: Receipt) -> Iterator[Difference]:
     yield from _maybe("engine", "engine", then.engine, now.engine, rows=True, strict=True)
     yield from _maybe("release", "release", then.release, now.release, rows=True, strict=True)
     yield from _mapped("option", then.options, now.options, name="executorOptions.")
-    yield from _mapped("software", then.software, now.software)
+    if then.software and now.software:
+        yield from _mapped("software", then.software, now.software)
     yield from _maybe("output", "output.uri", then.uri.rstrip("/"), now.uri.rstrip("/"), rows=True)
     yield from _mapped("output", then.output, now.output, name="output.")
 

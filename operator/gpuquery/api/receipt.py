@@ -10,11 +10,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from gpuquery.api.schema import Lenient
+
+if TYPE_CHECKING:
+    from gpuquery.api.output import Output
+    from gpuquery.api.spec import Parameter
 
 RECEIPTS = "_receipts/"
 """The folder of a table that has the receipts of its commits. Readers pass over it, and no listing of the log meets
@@ -205,6 +209,22 @@ def shown_value(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     return f"{text[:_SHOWN]} ... ({len(text):,} characters, SHA-256 {digest})"
+
+
+def value_text(value: Any) -> str:
+    """Return a value of the spec as a receipt has it, before it is bounded: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def parameter_text(value: Parameter) -> str:
+    """Return type and value of a parameter, before it is bounded."""
+    return f"{value.kind} {'NULL' if value.null_of else value_text(value.raw)}"
+
+
+def contract(output: Output) -> dict[str, str]:
+    """Return how a result is written: the fields of `output` but for its place, before they are bounded."""
+    fields = output.model_dump(mode="json", by_alias=True, exclude={"uri"}, exclude_none=True)
+    return {name: value_text(value) for name, value in fields.items()}
 
 
 def keyed(receipt: Receipt) -> str:

@@ -24,8 +24,11 @@ from gpuquery.api.receipt import (
     ReceiptInput,
     ReceiptJob,
     ReceiptQuery,
+    contract,
+    parameter_text,
     receipt_key,
     shown_value,
+    value_text,
 )
 from gpuquery.plan.plan import Language
 from gpuquery.runner.failures.errors import JobError
@@ -35,7 +38,6 @@ from gpuquery.runner.failures.words import storable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gpuquery.api.spec import Parameter
     from gpuquery.api.status import OutputStatus
     from gpuquery.plan.plan import Plan
     from gpuquery.runner.inputs import Resolved
@@ -57,13 +59,13 @@ def draft(plan: Plan, query: Query, inputs: Mapping[str, Resolved]) -> Receipt:
             sha256=_sha(query.normal),
             text=_sha(plan.query),
         ),
-        parameters={name: _parameter(value) for name, value in plan.parameters.items()},
+        parameters=_shown({name: parameter_text(value) for name, value in plan.parameters.items()}),
         inputs=tuple(_input(one) for one in inputs.values()),
         engine=plan.engine,
-        options=_texts(plan.asked_options or {}),
+        options=_shown({name: value_text(value) for name, value in (plan.asked_options or {}).items()}),
         release=plan.release,
         software=_software(plan),
-        output=_texts(plan.output.model_dump(mode="json", by_alias=True, exclude={"uri"}, exclude_none=True)),
+        output=_shown(contract(plan.output)),
         uri=plan.output.uri,
         cluster=plan.cluster,
         gpus=plan.workers,
@@ -135,20 +137,12 @@ def _input(one: Resolved) -> ReceiptInput:
     )
 
 
-def _parameter(value: Parameter) -> str:
-    return _shown(f"{value.kind} {'NULL' if value.null_of else _text(value.raw)}")
+def _shown(values: Mapping[str, str]) -> dict[str, str]:
+    """Return values without the credentials of this pod, each still another one for another value."""
+    return {name: _seen(storable(text)) for name, text in values.items()}
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: _shown(_text(value)) for name, value in values.items()}
-
-
-def _text(value: Any) -> str:
-    return storable(value) if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-
-
-def _shown(text: str) -> str:
-    """Return a value without the credentials of this pod, and still another one for another value."""
+def _seen(text: str) -> str:
     seen = hidden(text)
     return shown_value(seen) if seen == text else f"{shown_value(seen)} (SHA-256 {_sha(text)[:12]})"
 
