@@ -182,7 +182,8 @@ def _access(chosen: argparse.Namespace) -> StoreAccess:
 
 def _rows(one: Receipt) -> Iterator[tuple[str, str]]:
     yield "job", f"{one.job.shown} ({one.job.uid}), attempt {one.attempt}"
-    yield "commit", f"version {one.version} of {one.uri}" + (f", snapshot {one.snapshot}" if one.snapshot else "")
+    snapshot = f", snapshot {one.snapshot}" if one.snapshot else ""
+    yield "commit", f"version {one.version} of {one.uri}{snapshot}"
     yield (
         "result",
         (
@@ -196,12 +197,8 @@ def _rows(one: Receipt) -> Iterator[tuple[str, str]]:
         yield "parameter", f"{name}: {value}"
     for each in one.inputs:
         snapshot = f", snapshot {each.snapshot}" if each.snapshot else ""
-        yield (
-            "input",
-            (
-                f"{each.name}: {each.files:,} files, {each.bytes / 1e6:,.1f} MB{snapshot}, {each.digest[:16]} {each.place}"
-            ),
-        )
+        size = f"{each.files:,} files, {each.bytes / 1e6:,.1f} MB{snapshot}"
+        yield "input", f"{each.name}: {size}, {each.digest[:16]} {each.place}"
     yield "engine", f"{one.engine} x {one.cluster}" + (f" on {one.release}" if one.release else "")
     yield "options", ", ".join(f"{name} {value}" for name, value in one.options.items())
     yield "software", ", ".join(f"{name} {value}" for name, value in one.software.items())

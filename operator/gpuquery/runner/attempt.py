@@ -303,7 +303,7 @@ class Attempt:
             self._tracker.log(f"checking {len(expect)} expectations")
             with ranks.working():  # it reads what all ranks have kept
                 sink.judge([share.totals for share in shares])
-        self._enter(Phase.COMMITTING, self._plan.output.uri)
+        self._enter(Phase.COMMITTING, sink.where)
         if ranks.index != 0:
             return self._succeeded(agreement.after_commit(ranks, None))
         if changed := inputs.changed(self._inputs, self._plan.store):
