@@ -19,7 +19,7 @@ from gpuquery.runner.inputs.tables.delta.place import LOG
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gpuquery.runner.inputs.tables.delta.place import Table
+    from gpuquery.runner.inputs.tables.delta.place import Folder
     from gpuquery.runner.stores.base import Stored
 
 LAST = f"{LOG}_last_checkpoint"
@@ -63,7 +63,7 @@ class Segment:
     commits: tuple[str, ...]
 
 
-def listed(table: Table, *, until: int | None = None) -> Log:
+def listed(table: Folder, *, until: int | None = None) -> Log:
     """List the log; from its last checkpoint on, where no version before that is asked for.
 
     `until` is the version that is asked for; None is the newest, -1 is any. Raises JobError if it is no Delta table.
@@ -79,7 +79,7 @@ def listed(table: Table, *, until: int | None = None) -> Log:
     return found
 
 
-def segment(table: Table, log: Log, version: int) -> Segment:
+def segment(table: Folder, log: Log, version: int) -> Segment:
     """Choose the files of a version. Raises JobError if it is not there, or if one of its files is missing."""
     if not log.oldest <= version <= log.newest:
         raise table.refused(f"there is no version {version}: versions {log.oldest} to {log.newest} can be read")
@@ -120,7 +120,7 @@ def _parsed(found: Iterable[Stored]) -> Log:
     return log
 
 
-def _last_checkpoint(table: Table) -> int | None:
+def _last_checkpoint(table: Folder) -> int | None:
     """The version of the newest checkpoint, as the log's own hint has it; a broken hint is none."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         if (body := table.store.get(LAST)) is not None:
@@ -128,7 +128,7 @@ def _last_checkpoint(table: Table) -> int | None:
     return None
 
 
-def _no_table(table: Table) -> Exception:
+def _no_table(table: Folder) -> Exception:
     root = table.root
     place = stores.locate(root)
     names = stores.of(root).names(place, f"{place.prefix}/" if place.prefix else "", table.access)
@@ -143,7 +143,7 @@ def _no_table(table: Table) -> Exception:
     return table.refused(f"it is no Delta table, for it has no folder {LOG}; there is {shown}: {hint}")
 
 
-def _gap(table: Table, log: Log, begin: int, missing: int, version: int) -> Exception:
+def _gap(table: Folder, log: Log, begin: int, missing: int, version: int) -> Exception:
     name = f"{table.root}/{_commit(missing)}"
     if begin < 0 and missing == 0:
         first = min(log.commits)
