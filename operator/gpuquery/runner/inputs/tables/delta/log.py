@@ -43,6 +43,10 @@ class Log:
     checkpoints: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Versions of complete checkpoints with the keys of their files."""
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self.commits or self.checkpoints)
+
     @property
     def newest(self) -> int:
         """The newest version."""
@@ -63,20 +67,30 @@ class Segment:
     commits: tuple[str, ...]
 
 
+def commit_key(version: int) -> str:
+    """Key of the commit of a version."""
+    return f"{LOG}{version:020d}.json"
+
+
 def listed(table: Folder, *, until: int | None = None) -> Log:
     """List the log; from its last checkpoint on, where no version before that is asked for.
 
     `until` is the version that is asked for; None is the newest, -1 is any. Raises JobError if it is no Delta table.
     """
+    found = looked_for(table, until=until)
+    if not found:
+        raise _no_table(table)
+    return found
+
+
+def looked_for(table: Folder, *, until: int | None = None) -> Log:
+    """List the log as `listed` does; what is false if there is none."""
     start = _last_checkpoint(table)
     if start is not None and (until is None or until >= start):
         found = _parsed(table.store.list(LOG, f"{LOG}{start:020d}"))
         if start in found.checkpoints:
             return found
-    found = _parsed(table.store.list(LOG))
-    if not found.commits and not found.checkpoints:
-        raise _no_table(table)
-    return found
+    return _parsed(table.store.list(LOG))
 
 
 def segment(table: Folder, log: Log, version: int) -> Segment:
@@ -89,13 +103,9 @@ def segment(table: Folder, log: Log, version: int) -> Segment:
         last = max((end for end in log.compacted.get(at, ()) if end <= version), default=None)
         if last is None and at not in log.commits:
             raise _gap(table, log, begin, at, version)
-        names.append(_commit(at) if last is None else f"{LOG}{at:020d}.{last:020d}.compacted.json")
+        names.append(commit_key(at) if last is None else f"{LOG}{at:020d}.{last:020d}.compacted.json")
         at = (at if last is None else last) + 1
     return Segment(version, log.checkpoints.get(begin, ()), tuple(names))
-
-
-def _commit(version: int) -> str:
-    return f"{LOG}{version:020d}.json"
 
 
 def _parsed(found: Iterable[Stored]) -> Log:
@@ -144,7 +154,7 @@ def _no_table(table: Folder) -> Exception:
 
 
 def _gap(table: Folder, log: Log, begin: int, missing: int, version: int) -> Exception:
-    name = f"{table.root}/{_commit(missing)}"
+    name = f"{table.root}/{commit_key(missing)}"
     if begin < 0 and missing == 0:
         first = min(log.commits)
         return table.refused(
