@@ -11,3 +11,5 @@ LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 ResourceName = Annotated[str, Field(min_length=1, max_length=253, pattern=RESOURCE_NAME)]
 """Name of an object of Kubernetes."""
 LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
+TABLE_NAME = r"^[^\s./]+([.][^\s./]+)+$"
+"""A table of a catalog with its namespace."""

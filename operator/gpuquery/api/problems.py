@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from gpuquery.api import names, quantity, schema, spec
+from gpuquery.api import names, output, quantity, schema, spec
 from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.labels import API_VERSION, KIND
 from gpuquery.api.pods import AZURE_ACCOUNT, CLAIM_NAME, IMAGE, PULL_POLICY, REPLICAS
@@ -41,15 +41,15 @@ FORMS: Mapping[str, str] = {
     AZURE_ACCOUNT: "the name of a storage account: lower-case letters and digits",
     MOUNT_PATH: "a folder below /mnt, such as /mnt/lake",
     SUB_PATH: "a folder of the volume, such as tables/orders",
-    spec.OUTPUT_URI: "a folder: s3://bucket/path, or with `gpuquery run` file://path, without blanks and without any "
+    output.OUTPUT_URI: "a folder: s3://bucket/path, or with `gpuquery run` file://path, without blanks and without any "
     "of * ? [ ] { }",
-    spec.TABLE_NAME: "a table with its namespace, such as sales.orders, without blanks and slashes",
+    names.TABLE_NAME: "a table with its namespace, such as sales.orders, without blanks and slashes",
     spec.SNAPSHOT_ID: 'the number of a snapshot in quotes, such as "3051729675574597004"',
     spec.SOME_TEXT: "a text that is not blank",
     spec.QUERY_KEY: "a key that ends with .sql or .py",
     spec.DECIMAL: 'an exact decimal number in quotes, such as "12.50"',
     spec.DATE: 'a day in quotes, such as "1994-01-31"',
-    spec.PARTITION_COLUMN: "letters, digits, '_', '-', '.' and single spaces, and begins with a letter or digit",
+    output.PARTITION_COLUMN: "letters, digits, '_', '-', '.' and single spaces, and begins with a letter or digit",
     f"^{API_VERSION}$": API_VERSION,
     f"^{KIND}$": KIND,
 }

@@ -18,12 +18,12 @@ from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice, NetworkCh
 from gpuquery.api.combinations import COMBINATIONS
 from gpuquery.api.contract import Contract
 from gpuquery.api.dask import DaskSpec
-from gpuquery.api.expect import MAX_EXPECTATIONS, Expectation
-from gpuquery.api.names import ResourceName
+from gpuquery.api.names import TABLE_NAME, ResourceName
+from gpuquery.api.output import Output
 from gpuquery.api.pods import Runtime, Storage, Template, Workers
 from gpuquery.api.schema import Model, Rule
 from gpuquery.api.size import SIZE_RULE
-from gpuquery.api.stores import STORES
+from gpuquery.api.stores import uri_pattern
 
 MAX_INLINE_QUERY = 262_144
 MAX_CONFIGMAP_QUERY = 900_000
@@ -31,7 +31,6 @@ MAX_INPUTS = 64
 MAX_URIS = 128
 MAX_TYPES = 256
 MAX_PARAMETERS = 64
-MAX_PARTITION_COLUMNS = 8
 
 SOME_TEXT = r"\S"
 QUERY_KEY = r"\.(sql|py)$"
@@ -41,26 +40,10 @@ IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
 Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=IDENTIFIER)]
 
 
-def _uris(character: str) -> str:
-    """Return a regular expression for URIs whose paths are made of a kind of character."""
-    inside = [f"{store.root}(/{character}*)?" for store in STORES]
-    return f"^({'|'.join([*inside, f'file://{character}+'])})$"
-
-
-INPUT_URI = _uris(r"[^\p{Cc}\p{Zl}\p{Zp}]")
+INPUT_URI = uri_pattern(r"[^\p{Cc}\p{Zl}\p{Zp}]")
 """Every character but control characters and line ends: keys of objects have blanks and all kinds of signs."""
 URI = Annotated[str, Field(min_length=1, max_length=1024, pattern=INPUT_URI)]
-FOLDER = r"[^\s*?\[\]{}]"
-"""A character of a folder's URI: no glob characters."""
-FIRST = r"[\p{L}\p{M}\p{N}-]"
-WORD = r"[\p{L}\p{M}\p{N}_.-]"
-"""Characters of a partition column's name: none that readers would have to decode or would skip."""
-OUTPUT_URI = _uris(FOLDER)
-WRITTEN_URI = "^(s3|file)://"
-"""Stores that a result can be written to."""
-TABLE_NAME = r"^[^\s./]+([.][^\s./]+)+$"
 SNAPSHOT_ID = r"^[0-9]{1,19}$"
-PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
 QueryText = Annotated[str, Field(min_length=1, max_length=MAX_INLINE_QUERY, pattern=SOME_TEXT)]
 ANY_DEPTH = ("**", "**/*", "**/*.parquet")
 """Ends of globs that match every parquet file below them."""
@@ -105,24 +88,6 @@ def _all_end(*formats: InputFormat) -> str:
 FORMATS = (InputFormat.PARQUET, InputFormat.CSV, InputFormat.NDJSON)
 KNOWN_ENDING = _ends_with(ENDINGS)
 CSV_ENDING = _ends_with(ending for ending, found in ENDINGS.items() if found is InputFormat.CSV)
-
-
-class OutputMode(StrEnum):
-    """What happens to rows that are already in the output."""
-
-    ERROR_IF_EXISTS = "errorIfExists"
-    APPEND = "append"
-    OVERWRITE = "overwrite"
-
-
-class Compression(StrEnum):
-    """Compression of the parquet files."""
-
-    ZSTD = "zstd"
-    LZ4 = "lz4"
-    SNAPPY = "snappy"
-    GZIP = "gzip"
-    UNCOMPRESSED = "uncompressed"
 
 
 class ConfigMapKeyRef(Model):
@@ -419,53 +384,6 @@ class Parameter(Model):
     def raw(self) -> Any:
         """The value as it was written; None for NULL."""
         return None if self.null_of else getattr(self, self.kind)
-
-
-class Output(Model):
-    """Where the result goes, as parquet, in one atomic commit."""
-
-    uri: Annotated[str, Field(min_length=1, max_length=1024, pattern=OUTPUT_URI)]
-    """Folder of the table. Files appear under `<uri>/data/`, the log of commits under `<uri>/_commits/`."""
-    partition_by: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=256, pattern=PARTITION_COLUMN)], ...],
-        Field(max_length=MAX_PARTITION_COLUMNS),
-    ] = ()
-    """Columns of the result whose values become folders (`year=1994/`). The files do not have these columns. Their
-    names may have letters, digits, `_`, `-`, `.` and single spaces, because readers do not decode folder names, and may
-    not begin with `_` or `.`, because pyarrow and Spark skip such folders. `AS` renames a column."""
-    mode: OutputMode = OutputMode.ERROR_IF_EXISTS
-    """`errorIfExists` fails if the table already has a commit, `append` adds to it, `overwrite` replaces all of it."""
-    compression: Compression = Compression.ZSTD
-    """Compression of the files."""
-    expect: Annotated[tuple[Expectation, ...], Field(max_length=MAX_EXPECTATIONS)] | None = None
-    """What the result must be like. All of it is checked before anything is published, over every row; if something
-    does not hold, the job fails with ExpectationFailed and the output stays as it was."""
-
-    cel_rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.partitionBy) || self.partitionBy.all(x, self.partitionBy.exists_one(y, x == y))",
-            lambda self: len(set(self.partition_by)) == len(self.partition_by),
-            "partitionBy names a column twice",
-            field_path=".partitionBy",
-        ),
-        Rule(
-            f"self.uri.matches('{WRITTEN_URI}')",
-            lambda self: bool(re.match(WRITTEN_URI, self.uri)),
-            "results are written to s3:// only, and other stores are only read: write uri like s3://bucket/folder",
-            field_path=".uri",
-        ),
-        Rule(
-            "!self.uri.startsWith('s3://') || !self.uri.matches('[^:]//|/[.]{1,2}(/|$)')",
-            lambda self: not self.uri.startswith("s3://") or not re.search(r"[^:]//|/[.]{1,2}(/|$)", self.uri),
-            "uri has an empty, '.' or '..' folder in it, which stores and readers take for different things",
-            field_path=".uri",
-        ),
-    )
-
-    @property
-    def folder(self) -> str:
-        """The URI, ending with one `/`."""
-        return self.uri.rstrip("/") + "/"
 
 
 _EACH = "(has(i.uri) ? [i.uri] : has(i.uris) ? i.uris : []).all(u"

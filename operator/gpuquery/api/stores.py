@@ -87,6 +87,12 @@ _METADATA = tuple(
 )  # fmt: skip
 
 
+def uri_pattern(character: str) -> str:
+    """Return a regular expression for URIs whose paths are made of a kind of character."""
+    inside = [f"{store.root}(/{character}*)?" for store in STORES]
+    return f"^({'|'.join([*inside, f'file://{character}+'])})$"
+
+
 def used(uris: Iterable[str]) -> Sequence[Store]:
     """Return the stores of some URIs; a file of this machine has none."""
     found = list(uris)

@@ -13,9 +13,10 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice, NetworkChoice
+from gpuquery.api.output import Output
 from gpuquery.api.pods import AzStorage, GsStorage
 from gpuquery.api.schema import Model
-from gpuquery.api.spec import Input, Output, Parameter
+from gpuquery.api.spec import Input, Parameter
 from gpuquery.api.timing import LEAST_SILENCE_SECONDS
 
 PLAN_VERSION: Literal[1] = 1

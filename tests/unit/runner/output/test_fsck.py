@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from gpuquery.api.spec import OutputMode
+from gpuquery.api.output import OutputMode
 from gpuquery.cli.main import main
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError

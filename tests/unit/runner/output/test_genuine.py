@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure, Policy
-from gpuquery.api.spec import OutputMode
 from gpuquery.plan.plan import JobRef, StoreAccess
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
@@ -194,7 +194,7 @@ FIELDS = [
     pytest.param({"attempt": 0}, "attempt", id="is of an attempt that never was"),
     pytest.param({"attempt": 10**12}, "attempt", id="is of an attempt that nobody reaches"),
     pytest.param({"mode": "merge"}, "mode", id="has a mode that this runner does not know"),
-    pytest.param({"format": 2}, "format", id="has a format that this runner does not know"),
+    pytest.param({"format": 3}, "format", id="has a format that this runner does not know"),
     pytest.param({"mode": "fence"}, "add", id="is a fence that changes data"),
     pytest.param({"add": 7}, "add", id="has a number for its files"),
     pytest.param({"created": "soon"}, "created", id="has no time"),
