@@ -18,6 +18,7 @@ from gpuquery.runner.output import hive
 from gpuquery.runner.output.record import StagedFile, part_name
 from gpuquery.runner.output.tables.delta import modes, values
 from gpuquery.runner.output.tables.delta.commit import Committer, Wanted
+from gpuquery.runner.output.tables.delta.lines import BELOW
 from gpuquery.runner.output.tables.delta.place import Target
 from gpuquery.runner.output.tables.delta.where import Where
 
@@ -61,11 +62,19 @@ def target(path: Path) -> Target:
 class Writer:
     """One attempt of one job on a table of this machine."""
 
+    before = staticmethod(lambda: None)
+    """Called before each try to commit."""
+
     def __init__(self, path: Path, mode: Mode = APPEND, by: Sequence[str] = (), **more: Any) -> None:
         self.path, self.by = path, tuple(by)
         self.job = job(more.pop("uid", ""))
         self.target = target(path)
-        self.committer = Committer(self.target, self.job, 1, Wanted(mode, self.by, more.pop("widen", False)), **more)
+        self.committer = Committer(
+            self.target, self.job, 1, Wanted(mode, self.by, more.pop("widen", False)), before=self._tried
+        )
+
+    def _tried(self) -> None:
+        self.before()
 
     def write(self, rows: pl.DataFrame, *, before: Any = lambda: None) -> Outcome:
         """Run the whole of an attempt."""
@@ -74,7 +83,8 @@ class Writer:
         self.committer.check_mode()
         fit = self.committer.fit(rows.schema)
         files = self.stage(rows.select(pl.col(name).cast(dtype) for name, dtype in fit.casts.items()))
-        return self.committer.commit(fit, files, before)
+        self.before = before
+        return self.committer.commit(fit, files)
 
     def stage(self, rows: pl.DataFrame) -> list[StagedFile]:
         """Write a file for each partition; Polars writes them, as in a pod."""
@@ -84,14 +94,10 @@ class Writer:
             keys = part.select(self.by).head(1)
             texts = {name: values.text(text, part.schema[name]) for name, text in hive.partition_values(keys).items()}
             path = hive.folder(texts) + part_name(self.job.uid, 1, 0, number)
-            file = self.path / path
+            file = self.path / BELOW / path
             file.parent.mkdir(parents=True, exist_ok=True)
             part.drop(self.by).write_parquet(file)
-            found.append(
-                StagedFile(
-                    path=path, upload_id="x", pieces=("x",), bytes=file.stat().st_size, rows=len(part), values=texts
-                )
-            )
+            found.append(StagedFile(path=path, bytes=file.stat().st_size, rows=len(part), values=texts))
         return found
 
 

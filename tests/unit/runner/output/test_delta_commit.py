@@ -13,7 +13,6 @@ from deltalake import DeltaTable, write_deltalake
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output.commit import Step
 from tests.support import delta_output as o
 from tests.support import delta_tables as d
 from tests.support.delta_output import APPEND, NEW, OVERWRITE, PARTITIONS, Writer
@@ -219,22 +218,6 @@ def test_an_answer_that_is_lost_before_the_store_did_it_leaves_the_commit_in_dou
             writer.write(RESULT)
     assert not writer.committer.certain
     assert Writer(tmp_path, by=["day"], uid=writer.job.uid).write(RESULT).version == 0
-
-
-@pytest.mark.parametrize("step", [Step.BEFORE_RECORD, Step.AFTER_RECORD])
-def test_an_attempt_that_dies_at_a_step_is_followed_by_one_that_makes_one_commit(tmp_path: Path, step: Step) -> None:
-    class Death(BaseException):
-        pass
-
-    def die(at: Step) -> None:
-        if at is step:
-            raise Death
-
-    first = Writer(tmp_path, by=["day"], hook=die)
-    with pytest.raises(Death):
-        first.write(RESULT)
-    Writer(tmp_path, by=["day"], uid=first.job.uid).write(RESULT)
-    assert rows(tmp_path) == [("mon", 10), ("wed", 40)]
 
 
 def test_the_right_to_commit_is_asked_before_each_try(tmp_path: Path) -> None:

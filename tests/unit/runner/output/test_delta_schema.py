@@ -145,10 +145,10 @@ def test_columns_that_may_hold_no_nulls_are_checked(tmp_path: Path, nulls: int |
     (file,) = writer.stage(pl.DataFrame({"v": [1, 2]}))
     staged = [file.model_copy(update={"statistics": (leaf,)})]
     if why is None:
-        assert writer.committer.commit(fit, staged, lambda: None).version == 1
+        assert writer.committer.commit(fit, staged).version == 1
     else:
         with pytest.raises(JobError, match=f"'v' may hold no nulls.*{why}"):
-            writer.committer.commit(fit, staged, lambda: None)
+            writer.committer.commit(fit, staged)
 
 
 def test_a_column_with_a_default_is_not_left_out(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuquery.runner.output.tables.delta import Delta
 from gpuquery.runner.output.tables.hive import Hive
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.output.tables.base import Asked, Table
 
-FORMATS: Mapping[str, Callable[[Asked], Table]] = {}
+FORMATS: Mapping[str, Callable[[Asked], Table]] = {"delta": Delta}
 """Formats other than hive folders, by the field of `output` that asks for them."""
 
 

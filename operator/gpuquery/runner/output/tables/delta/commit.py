@@ -13,11 +13,11 @@ import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.status import MAX_EXPECTATIONS_SHOWN
+from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output.commit import Hook, Step, no_hook
 from gpuquery.runner.output.tables.delta import features, lines, schema, statistics, types
 from gpuquery.runner.output.tables.delta.state import State
 
@@ -57,17 +57,22 @@ class Outcome:
     partitions: int
     paths: frozenset[str]
     """Paths of its files, relative to the table."""
+    expectations: str = ""
+    """Those that were checked and hold, in a few words."""
 
 
 class Committer:
     """Commits one attempt of one job to one table. Not for use from several threads."""
 
-    def __init__(self, target: Target, job: JobRef, attempt: int, wanted: Wanted, hook: Hook = no_hook) -> None:
+    def __init__(
+        self, target: Target, job: JobRef, attempt: int, wanted: Wanted, *, before: Callable[[], None] = lambda: None
+    ) -> None:
+        """`before` is called before each try, and raises if this attempt may not commit any more."""
         self._target = target
         self._job = job
         self._attempt = attempt
         self._wanted = wanted
-        self._hook = hook
+        self._before = before
         self._app = lines.app_id(job)
         self.state = State(target)
         self.certain = True
@@ -101,19 +106,18 @@ class Committer:
         self._wanted.mode.check(self._target, snapshot, made.layout)
         return made
 
-    def commit(self, fit: schema.Fit, files: Sequence[StagedFile], before: Callable[[], None]) -> Outcome:
+    def commit(self, fit: schema.Fit, files: Sequence[StagedFile], expectations: str = "") -> Outcome:
         """Commit files that were written for a fit, exactly once for the job, also if others try at the same time.
 
-        `before` is called before each try, and raises if this attempt may not commit any more.
+        `recover` was called right before.
         """
-        self.state.load()
+        self.state.advance()
         deadline = time.monotonic() + PATIENCE
         while True:
             if (found := self._found()) is not None:
                 return found
-            body, key = self._entry(fit, [file for file in files if file.rows]), self.state.next_key
-            before()
-            self._hook(Step.BEFORE_RECORD)
+            body, key = self._entry(fit, [file for file in files if file.rows], expectations), self.state.next_key
+            self._before()
             self.certain, version = False, self.state.next_version
             self._create(key, body)
             self.state.advance()
@@ -122,9 +126,7 @@ class Committer:
                 deadline = time.monotonic() + PATIENCE
             elif time.monotonic() > deadline:
                 raise self._target.refused(f"{key} is there, and cannot be read", Failure.UNSAFE_STORE)
-            if self.state.has(self._app):
-                self._hook(Step.AFTER_RECORD)
-            else:
+            if not self.state.has(self._app):
                 time.sleep(random.random() * 0.05)  # noqa: S311
 
     def _create(self, key: str, body: bytes) -> None:
@@ -140,17 +142,18 @@ class Committer:
     def _found(self) -> Outcome | None:
         if not self.state.has(self._app):
             return None
-        version, added = self.state.commit_of(self._app)
+        commit = self.state.commit_of(self._app)
         return Outcome(
-            version,
-            len(added),
-            sum(_records(one) for one in added),
-            sum(_count(one.get("size")) for one in added),
-            len({frozenset(values.items()) for one in added if (values := one.get("partitionValues"))}),
-            frozenset(unquote(str(one.get("path", ""))) for one in added),
+            commit.version,
+            len(commit.added),
+            sum(_records(one) for one in commit.added),
+            sum(_count(one.get("size")) for one in commit.added),
+            len({json.dumps(values, sort_keys=True) for one in commit.added if (values := one.get("partitionValues"))}),
+            commit.paths,
+            clean(str(commit.info.get("gpuquery.expectations", "")), MAX_EXPECTATIONS_SHOWN),
         )
 
-    def _entry(self, fit: schema.Fit, files: Sequence[StagedFile]) -> bytes:
+    def _entry(self, fit: schema.Fit, files: Sequence[StagedFile], expectations: str) -> bytes:
         """Build the next version from what is there now."""
         snapshot, now = self.state.snapshot, time.time_ns() // 1_000_000
         if snapshot is None:
@@ -164,8 +167,9 @@ class Committer:
         self._wanted.mode.check(self._target, snapshot, made.layout)
         self._check_nulls(made, files)
         commit = lines.Commit(
-            self._job, self._attempt, self._wanted.mode.word, files, removed, made.layout, bool(made.added), now
-        )
+            self._job, self._attempt, self._wanted.mode.word, files, removed, made.layout, bool(made.added), now,
+            expectations,
+        )  # fmt: skip
         return lines.body(commit, snapshot, clock)
 
     def _refit(self, snapshot: Snapshot, fit: schema.Fit) -> schema.Fit:

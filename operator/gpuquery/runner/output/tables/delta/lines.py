@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gpuquery.runner.output.tables.delta import statistics, types
-from gpuquery.runner.output.tables.delta.state import APP_VERSION
+from gpuquery.runner.output.tables.delta.state import APP, APP_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gpuquery.runner.output.record import StagedFile
     from gpuquery.runner.output.tables.delta.schema import Layout
 
+BELOW = "data/"
+"""Folder of the data files that we write. Files of other writers are beside it, so that ours can be listed apart."""
 _SAFE = "/-_.!~*'()=:@&+$,;"
 """What a path of a URI may have as it is (RFC 2396)."""
 
@@ -37,11 +39,13 @@ class Commit:
     grows: bool
     """Whether it adds columns."""
     time: int
+    expectations: str = ""
+    """Those that hold, in a few words."""
 
 
 def app_id(job: JobRef) -> str:
     """Return the id of a job's application transaction, by which everyone sees that it has committed."""
-    return f"gpuquery/{job.namespace}/{job.name}/{job.uid}"
+    return f"{APP}{job.namespace}/{job.name}/{job.uid}"
 
 
 def body(commit: Commit, snapshot: Snapshot | None, clock: int | None) -> bytes:
@@ -64,7 +68,7 @@ def _files(commit: Commit) -> Iterable[Mapping[str, Any]]:
     for file in commit.files:
         yield {
             "add": {
-                "path": quote(file.path, safe=_SAFE),
+                "path": quote(BELOW + file.path, safe=_SAFE),
                 "partitionValues": dict(file.values),
                 "size": file.bytes,
                 "modificationTime": commit.time,
@@ -108,6 +112,7 @@ def _info(commit: Commit, snapshot: Snapshot | None, clock: int | None) -> dict[
         "gpuquery.job-uid": commit.job.uid,
         "gpuquery.job": f"{commit.job.namespace}/{commit.job.name}",
         "gpuquery.attempt": str(commit.attempt),
+        **({"gpuquery.expectations": commit.expectations} if commit.expectations else {}),
     }  # fmt: skip
 
 

@@ -9,16 +9,40 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from gpuquery.runner.inputs.tables.delta import actions, log
 from gpuquery.runner.output.tables.delta import features
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gpuquery.runner.inputs.tables.delta.actions import Snapshot
     from gpuquery.runner.output.tables.delta.place import Target
 
+APP = "gpuquery/"
+"""How the ids of our application transactions begin."""
 APP_VERSION = 1
 """Version of a job's application transaction: a job commits once."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit of ours, as the log has it."""
+
+    version: int
+    """Its version; once the log was cleaned up and nobody knows it, that of a later checkpoint."""
+    known: bool
+    """Whether its entry of the log is still there."""
+    added: Sequence[dict[str, Any]]
+    """The actions that add its files."""
+    info: dict[str, Any]
+    """What its writer says of it: a claim."""
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Paths of its files, relative to the table."""
+        return frozenset(unquote(str(one.get("path", ""))) for one in self.added)
 
 
 @dataclass
@@ -67,19 +91,26 @@ class State:
         """Whether an application transaction is committed."""
         return self.snapshot is not None and self.snapshot.transactions.get(app, (0, ""))[0] >= APP_VERSION
 
-    def commit_of(self, app: str) -> tuple[int, list[dict[str, Any]]]:
-        """Return the version of a transaction that is committed, with the actions that add its files.
+    def apps(self, wanted: Callable[[str], bool]) -> list[str]:
+        """Return the ids of application transactions of ours that someone wants."""
+        found = self.snapshot.transactions if self.snapshot else {}
+        return [app for app in found if app.startswith(APP) and wanted(app)]
 
-        Once the log was cleaned up, nobody knows which version it was: then that of the checkpoint that still has it,
-        and no files.
-        """
+    def paths(self) -> set[str]:
+        """Return the paths of all files of the newest version, relative to the table."""
+        return {unquote(one.path) for one in self.snapshot.files.values()} if self.snapshot else set()
+
+    def commit_of(self, app: str) -> Commit:
+        """Return the commit of a transaction that is there."""
         assert self.snapshot is not None
         key = self.snapshot.transactions[app][1]
         version = int(key.rpartition("/")[2].partition(".")[0])
         if not key.endswith(f"{version:020d}.json"):
             version, key = self._searched(app, version)
-        body = self.target.store.get(key) or b""
-        return version, [added for one in _lines(body) if isinstance(added := one.get("add"), dict)]
+        lines = _lines(self.target.store.get(key) or b"") if key else []
+        added = [found for one in lines if isinstance(found := one.get("add"), dict)]
+        info = next((found for one in lines if isinstance(found := one.get("commitInfo"), dict)), {})
+        return Commit(version, bool(lines), added, info)
 
     def _searched(self, app: str, newest: int) -> tuple[int, str]:
         """Look for a transaction in the commits before a checkpoint, from the newest on."""
@@ -88,7 +119,7 @@ class State:
             body = self.target.store.get(log.commit_key(version)) or b""
             if app.encode() in body and any((one.get("txn") or {}).get("appId") == app for one in _lines(body)):
                 return version, log.commit_key(version)
-        return newest, log.commit_key(newest)
+        return newest, ""
 
 
 def _lines(body: bytes) -> list[dict[str, Any]]:
