@@ -128,11 +128,11 @@ class AzStore(Store):
         """Whether it can be an id at all: the store itself knows to which blob a block belongs."""
         return bool(_UPLOAD_ID.fullmatch(upload_id))
 
-    def dangling(self) -> Iterable[Dangling]:
-        """List the uploads below data/ of blobs that are not there: they have no bytes in a listing."""
+    def dangling(self, below: str = DATA) -> Iterable[Dangling]:
+        """List uploads of blobs whose keys begin with `below` and that are not there: a listing shows no bytes."""
         empty = [
             (key, _modified(blob))
-            for key, blob in self._listed(DATA, "metadata,uncommittedblobs")
+            for key, blob in self._listed(below, "metadata,uncommittedblobs")
             if not int(blob.findtext("Properties/Content-Length") or 0)
         ]
         return [one for some in self.parallel(lambda one: self._staged(*one), empty) for one in some]

@@ -300,7 +300,7 @@ class Store(Protocol):
         """Whether an upload of this id can have been begun for a key by an attempt that stages in `staging`."""
 
     def dangling(self, below: str = DATA) -> Iterable[Dangling]:
-        """List all uploads whose key begins with `below` that are neither completed nor aborted; on POSIX all."""
+        """List all uploads whose key begins with `below` that are neither completed nor aborted; POSIX and GCS: all."""
 
     def check_key(self, key: str) -> None:
         """Raise `JobError(OUTPUT_LIMIT)` if the store cannot hold an object of this name."""

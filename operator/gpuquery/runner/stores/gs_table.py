@@ -145,7 +145,7 @@ class GsStore(Store):
         begun = f"{staging}/{PurePosixPath(key).name}"
         return upload_id.startswith(begun) and bool(_OWN.fullmatch(upload_id[len(begun) :]))
 
-    def dangling(self) -> Iterable[Dangling]:
+    def dangling(self, below: str = "") -> Iterable[Dangling]:
         """List the uploads of all attempts that have pieces."""
         found: dict[tuple[str, str], list[float]] = defaultdict(list)
         for item in self.list(STAGING):

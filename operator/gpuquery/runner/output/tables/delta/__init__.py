@@ -58,7 +58,7 @@ class Delta(Complete):
         super().__init__(asked)
         self._output = asked.plan.output
         self._target = Target(self.root, asked.plan.store, self.store)
-        wanted = Wanted(_mode(asked.plan), self._output.partition_by, _widens(asked.plan))
+        wanted = Wanted(_mode(asked.plan), self._output.partition_by, self._output.widens)
         self._committer = Committer(self._target, asked.job, self._attempt, wanted, before=self._check_stop)
         self._loaded = False
         self._fit: Fit | None = None
@@ -174,7 +174,7 @@ class Delta(Complete):
 
     def _status(self, found: Outcome) -> OutputStatus:
         return OutputStatus(
-            uri=self.root,
+            uri=self._output.published,
             version=found.version,
             files=found.files,
             rows=found.rows,
@@ -189,8 +189,8 @@ class Delta(Complete):
 
 
 def _mode(plan: Plan) -> modes.Mode:
-    if text := getattr(plan.output, "overwrite_where", None):
-        return modes.OverwriteWhere(Where(plan, text))
+    if plan.output.overwrite_where is not None:
+        return modes.OverwriteWhere(Where(plan, plan.output.overwrite_where))
     made: Mapping[OutputMode, Callable[[], modes.Mode]] = {
         OutputMode.ERROR_IF_EXISTS: modes.ErrorIfExists,
         OutputMode.APPEND: modes.Append,
@@ -198,7 +198,3 @@ def _mode(plan: Plan) -> modes.Mode:
         OutputMode.OVERWRITE_PARTITIONS: modes.OverwritePartitions,
     }
     return made[plan.output.mode]()
-
-
-def _widens(plan: Plan) -> bool:
-    return getattr(plan.output, "schema_evolution", None) == "widen"
