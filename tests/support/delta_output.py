@@ -5,6 +5,7 @@ python -m tests.support.delta_output '<json>'      # see `commit_in_process`
 
 from __future__ import annotations
 
+import secrets
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ class Writer:
         for number, part in enumerate(parts):
             keys = part.select(self.by).head(1)
             texts = {name: values.text(text, part.schema[name]) for name, text in hive.partition_values(keys).items()}
-            path = hive.folder(texts) + part_name(self.job.uid, 1, 0, number)
+            path = hive.folder(texts) + part_name(self.job.uid, 1, 0, number, secrets.token_hex(4))
             file = self.path / BELOW / path
             file.parent.mkdir(parents=True, exist_ok=True)
             part.drop(self.by).write_parquet(file)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import MAX_EXPECTATIONS_SHOWN
 from gpuquery.api.text import clean
-from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.tables.delta import features, lines, schema, statistics, types
 from gpuquery.runner.output.tables.delta.state import State
 
@@ -111,33 +110,21 @@ class Committer:
 
         `recover` was called right before.
         """
-        self.state.advance()
         deadline = time.monotonic() + PATIENCE
         while True:
             if (found := self._found()) is not None:
                 return found
-            body, key = self._entry(fit, [file for file in files if file.rows], expectations), self.state.next_key
+            body = self._entry(fit, [file for file in files if file.rows], expectations)
             self._before()
-            self.certain, version = False, self.state.next_version
-            self._create(key, body)
-            self.state.advance()
-            self.certain = self.state.next_version > version and not self.state.has(self._app)
+            version, self.certain = self.state.next_version, False
+            self.state.commit(body)
             if self.state.next_version > version:
                 deadline = time.monotonic() + PATIENCE
+                self.certain = not self.state.has(self._app)
             elif time.monotonic() > deadline:
-                raise self._target.refused(f"{key} is there, and cannot be read", Failure.UNSAFE_STORE)
+                raise self._target.refused(f"{self.state.next_key} is there, and cannot be read", Failure.UNSAFE_STORE)
             if not self.state.has(self._app):
                 time.sleep(random.random() * 0.05)  # noqa: S311
-
-    def _create(self, key: str, body: bytes) -> None:
-        """Create an entry if there is none; if the store does not say, look whether one is there."""
-        try:
-            self._target.store.create(key, body)
-        except JobError:
-            version = self.state.next_version
-            self.state.advance()
-            if self.state.next_version == version:
-                raise
 
     def _found(self) -> Outcome | None:
         if not self.state.has(self._app):

@@ -7,10 +7,11 @@ anew. So what a commit removes is always exact, and no rule about conflicts is n
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs.tables.delta import actions, log
 from gpuquery.runner.output.tables.delta import features
 
@@ -55,6 +56,9 @@ class State:
     clock: int = 0
     """The time in the newest commit, in milliseconds since 1970, where commits must hold one; else 0."""
 
+    _mine: dict[str, bytes] = field(default_factory=dict)
+    """The entry that was created here."""
+
     @property
     def next_version(self) -> int:
         """The version that a commit now makes."""
@@ -87,6 +91,30 @@ class State:
             actions.followed(self.target, self.snapshot, self.next_key, body)
             self.clock = _clock(body)
 
+    def commit(self, body: bytes) -> bool:
+        """Create the next entry, if nobody has; if nobody says whether it is there, look.
+
+        Whoever created it, it has been read then, unless it cannot be seen yet. Returns whether this call created it
+        for certain. Raises JobError if nobody says, and none is there.
+        """
+        key = self.next_key
+        try:
+            created = self.target.store.create(key, body)
+        except JobError:
+            version = self.next_version
+            self.advance()
+            if self.next_version == version:
+                raise
+            return False
+        if not created:
+            self.advance()
+            return False
+        self.snapshot = self.snapshot or actions.Snapshot(-1)
+        actions.followed(self.target, self.snapshot, key, body)
+        self.clock = _clock(body)
+        self._mine = {key: body}
+        return True
+
     def has(self, app: str) -> bool:
         """Whether an application transaction is committed."""
         return self.snapshot is not None and self.snapshot.transactions.get(app, (0, ""))[0] >= APP_VERSION
@@ -107,7 +135,7 @@ class State:
         version = int(key.rpartition("/")[2].partition(".")[0])
         if not key.endswith(f"{version:020d}.json"):
             version, key = self._searched(app, version)
-        lines = _lines(self.target.store.get(key) or b"") if key else []
+        lines = _lines(self._mine.get(key) or self.target.store.get(key) or b"") if key else []
         added = [found for one in lines if isinstance(found := one.get("add"), dict)]
         info = next((found for one in lines if isinstance(found := one.get("commitInfo"), dict)), {})
         return Commit(version, bool(lines), added, info)
