@@ -13,7 +13,7 @@ from gpuquery.plan.plan import Language, Plan, Purpose
 from gpuquery.runner import inputs, stores
 from gpuquery.runner.attempt import Attempt, Review
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output import fsck
+from gpuquery.runner.output import fsck, rollback
 from gpuquery.runner.output.log import Log
 from gpuquery.runner.preflight import contracts, release
 from gpuquery.runner.progress import Tracker
@@ -70,6 +70,11 @@ def check_table(
     if repair:
         fsck.repair(store)
     return fsck.check(store, deep=deep)
+
+
+def roll_back(uri: str, access: StoreAccess, to: int) -> CommitRecord:
+    """Make the table at an `output.uri` what it was at a version, by a new one. Raises JobError."""
+    return rollback.rollback(_table(uri, access), to)
 
 
 def _table(uri: str, access: StoreAccess) -> Store:

@@ -24,10 +24,10 @@ def of(asked: Asked) -> Table:
     for field, make in FORMATS.items():
         if getattr(asked.plan.output, field, None) is not None:
             return make(asked)
-    output = asked.plan.output
-    if output.format is not OutputFormat.HIVE:
+    if (output := asked.plan.output).format is not OutputFormat.HIVE:
         raise JobError(
             Failure.INVALID_PLAN,
-            f"output is {output.words}, which this image does not write: use an image of the operator's version",
+            f"output {output.shown} is of format {output.format}, which this image does not write: use an image of the "
+            "operator's version",
         )
     return Hive(asked)
