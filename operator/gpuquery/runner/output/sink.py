@@ -267,15 +267,21 @@ class Sink:
             return self._opened
 
     def _probe(self) -> None:
-        """Prove that the store creates exclusively; the commit rests on it."""
+        """Prove that the store creates exclusively; the commit rests on it.
+
+        Twice, if it seems not to: another attempt of this job that commits just now tidies up behind this one.
+        """
+        if self._creates_again() and self._creates_again():
+            reason = stores.of(self._table.root).unsafe
+            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._table.root} {reason}")
+
+    def _creates_again(self) -> bool:
         key = f"{self._asked.staging}/probe-{secrets.token_hex(8)}"
         hurried = self._table.hurried
         hurried.create(key, b"probe")
-        unsafe = hurried.create(key, b"probe")
+        again = hurried.create(key, b"probe")
         hurried.delete([key])
-        if unsafe:
-            reason = stores.of(self._table.root).unsafe
-            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._table.root} {reason}")
+        return again
 
     def _surrendered(self) -> bool:
         try:
