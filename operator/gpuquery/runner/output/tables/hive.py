@@ -19,7 +19,7 @@ from gpuquery.runner.output.modes import MODES, Result, check_fits
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet
 from gpuquery.runner.output.sweep import sweep, sweep_finished
 from gpuquery.runner.output.tables.base import Asked, Committed, Layout, Table
-from gpuquery.runner.stores.base import COMMITS, DATA
+from gpuquery.runner.stores.base import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,10 +141,6 @@ class Hive(Table):
     def drop(self, store: Store, files: Sequence[StagedFile]) -> None:
         """Abort uploads."""
         store.parallel(lambda file: store.abort(DATA + file.path, file.upload_id), files)
-
-    def describe(self, status: OutputStatus, report: bytes) -> None:
-        """Leave a report beside the record."""
-        self.hurried.put(f"{COMMITS}{status.version:020d}.report", report)
 
     def _status(self, record: CommitRecord) -> OutputStatus:
         folders = {file.path.rpartition("/")[0] for file in record.add} - {""}
