@@ -41,6 +41,8 @@ class Content:
 class MemoryStore:
     """One actor's view of the content. `turn(after)` is called before and after every effect."""
 
+    lost = "?"
+
     def __init__(self, content: Content, turn: Callable[[bool], None] = lambda _: None) -> None:
         self.content = content
         self._turn = turn
@@ -126,7 +128,7 @@ class MemoryStore:
     def abort(self, key: str, upload_id: str) -> None:
         self._do(lambda: self.content.uploads.pop(upload_id, None))
 
-    def dangling(self) -> Sequence[Dangling]:
+    def dangling(self, below: str = "") -> Sequence[Dangling]:
         return self._do(lambda: [Dangling(key, uid, time.time()) for uid, (key, _) in self.content.uploads.items()])
 
     def check_free(self, key: str) -> None:

@@ -31,7 +31,7 @@ FIRST = r"[\p{L}\p{M}\p{N}-]"
 WORD = r"[\p{L}\p{M}\p{N}_.-]"
 """Characters of a partition column's name: none that readers would have to decode or would skip."""
 OUTPUT_URI = uri_pattern(FOLDER)
-WRITTEN_URI = "^(s3|file)://"
+WRITTEN_URI = "^(s3|gs|az|abfss|file)://"
 """Stores that a result can be written to."""
 PARTITION_COLUMN = rf"^{FIRST}{WORD}*( {WORD}+)*$"
 _EDGE, _INSIDE = r"[^\s\p{Cc}(),]", r"[^\p{Cc}\p{Zl}\p{Zp}(),]"
@@ -269,7 +269,7 @@ class Output(Model):
         Rule(
             f"!has(self.uri) || self.uri.matches('{WRITTEN_URI}')",
             lambda self: self.uri is None or bool(re.match(WRITTEN_URI, self.uri)),
-            "results are written to s3:// only, and other stores are only read: write uri like s3://bucket/folder",
+            "web servers are only read: write uri like s3://bucket/folder, gs://bucket/folder or az://container/folder",
             field_path=".uri",
         ),
         Rule(

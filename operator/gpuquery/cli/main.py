@@ -96,7 +96,8 @@ def parser() -> argparse.ArgumentParser:
         if name in ("history", "fsck", "rollback"):
             _table_arguments(one, name)
         if name in ("run", "plan", "explain", "history", "fsck", "rollback"):
-            one.add_argument("--endpoint", metavar="URL", help="S3 server, in place of storage.endpoint")
+            whose = "server of the table's store" if name in ("history", "fsck", "rollback") else "S3 server"
+            one.add_argument("--endpoint", metavar="URL", help=f"{whose}, in place of storage.endpoint")
             one.add_argument("--region", help="region, in place of storage.region")
         if name == "run":
             one.add_argument("--uid", help="identity of the run: a second run with the same one finds its own commit")

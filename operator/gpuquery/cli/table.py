@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from gpuquery.api.pods import AzStorage, GsStorage
 from gpuquery.cli.show import remark, say
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import local
@@ -66,6 +68,10 @@ def roll_back(chosen: argparse.Namespace) -> bool:
 
 def access_of(chosen: argparse.Namespace) -> StoreAccess:
     """Return where the store is, by the arguments."""
+    if chosen.endpoint and chosen.uri.startswith("gs://"):
+        return StoreAccess(gs=GsStorage(endpoint=chosen.endpoint))
+    if chosen.endpoint and chosen.uri.startswith(("az://", "abfss://")):
+        return StoreAccess(az=AzStorage(endpoint=chosen.endpoint, account=urlsplit(chosen.endpoint).path.strip("/")))
     return StoreAccess(endpoint=chosen.endpoint, path_style=bool(chosen.endpoint), region=chosen.region)
 
 

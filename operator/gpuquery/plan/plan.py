@@ -112,6 +112,8 @@ class StoreAccess(Model):
     """Whether the bucket of S3 is in the path."""
     requester_pays: bool | None = None
     """Whether requests to S3 say that whoever sends them pays."""
+    sse_kms_key_id: str | None = None
+    """The key by which S3 encrypts what is written."""
     gs: GsStorage | None = None
     """Only for `gs://`."""
     az: AzStorage | None = None

@@ -218,6 +218,7 @@ def store_access(storage: Storage, declared: Mapping[str, Mapping[str, str]] | N
         path_style=given if storage.path_style is None else storage.path_style,
         catalogs=declared or None,
         requester_pays=storage.requester_pays or None,
+        sse_kms_key_id=storage.sse_kms_key_id,
         gs=storage.gs,
         az=storage.az,
         allow_http=storage.allow_http or None,

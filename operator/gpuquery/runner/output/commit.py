@@ -186,10 +186,9 @@ class Committer:
             if time.monotonic() > deadline:
                 raise JobError(
                     Failure.STORAGE_UNAVAILABLE,
-                    f"version {record.version} is committed, but the upload of {key} has vanished: did a "
-                    "lifecycle rule of the bucket drop it (AbortIncompleteMultipartUpload)? What was there before is "
-                    f"whole, but nobody can write to the table until `gpuquery fsck URI --void {record.version}` has "
-                    "taken that version back",
+                    f"version {record.version} is committed, but the upload of {key} has vanished: {self._store.lost} "
+                    "What was there before is whole, but nobody can write to the table until `gpuquery fsck URI --void "
+                    f"{record.version}` has taken that version back",
                 )
             time.sleep(0.1)
 

@@ -30,6 +30,8 @@ R = TypeVar("R")
 DATA = "data/"
 STAGING = "_staging/"
 COMMITS = "_commits/"
+UPDATES = 100
+"""Tries to update an object that others are updating too."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,8 @@ class Dangling:
     """The key that it would become; on POSIX only the last part of it is known."""
     upload_id: str
     begun: float
+    pieces: int | None = None
+    """How many of its pieces are there; None where the store keeps all or none."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +261,8 @@ class Store(Protocol):
 
     threads: int = 8
     """Calls that `parallel` makes at a time."""
+    lost: str = "did somebody remove temporary files below _staging/?"
+    """How an upload can have vanished between commit and publish, as a question."""
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
@@ -303,8 +309,8 @@ class Store(Protocol):
     def can_be(self, upload_id: str, key: str, staging: str) -> bool:
         """Whether an upload of this id can have been begun for a key by an attempt that stages in `staging`."""
 
-    def dangling(self) -> Iterable[Dangling]:
-        """List all uploads below data/ that are neither completed nor aborted."""
+    def dangling(self, below: str = DATA) -> Iterable[Dangling]:
+        """List all uploads whose key begins with `below` that are neither completed nor aborted; POSIX and GCS: all."""
 
     def check_key(self, key: str) -> None:
         """Raise `JobError(OUTPUT_LIMIT)` if the store cannot hold an object of this name."""
@@ -318,3 +324,20 @@ class Store(Protocol):
             return [work(item) for item in items]
         with ThreadPoolExecutor(min(self.threads, len(items)), "store") as pool:
             return list(pool.map(work, items))
+
+
+def updated(
+    where: str,
+    change: Callable[[bytes | None], bytes | None],
+    read: Callable[[], tuple[bytes, str] | None],
+    swap: Callable[[bytes, str | None], bool],
+) -> bool:
+    """Do `Store.update` by tags: `read` gives an object with what tells this state of it from all others, and `swap`
+    writes over the state with a tag (None: over nothing) and returns False if it is another one now."""
+    for _ in range(UPDATES):
+        body, tag = read() or (None, None)
+        if (made := change(body)) is None:
+            return False
+        if swap(made, tag):
+            return True
+    raise JobError(Failure.STORAGE_UNAVAILABLE, f"updating {where}: others have written it {UPDATES} times meanwhile")

@@ -17,7 +17,7 @@ from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.stores import retries
-from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked
+from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked, updated
 from gpuquery.runner.stores.s3 import client
 from gpuquery.runner.stores.s3.errors import error_code, is_transient, refused, status
 
@@ -34,8 +34,6 @@ T = TypeVar("T")
 MAX_KEY_BYTES = 1024
 HURRIED_PATIENCE = 6.0
 DELETE_BATCH = 1000
-UPDATES = 100
-"""Tries to update an object that others are updating too."""
 
 _UPLOAD_ID = re.compile(r"[\x21-\x7e]{1,1024}")
 
@@ -44,6 +42,7 @@ class S3Store(Store):
     """The objects below one prefix of a bucket."""
 
     threads = 16
+    lost = "did a lifecycle rule of the bucket drop it (AbortIncompleteMultipartUpload)?"
 
     def __init__(
         self,
@@ -56,6 +55,7 @@ class S3Store(Store):
     ) -> None:
         """`hurried` gives up within seconds, for preflight and clean-up; `stop` ends all waiting when it is set."""
         self._client: S3Client = _client(access, hurried, shared)
+        self._encryption = _encryption(access)
         self._bucket = place.bucket
         self._root = f"{place.prefix}/" if place.prefix else ""
         self._uri = place.uri
@@ -73,31 +73,30 @@ class S3Store(Store):
 
     def put(self, key: str, body: bytes) -> None:
         """Write an object."""
-        self._ask("writing", key, self._client.put_object, Body=body)
+        self._ask("writing", key, self._client.put_object, Body=body, **self._encryption)
 
     def create(self, key: str, body: bytes) -> bool:
         """Write an object if there is none."""
-        put, given = self._client.put_object, {"Body": body, "IfNoneMatch": "*"}
+        put, given = self._client.put_object, {"Body": body, "IfNoneMatch": "*", **self._encryption}
         return self._ask("creating", key, put, none_if=_exists, again=_undecided, **given) is not None
 
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
         """Write over just what was read: with `If-Match` and its ETag."""
 
-        def read(**at: str) -> tuple[bytes, str]:
+        def get(**at: str) -> tuple[bytes, str]:
             found = self._client.get_object(**at)  # type: ignore[arg-type]
             return found["Body"].read(), found["ETag"]
 
-        for _ in range(UPDATES):
-            body, tag = self._ask("reading", key, read, none_if=_missing) or (None, None)
-            if (made := change(body)) is None:
-                return False
-            given = {"Body": made, **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag})}
+        def read() -> tuple[bytes, str] | None:
+            found: tuple[bytes, str] | None = self._ask("reading", key, get, none_if=_missing)
+            return found
+
+        def swap(body: bytes, tag: str | None) -> bool:
+            given = {"Body": body, **self._encryption, **({"IfMatch": tag} if tag else {"IfNoneMatch": "*"})}
             put = self._client.put_object
-            if self._ask("updating", key, put, none_if=_overtaken, again=_undecided, **given) is not None:
-                return True
-        raise JobError(
-            Failure.STORAGE_UNAVAILABLE, f"updating {self._uri}/{key}: others have written it {UPDATES} times meanwhile"
-        )
+            return self._ask("updating", key, put, none_if=_overtaken, again=_undecided, **given) is not None
+
+        return updated(f"{self._uri}/{key}", change, read, swap)
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
@@ -139,7 +138,7 @@ class S3Store(Store):
     def begin(self, key: str) -> str:
         """Begin a multipart upload."""
         begin, kind = self._client.create_multipart_upload, "application/vnd.apache.parquet"
-        return str(self._ask("beginning the upload of", key, begin, ContentType=kind)["UploadId"])
+        return str(self._ask("beginning the upload of", key, begin, ContentType=kind, **self._encryption)["UploadId"])
 
     def upload(self, key: str, upload_id: str, piece: Piece) -> str:
         """Upload one part; returns its ETag."""
@@ -167,14 +166,14 @@ class S3Store(Store):
         """Whether it can be an id at all: the store itself knows to which key an upload belongs."""
         return bool(_UPLOAD_ID.fullmatch(upload_id))
 
-    def dangling(self) -> Iterator[Dangling]:
-        """List all uploads below data/ that are neither completed nor aborted."""
+    def dangling(self, below: str = DATA) -> Iterator[Dangling]:
+        """List all uploads whose key begins with `below` that are neither completed nor aborted."""
         key, upload = "", ""
         while True:
             page = self._retry(
                 f"listing the uploads of {self._uri}",
                 lambda key=key, upload=upload: self._client.list_multipart_uploads(  # type: ignore[misc]
-                    Bucket=self._bucket, Prefix=self._root + DATA, KeyMarker=key, UploadIdMarker=upload
+                    Bucket=self._bucket, Prefix=self._root + below, KeyMarker=key, UploadIdMarker=upload
                 ),
             )
             for item in page.get("Uploads", ()):
@@ -243,6 +242,13 @@ def _client(access: StoreAccess, hurried: bool, shared: Session | None) -> S3Cli
         return client.s3_client(access, hurried=hurried, shared=shared)
     except (BotoCoreError, ValueError) as exc:
         raise classify(exc, "making an S3 client", default=Failure.INVALID_PLAN) from exc
+
+
+def _encryption(access: StoreAccess) -> dict[str, Any]:
+    """Return what a request says that makes an object; its parts inherit it."""
+    if access.sse_kms_key_id is None:
+        return {}
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": access.sse_kms_key_id}
 
 
 def _missing(exc: ClientError) -> bool:
