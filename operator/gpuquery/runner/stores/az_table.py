@@ -80,18 +80,19 @@ class AzStore(Store):
         return self._ask("creating", key, _Request("PUT", body=body, headers=headers, okay=_THERE)).status < 300
 
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
-        """Write over just what was read: with `If-Match` and its ETag."""
+        """Write over just the blob that was read, by its ETag."""
 
-        def read() -> tuple[bytes, str] | None:
+        def once() -> bool | None:
             found = self._ask("reading", key, _Request("GET", okay=_MISSING))
-            return (found.body, found.headers["ETag"]) if found.status < 300 else None
+            there = found.status < 300
+            if (made := change(found.body if there else None)) is None:
+                return False
+            condition = {"If-Match": found.headers["ETag"]} if there else {"If-None-Match": "*"}
+            headers = {"x-ms-blob-type": "BlockBlob", **condition}
+            request = _Request("PUT", body=made, headers=headers, okay=_THERE)
+            return self._ask("updating", key, request).status < 300 or None
 
-        def swap(body: bytes, tag: str | None) -> bool:
-            headers = {"x-ms-blob-type": "BlockBlob", **({"If-Match": tag} if tag else {"If-None-Match": "*"})}
-            request = _Request("PUT", body=body, headers=headers, okay=_THERE | _MISSING)
-            return self._ask("updating", key, request).status < 300
-
-        return updated(f"{self._uri}/{key}", change, read, swap)
+        return updated(once, f"{self._uri}/{key}")
 
     def size(self, key: str) -> int | None:
         """Size of a blob in bytes; None if there is none."""

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+UPDATES = 100
+"""Tries to update an object that others are updating too."""
 DATA = "data/"
 STAGING = "_staging/"
 COMMITS = "_commits/"
-UPDATES = 100
-"""Tries to update an object that others are updating too."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +243,14 @@ class Dangling:
     """How many of its pieces are there; None where the store keeps all or none."""
 
 
+def updated(once: Callable[[], bool | None], what: str) -> bool:
+    """Update an object until it is done, or not to be done; `once` returns None where another was faster."""
+    for _ in range(UPDATES):
+        if (done := once()) is not None:
+            return done
+    raise JobError(Failure.STORAGE_UNAVAILABLE, f"updating {what}: others have written it {UPDATES} times meanwhile")
+
+
 @dataclass(frozen=True)
 class Piece:
     """One piece of a file: its number from 1, its offset, its bytes."""
@@ -324,20 +332,3 @@ class Store(Protocol):
             return [work(item) for item in items]
         with ThreadPoolExecutor(min(self.threads, len(items)), "store") as pool:
             return list(pool.map(work, items))
-
-
-def updated(
-    where: str,
-    change: Callable[[bytes | None], bytes | None],
-    read: Callable[[], tuple[bytes, str] | None],
-    swap: Callable[[bytes, str | None], bool],
-) -> bool:
-    """Do `Store.update` by tags: `read` gives an object with what tells this state of it from all others, and `swap`
-    writes over the state with a tag (None: over nothing) and returns False if it is another one now."""
-    for _ in range(UPDATES):
-        body, tag = read() or (None, None)
-        if (made := change(body)) is None:
-            return False
-        if swap(made, tag):
-            return True
-    raise JobError(Failure.STORAGE_UNAVAILABLE, f"updating {where}: others have written it {UPDATES} times meanwhile")

@@ -82,17 +82,20 @@ class GsStore(Store):
         return self._write(key, body, ifGenerationMatch="0").status != 412
 
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
-        """Write over just the generation that was read, or an older one: that is refused, and it is read again."""
+        """Write over just the generation that was read."""
 
-        def read() -> tuple[bytes, str] | None:
-            found = self._ask("looking for", key, Request("GET", self._object(key, fields="generation")), _MISSING)
-            body = None if found.status == 404 else self.get(key)
-            return None if body is None else (body, str(json.loads(found.body)["generation"]))
+        def once() -> bool | None:
+            known = self._ask("reading", key, Request("GET", self._object(key, fields="generation")), _MISSING)
+            generation = "0" if known.status == 404 else str(json.loads(known.body)["generation"])
+            at = self._object(key, alt="media", generation=generation)
+            found = None if known.status == 404 else self._ask("reading", key, Request("GET", at), _MISSING)
+            if found is not None and found.status == 404:
+                return None  # it has another generation by now
+            if (made := change(None if found is None else found.body)) is None:
+                return False
+            return self._write(key, made, ifGenerationMatch=generation).status < 300 or None
 
-        def swap(body: bytes, tag: str | None) -> bool:
-            return self._write(key, body, ifGenerationMatch=tag or "0").status != 412
-
-        return updated(f"{self._uri}/{key}", change, read, swap)
+        return updated(once, f"{self._uri}/{key}")
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""

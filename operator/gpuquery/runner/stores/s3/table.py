@@ -83,20 +83,19 @@ class S3Store(Store):
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
         """Write over just what was read: with `If-Match` and its ETag."""
 
-        def get(**at: str) -> tuple[bytes, str]:
+        def read(**at: str) -> tuple[bytes, str]:
             found = self._client.get_object(**at)  # type: ignore[arg-type]
             return found["Body"].read(), found["ETag"]
 
-        def read() -> tuple[bytes, str] | None:
-            found: tuple[bytes, str] | None = self._ask("reading", key, get, none_if=_missing)
-            return found
-
-        def swap(body: bytes, tag: str | None) -> bool:
-            given = {"Body": body, **self._encryption, **({"IfMatch": tag} if tag else {"IfNoneMatch": "*"})}
+        def once() -> bool | None:
+            body, tag = self._ask("reading", key, read, none_if=_missing) or (None, None)
+            if (made := change(body)) is None:
+                return False
+            given = {"Body": made, **self._encryption, **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag})}
             put = self._client.put_object
-            return self._ask("updating", key, put, none_if=_overtaken, again=_undecided, **given) is not None
+            return self._ask("updating", key, put, none_if=_overtaken, again=_undecided, **given) is not None or None
 
-        return updated(f"{self._uri}/{key}", change, read, swap)
+        return updated(once, f"{self._uri}/{key}")
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
