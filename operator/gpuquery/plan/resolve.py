@@ -103,6 +103,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         stall_seconds=ranks.stall_seconds(job, processes, defaults),
         release=choice.release,
         gpu_memory=defaults.gpu_memory if choice.gpus else 0,
+        asked_options=spec.executor_options or None,
         language=language,
         query=text,
         dialect=_dialect(job),
