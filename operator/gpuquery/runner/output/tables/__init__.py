@@ -1,0 +1,1 @@
+"""Formats of tables that a result is committed to, behind one protocol."""
