@@ -111,15 +111,15 @@ class Committer:
         except known.CommitFailedException as exc:
             self.certain = before
             return exc, made
-        except (known.BadRequestError, known.ForbiddenError, known.UnauthorizedError, known.NoSuchTableError) as exc:
+        except Exception as exc:
+            if type(exc) not in (known.RESTError, known.BadRequestError, known.ForbiddenError, known.UnauthorizedError):
+                _LOG.warning("it is not known whether the commit was carried out: %s", redact(said(exc)))
+                return exc, None
             if self.find(self._load(0).metadata) is not None:
                 return exc, None  # the first of two deliveries was carried out
             self.certain = before
             self._remove(made)
             raise self._explained(exc) from exc
-        except Exception as exc:
-            _LOG.warning("it is not known whether the commit was carried out: %s", redact(said(exc)))
-            return exc, None
         return None, None
 
     def _explained(self, exc: Exception) -> JobError:
