@@ -109,7 +109,7 @@ class MemoryStore:
     def abort(self, key: str, upload_id: str) -> None:
         self._do(lambda: self.content.uploads.pop(upload_id, None))
 
-    def dangling(self) -> Sequence[Dangling]:
+    def dangling(self, below: str = "") -> Sequence[Dangling]:
         return self._do(lambda: [Dangling(key, uid, time.time()) for uid, (key, _) in self.content.uploads.items()])
 
     def check_free(self, key: str) -> None:

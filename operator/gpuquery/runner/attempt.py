@@ -297,7 +297,7 @@ class Attempt:
             self._tracker.log(f"checking {len(expect)} expectations")
             with ranks.working():  # it reads what all ranks have kept
                 sink.judge([share.totals for share in shares])
-        self._enter(Phase.COMMITTING, self._plan.output.uri)
+        self._enter(Phase.COMMITTING, sink.where)
         if ranks.index != 0:
             return self._succeeded(agreement.after_commit(ranks, None))
         if changed := inputs.changed(self._inputs, self._plan.store):
@@ -309,7 +309,7 @@ class Attempt:
             # From here on nothing that becomes of the others can undo it.
             self._stands = report
             self._tell(report)
-            sink.describe(committed.version, self._described(shares))
+            sink.describe(committed, self._described(shares))
             agreement.after_commit(ranks, committed)
         return report
 

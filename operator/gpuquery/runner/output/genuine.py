@@ -48,8 +48,11 @@ def read_record(key: str, body: bytes, version: int, uploads: Uploads) -> Commit
     return record
 
 
-def read_pending(key: str, body: bytes, uid: str, attempt: int, uploads: Uploads) -> PendingSet:
-    """Read a pending set of an attempt. Raises UnsafeStore if no runner writes it."""
+def read_pending(key: str, body: bytes, uid: str, attempt: int, uploads: Uploads | None) -> PendingSet:
+    """Read a pending set of an attempt. Raises UnsafeStore if no runner writes it.
+
+    `uploads` is None in a table whose files are complete objects.
+    """
     pending = _read(PendingSet, key, body)
     _check(key, _of_files("files", pending.files, uid, attempt, uploads))
     return pending
@@ -128,7 +131,9 @@ def is_part(path: str) -> bool:
     )
 
 
-def _of_files(field: str, files: Sequence[StagedFile], uid: str, attempt: int, uploads: Uploads) -> Iterator[Rule]:
+def _of_files(
+    field: str, files: Sequence[StagedFile], uid: str, attempt: int, uploads: Uploads | None
+) -> Iterator[Rule]:
     """Each file is one that this attempt of this job has staged."""
     place = staging(uid, attempt)
     for n, file in enumerate(files):
@@ -140,7 +145,14 @@ def _of_files(field: str, files: Sequence[StagedFile], uid: str, attempt: int, u
             parse_part(file.path) == (owner_of(uid), attempt),
             f"a file of attempt {attempt} of {uid}",
         )
-        yield upload, file.upload_id, uploads(file.upload_id, DATA + file.path, place), f"an upload of {place}/"
+        pieces = f"{field}[{n}].pieces"
+        if uploads is None:
+            yield upload, file.upload_id, not file.upload_id, "empty: the object is complete"
+            yield pieces, file.pieces, not file.pieces, "empty: the object is complete"
+        else:
+            begun = bool(file.upload_id) and uploads(file.upload_id, DATA + file.path, place)
+            yield upload, file.upload_id, begun, f"an upload of {place}/"
+            yield pieces, file.pieces, bool(file.pieces), "what the store has said of each piece"
 
 
 def _read(kind: type[Kind], key: str, body: bytes) -> Kind:

@@ -295,8 +295,8 @@ class Store(Protocol):
     def can_be(self, upload_id: str, key: str, staging: str) -> bool:
         """Whether an upload of this id can have been begun for a key by an attempt that stages in `staging`."""
 
-    def dangling(self) -> Iterable[Dangling]:
-        """List all uploads below data/ that are neither completed nor aborted."""
+    def dangling(self, below: str = DATA) -> Iterable[Dangling]:
+        """List all uploads whose key begins with `below` that are neither completed nor aborted; on POSIX all."""
 
     def check_key(self, key: str) -> None:
         """Raise `JobError(OUTPUT_LIMIT)` if the store cannot hold an object of this name."""

@@ -250,7 +250,7 @@ class PosixStore(Store):
         begun = f"{staging}/{PurePosixPath(key).name}"
         return upload_id.startswith(begun) and bool(_OWN.fullmatch(upload_id[len(begun) :]))
 
-    def dangling(self) -> Iterator[Dangling]:
+    def dangling(self, below: str = "") -> Iterator[Dangling]:
         """List all temporary files of all attempts."""
         for item in self.list(STAGING):
             if item.key.endswith(TEMPORARY):

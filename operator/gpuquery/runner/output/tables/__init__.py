@@ -1,1 +1,23 @@
-"""Formats of tables that a result is committed to, behind one protocol."""
+"""Formats of tables. This is their registry: a format is one module (or folder) here, and one line in FORMATS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuquery.runner.output.tables.hive import Hive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuquery.runner.output.tables.base import Asked, Table
+
+FORMATS: Mapping[str, Callable[[Asked], Table]] = {}
+"""Formats other than hive folders, by the field of `output` that asks for them."""
+
+
+def of(asked: Asked) -> Table:
+    """Return the table that a plan's output names. Raises JobError(InvalidPlan)."""
+    for field, make in FORMATS.items():
+        if getattr(asked.plan.output, field, None) is not None:
+            return make(asked)
+    return Hive(asked)

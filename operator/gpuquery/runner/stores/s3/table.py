@@ -146,14 +146,14 @@ class S3Store(Store):
         """Whether it can be an id at all: the store itself knows to which key an upload belongs."""
         return bool(_UPLOAD_ID.fullmatch(upload_id))
 
-    def dangling(self) -> Iterator[Dangling]:
-        """List all uploads below data/ that are neither completed nor aborted."""
+    def dangling(self, below: str = DATA) -> Iterator[Dangling]:
+        """List all uploads whose key begins with `below` that are neither completed nor aborted."""
         key, upload = "", ""
         while True:
             page = self._retry(
                 f"listing the uploads of {self._uri}",
                 lambda key=key, upload=upload: self._client.list_multipart_uploads(  # type: ignore[misc]
-                    Bucket=self._bucket, Prefix=self._root + DATA, KeyMarker=key, UploadIdMarker=upload
+                    Bucket=self._bucket, Prefix=self._root + below, KeyMarker=key, UploadIdMarker=upload
                 ),
             )
             for item in page.get("Uploads", ()):
