@@ -39,6 +39,8 @@ class Content:
 class MemoryStore:
     """One actor's view of the content. `turn(after)` is called before and after every effect."""
 
+    lost = "?"
+
     def __init__(self, content: Content, turn: Callable[[bool], None] = lambda _: None) -> None:
         self.content = content
         self._turn = turn

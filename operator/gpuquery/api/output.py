@@ -30,6 +30,7 @@ class OutputMode(StrEnum):
     ERROR_IF_EXISTS = "errorIfExists"
     APPEND = "append"
     OVERWRITE = "overwrite"
+    OVERWRITE_PARTITIONS = "overwritePartitions"
 
 
 class Compression(StrEnum):

@@ -175,8 +175,12 @@ class _Check:
 
     def lost(self, record: CommitRecord) -> Sequence[StagedFile]:
         """Files of a version that are neither visible nor uploads."""
-        uploads = {upload.upload_id for upload in self._uploads}
-        return [f for f in record.add if self._sizes.get(f.path) != f.bytes and f.upload_id not in uploads]
+        there = {upload.upload_id: upload.pieces for upload in self._uploads}
+
+        def whole(file: StagedFile) -> bool:
+            return file.upload_id in there and there[file.upload_id] in (None, len(file.pieces))
+
+        return [file for file in record.add if self._sizes.get(file.path) != file.bytes and not whole(file)]
 
     def gone(self, record: CommitRecord) -> Sequence[str]:
         """Files that a version replaces and that are deleted already: that begins when all of its own are visible."""

@@ -19,6 +19,7 @@ from gpuquery.api.schema import Lenient
 from gpuquery.plan.plan import JobRef
 
 FENCE = "fence"
+ROLLBACK = "rollback"
 _OWNER = re.compile(r"[0-9a-f]{8}")
 _PART = re.compile(
     r"(?:.*/)?part-(?P<owner>[0-9a-f]{8})-(?P<attempt>[1-9][0-9]{0,8})-[0-9]{5,9}-[0-9]{5,9}(?:-[0-9a-f]{8})?\.parquet",
@@ -121,15 +122,16 @@ class PendingSet(Lenient):
 class CommitRecord(Lenient):
     """One version of the table. It is committed as soon as this record exists."""
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 1
+    """2 of the modes overwritePartitions and rollback, which older runners do not know: they stop there."""
     version: Annotated[int, Field(ge=1, lt=MAX_VERSION)]
     """Number of the version, from 1."""
     job: JobRef
     """The job that wrote it."""
     attempt: Annotated[int, Field(ge=1, le=MAX_ATTEMPT)]
     """The attempt that committed; in a fence, the newest attempt that may not commit any more."""
-    mode: Literal["errorIfExists", "append", "overwrite", "fence"]
-    """errorIfExists, append, overwrite; or `fence`, which changes no data."""
+    mode: Literal["errorIfExists", "append", "overwrite", "overwritePartitions", "rollback", "fence"]
+    """A mode of the output; `rollback`, which takes later files away; or `fence`, which changes no data."""
     add: tuple[StagedFile, ...] = ()
     """Files that it brings."""
     remove: tuple[Text, ...] = ()
@@ -148,6 +150,8 @@ class CommitRecord(Lenient):
     """What was read for it. A record of an older runner has none."""
     expectations: tuple[Text, ...] = ()
     """The expectations that were checked before it and hold, each in a few words."""
+    restores: Annotated[int, Field(ge=1, lt=MAX_VERSION)] | None = None
+    """The version that a rollback goes back to."""
     created: datetime
     """When it was written."""
 

@@ -237,6 +237,8 @@ class Dangling:
     """The key that it would become; on POSIX only the last part of it is known."""
     upload_id: str
     begun: float
+    pieces: int | None = None
+    """How many of its pieces are there; None where the store keeps all or none."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +259,8 @@ class Store(Protocol):
 
     threads: int = 8
     """Calls that `parallel` makes at a time."""
+    lost: str = "did somebody remove temporary files below _staging/?"
+    """How an upload can have vanished between commit and publish, as a question."""
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
@@ -296,7 +300,7 @@ class Store(Protocol):
         """Whether an upload of this id can have been begun for a key by an attempt that stages in `staging`."""
 
     def dangling(self, below: str = DATA) -> Iterable[Dangling]:
-        """List all uploads whose key begins with `below` that are neither completed nor aborted; on POSIX all."""
+        """List all uploads whose key begins with `below` that are neither completed nor aborted; POSIX and GCS: all."""
 
     def check_key(self, key: str) -> None:
         """Raise `JobError(OUTPUT_LIMIT)` if the store cannot hold an object of this name."""

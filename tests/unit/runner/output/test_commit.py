@@ -14,7 +14,7 @@ from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output import commit, log
+from gpuquery.runner.output import commit, log, modes
 from gpuquery.runner.output.commit import Committer, Result
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet, StagedFile, part_name
 from gpuquery.runner.output.sweep import lease_key, sweep, sweep_finished
@@ -94,7 +94,7 @@ def run(content: Content, *tries: Try) -> None:
         item.run(MemoryStore(content))
 
 
-MODES = st.sampled_from([OutputMode.APPEND, OutputMode.OVERWRITE, OutputMode.ERROR_IF_EXISTS])
+MODES = st.sampled_from([OutputMode(word) for word in modes.MODES])
 TRIES = st.builds(
     Try,
     job=st.integers(0, 2),
@@ -146,7 +146,10 @@ def test_any_interleaving_of_racing_and_crashing_attempts_commits_each_job_at_mo
 
 
 @examples(150)
-@given(schedule=st.lists(STEPS, max_size=120), mode=st.sampled_from([OutputMode.APPEND, OutputMode.OVERWRITE]))
+@given(
+    schedule=st.lists(STEPS, max_size=120),
+    mode=st.sampled_from([OutputMode.APPEND, OutputMode.OVERWRITE, OutputMode.OVERWRITE_PARTITIONS]),
+)
 def test_an_attempt_that_was_believed_dead_and_wakes_up_never_commits_files_that_its_successor_dropped(
     schedule: Sequence[tuple[int, str]], mode: OutputMode
 ):
@@ -318,9 +321,30 @@ def test_a_record_of_a_newer_format_stops_the_reader():
     content = Content()
     run(content, Try(0))
     key = "_commits/00000000000000000001.json"
-    content.objects[key] = content.objects[key].replace(b'"format":1', b'"format":2')
+    content.objects[key] = content.objects[key].replace(b'"format":1', b'"format":3')
     with pytest.raises(JobError, match="written by a newer runner"):
         log_of(content).read([1])
+
+
+def test_a_partition_that_another_job_adds_in_between_is_replaced_too():
+    content = Content()
+    late = Actor(content, Try(0, mode=OutputMode.OVERWRITE_PARTITIONS, rows=(1,)).run)
+    while not content.uploads:
+        late.step()
+    run(content, Try(1, rows=(1, 1)), Try(2, rows=(1,)))
+    play([late], [])
+    assert late.error is None
+    partitions = [path.partition("/")[0] for path in sorted(content.data())]
+    assert partitions == ["k=0", "k=1"], "of k=0 only what the late job has brought"
+    assert content.data() == live(content)
+
+
+def test_only_records_that_older_runners_do_not_know_have_the_newer_format():
+    content = Content()
+    run(content, Try(0), Try(1, mode=OutputMode.OVERWRITE_PARTITIONS), Try(2, mode=OutputMode.OVERWRITE), Try(3))
+    assert [(record.mode, record.format) for record in records(content)] == [
+        ("append", 1), ("overwritePartitions", 2), ("overwrite", 1), ("append", 1),
+    ]  # fmt: skip
 
 
 def log_of(content: Content) -> log.Log:

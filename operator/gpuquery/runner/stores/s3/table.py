@@ -42,6 +42,7 @@ class S3Store(Store):
     """The objects below one prefix of a bucket."""
 
     threads = 16
+    lost = "did a lifecycle rule of the bucket drop it (AbortIncompleteMultipartUpload)?"
 
     def __init__(
         self,
