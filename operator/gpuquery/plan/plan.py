@@ -119,7 +119,7 @@ class StoreAccess(Model):
     allow_http: bool | None = None
     """Whether inputs may be `http://`."""
     catalogs: Mapping[str, Mapping[str, str]] | None = None
-    """Options of the catalogs of inputs that the administrator has declared, by name."""
+    """Options of the job's catalogs that the administrator has declared, by name."""
 
 
 class Plan(Model):

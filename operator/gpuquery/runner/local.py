@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -46,8 +47,9 @@ def preflight(plan: Plan, *, runs_code: bool) -> Report:
     Without `runs_code` nothing of a Python query is run, so what it makes of its inputs is not checked.
     """
     asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT})
-    place = stores.locate(plan.output.uri)
-    with stores.of(plan.output.uri).leaving_nothing(place):
+    with contextlib.ExitStack() as stack:
+        for uri in plan.output.places:
+            stack.enter_context(stores.of(uri).leaving_nothing(stores.locate(uri)))
         return _to_its_end(Attempt(asking, Tracker(lambda _: None, quiet=True), review=Review(runs_code)))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuquery.api.output import OutputFormat
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.tables.hive import Hive
 
 if TYPE_CHECKING:
@@ -20,4 +23,10 @@ def of(asked: Asked) -> Table:
     for field, make in FORMATS.items():
         if getattr(asked.plan.output, field, None) is not None:
             return make(asked)
+    output = asked.plan.output
+    if output.format is not OutputFormat.HIVE:
+        raise JobError(
+            Failure.INVALID_PLAN,
+            f"output is {output.words}, which this image does not write: use an image of the operator's version",
+        )
     return Hive(asked)

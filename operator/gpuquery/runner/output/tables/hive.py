@@ -49,23 +49,23 @@ class Hive(Table):
 
     def open(self) -> tuple[Store, Store]:
         """Open the folder; asks nothing of the store."""
-        uri, asked = self._output.uri, self._asked
+        uri, asked = self._output.folder, self._asked
         return stores.of(uri).table(stores.locate(uri), asked.plan.store, staging=asked.staging, stop=asked.stop)
 
     @property
     def where(self) -> str:
         """The folder's URI."""
-        return self._output.uri
+        return self._output.shown
 
     @property
     def root(self) -> str:
         """The folder's URI."""
-        return self._output.uri
+        return self._output.shown
 
     @property
     def places(self) -> Sequence[str]:
         """The folder's URI."""
-        return (self._output.uri,)
+        return self._output.places
 
     def recover(self) -> OutputStatus | None:
         """Return this job's commit, published, if it has one already."""
@@ -148,7 +148,7 @@ class Hive(Table):
     def _status(self, record: CommitRecord) -> OutputStatus:
         folders = {file.path.rpartition("/")[0] for file in record.add} - {""}
         return OutputStatus(
-            uri=f"{self._output.uri.rstrip('/')}/{DATA}",
+            uri=self._output.published,
             version=record.version,
             files=len(record.add),
             rows=record.rows,
