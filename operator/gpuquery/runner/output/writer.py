@@ -68,7 +68,7 @@ class Writer:
         self._uploads = Uploads(
             self._store, stop=asked.stop, on_progress=self._progress, on_fault=on_fault,
             keeper=self.keeper if expectations else None,
-            wanted=Wanted(table.below, not table.deferred, table.statistics),
+            wanted=Wanted(table.below, not table.deferred, table.statistics, table.ended),
         )  # fmt: skip
         self._scratch = self._scratch_of()
         self._spool = Spool(self._uploads, reading=self._reading, pour=self._pour, new_file=self._new_file)
@@ -188,7 +188,10 @@ class Writer:
         return opened
 
     def _shaped(self, lf: pl.LazyFrame) -> pl.LazyFrame:
-        return lf.select(self._layout.select) if self._layout.select else lf
+        lf = lf.select(self._layout.select) if self._layout.select else lf
+        if (order := self._layout.order) is None:
+            return lf
+        return lf.sort(order.by, descending=list(order.descending), nulls_last=list(order.nulls_last))
 
     def _options(self) -> dict[str, Any]:
         """Options of Polars' parquet writer."""

@@ -55,8 +55,7 @@ def file(lake, *ids):
 
 def committer(lake, uid="u1", attempt=1, **more):
     asked = catalogs.Asked("lake", "sales.orders", "output.table", Failure.USER_ERROR)
-    file_io = StoreIO(lake.access)
-    return Committer(catalogs.Catalog(asked, lake.access, file_io), file_io, job(uid), attempt, **more)
+    return Committer(catalogs.Catalog(asked, lake.access, StoreIO(lake.access)), job(uid), attempt, **more)
 
 
 def appending(files, uid="u1", attempt=1, *, removes=None, branch="main"):
@@ -178,8 +177,8 @@ def race(lake, uids):
             gate.wait(60)  # all have asked, and found nothing
 
     def run(number, uid):
-        mine = committer(lake, uid, hook=hook)
-        said[number] = mine.commit(appending([files[number]], uid))
+        mine = committer(lake, uid, number + 1, hook=hook)
+        said[number] = mine.commit(appending([files[number]], uid, number + 1))
 
     threads = [threading.Thread(target=run, args=one) for one in enumerate(uids)]
     for one in threads:
@@ -193,6 +192,7 @@ def test_of_four_attempts_of_one_job_one_commits(lake):
     said = race(lake, ["u1"] * 4)
     assert len(snapshots(lake)) == 1 and len(ids(lake)) == 1
     assert {one.snapshot_id for one in said.values()} == {snapshots(lake)[0].snapshot_id}
+    assert ids(lake) == [said[0].attempt - 1]
 
 
 def test_four_jobs_all_commit(lake):
@@ -205,7 +205,7 @@ def test_a_forged_mark_is_refused(lake):
     committer(lake).commit(mine)
     other = JobRef(namespace="team", name="other", uid="u1")
     with pytest.raises(JobError, match="no GpuQuery runner has made it") as caught:
-        marks.find(lake.catalog.load_table("sales.orders").metadata, other, 1)
+        marks.find(lake.catalog.load_table("sales.orders").metadata, other)
     assert caught.value.failure is Failure.UNSAFE_STORE
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from gpuquery.plan.plan import JobRef
     from gpuquery.runner.inputs.tables.iceberg.catalogs import Catalog
-    from gpuquery.runner.output.tables.iceberg.file_io import StoreIO
     from gpuquery.runner.output.tables.iceberg.marks import Base, Landed
 
 _LOG = logging.getLogger(__name__)
@@ -53,16 +52,18 @@ class Asked:
 class Committer:
     """Commits one attempt of one job to one table. Not for use from several threads."""
 
-    def __init__(self, catalog: Catalog, file_io: StoreIO, job: JobRef, attempt: int, hook: Hook = no_hook) -> None:
-        self._catalog, self._io, self._job, self._attempt, self._hook = catalog, file_io, job, attempt, hook
-        self.stop = threading.Event()
-        """Ends all waiting; then nothing is asked for any more."""
+    def __init__(
+        self, catalog: Catalog, job: JobRef, attempt: int, hook: Hook = no_hook, stop: threading.Event | None = None
+    ) -> None:
+        """The catalog's client has a StoreIO. `stop` ends all waiting; then nothing is asked for any more."""
+        self._catalog, self._job, self._attempt, self._hook = catalog, job, attempt, hook
+        self._stop = stop or threading.Event()
         self.certain = True
         """Whether it is certain that this committer has committed nothing, nor will."""
 
     def find(self, metadata: Any, bases: Sequence[Base] = ()) -> Landed | None:
         """Return the job's commit. Raises UnsafeStore where that cannot be said; see `marks`."""
-        if (landed := marks.find(metadata, self._job, self._attempt)) is not None:
+        if (landed := marks.find(metadata, self._job)) is not None:
             return landed
         for one in bases:
             if why := marks.doubt(metadata, one):
@@ -85,9 +86,9 @@ class Committer:
             if (landed := self.find(table.metadata, bases)) is not None:
                 return landed
             if refused is not None:
-                self._remove(refused)
+                self._remove(table, refused)
             asked = plan(table)
-            made = draft(asked.metadata, asked.change, self._io, table.location_provider().new_metadata_location)
+            made = draft(asked.metadata, asked.change, table.io, table.location_provider().new_metadata_location)
             self._hook(Step.BEFORE_RECORD)
             self._check_stop()
             fault, refused = self._send(table, asked, made)
@@ -118,7 +119,7 @@ class Committer:
             if self.find(self._load(0).metadata) is not None:
                 return exc, None  # the first of two deliveries was carried out
             self.certain = before
-            self._remove(made)
+            self._remove(table, made)
             raise self._explained(exc) from exc
         return None, None
 
@@ -144,10 +145,10 @@ class Committer:
             turn += 1
             self._pause(turn)
 
-    def _remove(self, made: Draft) -> None:
+    def _remove(self, table: Any, made: Draft) -> None:
         for place in made.files:
             try:
-                self._io.delete(place)
+                table.io.delete(place)
             except JobError as exc:
                 _LOG.warning("cannot remove %s, which nothing needs: %s", place, exc.message)
 
@@ -159,8 +160,8 @@ class Committer:
         )
 
     def _pause(self, turn: int) -> None:
-        self.stop.wait(random.uniform(0, min(LONGEST_PAUSE, 0.05 * 2**turn)))  # noqa: S311
+        self._stop.wait(random.uniform(0, min(LONGEST_PAUSE, 0.05 * 2**turn)))  # noqa: S311
 
     def _check_stop(self) -> None:
-        if self.stop.is_set():
+        if self._stop.is_set():
             raise JobError(Failure.WORKER_LOST, "the attempt was told to stop before it committed")

@@ -7,6 +7,7 @@ snapshot since has to be there still, for each has the number that follows on th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from gpuquery.plan.plan import JobRef
 
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 UID, JOB, ATTEMPT = "gpuquery.job-uid", "gpuquery.job", "gpuquery.attempt"
 
 
@@ -48,17 +50,17 @@ def properties(job: JobRef, attempt: int) -> dict[str, str]:
     return {UID: job.uid, JOB: f"{job.namespace}/{job.name}", ATTEMPT: str(attempt), "engine-name": "gpuquery"}
 
 
-def find(metadata: Any, job: JobRef, attempt: int) -> Landed | None:
+def find(metadata: Any, job: JobRef) -> Landed | None:
     """Return the job's snapshot, on whatever branch it is. Raises UnsafeStore for a mark that no runner has made.
 
-    `attempt` is the newest that there can be.
+    It may be that of a later attempt, if this one was given up for dead.
     """
     for one in metadata.snapshots:
         marks = one.summary.additional_properties if one.summary is not None else {}
         if marks.get(UID) != job.uid:
             continue
         owner, number = marks.get(JOB, ""), marks.get(ATTEMPT, "")
-        if owner != f"{job.namespace}/{job.name}" or not (number.isdigit() and 1 <= int(number[:9]) <= attempt):
+        if owner != f"{job.namespace}/{job.name}" or not _NUMBER.fullmatch(number):
             raise JobError(
                 Failure.UNSAFE_STORE,
                 f"snapshot {one.snapshot_id} has this job's UID as {UID}, but {JOB} is {clean(owner, 200)!r} and "

@@ -150,7 +150,8 @@ class _Rows(visitors.BoundBooleanExpressionVisitor[pl.Expr]):
 
 
 def _column(term: Any) -> pl.Expr:
-    return pl.col(term.ref().field.name)
+    field = term.ref().field
+    return pl.col(field.name).cast(types.dtype_of(str(field.field_type)))
 
 
 def _value(literal: Any) -> Any:

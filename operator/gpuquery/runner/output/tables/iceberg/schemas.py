@@ -222,6 +222,11 @@ def _takes(want: Type, have: pl.DataType) -> bool:
     return have.base_type() in _TAKES.get(want, ())
 
 
+def promotes(have: Type, want: Type) -> bool:
+    """Whether a column of one type may become one of the other."""
+    return _promoted(have, want) == want
+
+
 def _promoted(have: Type, want: Type) -> Type | None:
     """Return the type that a column of one becomes so that it takes the other; None if it cannot become any."""
     if (have, want) in _WIDER:

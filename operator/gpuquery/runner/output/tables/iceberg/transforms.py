@@ -84,14 +84,17 @@ def check(part: Part) -> None:
 
 def keys(parts: Sequence[Part]) -> list[pl.Expr]:
     """Return what Polars parts the files of a result by: a column for each part. Raises TransformError."""
-    made = []
-    for number, part in enumerate(parts):
+    for part in parts:
         check(part)
-        column = pl.col(part.path[0])
-        for name in part.path[1:]:
-            column = column.struct.field(name)
-        made.append(_expression(part, column).alias(f"{KEY}{number}"))
-    return made
+    return [_expression(part, _column(part)).alias(f"{KEY}{number}") for number, part in enumerate(parts)]
+
+
+def sorting(part: Part) -> pl.Expr:
+    """Return what to sort by for a field of a sort order. Raises TransformError."""
+    if part.transform == "identity":
+        return _column(part)
+    check(part)
+    return _expression(part, _column(part))
 
 
 def texts(row: Sequence[Any]) -> list[str | None]:
@@ -112,6 +115,13 @@ def value(text: str | None, kind: str) -> Any:
     if kind in ("binary", "uuid") or kind.startswith("fixed["):
         return bytes.fromhex(text)
     return int(text)
+
+
+def _column(part: Part) -> pl.Expr:
+    column = pl.col(part.path[0])
+    for name in part.path[1:]:
+        column = column.struct.field(name)
+    return column
 
 
 def _expression(part: Part, column: pl.Expr) -> pl.Expr:
