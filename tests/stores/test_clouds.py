@@ -162,9 +162,7 @@ def test_an_outage_is_one_and_a_metadata_service_is_no_endpoint(uri: str, monkey
 
 def test_nothing_is_written_to_a_web_server() -> None:
     uri = "https://lake.example.com/out"
-    with pytest.raises(
-        JobError, match=r"output.uri is .*: web servers are only read, and results are written to s3://"
-    ):
+    with pytest.raises(JobError, match=r"output.uri is .*: web servers are only read: write it like s3://bucket"):
         stores.of(uri).table(stores.locate(uri), plan("s3://lake/out").store, staging="x", stop=threading.Event())
 
 

@@ -198,8 +198,7 @@ REFUSED: list[Any] = [
     pytest.param(at("hdfs://lake/x.parquet"), "uri", "s3", id="an unknown scheme"),
     pytest.param(at("https://user:secret@host/x.parquet"), "uri", "", id="credentials for a web server"),
     pytest.param(at("abfss://lake/x.parquet"), "uri", "", id="no storage account"),
-    pytest.param(to("gs://lake/out"), "output.uri", "written to s3:// only", id="an output in a store that is read"),
-    pytest.param(to("https://host/out"), "output.uri", "written to s3:// only", id="an output on a web server"),
+    pytest.param(to("https://host/out"), "output.uri", "web servers are only read", id="an output on a web server"),
     pytest.param(
         job(storage={"az": {"endpoint": "http://user:pw@azurite:10000/a"}}),
         "az.endpoint",
@@ -269,6 +268,7 @@ REFUSED: list[Any] = [
     pytest.param(to("s3://lake/out/*"), "output.uri", "", id="a glob as output"),
     pytest.param(to("s3://lake/a/../b"), "output.uri", "folder", id="an output with .. in it"),
     pytest.param(to("s3://lake//b"), "output.uri", "folder", id="an output with an empty folder"),
+    pytest.param(to("gs://lake/a/./b"), "output.uri", "folder", id="an output of Google with . in it"),
     pytest.param(to("s3://lake/x", mode="overwriteee"), "output.mode", "errorIfExists", id="an unknown mode"),
     pytest.param(to("s3://lake/x", compression="brotli"), "output.compression", "zstd", id="an unknown compression"),
     pytest.param(to("s3://lake/x", partitionBy=["y", "y"]), "partitionBy", "twice", id="a partition column twice"),
@@ -314,6 +314,12 @@ REFUSED: list[Any] = [
         "output.overwriteWhere",
         "set delta or table",
         id="a condition for a folder",
+    ),
+    pytest.param(
+        into_delta(mode="overwrite", overwriteWhere="a = 1"),
+        "output.overwriteWhere",
+        "set partitionBy",
+        id="a condition for a Delta table without partitions",
     ),
     pytest.param(into(mode="overwrite", overwriteWhere=" "), "output.overwriteWhere", "", id="a blank condition"),
     pytest.param(
@@ -639,6 +645,8 @@ TAKEN: list[Any] = [
     pytest.param(at("s3://lake/out/x1/*.parquet"), id="an input beside the output with a like name"),
     pytest.param(to("s3://lake/x", partitionBy=["year", "Größe in cm", "a-b", "2nd"]), id="partition columns"),
     pytest.param(to("s3://marts"), id="a whole bucket"),
+    pytest.param(to("gs://marts/x"), id="an output in a bucket of Google"),
+    pytest.param(to("abfss://lake@sales01.dfs.core.windows.net/x"), id="an output in a data lake of Azure"),
     pytest.param(into(), id="an Iceberg table"),
     pytest.param(into({"branch": "audit/2026-01"}, mode="append", schemaEvolution="widen"), id="a branch"),
     pytest.param(
@@ -661,7 +669,9 @@ TAKEN: list[Any] = [
     pytest.param(into(mode="overwritePartitions"), id="partitions of a table"),
     pytest.param(into(mode="overwrite", overwriteWhere="day >= DATE '2026-01-01'"), id="rows of a table"),
     pytest.param(into_delta(), id="a Delta table"),
-    pytest.param(into_delta(mode="overwrite", overwriteWhere="a = 1"), id="rows of a Delta table"),
+    pytest.param(
+        into_delta(mode="overwrite", overwriteWhere="a = 1", partitionBy=["a"]), id="some partitions of a Delta table"
+    ),
     pytest.param(into_delta(mode="overwritePartitions", partitionBy=["day"]), id="partitions of a Delta table"),
     pytest.param(to("s3://lake/x", mode="overwritePartitions", partitionBy=["day"]), id="partitions of a folder"),
     pytest.param(to("s3://lake/x", mode="append", schemaEvolution="strict"), id="columns of a folder"),

@@ -61,7 +61,7 @@ ALLOWED: list[Any] = [
         job(storage={"endpoint": "http://lake:8333"}), {"endpoints": ["http://lake:*"]}, {}, id="a store of our own"
     ),
     pytest.param(TABLE, {"secrets": ["lake*"]}, {}, id="a Secret that is a catalog"),
-    pytest.param(WRITTEN_TABLE, {"secrets": ["lake*"]}, {}, id="a Secret that is the catalog of an output"),
+    pytest.param(WRITTEN_TABLE, {"secrets": ["lake*"]}, {}, id="a Secret that is an output's catalog"),
     pytest.param(CLAIM, {"claims": ["lake-*"]}, {}, id="a claim"),
     pytest.param(attached(schedulerAddress="tcp://warm:8786"), {"schedulers": ["tcp://warm:*"]}, {}, id="a scheduler"),
     pytest.param(job(query={"python": "def query(): ..."}), {}, {}, id="Python"),
@@ -116,7 +116,7 @@ REFUSED: list[Any] = [
     ),
     pytest.param(TABLE, {"secrets": ["etl-*"]}, {}, "inputs", id="a Secret that is a catalog"),
     pytest.param(
-        WRITTEN_TABLE, {"secrets": ["etl-*"]}, {}, "output.table.catalog", id="a Secret that an output is written by"
+        WRITTEN_TABLE, {"secrets": ["etl-*"]}, {}, "output.table.catalog", id="a Secret that is an output's catalog"
     ),
     pytest.param(CLAIM, {"claims": ["etl-*"]}, {}, "lake-2", id="somebody's claim"),
     pytest.param(attached(schedulerAddress="tcp://x:1"), {"schedulers": []}, {}, "tcp://x:1", id="a scheduler"),

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from gpuquery.api.receipt import ReceiptStatus
 from gpuquery.api.schema import Lenient
 
 MAX_ATTEMPTS_SHOWN = 10
@@ -274,6 +275,9 @@ class GpuQueryJobStatus(Lenient):
     """How far the running attempt is."""
     output: OutputStatus | None = None
     """What was committed, by the report of the pod that did it."""
+    receipt: ReceiptStatus | None = None
+    """A small receipt of the commit, once the job is complete. The whole one lies beside the commit
+    (`gpuquery receipt`)."""
     inputs: Annotated[tuple[InputStatus, ...], Field(max_length=64)] = ()
     """What was read of each input, by the newest report of a pod."""
     warnings: tuple[str, ...] = ()

@@ -32,11 +32,13 @@ def refused(job: GpuQueryJob, *, local: bool) -> Iterator[Rejected]:
             if why := _input(uri, job, local=local):
                 yield Rejected(Failure.INVALID_INPUT, f"inputs[{item.name}].{'uris' if item.uris else 'uri'} {why}")
     for uri in job.spec.output.places:
+        if uri.startswith("az://") and (why := _input(uri, job, local=local)):
+            yield Rejected(Failure.INVALID_INPUT, f"output.uri {why}")
         if uri.startswith("file://") and not local:
             yield Rejected(
                 Failure.INVALID_INPUT,
-                f"output.uri is {uri!r}: a pod has no such file, and volumes are only read: write it to s3://, or run "
-                "the job on your machine with `gpuquery run`",
+                f"output.uri is {uri!r}: a pod has no such file, and volumes are only read: write it to a store, or "
+                "run the job on your machine with `gpuquery run`",
             )
 
 

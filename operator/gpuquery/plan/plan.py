@@ -112,6 +112,8 @@ class StoreAccess(Model):
     """Whether the bucket of S3 is in the path."""
     requester_pays: bool | None = None
     """Whether requests to S3 say that whoever sends them pays."""
+    sse_kms_key_id: str | None = None
+    """The key by which S3 encrypts what is written."""
     gs: GsStorage | None = None
     """Only for `gs://`."""
     az: AzStorage | None = None
@@ -153,6 +155,8 @@ class Plan(Model):
     """Whether the pod runs the query, or only checks it."""
     executor_options: Mapping[str, Any] = {}
     """Options of the engine, complete and valid for the release, under the release's own names."""
+    asked_options: Mapping[str, Any] | None = None
+    """Those that the job names itself, for its receipt."""
     gpu_memory: int = 0
     """Bytes of memory of one GPU, for estimates; 0 with the engine cpu."""
     language: Language

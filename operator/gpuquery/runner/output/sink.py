@@ -19,17 +19,17 @@ What differs between formats is in `tables`, what one rank writes in `writer`, w
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.timing import ABORT_SECONDS
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import expect, tables
+from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output.commit import Hook, no_hook
 from gpuquery.runner.output.genuine import check_uid
 from gpuquery.runner.output.modes import Result
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from gpuquery.api.receipt import Receipt
     from gpuquery.api.status import OutputStatus
     from gpuquery.plan.plan import Plan
     from gpuquery.runner.output.upload import OnFault, Progress
@@ -205,8 +206,8 @@ class Sink:
             self.seal()
         self.judge(totals)
         columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in self._writer.schema.items())
-        keys = self._output.partition_by
-        result = Result(self._pending.files(totals), columns, keys, inputs, self._held or ())
+        files, keys = self._pending.files(totals), self._output.partition_by
+        result = Result(files, columns, keys, inputs, self._held or (), self._output.widens)
         with self._state:
             self._check_stop()
             self._committing = True
@@ -225,12 +226,9 @@ class Sink:
         self._writer.close()
         return done.status
 
-    def describe(self, status: OutputStatus, report: Mapping[str, Any]) -> None:
-        """Leave a report beside a commit. The commit stands without it, so a store that fails is only logged."""
-        try:
-            self._table.describe(status, json.dumps(report, indent=1).encode())
-        except JobError as exc:
-            _LOG.warning("cannot write the report on version %d: %s", status.version, exc.message)
+    def describe(self, receipt: Receipt) -> None:
+        """Leave the receipt of a commit. The commit stands without it, so a store that fails is only logged."""
+        receipts.leave(self._table.hurried, receipt)
 
     def abort(self) -> None:
         """Drop what this rank has uploaded, within seconds; also from another thread while it is being written.

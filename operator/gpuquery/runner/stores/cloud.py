@@ -138,8 +138,8 @@ def unwritten(uri: str) -> JobError:
     """Return the error for an output in a store that is only read."""
     return JobError(
         Failure.INVALID_PLAN,
-        f"output.uri is {clean(uri, 200)!r}: web servers are only read, and results are written to s3://, gs://, az:// "
-        "and abfss:// (with `gpuquery run` also to file://)",
+        f"output.uri is {clean(uri, 200)!r}: web servers are only read: write it like s3://bucket/folder, "
+        "gs://bucket/folder or az://container/folder",
     )
 
 

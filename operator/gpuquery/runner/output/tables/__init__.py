@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gpuquery.api.output import OutputFormat
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.tables.delta import Delta
 from gpuquery.runner.output.tables.hive import Hive
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def _iceberg(asked: Asked) -> Table:
     return Iceberg(asked)
 
 
-FORMATS: Mapping[str, Callable[[Asked], Table]] = {"table": _iceberg}
+FORMATS: Mapping[str, Callable[[Asked], Table]] = {"delta": Delta, "table": _iceberg}
 """Formats other than hive folders, by the field of `output` that asks for them."""
 
 
@@ -30,10 +31,10 @@ def of(asked: Asked) -> Table:
     for field, make in FORMATS.items():
         if getattr(asked.plan.output, field, None) is not None:
             return make(asked)
-    output = asked.plan.output
-    if output.format is not OutputFormat.HIVE:
+    if (output := asked.plan.output).format is not OutputFormat.HIVE:
         raise JobError(
             Failure.INVALID_PLAN,
-            f"output is {output.words}, which this image does not write: use an image of the operator's version",
+            f"output {output.shown} is of format {output.format}, which this image does not write: use an image of the "
+            "operator's version",
         )
     return Hive(asked)

@@ -225,7 +225,3 @@ class Table(ABC):
     @abstractmethod
     def drop(self, store: Store, files: Sequence[StagedFile]) -> None:
         """Remove files that no commit needs, through one of `stores`."""
-
-    @abstractmethod
-    def describe(self, status: OutputStatus, report: bytes) -> None:
-        """Leave a report (JSON) beside a commit, within seconds."""
