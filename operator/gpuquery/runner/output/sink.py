@@ -109,14 +109,16 @@ class Sink:
         """
         if (done := self._table.recover()) is not None:
             return done
-        self._table.check_right()
-        self._probe()
-        self._table.sweep()
+        if self._table.exists:
+            self._table.check_right()
+            self._probe()
+            self._table.sweep()
         self._table.check_mode()
         return None
 
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise UserError if a result of this schema cannot be written, before the query runs."""
+        self._table.make(schema)
         self._writer.check_schema(schema)
 
     def write(self, lf: pl.LazyFrame) -> None:
