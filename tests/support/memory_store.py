@@ -30,6 +30,8 @@ class Content:
     objects: dict[str, bytes] = field(default_factory=dict)
     uploads: dict[str, tuple[str, dict[int, bytes]]] = field(default_factory=dict)
     begun: int = 0
+    updates: list[tuple[bytes, set[str]]] = field(default_factory=list)
+    """What `update` has written, each with the paths below data/ at that moment."""
 
     def data(self) -> set[str]:
         """Paths below data/."""
@@ -65,6 +67,21 @@ class MemoryStore:
             return True
 
         return self._do(effect)
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        def effect() -> bool:
+            if self.content.objects.get(key) != old:
+                return False
+            self.content.objects[key] = made
+            self.content.updates.append((made, self.content.data()))
+            return True
+
+        while True:
+            old = self.get(key)
+            if (made := change(old)) is None:
+                return False
+            if self._do(effect):
+                return True
 
     def size(self, key: str) -> int | None:
         return self._do(lambda: len(self.content.objects[key]) if key in self.content.objects else None)
@@ -111,7 +128,7 @@ class MemoryStore:
     def abort(self, key: str, upload_id: str) -> None:
         self._do(lambda: self.content.uploads.pop(upload_id, None))
 
-    def dangling(self) -> Sequence[Dangling]:
+    def dangling(self, below: str = "") -> Sequence[Dangling]:
         return self._do(lambda: [Dangling(key, uid, time.time()) for uid, (key, _) in self.content.uploads.items()])
 
     def check_free(self, key: str) -> None:

@@ -51,6 +51,10 @@ FORMS: Mapping[str, str] = {
     spec.DECIMAL: 'an exact decimal number in quotes, such as "12.50"',
     spec.DATE: 'a day in quotes, such as "1994-01-31"',
     output.PARTITION_COLUMN: "letters, digits, '_', '-', '.' and single spaces, and begins with a letter or digit",
+    output.TRANSFORM: "a column, year(column), month(column), day(column), hour(column), bucket(16, column) or "
+    "truncate(4, column)",
+    output.SORT_COLUMN: "a column, or `column desc`",
+    output.BRANCH: "a branch: letters, digits, '.', '_', '/' and '-', with a letter or digit at both ends",
     f"^{API_VERSION}$": API_VERSION,
     f"^{KIND}$": KIND,
 }

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 
 from gpuquery.api.phases import Phase as Phase  # noqa: PLC0414 - a word of what is read here
 from gpuquery.api.reasons import Failure
+from gpuquery.api.receipt import ReceiptClaim
 from gpuquery.api.schema import Lenient
 from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import CUT, clean
@@ -90,6 +91,8 @@ class Report(Lenient):
     """The failure in words for the query's author, or a remark on success."""
     inputs: tuple[InputStatus, ...] = ()
     """What was read of each input, as far as it fits: those with a snapshot first."""
+    receipt: ReceiptClaim | None = None
+    """What of the receipt only the pod knows."""
     warnings: tuple[str, ...] = ()
     """What the query's author should know about the result."""
     pod: str = ""
@@ -130,8 +133,9 @@ class Report(Lenient):
             return self.model_copy(update={"inputs": self.inputs[:-1]})
         if len(self.message) > len(CUT) or self.committed is None:
             return self.model_copy(update={"message": _cut(self.message, excess)})
-        if self.committed.expectations:
-            return self.model_copy(update={"committed": self.committed.model_copy(update={"expectations": ""})})
+        for part in ("expectations", "location"):
+            if getattr(self.committed, part):
+                return self.model_copy(update={"committed": self.committed.model_copy(update={part: ""})})
         output = self.committed.model_copy(update={"uri": _cut(self.committed.uri, excess)})
         return self.model_copy(update={"committed": output})
 

@@ -121,7 +121,7 @@ class StoreAccess(Model):
     allow_http: bool | None = None
     """Whether inputs may be `http://`."""
     catalogs: Mapping[str, Mapping[str, str]] | None = None
-    """Options of the catalogs of inputs that the administrator has declared, by name."""
+    """Options of the job's catalogs that the administrator has declared, by name."""
 
 
 class Plan(Model):
@@ -155,6 +155,8 @@ class Plan(Model):
     """Whether the pod runs the query, or only checks it."""
     executor_options: Mapping[str, Any] = {}
     """Options of the engine, complete and valid for the release, under the release's own names."""
+    asked_options: Mapping[str, Any] | None = None
+    """Those that the job names itself, for its receipt."""
     gpu_memory: int = 0
     """Bytes of memory of one GPU, for estimates; 0 with the engine cpu."""
     language: Language

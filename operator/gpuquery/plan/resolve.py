@@ -103,6 +103,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         stall_seconds=ranks.stall_seconds(job, processes, defaults),
         release=choice.release,
         gpu_memory=defaults.gpu_memory if choice.gpus else 0,
+        asked_options=spec.executor_options or None,
         language=language,
         query=text,
         dialect=_dialect(job),
@@ -112,7 +113,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         inputs_digest=job.status.preflight.inputs_digest if job.status.preflight else None,
         parameters=spec.parameters,
         output=spec.output,
-        store=store_access(spec.storage, catalogs.declared(spec.inputs, defaults.catalogs)),
+        store=store_access(spec.storage, catalogs.declared(spec, defaults.catalogs)),
     )
 
 
@@ -210,7 +211,7 @@ def _chosen(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> Choice | None:
 
 
 def store_access(storage: Storage, declared: Mapping[str, Mapping[str, str]] | None = None) -> StoreAccess:
-    """Fill in what an endpoint implies: the bucket in the path, and a region; `declared` are catalogs of inputs."""
+    """Fill in what an endpoint implies: the bucket in the path, and a region; `declared` are the job's catalogs."""
     given = storage.endpoint is not None
     return StoreAccess(
         endpoint=storage.endpoint,

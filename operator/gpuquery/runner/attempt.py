@@ -16,15 +16,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.receipt import MAX_LISTED, MAX_TEXT, ReceiptClaim
 from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
+from gpuquery.api.text import clean
 from gpuquery.api.timing import PROCESS_COMMIT_SECONDS, WITHDRAW_SECONDS
 from gpuquery.plan.plan import Plan, Processes, Purpose
 from gpuquery.runner import agreement, engines, inputs, later, pulse
@@ -33,6 +36,7 @@ from gpuquery.runner.failures import obituary
 from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.stores import classify, redact
 from gpuquery.runner.failures.words import named, said, storable
+from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output import scratch
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.record import ReadInput
@@ -45,6 +49,7 @@ from gpuquery.runner.stores import reader_rules
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gpuquery.api.receipt import Receipt
     from gpuquery.runner.progress import Tracker
 
 SIGNAL_SECONDS = 0.2
@@ -112,6 +117,7 @@ class Attempt:
         self._frame: pl.LazyFrame | None = None
         self._joined: datetime | None = None
         self._query_started: datetime | None = None
+        self._began, self._running_since = time.monotonic(), 0.0
         self._warnings: tuple[str, ...] = ()
         self._inputs: Mapping[str, inputs.Resolved] = {}
         self._first: JobError | None = None
@@ -199,7 +205,7 @@ class Attempt:
         if gpu:
             reader_rules.export(plan, inputs.places_of_tables(self._inputs))
         self._enter(Phase.RUNNING, f"engine {engine.name}")
-        self._query_started = datetime.now(UTC)
+        self._query_started, self._running_since = datetime.now(UTC), time.monotonic()
         assert ready.frame is not None
         with contextlib.ExitStack() as ends, self._verified() as verification:
             # What the kernel counts is the query's where a pod runs nothing else, and the query runs nowhere else.
@@ -297,34 +303,44 @@ class Attempt:
             self._tracker.log(f"checking {len(expect)} expectations")
             with ranks.working():  # it reads what all ranks have kept
                 sink.judge([share.totals for share in shares])
-        self._enter(Phase.COMMITTING, self._plan.output.uri)
+        self._enter(Phase.COMMITTING, sink.where)
         if ranks.index != 0:
             return self._succeeded(agreement.after_commit(ranks, None))
         if changed := inputs.changed(self._inputs, self._plan.store):
             raise JobError(Failure.INPUT_CHANGED, changed)
         read = [ReadInput(**one.told().model_dump()) for one in self._inputs.values()]
+        began = time.monotonic()
         committed = sink.commit([share.totals for share in shares], read)
+        receipt = self._receipt(committed, began, shares)
         report = self._succeeded(committed, preflight)
+        if receipt is not None:
+            claim = ReceiptClaim(
+                query=receipt.query.sha256, key=receipt.key, committing=receipt.seconds.get("committing")
+            )
+            report = report.model_copy(update={"receipt": claim})
+        # From here on nothing that becomes of this process or the others can undo it.
+        self._stands = report
+        self._tell(report)
+        if receipt is not None:
+            sink.describe(receipt)
         if ranks.size > 1:
-            # From here on nothing that becomes of the others can undo it.
-            self._stands = report
-            self._tell(report)
-            sink.describe(committed.version, self._described(shares))
             agreement.after_commit(ranks, committed)
         return report
 
-    def _described(self, shares: Sequence[agreement.Share]) -> dict[str, Any]:
-        """What became of an attempt of several processes, for whoever looks into it later."""
-        plan = self._plan
-        return {
-            "job": {"namespace": plan.job.namespace, "name": plan.job.name, "uid": plan.job.uid},
-            "attempt": plan.attempt,
-            "engine": plan.engine,
-            "release": plan.release,
-            "joined": self._joined.isoformat() if self._joined else None,
-            "queryStarted": self._query_started.isoformat() if self._query_started else None,
-            "processes": [share.told(index) for index, share in enumerate(shares)],
-        }
+    def _receipt(self, committed: OutputStatus, began: float, shares: Sequence[agreement.Share]) -> Receipt | None:
+        """Return the receipt of the commit that began then; the commit stands, so what fails here is only logged."""
+        now, started = time.monotonic(), self._running_since or began
+        seconds = {"planning": started - self._began, "running": began - started, "committing": now - began}
+        processes = tuple(share.told(index) for index, share in enumerate(shares)) if len(shares) > 1 else ()
+        warnings = tuple(clean(one, MAX_TEXT) for one in self._warnings[:MAX_LISTED])
+        try:
+            assert self._query is not None
+            draft = receipts.draft(self._plan, self._query, self._inputs)
+            told = {"warnings": warnings, "processes": processes, "expectations": committed.expectations}
+            return receipts.filled(draft, committed, seconds, told)
+        except Exception as exc:
+            self._tracker.log(f"cannot make the receipt: {redact(named(exc))}")
+            return None
 
     def _warn(self, warnings: tuple[str, ...]) -> None:
         for warning in map(storable, warnings):

@@ -22,6 +22,7 @@ from gpuquery.api.text import clean
 from gpuquery.reconcile.policy import kubelet
 
 if TYPE_CHECKING:
+    from gpuquery.api.receipt import ReceiptClaim
     from gpuquery.api.report import Report
     from gpuquery.reconcile.observe.model import Attempt, Pod
 
@@ -45,6 +46,10 @@ class Committed:
     """What the checks before the engine found out."""
     inputs: tuple[InputStatus, ...] = ()
     """What was read."""
+    receipt: ReceiptClaim | None = None
+    """What the pod tells for the receipt."""
+    image: str = ""
+    """Digest of the pod's image."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,8 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
 
 def _end(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
     for pod in attempt.pods:
-        if pod.exit and pod.exit.report and (output := pod.exit.report.committed):
-            report = pod.exit.report
-            return Committed(output, report.message, report.warnings, report.preflight, report.inputs)
+        if (done := committed(pod)) is not None:
+            return done
     if record.reason is not None:
         return recorded(record)
     found = [(pod, fault) for pod in attempt.pods if not _done(pod, attempt) and (fault := of_pod(pod))]
@@ -94,6 +98,16 @@ def _end(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
         (pod for pod in attempt.pods if pod.name == first), None
     )
     return replace(fault, node=named.node) if named and named.node else fault
+
+
+def committed(pod: Pod) -> Committed | None:
+    """Return the commit that a pod has reported, if it has."""
+    report = pod.exit.report if pod.exit else None
+    if report is None or report.committed is None:
+        return None
+    return Committed(
+        report.committed, report.message, report.warnings, report.preflight, report.inputs, report.receipt, pod.image
+    )
 
 
 def _done(pod: Pod, attempt: Attempt) -> bool:

@@ -28,6 +28,7 @@ from gpuquery.plan.checks import Place, place
 from gpuquery.reconcile.policy import suspend
 from gpuquery.reconcile.report.commitment import commitment
 from gpuquery.reconcile.report.findings import summary
+from gpuquery.reconcile.report.receipt import receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
         suspended_attempts=(spent.suspended if spent else 0) or before.suspended_attempts,
         progress=_progress(account, before),
         output=committed.output if committed else before.output,
+        receipt=receipt(job, account, now) or before.receipt,
         inputs=_inputs(job, account, committed.inputs if committed else fault.inputs if fault else ()),
         warnings=committed.warnings if committed else _warned(account) or before.warnings,
         start_time=_start_time(account, before, conditions),

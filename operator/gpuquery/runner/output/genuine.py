@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output.record import FENCE, CommitRecord, PendingSet, StagedFile, owner_of, parse_part
+from gpuquery.runner.output.record import FENCE, ROLLBACK, CommitRecord, PendingSet, StagedFile, owner_of, parse_part
 from gpuquery.runner.stores.base import DATA, leads_out, staging
 
 if TYPE_CHECKING:
@@ -48,8 +48,11 @@ def read_record(key: str, body: bytes, version: int, uploads: Uploads) -> Commit
     return record
 
 
-def read_pending(key: str, body: bytes, uid: str, attempt: int, uploads: Uploads) -> PendingSet:
-    """Read a pending set of an attempt. Raises UnsafeStore if no runner writes it."""
+def read_pending(key: str, body: bytes, uid: str, attempt: int, uploads: Uploads | None) -> PendingSet:
+    """Read a pending set of an attempt. Raises UnsafeStore if no runner writes it.
+
+    `uploads` is None in a table whose files are complete objects.
+    """
     pending = _read(PendingSet, key, body)
     _check(key, _of_files("files", pending.files, uid, attempt, uploads))
     return pending
@@ -57,7 +60,7 @@ def read_pending(key: str, body: bytes, uid: str, attempt: int, uploads: Uploads
 
 def check_record(key: str, record: CommitRecord, version: int, uploads: Uploads) -> None:
     """Raise UnsafeStore if a record is not what a runner writes as that version."""
-    add, fence = record.add, record.mode == FENCE
+    add, fence, back = record.add, record.mode == FENCE, record.mode == ROLLBACK
     rows, size = sum(file.rows for file in add), sum(file.bytes for file in add)
     _check(
         key,
@@ -66,7 +69,8 @@ def check_record(key: str, record: CommitRecord, version: int, uploads: Uploads)
             ("job.uid", record.job.uid, len(record.job.uid) <= _LONGEST_UID and not leads_out(record.job.uid), "a UID"),
             ("job.namespace", record.job.namespace, len(record.job.namespace) <= _LONGEST, "a namespace's name"),
             ("job.name", record.job.name, len(record.job.name) <= _LONGEST, "a job's name"),
-            ("add", len(add), not (fence and add), "empty in a fence"),
+            ("add", len(add), not ((fence or back) and add), "empty in a fence or a rollback"),
+            ("restores", record.restores, (record.restores or version) < version or not back, "an earlier version"),
             *_of_files("add", add, record.job.uid, record.attempt, uploads),
             ("remove", len(record.remove), not (fence and record.remove), "empty in a fence"),
             *((f"remove[{n}]", path, is_part(path), _PART) for n, path in enumerate(record.remove)),
@@ -128,7 +132,9 @@ def is_part(path: str) -> bool:
     )
 
 
-def _of_files(field: str, files: Sequence[StagedFile], uid: str, attempt: int, uploads: Uploads) -> Iterator[Rule]:
+def _of_files(
+    field: str, files: Sequence[StagedFile], uid: str, attempt: int, uploads: Uploads | None
+) -> Iterator[Rule]:
     """Each file is one that this attempt of this job has staged."""
     place = staging(uid, attempt)
     for n, file in enumerate(files):
@@ -140,7 +146,14 @@ def _of_files(field: str, files: Sequence[StagedFile], uid: str, attempt: int, u
             parse_part(file.path) == (owner_of(uid), attempt),
             f"a file of attempt {attempt} of {uid}",
         )
-        yield upload, file.upload_id, uploads(file.upload_id, DATA + file.path, place), f"an upload of {place}/"
+        pieces = f"{field}[{n}].pieces"
+        if uploads is None:
+            yield upload, file.upload_id, not file.upload_id, "empty: the object is complete"
+            yield pieces, file.pieces, not file.pieces, "empty: the object is complete"
+        else:
+            begun = bool(file.upload_id) and uploads(file.upload_id, DATA + file.path, place)
+            yield upload, file.upload_id, begun, f"an upload of {place}/"
+            yield pieces, file.pieces, bool(file.pieces), "what the store has said of each piece"
 
 
 def _read(kind: type[Kind], key: str, body: bytes) -> Kind:

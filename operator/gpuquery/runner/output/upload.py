@@ -1,4 +1,7 @@
-"""Deferred uploads: file objects that Polars writes to, whose bytes go to the store at once and stay invisible.
+"""Uploads: file objects that Polars writes to, whose bytes go to the store at once and stay invisible to readers.
+
+Invisible because the uploads are deferred, and the commit completes them; or, in a table whose metadata names its
+files, although each is completed as soon as it is whole.
 
 Polars calls `write` from its own threads and lets go of the object when the file is whole; `io.RawIOBase` turns that
 into `close`. Requests run in a bounded pool, and `write` waits when too many bytes are on their way, so memory is
@@ -20,12 +23,14 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.output import statistics
 from gpuquery.runner.output.record import StagedFile
 from gpuquery.runner.parquet import footer
 from gpuquery.runner.stores.base import DATA, Piece, Store
 
 if TYPE_CHECKING:
     from gpuquery.runner.output.kept import Keeper
+    from gpuquery.runner.output.record import Statistics
 
 MIB = 1 << 20
 PIECE = 8 * MIB
@@ -52,15 +57,33 @@ class _File:
     held: int = 0
     sent: int = 0
     pieces: list[Future[str]] = field(default_factory=list)
+    tags: dict[int, str] = field(default_factory=dict)
+    """What the store has said of the pieces that it has, by number."""
     rows: int | None = None
+    statistics: Statistics | None = None
     sealed: bool = False
+    last: int = 0
+    """Number of the last piece, once it is known."""
     upload_id: str = ""
+    complete: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     begin: threading.Lock = field(default_factory=threading.Lock)
 
 
 Opened = _File
 """An entered file. It refers to no writer, so that Polars alone holds that one."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a table wants of its files."""
+
+    below: str = DATA
+    """Beginning of all keys."""
+    completes: bool = False
+    """Whether each upload is completed as soon as its file is whole."""
+    statistics: int = 0
+    """Of how many columns of values, the first ones, statistics are wanted."""
 
 
 class Uploads:
@@ -74,8 +97,10 @@ class Uploads:
         on_progress: Progress | None = None,
         on_fault: OnFault | None = None,
         keeper: Keeper | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         """`keeper` gets the bytes and the footer of each file, for expectations."""
+        self._wanted = wanted or Wanted()
         self._store = store
         self._keeper = keeper
         self._stop = stop
@@ -91,13 +116,13 @@ class Uploads:
         self._fault: JobError | None = None
 
     def open(self, path: str, values: Mapping[str, str | None]) -> DeferredFile:
-        """Open a file below data/ for writing."""
+        """Open a file for writing."""
         return self.writer(self.begin(path, values))
 
     def begin(self, path: str, values: Mapping[str, str | None]) -> Opened:
-        """Enter a file below data/, which `writer` then opens."""
+        """Enter a file, by its path below `below`, which `writer` then opens."""
         self.check()
-        self._store.check_key(DATA + path)
+        self._store.check_key(self._wanted.below + path)
         with self._lock:
             self._open += 1
             file = _File(path, values, PIECE if self._open <= MANY_FILES else SMALL_PIECE)
@@ -126,18 +151,19 @@ class Uploads:
         staged = []
         for file in self._files:
             try:
-                tags = tuple(piece.result() for piece in file.pieces)
+                tags = [piece.result() for piece in file.pieces]
             except Exception as exc:
                 self.fail(exc)
                 break
             staged.append(
                 StagedFile(
                     path=file.path,
-                    upload_id=file.upload_id,
-                    pieces=tags,
+                    upload_id="" if file.complete else file.upload_id,
+                    pieces=() if file.complete else tuple(tags),
                     bytes=file.sent,
                     rows=file.rows or 0,
                     values=file.values,
+                    statistics=file.statistics,
                 )
             )
         self.check()
@@ -147,16 +173,26 @@ class Uploads:
         """Let the threads go, after `finish`."""
         self._pool.shutdown(wait=False)
 
-    def abandon(self, store: Store, patience: float) -> None:
-        """Drop all uploads through `store`, within about `patience` seconds. `stop` must have been set before."""
+    @property
+    def begun(self) -> bool:
+        """Whether there may be a file, or a part of one, in the store."""
+        return bool(self._files)
+
+    def abandon(self, store: Store, patience: float, *, remove: bool = True) -> None:
+        """Drop all uploads through `store`, within about `patience` seconds. `stop` must have been set before.
+
+        Files that are complete are removed only if `remove` says that nobody can commit them.
+        """
         deadline = time.monotonic() + patience
         self._pool.shutdown(wait=False, cancel_futures=True)
         for file in self._files:
             for piece in file.pieces:
                 if not piece.done() and (left := deadline - time.monotonic()) > 0:
                     _wait(piece, left)
-        begun = [file for file in self._files if file.upload_id]
-        store.parallel(lambda file: store.abort(DATA + file.path, file.upload_id), begun)
+        begun = [file for file in self._files if file.upload_id and not file.complete]
+        store.parallel(lambda file: store.abort(self._wanted.below + file.path, file.upload_id), begun)
+        if self._wanted.completes and remove:
+            store.delete([self._wanted.below + file.path for file in self._files if file.pieces])
 
     def write(self, file: _File, data: bytes) -> None:
         """Take bytes; give a piece to the pool when it is whole."""
@@ -219,6 +255,8 @@ class Uploads:
         tail = _take(file, file.held)
         try:
             file.rows = footer.row_count(tail)
+            if self._wanted.statistics:
+                file.statistics = statistics.of(footer.metadata(tail), self._wanted.statistics)
         except footer.TooLargeError as exc:
             text = f"{file.path} has too much metadata for its size ({exc}): write fewer columns"
             self.fail(JobError(Failure.OUTPUT_LIMIT, text))
@@ -230,6 +268,7 @@ class Uploads:
             return
         if self._keeper is not None:
             self._keeper.whole(file.path, tail, file.values)
+        file.last = len(file.pieces) + 1
         self._send(file, tail)
         self._report(files=1, rows=file.rows)
 
@@ -249,18 +288,42 @@ class Uploads:
     def _upload(self, file: _File, piece: Piece) -> str:
         try:
             self.check()
-            key = DATA + file.path
-            with file.begin:
-                file.upload_id = file.upload_id or self._store.begin(key)
-            if self._stop.is_set():  # `abandon` may have looked before the upload had an id
-                self._store.abort(key, file.upload_id)
-            self.check()
-            tag = self._store.upload(key, file.upload_id, piece)
+            key = self._wanted.below + file.path
+            if self._wanted.completes and file.last == piece.number == 1:
+                self._store.put(key, piece.body)  # one request in place of three
+                file.complete = True
+                tag = ""
+            else:
+                tag = self._upload_piece(file, key, piece)
             self._report(size=len(piece.body))
         except Exception as exc:
             self.fail(exc)
             raise
         return tag
+
+    def _upload_piece(self, file: _File, key: str, piece: Piece) -> str:
+        with file.begin:
+            file.upload_id = file.upload_id or self._store.begin(key)
+        if self._stop.is_set():  # `abandon` may have looked before the upload had an id
+            self._store.abort(key, file.upload_id)
+        self.check()
+        tag = self._store.upload(key, file.upload_id, piece)
+        with file.begin:
+            file.tags[piece.number] = tag
+            whole = self._wanted.completes and len(file.tags) == file.last
+        if whole:  # by whichever piece arrives last, so that no thread waits for another
+            self._complete(file, key)
+        return tag
+
+    def _complete(self, file: _File, key: str) -> None:
+        tags = [file.tags[number] for number in range(1, file.last + 1)]
+        if not self._store.complete(key, file.upload_id, tags) and self._store.size(key) != file.sent:
+            raise JobError(
+                Failure.STORAGE_UNAVAILABLE,
+                f"the upload of {key} has vanished before it was complete: did a lifecycle rule of the bucket drop it "
+                "(AbortIncompleteMultipartUpload)? Nothing was committed",
+            )
+        file.complete = True
 
     def _report(self, *, files: int = 0, rows: int = 0, size: int = 0) -> None:
         if self._on_progress is None:

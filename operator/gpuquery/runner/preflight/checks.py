@@ -94,7 +94,7 @@ class Checks:
     def open(self, sink: Sink) -> Opened:
         """Ask the output and resolve the inputs; raises JobError, the output's first."""
         plan = self._plan
-        stores.check([plan.output.uri, *(uri for item in plan.inputs for uri in item.places)], plan.store)
+        stores.check([*sink.places, *(uri for item in plan.inputs for uri in item.places)], plan.store)
         taking = Later(lambda: self._taken(sink))
         opening = Later(lambda: self._opened(taking.result()))
         if committed := sink.preflight():

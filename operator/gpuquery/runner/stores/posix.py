@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -182,6 +183,23 @@ class PosixStore(Store):
             _sync_folder(folder)
             return True
 
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write over just what was read: under a lock, which a process that dies lets go."""
+        with (
+            self._faults("updating", key),
+            self._at(key, make=True) as (folder, name),
+            beneath.file(folder, f".{name}.lock", os.O_RDWR | os.O_CREAT) as lock,
+        ):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as exc:
+                text = f"the file system of {self._root} has no locks ({exc.strerror})"
+                raise JobError(Failure.UNSAFE_STORE, text) from exc
+            if (made := change(self.get(key))) is None:
+                return False
+            self.put(key, made)
+            return True
+
     def size(self, key: str) -> int | None:
         """Size of a file in bytes; None if there is none."""
         gone = contextlib.suppress(FileNotFoundError)
@@ -250,7 +268,7 @@ class PosixStore(Store):
         begun = f"{staging}/{PurePosixPath(key).name}"
         return upload_id.startswith(begun) and bool(_OWN.fullmatch(upload_id[len(begun) :]))
 
-    def dangling(self) -> Iterator[Dangling]:
+    def dangling(self, below: str = "") -> Iterator[Dangling]:
         """List all temporary files of all attempts."""
         for item in self.list(STAGING):
             if item.key.endswith(TEMPORARY):
