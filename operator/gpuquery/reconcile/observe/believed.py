@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def believed(job: GpuQueryJob, observed: Observed) -> Observed:
     """Return what was observed, without the reports that cannot be about this job."""
     data = f"{job.spec.output.folder}data/"
-    return replace(observed, attempts=tuple(_of_attempt(attempt, data) for attempt in observed.attempts))
+    return replace(
+        observed,
+        attempts=tuple(_of_attempt(attempt, data) for attempt in observed.attempts),
+        runs=tuple(_of_attempt(run, data) for run in observed.runs),
+    )
 
 
 def _of_attempt(attempt: Attempt, data: str) -> Attempt:
