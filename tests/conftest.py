@@ -18,7 +18,12 @@ os.environ.setdefault(ALLOCATOR, SAFE_PAGES)  # as in a pod; read when Polars is
 
 load_profile()
 
-pytest_plugins = ["tests.support.seaweed", "tests.support.faultproxy", "tests.support.store_servers"]
+pytest_plugins = [
+    "tests.support.seaweed",
+    "tests.support.faultproxy",
+    "tests.support.store_servers",
+    "tests.support.lakes",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

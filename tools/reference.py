@@ -59,7 +59,7 @@ def _section(path: str, node: Mapping[str, Any]) -> Iterator[str]:
         if name in required:
             default = "*required*"
         yield f"| `{name}` | {_type(field)} | {default} | {_limits(field)} | {_cell(field['description'])} |"
-        if "properties" in inner:
+        if inner.get("properties"):
             nested.append((f"{path}.{name}{suffix}", {**inner, "description": field["description"]}))
     yield ""
     yield from _rules(node)

@@ -39,6 +39,29 @@ def to(uri: str, **more: Any) -> dict[str, Any]:
     return job(output={"uri": uri, **more})
 
 
+TABLE = {"catalog": "lake", "name": "sales.orders"}
+
+
+def into(table: Mapping[str, Any] | None = None, **output: Any) -> dict[str, Any]:
+    """Return a job that writes an Iceberg table; `table` adds to or replaces fields of it."""
+    return job(output={"table": {**TABLE, **(table or {})}, **output})
+
+
+def making(**create: Any) -> dict[str, Any]:
+    """Return a job that makes an Iceberg table."""
+    return into({"create": create})
+
+
+def into_delta(uri: str = "s3://lake/delta", **output: Any) -> dict[str, Any]:
+    """Return a job that writes a Delta table."""
+    return to(uri, delta={}, **output)
+
+
+def rewriting(read: Mapping[str, Any], **output: Any) -> dict[str, Any]:
+    """Return a job with one input and an output."""
+    return job(inputs=[{"name": "t", **read}], output=output)
+
+
 def expecting(*expect: Mapping[str, Any], **output: Any) -> dict[str, Any]:
     """Return a job whose result has to be so."""
     return to("s3://lake/x", expect=list(expect), **output)
@@ -175,8 +198,7 @@ REFUSED: list[Any] = [
     pytest.param(at("hdfs://lake/x.parquet"), "uri", "s3", id="an unknown scheme"),
     pytest.param(at("https://user:secret@host/x.parquet"), "uri", "", id="credentials for a web server"),
     pytest.param(at("abfss://lake/x.parquet"), "uri", "", id="no storage account"),
-    pytest.param(to("gs://lake/out"), "output.uri", "written to s3:// only", id="an output in a store that is read"),
-    pytest.param(to("https://host/out"), "output.uri", "written to s3:// only", id="an output on a web server"),
+    pytest.param(to("https://host/out"), "output.uri", "web servers are only read", id="an output on a web server"),
     pytest.param(
         job(storage={"az": {"endpoint": "http://user:pw@azurite:10000/a"}}),
         "az.endpoint",
@@ -246,6 +268,7 @@ REFUSED: list[Any] = [
     pytest.param(to("s3://lake/out/*"), "output.uri", "", id="a glob as output"),
     pytest.param(to("s3://lake/a/../b"), "output.uri", "folder", id="an output with .. in it"),
     pytest.param(to("s3://lake//b"), "output.uri", "folder", id="an output with an empty folder"),
+    pytest.param(to("gs://lake/a/./b"), "output.uri", "folder", id="an output of Google with . in it"),
     pytest.param(to("s3://lake/x", mode="overwriteee"), "output.mode", "errorIfExists", id="an unknown mode"),
     pytest.param(to("s3://lake/x", compression="brotli"), "output.compression", "zstd", id="an unknown compression"),
     pytest.param(to("s3://lake/x", partitionBy=["y", "y"]), "partitionBy", "twice", id="a partition column twice"),
@@ -262,6 +285,69 @@ REFUSED: list[Any] = [
     pytest.param(job(reuse={}), "reuse.maxAge", "equired", id="reuse without an age"),
     pytest.param(
         job(reuse={"maxAge": "1d", "deterministic": True}), "reuse", "is SQL", id="SQL that declares to be repeatable"
+    ),
+    pytest.param(job(output={}), "spec.output", "exactly one of uri and table", id="an output without a place"),
+    pytest.param(into(uri="s3://lake/x"), "spec.output", "exactly one of uri and table", id="a table and a folder"),
+    pytest.param(into(delta={}), "spec.output.delta", "remove one of them", id="Delta and Iceberg"),
+    pytest.param(to("s3://lake/x", delta={"version": 1}), "delta", "version", id="a version to write"),
+    pytest.param(into({"catalog": "My Lake"}), "table.catalog", "", id="a catalog's name that is none"),
+    pytest.param(into({"name": "orders"}), "table.name", "", id="a table without a namespace"),
+    pytest.param(into({"name": "sales/orders.x"}), "table.name", "", id="a table with a slash"),
+    pytest.param(into({"branch": "-x"}), "table.branch", "", id="a branch that begins with a dash"),
+    pytest.param(into({"branch": "x" * 256}), "table.branch", "255", id="a branch that is too long"),
+    pytest.param(into({"snapshotId": "1"}), "snapshotId", "", id="a snapshot to write"),
+    pytest.param(into(partitionBy=["year"]), "output.partitionBy", "table.create.partitionBy", id="folders of a table"),
+    pytest.param(making(partitionBy=["day(ts"]), "create.partitionBy", "", id="a transform without an end"),
+    pytest.param(making(partitionBy=["week(ts)"]), "create.partitionBy", "", id="a transform that there is not"),
+    pytest.param(making(partitionBy=["bucket(id)"]), "create.partitionBy", "", id="no number of buckets"),
+    pytest.param(making(partitionBy=["bucket(0, id)"]), "create.partitionBy", "", id="no buckets"),
+    pytest.param(making(partitionBy=["truncate(-4, s)"]), "create.partitionBy", "", id="a width below nothing"),
+    pytest.param(making(partitionBy=["day(ts)", "day(ts)"]), "create.partitionBy", "twice", id="a transform twice"),
+    pytest.param(making(partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine transforms"),
+    pytest.param(making(sortBy=["day(ts)"]), "create.sortBy", "", id="an order by a transform"),
+    pytest.param(making(sortBy=["a", "a"]), "create.sortBy", "twice", id="an order by one column twice"),
+    pytest.param(making(properties={"gpuquery.job": "x"}), "create.properties", "belong", id="the operator's property"),
+    pytest.param(making(properties={"a": 1}), "create.properties", "", id="a property that is no text"),
+    pytest.param(
+        to("s3://lake/x", mode="overwritePartitions"), "output.mode", "set partitionBy", id="no partitions to replace"
+    ),
+    pytest.param(
+        into_delta(mode="overwritePartitions"), "output.mode", "set partitionBy", id="no partitions of a Delta table"
+    ),
+    pytest.param(
+        into(mode="append", overwriteWhere="a = 1"),
+        "output.overwriteWhere",
+        'mode is "append"',
+        id="a condition for rows that stay",
+    ),
+    pytest.param(
+        to("s3://lake/x", mode="overwrite", overwriteWhere="a = 1"),
+        "output.overwriteWhere",
+        "set delta or table",
+        id="a condition for a folder",
+    ),
+    pytest.param(
+        into_delta(mode="overwrite", overwriteWhere="a = 1"),
+        "output.overwriteWhere",
+        "set partitionBy",
+        id="a condition for a Delta table without partitions",
+    ),
+    pytest.param(into(mode="overwrite", overwriteWhere=" "), "output.overwriteWhere", "", id="a blank condition"),
+    pytest.param(
+        into(mode="overwrite", overwriteWhere="x" * 4097), "overwriteWhere", "4096", id="a condition that is too long"
+    ),
+    pytest.param(into(schemaEvolution="any"), "output.schemaEvolution", "widen", id="an unknown evolution"),
+    pytest.param(
+        rewriting({"uri": "s3://lake/t/", "delta": {}}, uri="s3://lake/t"),
+        "spec.output",
+        "inside the output",
+        id="a folder in place of the Delta table that is read",
+    ),
+    pytest.param(
+        rewriting({"uri": "s3://lake/t/sub", "delta": {}}, uri="s3://lake/t", delta={}),
+        "spec.output",
+        "inside the output",
+        id="a Delta table in another",
     ),
     pytest.param(expecting({"rows": "> -1"}), "rows", "can fail", id="rows that are never fewer than none"),
     pytest.param(expecting({"rows": ">= 0"}), "rows", "can fail", id="rows that are always enough"),
@@ -576,6 +662,41 @@ TAKEN: list[Any] = [
         job(reuse={"maxAge": "7d", "deterministic": True}, query={"python": "def query(inputs, params): ..."}),
         id="reuse of Python",
     ),
+    pytest.param(to("gs://marts/x"), id="an output in a bucket of Google"),
+    pytest.param(to("abfss://lake@sales01.dfs.core.windows.net/x"), id="an output in a data lake of Azure"),
+    pytest.param(into(), id="an Iceberg table"),
+    pytest.param(into({"branch": "audit/2026-01"}, mode="append", schemaEvolution="widen"), id="a branch"),
+    pytest.param(
+        making(
+            partitionBy=[
+                "year(a.b)",
+                "month(ts)",
+                "day(Größe in cm)",
+                "hour(ts)",
+                "bucket(16, id)",
+                "truncate(4,s)",
+                "z",
+            ],
+            sortBy=["id", "ts desc", "a b asc"],
+            properties={"comment": "Orders", "write.target-file-size-bytes": "1"},
+        ),
+        id="a table that is made",
+    ),
+    pytest.param(making(), id="a table that is made without more"),
+    pytest.param(into(mode="overwritePartitions"), id="partitions of a table"),
+    pytest.param(into(mode="overwrite", overwriteWhere="day >= DATE '2026-01-01'"), id="rows of a table"),
+    pytest.param(into_delta(), id="a Delta table"),
+    pytest.param(
+        into_delta(mode="overwrite", overwriteWhere="a = 1", partitionBy=["a"]), id="some partitions of a Delta table"
+    ),
+    pytest.param(into_delta(mode="overwritePartitions", partitionBy=["day"]), id="partitions of a Delta table"),
+    pytest.param(to("s3://lake/x", mode="overwritePartitions", partitionBy=["day"]), id="partitions of a folder"),
+    pytest.param(to("s3://lake/x", mode="append", schemaEvolution="strict"), id="columns of a folder"),
+    pytest.param(
+        rewriting({"uri": "s3://lake/t/", "delta": {"version": 3}}, uri="s3://lake/t", delta={}),
+        id="a Delta table that is read and written",
+    ),
+    pytest.param(rewriting({"table": TABLE}, table=TABLE, mode="overwrite"), id="an Iceberg table as well"),
     pytest.param(
         expecting(
             {"rows": ">= 1"},

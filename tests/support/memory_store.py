@@ -30,6 +30,8 @@ class Content:
     objects: dict[str, bytes] = field(default_factory=dict)
     uploads: dict[str, tuple[str, dict[int, bytes]]] = field(default_factory=dict)
     begun: int = 0
+    updates: list[tuple[bytes, set[str]]] = field(default_factory=list)
+    """What `update` has written, each with the paths below data/ at that moment."""
 
     def data(self) -> set[str]:
         """Paths below data/."""
@@ -38,6 +40,8 @@ class Content:
 
 class MemoryStore:
     """One actor's view of the content. `turn(after)` is called before and after every effect."""
+
+    lost = "?"
 
     def __init__(self, content: Content, turn: Callable[[bool], None] = lambda _: None) -> None:
         self.content = content
@@ -63,6 +67,21 @@ class MemoryStore:
             return True
 
         return self._do(effect)
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        def effect() -> bool:
+            if self.content.objects.get(key) != old:
+                return False
+            self.content.objects[key] = made
+            self.content.updates.append((made, self.content.data()))
+            return True
+
+        while True:
+            old = self.get(key)
+            if (made := change(old)) is None:
+                return False
+            if self._do(effect):
+                return True
 
     def size(self, key: str) -> int | None:
         return self._do(lambda: len(self.content.objects[key]) if key in self.content.objects else None)

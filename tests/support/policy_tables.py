@@ -36,6 +36,7 @@ EVERYTHING = [{"operator": "Exists"}]
 SYSTEM = pod(priorityClassName="system-node-critical")
 
 TABLE = job(inputs=[{"name": "t", "table": {"catalog": "lake", "name": "sales.orders"}}])
+WRITTEN_TABLE = job(output={"table": {"catalog": "lake", "name": "sales.orders"}})
 CLAIM = pod(volumes=[{"name": "v", "mountPath": "/mnt/v", "persistentVolumeClaim": {"claimName": "lake-2"}}])
 
 ALLOWED: list[Any] = [
@@ -60,6 +61,7 @@ ALLOWED: list[Any] = [
         job(storage={"endpoint": "http://lake:8333"}), {"endpoints": ["http://lake:*"]}, {}, id="a store of our own"
     ),
     pytest.param(TABLE, {"secrets": ["lake*"]}, {}, id="a Secret that is a catalog"),
+    pytest.param(WRITTEN_TABLE, {"secrets": ["lake*"]}, {}, id="a Secret that is an output's catalog"),
     pytest.param(CLAIM, {"claims": ["lake-*"]}, {}, id="a claim"),
     pytest.param(attached(schedulerAddress="tcp://warm:8786"), {"schedulers": ["tcp://warm:*"]}, {}, id="a scheduler"),
     pytest.param(job(query={"python": "def query(): ..."}), {}, {}, id="Python"),
@@ -113,6 +115,9 @@ REFUSED: list[Any] = [
         {"endpoints": ["http://lake:*"]}, {}, "http://spy:1", id="a spy in place of Google",
     ),
     pytest.param(TABLE, {"secrets": ["etl-*"]}, {}, "inputs", id="a Secret that is a catalog"),
+    pytest.param(
+        WRITTEN_TABLE, {"secrets": ["etl-*"]}, {}, "output.table.catalog", id="a Secret that is an output's catalog"
+    ),
     pytest.param(CLAIM, {"claims": ["etl-*"]}, {}, "lake-2", id="somebody's claim"),
     pytest.param(attached(schedulerAddress="tcp://x:1"), {"schedulers": []}, {}, "tcp://x:1", id="a scheduler"),
     pytest.param(job(query={"python": "def query(): ..."}), {"python": False}, {}, "query.python", id="Python"),

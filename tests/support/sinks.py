@@ -33,7 +33,9 @@ ROOT = Path(__file__).parents[2]
 ROWS = {"k": ["a/b", "", None] * 1000, "v": list(range(3000))}
 
 
-def plan(uri: str, *, endpoint: str | None = None, uid: str = "", **output: Any) -> Plan:
+def plan(
+    uri: str, *, endpoint: str | None = None, store: StoreAccess | None = None, uid: str = "", **output: Any
+) -> Plan:
     """A plan whose output is `uri`."""
     return Plan(
         job=JobRef(namespace="ns", name="job", uid=uid or str(uuid4())),
@@ -43,7 +45,7 @@ def plan(uri: str, *, endpoint: str | None = None, uid: str = "", **output: Any)
         language=Language.SQL,
         query="",
         output={"uri": uri, **output},  # type: ignore[arg-type]
-        store=StoreAccess(endpoint=endpoint, path_style=bool(endpoint)),
+        store=store or StoreAccess(endpoint=endpoint, path_style=bool(endpoint)),
     )
 
 

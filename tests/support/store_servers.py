@@ -81,6 +81,24 @@ class FakeGcs:
         name = urllib.parse.quote(key, safe="")
         self._post(f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", body, "application/octet-stream")
 
+    def contents(self, bucket: str) -> dict[str, bytes]:
+        """All objects, by their names."""
+        names, token = [], ""
+        while True:
+            more = f"?pageToken={urllib.parse.quote(token)}" if token else ""
+            with urllib.request.urlopen(f"{self.endpoint}/storage/v1/b/{bucket}/o{more}") as answer:
+                page = json.load(answer)
+            names += [item["name"] for item in page.get("items", ())]
+            if not (token := page.get("nextPageToken", "")):
+                break
+        return {name: urllib.request.urlopen(self._of(bucket, name) + "?alt=media").read() for name in names}
+
+    def remove(self, bucket: str, key: str) -> None:
+        urllib.request.urlopen(urllib.request.Request(self._of(bucket, key), method="DELETE")).read()
+
+    def _of(self, bucket: str, name: str) -> str:
+        return f"{self.endpoint}/storage/v1/b/{bucket}/o/{urllib.parse.quote(name, safe='')}"
+
     def _post(self, path: str, body: bytes, kind: str) -> None:
         request = urllib.request.Request(self.endpoint + path, data=body, headers={"Content-Type": kind}, method="POST")
         urllib.request.urlopen(request).read()
@@ -123,8 +141,17 @@ class Azurite:
         urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers)).read()
 
     def put(self, container: str, key: str, body: bytes) -> None:
+        obstore.put(self.client(container), key, body)
+
+    def contents(self, container: str) -> dict[str, bytes]:
+        """All blobs that a reader sees, by their names."""
+        client = self.client(container)
+        found = [one["path"] for page in obstore.list(client) for one in page]
+        return {path: bytes(obstore.get(client, path).bytes()) for path in found}
+
+    def client(self, container: str) -> AzureStore:
         config: Any = {"account_name": ACCOUNT, "account_key": ACCOUNT_KEY, "endpoint": self.endpoint}
-        obstore.put(AzureStore(container, config=config, client_options={"allow_http": True}), key, body)
+        return AzureStore(container, config=config, client_options={"allow_http": True})
 
 
 @pytest.fixture(scope="session")

@@ -54,12 +54,20 @@ Moment = Annotated[datetime | None, PlainValidator(_moment)]
 
 class _Output(OutputStatus):
     uri: Annotated[str, Field(max_length=2048)]
-    version: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    version: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    snapshot: Annotated[str, Field(pattern=r"^[0-9]{0,19}$")] = ""
+    location: Annotated[Words, Field(max_length=1024)] = ""
     files: Count
     rows: Count
     bytes: Count
     partitions: Count
     expectations: Annotated[Words, Field(max_length=MAX_EXPECTATIONS_SHOWN)] = ""
+
+    @model_validator(mode="after")
+    def _is_one_commit(self) -> Self:
+        if (self.version is None) is not bool(self.snapshot):
+            raise PydanticCustomError("no_commit", "it has not exactly one of version and snapshot")
+        return self
 
 
 class _Found(PreflightStatus):

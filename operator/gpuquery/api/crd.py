@@ -33,7 +33,9 @@ COLUMNS: tuple[tuple[str, str, str, int, str], ...] = (
     ("Cluster", "string", ".status.plan.cluster", 1, "Cluster shape"),
     ("Written", "integer", ".status.progress.rows", 1, "Rows written so far by the running attempt"),
     ("Version", "integer", ".status.output.version", 1, "Number of the commit in the table's log"),
+    ("Snapshot", "string", ".status.output.snapshot", 1, "Snapshot that was committed to an Iceberg table"),
     ("Output", "string", ".spec.output.uri", 1, "Where the result goes"),
+    ("Table", "string", ".spec.output.table.name", 1, "Iceberg table that the result goes to"),
 )
 
 

@@ -25,6 +25,7 @@ VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 CLAIM_NAME = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENDPOINT = r"^https?://[^\s@?#]+$"
 AZURE_ACCOUNT = "^[a-z0-9]+$"
+KMS_KEY = "^[A-Za-z0-9:/_-]+$"
 
 _AS_TEXT = BeforeValidator(
     lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -152,7 +153,10 @@ class Storage(Model):
     path_style: bool | None = None
     """Whether the bucket is in the path instead of the host name. Default: yes with an `endpoint`."""
     requester_pays: bool = False
-    """Whether you, and not the owner, pay for reading buckets of `s3://` that are set up so (Requester Pays)."""
+    """Whether you, and not the owner, pay for requests to buckets of `s3://` that are set up so (Requester Pays)."""
+    sse_kms_key_id: Annotated[str, Field(min_length=1, max_length=2048, pattern=KMS_KEY)] | None = None
+    """A key of AWS KMS (its id, ARN or `alias/name`), by which the store encrypts all that is written to `s3://`
+    (SSE-KMS). Default: as the bucket is set up."""
     ca_config_map_name: ResourceName | None = None
     """A ConfigMap in the job's namespace with the key ca.crt: certificates (PEM) of your own authorities. Stores, web
     servers and catalogs with certificates of theirs are trusted, as are those that everybody trusts."""

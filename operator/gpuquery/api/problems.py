@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from gpuquery.api import names, output, quantity, schema, spec
 from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.labels import API_VERSION, KIND
-from gpuquery.api.pods import AZURE_ACCOUNT, CLAIM_NAME, IMAGE, PULL_POLICY, REPLICAS
+from gpuquery.api.pods import AZURE_ACCOUNT, CLAIM_NAME, IMAGE, KMS_KEY, PULL_POLICY, REPLICAS
 from gpuquery.api.reuse import DURATION
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.api.volumes import MOUNT_PATH, SUB_PATH
@@ -40,10 +40,11 @@ FORMS: Mapping[str, str] = {
     spec.INPUT_URI: "s3://bucket/path, gs://bucket/path, abfss://container@account.dfs.core.windows.net/path, "
     "az://container/path, https://host/file or file:///path, without control characters, line breaks and credentials",
     AZURE_ACCOUNT: "the name of a storage account: lower-case letters and digits",
+    KMS_KEY: "a key of AWS KMS: its id, its ARN, or alias/name",
     MOUNT_PATH: "a folder below /mnt, such as /mnt/lake",
     SUB_PATH: "a folder of the volume, such as tables/orders",
-    output.OUTPUT_URI: "a folder: s3://bucket/path, or with `gpuquery run` file://path, without blanks and without any "
-    "of * ? [ ] { }",
+    output.OUTPUT_URI: "a folder: s3://bucket/path, gs://bucket/path, az://container/path, or with `gpuquery run` "
+    "file://path, without blanks and without any of * ? [ ] { }",
     names.TABLE_NAME: "a table with its namespace, such as sales.orders, without blanks and slashes",
     spec.SNAPSHOT_ID: 'the number of a snapshot in quotes, such as "3051729675574597004"',
     spec.SOME_TEXT: "a text that is not blank",
@@ -52,6 +53,10 @@ FORMS: Mapping[str, str] = {
     DURATION: "an age: a number with s, m, h or d behind it, such as 90s, 24h or 7d",
     spec.DATE: 'a day in quotes, such as "1994-01-31"',
     output.PARTITION_COLUMN: "letters, digits, '_', '-', '.' and single spaces, and begins with a letter or digit",
+    output.TRANSFORM: "a column, year(column), month(column), day(column), hour(column), bucket(16, column) or "
+    "truncate(4, column)",
+    output.SORT_COLUMN: "a column, or `column desc`",
+    output.BRANCH: "a branch: letters, digits, '.', '_', '/' and '-', with a letter or digit at both ends",
     f"^{API_VERSION}$": API_VERSION,
     f"^{KIND}$": KIND,
 }

@@ -119,7 +119,7 @@ class Failure(FailureClass):
     OUTPUT_EXISTS = "OutputExists", Policy.NEVER, Reach.CAUSE
     """`output.mode` is errorIfExists, and the table has a commit of another job.
 
-    The message names its version. Choose another `output.uri`, or mode append or overwrite.
+    The message names its version. Choose another `output.uri` or `output.table`, or another mode.
     """
     STORAGE_AUTH = "StorageAuth", Policy.NEVER, Reach.CAUSE
     """The object store refuses the credentials, or there are none.

@@ -136,8 +136,9 @@ class Report(Lenient):
             return self.model_copy(update={"inputs": self.inputs[:-1]})
         if len(self.message) > len(CUT) or self.committed is None:
             return self.model_copy(update={"message": _cut(self.message, excess)})
-        if self.committed.expectations:
-            return self.model_copy(update={"committed": self.committed.model_copy(update={"expectations": ""})})
+        for part in ("expectations", "location"):
+            if getattr(self.committed, part):
+                return self.model_copy(update={"committed": self.committed.model_copy(update={part: ""})})
         output = self.committed.model_copy(update={"uri": _cut(self.committed.uri, excess)})
         return self.model_copy(update={"committed": output})
 

@@ -390,6 +390,12 @@ class Parameter(Model):
 
 _EACH = "(has(i.uri) ? [i.uri] : has(i.uris) ? i.uris : []).all(u"
 """CEL: every URI of an input `i`, as `u`; the caller closes the bracket."""
+_NO_FOLDERS = "!has(self.inputs) || !has(self.output.uri)"
+_SAME = (
+    "(has(i.delta) && has(self.output.delta) && (i.uri.endsWith('/') ? i.uri : i.uri + '/') == "
+    "(self.output.uri.endsWith('/') ? self.output.uri : self.output.uri + '/'))"
+)
+"""CEL: whether an input `i` is the Delta table that is written: it is read in the version that it has before."""
 _DEEP = " || ".join(f"u.endsWith('{ending}')" for ending in ANY_DEPTH)
 """CEL: whether a URI `u` is such a glob."""
 
@@ -482,29 +488,25 @@ class GpuQueryJobSpec(Model):
             field_path=".inputs",
         ),
         Rule(
-            f"!has(self.inputs) || self.inputs.all(i, {_EACH}, "
+            f"{_NO_FOLDERS} || self.inputs.all(i, {_SAME} || {_EACH}, "
             "!(u + '/').startsWith(self.output.uri + (self.output.uri.endsWith('/') ? '' : '/'))))",
-            lambda self: not any((u + "/").startswith(self.output.folder) for i in self.inputs for u in i.places),
+            lambda self: not any((u + "/").startswith(self.output.folder) for u in self._read_beside),
             "an input lies inside the output: the job would read what it writes",
             field_path=".output",
         ),
         Rule(
-            f"!has(self.inputs) || self.inputs.all(i, {_EACH}, !u.endsWith('/') || "
+            f"{_NO_FOLDERS} || self.inputs.all(i, {_SAME} || {_EACH}, !u.endsWith('/') || "
             "!(self.output.uri + '/').startsWith(u)))",
-            lambda self: (
-                not any(u.endswith("/") and self.output.folder.startswith(u) for i in self.inputs for u in i.places)
-            ),
+            lambda self: not any(u.endswith("/") and self.output.folder.startswith(u) for u in self._read_beside),
             "the output lies inside an input's folder: the next run would read what this one wrote",
             field_path=".output",
         ),
         Rule(
-            f"!has(self.inputs) || self.inputs.all(i, {_EACH}, !({_DEEP}) || "
+            f"{_NO_FOLDERS} || self.inputs.all(i, {_EACH}, !({_DEEP}) || "
             "!(self.output.uri + '/').startsWith(u.substring(0, u.indexOf('**')))))",
             lambda self: (
                 not any(
-                    u.endswith(ANY_DEPTH) and self.output.folder.startswith(u.split("**")[0])
-                    for i in self.inputs
-                    for u in i.places
+                    u.endswith(ANY_DEPTH) and self.output.folder.startswith(u.split("**")[0]) for u in self._read_beside
                 )
             ),
             "the output lies where an input's ** looks: the next run would read what this one wrote",
@@ -534,6 +536,15 @@ class GpuQueryJobSpec(Model):
         "dryRun", "reuse",
     )  # fmt: skip
     """Fields that cannot change after the object is created (transition rules of the CRD)."""
+
+    @property
+    def _read_beside(self) -> tuple[str, ...]:
+        """URIs of inputs, without the Delta table that is also written; none if the output is no folder."""
+        folder = self.output.folder
+        if not folder:
+            return ()
+        same = [i for i in self.inputs if i.delta and self.output.delta and f"{i.uri}/" in (folder, f"{folder}/")]
+        return tuple(uri for i in self.inputs if i not in same for uri in i.places)
 
     @property
     def shape(self) -> ClusterChoice:

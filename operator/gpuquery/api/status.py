@@ -221,9 +221,13 @@ class OutputStatus(Lenient):
     """What was committed, by the report of the pod that did it."""
 
     uri: str
-    """Folder that plain readers scan."""
-    version: int
-    """Number of the commit in the table's log."""
+    """Folder that plain readers scan, or the root of a Delta table; of an Iceberg table its catalog and its name."""
+    version: int | None = None
+    """Number of the commit in the table's log. Not of an Iceberg table."""
+    snapshot: Annotated[str, Field(max_length=19)] = ""
+    """Snapshot of an Iceberg table that the commit made; else empty."""
+    location: Annotated[str, Field(max_length=1024)] = ""
+    """Folder of an Iceberg table, by its catalog; else empty."""
     files: int
     """Files of this commit."""
     rows: int
@@ -234,6 +238,11 @@ class OutputStatus(Lenient):
     """Partition folders of this commit."""
     expectations: Annotated[str, Field(max_length=MAX_EXPECTATIONS_SHOWN)] = ""
     """The expectations of `output.expect` that were checked and hold, in a few words; empty if there are none."""
+
+    @property
+    def commit(self) -> str:
+        """Which commit it is, for messages: `version 3`, or `snapshot 3051729675574597004`."""
+        return f"snapshot {self.snapshot}" if self.version is None else f"version {self.version}"
 
 
 class GpuQueryJobStatus(Lenient):

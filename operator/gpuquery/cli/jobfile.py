@@ -163,7 +163,9 @@ def job_of(document: Mapping[str, Any], *, folder: Path) -> GpuQueryJob:
     # As in the API server: "2" is not a number, "yes" not a boolean, and fields have one name.
     job = GpuQueryJob.model_validate_json(json.dumps(whole, default=str), strict=True, by_alias=True, by_name=False)
     inputs = tuple(_placed(i, folder) for i in job.spec.inputs)
-    output = job.spec.output.model_copy(update={"uri": _absolute(job.spec.output.uri, folder)})
+    output = job.spec.output
+    if output.uri is not None:
+        output = output.model_copy(update={"uri": _absolute(output.uri, folder)})
     placed = job.spec.model_copy(update={"inputs": inputs, "output": output})
     # Again: only now it is known whether one folder is inside another.
     placed = GpuQueryJobSpec.model_validate(placed.model_dump(mode="json", exclude_none=True))

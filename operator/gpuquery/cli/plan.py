@@ -80,6 +80,7 @@ class Outlook:
         shown = {"mode": "json", "by_alias": True, "exclude_none": True}
         document: dict[str, Any] = {"job": self.job, "good": self.good, "plan": self.plan.model_dump(**shown)}  # type: ignore[arg-type]
         document |= {k: v for k, v in self.report.model_dump(**shown).items() if v and k != "finished"}  # type: ignore[arg-type]
+        document["output"] = self.case.job.spec.output.words
         if expect := self.case.job.spec.output.expect:
             document["expect"] = [expectation.words for expectation in expect]
         document["defaults"] = {"cluster": self.case.asked, "source": self.case.source}
@@ -149,9 +150,8 @@ def _case(
 
 
 def _is_local(job: GpuQueryJob) -> bool:
-    return any(
-        uri.startswith("file://") for uri in (*(uri for i in job.spec.inputs for uri in i.places), job.spec.output.uri)
-    )
+    read = (uri for item in job.spec.inputs for uri in item.places)
+    return any(uri.startswith("file://") for uri in (*read, *job.spec.output.places))
 
 
 def outlook(case: Case, *, runs_code: bool) -> Outlook:
@@ -213,6 +213,7 @@ def _lines(one: Outlook) -> Iterator[tuple[str, str]]:
         files = "1 file" if read.files == 1 else f"{read.files:,} files"
         yield "read", f"{read.name}: {files}, {_bytes(read.bytes)}, {read.snapshot or f'digest {read.digest}'}"
     yield from _sizes(found)
+    yield "write", one.case.job.spec.output.words
     for expectation in one.case.job.spec.output.expect or ():
         yield "expect", expectation.words
     for part in found.fallbacks:

@@ -152,9 +152,11 @@ def _read_job(document: Mapping[str, Any], chosen: argparse.Namespace) -> Receip
     small = of_job(job)
     if chosen.uri is None:
         return small
+    if not (uri := chosen.uri or job.spec.output.uri):
+        raise NoReceiptError(f"the output is {job.spec.output.shown}: give --uri the folder of that table")
     given = _access(chosen)
     access = given if given.endpoint or given.region else store_access(job.spec.storage)
-    whole = _stored(chosen.uri or job.spec.output.uri, access, job.metadata.uid)
+    whole = _stored(uri, access, job.metadata.uid)
     # The pod does not know its image's digest, nor when it was asked for.
     return whole.model_copy(
         update={

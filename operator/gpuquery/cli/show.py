@@ -46,7 +46,7 @@ def outcome(name: str, report: Report) -> None:
         remark(f"{name}: {report.failure}: {report.message}")
         return
     out = report.committed
-    say(f"{out.uri}: version {out.version}, {out.rows:,} rows in {out.files:,} files, {out.bytes / 1e6:,.1f} MB")
+    say(f"{out.uri}: {out.commit}, {out.rows:,} rows in {out.files:,} files, {out.bytes / 1e6:,.1f} MB")
 
 
 class Bar:

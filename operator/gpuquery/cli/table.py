@@ -1,10 +1,12 @@
-"""`gpuquery history` and `gpuquery fsck`: what has been committed to a table, and whether it is whole."""
+"""`gpuquery history`, `fsck` and `rollback`: what has been committed to a table, whether it is whole, and back."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from gpuquery.api.pods import AzStorage, GsStorage
 from gpuquery.cli.show import remark, say
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import local
@@ -51,8 +53,25 @@ def show_health(chosen: argparse.Namespace) -> bool:
     return health.good
 
 
+def roll_back(chosen: argparse.Namespace) -> bool:
+    """Go back to a version, and say what was done; returns True. Raises JobError."""
+    record = local.roll_back(chosen.uri, access_of(chosen), chosen.to)
+    if chosen.output == "json":
+        print(json.dumps(_told(record), indent=2))
+    else:
+        say(
+            f"{chosen.uri}: version {record.version} makes the table what it was at version {record.restores}, without "
+            f"the {len(record.remove):,} files that came later"
+        )
+    return True
+
+
 def access_of(chosen: argparse.Namespace) -> StoreAccess:
     """Return where the store is, by the arguments."""
+    if chosen.endpoint and chosen.uri.startswith("gs://"):
+        return StoreAccess(gs=GsStorage(endpoint=chosen.endpoint))
+    if chosen.endpoint and chosen.uri.startswith(("az://", "abfss://")):
+        return StoreAccess(az=AzStorage(endpoint=chosen.endpoint, account=urlsplit(chosen.endpoint).path.strip("/")))
     return StoreAccess(endpoint=chosen.endpoint, path_style=bool(chosen.endpoint), region=chosen.region)
 
 
@@ -74,6 +93,7 @@ def _told(record: CommitRecord) -> dict[str, Any]:
         "job": {"namespace": record.job.namespace, "name": record.job.name, "uid": record.job.uid},
         "attempt": record.attempt,
         "mode": record.mode,
+        "restores": record.restores,
         "rows": record.rows,
         "files": len(record.add),
         "bytes": record.bytes,
@@ -89,8 +109,8 @@ def _row(record: CommitRecord) -> tuple[str, ...]:
     return (
         str(record.version),
         f"{record.created:%Y-%m-%d %H:%M:%S}",
-        f"{record.job.namespace}/{record.job.name}",
-        record.mode,
+        "/".join(filter(None, (record.job.namespace, record.job.name))),
+        f"{record.mode} to {record.restores}" if record.restores else record.mode,
         f"{record.rows:,}",
         f"{len(record.add):,}",
         f"{record.bytes:,}",

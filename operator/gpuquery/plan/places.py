@@ -31,13 +31,15 @@ def refused(job: GpuQueryJob, *, local: bool) -> Iterator[Rejected]:
         for uri in item.places:
             if why := _input(uri, job, local=local):
                 yield Rejected(Failure.INVALID_INPUT, f"inputs[{item.name}].{'uris' if item.uris else 'uri'} {why}")
-    uri = job.spec.output.uri
-    if uri.startswith("file://") and not local:
-        yield Rejected(
-            Failure.INVALID_INPUT,
-            f"output.uri is {uri!r}: a pod has no such file, and volumes are only read: write it to s3://, or run the "
-            "job on your machine with `gpuquery run`",
-        )
+    for uri in job.spec.output.places:
+        if uri.startswith("az://") and (why := _input(uri, job, local=local)):
+            yield Rejected(Failure.INVALID_INPUT, f"output.uri {why}")
+        if uri.startswith("file://") and not local:
+            yield Rejected(
+                Failure.INVALID_INPUT,
+                f"output.uri is {uri!r}: a pod has no such file, and volumes are only read: write it to a store, or "
+                "run the job on your machine with `gpuquery run`",
+            )
 
 
 def _input(uri: str, job: GpuQueryJob, *, local: bool) -> str:

@@ -113,6 +113,8 @@ class StoreAccess(Model):
     """Whether the bucket of S3 is in the path."""
     requester_pays: bool | None = None
     """Whether requests to S3 say that whoever sends them pays."""
+    sse_kms_key_id: str | None = None
+    """The key by which S3 encrypts what is written."""
     gs: GsStorage | None = None
     """Only for `gs://`."""
     az: AzStorage | None = None
@@ -120,7 +122,7 @@ class StoreAccess(Model):
     allow_http: bool | None = None
     """Whether inputs may be `http://`."""
     catalogs: Mapping[str, Mapping[str, str]] | None = None
-    """Options of the catalogs of inputs that the administrator has declared, by name."""
+    """Options of the job's catalogs that the administrator has declared, by name."""
 
 
 class Plan(Model):

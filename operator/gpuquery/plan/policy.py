@@ -47,7 +47,7 @@ class Policy(Model):
     """`storage.serviceAccountName`."""
     secrets: Patterns = ANY
     """`storage.secretName`, `dask.tlsSecretName`, names in `template.spec.imagePullSecrets`, and
-    `inputs[].table.catalog` where the administrator has declared no catalog of this name."""
+    `inputs[].table.catalog` and `output.table.catalog` where the administrator has declared no catalog of this name."""
     priority_classes: Patterns = ("*", "!system-*")
     """`template.spec.priorityClassName`. Those of the system may preempt everybody's pods."""
     runtime_classes: Patterns = ANY
@@ -101,7 +101,9 @@ def annotation(bound: str) -> str:
 
 def asked(spec: GpuQueryJobSpec, catalogs: Collection[str] = ()) -> Mapping[str, list[tuple[str, str]]]:
     """Return the fields and values of a spec that each list of patterns restricts; `catalogs` are those declared."""
-    tables = {one.name: one.table.catalog for one in spec.inputs if one.table is not None}
+    tables = {f"inputs[{one.name}]": one.table.catalog for one in spec.inputs if one.table is not None}
+    if spec.output.table is not None:
+        tables["output"] = spec.output.table.catalog
     pod, metadata, dask = spec.template.spec, spec.template.metadata, spec.dask
     found: dict[str, list[tuple[str, str | None]]] = {
         "images": [("runtime.image", spec.runtime.image)],
@@ -110,7 +112,7 @@ def asked(spec: GpuQueryJobSpec, catalogs: Collection[str] = ()) -> Mapping[str,
             ("storage.secretName", spec.storage.secret_name),
             ("dask.tlsSecretName", dask.tls_secret_name if dask else None),
             *((f"template.spec.imagePullSecrets[{i}].name", one.name) for i, one in enumerate(pod.image_pull_secrets)),
-            *((f"inputs[{name}].table.catalog", used) for name, used in tables.items() if used not in catalogs),
+            *((f"{place}.table.catalog", used) for place, used in tables.items() if used not in catalogs),
         ],
         "priority_classes": [("template.spec.priorityClassName", pod.priority_class_name)],
         "runtime_classes": [("template.spec.runtimeClassName", pod.runtime_class_name)],
@@ -135,19 +137,19 @@ def _servers(spec: GpuQueryJobSpec) -> list[tuple[str, str | None]]:
     named: list[tuple[str, str | None]] = [*storage.endpoints.items()]
     if storage.endpoint is None:
         named.append(("storage.endpoint, left out,", AWS))
-    for item in spec.inputs:
-        for uri in item.places:
-            scheme, _, rest = uri.partition("://")
-            place = rest.partition("/")[0]
-            match scheme:
-                case "http" | "https":
-                    named.append((f"inputs[{item.name}]", f"{scheme}://{place}"))
-                case "gs" if storage.gs is None or storage.gs.endpoint is None:
-                    named.append(("storage.gs.endpoint, left out,", GOOGLE))
-                case "az" | "abfss" if storage.az is None or storage.az.endpoint is None:
-                    own = storage.az.account if storage.az else None
-                    account = place.partition("@")[2].partition(".")[0] or own
-                    named.append(("storage.az.endpoint, left out,", f"https://{account}.blob.core.windows.net"))
+    places = [(f"inputs[{item.name}]", uri) for item in spec.inputs for uri in item.places]
+    for field, uri in (*places, *(("output", uri) for uri in spec.output.places)):
+        scheme, _, rest = uri.partition("://")
+        place = rest.partition("/")[0]
+        match scheme:
+            case "http" | "https":
+                named.append((field, f"{scheme}://{place}"))
+            case "gs" if storage.gs is None or storage.gs.endpoint is None:
+                named.append(("storage.gs.endpoint, left out,", GOOGLE))
+            case "az" | "abfss" if storage.az is None or storage.az.endpoint is None:
+                own = storage.az.account if storage.az else None
+                account = place.partition("@")[2].partition(".")[0] or own
+                named.append(("storage.az.endpoint, left out,", f"https://{account}.blob.core.windows.net"))
     return list(dict.fromkeys(named))
 
 

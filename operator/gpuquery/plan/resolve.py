@@ -114,7 +114,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         parameters=spec.parameters,
         output=spec.output,
         reuse=None if spec.dry_run else spec.reuse,
-        store=store_access(spec.storage, catalogs.declared(spec.inputs, defaults.catalogs)),
+        store=store_access(spec.storage, catalogs.declared(spec, defaults.catalogs)),
     )
 
 
@@ -212,7 +212,7 @@ def _chosen(job: GpuQueryJob, defaults: Defaults, plan: Plan) -> Choice | None:
 
 
 def store_access(storage: Storage, declared: Mapping[str, Mapping[str, str]] | None = None) -> StoreAccess:
-    """Fill in what an endpoint implies: the bucket in the path, and a region; `declared` are catalogs of inputs."""
+    """Fill in what an endpoint implies: the bucket in the path, and a region; `declared` are the job's catalogs."""
     given = storage.endpoint is not None
     return StoreAccess(
         endpoint=storage.endpoint,
@@ -220,6 +220,7 @@ def store_access(storage: Storage, declared: Mapping[str, Mapping[str, str]] | N
         path_style=given if storage.path_style is None else storage.path_style,
         catalogs=declared or None,
         requester_pays=storage.requester_pays or None,
+        sse_kms_key_id=storage.sse_kms_key_id,
         gs=storage.gs,
         az=storage.az,
         allow_http=storage.allow_http or None,

@@ -118,7 +118,7 @@ def _blocks(cidrs: Iterable[str]) -> list[Manifest]:
 def _storage_ports(job: GpuQueryJob, defaults: Defaults) -> Sequence[int]:
     web = (uri for item in job.spec.inputs for uri in item.places if uri.startswith(("http://", "https://")))
     named = {_port_of(url) for url in (*job.spec.storage.endpoints.values(), *web)}
-    declared = catalogs.ports(job.spec.inputs, defaults.catalogs)
+    declared = catalogs.ports(job.spec, defaults.catalogs)
     return sorted({*STORAGE_PORTS, *defaults.storage_ports, *declared, *(named - {0})})
 
 

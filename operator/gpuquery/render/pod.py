@@ -142,13 +142,13 @@ def _tls_volume(secret: str) -> Manifest:
 
 
 def _catalogs(job: GpuQueryJob, defaults: Defaults) -> list[Manifest]:
-    """Return variables for the catalogs of the inputs, each from one key of a Secret: the pod gets no other keys."""
+    """Return variables for the job's catalogs, each from one key of a Secret: the pod gets no other keys."""
     return [
         {
             "name": variable(name, key),
             "valueFrom": {"secretKeyRef": {"name": secret, "key": key, **({"optional": True} if optional else {})}},
         }
-        for name, (secret, keys) in catalogs.secrets(job.spec.inputs, defaults.catalogs).items()
+        for name, (secret, keys) in catalogs.secrets(job.spec, defaults.catalogs).items()
         for key, optional in keys.items()
     ]
 
@@ -273,9 +273,9 @@ def merged_resources(job: GpuQueryJob, defaults: Defaults) -> Manifest:
 
 def _environment(plan: Plan, job: GpuQueryJob, defaults: Defaults, resources: Manifest) -> list[Manifest]:
     storage = job.spec.storage
-    used = stores.used([plan.output.uri, *(uri for item in plan.inputs for uri in item.places)])
+    used = stores.used([*plan.output.places, *(uri for item in plan.inputs for uri in item.places)])
     # Only its catalog knows in which store a table is.
-    tables = any(item.table for item in plan.inputs)
+    tables = plan.output.table is not None or any(item.table for item in plan.inputs)
     # A web server is shown credentials only where an input itself names one.
     perhaps = [one for one in stores.STORES if tables and one not in (*used, stores.WEB)]
     values = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from gpuquery.plan.plan import Language, Plan, Purpose
 from gpuquery.runner import inputs, stores
 from gpuquery.runner.attempt import Attempt, Review
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output import fsck
+from gpuquery.runner.output import fsck, rollback
 from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output.log import Log
 from gpuquery.runner.preflight import contracts, release
@@ -49,8 +50,9 @@ def preflight(plan: Plan, *, runs_code: bool) -> Report:
     Without `runs_code` nothing of a Python query is run, so what it makes of its inputs is not checked.
     """
     asking = plan.model_copy(update={"purpose": Purpose.PREFLIGHT})
-    place = stores.locate(plan.output.uri)
-    with stores.of(plan.output.uri).leaving_nothing(place):
+    with contextlib.ExitStack() as stack:
+        for uri in plan.output.places:
+            stack.enter_context(stores.of(uri).leaving_nothing(stores.locate(uri)))
         return _to_its_end(Attempt(asking, Tracker(lambda _: None, quiet=True), review=Review(runs_code)))
 
 
@@ -85,6 +87,11 @@ def check_table(
     if repair:
         fsck.repair(store)
     return fsck.check(store, deep=deep)
+
+
+def roll_back(uri: str, access: StoreAccess, to: int) -> CommitRecord:
+    """Make the table at an `output.uri` what it was at a version, by a new one. Raises JobError."""
+    return rollback.rollback(_table(uri, access), to)
 
 
 def _table(uri: str, access: StoreAccess) -> Store:

@@ -6,6 +6,7 @@ within seconds.
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -30,20 +31,24 @@ def until(
     seconds: float,
     again: Callable[[Exception], bool],
     stop: threading.Event | None = None,
+    tries: int = 1,
 ) -> T:
     """Call until it succeeds; raise what it raised if `again` says no to that, or when the time is up.
+
+    It is called `tries` times at least, however long one call takes.
 
     Raises StoppedError, from what was raised last, if `stop` is set while this waits.
     """
     deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
     stop = stop or threading.Event()
-    while True:
+    for tried in itertools.count(1):
         try:
             return call()
         except Exception as exc:
-            if not again(exc) or time.monotonic() + pause > deadline:
+            if not again(exc) or (tried >= tries and time.monotonic() + pause > deadline):
                 raise
             # The random half keeps many pods from coming back in the same moment.
             if stop.wait(pause * random.uniform(0.5, 1)):  # noqa: S311
                 raise StoppedError from exc
         pause = min(pause * 2, LONGEST_PAUSE)
+    raise AssertionError("a count has no end")

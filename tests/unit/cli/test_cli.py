@@ -114,7 +114,8 @@ def test_a_configmap_without_the_key_says_which_it_has(here: Path, capsys: pytes
 INVALID: list[Any] = [
     pytest.param(
         local(output={"uri": "file://out", "mode": "overwriteee"}),
-        'spec.output.mode: "overwriteee" is not one of errorIfExists, append, overwrite (did you mean overwrite?)',
+        'spec.output.mode: "overwriteee" is not one of errorIfExists, append, overwrite, overwritePartitions (did you '
+        "mean overwrite?)",
         id="a value that is nearly one",
     ),
     pytest.param(local(enginee="cpu"), "spec.enginee: unknown field (did you mean engine?)", id="a typo"),

@@ -134,6 +134,20 @@ def test_the_administrators_bounds_hold_for_the_servers_of_every_store() -> None
     assert bounded("https://data.example.com/x.parquet", "https://data.example.com") == ""
 
 
+@pytest.mark.parametrize(
+    ("uri", "server"),
+    [
+        pytest.param("gs://out/x", "https://storage.googleapis.com", id="Google"),
+        pytest.param(ABFSS, "https://sales01.blob.core.windows.net", id="Azure"),
+    ],
+)
+def test_the_administrators_bounds_hold_for_the_server_that_is_written_to(uri: str, server: str) -> None:
+    spec = job(output={"uri": uri.removesuffix("/*.parquet")}).spec
+    (told,) = violations(spec, Policy(endpoints=("https://s3.amazonaws.com",)))
+    assert f'is "{server}", which is not allowed here' in told
+    assert violations(spec, Policy(endpoints=("https://s3.amazonaws.com", server))) == ()
+
+
 def test_the_administrators_bounds_hold_for_claims() -> None:
     spec = job(template=MOUNTED).spec
     (told,) = violations(spec, Policy(claims=("data-*",)))

@@ -558,6 +558,7 @@ def test_declared_catalogs_reach_the_operator_and_are_no_secrets_to_the_api_serv
     (jobs,) = (p for p in of_kind("ValidatingAdmissionPolicy", lake) if p["metadata"]["name"].endswith("-jobs"))
     (refused,) = (v for v in jobs["spec"]["variables"] if v["name"] == "secretsRefused")
     assert "!(i.table.catalog in ['lake'])" in refused["expression"]
+    assert "!(object.spec.output.table.catalog in ['lake'])" in refused["expression"]
 
 
 @pytest.mark.parametrize("option", ["token", "credential", "wharehouse"])

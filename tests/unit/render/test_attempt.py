@@ -124,13 +124,17 @@ def test_of_several_stores_no_key_is_sure_to_be_needed_and_only_known_ones_are_r
 
 
 def test_a_table_of_a_catalog_may_be_in_any_store() -> None:
-    table = {"name": "t", "table": {"catalog": "lake", "name": "sales.orders"}}
+    table = {"catalog": "lake", "name": "sales.orders"}
     storage = {"secretName": "stores"}
-    env = environment(storage=storage, inputs=[table])
+    env = environment(storage=storage, inputs=[{"name": "t", "table": table}])
     refs = {k: v["secretKeyRef"] for k, v in env.items() if isinstance(v, dict) and "secretKeyRef" in v}
     refs = {name: ref for name, ref in refs.items() if ref["name"] == storage["secretName"] and name in KEYS}
     assert set(refs) == {*KEYS} - {*WEB.keys}, "a catalog names no web server that is shown credentials"
     assert {k for k, v in refs.items() if not v.get("optional")} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    written = environment(storage=storage, output={"table": table})
+    assert {*KEYS} - {*WEB.keys} < set(written) and not {*WEB.keys} & set(written)
+    optional = {k for k, v in written.items() if k in KEYS and v["secretKeyRef"].get("optional")}
+    assert optional == {*KEYS} - {*WEB.keys}, "nobody knows yet which of them the table needs"
 
 
 def test_keys_of_one_cloud_leave_the_identity_in_another_where_the_administrator_lets_pods_have_it() -> None:

@@ -1,4 +1,4 @@
-"""Catalogs of Iceberg inputs: what stands in the plan, and which keys of Secrets the pods get."""
+"""Catalogs that a job reads from or writes to: what the plan has of them, and which keys of Secrets the pods get."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from gpuquery.api.catalogs import OPTIONS, variable
+from gpuquery.api.output import Output
 from gpuquery.app.settings import Settings
 from gpuquery.plan.defaults import Defaults
 from gpuquery.plan.plan import Plan
@@ -28,6 +29,12 @@ def reading(*catalogs: str) -> Any:
         for number, name in enumerate(catalogs)
     ]
     return job(engine="cpu", inputs=inputs)
+
+
+def writing(catalog: str, *read: str) -> Any:
+    subject = reading(*read)
+    output = Output.model_validate({"table": {"catalog": catalog, "name": "sales.totals"}})
+    return subject.model_copy(update={"spec": subject.spec.model_copy(update={"output": output})})
 
 
 def planned(subject: Any, defaults: Defaults = DECLARED) -> Plan:
@@ -68,6 +75,22 @@ def test_pods_know_the_catalogs_of_their_inputs(catalogs: list[str], told: list[
     assert variables(preflight_objects(plan, subject, DECLARED, 1)) == secrets
 
 
+@pytest.mark.parametrize(
+    ("subject", "told", "secrets"),
+    [
+        pytest.param(writing("lake"), ["lake"], SECRETS, id="a declared catalog"),
+        pytest.param(writing("mine"), [], OWN, id="a Secret of the namespace"),
+        pytest.param(writing("lake", "lake"), ["lake"], SECRETS, id="one that is read as well"),
+        pytest.param(writing("lake", "mine"), ["lake"], OWN | SECRETS, id="another than is read"),
+    ],
+)
+def test_pods_know_the_catalog_of_their_output(subject: Any, told: list[str], secrets: dict[str, Any]) -> None:
+    plan = planned(subject)
+    assert list(plan.store.catalogs or ()) == told
+    assert variables(attempt_objects(plan, subject, DECLARED)) == secrets
+    assert variables(preflight_objects(plan, subject, DECLARED, 1)) == secrets
+
+
 def test_the_plan_says_where_a_catalog_is_and_not_which_secret_opens_it() -> None:
     plan = planned(reading("lake"))
     assert plan.store.catalogs == {"lake": {"uri": "https://catalog.example.com", "warehouse": "prod"}}
@@ -81,6 +104,10 @@ def test_a_secret_as_a_catalog_is_bound_by_the_policy_and_a_declared_one_is_not(
     refused = resolve(reading("mine"), bound)
     assert isinstance(refused, Rejected)
     assert 'inputs[t0].table.catalog is "mine", which is not allowed here' in refused.message
+    assert isinstance(resolve(writing("lake"), bound), Plan)
+    refused = resolve(writing("mine"), bound)
+    assert isinstance(refused, Rejected)
+    assert 'output.table.catalog is "mine", which is not allowed here' in refused.message
 
 
 @pytest.mark.parametrize(

@@ -159,8 +159,10 @@ def test_policies_can_be_switched_off() -> None:
     assert policies(job(), GPUS.model_copy(update={"network_policies": False})) == ()
 
 
-def test_pods_reach_the_port_of_a_declared_catalog_that_they_read_from() -> None:
+def test_pods_reach_the_port_of_a_declared_catalog_that_they_read_from_or_write_to() -> None:
     lake = Defaults(catalogs={"lake": {"uri": "http://catalog.lake.svc:8181"}, "other": {"uri": "http://other:9999"}})
     table = {"name": "t", "table": {"catalog": "lake", "name": "sales.orders"}}
     assert {80, 443, 8181} == ports(policy(lake, engine="cpu", inputs=[table])["egress"][2])
+    output = {"table": table["table"]}
+    assert {80, 443, 8181} == ports(policy(lake, engine="cpu", output=output)["egress"][2])
     assert {80, 443} == ports(policy(lake, engine="cpu")["egress"][2])

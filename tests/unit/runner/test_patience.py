@@ -52,6 +52,12 @@ def test_the_time_ends_it_with_the_last_exception_and_not_a_number_of_tries(cloc
     assert 50 <= sum(clock) <= 60
 
 
+def test_it_is_called_as_often_as_asked_for_even_if_each_call_takes_all_the_time(clock: list[float]) -> None:
+    assert patience.until(failing(3), seconds=0, tries=4, again=lambda _: True) == 42
+    with pytest.raises(OSError, match="try 4"):
+        patience.until(failing(9), seconds=0, tries=4, again=lambda _: True)
+
+
 def test_what_will_be_the_same_next_time_is_raised_at_once(clock: list[float]) -> None:
     with pytest.raises(OSError, match="try 1"):
         patience.until(failing(2), seconds=60, again=lambda exc: isinstance(exc, ValueError))

@@ -217,3 +217,18 @@ def test_files_whose_store_tells_no_version_are_never_compared(tmp_path: Path) -
     reuse = Reuse(max_age="1h")
     assert reusing.repeatable(reuse, "", "", {"t": one}) == ""
     assert "does not tell when a file was replaced" in reusing.repeatable(reuse, "", "", {"t": unknown})
+
+
+def test_a_delta_table_is_reused_while_it_holds_the_rows_of_one_job_alone(tmp_path: Path) -> None:
+    output = {"delta": {}}
+    first = run(asked(tmp_path, output=output))
+    assert first.committed, first.message
+    again = run(asked(tmp_path, output=output))
+    assert again.reuse and again.reuse.reused and again.committed == first.committed, again.reuse
+    assert run(asked(tmp_path, reuse=None, output={**output, "mode": "append"})).committed
+    mixed = run(asked(tmp_path, output=output))
+    assert mixed.committed and mixed.reuse and "holds no commit whose job is known" in mixed.reuse.differs
+    for path in (tmp_path / "out/data").rglob("*.parquet"):
+        path.unlink()
+    gone = run(asked(tmp_path, output=output))
+    assert gone.reuse and not gone.reuse.reused

@@ -44,7 +44,8 @@ def commitment(
         return "False", Reason.NOT_COMMITTED, words
     if ended:
         words = (
-            "a pod told of a commit while it ran, and no report confirms or denies it: look into the table's _commits"
+            "a pod told of a commit while it ran, and no report confirms or denies it: look into the table's log "
+            "(_commits in a folder)"
         )
         return "Unknown", Reason.UNCONFIRMED, words
     return (
@@ -58,12 +59,12 @@ def unseen(known: Condition | None) -> Told:
     """Return what `OutputCommitted` says of a job that has ended without the operator being able to look at it."""
     if known is not None and known.status == "True":
         return "True", Reason.COMMITTED, known.message
-    words = "the operator could not look at the job as it ended: look into the table's _commits"
+    words = "the operator could not look at the job as it ended: look into the table's log (_commits in a folder)"
     return "Unknown", Reason.UNCONFIRMED, words
 
 
 def _sentence(output: OutputStatus) -> str:
     return (
-        f"version {output.version} of {output.uri}: {output.rows} rows in {output.files} files, "
+        f"{output.commit} of {output.uri}: {output.rows} rows in {output.files} files, "
         f"{output.bytes} bytes, {output.partitions} partitions"
     )

@@ -133,7 +133,7 @@ def _summary(status: GpuQueryJobStatus) -> str:
         return complete.message if complete else ""
     text = "the output is committed"
     if status.output:
-        text = f"version {status.output.version}: {status.output.rows} rows in {status.output.files} files"
+        text = f"{status.output.commit}: {status.output.rows} rows in {status.output.files} files"
     if status.start_time and status.completion_time:
         seconds = (status.completion_time - status.start_time).total_seconds()
         text += f", after {seconds:.0f} s and {status.attempt} attempt{'s' if status.attempt != 1 else ''}"

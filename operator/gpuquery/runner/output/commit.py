@@ -1,6 +1,7 @@
 """The commit protocol: one compare-and-swap decides, and the next writer finishes what a crash has left.
 
-    upload, invisibly -> pending set -> record created (the commit) -> uploads completed, old files deleted -> marker
+    upload, invisibly -> pending set -> record created (the commit) -> uploads completed -> pointer moved
+    -> old files deleted -> marker
 
 A crash between any two steps leaves a state that the next attempt, or the next job on this table, completes (if the
 record exists) or cleans up (if not). Two rules make that safe. Nothing is built on a version before it is published.
@@ -21,9 +22,9 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output import genuine
+from gpuquery.runner.output import genuine, pointer
 from gpuquery.runner.output.log import Log, record_key
-from gpuquery.runner.output.modes import MODES, Result
+from gpuquery.runner.output.modes import MODES, Mode, Result, Rollback
 from gpuquery.runner.output.record import FENCE, CommitRecord, StagedFile, owner_of
 from gpuquery.runner.output.sweep import needless
 from gpuquery.runner.stores.base import DATA, STAGING, Store
@@ -47,6 +48,7 @@ class Step(StrEnum):
     BEFORE_RECORD = "before-record"
     AFTER_RECORD = "after-record"
     MID_PUBLISH = "mid-publish"
+    BEFORE_POINTER = "before-pointer"
     BEFORE_REMOVE = "before-remove"
     BEFORE_MARKER = "before-marker"
 
@@ -70,12 +72,12 @@ def no_hook(_: Step) -> None:
 class Committer:
     """Commits one attempt of one job to one table. Not for use from several threads."""
 
-    def __init__(self, store: Store, job: JobRef, attempt: int, mode: OutputMode, hook: Hook = no_hook) -> None:
+    def __init__(self, store: Store, job: JobRef, attempt: int, mode: OutputMode | Mode, hook: Hook = no_hook) -> None:
         self.log = Log(store)
         self._store = store
         self._job = job
         self._attempt = attempt
-        self._mode = mode
+        self._mode = MODES[mode] if isinstance(mode, str) else mode
         self._hook = hook
         self._refusals: dict[int, float] = {}
         self.certain = True
@@ -96,7 +98,7 @@ class Committer:
 
     def check_mode(self) -> None:
         """Raise OutputExists where the mode forbids to commit to a table that exists."""
-        MODES[self._mode].check(self.log)
+        self._mode.check(self.log)
 
     def check_fence(self) -> None:
         """Raise if a later attempt has taken this one's right to commit."""
@@ -155,6 +157,8 @@ class Committer:
             self._hook(Step.MID_PUBLISH)
 
         self._store.parallel(complete, record.add)
+        self._hook(Step.BEFORE_POINTER)
+        pointer.advance(self._store, self.log, record.version)
         self._hook(Step.BEFORE_REMOVE)
         self._store.delete([DATA + path for path in record.remove])
         self._hook(Step.BEFORE_MARKER)
@@ -182,30 +186,31 @@ class Committer:
             if time.monotonic() > deadline:
                 raise JobError(
                     Failure.STORAGE_UNAVAILABLE,
-                    f"version {record.version} is committed, but the upload of {key} has vanished: did a "
-                    "lifecycle rule of the bucket drop it (AbortIncompleteMultipartUpload)? What was there before is "
-                    f"whole, but nobody can write to the table until `gpuquery fsck URI --void {record.version}` has "
-                    "taken that version back",
+                    f"version {record.version} is committed, but the upload of {key} has vanished: {self._store.lost} "
+                    "What was there before is whole, but nobody can write to the table until `gpuquery fsck URI --void "
+                    f"{record.version}` has taken that version back",
                 )
             time.sleep(0.1)
 
     def _record(self, result: Result) -> CommitRecord:
         """Build the next version from what is live now."""
-        change = MODES[self._mode].change(self.log, result)
+        change, mode = self._mode.change(self.log, result), self._mode
         return CommitRecord(
+            format=mode.format,
             version=self.log.next_version(),
             job=self._job,
             attempt=self._attempt,
-            mode=self._mode.value,
+            mode=mode.word,
             add=tuple(change.add),
             remove=tuple(change.remove),
-            columns=tuple(result.columns),
+            columns=tuple(result.columns if change.columns is None else change.columns),
             partition_by=tuple(result.partition_by),
             placeholder=change.placeholder,
             rows=sum(file.rows for file in change.add),
             bytes=sum(file.bytes for file in change.add),
             inputs=tuple(result.inputs),
             expectations=tuple(result.expectations),
+            restores=mode.to if isinstance(mode, Rollback) else None,
             created=datetime.now(UTC),
         )
 

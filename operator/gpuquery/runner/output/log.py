@@ -126,12 +126,13 @@ class Log:
         tables = self.tables()
         return self.read([tables[-1].version])[0] if tables else None
 
-    def live(self) -> Mapping[str, tuple[CommitRecord, StagedFile]]:
-        """Files that make up the table now, each with the commit that brought it, by their paths below data/.
+    def live(self, until: int | None = None) -> Mapping[str, tuple[CommitRecord, StagedFile]]:
+        """Files that make up the table now, or at a version, each with the commit that brought it, by their paths
+        below data/.
 
         Nothing before the last overwrite matters.
         """
-        tables = self.tables()
+        tables = [entry for entry in self.tables() if until is None or entry.version <= until]
         start = max((n for n, entry in enumerate(tables) if entry.replaces), default=0)
         files: dict[str, tuple[CommitRecord, StagedFile]] = {}
         for record in self.read([entry.version for entry in tables[start:]]):
@@ -153,7 +154,13 @@ class Log:
                 f"the commit's record would have {len(body):,} bytes, and at most {MAX_RECORD_BYTES:,} are read: write "
                 f"fewer files than {len(record.add):,}, or replace fewer than {len(record.remove):,}",
             )
-        return self._store.create(key, body)
+        if not self._store.create(key, body):
+            return False
+        self._entries[record.version] = Entry(
+            record.version, record.mode, record.attempt, record.job.uid, record.mode == FENCE
+        )
+        self._records[record.version] = record
+        return True
 
     def mark_done(self, record: CommitRecord) -> None:
         """Say that a record is published. Safe to repeat."""

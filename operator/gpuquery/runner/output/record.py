@@ -19,6 +19,7 @@ from gpuquery.api.schema import Lenient
 from gpuquery.plan.plan import JobRef
 
 FENCE = "fence"
+ROLLBACK = "rollback"
 _OWNER = re.compile(r"[0-9a-f]{8}")
 _PART = re.compile(
     r"(?:.*/)?part-(?P<owner>[0-9a-f]{8})-(?P<attempt>[1-9][0-9]{0,8})-[0-9]{5,9}-[0-9]{5,9}(?:-[0-9a-f]{8})?\.parquet",
@@ -58,10 +59,10 @@ class ReadInput(Lenient):
 class Bound(Lenient):
     """A lower or upper bound of the values of a column."""
 
-    value: StrictBool | StrictInt | Annotated[StrictStr, Field(max_length=MAX_TEXT)]
+    value: StrictBool | Annotated[StrictInt, Field(ge=-(2**63), lt=2**64)] | Annotated[StrictStr, Field(max_length=400)]
     """The value, see `LeafStatistics.kind`."""
     exact: bool = True
-    """Whether the column has this very value; a long text or binary is cut, and its upper bound raised."""
+    """Whether the column is known to have this very value; a long text or binary is cut, and its upper bound raised."""
 
 
 class LeafStatistics(Lenient):
@@ -71,16 +72,16 @@ class LeafStatistics(Lenient):
     """Its path in the parquet schema, such as `["a"]`, or `["l", "list", "element"]`."""
     kind: Literal["boolean", "integer", "float", "decimal", "text", "binary", ""]
     """How bounds are written: true or false; an integer, also days, and times in the unit of the file; a float as
-    Python's repr; a decimal with all its places, such as `-1.50`; a text; a binary in hexadecimal digits. Empty for
-    what has no bounds here."""
+    Python's repr; a decimal with all its places, such as `-1.50`; a text, ordered by its UTF-8; a binary in hexadecimal
+    digits. Empty for what has no bounds here."""
     values: Count
     """Values, nulls included; in lists, those of all rows."""
     nulls: Count | None = None
     """Nulls; None if the file does not tell."""
     least: Bound | None = None
-    """A lower bound of all values that are not null (nor NaN); None if the file does not tell."""
+    """A lower bound of all values that are not null, where NaN is the greatest; None if the file does not tell."""
     most: Bound | None = None
-    """An upper bound of them."""
+    """An upper bound of them. Floats have none: no footer tells whether there are NaN."""
     bytes: Count
     """Compressed bytes in the file."""
 
@@ -121,15 +122,16 @@ class PendingSet(Lenient):
 class CommitRecord(Lenient):
     """One version of the table. It is committed as soon as this record exists."""
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 1
+    """2 of the modes overwritePartitions and rollback, which older runners do not know: they stop there."""
     version: Annotated[int, Field(ge=1, lt=MAX_VERSION)]
     """Number of the version, from 1."""
     job: JobRef
     """The job that wrote it."""
     attempt: Annotated[int, Field(ge=1, le=MAX_ATTEMPT)]
     """The attempt that committed; in a fence, the newest attempt that may not commit any more."""
-    mode: Literal["errorIfExists", "append", "overwrite", "fence"]
-    """errorIfExists, append, overwrite; or `fence`, which changes no data."""
+    mode: Literal["errorIfExists", "append", "overwrite", "overwritePartitions", "rollback", "fence"]
+    """A mode of the output; `rollback`, which takes later files away; or `fence`, which changes no data."""
     add: tuple[StagedFile, ...] = ()
     """Files that it brings."""
     remove: tuple[Text, ...] = ()
@@ -148,6 +150,8 @@ class CommitRecord(Lenient):
     """What was read for it. A record of an older runner has none."""
     expectations: tuple[Text, ...] = ()
     """The expectations that were checked before it and hold, each in a few words."""
+    restores: Annotated[int, Field(ge=1, lt=MAX_VERSION)] | None = None
+    """The version that a rollback goes back to."""
     created: datetime
     """When it was written."""
 

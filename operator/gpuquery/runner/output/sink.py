@@ -223,8 +223,8 @@ class Sink:
             self.seal()
         self.judge(totals)
         columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in self._writer.schema.items())
-        keys = self._output.partition_by
-        result = Result(self._pending.files(totals), columns, keys, inputs, self._held or ())
+        files, keys = self._pending.files(totals), self._output.partition_by
+        result = Result(files, columns, keys, inputs, self._held or (), self._output.widens)
         with self._state:
             self._check_stop()
             self._committing = True

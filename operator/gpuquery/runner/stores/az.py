@@ -14,10 +14,12 @@ from obstore.store import AzureStore
 from gpuquery.api import stores
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores import retries
-from gpuquery.runner.stores.readonly import ReadOnly, allows_http, given
+from gpuquery.runner.stores import az_signing, az_table, retries
+from gpuquery.runner.stores.cloud import Cloud, allows_http, given
+from gpuquery.runner.stores.rest import Rest
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
@@ -42,7 +44,7 @@ CODES: Mapping[Failure, Sequence[str]] = {
 """What the store's codes, and words of object_store, mean."""
 
 
-class Az(ReadOnly):
+class Az(Cloud):
     """Blobs in containers of a storage account."""
 
     title = "Azure"
@@ -78,6 +80,21 @@ class Az(ReadOnly):
             retry_config=retry_config,
             credential_provider=loan.for_obstore if loan else None,
         )
+
+    def store(
+        self,
+        place: Location,
+        access: StoreAccess,
+        *,
+        staging: str,
+        stop: threading.Event | None = None,
+        loan: Loan | None = None,
+    ) -> az_table.AzStore:
+        """Open a table's folder."""
+        account = account_of(place.bucket, access)
+        signer = az_signing.signer(account, loan, anonymous=_anonymous(access))
+        rest = Rest(signer, az_table.WORDS, hurried=stop is None, stop=stop)
+        return az_table.AzStore(place, self.endpoint_of(access) or f"https://{account}.blob.core.windows.net", rest)
 
     def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any]:
         """Say where the store is; Polars finds the credentials in the environment."""

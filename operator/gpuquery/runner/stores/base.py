@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+UPDATES = 100
+"""Tries to update an object that others are updating too."""
 DATA = "data/"
 STAGING = "_staging/"
 COMMITS = "_commits/"
@@ -237,6 +239,16 @@ class Dangling:
     """The key that it would become; on POSIX only the last part of it is known."""
     upload_id: str
     begun: float
+    pieces: int | None = None
+    """How many of its pieces are there; None where the store keeps all or none."""
+
+
+def updated(once: Callable[[], bool | None], what: str) -> bool:
+    """Update an object until it is done, or not to be done; `once` returns None where another was faster."""
+    for _ in range(UPDATES):
+        if (done := once()) is not None:
+            return done
+    raise JobError(Failure.STORAGE_UNAVAILABLE, f"updating {what}: others have written it {UPDATES} times meanwhile")
 
 
 @dataclass(frozen=True)
@@ -257,6 +269,8 @@ class Store(Protocol):
 
     threads: int = 8
     """Calls that `parallel` makes at a time."""
+    lost: str = "did somebody remove temporary files below _staging/?"
+    """How an upload can have vanished between commit and publish, as a question."""
 
     def get(self, key: str) -> bytes | None:
         """Read an object; None if there is none."""
@@ -266,6 +280,14 @@ class Store(Protocol):
 
     def create(self, key: str, body: bytes) -> bool:
         """Write an object if there is none; False if there is one (perhaps by an earlier try of this very call)."""
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write what `change` makes of an object (None if there is none), but only over just what it was given.
+
+        So of several callers none undoes what another has written: `change` is called again with that. It returns None
+        to leave the object as it is. Returns whether this caller has written. Raises UnsafeStore where the store cannot
+        do it.
+        """
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
@@ -296,7 +318,7 @@ class Store(Protocol):
         """Whether an upload of this id can have been begun for a key by an attempt that stages in `staging`."""
 
     def dangling(self, below: str = DATA) -> Iterable[Dangling]:
-        """List all uploads whose key begins with `below` that are neither completed nor aborted; on POSIX all."""
+        """List all uploads whose key begins with `below` that are neither completed nor aborted; POSIX and GCS: all."""
 
     def check_key(self, key: str) -> None:
         """Raise `JobError(OUTPUT_LIMIT)` if the store cannot hold an object of this name."""

@@ -13,6 +13,7 @@ import re
 import socket
 import ssl
 import urllib.request
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from gpuquery.api.reasons import Failure
@@ -21,9 +22,15 @@ from gpuquery.api.text import clean
 from gpuquery.runner import patience, trust
 from gpuquery.runner.failures.errors import JobError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FIELD = "storage.endpoint"
 PATIENCE = 6.0
 """Seconds for which a name or a port is tried again: a pod's network and DNS may come up after the pod."""
+TRIES = 4
+"""How often a name is looked up at least. glibc waits 5 s for a lost answer, and if only that about IPv4 was lost, it
+then says that the name has no address, as if nobody knew it."""
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 8.0
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
@@ -60,7 +67,7 @@ def refuse_metadata(host: str, what: str, address: str = "") -> None:
 def connect(host: str, port: int, what: str) -> socket.socket:
     """Connect to the first address that answers. Raises OSError, and InvalidEndpoint before any connection if one of
     the addresses belongs to a metadata service: what is checked is what is connected to."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = _addresses(host, port)
     for *_, address in found:
         refuse_metadata(host, what, str(address[0]))
     last = OSError(f"{host} has no address")
@@ -94,7 +101,9 @@ def answers(endpoint: str, field: str = FIELD) -> bool:
             raise
 
     try:
-        patience.until(greet, seconds=PATIENCE, again=lambda exc: isinstance(exc, OSError))
+        patience.until(
+            greet, seconds=PATIENCE, again=lambda exc: isinstance(exc, OSError) and not isinstance(exc, socket.gaierror)
+        )
     except OSError as exc:
         raise explained(exc, named, host, port) from None
     return True
@@ -103,13 +112,19 @@ def answers(endpoint: str, field: str = FIELD) -> bool:
 def resolves(host: str, otherwise: str) -> None:
     """Check that a host is known. Raises StorageUnavailable with the text `otherwise`."""
     try:
-        patience.until(
-            lambda: socket.getaddrinfo(host, None),
-            seconds=PATIENCE,
-            again=lambda exc: isinstance(exc, OSError | UnicodeError),
-        )
+        _addresses(host, None)
     except (OSError, UnicodeError):
         raise JobError(Failure.STORAGE_UNAVAILABLE, otherwise) from None
+
+
+def _addresses(host: str, port: int | None) -> Sequence[tuple[Any, ...]]:
+    """Look a name up, again and again for a while if that fails."""
+    return patience.until(
+        lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM),
+        seconds=PATIENCE,
+        tries=TRIES,
+        again=lambda exc: isinstance(exc, OSError),
+    )
 
 
 def _no_endpoint(endpoint: str, why: str, field: str) -> JobError:

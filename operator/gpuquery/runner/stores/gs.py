@@ -15,17 +15,19 @@ from obstore.store import GCSStore
 from gpuquery.api import stores
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores import retries
-from gpuquery.runner.stores.readonly import ReadOnly, allows_http
+from gpuquery.runner.stores import gs_table, gs_tokens, retries
+from gpuquery.runner.stores.cloud import Cloud, allows_http
+from gpuquery.runner.stores.gs_tokens import FILES, KEY
+from gpuquery.runner.stores.rest import Rest
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping, Sequence
 
     from gpuquery.plan.plan import StoreAccess
+    from gpuquery.runner.stores.base import Location
     from gpuquery.runner.stores.vended import Loan
 
-KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
-FILES = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH")
 NEEDED = ("client_email", "private_key")
 _MAKE = "make the Secret in storage.secretName anew with `kubectl create secret generic <name> --from-file="
 
@@ -36,7 +38,7 @@ CODES: Mapping[Failure, Sequence[str]] = {
 """What the store's codes, and words of object_store, mean."""
 
 
-class Gs(ReadOnly):
+class Gs(Cloud):
     """Objects in Google's buckets."""
 
     example = "gs://bucket/folder"
@@ -62,6 +64,20 @@ class Gs(ReadOnly):
             retry_config=retry_config,
             credential_provider=loan.for_obstore if loan else None,
         )
+
+    def store(
+        self,
+        place: Location,
+        access: StoreAccess,
+        *,
+        staging: str,
+        stop: threading.Event | None = None,
+        loan: Loan | None = None,
+    ) -> gs_table.GsStore:
+        """Open a table's folder."""
+        signer = gs_tokens.signer(loan, anonymous=_anonymous(access))
+        rest = Rest(signer, gs_table.WORDS, hurried=stop is None, stop=stop)
+        return gs_table.GsStore(place, self.endpoint_of(access), staging, rest)
 
     def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any]:
         """Say where the store is; Polars finds the credentials in the environment."""

@@ -28,7 +28,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import with_way_out
 from gpuquery.runner.stores import endpoint, relay, retries, web_secrets
 from gpuquery.runner.stores.base import Backend, Files, Found, Location, Part
-from gpuquery.runner.stores.readonly import unwritten
+from gpuquery.runner.stores.cloud import unwritten
 
 if TYPE_CHECKING:
     import threading

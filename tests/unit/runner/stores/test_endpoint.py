@@ -157,16 +157,20 @@ def test_an_endpoint_that_there_can_be_is_taken(url):
     S3Store(stores.locate("s3://lake/out"), StoreAccess(endpoint=url, path_style=True))
 
 
-def test_name_servers_that_are_not_ready_are_asked_again(monkeypatch):
+@pytest.mark.parametrize(
+    ("lost", "patience"),
+    [pytest.param(1, 30.0, id="not ready"), pytest.param(3, 0.0, id="each lost answer takes all the time")],
+)
+def test_name_servers_that_give_no_answer_are_asked_again(monkeypatch, lost, patience):
     known, asked = socket.getaddrinfo, []
 
     def late(*args: object, **kwargs: object) -> object:
         asked.append(1)
-        if len(asked) < 2:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if len(asked) <= lost:
+            raise socket.gaierror(socket.EAI_NODATA, "No address associated with hostname")
         return known(*args, **kwargs)
 
-    monkeypatch.setattr(endpoint, "PATIENCE", 30.0)
+    monkeypatch.setattr(endpoint, "PATIENCE", patience)
     monkeypatch.setattr(socket, "getaddrinfo", late)
     with serving(http) as port:
         stores.check(INPUT, StoreAccess(endpoint=f"http://localhost:{port}", path_style=True))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuquery.api.output import OutputFormat
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.tables.delta import Delta
 from gpuquery.runner.output.tables.hive import Hive
 
 if TYPE_CHECKING:
@@ -11,7 +15,7 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.output.tables.base import Asked, Table
 
-FORMATS: Mapping[str, Callable[[Asked], Table]] = {}
+FORMATS: Mapping[str, Callable[[Asked], Table]] = {"delta": Delta}
 """Formats other than hive folders, by the field of `output` that asks for them."""
 
 
@@ -20,4 +24,10 @@ def of(asked: Asked) -> Table:
     for field, make in FORMATS.items():
         if getattr(asked.plan.output, field, None) is not None:
             return make(asked)
+    if (output := asked.plan.output).format is not OutputFormat.HIVE:
+        raise JobError(
+            Failure.INVALID_PLAN,
+            f"output {output.shown} is of format {output.format}, which this image does not write: use an image of the "
+            "operator's version",
+        )
     return Hive(asked)

@@ -43,29 +43,30 @@ class Hive(Table):
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         self._output = asked.plan.output
+        self._uri = asked.plan.output.uri or ""
         self._uid, self._attempt = asked.identity.uid, asked.identity.attempt
         self._committer = Committer(self.store, asked.job, self._attempt, self._output.mode, asked.hook)
         self._hasty = Committer(self.hurried, asked.job, self._attempt, self._output.mode)
 
     def open(self) -> tuple[Store, Store]:
         """Open the folder; asks nothing of the store."""
-        uri, asked = self._output.uri, self._asked
+        uri, asked = self._uri, self._asked
         return stores.of(uri).table(stores.locate(uri), asked.plan.store, staging=asked.staging, stop=asked.stop)
 
     @property
     def where(self) -> str:
         """The folder's URI."""
-        return self._output.uri
+        return self._uri
 
     @property
     def root(self) -> str:
         """The folder's URI."""
-        return self._output.uri
+        return self._uri
 
     @property
     def places(self) -> Sequence[str]:
         """The folder's URI."""
-        return (self._output.uri,)
+        return (self._uri,)
 
     def recover(self) -> OutputStatus | None:
         """Return this job's commit, published, if it has one already."""
@@ -118,9 +119,9 @@ class Hive(Table):
             self._committer.log.refresh()
             if (latest := self._committer.log.latest()) is not None:
                 columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in schema.items())
-                check_fits(latest, Result((), columns, keys))
+                made = check_fits(latest, Result((), columns, keys, widen=self._output.widens))
                 # Some readers go by the position of columns when they read several files.
-                if (order := [column.name for column in latest.columns]) != list(schema):
+                if (order := [column.name for column in made]) != list(schema):
                     return Layout(select=[pl.col(name) for name in order], keys=keys)
         return Layout(keys=keys)
 
@@ -156,7 +157,7 @@ class Hive(Table):
     def _status(self, record: CommitRecord) -> OutputStatus:
         folders = {file.path.rpartition("/")[0] for file in record.add} - {""}
         return OutputStatus(
-            uri=f"{self._output.uri.rstrip('/')}/{DATA}",
+            uri=self._output.published,
             version=record.version,
             files=len(record.add),
             rows=record.rows,

@@ -71,7 +71,8 @@ class S3(Backend):
     ) -> tuple[S3Store, S3Store]:
         """Write through boto3: obstore can neither begin an upload in one process and complete it in another, nor
         list the uploads that were begun."""
-        shared = client.session()
+        loan = vended.of(place.uri)
+        shared, access = client.session(loan), vended.reached(loan, access)
         return S3Store(place, access, stop=stop, shared=shared), S3Store(place, access, hurried=True, shared=shared)
 
     def scan_options(self, uri: str, access: StoreAccess) -> dict[str, Any]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
+from botocore.session import get_session
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
@@ -29,15 +32,25 @@ if TYPE_CHECKING:
     from gpuquery.runner.stores.vended import Loan
 
 HURRIED_READ_TIMEOUT = 8
+_ASKED_BEFORE = timedelta(minutes=15)
+"""botocore asks for credentials so long before they end."""
 CONNECTIONS = 32
 
 
 def session(loan: Loan | None = None) -> boto3.session.Session:
-    """Make a session. Clients of one session share its configuration and credentials."""
-    keys = loan()[0] if loan else {}
-    return boto3.session.Session(
-        keys.get("aws_access_key_id"), keys.get("aws_secret_access_key"), keys.get("aws_session_token")
-    )
+    """Make a session. Clients of one session share its configuration and credentials, which a loan renews."""
+    if loan is None:
+        return boto3.session.Session()
+
+    def lent() -> dict[str, str]:
+        keys, ends = loan()
+        until = datetime.fromtimestamp(ends, UTC) + _ASKED_BEFORE
+        named = {"access_key": "aws_access_key_id", "secret_key": "aws_secret_access_key", "token": "aws_session_token"}
+        return {**{name: keys.get(key, "") for name, key in named.items()}, "expiry_time": until.isoformat()}
+
+    core = get_session()
+    core._credentials = RefreshableCredentials.create_from_metadata(lent(), lent, "vended")  # type: ignore[attr-defined]
+    return boto3.session.Session(botocore_session=core)
 
 
 def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.session.Session | None = None) -> S3Client:

@@ -17,7 +17,7 @@ from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.stores import retries
-from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked
+from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked, updated
 from gpuquery.runner.stores.s3 import client
 from gpuquery.runner.stores.s3.errors import error_code, is_transient, refused, status
 
@@ -42,6 +42,7 @@ class S3Store(Store):
     """The objects below one prefix of a bucket."""
 
     threads = 16
+    lost = "did a lifecycle rule of the bucket drop it (AbortIncompleteMultipartUpload)?"
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class S3Store(Store):
     ) -> None:
         """`hurried` gives up within seconds, for preflight and clean-up; `stop` ends all waiting when it is set."""
         self._client: S3Client = _client(access, hurried, shared)
+        self._encryption = _encryption(access)
         self._bucket = place.bucket
         self._root = f"{place.prefix}/" if place.prefix else ""
         self._uri = place.uri
@@ -71,12 +73,29 @@ class S3Store(Store):
 
     def put(self, key: str, body: bytes) -> None:
         """Write an object."""
-        self._ask("writing", key, self._client.put_object, Body=body)
+        self._ask("writing", key, self._client.put_object, Body=body, **self._encryption)
 
     def create(self, key: str, body: bytes) -> bool:
         """Write an object if there is none."""
-        put, given = self._client.put_object, {"Body": body, "IfNoneMatch": "*"}
+        put, given = self._client.put_object, {"Body": body, "IfNoneMatch": "*", **self._encryption}
         return self._ask("creating", key, put, none_if=_exists, again=_undecided, **given) is not None
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write over just what was read: with `If-Match` and its ETag."""
+
+        def read(**at: str) -> tuple[bytes, str]:
+            found = self._client.get_object(**at)  # type: ignore[arg-type]
+            return found["Body"].read(), found["ETag"]
+
+        def once() -> bool | None:
+            body, tag = self._ask("reading", key, read, none_if=_missing) or (None, None)
+            if (made := change(body)) is None:
+                return False
+            given = {"Body": made, **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag})}
+            put = self._client.put_object
+            return self._ask("updating", key, put, none_if=_overtaken, again=_undecided, **given) is not None or None
+
+        return updated(once, f"{self._uri}/{key}")
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
@@ -118,7 +137,7 @@ class S3Store(Store):
     def begin(self, key: str) -> str:
         """Begin a multipart upload."""
         begin, kind = self._client.create_multipart_upload, "application/vnd.apache.parquet"
-        return str(self._ask("beginning the upload of", key, begin, ContentType=kind)["UploadId"])
+        return str(self._ask("beginning the upload of", key, begin, ContentType=kind, **self._encryption)["UploadId"])
 
     def upload(self, key: str, upload_id: str, piece: Piece) -> str:
         """Upload one part; returns its ETag."""
@@ -224,12 +243,27 @@ def _client(access: StoreAccess, hurried: bool, shared: Session | None) -> S3Cli
         raise classify(exc, "making an S3 client", default=Failure.INVALID_PLAN) from exc
 
 
+def _encryption(access: StoreAccess) -> dict[str, Any]:
+    """Return what a request says that makes an object; its parts inherit it."""
+    if access.sse_kms_key_id is None:
+        return {}
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": access.sse_kms_key_id}
+
+
 def _missing(exc: ClientError) -> bool:
     return error_code(exc) in ("NoSuchKey", "404")
 
 
 def _exists(exc: ClientError) -> bool:
     return status(exc) == 412
+
+
+def _overtaken(exc: ClientError) -> bool:
+    if status(exc) == 501:
+        raise JobError(
+            Failure.UNSAFE_STORE, "the store knows no If-Match: use one that does (AWS S3, SeaweedFS, MinIO)"
+        ) from exc
+    return status(exc) == 412 or _missing(exc)
 
 
 def _undecided(exc: Exception) -> bool:

@@ -1,7 +1,7 @@
-"""Object stores that are read, not written, through object_store: by Polars, and by obstore.
+"""Object stores that are read through object_store, by Polars and by obstore, and written by their REST interfaces.
 
-Both libraries find credentials in the pod's environment (a Secret, or the token of a cloud identity), or ask `vended`
-for what a catalog vends. So no plan, log line or error message can hold one.
+All find credentials in the pod's environment (a Secret, or the token of a cloud identity), or ask `vended` for what a
+catalog vends. So no plan, log line or error message can hold one.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ LOOKED_AT = 1000
 """Names that are listed to say what is there."""
 
 
-class ReadOnly(Backend):
-    """Objects in buckets, to be read."""
+class Cloud(Backend):
+    """Objects in buckets."""
 
     remote = True
     scheme: str
@@ -46,6 +46,10 @@ class ReadOnly(Backend):
     """What is said where there is no bucket of that name; `{}` stands for the name."""
     endpoint_field: str
     """The field of the job that says where it is."""
+    unsafe = (
+        "ignores conditional writes, so two attempts could both commit: use the store itself, or a server that honours "
+        "them"
+    )
     unread_by_gpus = "the GPU readers of RAPIDS 25.08 to 26.10 reach s3:// and https:// only"
 
     @abstractmethod
@@ -65,6 +69,18 @@ class ReadOnly(Backend):
     def check_credentials(self, access: StoreAccess) -> None:
         """Raise StorageAuth if the environment holds no credentials, or none that can be right."""
 
+    @abstractmethod
+    def store(
+        self,
+        place: Location,
+        access: StoreAccess,
+        *,
+        staging: str,
+        stop: threading.Event | None = None,
+        loan: Loan | None = None,
+    ) -> Store:
+        """Open a table's folder. Without `stop` it gives up within seconds. Raises JobError."""
+
     def locate(self, uri: str) -> Location | None:
         """Split `scheme://bucket/prefix`."""
         bucket, _, prefix = uri.removeprefix(f"{self.scheme}://").partition("/")
@@ -78,8 +94,11 @@ class ReadOnly(Backend):
     def table(
         self, place: Location, access: StoreAccess, *, staging: str, stop: threading.Event
     ) -> tuple[Store, Store]:
-        """Refuse to write."""
-        raise unwritten(place.uri)
+        """Write by the store's REST interface."""
+        self.check_credentials(access)
+        loan = vended.of(place.uri)
+        slow = self.store(place, access, staging=staging, stop=stop, loan=loan)
+        return slow, self.store(place, access, staging=staging, loan=loan)
 
     def names(self, place: Location, folder: str, access: StoreAccess) -> Sequence[str]:
         """List one page, hurried."""
@@ -119,8 +138,8 @@ def unwritten(uri: str) -> JobError:
     """Return the error for an output in a store that is only read."""
     return JobError(
         Failure.INVALID_PLAN,
-        f"output.uri is {clean(uri, 200)!r}: results are written to s3:// only (with `gpuquery run` also to file://), "
-        "and other stores are only read",
+        f"output.uri is {clean(uri, 200)!r}: web servers are only read: write it like s3://bucket/folder, "
+        "gs://bucket/folder or az://container/folder",
     )
 
 
