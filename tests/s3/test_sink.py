@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,9 @@ from gpuquery.runner import inputs, stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.record import CommitRecord
+from gpuquery.runner.stores.base import Location
 from gpuquery.runner.stores.s3.client import s3_client
+from gpuquery.runner.stores.s3.table import S3Store
 from tests.support.faultproxy import Action, Rule
 from tests.support.sinks import ROWS, abort_in_process, plan, run, run_in_process, sink
 
@@ -108,6 +111,27 @@ def test_a_process_killed_at_any_step_leaves_what_the_next_attempt_completes(sea
     assert seaweed.uploads(bucket) == []
     assert seaweed.keys(bucket, "out/_staging/") == []
     assert run(one, FRAME.filter(False), attempt=3) == status, "a job that has committed never runs again"
+
+
+def test_many_that_update_one_object_lose_no_update(seaweed, bucket, proxy):
+    proxy.rules = [Rule(Action.SWALLOW, "PUT", "_n.json", times=3)]
+    place, access = (
+        Location(f"s3://{bucket}/out", bucket, "out"),
+        plan(f"s3://{bucket}/out", endpoint=proxy.endpoint).store,
+    )
+    store = S3Store(place, access)
+    seen = set()
+
+    def bump(number: int) -> None:
+        def change(body: bytes | None) -> bytes | None:
+            told = set(json.loads(body or b"[]"))
+            return None if number in told else json.dumps(sorted({*told, number})).encode()
+
+        store.update("_n.json", change)
+        seen.add(number)
+
+    store.parallel(bump, range(24))
+    assert json.loads(store.get("_n.json")) == sorted(seen) == list(range(24))
 
 
 def test_a_process_killed_after_its_record_is_published_by_another_job(seaweed, bucket, made):

@@ -268,12 +268,24 @@ REFUSED: list[Any] = [
     pytest.param(to("s3://lake/out/*"), "output.uri", "", id="a glob as output"),
     pytest.param(to("s3://lake/a/../b"), "output.uri", "folder", id="an output with .. in it"),
     pytest.param(to("s3://lake//b"), "output.uri", "folder", id="an output with an empty folder"),
+    pytest.param(to("gs://lake/a/./b"), "output.uri", "folder", id="an output of Google with . in it"),
     pytest.param(to("s3://lake/x", mode="overwriteee"), "output.mode", "errorIfExists", id="an unknown mode"),
     pytest.param(to("s3://lake/x", compression="brotli"), "output.compression", "zstd", id="an unknown compression"),
     pytest.param(to("s3://lake/x", partitionBy=["y", "y"]), "partitionBy", "twice", id="a partition column twice"),
     pytest.param(to("s3://lake/x", partitionBy=["a/b"]), "partitionBy", "", id="a partition column with a slash"),
     pytest.param(to("s3://lake/x", partitionBy=["_y"]), "partitionBy", "", id="a partition that pyarrow ignores"),
     pytest.param(to("s3://lake/x", partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine of them"),
+    pytest.param(
+        job(reuse={"maxAge": "1d"}, output={"uri": "s3://lake/x", "mode": "append"}),
+        "reuse",
+        "errorIfExists",
+        id="reuse of a table that also holds other rows",
+    ),
+    pytest.param(job(reuse={"maxAge": "24"}), "reuse.maxAge", "", id="an age without a unit"),
+    pytest.param(job(reuse={}), "reuse.maxAge", "equired", id="reuse without an age"),
+    pytest.param(
+        job(reuse={"maxAge": "1d", "deterministic": True}), "reuse", "is SQL", id="SQL that declares to be repeatable"
+    ),
     pytest.param(job(output={}), "spec.output", "exactly one of uri and table", id="an output without a place"),
     pytest.param(into(uri="s3://lake/x"), "spec.output", "exactly one of uri and table", id="a table and a folder"),
     pytest.param(into(delta={}), "spec.output.delta", "remove one of them", id="Delta and Iceberg"),
@@ -313,6 +325,12 @@ REFUSED: list[Any] = [
         "output.overwriteWhere",
         "set delta or table",
         id="a condition for a folder",
+    ),
+    pytest.param(
+        into_delta(mode="overwrite", overwriteWhere="a = 1"),
+        "output.overwriteWhere",
+        "set partitionBy",
+        id="a condition for a Delta table without partitions",
     ),
     pytest.param(into(mode="overwrite", overwriteWhere=" "), "output.overwriteWhere", "", id="a blank condition"),
     pytest.param(
@@ -662,6 +680,14 @@ TAKEN: list[Any] = [
     pytest.param(at("s3://lake/out/x1/*.parquet"), id="an input beside the output with a like name"),
     pytest.param(to("s3://lake/x", partitionBy=["year", "Größe in cm", "a-b", "2nd"]), id="partition columns"),
     pytest.param(to("s3://marts"), id="a whole bucket"),
+    pytest.param(job(reuse={"maxAge": "90s"}, output={"uri": "s3://lake/x", "mode": "overwrite"}), id="reuse"),
+    pytest.param(job(reuse={"maxAge": "7d"}), id="reuse of a table that is made once"),
+    pytest.param(
+        job(reuse={"maxAge": "7d", "deterministic": True}, query={"python": "def query(inputs, params): ..."}),
+        id="reuse of Python",
+    ),
+    pytest.param(to("gs://marts/x"), id="an output in a bucket of Google"),
+    pytest.param(to("abfss://lake@sales01.dfs.core.windows.net/x"), id="an output in a data lake of Azure"),
     pytest.param(into(), id="an Iceberg table"),
     pytest.param(into({"branch": "audit/2026-01"}, mode="append", schemaEvolution="widen"), id="a branch"),
     pytest.param(
@@ -684,7 +710,9 @@ TAKEN: list[Any] = [
     pytest.param(into(mode="overwritePartitions"), id="partitions of a table"),
     pytest.param(into(mode="overwrite", overwriteWhere="day >= DATE '2026-01-01'"), id="rows of a table"),
     pytest.param(into_delta(), id="a Delta table"),
-    pytest.param(into_delta(mode="overwrite", overwriteWhere="a = 1"), id="rows of a Delta table"),
+    pytest.param(
+        into_delta(mode="overwrite", overwriteWhere="a = 1", partitionBy=["a"]), id="some partitions of a Delta table"
+    ),
     pytest.param(into_delta(mode="overwritePartitions", partitionBy=["day"]), id="partitions of a Delta table"),
     pytest.param(to("s3://lake/x", mode="overwritePartitions", partitionBy=["day"]), id="partitions of a folder"),
     pytest.param(to("s3://lake/x", mode="append", schemaEvolution="strict"), id="columns of a folder"),

@@ -141,15 +141,15 @@ class Azurite:
         urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers)).read()
 
     def put(self, container: str, key: str, body: bytes) -> None:
-        obstore.put(self._client(container), key, body)
+        obstore.put(self.client(container), key, body)
 
     def contents(self, container: str) -> dict[str, bytes]:
         """All blobs that a reader sees, by their names."""
-        client = self._client(container)
+        client = self.client(container)
         found = [one["path"] for page in obstore.list(client) for one in page]
         return {path: bytes(obstore.get(client, path).bytes()) for path in found}
 
-    def _client(self, container: str) -> AzureStore:
+    def client(self, container: str) -> AzureStore:
         config: Any = {"account_name": ACCOUNT, "account_key": ACCOUNT_KEY, "endpoint": self.endpoint}
         return AzureStore(container, config=config, client_options={"allow_http": True})
 

@@ -209,8 +209,9 @@ class Output(Model):
     """`errorIfExists` fails if the table already has a commit, `append` adds to it, `overwrite` replaces all of it, or
     what `overwriteWhere` says, and `overwritePartitions` replaces the partitions that the result has rows for."""
     overwrite_where: Annotated[str, Field(min_length=1, max_length=MAX_PREDICATE, pattern=r"\S")] | None = None
-    """Which rows `mode: overwrite` replaces, as a condition over the table's columns: `day >= DATE '2026-01-01'`. Each
-    row of the result must meet it. Only with `table` and `delta`."""
+    """Which rows `mode: overwrite` replaces: `day >= DATE '2026-01-01'`, a condition over the columns that the table is
+    partitioned by, because whole files are replaced. Each row of the result must meet it. Only with `table` and
+    `delta`."""
     schema_evolution: SchemaChange | None = None
     """`strict` fails if the result's columns are not those of the table. `widen` also takes new columns, which are null
     in the rows that are there, and types that hold all values of the old ones. Nothing else is changed. Default:
@@ -274,14 +275,23 @@ class Output(Model):
             field_path=".overwriteWhere",
         ),
         Rule(
+            "!has(self.overwriteWhere) || !has(self.delta) || has(self.partitionBy) && self.partitionBy.size() > 0",
+            lambda self: self.overwrite_where is None or self.delta is None or bool(self.partition_by),
+            "overwriteWhere of a Delta table is a condition over the columns in partitionBy, and there are none: set "
+            "partitionBy, or remove overwriteWhere",
+            field_path=".overwriteWhere",
+        ),
+        Rule(
             f"!has(self.uri) || self.uri.matches('{WRITTEN_URI}')",
             lambda self: self.uri is None or bool(re.match(WRITTEN_URI, self.uri)),
             "web servers are only read: write uri like s3://bucket/folder, gs://bucket/folder or az://container/folder",
             field_path=".uri",
         ),
         Rule(
-            "!has(self.uri) || !self.uri.startsWith('s3://') || !self.uri.matches('[^:]//|/[.]{1,2}(/|$)')",
-            lambda self: not self.folder.startswith("s3://") or not re.search(r"[^:]//|/[.]{1,2}(/|$)", self.uri),
+            "!has(self.uri) || self.uri.startsWith('file://') || !self.uri.matches('[^:]//|/[.]{1,2}(/|$)')",
+            lambda self: (
+                self.uri is None or self.uri.startswith("file://") or not re.search(r"[^:]//|/[.]{1,2}(/|$)", self.uri)
+            ),
             "uri has an empty, '.' or '..' folder in it, which stores and readers take for different things",
             field_path=".uri",
         ),

@@ -137,6 +137,14 @@ class Cluster:
             case _:
                 return None, unasked
 
+    def job(self, namespace: str, name: str) -> Mapping[str, Any]:
+        """Return a job; raises NoClusterError with the API server's words."""
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace, safe='')}/{PLURAL}/{quote(name, safe='')}"
+        answer = self._get(path)
+        if answer.document is None:
+            raise NoClusterError(f"context {self.name}: {answer.message}")
+        return answer.document
+
     def _get(self, path: str) -> Answer:
         return _kubectl("get", f"--raw={path}", *self._flags)
 

@@ -32,7 +32,7 @@ It reads only schemas and footers of the inputs, with the credentials of its env
 can run without having them installed; `plan` asks the installed one."""
 EPILOG = """exit codes:
   0    done
-  1    a job failed
+  1    a job failed, or two receipts differ
   2    the input is wrong: the file, the job, the arguments, or a library that is not installed
   130  interrupted
 
@@ -83,6 +83,9 @@ def parser() -> argparse.ArgumentParser:
         ("render", render, "print the objects that the operator would create for the jobs of a file"),
         ("history", history, "list what jobs have committed to a table, newest first"),
         ("fsck", fsck, "check that a table's log and files are what was committed, and repair what is safe to repair"),
+        ("rollback", rollback, "make a table what it was at an earlier version, by a new version"),
+        ("receipt", receipt, "show what a job has run, over what, by what, and what came of it"),
+        ("diff", diff, "say what differs between two receipts, first what can change rows; 1 if anything does"),
         ("crd", crd, "print the CustomResourceDefinition"),
         ("operator", operator, "run the operator; its settings come from GPUQUERY_* variables"),
     ):
@@ -92,10 +95,12 @@ def parser() -> argparse.ArgumentParser:
         if name in ("run", "validate", "plan", "explain", "render"):
             forms = ("text", "json", "dot", "svg") if name == "explain" else ("text", "json")
             _job_arguments(one, several=name == "validate", forms=forms)
-        if name in ("history", "fsck"):
-            _table_arguments(one, checks=name == "fsck")
-        if name in ("run", "plan", "explain", "history", "fsck"):
-            whose = "server of the table's store" if name in ("history", "fsck") else "S3 server"
+        if name in ("history", "fsck", "rollback"):
+            _table_arguments(one, name)
+        if name in ("receipt", "diff"):
+            _receipt_arguments(one, several=name == "diff")
+        if name in ("run", "plan", "explain", "history", "fsck", "rollback", "receipt", "diff"):
+            whose = "S3 server" if name in ("run", "plan", "explain") else "server of the table's store"
             one.add_argument("--endpoint", metavar="URL", help=f"{whose}, in place of storage.endpoint")
             one.add_argument("--region", help="region, in place of storage.region")
         if name == "run":
@@ -131,20 +136,40 @@ def _job_arguments(one: argparse.ArgumentParser, *, several: bool, forms: Sequen
     )
 
 
-def _table_arguments(one: argparse.ArgumentParser, *, checks: bool) -> None:
+def _table_arguments(one: argparse.ArgumentParser, name: str) -> None:
     one.add_argument("uri", metavar="URI", help="the output.uri of a job; credentials come from the environment")
     one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
-    if not checks:
+    if name == "history":
         one.add_argument("--last", type=_count, default=20, metavar="N", help="how many commits; 20")
+        return
+    if name == "rollback":
+        one.add_argument("--to", type=_count, metavar="VERSION", required=True, help="the version, as in `history`")
         return
     one.add_argument("--deep", action="store_true", help="read all files too, and compare rows and checksums")
     one.add_argument(
-        "--repair", action="store_true", help="publish what is committed, and delete files that were replaced"
+        "--repair",
+        action="store_true",
+        help="publish what is committed, delete files that were replaced, and make the pointer anew",
     )
     one.add_argument(
         "--void", type=_count, metavar="VERSION",
         help="take back a version that can never be published, because bytes of it are gone; stop its writers before",
     )  # fmt: skip
+
+
+def _receipt_arguments(one: argparse.ArgumentParser, *, several: bool) -> None:
+    one.add_argument(
+        "receipts", nargs=2 if several else 1, metavar="RECEIPT",
+        help="[NAMESPACE/]NAME of a job of the cluster; the output.uri of a job, for its newest receipt; or a file "
+        "with a receipt, or with a job as kubectl prints it",
+    )  # fmt: skip
+    one.add_argument("-n", "--namespace", help="namespace of the jobs; that of the context")
+    one.add_argument("--context", metavar="NAME", help="ask this one in place of kubectl's current context")
+    one.add_argument(
+        "--uri", nargs="?", const="", metavar="URI",
+        help="of a job: read the whole receipt, from its output, or from here",
+    )  # fmt: skip
+    one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
 
 
 def _count(text: str) -> int:
@@ -280,22 +305,54 @@ def run(chosen: argparse.Namespace) -> int:
 
 def history(chosen: argparse.Namespace) -> int:
     """List the commits to a table."""
-    return _of_table(chosen, checks=False)
+    return _of_table(chosen, "show_history")
 
 
 def fsck(chosen: argparse.Namespace) -> int:
     """Check a table."""
-    return _of_table(chosen, checks=True)
+    return _of_table(chosen, "show_health")
 
 
-def _of_table(chosen: argparse.Namespace, *, checks: bool) -> int:
+def rollback(chosen: argparse.Namespace) -> int:
+    """Go back to an earlier version of a table."""
+    return _of_table(chosen, "roll_back")
+
+
+def receipt(chosen: argparse.Namespace) -> int:
+    """Show a receipt."""
+    return _of_receipts(chosen, compared=False)
+
+
+def diff(chosen: argparse.Namespace) -> int:
+    """Compare two receipts."""
+    return _of_receipts(chosen, compared=True)
+
+
+def _of_receipts(chosen: argparse.Namespace, *, compared: bool) -> int:
+    from gpuquery.cli import receipt as receipts
+
+    try:
+        found = [receipts.found(text, chosen) for text in chosen.receipts]
+    except receipts.NoReceiptError as error:
+        remark(str(error))
+        return INVALID
+    except ImportError as error:
+        return _lacking("runner", error)
+    as_json = chosen.output == "json"
+    if not compared:
+        receipts.show(found[0], as_json=as_json)
+        return OK
+    return FAILED if receipts.compare(found[0], found[1], as_json=as_json) else OK
+
+
+def _of_table(chosen: argparse.Namespace, what: str) -> int:
     try:
         from gpuquery.cli import table
         from gpuquery.runner.failures.errors import JobError
     except ImportError as error:
         return _lacking("runner", error)
     try:
-        good = table.show_health(chosen) if checks else table.show_history(chosen)
+        good = getattr(table, what)(chosen)
     except JobError as error:
         remark(f"{chosen.uri}: {error.failure}: {error.message}")
         return INVALID if error.failure is Failure.INVALID_PLAN else FAILED

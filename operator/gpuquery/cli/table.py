@@ -1,4 +1,4 @@
-"""`gpuquery history` and `gpuquery fsck`: what has been committed to a table, and whether it is whole."""
+"""`gpuquery history`, `fsck` and `rollback`: what has been committed to a table, whether it is whole, and back."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ def show_health(chosen: argparse.Namespace) -> bool:
     return health.good
 
 
+def roll_back(chosen: argparse.Namespace) -> bool:
+    """Go back to a version, and say what was done; returns True. Raises JobError."""
+    record = local.roll_back(chosen.uri, access_of(chosen), chosen.to)
+    if chosen.output == "json":
+        print(json.dumps(_told(record), indent=2))
+    else:
+        say(
+            f"{chosen.uri}: version {record.version} makes the table what it was at version {record.restores}, without "
+            f"the {len(record.remove):,} files that came later"
+        )
+    return True
+
+
 def access_of(chosen: argparse.Namespace) -> StoreAccess:
     """Return where the store is, by the arguments."""
     if chosen.endpoint and chosen.uri.startswith("gs://"):
@@ -80,6 +93,7 @@ def _told(record: CommitRecord) -> dict[str, Any]:
         "job": {"namespace": record.job.namespace, "name": record.job.name, "uid": record.job.uid},
         "attempt": record.attempt,
         "mode": record.mode,
+        "restores": record.restores,
         "rows": record.rows,
         "files": len(record.add),
         "bytes": record.bytes,
@@ -95,8 +109,8 @@ def _row(record: CommitRecord) -> tuple[str, ...]:
     return (
         str(record.version),
         f"{record.created:%Y-%m-%d %H:%M:%S}",
-        f"{record.job.namespace}/{record.job.name}",
-        record.mode,
+        "/".join(filter(None, (record.job.namespace, record.job.name))),
+        f"{record.mode} to {record.restores}" if record.restores else record.mode,
         f"{record.rows:,}",
         f"{len(record.add):,}",
         f"{record.bytes:,}",

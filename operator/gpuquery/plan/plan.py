@@ -15,6 +15,7 @@ from typing import Any, Literal
 from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice, NetworkChoice
 from gpuquery.api.output import Output
 from gpuquery.api.pods import AzStorage, GsStorage
+from gpuquery.api.reuse import Reuse
 from gpuquery.api.schema import Model
 from gpuquery.api.spec import Input, Parameter
 from gpuquery.api.timing import LEAST_SILENCE_SECONDS
@@ -155,6 +156,8 @@ class Plan(Model):
     """Whether the pod runs the query, or only checks it."""
     executor_options: Mapping[str, Any] = {}
     """Options of the engine, complete and valid for the release, under the release's own names."""
+    asked_options: Mapping[str, Any] | None = None
+    """Those that the job names itself, for its receipt."""
     gpu_memory: int = 0
     """Bytes of memory of one GPU, for estimates; 0 with the engine cpu."""
     language: Language
@@ -178,6 +181,8 @@ class Plan(Model):
     """Values to bind."""
     output: Output
     """Where the result goes."""
+    reuse: Reuse | None = None
+    """When an earlier commit counts as the result; None: never."""
     store: StoreAccess = StoreAccess()
     """Where the object store is."""
     dask: Dask | None = None

@@ -137,19 +137,19 @@ def _servers(spec: GpuQueryJobSpec) -> list[tuple[str, str | None]]:
     named: list[tuple[str, str | None]] = [*storage.endpoints.items()]
     if storage.endpoint is None:
         named.append(("storage.endpoint, left out,", AWS))
-    for item in spec.inputs:
-        for uri in item.places:
-            scheme, _, rest = uri.partition("://")
-            place = rest.partition("/")[0]
-            match scheme:
-                case "http" | "https":
-                    named.append((f"inputs[{item.name}]", f"{scheme}://{place}"))
-                case "gs" if storage.gs is None or storage.gs.endpoint is None:
-                    named.append(("storage.gs.endpoint, left out,", GOOGLE))
-                case "az" | "abfss" if storage.az is None or storage.az.endpoint is None:
-                    own = storage.az.account if storage.az else None
-                    account = place.partition("@")[2].partition(".")[0] or own
-                    named.append(("storage.az.endpoint, left out,", f"https://{account}.blob.core.windows.net"))
+    places = [(f"inputs[{item.name}]", uri) for item in spec.inputs for uri in item.places]
+    for field, uri in (*places, *(("output", uri) for uri in spec.output.places)):
+        scheme, _, rest = uri.partition("://")
+        place = rest.partition("/")[0]
+        match scheme:
+            case "http" | "https":
+                named.append((field, f"{scheme}://{place}"))
+            case "gs" if storage.gs is None or storage.gs.endpoint is None:
+                named.append(("storage.gs.endpoint, left out,", GOOGLE))
+            case "az" | "abfss" if storage.az is None or storage.az.endpoint is None:
+                own = storage.az.account if storage.az else None
+                account = place.partition("@")[2].partition(".")[0] or own
+                named.append(("storage.az.endpoint, left out,", f"https://{account}.blob.core.windows.net"))
     return list(dict.fromkeys(named))
 
 

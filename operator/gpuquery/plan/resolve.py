@@ -103,6 +103,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         stall_seconds=ranks.stall_seconds(job, processes, defaults),
         release=choice.release,
         gpu_memory=defaults.gpu_memory if choice.gpus else 0,
+        asked_options=spec.executor_options or None,
         language=language,
         query=text,
         dialect=_dialect(job),
@@ -112,6 +113,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         inputs_digest=job.status.preflight.inputs_digest if job.status.preflight else None,
         parameters=spec.parameters,
         output=spec.output,
+        reuse=None if spec.dry_run else spec.reuse,
         store=store_access(spec.storage, catalogs.declared(spec, defaults.catalogs)),
     )
 

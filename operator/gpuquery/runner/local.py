@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
+from gpuquery.api.receipt import RECEIPTS
 from gpuquery.api.report import Progress, Report
 from gpuquery.plan.plan import Language, Plan, Purpose
 from gpuquery.runner import inputs, stores
 from gpuquery.runner.attempt import Attempt, Review
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output import fsck
+from gpuquery.runner.output import fsck, rollback
+from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output.log import Log
 from gpuquery.runner.preflight import contracts, release
 from gpuquery.runner.progress import Tracker
@@ -23,6 +25,7 @@ from gpuquery.runner.stores.base import DATA, STAGING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gpuquery.api.receipt import Receipt
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.output.record import CommitRecord
     from gpuquery.runner.query.sql.explanation import Explanation
@@ -60,6 +63,20 @@ def history(uri: str, access: StoreAccess, *, last: int) -> Sequence[CommitRecor
     return log.read([entry.version for entry in log.tables()][: -last - 1 : -1])
 
 
+def receipt(uri: str, access: StoreAccess, uid: str = "") -> Receipt:
+    """Return the receipt of a job at an `output.uri`, without a UID the newest one. Raises JobError."""
+    store = _table(uri, access)
+    if not uid:
+        newest = max(store.list(RECEIPTS), key=lambda one: one.modified, default=None)
+        if newest is None:
+            raise JobError(Failure.INVALID_PLAN, f"there is no receipt below {RECEIPTS}: write the output.uri of a job")
+        uid = newest.key.removeprefix(RECEIPTS).removesuffix(".json")
+    found = receipts.read(store, uid)
+    if isinstance(found, str):
+        raise JobError(Failure.INVALID_PLAN, found)
+    return found
+
+
 def check_table(
     uri: str, access: StoreAccess, *, deep: bool = False, repair: bool = False, void: int | None = None
 ) -> fsck.Health:
@@ -70,6 +87,11 @@ def check_table(
     if repair:
         fsck.repair(store)
     return fsck.check(store, deep=deep)
+
+
+def roll_back(uri: str, access: StoreAccess, to: int) -> CommitRecord:
+    """Make the table at an `output.uri` what it was at a version, by a new one. Raises JobError."""
+    return rollback.rollback(_table(uri, access), to)
 
 
 def _table(uri: str, access: StoreAccess) -> Store:

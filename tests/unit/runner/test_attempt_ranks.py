@@ -88,24 +88,23 @@ def test_all_ranks_stage_and_index_0_alone_commits(
     assert leftovers(tmp_path) == []
 
 
-def test_a_report_on_the_ranks_lies_beside_the_commit_record(
+def test_the_receipt_beside_the_commit_says_what_each_rank_has_done(
     tmp_path: Path, engine: Shares, table: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GPUQUERY_POD_NAME", "pod-7")
     wanted = table()
     (report, *_) = run(wanted, 3)
     assert report and report.committed
-    record, described = sorted(p for p in (tmp_path / "out/_commits").iterdir() if not p.name.endswith(".done"))
-    assert described.name == record.name.replace(".json", ".report")
-    told = json.loads(described.read_text())
+    told = json.loads((tmp_path / f"out/_receipts/{wanted.job.uid}.json").read_text())
     assert told["job"]["uid"] == wanted.job.uid and told["attempt"] == 1
+    assert (told["version"], told["rows"]) == (report.committed.version, 290)
     assert [one["index"] for one in told["processes"]] == [0, 1, 2]
     assert [one["rank"] for one in told["processes"]] == [2, 1, 0], "the communicator numbers them in another order"
     assert sum(one["rows"] for one in told["processes"]) == 290
     assert {one["pod"] for one in told["processes"]} == {"pod-7"}
     assert "statistics" not in told["processes"][0], "what does not fit through a gate is left out, the longest first"
     (again, *_) = run(wanted, 3)
-    assert again and again.committed == report.committed, "the log is read as if the report were not there"
+    assert again and again.committed == report.committed, "the log is read as if the receipt were not there"
 
 
 @pytest.mark.parametrize("empty", [[0], [1], [0, 1, 2]], ids=["index 0", "another", "all"])

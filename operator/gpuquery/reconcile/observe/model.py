@@ -73,6 +73,8 @@ class Pod:
     """Reason of the pod's own status: Evicted, NodeLost, OutOfcpu ..."""
     message: str = ""
     memory_limit: str | None = None
+    image: str = ""
+    """Digest of its image, as the kubelet says."""
     asks: str = ""
     """What it asks its node for."""
     part: str = ""

@@ -20,6 +20,8 @@ Json = Mapping[str, Any]
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Label by which Kueue queues a Job; it suspends it until it is admitted, and again if it is preempted."""
+MAX_IMAGE = 512
+"""Characters of an image's digest that are told."""
 MAX_MANAGER = 64
 """Characters of a field manager's name that are told."""
 
@@ -54,6 +56,7 @@ def pod(manifest: Json) -> Pod:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         memory_limit=_memory_limit(spec),
+        image=str(container.get("imageID", ""))[:MAX_IMAGE],
         asks=_asks(spec),
         part=metadata.get("labels", {}).get(LABEL_DASK, ""),
         restarts=container.get("restartCount", 0),

@@ -22,7 +22,9 @@ from gpuquery.api.text import clean
 from gpuquery.reconcile.policy import kubelet
 
 if TYPE_CHECKING:
+    from gpuquery.api.receipt import ReceiptClaim
     from gpuquery.api.report import Report
+    from gpuquery.api.reuse import ReuseStatus
     from gpuquery.reconcile.observe.model import Attempt, Pod
 
 SCRATCH_WORDS = ("ephemeral local storage", "EmptyDir volume")
@@ -45,6 +47,12 @@ class Committed:
     """What the checks before the engine found out."""
     inputs: tuple[InputStatus, ...] = ()
     """What was read."""
+    receipt: ReceiptClaim | None = None
+    """What the pod tells for the receipt."""
+    image: str = ""
+    """Digest of the pod's image."""
+    reuse: ReuseStatus | None = None
+    """With `spec.reuse`: whether it is the commit of an earlier job."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Fault:
     """What was to be read, as far as the pod has told."""
     finding: bool = False
     """Whether the checks before the engine found it: the query can never run."""
+    reuse: ReuseStatus | None = None
+    """With `spec.reuse`: why no earlier commit was reused."""
 
 
 def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
@@ -76,9 +86,8 @@ def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
 
 def _end(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
     for pod in attempt.pods:
-        if pod.exit and pod.exit.report and (output := pod.exit.report.committed):
-            report = pod.exit.report
-            return Committed(output, report.message, report.warnings, report.preflight, report.inputs)
+        if (done := committed(pod)) is not None:
+            return done
     if record.reason is not None:
         return recorded(record)
     found = [(pod, fault) for pod in attempt.pods if not _done(pod, attempt) and (fault := of_pod(pod))]
@@ -94,6 +103,17 @@ def _end(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
         (pod for pod in attempt.pods if pod.name == first), None
     )
     return replace(fault, node=named.node) if named and named.node else fault
+
+
+def committed(pod: Pod) -> Committed | None:
+    """Return the commit that a pod has reported, if it has."""
+    report = pod.exit.report if pod.exit else None
+    if report is None or report.committed is None:
+        return None
+    return Committed(
+        report.committed, report.message, report.warnings, report.preflight, report.inputs, report.receipt, pod.image,
+        report.reuse,
+    )  # fmt: skip
 
 
 def _done(pod: Pod, attempt: Attempt) -> bool:
@@ -133,6 +153,7 @@ def of_pod(pod: Pod) -> Fault | None:
         pod.node,
         report.inputs if report else (),
         finding and failure.policy is Policy.NEVER,
+        report.reuse if report else None,
     )
 
 

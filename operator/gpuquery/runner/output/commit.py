@@ -1,6 +1,7 @@
 """The commit protocol: one compare-and-swap decides, and the next writer finishes what a crash has left.
 
-    upload, invisibly -> pending set -> record created (the commit) -> uploads completed, old files deleted -> marker
+    upload, invisibly -> pending set -> record created (the commit) -> uploads completed -> pointer moved
+    -> old files deleted -> marker
 
 A crash between any two steps leaves a state that the next attempt, or the next job on this table, completes (if the
 record exists) or cleans up (if not). Two rules make that safe. Nothing is built on a version before it is published.
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output import genuine
+from gpuquery.runner.output import genuine, pointer
 from gpuquery.runner.output.log import Log, record_key
 from gpuquery.runner.output.modes import MODES, Mode, Result, Rollback
 from gpuquery.runner.output.record import FENCE, CommitRecord, StagedFile, owner_of
@@ -47,6 +48,7 @@ class Step(StrEnum):
     BEFORE_RECORD = "before-record"
     AFTER_RECORD = "after-record"
     MID_PUBLISH = "mid-publish"
+    BEFORE_POINTER = "before-pointer"
     BEFORE_REMOVE = "before-remove"
     BEFORE_MARKER = "before-marker"
 
@@ -155,6 +157,8 @@ class Committer:
             self._hook(Step.MID_PUBLISH)
 
         self._store.parallel(complete, record.add)
+        self._hook(Step.BEFORE_POINTER)
+        pointer.advance(self._store, self.log, record.version)
         self._hook(Step.BEFORE_REMOVE)
         self._store.delete([DATA + path for path in record.remove])
         self._hook(Step.BEFORE_MARKER)

@@ -1,9 +1,10 @@
 """Checks of a table: whether log and files are what runners have written; and repairs of what is safe to repair.
 
-Three things are safe. To finish a version that is committed and not published, which every writer does. To delete a
-file that a published version has replaced. And, only when asked for by its number, to take back the newest version if
-it can never be published, because the bytes of some of its files are gone, and nothing that was there before has been
-deleted for it: files are replaced only once all new ones are visible, and nothing is built on it.
+Four things are safe. To finish a version that is committed and not published, which every writer does. To delete a
+file that a published version has replaced. To make the pointer anew from the log. And, only when asked for by its
+number, to take back the newest version if it can never be published, because the bytes of some of its files are gone,
+and nothing that was there before has been deleted for it: files are replaced only once all new ones are visible, and
+nothing is built on it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output import pointer
 from gpuquery.runner.output.commit import Committer
 from gpuquery.runner.output.log import Log, record_key
 from gpuquery.runner.output.record import FENCE, CommitRecord, parse_part
@@ -86,14 +88,16 @@ def check(store: Store, *, deep: bool = False) -> Health:
 
 
 def repair(store: Store) -> None:
-    """Publish what is committed, and delete what published versions have replaced. Safe beside writers, and to repeat.
+    """Publish what is committed, delete what published versions have replaced, and mend the pointer.
 
-    Raises JobError(StorageUnavailable) if a version cannot be published.
+    Safe to repeat, and beside writers. Raises JobError(StorageUnavailable) if a version cannot be published.
     """
     mender = Committer(store, JobRef(namespace="", name="fsck", uid="fsck"), 1, OutputMode.APPEND)
     mender.log.refresh()
     mender.settle()
-    store.delete([DATA + path for path in _Check(store).replaced()])
+    found = _Check(store)
+    store.delete([DATA + path for path in found.replaced()])
+    pointer.renew(store, found.log)
 
 
 def void(store: Store, version: int) -> None:
@@ -123,6 +127,10 @@ def void(store: Store, version: int) -> None:
         )
         if found.log.append(fence):
             found.log.mark_done(fence)
+    store.delete([pointer.POINTER])  # it may name that version
+    now = Log(store)
+    now.refresh()
+    pointer.renew(store, now)
 
 
 class _Check:
@@ -139,6 +147,7 @@ class _Check:
             self._sizes: Mapping[str, int] = {
                 item.key.removeprefix(DATA): item.bytes for item in store.list(DATA) if not item.key.endswith("/")
             }
+            self._pointer = pointer.read(store)
             self.log.refresh()
             if self.log.entries() == before:
                 break
@@ -151,7 +160,10 @@ class _Check:
 
     def run(self, *, deep: bool) -> Health:
         """Make all checks."""
-        findings = [*self._of_log(), *self._of_versions(), *self._of_live(), *self._of_others(), *self._of_uploads()]
+        findings = [
+            *self._of_log(), *self._of_versions(), *self._of_live(), *self._of_others(), *self._of_pointer(),
+            *self._of_uploads(),
+        ]  # fmt: skip
         compared = 0
         for path, (record, file) in self._live.items() if deep else ():
             if self._sizes.get(path) == file.bytes:
@@ -246,6 +258,21 @@ class _Check:
             )
             yield Finding(Level.WARNING, text, "move them out of the folder")
 
+    def _of_pointer(self) -> Iterator[Finding]:
+        published = [entry.version for entry in self.log.tables() if entry.done]
+        told = self._pointer
+        if told is None:
+            if published:
+                text = f"{pointer.POINTER} is missing, or cannot be read: who reads the table by it finds nothing"
+                yield Finding(Level.WARNING, text, _REPOINT)
+            return
+        if told.version < max(published, default=0) or told.version not in {e.version for e in self.log.tables()}:
+            text = f"{pointer.POINTER} names version {told.version}, and {max(published, default=0)} is published"
+            yield Finding(Level.WARNING, f"{text}: who reads the table by it reads another one", _REPOINT)
+        elif pointer.files(self._store, told) != pointer.live(self.log, told.version):
+            text = f"{pointer.POINTER} names other files than the log tells of version {told.version}"
+            yield Finding(Level.ERROR, f"{text}: who reads the table by it reads other rows", _REPOINT)
+
     def _of_uploads(self) -> Iterator[Finding]:
         wanted = {file.upload_id for record in self.unpublished().values() for file in record.add}
         if idle := [upload for upload in self._uploads if upload.upload_id not in wanted]:
@@ -279,6 +306,7 @@ class _Check:
         return same is not None, "has other bytes than were uploaded" if same is False else ""
 
 
+_REPOINT = "`--repair` makes it anew; so does the next job that commits here"
 _RESTORE = "restore it from a backup or from older versions of the bucket, or write the table anew (mode overwrite)"
 _RESTORE_THESE = "restore them from a backup or from older versions of the bucket, and `--repair` publishes it"
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output.record import FENCE, CommitRecord, PendingSet, StagedFile, owner_of, parse_part
+from gpuquery.runner.output.record import FENCE, ROLLBACK, CommitRecord, PendingSet, StagedFile, owner_of, parse_part
 from gpuquery.runner.stores.base import DATA, leads_out, staging
 
 if TYPE_CHECKING:
@@ -48,19 +48,24 @@ def read_record(key: str, body: bytes, version: int, uploads: Uploads) -> Commit
     return record
 
 
-def read_pending(key: str, body: bytes, uid: str, attempt: int, uploads: Uploads | None) -> PendingSet:
+def read_pending(
+    key: str, body: bytes, uid: str, attempt: int, uploads: Uploads | None, *, folder: str = ""
+) -> PendingSet:
     """Read a pending set of an attempt. Raises UnsafeStore if no runner writes it.
 
-    `uploads` is None in a table whose files are complete objects.
+    `uploads` is None in a table whose files are complete objects. Paths must begin with `folder`.
     """
     pending = _read(PendingSet, key, body)
-    _check(key, _of_files("files", pending.files, uid, attempt, uploads))
+    outside = [file.path for file in pending.files if not file.path.startswith(folder)]
+    _check(key, [("files.path", path, False, f"below {folder}") for path in outside])
+    inside = [file.model_copy(update={"path": file.path.removeprefix(folder)}) for file in pending.files]
+    _check(key, _of_files("files", inside, uid, attempt, uploads))
     return pending
 
 
 def check_record(key: str, record: CommitRecord, version: int, uploads: Uploads) -> None:
     """Raise UnsafeStore if a record is not what a runner writes as that version."""
-    add, fence = record.add, record.mode == FENCE
+    add, fence, back = record.add, record.mode == FENCE, record.mode == ROLLBACK
     rows, size = sum(file.rows for file in add), sum(file.bytes for file in add)
     _check(
         key,
@@ -69,7 +74,8 @@ def check_record(key: str, record: CommitRecord, version: int, uploads: Uploads)
             ("job.uid", record.job.uid, len(record.job.uid) <= _LONGEST_UID and not leads_out(record.job.uid), "a UID"),
             ("job.namespace", record.job.namespace, len(record.job.namespace) <= _LONGEST, "a namespace's name"),
             ("job.name", record.job.name, len(record.job.name) <= _LONGEST, "a job's name"),
-            ("add", len(add), not (fence and add), "empty in a fence"),
+            ("add", len(add), not ((fence or back) and add), "empty in a fence or a rollback"),
+            ("restores", record.restores, (record.restores or version) < version or not back, "an earlier version"),
             *_of_files("add", add, record.job.uid, record.attempt, uploads),
             ("remove", len(record.remove), not (fence and record.remove), "empty in a fence"),
             *((f"remove[{n}]", path, is_part(path), _PART) for n, path in enumerate(record.remove)),

@@ -154,7 +154,13 @@ class Log:
                 f"the commit's record would have {len(body):,} bytes, and at most {MAX_RECORD_BYTES:,} are read: write "
                 f"fewer files than {len(record.add):,}, or replace fewer than {len(record.remove):,}",
             )
-        return self._store.create(key, body)
+        if not self._store.create(key, body):
+            return False
+        self._entries[record.version] = Entry(
+            record.version, record.mode, record.attempt, record.job.uid, record.mode == FENCE
+        )
+        self._records[record.version] = record
+        return True
 
     def mark_done(self, record: CommitRecord) -> None:
         """Say that a record is published. Safe to repeat."""

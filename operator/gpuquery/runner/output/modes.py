@@ -156,8 +156,6 @@ class Rollback(Mode):
         versions = [entry.version for entry in log.tables()]
         if self.to not in versions:
             raise _no_way_back(self.to, "the table has no such version")
-        if self.to == versions[-1]:
-            raise _no_way_back(self.to, "that is what the table is now")
         wanted, live = log.live(self.to), log.live()
         for record in log.read([version for version in versions if version > self.to]):
             if lost := [path for path in record.remove if path in wanted]:
@@ -167,8 +165,11 @@ class Rollback(Mode):
                     f"has deleted {len(lost):,} of its {len(wanted):,} files: write that data again by a job with mode "
                     f"{OutputMode.OVERWRITE}, or restore the table from older versions of the bucket",
                 )
-        (then,) = log.read([self.to])
-        return Change((), [path for path in live if path not in wanted], then.placeholder)
+        then, now = log.read([self.to, versions[-1]])
+        later = [path for path in live if path not in wanted]
+        if not later and now.columns == then.columns:
+            raise _no_way_back(self.to, "that is what the table is now")
+        return Change((), later, then.placeholder)
 
 
 MODES: Mapping[str, Mode] = {

@@ -59,10 +59,10 @@ class ReadInput(Lenient):
 class Bound(Lenient):
     """A lower or upper bound of the values of a column."""
 
-    value: StrictBool | StrictInt | Annotated[StrictStr, Field(max_length=MAX_TEXT)]
+    value: StrictBool | Annotated[StrictInt, Field(ge=-(2**63), lt=2**64)] | Annotated[StrictStr, Field(max_length=400)]
     """The value, see `LeafStatistics.kind`."""
     exact: bool = True
-    """Whether the column has this very value; a long text or binary is cut, and its upper bound raised."""
+    """Whether the column is known to have this very value; a long text or binary is cut, and its upper bound raised."""
 
 
 class LeafStatistics(Lenient):
@@ -72,16 +72,16 @@ class LeafStatistics(Lenient):
     """Its path in the parquet schema, such as `["a"]`, or `["l", "list", "element"]`."""
     kind: Literal["boolean", "integer", "float", "decimal", "text", "binary", ""]
     """How bounds are written: true or false; an integer, also days, and times in the unit of the file; a float as
-    Python's repr; a decimal with all its places, such as `-1.50`; a text; a binary in hexadecimal digits. Empty for
-    what has no bounds here."""
+    Python's repr; a decimal with all its places, such as `-1.50`; a text, ordered by its UTF-8; a binary in hexadecimal
+    digits. Empty for what has no bounds here."""
     values: Count
     """Values, nulls included; in lists, those of all rows."""
     nulls: Count | None = None
     """Nulls; None if the file does not tell."""
     least: Bound | None = None
-    """A lower bound of all values that are not null (nor NaN); None if the file does not tell."""
+    """A lower bound of all values that are not null, where NaN is the greatest; None if the file does not tell."""
     most: Bound | None = None
-    """An upper bound of them."""
+    """An upper bound of them. Floats have none: no footer tells whether there are NaN."""
     bytes: Count
     """Compressed bytes in the file."""
 

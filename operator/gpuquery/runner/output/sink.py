@@ -19,17 +19,18 @@ What differs between formats is in `tables`, what one rank writes in `writer`, w
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.timing import ABORT_SECONDS
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import expect, tables
+from gpuquery.runner.output import receipt as receipts
+from gpuquery.runner.output import reuse as reusing
 from gpuquery.runner.output.commit import Hook, no_hook
 from gpuquery.runner.output.genuine import check_uid
 from gpuquery.runner.output.modes import Result
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from gpuquery.api.receipt import Receipt
+    from gpuquery.api.reuse import Reuse, ReuseStatus
     from gpuquery.api.status import OutputStatus
     from gpuquery.plan.plan import Plan
     from gpuquery.runner.output.upload import OnFault, Progress
@@ -108,14 +111,33 @@ class Sink:
         """
         if (done := self._table.recover()) is not None:
             return done
-        self._table.check_right()
-        self._probe()
-        self._table.sweep()
-        self._table.check_mode()
+        if self._table.exists:
+            self._table.check_right()
+            self._probe()
+            self._table.sweep()
+        if self._asked.plan.reuse is None:  # else what is there may be the result
+            self._table.check_mode()
         return None
+
+    def earlier(self, draft: Receipt, reuse: Reuse) -> tuple[OutputStatus | None, ReuseStatus]:
+        """Return the commit of an earlier job that is the result already, if there is one; and what to tell of it.
+
+        For the preflight of a plan with `reuse`, and before `check_mode`.
+        """
+        return reusing.found(self._table, draft, reuse)
+
+    def check_mode(self) -> None:
+        """Raise OutputExists where the mode forbids to commit; part of the preflight, unless the plan has `reuse`."""
+        self._table.check_mode()
+
+    @property
+    def clock(self) -> str:
+        """A function of the current time that an expectation calls; empty if none does."""
+        return self._expectations.clock
 
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise UserError if a result of this schema cannot be written, before the query runs."""
+        self._table.make(schema)
         self._writer.check_schema(schema)
 
     def write(self, lf: pl.LazyFrame) -> None:
@@ -203,8 +225,8 @@ class Sink:
             self.seal()
         self.judge(totals)
         columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in self._writer.schema.items())
-        keys = self._output.partition_by
-        result = Result(self._pending.files(totals), columns, keys, inputs, self._held or ())
+        files, keys = self._pending.files(totals), self._output.partition_by
+        result = Result(files, columns, keys, inputs, self._held or (), self._output.widens)
         with self._state:
             self._check_stop()
             self._committing = True
@@ -223,12 +245,9 @@ class Sink:
         self._writer.close()
         return done.status
 
-    def describe(self, status: OutputStatus, report: Mapping[str, Any]) -> None:
-        """Leave a report beside a commit. The commit stands without it, so a store that fails is only logged."""
-        try:
-            self._table.describe(status, json.dumps(report, indent=1).encode())
-        except JobError as exc:
-            _LOG.warning("cannot write the report on version %d: %s", status.version, exc.message)
+    def describe(self, receipt: Receipt) -> None:
+        """Leave the receipt of a commit. The commit stands without it, so a store that fails is only logged."""
+        receipts.leave(self._table.hurried, receipt)
 
     def abort(self) -> None:
         """Drop what this rank has uploaded, within seconds; also from another thread while it is being written.
@@ -269,15 +288,21 @@ class Sink:
             return self._opened
 
     def _probe(self) -> None:
-        """Prove that the store creates exclusively; the commit rests on it."""
+        """Prove that the store creates exclusively; the commit rests on it.
+
+        Twice, if it seems not to: another attempt of this job that commits just now tidies up behind this one.
+        """
+        if self._creates_again() and self._creates_again():
+            reason = stores.of(self._table.root).unsafe
+            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._table.root} {reason}")
+
+    def _creates_again(self) -> bool:
         key = f"{self._asked.staging}/probe-{secrets.token_hex(8)}"
         hurried = self._table.hurried
         hurried.create(key, b"probe")
-        unsafe = hurried.create(key, b"probe")
+        again = hurried.create(key, b"probe")
         hurried.delete([key])
-        if unsafe:
-            reason = stores.of(self._table.root).unsafe
-            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._table.root} {reason}")
+        return again
 
     def _surrendered(self) -> bool:
         try:

@@ -66,7 +66,7 @@ class Writer:
         self._uploads = Uploads(
             self._store, stop=asked.stop, on_progress=self._progress, on_fault=on_fault,
             keeper=self.keeper if expectations else None,
-            wanted=Wanted(table.below, not table.deferred, table.statistics),
+            wanted=Wanted(table.below, not table.deferred, table.statistics, table.ended),
         )  # fmt: skip
         self._scratch = self._scratch_of()
         self._shape = Shape(self._output)
@@ -190,7 +190,13 @@ class Writer:
 
     def _shaped(self, lf: pl.LazyFrame) -> pl.LazyFrame:
         lf = self._shape.sorted(lf)
-        return lf.select(self._layout.select) if self._layout.select else lf
+        lf = lf.select(self._layout.select) if self._layout.select else lf
+        if (order := self._layout.order) is None:
+            return lf
+        # The order of output.files.sortBy is kept where the table's leaves rows equal.
+        return lf.sort(
+            order.by, descending=list(order.descending), nulls_last=list(order.nulls_last), maintain_order=True
+        )
 
     def _options(self) -> dict[str, Any]:
         """Options of Polars' parquet writer."""

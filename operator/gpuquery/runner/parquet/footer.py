@@ -54,6 +54,8 @@ class Leaf:
     """Whether its order is that of signed integers."""
     required: bool = False
     """Whether the schema itself allows no nulls; of a nested column, in this leaf alone."""
+    logical: int | None = None
+    """Number of the logical type in the union LogicalType: 1 STRING, 5 DECIMAL, 6 DATE, ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,10 @@ class Chunk:
     """A lower bound of all values, in parquet's PLAIN encoding, if the file tells."""
     most: bytes | None
     """An upper bound of all values."""
+    least_exact: bool | None = None
+    """Whether `least` is a value of the chunk; None if the file does not tell."""
+    most_exact: bool | None = None
+    """Whether `most` is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +215,7 @@ def _leaves(elements: Sequence[thrift.Fields]) -> dict[Path, Leaf]:
                 element.get(7) or (logical.get(5) or {}).get(1, 0),
                 converted not in (11, 12, 13, 14) and integer.get(2, True),  # UINT_8 ... UINT_64
                 element.get(3) == _REQUIRED,
+                next(iter(logical), None),
             )
     return out
 
@@ -229,6 +236,8 @@ def _chunk(meta: thrift.Fields) -> Chunk:
         nulls=statistics.get(3),
         least=statistics.get(6),
         most=statistics.get(5),
+        least_exact=statistics.get(8),
+        most_exact=statistics.get(7),
     )
 
 

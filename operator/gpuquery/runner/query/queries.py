@@ -56,6 +56,15 @@ class Query(Protocol):
         """Return the author's message for a failure of the running query; None if there is nothing to add to it."""
         ...
 
+    @property
+    def normal(self) -> str:
+        """The text in normal form: what does not change its meaning does not count."""
+        ...
+
+    def unsettled(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> str | None:
+        """Return why the query may give other rows when it is run again; empty if it cannot, None: nobody can say."""
+        ...
+
 
 def prepare(plan: Plan) -> Query:
     """Check text and parameters; reads nothing. Raises JobError(InvalidQuery or UserError)."""
@@ -121,6 +130,15 @@ class Sql:
             raise JobError(Failure.UNSUPPORTED_QUERY, "; ".join(refused))
         tree = explain.tree(made.statement, statistics)
         return Planned(made.frame, made.warnings, tree, told[Effect.ONE_PARTITION], statistics)
+
+    @property
+    def normal(self) -> str:
+        """The syntax tree, as text."""
+        return self._prepared.normal
+
+    def unsettled(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> str | None:
+        """Look for the current time, and for what depends on an order of rows that is not given."""
+        return self._prepared.unsettled(self._prepared.schemas(frames, _absent(inputs)), _now(self._plan))
 
     def explain(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved]) -> Explanation:
         """Return the plan, and who can run it; raises JobError(InvalidQuery)."""
@@ -189,6 +207,13 @@ class _Polars:
     def failed(self, exc: BaseException) -> str | None:
         return None
 
+    @property
+    def normal(self) -> str:
+        return self._bound.statement.tree.sql(dialect="postgres", comments=False, normalize=False)
+
+    def unsettled(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> str | None:
+        return "Polars' own SQL is not checked for that: leave query.dialect out"
+
 
 class _Python:
     def __init__(self, source: str, values: Mapping[str, params.Value]) -> None:
@@ -196,6 +221,7 @@ class _Python:
 
         self._compiled = python_query.compiled(source)
         self._values = values
+        self.normal = "\n".join(source.splitlines())
 
     def plan(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> Planned:
         from gpuquery.runner.query import python_query
@@ -209,4 +235,7 @@ class _Python:
         return Planned(made.frame, (*made.warnings, *_left_out(inputs)))
 
     def failed(self, exc: BaseException) -> str | None:
+        return None
+
+    def unsettled(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> str | None:
         return None

@@ -25,11 +25,11 @@ from urllib.parse import quote, unquote, urlencode
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.stores.az_signing import VERSION
-from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked
+from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked, updated
 from gpuquery.runner.stores.rest import MAX_TOLD, Answer, Request, Rest, Told, Words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 MAX_KEY_LETTERS = 1024
 MAX_FOLDERS = 254
@@ -78,6 +78,21 @@ class AzStore(Store):
         """Write a blob if there is none."""
         headers = {"x-ms-blob-type": "BlockBlob", "If-None-Match": "*"}
         return self._ask("creating", key, _Request("PUT", body=body, headers=headers, okay=_THERE)).status < 300
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write over just the blob that was read, by its ETag."""
+
+        def once() -> bool | None:
+            found = self._ask("reading", key, _Request("GET", okay=_MISSING))
+            there = found.status < 300
+            if (made := change(found.body if there else None)) is None:
+                return False
+            condition = {"If-Match": found.headers["ETag"]} if there else {"If-None-Match": "*"}
+            headers = {"x-ms-blob-type": "BlockBlob", **condition}
+            request = _Request("PUT", body=made, headers=headers, okay=_THERE)
+            return self._ask("updating", key, request).status < 300 or None
+
+        return updated(once, f"{self._uri}/{key}")
 
     def size(self, key: str) -> int | None:
         """Size of a blob in bytes; None if there is none."""

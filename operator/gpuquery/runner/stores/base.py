@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+UPDATES = 100
+"""Tries to update an object that others are updating too."""
 DATA = "data/"
 STAGING = "_staging/"
 COMMITS = "_commits/"
@@ -241,6 +243,14 @@ class Dangling:
     """How many of its pieces are there; None where the store keeps all or none."""
 
 
+def updated(once: Callable[[], bool | None], what: str) -> bool:
+    """Update an object until it is done, or not to be done; `once` returns None where another was faster."""
+    for _ in range(UPDATES):
+        if (done := once()) is not None:
+            return done
+    raise JobError(Failure.STORAGE_UNAVAILABLE, f"updating {what}: others have written it {UPDATES} times meanwhile")
+
+
 @dataclass(frozen=True)
 class Piece:
     """One piece of a file: its number from 1, its offset, its bytes."""
@@ -270,6 +280,14 @@ class Store(Protocol):
 
     def create(self, key: str, body: bytes) -> bool:
         """Write an object if there is none; False if there is one (perhaps by an earlier try of this very call)."""
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write what `change` makes of an object (None if there is none), but only over just what it was given.
+
+        So of several callers none undoes what another has written: `change` is called again with that. It returns None
+        to leave the object as it is. Returns whether this caller has written. Raises UnsafeStore where the store cannot
+        do it.
+        """
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""

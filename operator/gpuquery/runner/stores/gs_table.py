@@ -34,11 +34,11 @@ from urllib.parse import quote, urlencode
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.stores.base import STAGING, Dangling, Location, Piece, Store, Stored, checked
+from gpuquery.runner.stores.base import STAGING, Dangling, Location, Piece, Store, Stored, checked, updated
 from gpuquery.runner.stores.rest import MAX_TOLD, Answer, Request, Rest, Told, Words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from gpuquery.runner.stores.rest import RefusedError
 
@@ -80,6 +80,22 @@ class GsStore(Store):
     def create(self, key: str, body: bytes) -> bool:
         """Write an object if there is none."""
         return self._write(key, body, ifGenerationMatch="0").status != 412
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write over just the generation that was read."""
+
+        def once() -> bool | None:
+            known = self._ask("reading", key, Request("GET", self._object(key, fields="generation")), _MISSING)
+            generation = "0" if known.status == 404 else str(json.loads(known.body)["generation"])
+            at = self._object(key, alt="media", generation=generation)
+            found = None if known.status == 404 else self._ask("reading", key, Request("GET", at), _MISSING)
+            if found is not None and found.status == 404:
+                return None  # it has another generation by now
+            if (made := change(None if found is None else found.body)) is None:
+                return False
+            return self._write(key, made, ifGenerationMatch=generation).status < 300 or None
+
+        return updated(once, f"{self._uri}/{key}")
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""

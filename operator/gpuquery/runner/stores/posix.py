@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -180,6 +181,23 @@ class PosixStore(Store):
             finally:
                 os.unlink(temporary, dir_fd=folder)
             _sync_folder(folder)
+            return True
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write over just what was read: under a lock, which a process that dies lets go."""
+        with (
+            self._faults("updating", key),
+            self._at(key, make=True) as (folder, name),
+            beneath.file(folder, f".{name}.lock", os.O_RDWR | os.O_CREAT) as lock,
+        ):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as exc:
+                text = f"the file system of {self._root} has no locks ({exc.strerror})"
+                raise JobError(Failure.UNSAFE_STORE, text) from exc
+            if (made := change(self.get(key))) is None:
+                return False
+            self.put(key, made)
             return True
 
     def size(self, key: str) -> int | None:

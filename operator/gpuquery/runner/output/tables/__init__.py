@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gpuquery.api.output import OutputFormat
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.tables.delta import Delta
 from gpuquery.runner.output.tables.hive import Hive
 
 if TYPE_CHECKING:
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.output.tables.base import Asked, Table
 
-FORMATS: Mapping[str, Callable[[Asked], Table]] = {}
+
+def _iceberg(asked: Asked) -> Table:
+    from gpuquery.runner.output.tables.iceberg.table import Iceberg  # it imports pyiceberg
+
+    return Iceberg(asked)
+
+
+FORMATS: Mapping[str, Callable[[Asked], Table]] = {"delta": Delta, "table": _iceberg}
 """Formats other than hive folders, by the field of `output` that asks for them."""
 
 

@@ -43,7 +43,7 @@ class Mark:
 class Complete(Table, abandoned.Known):
     """A table whose data files are complete objects, found by no reader until its metadata names them.
 
-    A format implements `open`, `root`, `where`, `check_mode`, `fit`, `values`, `path`, `describe` of `Table`, the
+    A format implements `open`, `root`, `where`, `check_mode`, `fit`, `values`, `path` of `Table`, the
     three questions of `abandoned.Known`, and `find` and `publish`.
     """
 

@@ -18,8 +18,8 @@ from gpuquery.runner.output.log import record_key
 from gpuquery.runner.output.modes import MODES, Result, check_fits
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet
 from gpuquery.runner.output.sweep import sweep, sweep_finished
-from gpuquery.runner.output.tables.base import Asked, Committed, Layout, Table
-from gpuquery.runner.stores.base import COMMITS, DATA
+from gpuquery.runner.output.tables.base import Asked, Committed, Layout, Live, Table
+from gpuquery.runner.stores.base import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,6 +99,18 @@ class Hive(Table):
         """Raise OutputExists where the mode forbids to commit to a table that exists."""
         self._hasty.check_mode()
 
+    def live(self) -> Live | None:
+        """Return the newest version, published, if all of its files are there."""
+        self._hasty.log.refresh()
+        record = self._hasty.log.latest()
+        if record is None or (record.placeholder is None and not record.add):
+            return None
+        self._hasty.settle()
+        there = {item.key: item.bytes for item in self.hurried.list(DATA)}
+        if any(there.get(DATA + file.path) != file.bytes for file in record.add):
+            return None
+        return Live(record.job, record.created, self._status(record))
+
     def fit(self, schema: pl.Schema) -> Layout:
         """Check the folders' columns, and where rows stay, the table's; its order of columns is kept then."""
         keys = self._output.partition_by
@@ -107,9 +119,9 @@ class Hive(Table):
             self._committer.log.refresh()
             if (latest := self._committer.log.latest()) is not None:
                 columns = tuple(Column(name=name, type=str(dtype)) for name, dtype in schema.items())
-                check_fits(latest, Result((), columns, keys))
+                made = check_fits(latest, Result((), columns, keys, widen=self._output.widens))
                 # Some readers go by the position of columns when they read several files.
-                if (order := [column.name for column in latest.columns]) != list(schema):
+                if (order := [column.name for column in made]) != list(schema):
                     return Layout(select=[pl.col(name) for name in order], keys=keys)
         return Layout(keys=keys)
 
@@ -141,10 +153,6 @@ class Hive(Table):
     def drop(self, store: Store, files: Sequence[StagedFile]) -> None:
         """Abort uploads."""
         store.parallel(lambda file: store.abort(DATA + file.path, file.upload_id), files)
-
-    def describe(self, status: OutputStatus, report: bytes) -> None:
-        """Leave a report beside the record."""
-        self.hurried.put(f"{COMMITS}{status.version:020d}.report", report)
 
     def _status(self, record: CommitRecord) -> OutputStatus:
         folders = {file.path.rpartition("/")[0] for file in record.add} - {""}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.query.sql.rules import Statistics
     from gpuquery.runner.query.sql.types import Columns, Type
 
+_ANOTHER_TIME = timedelta(days=4001, hours=5, minutes=7, seconds=11)
 CALLS = 10_000
 """Python's recursion limit while a statement is planned."""
 
@@ -49,17 +51,34 @@ class Prepared:
         """Raise JobError(InvalidQuery) for what is no query over these inputs with these parameters."""
         from gpuquery.runner.query.sql import front
         from gpuquery.runner.query.sql.dialects.translation import translated
+        from gpuquery.runner.query.sql.front.normal import clock, normal_form
 
         self._text = Text(text)
         self._values = values
         with self._raising_job_errors():
             self._translation = translated(text, dialect)
             with self._with_author_places():
-                front.check(self._translation.text, inputs=inputs, values=values, setup=self._translation.setup)
+                tree = front.check(self._translation.text, inputs=inputs, values=values, setup=self._translation.setup)
+        self.normal = normal_form(tree)
+        """The statement in normal form: white space, comments and the case of keywords do not count."""
+        self.clock = clock(tree)
+        """The function of the current time that it calls; empty if it calls none."""
 
     def bound(self, schemas: Mapping[str, Columns], now: datetime) -> Statement:
         """Bind to the inputs' schemas; raises JobError(InvalidQuery)."""
         return self._bound(schemas, now)[0]
+
+    def unsettled(self, schemas: Mapping[str, Columns], now: datetime) -> str:
+        """Return why the statement may give other rows when it is run again, with the place; empty if it cannot."""
+        from gpuquery.runner.query.sql.determinism import unsettled
+
+        if self.clock:
+            return f"{self.clock} is another value in each job"
+        bound = self.bound(schemas, now)
+        if bound != self.bound(schemas, now + _ANOTHER_TIME):
+            return "it asks for the current time"
+        found = unsettled(bound)
+        return f"{self.at(found.place)}{found.why}" if found else ""
 
     def _bound(self, schemas: Mapping[str, Columns], now: datetime) -> tuple[Statement, Mapping[str, Place | None]]:
         """Return the statement, and the warnings about its dialect, each with its place."""

@@ -17,7 +17,7 @@ from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
 from gpuquery.runner.stores import retries
-from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked
+from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked, updated
 from gpuquery.runner.stores.s3 import client
 from gpuquery.runner.stores.s3.errors import error_code, is_transient, refused, status
 
@@ -79,6 +79,23 @@ class S3Store(Store):
         """Write an object if there is none."""
         put, given = self._client.put_object, {"Body": body, "IfNoneMatch": "*", **self._encryption}
         return self._ask("creating", key, put, none_if=_exists, again=_undecided, **given) is not None
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
+        """Write over just what was read: with `If-Match` and its ETag."""
+
+        def read(**at: str) -> tuple[bytes, str]:
+            found = self._client.get_object(**at)  # type: ignore[arg-type]
+            return found["Body"].read(), found["ETag"]
+
+        def once() -> bool | None:
+            body, tag = self._ask("reading", key, read, none_if=_missing) or (None, None)
+            if (made := change(body)) is None:
+                return False
+            given = {"Body": made, **self._encryption, **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag})}
+            put = self._client.put_object
+            return self._ask("updating", key, put, none_if=_overtaken, again=_undecided, **given) is not None or None
+
+        return updated(once, f"{self._uri}/{key}")
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None if there is none."""
@@ -239,6 +256,14 @@ def _missing(exc: ClientError) -> bool:
 
 def _exists(exc: ClientError) -> bool:
     return status(exc) == 412
+
+
+def _overtaken(exc: ClientError) -> bool:
+    if status(exc) == 501:
+        raise JobError(
+            Failure.UNSAFE_STORE, "the store knows no If-Match: use one that does (AWS S3, SeaweedFS, MinIO)"
+        ) from exc
+    return status(exc) == 412 or _missing(exc)
 
 
 def _undecided(exc: Exception) -> bool:

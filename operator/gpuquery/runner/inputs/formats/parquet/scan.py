@@ -218,5 +218,5 @@ def _scan(
         hive_schema=hive,
         include_file_paths=places,
         parallel="row_groups" if part.whole else "auto",
-        storage_options=stores.scan_options(access, files[0].uri),
+        **stores.scan_arguments(access, files[0].uri),
     )

@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from gpuquery.runner.inputs.tables.delta.log import Segment
-    from gpuquery.runner.inputs.tables.delta.place import Table
+    from gpuquery.runner.inputs.tables.delta.place import Folder
 
 SIDECARS = f"{LOG}_sidecars/"
-_KINDS = ("protocol", "metaData", "add", "remove", "sidecar")
+_KINDS = ("protocol", "metaData", "add", "remove", "sidecar", "txn")
 _FIELDS = {
     "add": ("path", "partitionValues", "size", "deletionVector", "stats"),
     "remove": ("path", "deletionVector"),
     "sidecar": ("path",),
+    "txn": ("appId", "version"),
 }
 """Fields of actions that are read from checkpoints, which have one column for each kind of action."""
 _NEEDED = {
     "protocol": "minReaderVersion", "metaData": "schemaString", "add": "path", "remove": "path", "sidecar": "path",
+    "txn": "appId",
 }  # fmt: skip
 """A field that every such action has."""
 _BATCH = 64
@@ -76,6 +78,8 @@ class Snapshot:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     files: dict[tuple[str, str], Added] = field(default_factory=dict)
     """By decoded path and the id of the deletion vector."""
+    transactions: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Application transactions by their ids: the version, and the file of the log that has it."""
 
     @property
     def configuration(self) -> Mapping[str, str]:
@@ -83,7 +87,7 @@ class Snapshot:
         return self.metadata.get("configuration") or {}
 
 
-def replayed(table: Table, segment: Segment) -> Snapshot:
+def replayed(table: Folder, segment: Segment) -> Snapshot:
     """Read the files of a version and apply their actions. Raises JobError that names a file that cannot be read."""
     state = Snapshot(segment.version)
     for key, actions in _read(table, segment.checkpoint):
@@ -95,16 +99,27 @@ def replayed(table: Table, segment: Segment) -> Snapshot:
     for key, actions in _read(table, segment.commits):
         for kind, action in actions:
             _apply(table, state, key, kind, action)
+    _complete(table, state)
+    return state
+
+
+def followed(table: Folder, state: Snapshot, key: str, body: bytes) -> None:
+    """Apply the commit of the next version, which was read as `key`. Raises JobError."""
+    for kind, action in _json(table, key, body):
+        _apply(table, state, key, kind, action)
+    state.version += 1
+
+
+def _complete(table: Folder, state: Snapshot) -> None:
     missing = [kind for kind, found in (("protocol", state.protocol), ("metaData", state.metadata)) if not found]
     if missing:
         raise table.refused(
             f"its log has no {' and no '.join(missing)} action up to version {state.version}, so it cannot be read: "
             "restore the log"
         )
-    return state
 
 
-def _read(table: Table, keys: Sequence[str]) -> Iterator[tuple[str, Sequence[tuple[str, Any]]]]:
+def _read(table: Folder, keys: Sequence[str]) -> Iterator[tuple[str, Sequence[tuple[str, Any]]]]:
     """Read files of the log, several at a time; yields them in order."""
     for first in range(0, len(keys), _BATCH):
         batch = keys[first : first + _BATCH]
@@ -114,7 +129,7 @@ def _read(table: Table, keys: Sequence[str]) -> Iterator[tuple[str, Sequence[tup
             yield key, _parquet(table, key, body) if key.endswith(".parquet") else _json(table, key, body)
 
 
-def _json(table: Table, key: str, body: bytes) -> list[tuple[str, Any]]:
+def _json(table: Folder, key: str, body: bytes) -> list[tuple[str, Any]]:
     try:  # all lines at once, which takes half as long
         lines = [line for line in body.split(b"\n") if line.strip()]
         actions = json.loads(b"[" + b",".join(lines) + b"]")
@@ -137,7 +152,7 @@ def _json(table: Table, key: str, body: bytes) -> list[tuple[str, Any]]:
     return found
 
 
-def _parquet(table: Table, key: str, body: bytes) -> list[tuple[str, Any]]:
+def _parquet(table: Folder, key: str, body: bytes) -> list[tuple[str, Any]]:
     try:
         schema = pl.read_parquet_schema(io.BytesIO(body))
         kinds = [kind for kind in _KINDS if kind in schema]
@@ -159,7 +174,7 @@ def _parquet(table: Table, key: str, body: bytes) -> list[tuple[str, Any]]:
     return found
 
 
-def _apply(table: Table, state: Snapshot, key: str, kind: str, action: Any) -> str | None:
+def _apply(table: Folder, state: Snapshot, key: str, kind: str, action: Any) -> str | None:
     """Apply an action; returns the path of a sidecar."""
     try:
         match kind:
@@ -169,6 +184,8 @@ def _apply(table: Table, state: Snapshot, key: str, kind: str, action: Any) -> s
                 state.metadata = action | {"configuration": _mapping(action.get("configuration"))}
             case "sidecar":
                 return str(action["path"])
+            case "txn":
+                state.transactions[str(action["appId"])] = (int(action["version"]), key)
             case _:
                 vector = _vector(action.get("deletionVector"))
                 known = (unquote(action["path"]), _id(vector))

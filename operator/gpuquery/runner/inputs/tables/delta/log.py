@@ -19,7 +19,7 @@ from gpuquery.runner.inputs.tables.delta.place import LOG
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gpuquery.runner.inputs.tables.delta.place import Table
+    from gpuquery.runner.inputs.tables.delta.place import Folder
     from gpuquery.runner.stores.base import Stored
 
 LAST = f"{LOG}_last_checkpoint"
@@ -43,6 +43,10 @@ class Log:
     checkpoints: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Versions of complete checkpoints with the keys of their files."""
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self.commits or self.checkpoints)
+
     @property
     def newest(self) -> int:
         """The newest version."""
@@ -63,23 +67,33 @@ class Segment:
     commits: tuple[str, ...]
 
 
-def listed(table: Table, *, until: int | None = None) -> Log:
+def commit_key(version: int) -> str:
+    """Key of the commit of a version."""
+    return f"{LOG}{version:020d}.json"
+
+
+def listed(table: Folder, *, until: int | None = None) -> Log:
     """List the log; from its last checkpoint on, where no version before that is asked for.
 
     `until` is the version that is asked for; None is the newest, -1 is any. Raises JobError if it is no Delta table.
     """
+    found = looked_for(table, until=until)
+    if not found:
+        raise _no_table(table)
+    return found
+
+
+def looked_for(table: Folder, *, until: int | None = None) -> Log:
+    """List the log as `listed` does; what is false if there is none."""
     start = _last_checkpoint(table)
     if start is not None and (until is None or until >= start):
         found = _parsed(table.store.list(LOG, f"{LOG}{start:020d}"))
         if start in found.checkpoints:
             return found
-    found = _parsed(table.store.list(LOG))
-    if not found.commits and not found.checkpoints:
-        raise _no_table(table)
-    return found
+    return _parsed(table.store.list(LOG))
 
 
-def segment(table: Table, log: Log, version: int) -> Segment:
+def segment(table: Folder, log: Log, version: int) -> Segment:
     """Choose the files of a version. Raises JobError if it is not there, or if one of its files is missing."""
     if not log.oldest <= version <= log.newest:
         raise table.refused(f"there is no version {version}: versions {log.oldest} to {log.newest} can be read")
@@ -89,13 +103,9 @@ def segment(table: Table, log: Log, version: int) -> Segment:
         last = max((end for end in log.compacted.get(at, ()) if end <= version), default=None)
         if last is None and at not in log.commits:
             raise _gap(table, log, begin, at, version)
-        names.append(_commit(at) if last is None else f"{LOG}{at:020d}.{last:020d}.compacted.json")
+        names.append(commit_key(at) if last is None else f"{LOG}{at:020d}.{last:020d}.compacted.json")
         at = (at if last is None else last) + 1
     return Segment(version, log.checkpoints.get(begin, ()), tuple(names))
-
-
-def _commit(version: int) -> str:
-    return f"{LOG}{version:020d}.json"
 
 
 def _parsed(found: Iterable[Stored]) -> Log:
@@ -120,7 +130,7 @@ def _parsed(found: Iterable[Stored]) -> Log:
     return log
 
 
-def _last_checkpoint(table: Table) -> int | None:
+def _last_checkpoint(table: Folder) -> int | None:
     """The version of the newest checkpoint, as the log's own hint has it; a broken hint is none."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         if (body := table.store.get(LAST)) is not None:
@@ -128,7 +138,7 @@ def _last_checkpoint(table: Table) -> int | None:
     return None
 
 
-def _no_table(table: Table) -> Exception:
+def _no_table(table: Folder) -> Exception:
     root = table.root
     place = stores.locate(root)
     names = stores.of(root).names(place, f"{place.prefix}/" if place.prefix else "", table.access)
@@ -143,8 +153,8 @@ def _no_table(table: Table) -> Exception:
     return table.refused(f"it is no Delta table, for it has no folder {LOG}; there is {shown}: {hint}")
 
 
-def _gap(table: Table, log: Log, begin: int, missing: int, version: int) -> Exception:
-    name = f"{table.root}/{_commit(missing)}"
+def _gap(table: Folder, log: Log, begin: int, missing: int, version: int) -> Exception:
+    name = f"{table.root}/{commit_key(missing)}"
     if begin < 0 and missing == 0:
         first = min(log.commits)
         return table.refused(

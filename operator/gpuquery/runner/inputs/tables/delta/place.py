@@ -73,9 +73,28 @@ class ReadOnly(LogStore):
             return list(pool.map(work, items))
 
 
+class Folder(Protocol):
+    """The folder of a table whose log is read: an input's, or an output's."""
+
+    @property
+    def store(self) -> LogStore:
+        """What reads the log."""
+
+    @property
+    def access(self) -> StoreAccess:
+        """Where the stores are."""
+
+    @property
+    def root(self) -> str:
+        """Its URI, without a slash at its end."""
+
+    def refused(self, text: str) -> JobError:
+        """Return the failure that names the table and says what is wrong with it."""
+
+
 @dataclass(frozen=True)
 class Table:
-    """The folder of a table."""
+    """The folder of an input."""
 
     item: Input
     access: StoreAccess

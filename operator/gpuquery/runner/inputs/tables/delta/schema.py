@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuquery.runner.inputs.tables.delta.actions import Snapshot
-    from gpuquery.runner.inputs.tables.delta.place import Table
+    from gpuquery.runner.inputs.tables.delta.place import Folder
 
 _PRIMITIVES: dict[str, pl.DataType] = {
     "string": pl.String(), "long": pl.Int64(), "integer": pl.Int32(), "short": pl.Int16(), "byte": pl.Int8(),
@@ -68,7 +68,7 @@ class Columns:
     """Names of columns without a type, which hold nothing but nulls and are left out."""
 
 
-def columns(table: Table, snapshot: Snapshot, mode: str) -> Columns:
+def columns(table: Folder, snapshot: Snapshot, mode: str) -> Columns:
     """Return the columns of a version; `mode` is that of the column mapping. Raises JobError."""
     try:
         fields = json.loads(snapshot.metadata["schemaString"])["fields"]
@@ -90,7 +90,7 @@ def columns(table: Table, snapshot: Snapshot, mode: str) -> Columns:
     return Columns(tuple(found), keys, tuple(dropped))
 
 
-def _top(table: Table, field: Any, mode: str) -> Column:
+def _top(table: Folder, field: Any, mode: str) -> Column:
     try:
         return _column(field, mode)
     except _UnknownTypeError as exc:

@@ -60,9 +60,12 @@ def bind(
     return _with_binder(text, known, values, (*setup, *macros(now)), lambda binder: binder.statement(now))
 
 
-def check(text: str, *, inputs: Collection[str], values: Mapping[str, Value], setup: Sequence[str] = ()) -> None:
-    """Check what needs no schemas: one query, over these inputs, with these parameters. Raises SqlError."""
-    _with_binder(text, {}, values, setup, lambda binder: binder.validated_tree(inputs))
+def check(text: str, *, inputs: Collection[str], values: Mapping[str, Value], setup: Sequence[str] = ()) -> Json:
+    """Check what needs no schemas: one query, over these inputs, with these parameters; returns its syntax tree.
+
+    Raises SqlError.
+    """
+    return _with_binder(text, {}, values, setup, lambda binder: binder.validated_tree(inputs))
 
 
 def _with_binder(

@@ -1,0 +1,168 @@
+"""The receipt of an attempt: made from its plan and inputs before it runs, filled in once it has committed.
+
+It is written after the commit, which stands without it. What is there before the commit (the draft) also answers
+whether an earlier commit can be reused (reuse.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gpuquery.api.choices import Dialect
+from gpuquery.api.receipt import (
+    MAX_RECEIPT_BYTES,
+    Receipt,
+    ReceiptInput,
+    ReceiptJob,
+    ReceiptQuery,
+    contract,
+    parameter_text,
+    receipt_key,
+    shown_value,
+    value_text,
+)
+from gpuquery.plan.plan import Language
+from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.failures.redaction import hidden, redact
+from gpuquery.runner.failures.words import storable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.api.status import OutputStatus
+    from gpuquery.plan.plan import Plan
+    from gpuquery.runner.inputs import Resolved
+    from gpuquery.runner.query.queries import Query
+    from gpuquery.runner.stores.base import Store
+
+_LOG = logging.getLogger(__name__)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def draft(plan: Plan, query: Query, inputs: Mapping[str, Resolved]) -> Receipt:
+    """Return the receipt of an attempt that has not run: all that decides what comes out."""
+    return Receipt(
+        job=ReceiptJob(namespace=plan.job.namespace, name=plan.job.name, uid=plan.job.uid),
+        attempt=plan.attempt,
+        query=ReceiptQuery(
+            language=plan.language.value,
+            dialect=plan.dialect.value if plan.language is Language.SQL else "",
+            sha256=_sha(query.normal),
+            text=_sha(plan.query),
+        ),
+        parameters=_shown({name: parameter_text(value) for name, value in plan.parameters.items()}),
+        inputs=tuple(_input(one) for one in inputs.values()),
+        engine=plan.engine,
+        options=_shown({name: value_text(value) for name, value in (plan.asked_options or {}).items()}),
+        release=plan.release,
+        software=_software(plan),
+        output=_shown(contract(plan.output)),
+        uri=plan.output.shown,
+        cluster=plan.cluster,
+        gpus=plan.workers,
+    )
+
+
+def filled(
+    before: Receipt, committed: OutputStatus, seconds: Mapping[str, float], told: Mapping[str, Any] = NOTHING
+) -> Receipt:
+    """Return the receipt of a commit; `told` has further fields of it: warnings, expectations, processes."""
+    found = before.model_dump(by_alias=False) | {
+        "version": committed.version,
+        "rows": committed.rows,
+        "bytes": committed.bytes,
+        "files": committed.files,
+        "partitions": committed.partitions,
+        "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
+        "gpu_seconds": {phase: round(value * before.gpus, 3) for phase, value in seconds.items()},
+        "created": datetime.now(UTC),
+    }
+    return Receipt.model_validate(found | dict(told))
+
+
+def to_json(receipt: Receipt) -> bytes:
+    """Write a receipt; what the processes have contributed is left out where it is too much."""
+    body = receipt.model_dump_json(by_alias=True, indent=1, exclude_defaults=True).encode()
+    if len(body) <= MAX_RECEIPT_BYTES or not receipt.processes:
+        return body
+    return to_json(receipt.model_copy(update={"processes": ()}))
+
+
+def read(store: Store, uid: str) -> Receipt | str:
+    """Read the receipt of a job's commit; where there is none that can be used, say why. Raises JobError of the store.
+
+    Whoever may write to the table may have written it.
+    """
+    key = receipt_key(uid)
+    size = store.size(key)
+    if size is None:
+        return f"{key} is not there"
+    if size > MAX_RECEIPT_BYTES:
+        return f"{key} has {size:,} bytes, and the longest receipt {MAX_RECEIPT_BYTES:,}"
+    try:
+        return Receipt.model_validate_json(store.get(key) or b"")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return f"{key} is no receipt: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def leave(store: Store, receipt: Receipt) -> None:
+    """Write a receipt. The commit stands without it, so a store that fails is only logged."""
+    try:
+        store.put(receipt_key(receipt.job.uid), to_json(receipt))
+    except JobError as exc:
+        _LOG.warning("cannot write the receipt of version %d: %s", receipt.version, exc.message)
+
+
+def _input(one: Resolved) -> ReceiptInput:
+    item = one.item
+    how = item.model_dump(mode="json", by_alias=True, exclude={"name", "uri", "uris", "table"}, exclude_none=True)
+    return ReceiptInput(
+        name=item.name,
+        place=shown_value(storable(redact(item.shown))),
+        files=len(one.files),
+        bytes=one.bytes,
+        digest=one.digest,
+        snapshot=one.snapshot,
+        reading=_sha(json.dumps(how, sort_keys=True)),
+    )
+
+
+def _shown(values: Mapping[str, str]) -> dict[str, str]:
+    """Return values without the credentials of this pod, each still another one for another value."""
+    return {name: _seen(storable(text)) for name, text in values.items()}
+
+
+def _seen(text: str) -> str:
+    seen = hidden(text)
+    return shown_value(seen) if seen == text else f"{shown_value(seen)} (SHA-256 {_sha(text)[:12]})"
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _software(plan: Plan) -> dict[str, str]:
+    """Versions of what decides what a query gives, beside the engine's release."""
+    found = {"gpuquery": _version("gpuquery"), "polars": _version("polars")}
+    if plan.language is Language.PYTHON:
+        found["python"] = ".".join(platform.python_version_tuple()[:2])
+    elif plan.dialect is not Dialect.POLARS:
+        found["duckdb"] = _version("duckdb")  # it binds
+    return found
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

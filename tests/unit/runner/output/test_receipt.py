@@ -1,0 +1,110 @@
+"""The receipt beside a commit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gpuquery.api.claims import read as believed
+from gpuquery.api.receipt import MAX_RECEIPT_BYTES, Receipt
+from gpuquery.plan.plan import StoreAccess
+from gpuquery.runner import stores
+from gpuquery.runner.output import receipt as receipts
+from tests.support.runner import plan, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpuquery.plan.plan import Plan
+
+
+def left(folder: Path, made: Plan) -> Any:
+    return json.loads((folder / f"out/_receipts/{made.job.uid}.json").read_text())
+
+
+def test_it_says_what_was_run_over_what_and_what_came_of_it(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n")
+    inputs = {"t": f"file://{tmp_path}/t.csv"}
+    made = plan(tmp_path, "SELECT a, :n AS n FROM t", inputs=inputs, parameters={"n": {"integer": 7}})
+    report = run(made)
+    assert report.committed and report.receipt, report.message
+    told = left(tmp_path, made)
+    assert told["job"]["uid"] == made.job.uid and told["version"] == 1 and told["rows"] == 2
+    assert told["query"]["text"] == hashlib.sha256(made.query.encode()).hexdigest()
+    assert told["parameters"] == {"n": "integer 7"}
+    (one,) = told["inputs"]
+    assert (one["name"], one["files"], one["bytes"]) == ("t", 1, 12) and len(one["digest"]) == 64
+    assert told["engine"] == "cpu" and set(told["software"]) == {"gpuquery", "polars", "duckdb"}
+    assert told["output"]["mode"] == "errorIfExists" and told["output"]["compression"] == "zstd"
+    assert set(told["seconds"]) == {"planning", "running", "committing"}
+    whole = Receipt.model_validate(told)
+    assert report.receipt.key == whole.key and report.receipt.query == whole.query.sha256
+
+
+def test_a_long_parameter_is_told_apart_by_its_digest_and_a_credential_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret-7")
+    text = "x" * 60_000
+    parameters = {"p": {"string": text}, "q": {"string": "planted-secret-7"}}
+    made = plan(tmp_path, "SELECT :p AS p, :q AS q", parameters=parameters)
+    assert run(made).committed
+    told = left(tmp_path, made)["parameters"]
+    assert "60,007 characters" in told["p"] and len(told["p"]) < 300
+    assert "planted" not in json.dumps(left(tmp_path, made))
+
+
+def test_python_is_known_by_its_text_and_the_kind_of_its_line_ends_does_not_count(tmp_path: Path) -> None:
+    source = "import polars as pl\ndef query(inputs, params):\n    return pl.LazyFrame({'a': [1]})\n"
+    found = []
+    for number, text in enumerate((source, source.replace("\n", "\r\n"), source + "# more\n")):
+        made = plan(tmp_path / str(number), text, language="python")
+        assert run(made).committed
+        found.append(left(tmp_path / str(number), made)["query"]["sha256"])
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_store_that_takes_no_receipt_costs_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(receipts, "draft", broken)
+    report = run(plan(tmp_path, "SELECT 1 AS a"))
+    assert report.committed and report.receipt is None
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (None, "is not there"),
+        (b"", "is no receipt"),
+        (b"{}", "is no receipt"),
+        (b" " * (MAX_RECEIPT_BYTES + 1), "the longest receipt"),
+        (b'{"format": 2}', "is no receipt"),
+    ],
+)
+def test_a_receipt_that_no_runner_writes_is_none_and_it_is_said_why(
+    tmp_path: Path, body: bytes | None, why: str
+) -> None:
+    place = stores.locate(f"file://{tmp_path}/out")
+    store, _ = stores.of("file://").table(place, StoreAccess(), staging="_staging/u1/1", stop=threading.Event())
+    if body is not None:
+        store.put("_receipts/u1.json", body)
+    found = receipts.read(store, "u1")
+    assert isinstance(found, str) and why in found
+
+
+def test_what_the_processes_did_is_left_out_where_it_is_too_much() -> None:
+    base = {"job": {"namespace": "a", "name": "b", "uid": "c"}, "query": {"language": "sql", "sha256": "0" * 64}}
+    large = Receipt.model_validate({**base, "processes": [{"x": "y" * 1000}] * 5000})
+    body = receipts.to_json(large)
+    assert len(body) < 1000 and Receipt.model_validate_json(body).processes == ()
+
+
+@pytest.mark.parametrize("claim", [{"key": "no"}, {"committing": -1}, {"query": "0" * 65}])
+def test_a_claim_of_a_receipt_that_cannot_be_is_not_believed(claim: dict[str, Any]) -> None:
+    assert "receipt" in believed(json.dumps({"message": "", "receipt": claim, "done": True})).wrong
