@@ -66,7 +66,7 @@ def draft(plan: Plan, query: Query, inputs: Mapping[str, Resolved]) -> Receipt:
         release=plan.release,
         software=_software(plan),
         output=_shown(contract(plan.output)),
-        uri=plan.output.uri,
+        uri=plan.output.shown,
         cluster=plan.cluster,
         gpus=plan.workers,
     )
