@@ -275,6 +275,17 @@ REFUSED: list[Any] = [
     pytest.param(to("s3://lake/x", partitionBy=["a/b"]), "partitionBy", "", id="a partition column with a slash"),
     pytest.param(to("s3://lake/x", partitionBy=["_y"]), "partitionBy", "", id="a partition that pyarrow ignores"),
     pytest.param(to("s3://lake/x", partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine of them"),
+    pytest.param(
+        job(reuse={"maxAge": "1d"}, output={"uri": "s3://lake/x", "mode": "append"}),
+        "reuse",
+        "errorIfExists",
+        id="reuse of a table that also holds other rows",
+    ),
+    pytest.param(job(reuse={"maxAge": "24"}), "reuse.maxAge", "", id="an age without a unit"),
+    pytest.param(job(reuse={}), "reuse.maxAge", "equired", id="reuse without an age"),
+    pytest.param(
+        job(reuse={"maxAge": "1d", "deterministic": True}), "reuse", "is SQL", id="SQL that declares to be repeatable"
+    ),
     pytest.param(job(output={}), "spec.output", "exactly one of uri and table", id="an output without a place"),
     pytest.param(into(uri="s3://lake/x"), "spec.output", "exactly one of uri and table", id="a table and a folder"),
     pytest.param(into(delta={}), "spec.output.delta", "remove one of them", id="Delta and Iceberg"),
@@ -669,6 +680,12 @@ TAKEN: list[Any] = [
     pytest.param(at("s3://lake/out/x1/*.parquet"), id="an input beside the output with a like name"),
     pytest.param(to("s3://lake/x", partitionBy=["year", "Größe in cm", "a-b", "2nd"]), id="partition columns"),
     pytest.param(to("s3://marts"), id="a whole bucket"),
+    pytest.param(job(reuse={"maxAge": "90s"}, output={"uri": "s3://lake/x", "mode": "overwrite"}), id="reuse"),
+    pytest.param(job(reuse={"maxAge": "7d"}), id="reuse of a table that is made once"),
+    pytest.param(
+        job(reuse={"maxAge": "7d", "deterministic": True}, query={"python": "def query(inputs, params): ..."}),
+        id="reuse of Python",
+    ),
     pytest.param(to("gs://marts/x"), id="an output in a bucket of Google"),
     pytest.param(to("abfss://lake@sales01.dfs.core.windows.net/x"), id="an output in a data lake of Azure"),
     pytest.param(into(), id="an Iceberg table"),
