@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from gpuquery.api.receipt import Receipt, ReceiptJob, ReceiptQuery
 from gpuquery.plan.plan import Plan
 from gpuquery.runner.failures.errors import JobError
 from tests.support.sinks import ROOT, sink
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.output.sink import Sink
 
 PROGRAM = "tests.support.delta_runs"
+QUERY = ReceiptQuery(language="python", sha256="0" * 64)
 ROWS = {"k": ["a/b", "ä", None] * 100, "v": list(range(300))}
 
 
@@ -46,8 +48,8 @@ DEATHS = {
     "right before the commit": Death("create", r"^_delta_log/"),
     "right after the commit": Death("create", r"^_delta_log/", after=True),
     "while it tidies up": Death("delete", r"^_staging/"),
-    "before the report": Death("put", r"^_gpuquery/"),
-    "after the report": Death("put", r"^_gpuquery/", after=True),
+    "before the receipt": Death("put", r"^_receipts/"),
+    "after the receipt": Death("put", r"^_receipts/", after=True),
 }
 """All moments at which an attempt can die that leave different things behind."""
 
@@ -103,7 +105,7 @@ def attempt(one: Sink, *, gate: bool = False, lf: pl.LazyFrame | None = None) ->
                 print("ready", flush=True)
                 sys.stdin.readline()
             done = one.commit()
-            one.describe(done, {"rows": done.rows})
+            one.describe(Receipt(job=ReceiptJob(**dict(one._asked.job)), query=QUERY, version=done.version or 0))
     except JobError as exc:
         one.abort()
         return exc.failure.value

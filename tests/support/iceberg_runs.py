@@ -6,6 +6,7 @@ python -m tests.support.iceberg_runs '<json>'      # see `delta_runs.start`
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ if __name__ == "__main__":
 import polars as pl
 from pyiceberg.catalog.rest import RestCatalog
 
+from gpuquery.api.receipt import receipt_key
 from gpuquery.plan.plan import Plan
 from tests.support import delta_runs
 from tests.support.delta_runs import Death
@@ -30,6 +32,7 @@ ROWS = {
     "price": [Decimal(n - 150) / 4 for n in range(300)],
 }
 SCHEMA = {"id": pl.Int64, "ts": pl.Datetime("us", "UTC"), "name": pl.String, "price": pl.Decimal(12, 2)}
+RECEIPT = re.escape(receipt_key("")[:-5])
 COMMIT = "commit_table"
 """The method of the catalog's client, in place of one of a store."""
 DEATHS = {
@@ -43,8 +46,8 @@ DEATHS = {
     "when the answer is lost": Death(COMMIT, r"", after=True),
     "before the second mark": Death("put", r"^_commits/.*json$"),
     "while it tidies up": Death("delete", r"^_staging/"),
-    "before the report": Death("put", r"^_commits/.*report$"),
-    "after the report": Death("put", r"^_commits/.*report$", after=True),
+    "before the receipt": Death("put", RECEIPT),
+    "after the receipt": Death("put", RECEIPT, after=True),
 }
 """All moments at which an attempt can die that leave different things behind."""
 

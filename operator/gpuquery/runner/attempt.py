@@ -26,6 +26,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.api.receipt import MAX_LISTED, MAX_TEXT, ReceiptClaim
 from gpuquery.api.report import Phase, Report
+from gpuquery.api.reuse import MAX_DIFFERS, ReuseStatus
 from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.api.timing import PROCESS_COMMIT_SECONDS, WITHDRAW_SECONDS
@@ -37,6 +38,7 @@ from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.stores import classify, redact
 from gpuquery.runner.failures.words import named, said, storable
 from gpuquery.runner.output import receipt as receipts
+from gpuquery.runner.output import reuse as reusing
 from gpuquery.runner.output import scratch
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.record import ReadInput
@@ -119,6 +121,7 @@ class Attempt:
         self._query_started: datetime | None = None
         self._began, self._running_since = time.monotonic(), 0.0
         self._warnings: tuple[str, ...] = ()
+        self._reuse: ReuseStatus | None = None
         self._inputs: Mapping[str, inputs.Resolved] = {}
         self._first: JobError | None = None
         self._stands: Report | None = None
@@ -197,6 +200,8 @@ class Attempt:
         )
         ready = self._agreed(lambda: self._prepared(checks, query, sink))
         if ready.committed is not None:
+            if self._reuse is not None and self._reuse.reused:
+                return self._reused(ready.committed, ready.found)
             return self._already(ready.committed, ready.found if asking else None)
         if engine is None:
             return self._passed(ready.found)
@@ -234,6 +239,8 @@ class Attempt:
             return _Ready(checks.status, committed=opened.committed)
         self._inputs = opened.inputs
         self._tracker.resolved(self._read())
+        if first and (earlier := self._earlier(query, sink, opened)) is not None:
+            return _Ready(checks.status, committed=earlier)
         if query is None:
             return _Ready(checks.judge(None))
         self._warn(tuple(text for one in opened.inputs.values() for text in one.warnings))
@@ -245,6 +252,23 @@ class Attempt:
         if self._plan.leaves_inputs and opened.inputs:
             found = checks.leave(sink, planned)
         return _Ready(found, planned.frame)
+
+    def _earlier(self, query: queries.Query | None, sink: Sink, opened: Opened) -> OutputStatus | None:
+        """Return the commit of an earlier job that is the result already, if the plan may reuse one."""
+        if (reuse := self._plan.reuse) is None:
+            return None
+        earlier = None
+        if query is not None:
+            unsettled = query.unsettled(opened.frames, opened.inputs)
+            if why := reusing.repeatable(reuse, unsettled, sink.clock, opened.inputs):
+                self._reuse = ReuseStatus(differs=clean(why, MAX_DIFFERS))
+            else:
+                draft = receipts.draft(self._plan, query, opened.inputs)
+                earlier, self._reuse = sink.earlier(draft, reuse)
+            self._tracker.log(f"reuse: {self._reuse.differs or 'the result is there already'}")
+        if earlier is None:
+            sink.check_mode()
+        return earlier
 
     def _opened(self, checks: Checks, sink: Sink) -> Opened:
         """Look at output and inputs; the other ranks read the same files in the same way."""
@@ -358,13 +382,20 @@ class Attempt:
         )
         return self._passed(asked.model_copy(update={"warnings": (remark,)}))
 
+    def _reused(self, committed: OutputStatus, found: PreflightStatus) -> Report:
+        """The report of a preflight or an attempt that found the result there already, committed by another job."""
+        report = self._succeeded(committed, found.model_copy(update={"finished": datetime.now(UTC)}))
+        assert self._query is not None
+        draft = receipts.draft(self._plan, self._query, self._inputs)
+        return report.model_copy(update={"receipt": ReceiptClaim(query=draft.query.sha256, key=draft.key)})
+
     def _passed(self, found: PreflightStatus) -> Report:
         """The report of a preflight that found nothing that keeps the query from running."""
         now = datetime.now(UTC)
         self._tracker.enter(Phase.DONE, f"the preflight passed, {len(found.fallbacks)} fallbacks")
         self._warn(found.warnings)
         found = found.model_copy(update={"finished": now})
-        return Report(preflight=found, inputs=self._read(), finished=now)
+        return Report(preflight=found, inputs=self._read(), reuse=self._reuse, finished=now)
 
     def _reached(self, step: Step) -> None:
         # Told at once: from here on the job is committed, and whatever becomes of this pod must not fail it.
@@ -423,6 +454,7 @@ class Attempt:
         return Report(
             committed=committed,
             preflight=preflight,
+            reuse=self._reuse,
             inputs=self._read(),
             warnings=self._warnings,
             joined=self._joined,
@@ -445,6 +477,7 @@ class Attempt:
             failure=error.failure,
             message=message,
             process=error.process,
+            reuse=self._reuse,
             inputs=self._read(),
             warnings=self._warnings,
             joined=self._joined,

@@ -18,6 +18,7 @@ from gpuquery.runner.stores.base import staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     import polars as pl
 
@@ -96,6 +97,18 @@ class Committed:
     status: OutputStatus
     unused: Sequence[StagedFile]
     """Files of this attempt that the job's commit does not need."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """The commit that made the table what it is now."""
+
+    job: JobRef
+    """The job that made it."""
+    created: datetime
+    """When, by the clock of its pod."""
+    status: OutputStatus
+    """What it is."""
 
 
 class Table(ABC):
@@ -184,6 +197,10 @@ class Table(ABC):
     @abstractmethod
     def check_mode(self) -> None:
         """Raise OutputExists where the mode forbids to commit to what is there."""
+
+    def live(self) -> Live | None:
+        """Return the newest commit, finished, if its files are all there; None if there is none, or none of ours."""
+        return None
 
     @abstractmethod
     def fit(self, schema: pl.Schema) -> Layout:
