@@ -121,7 +121,7 @@ def leave(store: Store, receipt: Receipt) -> None:
     try:
         store.put(receipt_key(receipt.job.uid), to_json(receipt))
     except JobError as exc:
-        _LOG.warning("cannot write the receipt of a commit to %s: %s", receipt.uri, exc.message)
+        _LOG.warning("cannot write the receipt of job %s: %s", receipt.job.uid, exc.message)
 
 
 def _input(one: Resolved) -> ReceiptInput:
