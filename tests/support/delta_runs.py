@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from gpuquery.api.receipt import Receipt, ReceiptJob, ReceiptQuery
 from gpuquery.plan.plan import Plan
 from gpuquery.runner.failures.errors import JobError
 from tests.support.sinks import ROOT, sink
@@ -45,8 +46,8 @@ DEATHS = {
     "right before the commit": Death("create", r"^_delta_log/"),
     "right after the commit": Death("create", r"^_delta_log/", after=True),
     "while it tidies up": Death("delete", r"^_staging/"),
-    "before the report": Death("put", r"^_gpuquery/"),
-    "after the report": Death("put", r"^_gpuquery/", after=True),
+    "before the receipt": Death("put", r"^_receipts/"),
+    "after the receipt": Death("put", r"^_receipts/", after=True),
 }
 """All moments at which an attempt can die that leave different things behind."""
 
@@ -99,11 +100,16 @@ def attempt(one: Sink, *, gate: bool = False) -> str:
                 print("ready", flush=True)
                 sys.stdin.readline()
             done = one.commit()
-            one.describe(done, {"rows": done.rows})
+            one.describe(_receipt(one, done.version))
     except JobError as exc:
         one.abort()
         return exc.failure.value
     return f"version {done.version}"
+
+
+def _receipt(one: Sink, version: int) -> Receipt:
+    job = ReceiptJob(namespace="ns", name="job", uid=one._identity.uid)
+    return Receipt(job=job, query=ReceiptQuery(language="sql", sha256="0" * 64), version=version)
 
 
 def main() -> None:

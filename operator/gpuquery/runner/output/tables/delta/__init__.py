@@ -3,7 +3,7 @@
     <uri>/_delta_log/00000000000000000007.json     the log; its entry with the job's UID is the job's commit
     <uri>/data/day=2026-01-01/part-….parquet       data files, found by no reader until the log names them
     <uri>/_staging/<uid>/<attempt>/…               what an attempt has not committed; readers and VACUUM pass over it
-    <uri>/_gpuquery/00000000000000000007.report    a report on a commit
+    <uri>/_receipts/<uid>.json                     the receipt of a job's commit
 
 The log is read and written by ourselves, through the project's own stores: their credentials, retries and errors hold
 here too, on every kind of store, and no release's image needs another library.
@@ -45,7 +45,6 @@ __all__ = ["Delta"]
 
 STATISTICS = 64
 """Columns of a file whose nulls are known, so that those which may hold none can be checked."""
-REPORTS = "_gpuquery/"
 
 
 class Delta(Complete):
@@ -140,10 +139,6 @@ class Delta(Complete):
             self.certain = self._committer.certain
         mine = {BELOW + file.path for file in result.files}
         return Mark(self._status(found), mine=bool(mine) and found.paths == mine)
-
-    def describe(self, status: OutputStatus, report: bytes) -> None:
-        """Leave a report beside the log."""
-        self.hurried.put(f"{REPORTS}{status.version:020d}.report", report)
 
     def committed_by(self, uid: str) -> int | None:
         """Whether any job with this UID has committed; which attempt it was, nobody has to know."""
