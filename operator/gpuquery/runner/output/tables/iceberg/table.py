@@ -168,10 +168,6 @@ class Iceberg(Complete):
         self.store.put(self._done_key, done.model_dump_json().encode())
         return Mark(status, mine=landed.attempt == self._attempt)
 
-    def describe(self, status: OutputStatus, report: bytes) -> None:
-        """Leave a report beside what is left of the job."""
-        self.hurried.put(f"{COMMITS}{self._uid}.report", report)
-
     def committed_by(self, uid: str) -> int | None:
         """Ask the table's newest metadata."""
         if (landed := self._marked(self._there(anew=True).metadata, uid)) is not None:
