@@ -174,8 +174,15 @@ def fail(at: int, when: str) -> Happening:
 
 def sink(content: Content, made: Plan, attempt: int, turn: Callable[[bool], None], patch: Any) -> Sink:
     """The sink of an attempt that writes to such a table."""
+    return rank(content, made, Identity(made.job.uid, attempt), patch, turn)
+
+
+def rank(
+    content: Content, made: Plan, identity: Identity, patch: Any, turn: Callable[[bool], None] = lambda _: None
+) -> Sink:
+    """The sink of one rank of an attempt."""
     patch.setattr("gpuquery.runner.output.tables.of", lambda asked: FakeTable(asked, MemoryStore(content, turn)))
-    return Sink(made, Identity(made.job.uid, attempt))
+    return Sink(made, identity)
 
 
 def run(one: Sink, lf: pl.LazyFrame) -> OutputStatus:

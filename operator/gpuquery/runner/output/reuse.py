@@ -18,11 +18,16 @@ from gpuquery.runner.output import receipt as receipts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import polars as pl
+
     from gpuquery.api.receipt import Receipt
     from gpuquery.api.reuse import Reuse
     from gpuquery.api.status import OutputStatus
+    from gpuquery.plan.plan import Plan
     from gpuquery.runner.inputs import Resolved
+    from gpuquery.runner.output.sink import Sink
     from gpuquery.runner.output.tables.base import Live, Table
+    from gpuquery.runner.query.queries import Query
 
 MAX_SKEW = 300.0
 """Seconds by which the clocks of two pods may differ."""
@@ -44,6 +49,17 @@ def repeatable(reuse: Reuse, unsettled: str | None, clock: str, inputs: Mapping[
         if not one.snapshot and any(not file.version for file in one.files):
             return f"input {one.item.name}: its store does not tell when a file was replaced"
     return ""
+
+
+def looked(
+    plan: Plan, query: Query, sink: Sink, opened: tuple[Mapping[str, pl.LazyFrame], Mapping[str, Resolved]]
+) -> tuple[OutputStatus | None, ReuseStatus]:
+    """Look whether the table holds the result of a plan with `reuse`; `opened` are the frames and the inputs."""
+    assert plan.reuse is not None
+    frames, inputs = opened
+    if why := repeatable(plan.reuse, query.unsettled(frames, inputs), sink.clock, inputs):
+        return None, ReuseStatus(differs=clean(why, MAX_DIFFERS))
+    return sink.earlier(receipts.draft(plan, query, inputs), plan.reuse)
 
 
 def found(table: Table, draft: Receipt, reuse: Reuse) -> tuple[OutputStatus | None, ReuseStatus]:
