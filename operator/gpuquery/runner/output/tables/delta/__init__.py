@@ -3,7 +3,7 @@
     <uri>/_delta_log/00000000000000000007.json     the log; its entry with the job's UID is the job's commit
     <uri>/data/day=2026-01-01/part-….parquet       data files, found by no reader until the log names them
     <uri>/_staging/<uid>/<attempt>/…               what an attempt has not committed; readers and VACUUM pass over it
-    <uri>/_gpuquery/00000000000000000007.report    a report on a commit
+    <uri>/_receipts/<uid>.json                     the receipt of a job's commit
 
 The log is read and written by ourselves, through the project's own stores: their credentials, retries and errors hold
 here too, on every kind of store, and no release's image needs another library.
@@ -22,7 +22,7 @@ from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import expect, hive
 from gpuquery.runner.output.record import owner_of, parse_part
-from gpuquery.runner.output.tables.base import Asked, Layout
+from gpuquery.runner.output.tables.base import Asked, Layout, Live
 from gpuquery.runner.output.tables.complete import Complete, Mark
 from gpuquery.runner.output.tables.delta import modes, values
 from gpuquery.runner.output.tables.delta.commit import Committer, Wanted
@@ -45,7 +45,6 @@ __all__ = ["Delta"]
 
 STATISTICS = 64
 """Columns of a file whose nulls are known, so that those which may hold none can be checked."""
-REPORTS = "_gpuquery/"
 
 
 class Delta(Complete):
@@ -141,9 +140,13 @@ class Delta(Complete):
         mine = {BELOW + file.path for file in result.files}
         return Mark(self._status(found), mine=bool(mine) and found.paths == mine)
 
-    def describe(self, status: OutputStatus, report: bytes) -> None:
-        """Leave a report beside the log."""
-        self.hurried.put(f"{REPORTS}{status.version:020d}.report", report)
+    def live(self) -> Live | None:
+        """Return the newest version, if one job of ours has made all of it and its files are all there."""
+        if (newest := self._committer.newest()) is None:
+            return None
+        job, created, found = newest
+        there = {item.key for item in self.hurried.list(BELOW)}
+        return Live(job, created, self._status(found)) if found.paths <= there else None
 
     def committed_by(self, uid: str) -> int | None:
         """Whether any job with this UID has committed; which attempt it was, nobody has to know."""
