@@ -349,6 +349,30 @@ REFUSED: list[Any] = [
         "inside the output",
         id="a Delta table in another",
     ),
+    pytest.param(
+        to("s3://lake/x", files={"targetBytes": "10k"}), "targetBytes", "files.targetBytes", id="files of no size"
+    ),
+    pytest.param(
+        to("s3://lake/x", files={"sortBy": ["t", "t"]}), "sortBy", "names a column twice", id="a sort column twice"
+    ),
+    pytest.param(
+        to("s3://lake/x", compression="lz4", files={"compressionLevel": 3}),
+        "compressionLevel",
+        "from 1 to 9 for gzip",
+        id="a level of lz4",
+    ),
+    pytest.param(
+        to("s3://lake/x", compression="gzip", files={"compressionLevel": 10}),
+        "compressionLevel",
+        "from 1 to 9 for gzip",
+        id="a level that gzip does not have",
+    ),
+    pytest.param(
+        job(output={"table": {"catalog": "lake", "name": "a.b"}, "files": {"sortBy": ["t"]}}),
+        "sortBy",
+        "table.create.sortBy",
+        id="an Iceberg table sorted by the job",
+    ),
     pytest.param(expecting({"rows": "> -1"}), "rows", "can fail", id="rows that are never fewer than none"),
     pytest.param(expecting({"rows": ">= 0"}), "rows", "can fail", id="rows that are always enough"),
     pytest.param(expecting({"rows": "< 0"}), "rows", "can hold", id="rows that are never so few"),

@@ -105,8 +105,9 @@ def of_job(job: GpuQueryJob) -> Receipt:
         output={name: shown_value(text) for name, text in contract(spec.output).items()},
         cluster=plan.cluster if plan else "",
         gpus=small.gpus,
-        uri=spec.output.uri,
-        version=out.version,
+        uri=spec.output.shown,
+        version=out.version or 0,
+        snapshot=out.snapshot,
         rows=out.rows,
         bytes=out.bytes,
         files=out.files,
@@ -184,8 +185,8 @@ def _access(chosen: argparse.Namespace) -> StoreAccess:
 
 def _rows(one: Receipt) -> Iterator[tuple[str, str]]:
     yield "job", f"{one.job.shown} ({one.job.uid}), attempt {one.attempt}"
-    snapshot = f", snapshot {one.snapshot}" if one.snapshot else ""
-    yield "commit", f"version {one.version} of {one.uri}{snapshot}"
+    number = f"snapshot {one.snapshot}" if one.snapshot else f"version {one.version}"
+    yield "commit", f"{number} of {one.uri}"
     yield (
         "result",
         (

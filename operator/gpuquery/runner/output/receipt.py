@@ -80,7 +80,8 @@ def filled(
 ) -> Receipt:
     """Return the receipt of a commit; `told` has further fields of it: warnings, expectations, processes."""
     found = before.model_dump(by_alias=False) | {
-        "version": committed.version,
+        "version": committed.version or 0,
+        "snapshot": committed.snapshot,
         "rows": committed.rows,
         "bytes": committed.bytes,
         "files": committed.files,
@@ -145,7 +146,7 @@ def leave(store: Store, receipt: Receipt) -> None:
     try:
         store.put(receipt_key(receipt.job.uid), to_json(receipt))
     except JobError as exc:
-        _LOG.warning("cannot write the receipt of version %d: %s", receipt.version, exc.message)
+        _LOG.warning("cannot write the receipt of job %s: %s", receipt.job.uid, exc.message)
 
 
 def _input(one: Resolved) -> ReceiptInput:

@@ -111,9 +111,10 @@ class Sink:
         """
         if (done := self._table.recover()) is not None:
             return done
-        self._table.check_right()
-        self._probe()
-        self._table.sweep()
+        if self._table.exists:
+            self._table.check_right()
+            self._probe()
+            self._table.sweep()
         if self._asked.plan.reuse is None:  # else what is there may be the result
             self._table.check_mode()
         return None
@@ -136,6 +137,7 @@ class Sink:
 
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise UserError if a result of this schema cannot be written, before the query runs."""
+        self._table.make(schema)
         self._writer.check_schema(schema)
 
     def write(self, lf: pl.LazyFrame) -> None:
@@ -286,15 +288,21 @@ class Sink:
             return self._opened
 
     def _probe(self) -> None:
-        """Prove that the store creates exclusively; the commit rests on it."""
+        """Prove that the store creates exclusively; the commit rests on it.
+
+        Twice, if it seems not to: another attempt of this job that commits just now tidies up behind this one.
+        """
+        if self._creates_again() and self._creates_again():
+            reason = stores.of(self._table.root).unsafe
+            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._table.root} {reason}")
+
+    def _creates_again(self) -> bool:
         key = f"{self._asked.staging}/probe-{secrets.token_hex(8)}"
         hurried = self._table.hurried
         hurried.create(key, b"probe")
-        unsafe = hurried.create(key, b"probe")
+        again = hurried.create(key, b"probe")
         hurried.delete([key])
-        if unsafe:
-            reason = stores.of(self._table.root).unsafe
-            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._table.root} {reason}")
+        return again
 
     def _surrendered(self) -> bool:
         try:

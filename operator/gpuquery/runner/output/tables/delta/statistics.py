@@ -1,16 +1,18 @@
 """Statistics of a file as the log has them: "Per-file Statistics" in the protocol. Readers skip files by them.
 
-Only what is exact is told, so a reader that skips a file never loses a row:
+A bound that is missing is no bound, but pyarrow's dataset of delta-rs (`to_pyarrow_dataset`, 1.6.6) takes it for
+`column >= null` as soon as another column has one, and loses all rows. So bounds are told for all columns, or for none:
 
-| type | told |
+| type | bounds |
 |---|---|
-| any | numRecords, and nullCount outside of lists and maps |
-| integers, dates | least and greatest value |
+| integers, dates, booleans | the least and the greatest value |
 | decimals | the same, up to 15 digits: readers parse JSON's numbers as doubles |
-| timestamps | the same, if both are whole milliseconds: Spark writes no more, and readers differ about the rest |
-| texts | the same, up to 32 characters, as Spark tells them |
-| floats | nothing: parquet leaves NaN out, which Spark sorts last |
-| booleans, binaries | nothing: nobody tells them |
+| timestamps | whole milliseconds around them, which is what Spark writes |
+| texts | the same; of a long one a beginning, raised for the upper bound |
+| floats | none: parquet leaves NaN out of account, which Spark sorts last |
+| binaries, lists, maps | not told of any, and not missed by any reader |
+
+Nulls are told of all columns outside of lists.
 """
 
 from __future__ import annotations
@@ -23,30 +25,36 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from gpuquery.runner.output.record import Bound, StagedFile
+    from gpuquery.runner.output.record import Bound, LeafStatistics, StagedFile
 
-MAX_COLUMNS = 32
-"""Columns that are told, the first ones: delta.dataSkippingNumIndexedCols, unless the table says otherwise."""
-MAX_TEXT = 32
+Path = tuple[str, ...]
 MAX_DIGITS = 15
 _EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), date(1970, 1, 1)
 _MILLISECOND = 1000
+_BOUNDLESS = (pl.Binary, pl.List, pl.Array)
 
 
 def text(file: StagedFile, dtypes: Mapping[str, pl.DataType]) -> str:
-    """Return the statistics of a file with columns of these types."""
+    """Return the statistics of a file in a table with columns of these types."""
     found: dict[str, Any] = {"numRecords": file.rows}
-    for one in file.statistics or ():
-        if (dtype := _dtype(one.path, dtypes)) is None:
-            continue
-        if one.nulls is not None:
-            _put(found.setdefault("nullCount", {}), one.path, one.nulls)
-        least, most = _value(one.least, dtype), _value(one.most, dtype)
-        if least is not None and most is not None:
-            _put(found.setdefault("minValues", {}), one.path, least)
-            _put(found.setdefault("maxValues", {}), one.path, most)
+    told = {one.path: one for one in file.statistics or ()}
+    if told:
+        inside = {path[0] for path in told}
+        nulls, least, most = {}, {}, {}
+        for path, dtype in _leaves(dtypes):
+            if path[0] in file.values:
+                continue
+            if path[0] not in inside:  # the file lacks the column
+                nulls[path] = file.rows
+            elif (one := told.get(path)) is not None and one.nulls is not None:
+                nulls[path] = one.nulls
+            if nulls.get(path) != file.rows and not isinstance(dtype, _BOUNDLESS):
+                least[path], most[path] = _bounds(told.get(path), dtype)
+        found["nullCount"] = _nested(nulls)
+        if all(bound is not None for bound in (*least.values(), *most.values())):
+            found |= {"minValues": _nested(least), "maxValues": _nested(most)}
     return _json(found)
 
 
@@ -55,30 +63,36 @@ def nulls(file: StagedFile, name: str) -> int | None:
     return next((one.nulls for one in file.statistics or () if one.path == (name,)), None)
 
 
-def _dtype(path: Sequence[str], dtypes: Mapping[str, pl.DataType]) -> pl.DataType | None:
-    """Return the type of a leaf; None within lists, and for what is no column."""
-    dtype: Any = dtypes.get(path[0])
-    for name in path[1:]:
-        if not isinstance(dtype, pl.Struct):
-            return None
-        dtype = next((one.dtype for one in dtype.fields if one.name == name), None)
-    return None if isinstance(dtype, pl.List | pl.Array | pl.Struct) else dtype
+def _leaves(dtypes: Mapping[str, Any], above: Path = ()) -> Iterator[tuple[Path, pl.DataType]]:
+    """Yield the columns of values outside of lists; a list is one."""
+    for name, dtype in dtypes.items():
+        if isinstance(dtype, pl.Struct):
+            yield from _leaves({one.name: one.dtype for one in dtype.fields}, (*above, name))
+        elif not isinstance(dtype, pl.List | pl.Array):
+            yield (*above, name), dtype
 
 
-def _value(bound: Bound | None, dtype: pl.DataType) -> Any:
-    """Return a bound as the log has it; None if it is not told."""
-    if bound is None or not bound.exact:
-        return None
+def _bounds(one: LeafStatistics | None, dtype: pl.DataType) -> tuple[Any, Any]:
+    if one is None or one.least is None or one.most is None:
+        return None, None
+    return _value(one.least, dtype, up=False), _value(one.most, dtype, up=True)
+
+
+def _value(bound: Bound, dtype: pl.DataType, *, up: bool) -> Any:
+    """Return a bound as the log has it; None if it cannot be told."""
     value = bound.value
     match dtype:
         case pl.String() if isinstance(value, str):
-            return value if len(value) <= MAX_TEXT else None
+            return value
+        case pl.Boolean() if isinstance(value, bool):
+            return value
         case pl.Decimal() if isinstance(value, str):
             return Decimal(value) if (dtype.precision or 38) <= MAX_DIGITS else None
         case pl.Date() if isinstance(value, int):
             return _day(value)
         case pl.Datetime() if isinstance(value, int):
-            return _moment(value, zoned=dtype.time_zone is not None)
+            whole = -(-value // _MILLISECOND) if up else value // _MILLISECOND
+            return _moment(whole * _MILLISECOND, zoned=dtype.time_zone is not None)
         case pl.Int8() | pl.Int16() | pl.Int32() | pl.Int64() if isinstance(value, int):
             return value
     return None
@@ -92,8 +106,6 @@ def _day(value: int) -> str | None:
 
 
 def _moment(value: int, *, zoned: bool) -> str | None:
-    if value % _MILLISECOND:
-        return None
     try:
         made = _EPOCH + timedelta(microseconds=value)
     except OverflowError:
@@ -101,10 +113,14 @@ def _moment(value: int, *, zoned: bool) -> str | None:
     return made.replace(tzinfo=None).isoformat(timespec="milliseconds") + ("Z" if zoned else "")
 
 
-def _put(where: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for name in path[:-1]:
-        where = where.setdefault(name, {})
-    where[path[-1]] = value
+def _nested(found: Mapping[Path, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for path, value in found.items():
+        where = made
+        for name in path[:-1]:
+            where = where.setdefault(name, {})
+        where[path[-1]] = value
+    return made
 
 
 def _json(found: Any) -> str:
