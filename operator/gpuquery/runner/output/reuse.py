@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_SKEW = 300.0
 """Seconds by which the clocks of two pods may differ."""
+NOTHING = "the output is empty, is not the work of one job, or has lost files"
 DECLARE = "Python code is not looked into: declare reuse.deterministic: true if it gives the same rows each time"
 
 
@@ -69,7 +70,7 @@ def found(table: Table, draft: Receipt, reuse: Reuse) -> tuple[OutputStatus | No
     """
     live = table.live()
     if live is None:
-        return None, ReuseStatus(differs="the output holds no commit whose job is known and whose files are all there")
+        return None, ReuseStatus(differs=NOTHING)
     told = ReuseStatus(job=f"{live.job.namespace}/{live.job.name}", version=live.status.version)
     if why := _differs(table, live, draft, reuse):
         return None, told.model_copy(update={"differs": clean(why, MAX_DIFFERS)})
