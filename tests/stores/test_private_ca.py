@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import threading
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.support.lakes import Lake
     from tests.support.seaweed import Seaweed
 
 TABLE = pa.table({"id": list(range(100))})
@@ -92,6 +94,23 @@ def test_a_table_in_s3_is_written(secure: FaultProxy, bucket: str, believing: No
         stores.locate(uri), access(secure), staging="_staging/x/1", stop=threading.Event()
     )
     assert quick.create("_commits/1", b"{}") and not patient.create("_commits/1", b"{}")
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("lake", ["gs", "az"], indirect=True)
+def test_a_table_in_the_stores_of_google_and_azure_is_written(
+    lake: Lake, certificate: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    given = getattr(lake.access, lake.kind)
+    server, _, path = given.endpoint.partition("://")[2].partition("/")
+    with in_front_of(f"http://{server}", certificate=certificate) as proxy:
+        reach = StoreAccess(**{lake.kind: given.model_copy(update={"endpoint": f"{proxy.endpoint}/{path}"})})
+        place = stores.locate(lake.uri)
+        open_table = functools.partial(stores.of(lake.uri).table, place, reach, staging="x", stop=threading.Event())
+        with pytest.raises(JobError, match=r"its certificate is not trusted; .*storage.caConfigMapName"):
+            open_table()[0].get("a")
+        request.getfixturevalue("believing")
+        assert open_table()[0].create("a", b"1")
 
 
 def checked(reach: StoreAccess, bucket: str) -> None:

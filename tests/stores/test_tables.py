@@ -41,7 +41,7 @@ def begun(store: Store, bodies: Sequence[bytes], key: str = PART) -> tuple[str, 
 KEYS = ("_commits/1.json", "_commits/2.json", "_commits/2.done", "_staging/a b/c", "data/k=%2F+&=é/x~(1)'.parquet")
 CALLS = st.lists(
     st.tuples(
-        st.sampled_from(("put", "create", "delete", "get", "size", "list")),
+        st.sampled_from(("put", "create", "update", "delete", "get", "size", "list")),
         st.sampled_from(KEYS),
         st.binary(max_size=40),
     ),
@@ -67,6 +67,8 @@ def _answer(store: Any, call: str, key: str, body: bytes) -> Any:
     match call:
         case "put" | "create":
             return getattr(store, call)(key, body)
+        case "update":
+            return store.update(key, lambda old: None if body in (old or b"-") else (old or b"") + body)
         case "delete":
             return store.delete([key, "_commits/none"])
         case "list":
@@ -83,6 +85,17 @@ def test_of_all_that_create_one_object_at_once_exactly_one_succeeds(lake: Lake) 
             won = list(pool.map(lambda n: (racers[n % 4].create(key, b"%d" % n), n), range(8)))  # noqa: B023
         (winner,) = [number for got, number in won if got]
         assert lake.contents()[key] == b"%d" % winner
+
+
+def test_many_that_update_one_object_at_once_lose_no_update(lake: Lake) -> None:
+    racers = [lake.store() for _ in range(4)]
+
+    def add(number: int) -> bool:
+        return racers[number % 4].update("_current.json", lambda old: (old or b"") + b"%d," % number)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(add, range(16)))
+    assert sorted(lake.contents()["_current.json"].split(b",")) == sorted([b"", *(b"%d" % n for n in range(16))])
 
 
 def test_an_upload_is_invisible_until_another_process_completes_it_whole_and_once(lake: Lake) -> None:

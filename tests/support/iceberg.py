@@ -5,6 +5,7 @@ The server answers for tables of a catalog in a file. It can be told to refuse, 
 
 import json
 import os
+import socket
 import struct
 import threading
 import uuid
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from pyiceberg.avro.file import AvroOutputFile
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -28,7 +30,11 @@ from pyiceberg.manifest import (
     ManifestWriterV2,
     write_manifest_list,
 )
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import CommitTableRequest
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
 from pyiceberg.typedef import Record
 from pyroaring import BitMap64
 
@@ -54,6 +60,10 @@ class Lake:
         self.vended = list
         """Makes the `storage-credentials` of a table, each time that it is loaded."""
         self.edit = lambda metadata: metadata
+        self.fault = lambda when, parts: None
+        """Answers to a request that changes something, `before` or `after` the catalog does: a status and a value, or
+        "hang up"; None leaves it to the catalog."""
+        self.lock = threading.Lock()
         self.asked = []
         self.requests = []
         """Path with query, and headers, of each GET."""
@@ -135,9 +145,13 @@ def _handler(lake):
             pass
 
         def do_POST(self):
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             lake.asked.append(self.path)
-            self.answer(*lake.oauth.issued({name: values[0] for name, values in form.items()}))
+            if "/tables" in self.path:
+                self.change(body)
+            else:
+                form = parse_qs(body)
+                self.answer(*lake.oauth.issued({name: values[0] for name, values in form.items()}))
 
         def do_GET(self):
             path = urlsplit(self.path).path
@@ -150,6 +164,20 @@ def _handler(lake):
             if lake.token and self.headers.get("Authorization") != f"Bearer {lake.token}":
                 return self.answer(401, _error("NotAuthorizedException", "the token has expired", 401))
             return self.answer(*_answer(lake, [unquote(part) for part in path.strip("/").split("/")][1:]))
+
+        def change(self, body):
+            """Create or commit; a lake's `fault` may answer in place of the catalog, before it or after."""
+            parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")][1:]
+            said = lake.fault("before", parts)
+            if said is None:
+                with lake.lock:
+                    answer = _changed(lake, parts, body)
+                said = lake.fault("after", parts) or answer
+            if said == "hang up":
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+            else:
+                self.answer(*said)
 
         def answer(self, status, value):
             body = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -164,6 +192,30 @@ def _handler(lake):
 
 def _error(kind, message, code):
     return {"error": {"type": kind, "message": message, "code": code}}
+
+
+def _changed(lake, parts, body):
+    """Create a table, or commit to one, as the catalog in the file does it."""
+    catalog, asked = lake.catalog, json.loads(body)
+    try:
+        if len(parts) == 3:
+            schema, order = Schema.model_validate(asked["schema"]), asked.get("write-order")
+            spec = asked.get("partition-spec") or {"spec-id": 0, "fields": []}
+            catalog.create_table(
+                (parts[1], asked["name"]), schema, properties=asked.get("properties") or {},
+                partition_spec=PartitionSpec.model_validate(spec),
+                sort_order=SortOrder.model_validate(order) if order else UNSORTED_SORT_ORDER,
+            )  # fmt: skip
+            return _answer(lake, [*parts, asked["name"]])
+        request = CommitTableRequest.model_validate(asked)
+        made = catalog.commit_table(catalog.load_table((parts[1], parts[3])), request.requirements, request.updates)
+        return 200, json.loads(made.model_dump_json())
+    except CommitFailedException as exc:
+        return 409, _error("CommitFailedException", str(exc), 409)
+    except TableAlreadyExistsError as exc:
+        return 409, _error("AlreadyExistsException", str(exc), 409)
+    except NoSuchTableError as exc:
+        return 404, _error("NoSuchTableException", str(exc), 404)
 
 
 def _answer(lake, parts):

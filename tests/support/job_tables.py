@@ -275,6 +275,17 @@ REFUSED: list[Any] = [
     pytest.param(to("s3://lake/x", partitionBy=["a/b"]), "partitionBy", "", id="a partition column with a slash"),
     pytest.param(to("s3://lake/x", partitionBy=["_y"]), "partitionBy", "", id="a partition that pyarrow ignores"),
     pytest.param(to("s3://lake/x", partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine of them"),
+    pytest.param(
+        job(reuse={"maxAge": "1d"}, output={"uri": "s3://lake/x", "mode": "append"}),
+        "reuse",
+        "errorIfExists",
+        id="reuse of a table that also holds other rows",
+    ),
+    pytest.param(job(reuse={"maxAge": "24"}), "reuse.maxAge", "", id="an age without a unit"),
+    pytest.param(job(reuse={}), "reuse.maxAge", "equired", id="reuse without an age"),
+    pytest.param(
+        job(reuse={"maxAge": "1d", "deterministic": True}), "reuse", "is SQL", id="SQL that declares to be repeatable"
+    ),
     pytest.param(job(output={}), "spec.output", "exactly one of uri and table", id="an output without a place"),
     pytest.param(into(uri="s3://lake/x"), "spec.output", "exactly one of uri and table", id="a table and a folder"),
     pytest.param(into(delta={}), "spec.output.delta", "remove one of them", id="Delta and Iceberg"),
@@ -337,6 +348,30 @@ REFUSED: list[Any] = [
         "spec.output",
         "inside the output",
         id="a Delta table in another",
+    ),
+    pytest.param(
+        to("s3://lake/x", files={"targetBytes": "10k"}), "targetBytes", "files.targetBytes", id="files of no size"
+    ),
+    pytest.param(
+        to("s3://lake/x", files={"sortBy": ["t", "t"]}), "sortBy", "names a column twice", id="a sort column twice"
+    ),
+    pytest.param(
+        to("s3://lake/x", compression="lz4", files={"compressionLevel": 3}),
+        "compressionLevel",
+        "from 1 to 9 for gzip",
+        id="a level of lz4",
+    ),
+    pytest.param(
+        to("s3://lake/x", compression="gzip", files={"compressionLevel": 10}),
+        "compressionLevel",
+        "from 1 to 9 for gzip",
+        id="a level that gzip does not have",
+    ),
+    pytest.param(
+        job(output={"table": {"catalog": "lake", "name": "a.b"}, "files": {"sortBy": ["t"]}}),
+        "sortBy",
+        "table.create.sortBy",
+        id="an Iceberg table sorted by the job",
     ),
     pytest.param(expecting({"rows": "> -1"}), "rows", "can fail", id="rows that are never fewer than none"),
     pytest.param(expecting({"rows": ">= 0"}), "rows", "can fail", id="rows that are always enough"),
@@ -645,6 +680,12 @@ TAKEN: list[Any] = [
     pytest.param(at("s3://lake/out/x1/*.parquet"), id="an input beside the output with a like name"),
     pytest.param(to("s3://lake/x", partitionBy=["year", "Größe in cm", "a-b", "2nd"]), id="partition columns"),
     pytest.param(to("s3://marts"), id="a whole bucket"),
+    pytest.param(job(reuse={"maxAge": "90s"}, output={"uri": "s3://lake/x", "mode": "overwrite"}), id="reuse"),
+    pytest.param(job(reuse={"maxAge": "7d"}), id="reuse of a table that is made once"),
+    pytest.param(
+        job(reuse={"maxAge": "7d", "deterministic": True}, query={"python": "def query(inputs, params): ..."}),
+        id="reuse of Python",
+    ),
     pytest.param(to("gs://marts/x"), id="an output in a bucket of Google"),
     pytest.param(to("abfss://lake@sales01.dfs.core.windows.net/x"), id="an output in a data lake of Azure"),
     pytest.param(into(), id="an Iceberg table"),

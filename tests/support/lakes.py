@@ -46,8 +46,9 @@ class Lake:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def contents(self) -> dict[str, bytes]:
-        """What everybody sees, by keys of the table, through another client than the runner's."""
-        return {key.removeprefix(self.prefix): body for key, body in self.all().items() if key.startswith(self.prefix)}
+        """What everybody sees, by keys of the table, through another client than the runner's, but hidden locks."""
+        there = {key: body for key, body in self.all().items() if not key.rpartition("/")[2].startswith(".")}
+        return {key.removeprefix(self.prefix): body for key, body in there.items() if key.startswith(self.prefix)}
 
     def data(self) -> dict[str, bytes]:
         """What readers see of the table."""

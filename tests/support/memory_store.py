@@ -47,17 +47,18 @@ class MemoryStore:
         self.content = content
         self._turn = turn
 
-    def _do(self, effect: Callable[[], Any]) -> Any:
+    def do(self, effect: Callable[[], Any]) -> Any:
+        """Do one call, which has an effect and an answer."""
         self._turn(False)
         result = effect()
         self._turn(True)
         return result
 
     def get(self, key: str) -> bytes | None:
-        return self._do(lambda: self.content.objects.get(key))
+        return self.do(lambda: self.content.objects.get(key))
 
     def put(self, key: str, body: bytes) -> None:
-        self._do(lambda: self.content.objects.__setitem__(key, body))
+        self.do(lambda: self.content.objects.__setitem__(key, body))
 
     def create(self, key: str, body: bytes) -> bool:
         def effect() -> bool:
@@ -66,7 +67,7 @@ class MemoryStore:
             self.content.objects[key] = body
             return True
 
-        return self._do(effect)
+        return self.do(effect)
 
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
         def effect() -> bool:
@@ -80,22 +81,22 @@ class MemoryStore:
             old = self.get(key)
             if (made := change(old)) is None:
                 return False
-            if self._do(effect):
+            if self.do(effect):
                 return True
 
     def size(self, key: str) -> int | None:
-        return self._do(lambda: len(self.content.objects[key]) if key in self.content.objects else None)
+        return self.do(lambda: len(self.content.objects[key]) if key in self.content.objects else None)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
         def effect() -> list[Stored]:
             keys = sorted(k for k in self.content.objects if k.startswith(prefix) and k > after)
             return [Stored(k, len(self.content.objects[k]), time.time()) for k in keys]
 
-        yield from self._do(effect)
+        yield from self.do(effect)
 
     def delete(self, keys: Sequence[str]) -> None:
         for key in keys:
-            self._do(lambda key=key: self.content.objects.pop(key, None))
+            self.do(lambda key=key: self.content.objects.pop(key, None))
 
     def begin(self, key: str) -> str:
         def effect() -> str:
@@ -104,7 +105,7 @@ class MemoryStore:
             self.content.uploads[upload_id] = (key, {})
             return upload_id
 
-        return self._do(effect)
+        return self.do(effect)
 
     def upload(self, key: str, upload_id: str, piece: Piece) -> str:
         def effect() -> str:
@@ -113,7 +114,7 @@ class MemoryStore:
             self.content.uploads[upload_id][1][piece.number] = piece.body
             return f"tag-{piece.number}"
 
-        return self._do(effect)
+        return self.do(effect)
 
     def complete(self, key: str, upload_id: str, pieces: Sequence[str]) -> bool:
         def effect() -> bool:
@@ -123,13 +124,13 @@ class MemoryStore:
             self.content.objects[key] = b"".join(parts[n] for n in sorted(parts))
             return True
 
-        return self._do(effect)
+        return self.do(effect)
 
     def abort(self, key: str, upload_id: str) -> None:
-        self._do(lambda: self.content.uploads.pop(upload_id, None))
+        self.do(lambda: self.content.uploads.pop(upload_id, None))
 
     def dangling(self, below: str = "") -> Sequence[Dangling]:
-        return self._do(lambda: [Dangling(key, uid, time.time()) for uid, (key, _) in self.content.uploads.items()])
+        return self.do(lambda: [Dangling(key, uid, time.time()) for uid, (key, _) in self.content.uploads.items()])
 
     def check_free(self, key: str) -> None:
         """Nothing stands in the way of an object."""

@@ -34,9 +34,9 @@ ROWS = {"k": ["a/b", "", None] * 1000, "v": list(range(3000))}
 
 
 def plan(
-    uri: str, *, endpoint: str | None = None, store: StoreAccess | None = None, uid: str = "", **output: Any
+    uri: str | None, *, endpoint: str | None = None, store: StoreAccess | None = None, uid: str = "", **output: Any
 ) -> Plan:
-    """A plan whose output is `uri`."""
+    """A plan whose output is `uri`, or what `output` says."""
     return Plan(
         job=JobRef(namespace="ns", name="job", uid=uid or str(uuid4())),
         attempt=1,
@@ -44,7 +44,7 @@ def plan(
         cluster="single",
         language=Language.SQL,
         query="",
-        output={"uri": uri, **output},  # type: ignore[arg-type]
+        output={**({} if uri is None else {"uri": uri}), **output},  # type: ignore[arg-type]
         store=store or StoreAccess(endpoint=endpoint, path_style=bool(endpoint)),
     )
 

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.report import MAX_REPORT_BYTES, Count, Report
+from gpuquery.api.reuse import MAX_DIFFERS, ReuseStatus
 from gpuquery.api.spec import IDENTIFIER
 from gpuquery.api.status import MAX_EXPECTATIONS_SHOWN, InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
@@ -90,10 +91,16 @@ class _Input(InputStatus):
     snapshot: Annotated[Words, Field(max_length=256)] = ""
 
 
+class _Reuse(ReuseStatus):
+    job: Annotated[Words, Field(max_length=512)] = ""
+    differs: Annotated[Words, Field(max_length=MAX_DIFFERS)] = ""
+
+
 class _Report(Report):
     committed: _Output | None = None
     preflight: _Found | None = None
     inputs: Annotated[tuple[_Input, ...], Few] = ()
+    reuse: _Reuse | None = None
     message: Words = ""
     warnings: Annotated[tuple[Words, ...], Few] = ()
     pod: Annotated[Words, Field(max_length=253)] = ""
@@ -109,6 +116,10 @@ class _Report(Report):
         if self.failure in OPERATORS:
             raise PydanticCustomError("not_its_word", "failure is {failure}, which is not for a pod to say",
                                       {"failure": str(self.failure)})  # fmt: skip
+        if (reuse := self.reuse) is not None and reuse.reused:
+            named = self.committed is not None and reuse.job and reuse.version == self.committed.version
+            if not named:
+                raise PydanticCustomError("nothing_reused", "it says that it has reused a commit, and names none")
         return self
 
 

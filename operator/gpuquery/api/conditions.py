@@ -26,6 +26,9 @@ class ConditionType(StrEnum):
     PREFLIGHT = "Preflight"
     """The query was checked without a GPU and can run. False: it cannot, and reason and message say why. Unknown: the
     check is still running, runs later in the query's own pod, or was not requested."""
+    REUSED = "Reused"
+    """With `spec.reuse`: the output of an earlier job counts as the result, and the message names that job. False: the
+    query runs, and the message says what differs. Unknown: nobody has looked yet."""
     CLUSTER_READY = "ClusterReady"
     """All pods of the current attempt are ready. If not, reason and message say what they are waiting for."""
     RUNNING = "Running"

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, NamedTuple
 from pydantic import Field
 
 from gpuquery.api.expect import MAX_EXPECTATIONS, Expectation
+from gpuquery.api.files import Files
 from gpuquery.api.names import TABLE_NAME, ResourceName
 from gpuquery.api.schema import Model, Rule
 from gpuquery.api.stores import uri_pattern
@@ -76,6 +77,10 @@ class Compression(StrEnum):
     SNAPPY = "snappy"
     GZIP = "gzip"
     UNCOMPRESSED = "uncompressed"
+
+
+_LEVELS = {Compression.ZSTD: 22, Compression.GZIP: 9}
+"""The highest level of each compression that has levels."""
 
 
 class PartitionField(NamedTuple):
@@ -213,6 +218,8 @@ class Output(Model):
     `strict`."""
     compression: Compression = Compression.ZSTD
     """Compression of the files."""
+    files: Files | None = None
+    """Size, order and metadata of the files. What is not set is left to the engine."""
     expect: Annotated[tuple[Expectation, ...], Field(max_length=MAX_EXPECTATIONS)] | None = None
     """What the result must be like. All of it is checked before anything is published, over every row; if something
     does not hold, the job fails with ExpectationFailed and the output stays as it was."""
@@ -287,6 +294,21 @@ class Output(Model):
             ),
             "uri has an empty, '.' or '..' folder in it, which stores and readers take for different things",
             field_path=".uri",
+        ),
+        Rule(
+            "!has(self.files) || !has(self.files.compressionLevel) || self.compression == 'zstd' || "
+            "(self.compression == 'gzip' && self.files.compressionLevel <= 9)",
+            lambda self: self.files is None or (self.files.compression_level or 0) <= _LEVELS.get(self.compression, 0),
+            "files.compressionLevel is from 1 to 22 for zstd and from 1 to 9 for gzip, and other compressions have "
+            "none: leave it out, or change compression",
+            field_path=".files.compressionLevel",
+        ),
+        Rule(
+            "!has(self.files) || !has(self.files.sortBy) || self.files.sortBy.size() == 0 || !has(self.table)",
+            lambda self: self.files is None or not self.files.sort_by or self.table is None,
+            "an Iceberg table says itself how its files are sorted, and a new one by table.create.sortBy: remove "
+            "files.sortBy",
+            field_path=".files.sortBy",
         ),
     )
 

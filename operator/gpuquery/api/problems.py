@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from gpuquery.api import names, output, quantity, schema, spec
+from gpuquery.api import files, names, output, quantity, schema, spec
 from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.labels import API_VERSION, KIND
 from gpuquery.api.pods import AZURE_ACCOUNT, CLAIM_NAME, IMAGE, KMS_KEY, PULL_POLICY, REPLICAS
+from gpuquery.api.reuse import DURATION
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.api.volumes import MOUNT_PATH, SUB_PATH
 
@@ -49,7 +50,9 @@ FORMS: Mapping[str, str] = {
     spec.SOME_TEXT: "a text that is not blank",
     spec.QUERY_KEY: "a key that ends with .sql or .py",
     spec.DECIMAL: 'an exact decimal number in quotes, such as "12.50"',
+    DURATION: "an age: a number with s, m, h or d behind it, such as 90s, 24h or 7d",
     spec.DATE: 'a day in quotes, such as "1994-01-31"',
+    files.TARGET: "from 1M to 9Gi, such as 256Mi",
     output.PARTITION_COLUMN: "letters, digits, '_', '-', '.' and single spaces, and begins with a letter or digit",
     output.TRANSFORM: "a column, year(column), month(column), day(column), hour(column), bucket(16, column) or "
     "truncate(4, column)",

@@ -124,7 +124,7 @@ class Receipt(Lenient):
     uri: Text = ""
     """The output."""
     version: Count = 0
-    """The commit: its version."""
+    """The commit: its version; 0 of an Iceberg table."""
     snapshot: Text = ""
     """The snapshot of an Iceberg table."""
     rows: Count = 0

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 from gpuquery.api.phases import Phase as Phase  # noqa: PLC0414 - a word of what is read here
 from gpuquery.api.reasons import Failure
 from gpuquery.api.receipt import ReceiptClaim
+from gpuquery.api.reuse import ReuseStatus
 from gpuquery.api.schema import Lenient
 from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import CUT, clean
@@ -91,6 +92,8 @@ class Report(Lenient):
     """The failure in words for the query's author, or a remark on success."""
     inputs: tuple[InputStatus, ...] = ()
     """What was read of each input, as far as it fits: those with a snapshot first."""
+    reuse: ReuseStatus | None = None
+    """With `spec.reuse`: whether `committed` is the commit of an earlier job, or why not."""
     receipt: ReceiptClaim | None = None
     """What of the receipt only the pod knows."""
     warnings: tuple[str, ...] = ()

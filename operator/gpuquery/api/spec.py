@@ -21,6 +21,7 @@ from gpuquery.api.dask import DaskSpec
 from gpuquery.api.names import TABLE_NAME, ResourceName
 from gpuquery.api.output import Output
 from gpuquery.api.pods import Runtime, Storage, Template, Workers
+from gpuquery.api.reuse import WHOLE, Reuse
 from gpuquery.api.schema import Model, Rule
 from gpuquery.api.size import SIZE_RULE
 from gpuquery.api.stores import uri_pattern
@@ -125,14 +126,15 @@ class Query(Model):
         Rule(
             "!has(self.dialect) || has(self.sql) || (has(self.configMapKeyRef) && "
             "self.configMapKeyRef.key.endsWith('.sql'))",
-            lambda self: self.dialect is None or self._is_sql,
+            lambda self: self.dialect is None or self.is_sql,
             "dialect is about SQL, and this query is Python: remove dialect",
             field_path=".dialect",
         ),
     )
 
     @property
-    def _is_sql(self) -> bool:
+    def is_sql(self) -> bool:
+        """Whether it is SQL, by its field or the key's ending."""
         ref = self.config_map_key_ref
         return self.sql is not None or (ref is not None and ref.key.endswith(".sql"))
 
@@ -432,6 +434,10 @@ class GpuQueryJobSpec(Model):
     preflight: PreflightChoice = PreflightChoice.AUTO
     """When the query is checked in a pod without a GPU before GPUs are requested: `always`, `never`, or `auto`: for
     more than one GPU, and if the size of the data decides."""
+    reuse: Reuse | None = None
+    """Completes the job without a GPU if the output already holds the result of an earlier job: the same query,
+    parameters, inputs, engine, release and form of the output. The condition `Reused` names that job, or the first
+    thing that differs. Default: off. With `output.mode` `overwrite` or `errorIfExists` only."""
     dry_run: bool = False
     """Stops after the preflight: the job is Complete if the query can run. Only the preflight reads data, nothing is
     written, and no GPU is requested."""
@@ -506,6 +512,20 @@ class GpuQueryJobSpec(Model):
             "the output lies where an input's ** looks: the next run would read what this one wrote",
             field_path=".output",
         ),
+        Rule(
+            f"!has(self.reuse) || self.output.mode in {[mode.value for mode in WHOLE]}",
+            lambda self: self.reuse is None or self.output.mode in WHOLE,
+            "reuse needs output.mode overwrite or errorIfExists: with any other mode the table also holds rows that "
+            "this query does not give",
+            field_path=".reuse",
+        ),
+        Rule(
+            "!has(self.reuse) || !self.reuse.deterministic || has(self.query.python) || "
+            "(has(self.query.configMapKeyRef) && self.query.configMapKeyRef.key.endsWith('.py'))",
+            lambda self: self.reuse is None or not self.reuse.deterministic or not self.query.is_sql,
+            "reuse.deterministic is about Python, and this query is SQL, which is looked into: remove deterministic",
+            field_path=".reuse.deterministic",
+        ),
         SIZE_RULE,
         *COMBINATIONS,
     )
@@ -513,7 +533,7 @@ class GpuQueryJobSpec(Model):
     immutable: ClassVar[tuple[str, ...]] = (
         "query", "inputs", "parameters", "output", "engine", "cluster", "workers", "runtime", "storage", "template",
         "backoffLimit", "startDeadlineSeconds", "scheduler", "network", "dask", "executorOptions", "preflight",
-        "dryRun",
+        "dryRun", "reuse",
     )  # fmt: skip
     """Fields that cannot change after the object is created (transition rules of the CRD)."""
 

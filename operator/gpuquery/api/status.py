@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gpuquery.api.receipt import ReceiptStatus
+from gpuquery.api.reuse import ReuseStatus
 from gpuquery.api.schema import Lenient
 
 MAX_ATTEMPTS_SHOWN = 10
@@ -255,8 +256,8 @@ class GpuQueryJobStatus(Lenient):
     failure: str | None = None
     """Class of the failure of the job; while it goes on, of its preflight or of its last attempt."""
     conditions: tuple[Condition, ...] = ()
-    """Accepted, Suspended (once it was), Preflight, ClusterReady, Running, OutputCommitted, Complete, Failed. Exactly
-    one of the last two becomes True, once no pod of the job is alive."""
+    """Accepted, Suspended (once it was), Preflight, Reused (with `spec.reuse`), ClusterReady, Running, OutputCommitted,
+    Complete, Failed. Exactly one of the last two becomes True, once no pod of the job is alive."""
     plan: PlanStatus | None = None
     """What the spec was resolved to."""
     preflight: PreflightStatus | None = None
@@ -278,6 +279,8 @@ class GpuQueryJobStatus(Lenient):
     receipt: ReceiptStatus | None = None
     """A small receipt of the commit, once the job is complete. The whole one lies beside the commit
     (`gpuquery receipt`)."""
+    reuse: ReuseStatus | None = None
+    """With `spec.reuse`: whether an earlier commit was reused, by the newest report of a pod."""
     inputs: Annotated[tuple[InputStatus, ...], Field(max_length=64)] = ()
     """What was read of each input, by the newest report of a pod."""
     warnings: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from gpuquery.api.choices import ClusterChoice, Dialect, EngineChoice, NetworkChoice
 from gpuquery.api.output import Output
 from gpuquery.api.pods import AzStorage, GsStorage
+from gpuquery.api.reuse import Reuse
 from gpuquery.api.schema import Model
 from gpuquery.api.spec import Input, Parameter
 from gpuquery.api.timing import LEAST_SILENCE_SECONDS
@@ -180,6 +181,8 @@ class Plan(Model):
     """Values to bind."""
     output: Output
     """Where the result goes."""
+    reuse: Reuse | None = None
+    """When an earlier commit counts as the result; None: never."""
     store: StoreAccess = StoreAccess()
     """Where the object store is."""
     dask: Dask | None = None

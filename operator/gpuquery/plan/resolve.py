@@ -113,6 +113,7 @@ def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Lan
         inputs_digest=job.status.preflight.inputs_digest if job.status.preflight else None,
         parameters=spec.parameters,
         output=spec.output,
+        reuse=None if spec.dry_run else spec.reuse,
         store=store_access(spec.storage, catalogs.declared(spec, defaults.catalogs)),
     )
 

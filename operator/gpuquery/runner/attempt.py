@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.receipt import MAX_LISTED, MAX_TEXT, ReceiptClaim
+from gpuquery.api.receipt import MAX_LISTED, MAX_TEXT
 from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
@@ -37,6 +36,7 @@ from gpuquery.runner.failures.errors import JobError, first_paragraph
 from gpuquery.runner.failures.stores import classify, redact
 from gpuquery.runner.failures.words import named, said, storable
 from gpuquery.runner.output import receipt as receipts
+from gpuquery.runner.output import reuse as reusing
 from gpuquery.runner.output import scratch
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.record import ReadInput
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gpuquery.api.receipt import Receipt
+    from gpuquery.api.reuse import ReuseStatus
     from gpuquery.runner.progress import Tracker
 
 SIGNAL_SECONDS = 0.2
@@ -117,8 +118,9 @@ class Attempt:
         self._frame: pl.LazyFrame | None = None
         self._joined: datetime | None = None
         self._query_started: datetime | None = None
-        self._began, self._running_since = time.monotonic(), 0.0
+        self._watch = receipts.Stopwatch()
         self._warnings: tuple[str, ...] = ()
+        self._reuse: ReuseStatus | None = None
         self._inputs: Mapping[str, inputs.Resolved] = {}
         self._first: JobError | None = None
         self._stands: Report | None = None
@@ -197,6 +199,8 @@ class Attempt:
         )
         ready = self._agreed(lambda: self._prepared(checks, query, sink))
         if ready.committed is not None:
+            if self._reuse is not None and self._reuse.reused:
+                return self._reused(ready.committed, ready.found)
             return self._already(ready.committed, ready.found if asking else None)
         if engine is None:
             return self._passed(ready.found)
@@ -205,7 +209,8 @@ class Attempt:
         if gpu:
             reader_rules.export(plan, inputs.places_of_tables(self._inputs))
         self._enter(Phase.RUNNING, f"engine {engine.name}")
-        self._query_started, self._running_since = datetime.now(UTC), time.monotonic()
+        self._query_started = datetime.now(UTC)
+        self._watch.enter(receipts.RUNNING)
         assert ready.frame is not None
         with contextlib.ExitStack() as ends, self._verified() as verification:
             # What the kernel counts is the query's where a pod runs nothing else, and the query runs nowhere else.
@@ -234,6 +239,8 @@ class Attempt:
             return _Ready(checks.status, committed=opened.committed)
         self._inputs = opened.inputs
         self._tracker.resolved(self._read())
+        if first and (earlier := self._earlier(query, sink, opened)) is not None:
+            return _Ready(checks.status, committed=earlier)
         if query is None:
             return _Ready(checks.judge(None))
         self._warn(tuple(text for one in opened.inputs.values() for text in one.warnings))
@@ -245,6 +252,18 @@ class Attempt:
         if self._plan.leaves_inputs and opened.inputs:
             found = checks.leave(sink, planned)
         return _Ready(found, planned.frame)
+
+    def _earlier(self, query: queries.Query | None, sink: Sink, opened: Opened) -> OutputStatus | None:
+        """Return the commit of an earlier job that is the result already, if the plan may reuse one."""
+        if self._plan.reuse is None:
+            return None
+        earlier = None
+        if query is not None:
+            earlier, self._reuse = reusing.looked(self._plan, query, sink, (opened.frames, opened.inputs))
+            self._tracker.log(f"reuse: {self._reuse.differs or 'the result is there already'}")
+        if earlier is None:
+            sink.check_mode()
+        return earlier
 
     def _opened(self, checks: Checks, sink: Sink) -> Opened:
         """Look at output and inputs; the other ranks read the same files in the same way."""
@@ -309,15 +328,12 @@ class Attempt:
         if changed := inputs.changed(self._inputs, self._plan.store):
             raise JobError(Failure.INPUT_CHANGED, changed)
         read = [ReadInput(**one.told().model_dump()) for one in self._inputs.values()]
-        began = time.monotonic()
+        self._watch.enter(receipts.COMMITTING)
         committed = sink.commit([share.totals for share in shares], read)
-        receipt = self._receipt(committed, began, shares)
+        receipt = self._receipt(committed, shares)
         report = self._succeeded(committed, preflight)
         if receipt is not None:
-            claim = ReceiptClaim(
-                query=receipt.query.sha256, key=receipt.key, committing=receipt.seconds.get("committing")
-            )
-            report = report.model_copy(update={"receipt": claim})
+            report = report.model_copy(update={"receipt": receipts.claim(receipt)})
         # From here on nothing that becomes of this process or the others can undo it.
         self._stands = report
         self._tell(report)
@@ -327,10 +343,9 @@ class Attempt:
             agreement.after_commit(ranks, committed)
         return report
 
-    def _receipt(self, committed: OutputStatus, began: float, shares: Sequence[agreement.Share]) -> Receipt | None:
-        """Return the receipt of the commit that began then; the commit stands, so what fails here is only logged."""
-        now, started = time.monotonic(), self._running_since or began
-        seconds = {"planning": started - self._began, "running": began - started, "committing": now - began}
+    def _receipt(self, committed: OutputStatus, shares: Sequence[agreement.Share]) -> Receipt | None:
+        """Return the receipt of the commit; it stands, so what fails here is only logged."""
+        seconds = self._watch.seconds()
         processes = tuple(share.told(index) for index, share in enumerate(shares)) if len(shares) > 1 else ()
         warnings = tuple(clean(one, MAX_TEXT) for one in self._warnings[:MAX_LISTED])
         try:
@@ -358,13 +373,20 @@ class Attempt:
         )
         return self._passed(asked.model_copy(update={"warnings": (remark,)}))
 
+    def _reused(self, committed: OutputStatus, found: PreflightStatus) -> Report:
+        """The report of a preflight or an attempt that found the result there already, committed by another job."""
+        report = self._succeeded(committed, found.model_copy(update={"finished": datetime.now(UTC)}))
+        assert self._query is not None
+        draft = receipts.draft(self._plan, self._query, self._inputs)
+        return report.model_copy(update={"receipt": receipts.claim(draft)})
+
     def _passed(self, found: PreflightStatus) -> Report:
         """The report of a preflight that found nothing that keeps the query from running."""
         now = datetime.now(UTC)
         self._tracker.enter(Phase.DONE, f"the preflight passed, {len(found.fallbacks)} fallbacks")
         self._warn(found.warnings)
         found = found.model_copy(update={"finished": now})
-        return Report(preflight=found, inputs=self._read(), finished=now)
+        return Report(preflight=found, inputs=self._read(), reuse=self._reuse, finished=now)
 
     def _reached(self, step: Step) -> None:
         # Told at once: from here on the job is committed, and whatever becomes of this pod must not fail it.
@@ -423,6 +445,7 @@ class Attempt:
         return Report(
             committed=committed,
             preflight=preflight,
+            reuse=self._reuse,
             inputs=self._read(),
             warnings=self._warnings,
             joined=self._joined,
@@ -445,6 +468,7 @@ class Attempt:
             failure=error.failure,
             message=message,
             process=error.process,
+            reuse=self._reuse,
             inputs=self._read(),
             warnings=self._warnings,
             joined=self._joined,

@@ -119,6 +119,17 @@ def test_a_plan_says_where_every_store_is_and_holds_no_secret() -> None:
     assert not any(key in text for key in KEYS) and '"lake"' not in json.dumps(json.loads(text)["store"])
 
 
+def test_a_job_writes_to_every_store_that_its_account_is_known_of() -> None:
+    for uri in ("gs://lake/out", "abfss://lake@sales01.dfs.core.windows.net/out"):
+        assert isinstance(resolve(job(output={"uri": uri}), DEFAULTS), Plan)
+    refused = resolve(job(output={"uri": "az://lake/out"}), DEFAULTS)
+    assert isinstance(refused, Rejected) and "output.uri is 'az://lake/out'" in refused.message
+    assert "set storage.az.account" in refused.message
+    assert isinstance(
+        resolve(job(output={"uri": "az://lake/out"}, storage={"az": {"account": "sales01"}}), DEFAULTS), Plan
+    )
+
+
 def bounded(uri: str, *patterns: str, **storage: Any) -> str:
     spec = job(inputs=[{"name": "orders", "uri": uri, "format": "parquet"}], storage=storage).spec
     return "; ".join(violations(spec, Policy(endpoints=("https://s3.amazonaws.com", *patterns))))
@@ -130,6 +141,8 @@ def test_the_administrators_bounds_hold_for_the_servers_of_every_store() -> None
     assert 'is "https://sales01.blob.core.windows.net"' in bounded(ABFSS)
     assert 'is "https://other.blob.core.windows.net"' in bounded("az://cc/x", az={"account": "other"})
     assert 'inputs[orders] is "https://evil.example.com"' in bounded("https://evil.example.com/x.parquet")
+    written = violations(job(output={"uri": "gs://lake/out"}).spec, Policy(endpoints=("https://s3.amazonaws.com",)))
+    assert 'storage.gs.endpoint, left out, is "https://storage.googleapis.com"' in "; ".join(written)
     assert bounded(ABFSS, "https://sales01.blob.core.windows.net") == ""
     assert bounded("https://data.example.com/x.parquet", "https://data.example.com") == ""
 

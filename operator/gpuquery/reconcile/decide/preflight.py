@@ -20,11 +20,11 @@ from gpuquery.plan.plan import Plan, Purpose
 from gpuquery.plan.resolve import digest, plan_status
 from gpuquery.reconcile.decide.run import Due, Run, create, refused, settling
 from gpuquery.reconcile.observe.model import Attempt, Observed
-from gpuquery.reconcile.policy import lingering, startup
+from gpuquery.reconcile.policy import lingering, reuse, startup
 from gpuquery.reconcile.policy.account import Account
 from gpuquery.reconcile.policy.actions import DeleteRun, created
 from gpuquery.reconcile.policy.case import LOOK_FOR_PODS, Answer, Case
-from gpuquery.reconcile.policy.outcome import Fault, of_pod, recorded, vanished
+from gpuquery.reconcile.policy.outcome import Committed, Fault, of_pod, recorded, vanished
 from gpuquery.reconcile.policy.retry import Spent
 from gpuquery.render.preflight import preflight_objects
 
@@ -54,9 +54,12 @@ def with_found(job: GpuQueryJob, observed: Observed, now: datetime) -> GpuQueryJ
     record = _record(run, status.preflight_run, now)
     if record is None or record.id != run.number or record.reason is not None or (report := _found(run)) is None:
         return job
+    if reuse.completes(job, report):
+        return job  # no attempt follows
     over = record.model_copy(update={"ended": now, "exit_code": 0, "node": run.node})
     known = {"preflight": report.preflight, "preflight_run": over, "inputs": report.inputs or status.inputs}
-    return job.model_copy(update={"status": status.model_copy(update=known)})
+    told = {"reuse": report.reuse} if job.spec.reuse is not None else {}
+    return job.model_copy(update={"status": status.model_copy(update={**known, **told})})
 
 
 def follow(case: Case) -> Answer | Due:
@@ -167,8 +170,10 @@ class _Preflight(Run[PreflightRun]):
     def starting(self) -> str:
         return "they were still starting"
 
-    def judge(self) -> Fault | None:
+    def judge(self) -> Committed | Fault | None:
         """A cause that was recorded is the first cause, and stays; a run that has passed is not judged."""
+        if (done := reuse.end(self.case.job, self.seen)) is not None:
+            return done
         if self.record.reason is not None:
             return recorded(self.record)
         fault = next((fault for pod in self.seen.pods if (fault := of_pod(pod))), None)

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 def believed(job: GpuQueryJob, observed: Observed) -> Observed:
     """Return what was observed, without the reports that cannot be about this job."""
-    return replace(observed, attempts=tuple(_of_attempt(attempt, job.spec.output) for attempt in observed.attempts))
+    output = job.spec.output
+    return replace(
+        observed,
+        attempts=tuple(_of_attempt(attempt, output) for attempt in observed.attempts),
+        runs=tuple(_of_attempt(run, output) for run in observed.runs),
+    )
 
 
 def _of_attempt(attempt: Attempt, output: Output) -> Attempt:

@@ -24,6 +24,7 @@ from gpuquery.reconcile.policy import kubelet
 if TYPE_CHECKING:
     from gpuquery.api.receipt import ReceiptClaim
     from gpuquery.api.report import Report
+    from gpuquery.api.reuse import ReuseStatus
     from gpuquery.reconcile.observe.model import Attempt, Pod
 
 SCRATCH_WORDS = ("ephemeral local storage", "EmptyDir volume")
@@ -50,6 +51,8 @@ class Committed:
     """What the pod tells for the receipt."""
     image: str = ""
     """Digest of the pod's image."""
+    reuse: ReuseStatus | None = None
+    """With `spec.reuse`: whether it is the commit of an earlier job."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Fault:
     """What was to be read, as far as the pod has told."""
     finding: bool = False
     """Whether the checks before the engine found it: the query can never run."""
+    reuse: ReuseStatus | None = None
+    """With `spec.reuse`: why no earlier commit was reused."""
 
 
 def judge(attempt: Attempt, record: AttemptStatus) -> Committed | Fault | None:
@@ -106,8 +111,9 @@ def committed(pod: Pod) -> Committed | None:
     if report is None or report.committed is None:
         return None
     return Committed(
-        report.committed, report.message, report.warnings, report.preflight, report.inputs, report.receipt, pod.image
-    )
+        report.committed, report.message, report.warnings, report.preflight, report.inputs, report.receipt, pod.image,
+        report.reuse,
+    )  # fmt: skip
 
 
 def _done(pod: Pod, attempt: Attempt) -> bool:
@@ -147,6 +153,7 @@ def of_pod(pod: Pod) -> Fault | None:
         pod.node,
         report.inputs if report else (),
         finding and failure.policy is Policy.NEVER,
+        report.reuse if report else None,
     )
 
 

@@ -64,7 +64,8 @@ def unseen(known: Condition | None) -> Told:
 
 
 def _sentence(output: OutputStatus) -> str:
+    place = f"{output.uri} at {output.location}" if output.location else output.uri
     return (
-        f"{output.commit} of {output.uri}: {output.rows} rows in {output.files} files, "
+        f"{output.commit} of {place}: {output.rows} rows in {output.files} files, "
         f"{output.bytes} bytes, {output.partitions} partitions"
     )

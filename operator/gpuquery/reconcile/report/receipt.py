@@ -45,6 +45,7 @@ def receipt(job: GpuQueryJob, account: Account, now: datetime) -> ReceiptStatus 
         key=claim.key,
         image=committed.image,
         gpus=gpus,
+        reused=committed.reuse.job if committed.reuse and committed.reuse.reused else "",
         seconds=seconds,
         gpu_seconds=PhaseSeconds(**held) if gpus else PhaseSeconds(),
     )

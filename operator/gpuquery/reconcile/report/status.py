@@ -25,7 +25,7 @@ from gpuquery.api.text import clean, cleaned
 from gpuquery.api.timing import PULSE_SECONDS
 from gpuquery.kube.progress import EVERY_SECONDS
 from gpuquery.plan.checks import Place, place
-from gpuquery.reconcile.policy import suspend
+from gpuquery.reconcile.policy import reuse, suspend
 from gpuquery.reconcile.report.commitment import commitment
 from gpuquery.reconcile.report.findings import summary
 from gpuquery.reconcile.report.receipt import receipt
@@ -61,7 +61,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
     attempt, committed = account.attempt, account.committed if account.ended else None
     fault, spent = account.failed or account.fault, account.spent
     # A plan that is only provisional is told along with why the job has failed.
-    plan = account.plan if account.failed or not account.checking else None
+    plan = account.plan if account.failed or account.committed or not account.checking else None
     status = GpuQueryJobStatus(
         observed_generation=job.metadata.generation,
         state=_state(conditions, account),
@@ -76,6 +76,7 @@ def derive(job: GpuQueryJob, account: Account, now: datetime) -> GpuQueryJobStat
         suspended_attempts=(spent.suspended if spent else 0) or before.suspended_attempts,
         progress=_progress(account, before),
         output=committed.output if committed else before.output,
+        reuse=reuse.known(job, account),
         receipt=receipt(job, account, now) or before.receipt,
         inputs=_inputs(job, account, committed.inputs if committed else fault.inputs if fault else ()),
         warnings=committed.warnings if committed else _warned(account) or before.warnings,
@@ -143,6 +144,8 @@ def _preflight(job: GpuQueryJob, account: Account) -> Told:
     """
     before, committed = job.status, account.committed
     found = before.preflight or (committed.found if committed else None)
+    if committed is not None and reuse.reused(committed.reuse) and account.checking:
+        return "True", Reason.PASSED, reuse.UNCHECKED
     if found is not None:
         return "True", Reason.PASSED, summary(found)
     known = find(before.conditions, ConditionType.PREFLIGHT)
@@ -364,6 +367,7 @@ CONDITIONS: Mapping[ConditionType, Callable[[GpuQueryJob, Account], Told | None]
     ConditionType.ACCEPTED: _accepted,
     ConditionType.SUSPENDED: suspend.condition,
     ConditionType.PREFLIGHT: _preflight,
+    ConditionType.REUSED: reuse.condition,
     ConditionType.CLUSTER_READY: _cluster_ready,
     ConditionType.RUNNING: _running,
     ConditionType.OUTPUT_COMMITTED: _output_committed,

@@ -21,17 +21,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from gpuquery.api.reasons import Failure
+from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import genuine, pointer
 from gpuquery.runner.output.log import Log, record_key
 from gpuquery.runner.output.modes import MODES, Mode, Result, Rollback
 from gpuquery.runner.output.record import FENCE, CommitRecord, StagedFile, owner_of
-from gpuquery.runner.output.sweep import needless
+from gpuquery.runner.output.sweep import given_up, needless
 from gpuquery.runner.stores.base import DATA, STAGING, Store
 
 if TYPE_CHECKING:
     from gpuquery.api.output import OutputMode
-    from gpuquery.plan.plan import JobRef
 
 _LOG = logging.getLogger(__name__)
 
@@ -220,6 +220,9 @@ class Committer:
         try:
             staged = list(self._store.list(STAGING))
             self._store.delete([*(item.key for item in staged if item.key.startswith(mine)), *needless(staged)])
+            for (owner, attempt), keys in given_up(item for item in staged if not item.key.startswith(mine)).items():
+                self.fence(JobRef(namespace="", name="", uid=owner), attempt)
+                self._store.delete(keys)
         except JobError as exc:
             # The output is published, so this is no failure: a job that cannot tidy up has still done its work.
             _LOG.warning("cannot delete the pending sets of version %d: %s", record.version, exc.message)

@@ -74,6 +74,11 @@ class Expectations:
     def __bool__(self) -> bool:
         return bool(self._all)
 
+    @property
+    def clock(self) -> str:
+        """A function of the current time that one of them calls; empty if none does."""
+        return next((check.clock for check in self._sql.values() if check.clock), "")
+
     def bind(self, schema: pl.Schema) -> None:
         """Raise JobError(UserError or InvalidQuery) for what cannot be asked of a result of this schema."""
         wrong: list[str] = []

@@ -62,6 +62,8 @@ class SqlCheck:
             self._prepared = Prepared(text, dialect=dialect.value, inputs=[TABLE], values=params.values(used))
         except JobError as exc:
             raise self._refused(exc.message, exc.failure) from None
+        self.clock = self._prepared.clock
+        """The function of the current time that it calls; empty if it calls none."""
         self.columns: Sequence[str] = ()
         """Columns of the result that it reads."""
 

@@ -48,13 +48,18 @@ def read_record(key: str, body: bytes, version: int, uploads: Uploads) -> Commit
     return record
 
 
-def read_pending(key: str, body: bytes, uid: str, attempt: int, uploads: Uploads | None) -> PendingSet:
+def read_pending(
+    key: str, body: bytes, uid: str, attempt: int, uploads: Uploads | None, *, folder: str = ""
+) -> PendingSet:
     """Read a pending set of an attempt. Raises UnsafeStore if no runner writes it.
 
-    `uploads` is None in a table whose files are complete objects.
+    `uploads` is None in a table whose files are complete objects. Paths must begin with `folder`.
     """
     pending = _read(PendingSet, key, body)
-    _check(key, _of_files("files", pending.files, uid, attempt, uploads))
+    outside = [file.path for file in pending.files if not file.path.startswith(folder)]
+    _check(key, [("files.path", path, False, f"below {folder}") for path in outside])
+    inside = [file.model_copy(update={"path": file.path.removeprefix(folder)}) for file in pending.files]
+    _check(key, _of_files("files", inside, uid, attempt, uploads))
     return pending
 
 

@@ -30,6 +30,7 @@ from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import expect, tables
 from gpuquery.runner.output import receipt as receipts
+from gpuquery.runner.output import reuse as reusing
 from gpuquery.runner.output.commit import Hook, no_hook
 from gpuquery.runner.output.genuine import check_uid
 from gpuquery.runner.output.modes import Result
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from gpuquery.api.receipt import Receipt
+    from gpuquery.api.reuse import Reuse, ReuseStatus
     from gpuquery.api.status import OutputStatus
     from gpuquery.plan.plan import Plan
     from gpuquery.runner.output.upload import OnFault, Progress
@@ -109,14 +111,33 @@ class Sink:
         """
         if (done := self._table.recover()) is not None:
             return done
-        self._table.check_right()
-        self._probe()
-        self._table.sweep()
-        self._table.check_mode()
+        if self._table.exists:
+            self._table.check_right()
+            self._probe()
+            self._table.sweep()
+        if self._asked.plan.reuse is None:  # else what is there may be the result
+            self._table.check_mode()
         return None
+
+    def earlier(self, draft: Receipt, reuse: Reuse) -> tuple[OutputStatus | None, ReuseStatus]:
+        """Return the commit of an earlier job that is the result already, if there is one; and what to tell of it.
+
+        For the preflight of a plan with `reuse`, and before `check_mode`.
+        """
+        return reusing.found(self._table, draft, reuse)
+
+    def check_mode(self) -> None:
+        """Raise OutputExists where the mode forbids to commit; part of the preflight, unless the plan has `reuse`."""
+        self._table.check_mode()
+
+    @property
+    def clock(self) -> str:
+        """A function of the current time that an expectation calls; empty if none does."""
+        return self._expectations.clock
 
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise UserError if a result of this schema cannot be written, before the query runs."""
+        self._table.make(schema)
         self._writer.check_schema(schema)
 
     def write(self, lf: pl.LazyFrame) -> None:
@@ -267,15 +288,21 @@ class Sink:
             return self._opened
 
     def _probe(self) -> None:
-        """Prove that the store creates exclusively; the commit rests on it."""
+        """Prove that the store creates exclusively; the commit rests on it.
+
+        Twice, if it seems not to: another attempt of this job that commits just now tidies up behind this one.
+        """
+        if self._creates_again() and self._creates_again():
+            reason = stores.of(self._table.root).unsafe
+            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._table.root} {reason}")
+
+    def _creates_again(self) -> bool:
         key = f"{self._asked.staging}/probe-{secrets.token_hex(8)}"
         hurried = self._table.hurried
         hurried.create(key, b"probe")
-        unsafe = hurried.create(key, b"probe")
+        again = hurried.create(key, b"probe")
         hurried.delete([key])
-        if unsafe:
-            reason = stores.of(self._table.root).unsafe
-            raise JobError(Failure.UNSAFE_STORE, f"the store of {self._table.root} {reason}")
+        return again
 
     def _surrendered(self) -> bool:
         try:

@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 
 STALE_SECONDS = 24 * 3600
 LEASE_SECONDS = 3600
+LEASE = ".lease"
+"""Ending of the objects that show that an attempt writes."""
 LEFT = "inputs"
 """Name of what a preflight leaves for the attempts of its job."""
 _NEEDLESS = re.compile(rf"[^/]+/(?:{LEFT}|[0-9]+/(?:rank-[0-9]{{5}}\.(?:inputs|lease)|probe-[0-9a-f]{{16}}))")
 """What is staged and needed for no commit, as the keys below STAGING are: without it an attempt does the work again."""
 
+_STAGED = re.compile(r"[^/]+/(?P<attempt>[1-9][0-9]{0,8})/rank-[0-9]{5}\.(?:json|kept-[0-9]{5,9})")
+"""What an attempt commits from: nobody may delete it while that attempt may commit."""
+
 
 def lease_key(uid: str, attempt: int, rank: int) -> str:
     """Key of the object whose age says whether a rank is alive."""
-    return f"{staging(uid, attempt)}/rank-{rank:05d}.lease"
+    return f"{staging(uid, attempt)}/rank-{rank:05d}{LEASE}"
 
 
 def sweep(store: Store, committer: Committer, job: JobRef, attempt: int) -> int:
@@ -73,6 +78,22 @@ def needless(staged: Iterable[Stored]) -> list[str]:
         if _NEEDLESS.fullmatch(below):
             keys[uid].append(item.key)
     return [key for uid, theirs in keys.items() if time.time() - signs[uid] > STALE_SECONDS for key in theirs]
+
+
+def given_up(staged: Iterable[Stored]) -> dict[tuple[str, int], list[str]]:
+    """Return what was staged for commits, by (owner, attempt), of jobs that gave no sign of life for a day.
+
+    Their uploads may be gone, so that no sweep of uploads finds them: dropped by a later attempt, or by the bucket.
+    """
+    signs: dict[str, float] = defaultdict(float)
+    keys: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for item in staged:
+        below = item.key.removeprefix(STAGING)
+        owner = owner_of(below.partition("/")[0])
+        signs[owner] = max(signs[owner], item.modified)
+        if found := _STAGED.fullmatch(below):
+            keys[owner, int(found["attempt"])].append(item.key)
+    return {one: theirs for one, theirs in keys.items() if time.time() - signs[one[0]] > STALE_SECONDS}
 
 
 def _sweep_strangers(store: Store, committer: Committer, uploads: Iterable[Dangling]) -> int:

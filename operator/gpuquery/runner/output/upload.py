@@ -84,6 +84,8 @@ class Wanted:
     """Whether each upload is completed as soon as its file is whole."""
     statistics: int = 0
     """Of how many columns of values, the first ones, statistics are wanted."""
+    ended: Callable[[bytes], bytes] | None = None
+    """Gives the end of a file, with all of its metadata, as the table wants it. Raises NotParquetError."""
 
 
 class Uploads:
@@ -255,6 +257,8 @@ class Uploads:
         tail = _take(file, file.held)
         try:
             file.rows = footer.row_count(tail)
+            if self._wanted.ended is not None:
+                tail = self._wanted.ended(tail)
             if self._wanted.statistics:
                 file.statistics = statistics.of(footer.metadata(tail), self._wanted.statistics)
         except footer.TooLargeError as exc:

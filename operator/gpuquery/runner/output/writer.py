@@ -25,6 +25,7 @@ from gpuquery.runner.output import fit
 from gpuquery.runner.output.kept import Keeper
 from gpuquery.runner.output.record import PendingSet, part_name
 from gpuquery.runner.output.scratch import Scratch
+from gpuquery.runner.output.shape import Shape
 from gpuquery.runner.output.spool import Spool
 from gpuquery.runner.output.sweep import LEASE_SECONDS, lease_key
 from gpuquery.runner.output.tables.base import Layout
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from gpuquery.runner.output.expect import Expectations
     from gpuquery.runner.output.tables.base import Asked, Table
     from gpuquery.runner.stores.base import Store
-
-BYTES_PER_FILE = 1 << 30
-"""Bytes in memory of a file's rows: a few hundred MB compressed, small enough to be read by many workers."""
 
 
 class Writer:
@@ -68,10 +66,11 @@ class Writer:
         self._uploads = Uploads(
             self._store, stop=asked.stop, on_progress=self._progress, on_fault=on_fault,
             keeper=self.keeper if expectations else None,
-            wanted=Wanted(table.below, not table.deferred, table.statistics),
+            wanted=Wanted(table.below, not table.deferred, table.statistics, table.ended),
         )  # fmt: skip
         self._scratch = self._scratch_of()
-        self._spool = Spool(self._uploads, reading=self._reading, pour=self._pour, new_file=self._new_file)
+        self._shape = Shape(self._output)
+        self._spool = Spool(self._uploads, self._shape, reading=self._reading, pour=self._pour, new_file=self._new_file)
         self._schema = pl.Schema()
         self._layout = Layout()
         self._sequence = itertools.count()
@@ -82,7 +81,9 @@ class Writer:
 
     def check_schema(self, schema: pl.Schema) -> None:
         """Raise UserError if a result of this schema cannot be written, before the query runs."""
+        self._shape.check(schema)
         self._layout = self._table.fit(schema)
+        self._shape.partitioned = bool(self._layout.keys)
         if schema != self._schema:  # `write` comes here again
             self._expectations.bind(schema)
             self.keeper.want(self._expectations.columns, self._expectations.counted)
@@ -152,9 +153,9 @@ class Writer:
         except (Exception, pl.exceptions.PanicException) as exc:
             raise classify(exc, default=Failure.USER_ERROR) from exc
 
-    def _pour(self, lf: pl.LazyFrame) -> Sequence[Opened]:
+    def _pour(self, lf: pl.LazyFrame, rows_per_file: int | None = None) -> Sequence[Opened]:
         """Run a plan of the planned columns on Polars' streaming engine into the table's layout; returns the files that
-        it made."""
+        it made. `rows_per_file` is where they are cut, if that is known."""
         opened: list[Opened] = []
         layout, keys = self._layout, list(self._layout.keys)
 
@@ -175,8 +176,8 @@ class Writer:
             "",
             key=keys or None,
             include_key=layout.keeps_keys if keys else None,
-            approximate_bytes_per_file=BYTES_PER_FILE,
             file_path_provider=provide,
+            **self._shape.limits(rows_per_file),
         )
         try:
             self._shaped(lf).sink_parquet(target, engine="streaming", mkdir=False, **self._options())
@@ -188,11 +189,18 @@ class Writer:
         return opened
 
     def _shaped(self, lf: pl.LazyFrame) -> pl.LazyFrame:
-        return lf.select(self._layout.select) if self._layout.select else lf
+        lf = self._shape.sorted(lf)
+        lf = lf.select(self._layout.select) if self._layout.select else lf
+        if (order := self._layout.order) is None:
+            return lf
+        # The order of output.files.sortBy is kept where the table's leaves rows equal.
+        return lf.sort(
+            order.by, descending=list(order.descending), nulls_last=list(order.nulls_last), maintain_order=True
+        )
 
     def _options(self) -> dict[str, Any]:
         """Options of Polars' parquet writer."""
-        options: dict[str, Any] = {"compression": self._output.compression.value}
+        options: dict[str, Any] = dict(self._shape.options)
         if self._layout.arrow_schema is not None:
             options["arrow_schema"] = self._layout.arrow_schema
         return options

@@ -70,6 +70,14 @@ def rest(data: bytes, at: int, after: int) -> tuple[Fields, int]:
         raise ValueError(f"broken Thrift: {exc}") from None
 
 
+def skip(data: bytes, at: int, kind: int) -> int:
+    """Return where a value of a kind ends that begins there. Raises ValueError for what is none."""
+    try:
+        return at if kind <= _FALSE else _READ[kind](data, at)[1]
+    except _BROKEN as exc:
+        raise ValueError(f"broken Thrift: {exc}") from None
+
+
 def varint(value: int) -> bytes:
     """Write a number that is not negative."""
     out = bytearray()

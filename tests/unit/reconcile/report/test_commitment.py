@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gpuquery.api.reasons import Failure, Reason
@@ -45,3 +47,22 @@ def test_commitment(
     assert status == want
     assert reason == {"True": Reason.COMMITTED, "Unknown": Reason.UNCONFIRMED, "False": Reason.NOT_COMMITTED}[status]
     assert message
+
+
+@pytest.mark.parametrize(
+    ("output", "want"),
+    [
+        pytest.param({"uri": "s3://lake/out/data/", "version": 3}, "3 of s3://lake/out/data/: 2", id="a folder"),
+        pytest.param({"uri": "s3://lake/out/", "version": 0}, "version 0 of s3://lake/out/: 2", id="a Delta table"),
+        pytest.param(
+            {"uri": "lake: sales.orders", "snapshot": "42", "location": "s3://analytics/orders"},
+            "snapshot 42 of lake: sales.orders at s3://analytics/orders: 2",
+            id="an Iceberg table",
+        ),
+        pytest.param({"uri": "lake: sales.orders", "snapshot": "42"}, "42 of lake: sales.orders: 2", id="without more"),
+    ],
+)
+def test_a_commit_is_named_by_its_number_and_its_place(output: dict[str, Any], want: str) -> None:
+    committed = OutputStatus(files=1, rows=2, bytes=3, partitions=0, **output)
+    _, _, message = commitment(None, hinted=False, committed=committed, failure=None, ended=True)
+    assert want in message

@@ -69,7 +69,7 @@ def test_a_token_that_expires_on_the_way_is_asked_for_again(lake, oauth):
 
 
 def test_a_token_that_expires_between_two_loads_of_one_process_is_asked_for_again(lake, oauth):
-    catalog = catalogs.Catalog(iceberg.item_of(), lake.access)
+    catalog = catalogs.Catalog(catalogs.Asked.of(iceberg.item_of()), lake.access)
     catalog.load()
     bought = len(oauth.forms)
     catalog.load()

@@ -15,6 +15,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import commit, log, modes
+from gpuquery.runner.output import sweep as sweep_module
 from gpuquery.runner.output.commit import Committer, Result
 from gpuquery.runner.output.pointer import POINTER, Pointer
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet, StagedFile, part_name
@@ -238,6 +239,24 @@ def test_a_fence_is_no_version_of_the_table():
     run(content, Try(0, 2, OutputMode.ERROR_IF_EXISTS))
     assert [record.mode for record in records(content)] == ["fence", "errorIfExists"]
     assert not content.uploads
+
+
+def test_what_an_attempt_has_staged_goes_a_day_later_also_if_its_uploads_are_gone_and_it_cannot_commit_then(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    content = Content()
+    asleep = Actor(content, Try(0).run)
+    while not any(key.endswith("rank-00000.json") for key in content.objects):
+        asleep.step()
+    content.uploads.clear()  # a lifecycle rule of the bucket
+    run(content, Try(1))
+    assert any(key.startswith("_staging/") for key in content.objects), "it may be alive"
+    monkeypatch.setattr(sweep_module, "STALE_SECONDS", -5)
+    run(content, Try(2))
+    assert not any(key.startswith("_staging/") for key in content.objects)
+    play([asleep], [])
+    assert isinstance(asleep.error, JobError) and asleep.error.failure is Failure.WORKER_LOST
+    assert [record.job.name for record in commits(content)] == ["job-1", "job-2"]
 
 
 def test_rows_take_the_place_of_the_file_that_stands_for_an_empty_table():

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.output.tables.base import Asked, Table
 
-FORMATS: Mapping[str, Callable[[Asked], Table]] = {"delta": Delta}
+
+def _iceberg(asked: Asked) -> Table:
+    from gpuquery.runner.output.tables.iceberg.table import Iceberg  # it imports pyiceberg
+
+    return Iceberg(asked)
+
+
+FORMATS: Mapping[str, Callable[[Asked], Table]] = {"delta": Delta, "table": _iceberg}
 """Formats other than hive folders, by the field of `output` that asks for them."""
 
 

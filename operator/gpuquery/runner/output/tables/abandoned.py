@@ -16,7 +16,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 from gpuquery.runner.output.record import owner_of, parse_part
-from gpuquery.runner.output.sweep import STALE_SECONDS, needless
+from gpuquery.runner.output.sweep import LEASE, STALE_SECONDS, needless
 from gpuquery.runner.output.tables.permit import NAME, Permit
 from gpuquery.runner.stores.base import STAGING
 
@@ -74,7 +74,8 @@ def tidy(store: Store, table: Known, uid: str, but: int | None = None) -> int:
             removed += _unneeded(store, table, uid, attempt)
     everything = list(store.list(STAGING))
     mine = [item.key for item in everything if item.key.startswith(f"{STAGING}{uid}/")]
-    store.delete([*mine, *needless(everything)])
+    # A lease is what shows an attempt that has left files: it goes with them.
+    store.delete([*mine, *(key for key in needless(everything) if not key.endswith(LEASE))])
     return removed
 
 

@@ -17,7 +17,8 @@ from gpuquery.runner.output.commit import Hook, no_hook
 from gpuquery.runner.stores.base import staging
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     import polars as pl
 
@@ -61,6 +62,15 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Order:
+    """The order of rows within files."""
+
+    by: Sequence[pl.Expr]
+    descending: Sequence[bool]
+    nulls_last: Sequence[bool]
+
+
+@dataclass(frozen=True)
 class Layout:
     """How the rows of the result lie in the table's files."""
 
@@ -71,6 +81,8 @@ class Layout:
     """What the rows are partitioned by: columns, or expressions over what `select` gives, under names of their own."""
     keeps_keys: bool = False
     """Whether the files have the columns of `keys` too. Columns that an expression reads are in them anyway."""
+    order: Order | None = None
+    """How each rank sorts its rows before it writes them; that takes as much memory as they do."""
     arrow_schema: Any = None
     """Arrow schema of the files' columns (a pyarrow.Schema, with field ids), if Polars' own will not do."""
     verbatim: bool = True
@@ -87,6 +99,18 @@ class Committed:
     """Files of this attempt that the job's commit does not need."""
 
 
+@dataclass(frozen=True)
+class Live:
+    """The commit that made the table what it is now."""
+
+    job: JobRef
+    """The job that made it."""
+    created: datetime
+    """When, by the clock of its pod."""
+    status: OutputStatus
+    """What it is."""
+
+
 class Table(ABC):
     """The table that one rank of one attempt writes to. All methods may raise `JobError`."""
 
@@ -99,6 +123,9 @@ class Table(ABC):
     """Whether a result without rows needs a file, to say which columns it has."""
     statistics = 0
     """Of how many columns of values, the first ones, `StagedFile.statistics` is wanted at most."""
+
+    ended: Callable[[bytes], bytes] | None = None
+    """Gives the end of a file, with all of its metadata, as the table wants it; see `upload.Wanted`."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
@@ -147,6 +174,14 @@ class Table(ABC):
         """The table's folder, for answers within seconds, be they "no"."""
         return self.stores[1]
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a folder to look at before `make`; a catalog may have to make it first."""
+        return True
+
+    def make(self, schema: pl.Schema) -> None:  # noqa: B027 (most formats need no more than `fit`)
+        """Make the table for a result of this schema, if there is none and it can have no folder before."""
+
     @abstractmethod
     def recover(self) -> OutputStatus | None:
         """Return this job's commit, finished and tidied up, if it has one already."""
@@ -162,6 +197,10 @@ class Table(ABC):
     @abstractmethod
     def check_mode(self) -> None:
         """Raise OutputExists where the mode forbids to commit to what is there."""
+
+    def live(self) -> Live | None:
+        """Return the newest commit, finished, if its files are all there; None if there is none, or none of ours."""
+        return None
 
     @abstractmethod
     def fit(self, schema: pl.Schema) -> Layout:

@@ -18,7 +18,7 @@ from gpuquery.runner.output.log import record_key
 from gpuquery.runner.output.modes import MODES, Result, check_fits
 from gpuquery.runner.output.record import Column, CommitRecord, PendingSet
 from gpuquery.runner.output.sweep import sweep, sweep_finished
-from gpuquery.runner.output.tables.base import Asked, Committed, Layout, Table
+from gpuquery.runner.output.tables.base import Asked, Committed, Layout, Live, Table
 from gpuquery.runner.stores.base import DATA
 
 if TYPE_CHECKING:
@@ -98,6 +98,18 @@ class Hive(Table):
     def check_mode(self) -> None:
         """Raise OutputExists where the mode forbids to commit to a table that exists."""
         self._hasty.check_mode()
+
+    def live(self) -> Live | None:
+        """Return the newest version, published, if all of its files are there."""
+        self._hasty.log.refresh()
+        record = self._hasty.log.latest()
+        if record is None or (record.placeholder is None and not record.add):
+            return None
+        self._hasty.settle()
+        there = {item.key: item.bytes for item in self.hurried.list(DATA)}
+        if any(there.get(DATA + file.path) != file.bytes for file in record.add):
+            return None
+        return Live(record.job, record.created, self._status(record))
 
     def fit(self, schema: pl.Schema) -> Layout:
         """Check the folders' columns, and where rows stay, the table's; its order of columns is kept then."""

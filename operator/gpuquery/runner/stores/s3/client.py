@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
+from botocore.handlers import add_expect_header
 from botocore.session import get_session
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
@@ -78,6 +79,8 @@ def s3_client(access: StoreAccess, *, hurried: bool = False, shared: boto3.sessi
     )
     if access.requester_pays:
         made.meta.events.register("before-sign.s3", _pay)
+    # It costs a round trip for each piece, to save the bytes of those that are refused.
+    made.meta.events.unregister("before-call.s3", add_expect_header)
     return made
 
 

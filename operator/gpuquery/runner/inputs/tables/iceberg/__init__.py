@@ -32,7 +32,7 @@ def resolve(item: Input, access: StoreAccess, pinned: str = "") -> Resolved:
     from gpuquery.runner.inputs.tables.iceberg import catalogs, manifests, plan, snapshots, types, vending
 
     assert item.table is not None
-    catalog = catalogs.Catalog(item, access)
+    catalog = catalogs.Catalog(catalogs.Asked.of(item), access)
     metadata = catalog.load().metadata
     chosen = snapshots.choose(item, metadata, pinned)
     where = f'input "{item.name}" (table {item.table.name} of catalog {item.table.catalog})'

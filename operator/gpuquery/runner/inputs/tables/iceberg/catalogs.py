@@ -11,8 +11,9 @@ import contextlib
 import os
 import socket
 import warnings
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from gpuquery.api import catalogs as words
@@ -26,7 +27,7 @@ from gpuquery.runner.stores import endpoint
 from gpuquery.runner.stores.vended import Vended
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gpuquery.api.spec import Input
     from gpuquery.plan.plan import StoreAccess
@@ -46,58 +47,90 @@ def options_of(name: str, access: StoreAccess, environment: Mapping[str, str] = 
     return found
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A table of a catalog, and how messages name what it is for."""
+
+    catalog: str
+    table: str
+    """Its name with its namespaces: `sales.orders`."""
+    what: str
+    """`input "orders"`, or `output.table`."""
+    failure: Failure = Failure.INVALID_INPUT
+    """What it is if the table itself is wrong."""
+
+    @classmethod
+    def of(cls, item: Input) -> Self:
+        """What an input asks for."""
+        assert item.table is not None
+        return cls(item.table.catalog, item.table.name, f'input "{item.name}"')
+
+    @property
+    def identifier(self) -> tuple[str, ...]:
+        """Namespaces and name."""
+        return tuple(self.table.split("."))
+
+    def error(self, failure: Failure, what: str) -> JobError:
+        """Return an error that names the table."""
+        return JobError(failure, f"{self.what} (table {self.table} of catalog {self.catalog}): {what}")
+
+
 class Catalog:
     """A catalog, as it is asked for one table; its tokens are asked for once, and again when it refuses them."""
 
-    def __init__(self, item: Input, access: StoreAccess) -> None:
-        """Ask nothing yet."""
-        assert item.table is not None
-        self.item = item
-        self.options: Mapping[str, str] = options_of(item.table.catalog, access)
+    def __init__(self, asked: Asked, access: StoreAccess, file_io: Any = None) -> None:
+        """Ask nothing yet. `file_io` is how pyiceberg reaches files; without one it reaches none."""
+        self.asked = asked
+        self.options: Mapping[str, str] = options_of(asked.catalog, access)
         self.vended = Vended()
         """What came with the table when it was last loaded."""
         self._access = access
+        self._file_io = file_io
         self._client: Any = None
 
     def load(self) -> Any:
         """Ask for the table; returns pyiceberg's. Raises JobError."""
-        item, options = self.item, self.options
-        assert item.table is not None
-        _check(item, options, self._access)
+        return self.ask(lambda client: client.load_table(self.asked.identifier))
+
+    def ask(self, work: Callable[[Any], Any], unlike: tuple[type[Exception], ...] = ()) -> Any:
+        """Ask the catalog's client of pyiceberg. Raises JobError, and errors `unlike` these as they are."""
+        asked, options = self.asked, self.options
+        _check(asked, options, self._access)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pyiceberg says to a log what it will drop one day
             try:
-                self._client = self._client or _client(item.table.catalog, options)
-                table = self._client.load_table(tuple(item.table.name.split(".")))
+                self._client = self._client or _client(asked.catalog, options, self._file_io)
+                answer = work(self._client)
+            except unlike:
+                raise
             except Exception as exc:
-                raise _explained(item, exc, self._client, options["uri"]) from exc
-        self.vended = self._client.vended
-        return table
+                raise _explained(asked, exc, self._client, options["uri"]) from exc
+            finally:
+                if self._client is not None and self._client.vended is not None:
+                    self.vended = self._client.vended
+        return answer
 
 
-def _check(item: Input, options: Mapping[str, str], access: StoreAccess) -> None:
-    assert item.table is not None
-    name = item.table.catalog
+def _check(asked: Asked, options: Mapping[str, str], access: StoreAccess) -> None:
+    name = asked.catalog
     if not options.get("uri"):
         declared = closest(name, sorted(access.catalogs or {}))
         known = f"; the administrator has declared {', '.join(declared)}" if declared else ""
-        raise _error(
-            item, Failure.INVALID_INPUT,
+        raise asked.error(asked.failure,
             f'catalog "{name}" is not known here: it is a name that the administrator has declared, or a Secret of the '
             f"job's namespace with the key uri; on your own machine, set {words.variable(name, 'uri')}{known}",
         )  # fmt: skip
     if unknown := sorted(set(options) - words.OPTIONS):
-        raise _error(
-            item, Failure.INVALID_INPUT,
+        raise asked.error(asked.failure,
             f'catalog "{name}" has the option {unknown[0]}, which is not known: the options are '
             f"{', '.join(sorted(words.OPTIONS))}",
         )  # fmt: skip
     for key in ("uri", "oauth2-server-uri"):
         if url := options.get(key):
-            _refuse_metadata(item, f'the {key} of catalog "{name}"', url)
+            _refuse_metadata(asked, f'the {key} of catalog "{name}"', url)
 
 
-def _refuse_metadata(item: Input, what: str, url: str) -> None:
+def _refuse_metadata(asked: Asked, what: str, url: str) -> None:
     """Raise InvalidEndpoint for a URL whose host, by name or address, hands out the identity of nodes."""
     try:
         with contextlib.suppress(OSError, ValueError):  # pyiceberg says what is wrong with it
@@ -106,16 +139,16 @@ def _refuse_metadata(item: Input, what: str, url: str) -> None:
             for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
                 endpoint.refuse_metadata(host, what, str(address[0]))
     except JobError as exc:
-        raise _error(item, exc.failure, exc.message) from None
+        raise asked.error(exc.failure, exc.message) from None
 
 
-def _client(name: str, options: Mapping[str, str]) -> Any:
+def _client(name: str, options: Mapping[str, str], file_io: Any) -> Any:
     from pyiceberg.catalog.rest import RestCatalog
 
     class Client(RestCatalog):
-        """Reads no file: the runner does, through its own stores."""
+        """Reads and writes files as it is told, or not at all: inputs are read through the runner's own stores."""
 
-        vended = Vended()
+        vended: Vended | None = None
 
         def _create_session(self) -> Any:
             session = super()._create_session()
@@ -124,7 +157,7 @@ def _client(name: str, options: Mapping[str, str]) -> Any:
             return session
 
         def _load_file_io(self, properties: Any = None, location: Any = None) -> Any:
-            return None
+            return file_io
 
         def _response_to_table(self, identifier_tuple: Any, table_response: Any) -> Any:
             places = {files.place(one.prefix): one.config for one in table_response.storage_credentials}
@@ -134,53 +167,49 @@ def _client(name: str, options: Mapping[str, str]) -> Any:
     return Client(name, **{"type": "rest", **options})
 
 
-def _explained(item: Input, exc: Exception, catalog: Any, uri: str) -> JobError:
+def _explained(asked: Asked, exc: Exception, catalog: Any, uri: str) -> JobError:
     import requests
     from pydantic import ValidationError
     from pyiceberg import exceptions as known
 
-    assert item.table is not None
-    name = item.table.catalog
+    name = asked.catalog
     text = redact(said(exc))
     check = f'check the credentials of catalog "{name}" and their rights'
     match exc:
         case known.NoSuchTableError() | known.NoSuchNamespaceError() | known.NoSuchIdentifierError():
-            return _missing(item, catalog)
+            return _missing(asked, catalog)
         case known.UnauthorizedError() | known.AuthorizationExpiredError() | known.OAuthError():
-            return _error(item, Failure.STORAGE_AUTH, f"the catalog does not accept the credentials: {text}; {check}")
+            return asked.error(Failure.STORAGE_AUTH, f"the catalog does not accept the credentials: {text}; {check}")
         case known.ForbiddenError():
-            return _error(item, Failure.STORAGE_AUTH, f"the catalog does not allow it: {text}; {check}")
+            return asked.error(Failure.STORAGE_AUTH, f"the catalog does not allow it: {text}; {check}")
         case requests.exceptions.SSLError():
-            return _error(
-                item, Failure.INVALID_ENDPOINT,
+            return asked.error(Failure.INVALID_ENDPOINT,
                 f"the certificate of {uri} is not trusted: {text}; name a ConfigMap with its authority in "
                 "storage.caConfigMapName, or correct the uri",
             )  # fmt: skip
         case requests.exceptions.ConnectionError() | requests.exceptions.Timeout():
-            return _error(item, Failure.STORAGE_UNAVAILABLE, f"no answer from the catalog at {uri}: {text}")
+            return asked.error(Failure.STORAGE_UNAVAILABLE, f"no answer from the catalog at {uri}: {text}")
         case known.ServerError() | known.ServiceUnavailableError() | known.TooManyRequestsError():
-            return _error(item, Failure.STORAGE_UNAVAILABLE, f"the catalog at {uri} failed: {text}")
+            return asked.error(Failure.STORAGE_UNAVAILABLE, f"the catalog at {uri} failed: {text}")
         case ValidationError():
             problem = exc.errors()[0]
             where = ".".join(str(part) for part in problem["loc"])
-            return _error(item, Failure.INVALID_INPUT, f"its metadata cannot be read: {where}: {problem['msg']}")
+            return asked.error(asked.failure, f"its metadata cannot be read: {where}: {problem['msg']}")
         case requests.exceptions.RequestException() | known.RESTError():
-            return _error(item, Failure.INVALID_ENDPOINT, f"{uri} does not answer as an Iceberg REST catalog: {text}")
+            return asked.error(Failure.INVALID_ENDPOINT, f"{uri} does not answer as an Iceberg REST catalog: {text}")
     if "get_frozen_credentials" in text:  # pyiceberg signs with what boto3 finds, which is nothing
-        return _error(
-            item, Failure.STORAGE_AUTH,
+        return asked.error(Failure.STORAGE_AUTH,
             f'catalog "{name}" has rest.sigv4-enabled, and there are no AWS credentials to sign with: name a Secret in '
             "storage.secretName, or a ServiceAccount with a cloud identity in storage.serviceAccountName",
         )  # fmt: skip
     if text.startswith("NoCredentials") or "credentials" in text.lower():
-        return _error(item, Failure.STORAGE_AUTH, f"{text}; {check}")
-    return _error(item, Failure.INVALID_INPUT, f"cannot be loaded: {type(exc).__name__}: {text}")
+        return asked.error(Failure.STORAGE_AUTH, f"{text}; {check}")
+    return asked.error(asked.failure, f"cannot be loaded: {type(exc).__name__}: {text}")
 
 
-def _missing(item: Input, catalog: Any) -> JobError:
+def _missing(asked: Asked, catalog: Any) -> JobError:
     """Name what is there instead; a catalog may not let everybody list."""
-    assert item.table is not None
-    *namespace, table = item.table.name.split(".")
+    *namespace, table = asked.identifier
     try:
         tables = [one[-1] for one in catalog.list_tables(tuple(namespace))]
         near = ", ".join(closest(table, sorted(tables)))
@@ -194,9 +223,4 @@ def _missing(item: Input, catalog: Any) -> JobError:
             what += f"; there are {near}{', ...' if len(spaces) > len(near.split(', ')) else ''}" if spaces else ""
         except Exception:
             what = "the catalog has no such table"
-    return _error(item, Failure.INVALID_INPUT, what)
-
-
-def _error(item: Input, failure: Failure, what: str) -> JobError:
-    assert item.table is not None
-    return JobError(failure, f'input "{item.name}" (table {item.table.name} of catalog {item.table.catalog}): {what}')
+    return asked.error(asked.failure, what)

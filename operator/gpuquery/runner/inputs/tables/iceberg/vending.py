@@ -58,15 +58,12 @@ def begin(catalog: Catalog, metadata: Any) -> tuple[str, ...]:
 def join(item: Input, access: StoreAccess, places: Sequence[str]) -> None:
     """Ask for the credentials of these places when they are needed, in a process that has not loaded the table."""
     if places and not vended.leased(places):
-        vended.register(places, _lease(catalogs.Catalog(item, access)))
+        vended.register(places, _lease(catalogs.Catalog(catalogs.Asked.of(item), access)))
 
 
 def _lease(catalog: Catalog) -> vended.Lease:
-    table = catalog.item.table
-    assert table is not None
-
     def ask() -> vended.Vended:
         catalog.load()
         return catalog.vended
 
-    return vended.Lease(f'table {table.name} of catalog "{table.catalog}"', ask)
+    return vended.Lease(f'table {catalog.asked.table} of catalog "{catalog.asked.catalog}"', ask)

@@ -22,7 +22,7 @@ from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import expect, hive
 from gpuquery.runner.output.record import owner_of, parse_part
-from gpuquery.runner.output.tables.base import Asked, Layout
+from gpuquery.runner.output.tables.base import Asked, Layout, Live
 from gpuquery.runner.output.tables.complete import Complete, Mark
 from gpuquery.runner.output.tables.delta import modes, values
 from gpuquery.runner.output.tables.delta.commit import Committer, Wanted
@@ -139,6 +139,14 @@ class Delta(Complete):
             self.certain = self._committer.certain
         mine = {BELOW + file.path for file in result.files}
         return Mark(self._status(found), mine=bool(mine) and found.paths == mine)
+
+    def live(self) -> Live | None:
+        """Return the newest version, if one job of ours has made all of it and its files are all there."""
+        if (newest := self._committer.newest()) is None:
+            return None
+        job, created, found = newest
+        there = {item.key for item in self.hurried.list(BELOW)}
+        return Live(job, created, self._status(found)) if found.paths <= there else None
 
     def committed_by(self, uid: str) -> int | None:
         """Whether any job with this UID has committed; which attempt it was, nobody has to know."""

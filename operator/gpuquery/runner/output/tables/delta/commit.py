@@ -12,11 +12,14 @@ import json
 import random
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import MAX_EXPECTATIONS_SHOWN
 from gpuquery.api.text import clean
+from gpuquery.plan.plan import JobRef
+from gpuquery.runner.inputs.tables.delta import log
 from gpuquery.runner.output.tables.delta import features, lines, schema, statistics, types
 from gpuquery.runner.output.tables.delta.state import State
 
@@ -25,11 +28,11 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from gpuquery.plan.plan import JobRef
     from gpuquery.runner.inputs.tables.delta.actions import Added, Snapshot
     from gpuquery.runner.output.record import StagedFile
     from gpuquery.runner.output.tables.delta.modes import Mode
     from gpuquery.runner.output.tables.delta.place import Target
+    from gpuquery.runner.output.tables.delta.state import Commit
 
 PATIENCE = 60.0
 """Seconds within which an entry that is there must be read, even over NFS."""
@@ -129,16 +132,26 @@ class Committer:
     def _found(self) -> Outcome | None:
         if not self.state.has(self._app):
             return None
-        commit = self.state.commit_of(self._app)
-        return Outcome(
-            commit.version,
-            len(commit.added),
-            sum(_records(one) for one in commit.added),
-            sum(_count(one.get("size")) for one in commit.added),
-            len({json.dumps(values, sort_keys=True) for one in commit.added if (values := one.get("partitionValues"))}),
-            commit.paths,
-            clean(str(commit.info.get("gpuquery.expectations", "")), MAX_EXPECTATIONS_SHOWN),
-        )
+        return _outcome(self.state.commit_of(self._app))
+
+    def newest(self) -> tuple[JobRef, datetime, Outcome] | None:
+        """Return the job that made the table what it is now, when, and its commit. Reads the log anew.
+
+        None if the newest commit is none of ours, or has left rows of others.
+        """
+        self.state.load()
+        snapshot = self.state.snapshot
+        key = "" if snapshot is None else log.commit_key(snapshot.version)
+        apps = self.state.apps(lambda app: snapshot is not None and snapshot.transactions[app][1] == key)
+        names = apps[0].split("/") if len(apps) == 1 else []
+        if len(names) != 4:
+            return None
+        commit = self.state.commit_of(apps[0])
+        at = commit.info.get("timestamp")
+        if not isinstance(at, int) or not 0 <= at < 1 << 44 or commit.paths != self.state.paths():
+            return None
+        job = JobRef(namespace=names[1], name=names[2], uid=names[3])
+        return job, datetime.fromtimestamp(at / 1000, UTC), _outcome(commit)
 
     def _entry(self, fit: schema.Fit, files: Sequence[StagedFile], expectations: str) -> bytes:
         """Build the next version from what is there now."""
@@ -221,3 +234,15 @@ def _records(added: dict[str, Any]) -> int:
 def _count(told: object) -> int:
     """A number that someone else may have written."""
     return told if isinstance(told, int) and 0 <= told < 1 << 63 else 0
+
+
+def _outcome(commit: Commit) -> Outcome:
+    return Outcome(
+        commit.version,
+        len(commit.added),
+        sum(_records(one) for one in commit.added),
+        sum(_count(one.get("size")) for one in commit.added),
+        len({json.dumps(values, sort_keys=True) for one in commit.added if (values := one.get("partitionValues"))}),
+        commit.paths,
+        clean(str(commit.info.get("gpuquery.expectations", "")), MAX_EXPECTATIONS_SHOWN),
+    )

@@ -1,0 +1,47 @@
+"""`spec.reuse`: when the commit of an earlier job counts as this job's result, and what became of that."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field
+
+from gpuquery.api.output import OutputMode
+from gpuquery.api.schema import Lenient, Model
+
+DURATION = "^[1-9][0-9]{0,4}[smhd]$"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+WHOLE = (OutputMode.OVERWRITE, OutputMode.ERROR_IF_EXISTS)
+"""Modes after which the table holds the rows of one job and no others."""
+MAX_DIFFERS = 300
+"""Characters of what differs."""
+
+
+class Reuse(Model):
+    """Lets an earlier commit count as the result, if it is the same query over the same inputs. Off by default."""
+
+    max_age: Annotated[str, Field(min_length=2, max_length=6, pattern=DURATION)]
+    """How old that commit may be: `90s`, `30m`, `24h`, `7d`."""
+    deterministic: bool = False
+    """Declares that Python code gives the same rows for the same inputs and parameters each time: it asks for no time,
+    no random numbers, no network and no files. SQL is looked into, and needs no declaration."""
+
+    @property
+    def seconds(self) -> int:
+        """`max_age` in seconds."""
+        assert re.match(DURATION, self.max_age)
+        return int(self.max_age[:-1]) * _UNITS[self.max_age[-1]]
+
+
+class ReuseStatus(Lenient):
+    """Whether an earlier commit was reused, or the first thing that kept it from that."""
+
+    reused: bool = False
+    """Whether it was."""
+    job: Annotated[str, Field(max_length=512)] = ""
+    """Namespace and name of the job that committed what the table holds; empty if there is none."""
+    version: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """Its version."""
+    differs: Annotated[str, Field(max_length=MAX_DIFFERS)] = ""
+    """The first thing that differs, or why nothing can be reused; empty if it was."""

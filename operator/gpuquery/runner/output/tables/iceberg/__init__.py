@@ -1,0 +1,1 @@
+"""Results that are committed to an Iceberg table: the catalog's own commit decides."""

@@ -1,0 +1,94 @@
+"""What tells that a job has committed to a table: a property of its snapshot.
+
+A property can go with its snapshot, when the table's snapshots expire. So an attempt that is about to commit leaves
+how far the table has come by then. A later attempt finds no mark, and knows whether that can be trusted: every
+snapshot since has to be there still, for each has the number that follows on the one before.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gpuquery.api.reasons import Failure
+from gpuquery.api.schema import Lenient
+from gpuquery.api.text import clean
+from gpuquery.runner.failures.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuquery.plan.plan import JobRef
+
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
+UID, JOB, ATTEMPT = "gpuquery.job-uid", "gpuquery.job", "gpuquery.attempt"
+
+
+class Base(Lenient):
+    """How far a table had come when an attempt began to commit."""
+
+    table: str
+    """UUID of the table."""
+    sequence: int
+    """Number of its last snapshot."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """The snapshot of a job."""
+
+    snapshot_id: int
+    attempt: int
+    summary: Mapping[str, str]
+
+
+def properties(job: JobRef, attempt: int) -> dict[str, str]:
+    """Return what marks a snapshot as a job's."""
+    return {UID: job.uid, JOB: f"{job.namespace}/{job.name}", ATTEMPT: str(attempt), "engine-name": "gpuquery"}
+
+
+def find(metadata: Any, job: JobRef) -> Landed | None:
+    """Return the job's snapshot, on whatever branch it is. Raises UnsafeStore for a mark that no runner has made.
+
+    It may be that of a later attempt, if this one was given up for dead.
+    """
+    for one in metadata.snapshots:
+        marks = one.summary.additional_properties if one.summary is not None else {}
+        if marks.get(UID) != job.uid:
+            continue
+        owner, number = marks.get(JOB, ""), marks.get(ATTEMPT, "")
+        if owner != f"{job.namespace}/{job.name}" or not _NUMBER.fullmatch(number):
+            raise JobError(
+                Failure.UNSAFE_STORE,
+                f"snapshot {one.snapshot_id} has this job's UID as {UID}, but {JOB} is {clean(owner, 200)!r} and "
+                f"{ATTEMPT} is {clean(number, 20)!r}: no GpuQuery runner has made it. Find out who did; nothing was "
+                "committed",
+            )
+        return Landed(one.snapshot_id, int(number), marks)
+    return None
+
+
+def base(metadata: Any) -> Base:
+    """Return how far a table has come."""
+    return Base(table=str(metadata.table_uuid), sequence=metadata.last_sequence_number)
+
+
+def read(key: str, body: bytes) -> Base:
+    """Read what an attempt has left. Raises UnsafeStore."""
+    try:
+        return Base.model_validate_json(body)
+    except ValidationError as exc:
+        text = f"{key} is not what a runner leaves there ({exc.errors()[0]['msg']}): find out who wrote it"
+        raise JobError(Failure.UNSAFE_STORE, text) from None
+
+
+def doubt(metadata: Any, since: Base) -> str:
+    """Say why a missing mark is no proof that nothing was committed since; empty if it is."""
+    if str(metadata.table_uuid) != since.table:
+        return "the table was dropped and made anew since"
+    known = {one.sequence_number for one in metadata.snapshots}
+    lost = [n for n in range(since.sequence + 1, metadata.last_sequence_number + 1) if n not in known]
+    return f"snapshot number {lost[0]}, which was made since, has expired" if lost else ""
