@@ -130,6 +130,7 @@ class Iceberg(Complete):
         if (table := self._table()) is None:
             if self._create is None:
                 self._there()
+            self._check_branch(None)
             return
         self._check_mode(table.metadata)
 
@@ -242,7 +243,17 @@ class Iceberg(Complete):
         )  # fmt: skip
         return commit.Asked(metadata, change, updates, requirements)
 
+    def _check_branch(self, snapshot: Any) -> None:
+        """Raise UserError for a branch of a table without `snapshot`s: pyiceberg's catalogs refuse its first commit."""
+        if snapshot is None and self._branch != MAIN:
+            raise self._place.error(
+                Failure.USER_ERROR,
+                f"the branch {self._branch} begins at a snapshot of the table, and there is none yet: write to the "
+                "table itself first, without output.table.branch",
+            )
+
     def _check_mode(self, metadata: Any) -> None:
+        self._check_branch(head(metadata, self._branch))
         try:
             state.check(self._output, metadata, self._branch)
         except UnfitError as exc:
