@@ -16,18 +16,20 @@ from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output import sweep as sweeping
 from gpuquery.runner.output.modes import Result
 from gpuquery.runner.output.record import StagedFile, owner_of, part_name
 from gpuquery.runner.output.sweep import lease_key
 from gpuquery.runner.output.tables import abandoned
 from gpuquery.runner.output.tables.base import Asked, Identity
+from gpuquery.runner.stores.base import checked
 from tests.support.examples import examples
 from tests.support.fake_table import FakeTable, Happening, commits, die, fail, rank, run, sink, tried
 from tests.support.memory_store import Actor, Content, MemoryStore, play
 from tests.support.sinks import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gpuquery.plan.plan import Plan
     from gpuquery.runner.output.sink import Sink
@@ -220,6 +222,40 @@ def test_what_a_stranger_has_left_is_removed_after_a_day_and_its_commit_is_kept(
     permits = [body for key, body in content.objects.items() if key.endswith("/permit") and stranger.job.uid in key]
     if not any(body.startswith(b"commit") for body in permits):  # who has it may be committing
         assert content.data() == {file for one in commits(content) for file in one.files}
+
+
+def test_a_commit_does_not_hide_what_a_stranger_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day passes between the preflight of a job and its commit, which deletes the lists of inputs of dead jobs."""
+    content, stranger = Content(), made()
+    one = sink(content, stranger, 1, lambda _: None, monkeypatch)
+    one.leave("inputs")
+    one.write(ROWS)
+    monkeypatch.setattr(sweeping, "STALE_SECONDS", -1)
+    run(sink(content, made(), 1, lambda _: None, monkeypatch), ROWS)
+    assert {key.rpartition("/")[2] for key in content.objects if stranger.job.uid in key} == {"rank-00000.lease"}
+    monkeypatch.setattr(abandoned, "STALE_SECONDS", -1)
+    run(sink(content, made(), 1, lambda _: None, monkeypatch), ROWS)
+    check_whole(content, jobs=2)
+    assert content.data() == {file for one in commits(content) for file in one.files}
+
+
+@pytest.mark.parametrize("key", ["../1/x", "./1/x", "u/1/../../../data/x", "u/1//x", "u/0/x", "u/1", "/1/x", "ü/1/x"])
+def test_strange_things_in_the_folder_of_the_staged_keep_no_job_from_committing(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    class Wary(MemoryStore):
+        def create(self, key: str, body: bytes) -> bool:
+            return super().create(checked(key), body)
+
+        def delete(self, keys: Sequence[str]) -> None:
+            super().delete([checked(key) for key in keys])
+
+    content = Content({f"_staging/{key}": b"x"})
+    monkeypatch.setattr(abandoned, "STALE_SECONDS", -1)
+    monkeypatch.setattr(sweeping, "STALE_SECONDS", -1)
+    monkeypatch.setattr("tests.support.fake_table.MemoryStore", Wary)
+    run(sink(content, made(), 1, lambda _: None, monkeypatch), ROWS)
+    check_whole(content)
 
 
 def test_a_forged_permit_removes_no_file_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
