@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.s3
 SOME = ("when it has its permit", "right after the commit")
-"""Deaths that are seen each time; others belong to the long schedule, and to tables/test_delta.py in one process."""
+"""Deaths that are seen each time; the others belong to the long schedule, and to tables/test_delta.py."""
 WANT = sorted(zip(ROWS["k"], ROWS["v"], strict=True), key=str)
 
 
