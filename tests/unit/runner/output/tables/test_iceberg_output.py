@@ -341,3 +341,39 @@ def test_two_ranks_make_one_snapshot(lake):
     status = ranks[0].commit(told)
     assert (status.files, status.rows, status.partitions) == (4, 4, 2)
     assert ids(lake) == [0, 1, 10, 11] and len(lake.catalog.load_table("sales.orders").metadata.snapshots) == 1
+
+
+def test_a_field_of_a_struct_and_a_name_with_a_dot_can_part_and_sort_rows(lake):
+    create = {"partitionBy": ["inner.a", "x.y"], "sortBy": ["inner.b desc"]}
+    frame = pl.LazyFrame(
+        {"id": [1, 2, 3], "inner": [{"a": 1, "b": 0.5}, {"a": 1, "b": 1.5}, None], "x.y": ["p", "p", "q"]}
+    )
+    assert run(job(lake, create=create), frame).partitions == 2
+    files = lake.catalog.load_table("sales.orders").inspect.files().to_pylist()
+    found = {one["record_count"]: tuple(one["partition"].values()) for one in files}
+    assert found == {2: (1, "p"), 1: (None, "q")}
+    assert [one["id"] for one in lake.catalog.load_table("sales.orders").scan().to_arrow().to_pylist()][:2] != [1, 2]
+    assert ids(lake) == [1, 2, 3]
+
+
+def test_jobs_that_make_the_same_table_at_the_same_time_all_commit_to_it(lake):
+    made = [job(lake, create={"partitionBy": ["day"]}, mode="append") for _ in range(2)]
+    writers = [sink(one) for one in made]
+    assert [one.preflight() for one in writers] == [None, None]
+    for number, writer in enumerate(writers):
+        lf = sales(row(number, 1))
+        writer.check_schema(lf.collect_schema())
+        writer.write(lf)
+    for writer in writers:
+        writer.commit()
+    assert ids(lake) == [0, 1]
+
+
+def test_a_table_that_another_has_made_a_moment_before_is_taken(lake):
+    def faster(when, parts):
+        if when == "before" and len(parts) == 3:
+            lake.table(SALES, partition_spec=BY_DAY)
+
+    lake.fault = faster
+    run(job(lake, create={}), sales(row(1, 1)))
+    assert ids(lake) == [1] and len(lake.catalog.load_table("sales.orders").spec().fields) == 1
