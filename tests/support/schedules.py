@@ -240,6 +240,9 @@ def run(what: Try, ranks: Sequence[Sink]) -> None:
             totals.append(one.seal())
         first.commit([totals[-1], *totals[:-1]])
     except Crash:
+        for one in ranks:  # its threads are this process's
+            one._writer.give_up()
+            one._writer.close()
         raise
     except BaseException:
         for one in ranks:

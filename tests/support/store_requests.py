@@ -23,6 +23,8 @@ REASONS = (
     ("read a pending set", "GET", r"/_staging/.*/rank-\d+\.json"),
     ("commit record", "PUT", r"/_commits/\d+\.json"),
     ("marker", "PUT", r"/_commits/\d+\..*\.done"),
+    ("read the pointer", "GET", r"/_current\.json"),
+    ("move the pointer", "PUT", r"/_current\.json"),
     ("look for a marker", "HEAD", r"/_commits/"),
     ("read a record", "GET", r"/_commits/\d+\.json"),
     ("list the log", "GET", r"prefix=[^&]*_commits"),

@@ -1,4 +1,4 @@
-"""The sink of hive folders under generated schedules of faults, on an S3 server in memory that its clients call.
+"""The sink under generated schedules of faults, on an S3 server in memory that its clients call, for each format.
 
 `GPUQUERY_SEED` is the first one, and `GPUQUERY_SCHEDULES` how many the sample has; what fails is printed.
 """
@@ -10,14 +10,22 @@ import json
 import logging
 import os
 import re
+import tempfile
 import time
 import traceback
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+from deltalake import DeltaTable
 
 from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
@@ -25,14 +33,13 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import commit, sweep
+from gpuquery.runner.output.record import owner_of, parse_part
+from gpuquery.runner.output.tables import abandoned
 from gpuquery.runner.stores.s3 import client
 from tests.support.memory_s3 import MemoryS3, read, refusal, written
-from tests.support.schedules import Fault, Schedule, Stage, Try, content, expected, make, may_fail, run, sinks
+from tests.support.schedules import Fault, Schedule, Stage, Try, expected, make, may_fail, run, sinks, uid
 
-if TYPE_CHECKING:
-    from collections import Counter
-
-SAMPLE, BLOCK, BLOCKS = 24, 500, 20
+SAMPLE, BLOCK, BLOCKS = 12, 500, 20
 SECRET = "planted-secret-7f3a"
 MODES = (OutputMode.APPEND, OutputMode.OVERWRITE, OutputMode.ERROR_IF_EXISTS, OutputMode.OVERWRITE_PARTITIONS)
 CLEAN, LAST = 7, 8
@@ -40,14 +47,109 @@ CLEAN, LAST = 7, 8
 DAY = 24 * 3600
 
 
+Objects = Mapping[str, bytes]
+"""What is in the bucket, by key below the table's folder."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """What the judge must know of a format of tables."""
+
+    output: Mapping[str, Any]
+    """Fields of `output` that ask for it."""
+    committed: Callable[[Objects], Sequence[str]]
+    """Names of the jobs that have committed, in the order of their commits, each as often as it has."""
+    rows: Callable[[Objects], Counter[tuple[int, int]]]
+    """What a reader sees that is not ours."""
+    needed: Callable[[Objects], tuple[set[str], set[str]]]
+    """Keys of data files that must be there, and of those that may."""
+    hides: bool
+    """Whether a file is whole before its commit, and no reader finds it. Then what may be in the middle of a commit is
+    never removed: see `may_stay`."""
+
+
+def hive_records(objects: Objects) -> list[dict[str, Any]]:
+    """All commit records, oldest first, fences left out."""
+    keys = sorted(key for key in objects if re.fullmatch(r"_commits/\d+\.json", key))
+    return [record for key in keys if (record := json.loads(objects[key]))["mode"] != "fence"]
+
+
+def hive_rows(objects: Objects) -> Counter[tuple[int, int]]:
+    """All files below data/, by pyarrow; `_current.json` must name just those."""
+    rows: Counter[tuple[int, int]] = Counter()
+    data = {key for key in objects if key.startswith("data/")}
+    for key in data:
+        table = pq.read_table(io.BytesIO(objects[key]), partitioning=None)
+        folder = re.search(r"/k=(\d+)/", key)
+        partitions = [int(folder[1])] * table.num_rows if folder else table.column("k").to_pylist()
+        rows.update(zip(partitions, table.column("v").to_pylist(), strict=True))
+    pointer = json.loads(objects["_current.json"])
+    assert pointer["version"] == hive_records(objects)[-1]["version"]
+    assert {file["path"] for file in pointer["files"]} == data
+    return rows
+
+
+def hive_needed(objects: Objects) -> tuple[set[str], set[str]]:
+    """What the records add and do not remove."""
+    records = hive_records(objects)
+    gone = {path for record in records for path in record["remove"]}
+    needed = {f"data/{file['path']}" for record in records for file in record["add"] if file["path"] not in gone}
+    return needed, needed
+
+
+def delta_log(objects: Objects) -> list[dict[str, Any]]:
+    """All actions of the log, oldest first."""
+    keys = sorted(key for key in objects if re.fullmatch(r"_delta_log/\d+\.json", key))
+    return [json.loads(line) for key in keys for line in objects[key].splitlines()]
+
+
+def delta_jobs(objects: Objects) -> list[str]:
+    """Jobs by their application transactions."""
+    marks = [action["txn"]["appId"] for action in delta_log(objects) if "txn" in action]
+    return [mark.split("/")[2] for mark in marks if mark.startswith("gpuquery/")]
+
+
+def delta_rows(objects: Objects) -> Counter[tuple[int, int]]:
+    """By delta-rs, from a copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        for key, body in objects.items():
+            file = Path(folder) / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(body)
+        table = pa.table(DeltaTable(folder).to_pyarrow_table())
+    return Counter(zip(table.column("k").to_pylist(), table.column("v").to_pylist(), strict=True))
+
+
+def delta_needed(objects: Objects) -> tuple[set[str], set[str]]:
+    """What is live; files that were removed stay for older versions."""
+    added = {unquote(action["add"]["path"]) for action in delta_log(objects) if "add" in action}
+    removed = {unquote(action["remove"]["path"]) for action in delta_log(objects) if "remove" in action}
+    return added - removed, added
+
+
+FORMATS = {
+    "hive": Format(
+        {}, lambda objects: [record["job"]["name"] for record in hive_records(objects)],
+        hive_rows, hive_needed, hides=False,
+    ),
+    "delta": Format({"delta": {}}, delta_jobs, delta_rows, delta_needed, hides=True),
+}  # fmt: skip
+
+
 class World:
     """One schedule on a server of its own."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, format: Format) -> None:
         self.stage = Stage(schedule)
+        self.format = format
         self.partial: list[str] = []
         # Old uploads of a live attempt are kept for its sign of life, which no listing of that age would miss.
         self.server = MemoryS3(self._appeared, age=0 if schedule.has(Fault.LAG) else 2 * DAY)
+
+    @property
+    def objects(self) -> Objects:
+        """What is in the table's folder."""
+        return {key.removeprefix("t/"): body for key, body in self.server.objects.items()}
 
     def asked(self, actor: int, request: Any) -> Any:
         """Answer a request of botocore in place of the network."""
@@ -81,29 +183,9 @@ class World:
                 server.answer(asked)
         return written(request, answer)
 
-    def records(self) -> list[dict[str, Any]]:
-        """All commit records, oldest first, fences left out."""
-        keys = sorted(key for key in self.server.objects if re.fullmatch(r"t/_commits/\d+\.json", key))
-        found = [json.loads(self.server.objects[key]) for key in keys]
-        return [record for record in found if record["mode"] != "fence"]
-
-    def rows(self) -> Counter[tuple[int, int]]:
-        """What a reader of plain files sees, by pyarrow."""
-        from collections import Counter
-
-        rows: Counter[tuple[int, int]] = Counter()
-        for key, body in self.server.objects.items():
-            if key.startswith("t/data/"):
-                table = pq.read_table(io.BytesIO(body), partitioning=None)
-                folder = re.search(r"/k=(\d+)/", key)
-                partitions = [int(folder[1])] * table.num_rows if folder else table.column("k").to_pylist()
-                rows.update(zip(partitions, table.column("v").to_pylist(), strict=True))
-        return rows
-
     def _appeared(self, key: str) -> None:
         """No file is to be seen before its record is."""
-        path = key.removeprefix("t/data/")
-        if not any(path == file["path"] for record in self.records() for file in record["add"]):
+        if not self.format.hides and key.removeprefix("t/") not in self.format.needed(self.objects)[0]:
             self.partial.append(key)
 
 
@@ -133,12 +215,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def play(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> World:
+def play(schedule: Schedule, format: Format, monkeypatch: pytest.MonkeyPatch) -> World:
     """Run a schedule, then an undisturbed attempt of each job, then one of another job."""
-    world = _WORLD["now"] = World(schedule)
+    world = _WORLD["now"] = World(schedule, format)
 
     def attempt(actor: int, what: Try) -> None:
-        run(what, sinks(what, "s3://lake/t", f"http://actor-{actor}", {"partition_by": ["k"]}))
+        run(what, sinks(what, "s3://lake/t", f"http://actor-{actor}", {"partition_by": ["k"], **format.output}))
 
     world.stage.run(attempt)
     for job, what in schedule.jobs.items():
@@ -149,73 +231,93 @@ def play(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> World:
                 raise
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "STALE_SECONDS", -5)
+        patch.setattr(abandoned, "STALE_SECONDS", -5)
         attempt(LAST, Try(9, 1, OutputMode.APPEND, ()))
     return world
 
 
+def may_stay(world: World, refused: Collection[int]) -> Callable[[str], bool]:
+    """Say which keys may be left: of jobs that have committed nothing, whose permits nobody else may take, and data
+    files of processes that took themselves for the same attempt, of which one has committed."""
+    if not world.format.hides:
+        return lambda _: False
+    tries = Counter((owner_of(one.uid), one.attempt) for one in world.stage.schedule.tries)
+    doubles = {one for one, count in tries.items() if count > 1}
+    owners = {owner_of(uid(job)) for job in refused}
+    folders = tuple(f"_staging/{uid(job)}/" for job in refused)
+
+    def stays(key: str) -> bool:
+        part = parse_part(key)
+        return key.startswith(folders) if part is None else part in doubles or part[0] in owners
+
+    return stays
+
+
 def judge(world: World, said: str) -> None:
     """Hold what is there against what there may be."""
-    schedule = world.stage.schedule
+    schedule, objects = world.stage.schedule, world.objects
     for actor, exc in world.stage.errors.items():
         assert may_fail(schedule.tries[actor], schedule, exc), f"attempt {actor} ended with {exc!r}"
-    jobs = [int(record["job"]["name"].removeprefix("job-")) for record in world.records()]
+    jobs = [int(name.removeprefix("job-")) for name in world.format.committed(objects)]
     assert len(jobs) == len(set(jobs)), f"a job has committed twice: {jobs}"
     refused = schedule.jobs.keys() - set(jobs)
     assert all(schedule.jobs[job].mode is OutputMode.ERROR_IF_EXISTS for job in refused), f"{refused} did not commit"
-    assert world.rows() == expected([job for job in jobs if job != 9], schedule)
+    assert world.format.rows(objects) == expected([job for job in jobs if job != 9], schedule)
     assert world.partial == [], "a file was to be seen before its commit"
     assert world.server.uploads == {}, "uploads are left"
-    assert [key for key in world.server.objects if key.startswith("t/_staging/")] == []
-    known = {file["path"] for record in world.records() for file in record["add"]}
-    gone = {path for record in world.records() for path in record["remove"]}
-    data = {key.removeprefix("t/data/") for key in world.server.objects if key.startswith("t/data/")}
-    assert data == known - gone
-    pointer = json.loads(world.server.objects["t/_current.json"])
-    assert pointer["version"] == world.records()[-1]["version"]
-    assert {file["path"] for file in pointer["files"]} == {f"data/{path}" for path in data}
+    stays = may_stay(world, refused)
+    staged = {key for key in objects if key.startswith("_staging/") and not stays(key)}
+    assert staged == set(), f"{staged} is left"
+    needed, may = world.format.needed(objects)
+    data = {key for key in objects if key.endswith(".parquet") and (key in needed or not stays(key))}
+    assert needed <= data <= may, f"missing: {needed - data}, left: {data - may}"
     errors = "".join("".join(traceback.format_exception(exc)) for exc in world.stage.errors.values())
-    written_ = b"".join(key.encode() + body for key, body in world.server.objects.items())
-    assert SECRET not in errors and SECRET not in said and SECRET.encode() not in written_
+    everything = b"".join(key.encode() + body for key, body in objects.items())
+    assert SECRET not in errors and SECRET not in said and SECRET.encode() not in everything
 
 
-def check(seed: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def check(seed: int, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     schedule = make(seed, MODES)
     caplog.clear()
     try:
-        judge(play(schedule, monkeypatch), caplog.text)
+        judge(play(schedule, FORMATS[kind], monkeypatch), caplog.text)
     except BaseException:
-        print(schedule)
+        print(kind, schedule)
         raise
 
 
-def check_all(first: int, count: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    print(f"schedules {first} to {first + count - 1}")
+def check_all(seeds: range, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    print(f"{kind}: schedules {seeds.start} to {seeds.stop - 1}")
     caplog.set_level(logging.DEBUG, "gpuquery")
-    for seed in range(first, first + count):
-        check(seed, monkeypatch, caplog)
+    for seed in seeds:
+        check(seed, kind, monkeypatch, caplog)
 
 
-def start() -> int:
-    """The first seed: another one in every run, unless it is given."""
-    return int(os.environ.get("GPUQUERY_SEED") or time.time_ns() % 1_000_000_000)
+def seeds(count: int, block: int = 0) -> range:
+    """From another seed in every run, unless it is given."""
+    first = int(os.environ.get("GPUQUERY_SEED") or time.time_ns() % 1_000_000_000) + block * count
+    return range(first, first + count)
 
 
-def test_a_sample_of_schedules_commits_each_job_once_and_leaves_nothing(monkeypatch, caplog):
-    check_all(start(), int(os.environ.get("GPUQUERY_SCHEDULES") or SAMPLE), monkeypatch, caplog)
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_sample_of_schedules_commits_each_job_once_and_leaves_nothing(monkeypatch, caplog, kind):
+    check_all(seeds(int(os.environ.get("GPUQUERY_SCHEDULES") or SAMPLE)), kind, monkeypatch, caplog)
 
 
 @pytest.mark.faults
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("block", range(BLOCKS))
-def test_ten_thousand_schedules_commit_each_job_once_and_leave_nothing(monkeypatch, caplog, block):
-    check_all(start() + block * BLOCK, BLOCK, monkeypatch, caplog)
+@pytest.mark.parametrize("kind", FORMATS)
+def test_ten_thousand_schedules_commit_each_job_once_and_leave_nothing(monkeypatch, caplog, kind, block):
+    check_all(seeds(BLOCK, block), kind, monkeypatch, caplog)
 
 
-def test_the_judge_sees_a_row_that_is_there_twice(monkeypatch):
-    world = play(Schedule(0, [Try(0, 1, OutputMode.APPEND, (2,))], 0), monkeypatch)
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_judge_sees_a_file_that_nothing_names(monkeypatch, kind):
+    world = play(Schedule(0, [Try(0, 1, OutputMode.APPEND, (2,))], 0), FORMATS[kind], monkeypatch)
     judge(world, "")
-    key = next(key for key in world.server.objects if key.startswith("t/data/"))
-    world.server.objects[key + ".again"] = world.server.objects[key]
+    key = next(key for key in world.server.objects if key.endswith(".parquet"))
+    world.server.objects[key.replace("part-", "part-0")] = world.server.objects[key]
     with pytest.raises(AssertionError):
         judge(world, "")
-    assert sum(world.rows().values()) == 2 * len(content(0, (2,)))

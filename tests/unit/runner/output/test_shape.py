@@ -11,7 +11,7 @@ import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output import scratch, shape
+from gpuquery.runner.output import scratch, shape, upload
 from tests.support.sinks import plan, run, sink
 
 if TYPE_CHECKING:
@@ -182,3 +182,28 @@ def test_what_cannot_be_sorted_is_refused_before_the_query_runs(tmp_path: Path, 
     with pytest.raises(JobError, match=said) as caught:
         one.check_schema(pl.Schema({"k": pl.Int64, "l": pl.List(pl.Int64), "v": pl.Int64}))
     assert caught.value.failure is Failure.USER_ERROR
+
+
+@pytest.mark.parametrize("skewed", [False, True], ids=["a thousand partitions", "one that has nearly all rows"])
+def test_the_bytes_and_files_that_a_rank_holds_do_not_grow_with_partitions_or_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skewed: bool
+):
+    held: list[tuple[int, int]] = []
+    usual = upload.Uploads.write
+
+    def watched(self: upload.Uploads, file: Any, data: bytes) -> None:
+        usual(self, file, data)
+        unfinished = [one for one in list(self._files) if not one.sealed and one.held]
+        held.append((len(unfinished), sum(one.held for one in unfinished)))
+
+    monkeypatch.setattr(upload.Uploads, "write", watched)
+    monkeypatch.setattr(upload, "PIECE", 1 << 20)
+    monkeypatch.setattr(upload, "HOLD_MOST", 1 << 20)
+    rows = 3_000_000 if skewed else 20_000
+    k = (pl.col("v") % 1000 == 0).cast(pl.Int64) if skewed else pl.col("v") % 1000
+    lf = pl.LazyFrame({"v": range(rows)}).with_columns(k=k, h=pl.col("v").hash())
+    done = run(made(tmp_path, partition_by=["k"]), lf)
+    assert (done.rows, done.partitions) == (rows, 2 if skewed else 1000)
+    most_files, most_bytes = max(held), max(size for _, size in held)
+    assert most_files[0] <= 64
+    assert most_bytes <= 8 << 20, "less than two pieces for each file that Polars has open"
