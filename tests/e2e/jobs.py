@@ -47,9 +47,11 @@ class Bench:
     names: list[str] = field(default_factory=list)
 
     def job(self, name: str, *, inputs: Sequence[Mapping[str, Any]] = (), **spec: Any) -> dict[str, Any]:
-        """Build a job whose output is `s3://lake/out/<name>`; `sql=` and `python=` are short for the query."""
+        """Build a job whose output is `s3://lake/out/<name>` if it has no `table`; `sql=`, `python=` are the query."""
         query = {k: spec.pop(k) for k in ("sql", "python", "configMapKeyRef") if k in spec}
-        output = {"uri": f"s3://lake/out/{name}", **spec.pop("output", {})}
+        output = dict(spec.pop("output", {}))
+        if "table" not in output:
+            output.setdefault("uri", f"s3://lake/out/{name}")
         storage = {"secretName": SECRET, "endpoint": self.endpoint or self.lake.endpoint, **spec.pop("storage", {})}
         body = {"query": query, "inputs": list(inputs), "output": output, "storage": storage, **spec}
         return {

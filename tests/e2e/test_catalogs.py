@@ -1,4 +1,4 @@
-"""Tables of a real Iceberg REST catalog, SeaweedFS', and files of a claim, read in pods."""
+"""Tables of a real Iceberg REST catalog, SeaweedFS', read and written in pods, and files of a claim."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +16,7 @@ from pyiceberg.types import LongType, NestedField, StringType
 
 from tests.e2e import sets
 from tests.e2e.conftest import CATALOG, WAREHOUSE
-from tests.e2e.jobs import Bench, fresh
+from tests.e2e.jobs import Bench, fresh, tpch
 from tests.e2e.test_inputs import rows
 from tests.support import vending_proxy
 
@@ -72,11 +73,11 @@ def credential(together: Bench, address: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def orders(together: Bench, address: str, credential: str) -> Table:
-    """A table with three snapshots and six rows."""
+def catalog(together: Bench, address: str, credential: str) -> RestCatalog:
+    """The catalog, as this machine reaches it, with the namespace `sales`."""
     lake = together.lake
     bucket(lake)
-    catalog = RestCatalog(
+    found = RestCatalog(
         "lake",
         **{
             "uri": address, "warehouse": WAREHOUSE, "credential": credential, "s3.endpoint": f"http://{lake.host}",
@@ -84,7 +85,13 @@ def orders(together: Bench, address: str, credential: str) -> Table:
             "s3.path-style-access": "true",
         },
     )  # fmt: skip
-    catalog.create_namespace_if_not_exists("sales")
+    found.create_namespace_if_not_exists("sales")
+    return found
+
+
+@pytest.fixture(scope="module")
+def orders(catalog: RestCatalog) -> Table:
+    """A table with three snapshots and six rows."""
     table = catalog.create_table(f"sales.{fresh('orders').replace('-', '_')}", ORDERS)
     for n in (0, 2, 4):
         table.append(pa.Table.from_pylist([{"id": i, "status": "FO"[i % 2]} for i in (n, n + 1)], ORDERS.as_arrow()))
@@ -215,3 +222,56 @@ def test_files_of_a_claim_are_read_in_pods(together: Bench, tmp_path: Path) -> N
     finally:
         together.cluster.run("delete", "pvc", name, "-n", together.namespace, "--wait=false")
         together.cluster.run("delete", "pv", name, "--wait=false")
+
+
+def written(table: Table) -> list[tuple[Any, ...]]:
+    """Return the rows of a table, as pyiceberg and pyarrow read them."""
+    found = table.scan().to_arrow()
+    return sorted(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+
+def wanted(tables: Path, times: int = 1) -> list[tuple[Any, ...]]:
+    """Return what DuckDB makes of the query of the sets."""
+    sql = sets.SQL.replace("FROM lineitem", f"FROM read_parquet('{tables}/lineitem/*.parquet')")
+    return sorted(duckdb.sql(sql).fetchall() * times)
+
+
+def test_one_pod_makes_an_iceberg_table_and_a_set_of_three_appends_to_it(
+    together: Bench, catalog: RestCatalog, tables: Path
+) -> None:
+    name = f"sales.{fresh('written').replace('-', '_')}"
+    create = {"partitionBy": ["bucket(4, l_orderkey)"], "sortBy": ["l_orderkey"]}
+    one = together.job(
+        fresh("iceberg"), sql=sets.SQL, inputs=tpch("lineitem"),
+        output={"table": {"catalog": "warehouse", "name": name, "create": create}},
+    )  # fmt: skip
+    first = together.completed(one)["status"]["output"]
+    table = catalog.load_table(name)
+    assert first["snapshot"] == str(table.metadata.current_snapshot_id)
+    assert (first["uri"], first["rows"]) == (f"warehouse: {name}", len(written(table)))
+    assert written(table) == wanted(tables)
+    ranks = sets.started(together, output={"table": {"catalog": "signed", "name": name}, "mode": "append"})
+    job = together.as_completed(ranks.name)
+    table = catalog.load_table(name)
+    assert written(table) == wanted(tables, 2)
+    mark = "gpuquery.job-uid"
+    uids = [one.summary[mark] if one.summary else None for one in table.metadata.snapshots]
+    assert (len(uids), uids[-1]) == (2, job["metadata"]["uid"])
+    taken = together.failed(
+        together.job(
+            fresh("iceberg"), sql=SQL.replace("FROM t", "FROM (SELECT 1::BIGINT AS id, 'F' AS status)"),
+            output={"table": {"catalog": "warehouse", "name": name}},
+        )
+    )  # fmt: skip
+    assert taken["reason"] == "OutputExists", taken
+
+
+def test_a_pod_writes_with_vended_keys(together: Bench, catalog: RestCatalog, vending: vending_proxy.Vending) -> None:
+    table = catalog.create_table(f"sales.{fresh('vended').replace('-', '_')}", ORDERS)
+    job = together.job(
+        fresh("iceberg"), sql="SELECT 1::BIGINT AS id, 'F' AS status",
+        output={"table": {"catalog": "vending", "name": ".".join(table.name())}, "mode": "append"},
+    )  # fmt: skip
+    together.completed(job)
+    assert written(table.refresh()) == [(1, "F")]
+    assert together.lake.secret_key not in everything_told(together, job["metadata"]["name"])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.output.sink import Sink
 
+PROGRAM = "tests.support.delta_runs"
 QUERY = ReceiptQuery(language="python", sha256="0" * 64)
 ROWS = {"k": ["a/b", "ä", None] * 100, "v": list(range(300))}
 
@@ -54,22 +55,23 @@ DEATHS = {
 
 
 def start(
-    made: Plan, attempt: int, env: Mapping[str, str], *, death: Death | None = None, gate: bool = False
-) -> subprocess.Popen[str]:
+    made: Plan, attempt: int, env: Mapping[str, str], *, death: Death | None = None, gate: bool = False,
+    program: str = PROGRAM,
+) -> subprocess.Popen[str]:  # fmt: skip
     """Run an attempt. With a gate it says "ready" when it is staged, and commits when it gets a line."""
     order = {
         "plan": made.model_dump_json(), "attempt": attempt, "gate": gate, "death": asdict(death) if death else None,
     }  # fmt: skip
-    command = [sys.executable, "-X", "faulthandler", "-m", "tests.support.delta_runs", json.dumps(order)]
+    command = [sys.executable, "-X", "faulthandler", "-m", program, json.dumps(order)]
     environment = {**os.environ, **env, "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT}"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
 
-def race(made: Sequence[Plan], env: Mapping[str, str]) -> list[str]:
+def race(made: Sequence[Plan], env: Mapping[str, str], program: str = PROGRAM) -> list[str]:
     """Let attempts commit at the same time; returns what each has said in the end."""
-    running = [start(one, 1, env, gate=True) for one in made]
+    running = [start(one, 1, env, gate=True, program=program) for one in made]
     try:
         for one in running:
             assert one.stdout is not None
@@ -84,28 +86,30 @@ def race(made: Sequence[Plan], env: Mapping[str, str]) -> list[str]:
             one.kill()
 
 
-def killed(made: Plan, env: Mapping[str, str], death: Death) -> None:
+def killed(made: Plan, env: Mapping[str, str], death: Death, program: str = PROGRAM) -> None:
     """Run the first attempt, which dies."""
-    ended = start(made, 1, env, death=death)
+    ended = start(made, 1, env, death=death, program=program)
     said, _ = ended.communicate(timeout=120)
     assert ended.returncode == -signal.SIGKILL, said
 
 
-def attempt(one: Sink, *, gate: bool = False) -> str:
+def attempt(one: Sink, *, gate: bool = False, lf: pl.LazyFrame | None = None) -> str:
     """Run a whole attempt; returns the committed version, or the class of its failure."""
+    lf = pl.LazyFrame(ROWS) if lf is None else lf
     try:
         if (done := one.preflight()) is None:
-            one.write(pl.LazyFrame(ROWS))
+            one.check_schema(lf.collect_schema())
+            one.write(lf)
             one.seal()
             if gate:
                 print("ready", flush=True)
                 sys.stdin.readline()
             done = one.commit()
-            one.describe(Receipt(job=ReceiptJob(**dict(one._asked.job)), query=QUERY, version=done.version))
+            one.describe(Receipt(job=ReceiptJob(**dict(one._asked.job)), query=QUERY, version=done.version or 0))
     except JobError as exc:
         one.abort()
         return exc.failure.value
-    return f"version {done.version}"
+    return done.commit
 
 
 def main() -> None:
@@ -113,17 +117,16 @@ def main() -> None:
     made = Plan.model_validate_json(order["plan"])
     one = sink(made, order["attempt"])
     if order["death"]:
-        _die_at(one, Death(**order["death"]))
+        die_at(type(one._table.store), Death(**order["death"]))
     print(attempt(one, gate=order["gate"]), flush=True)
 
 
-def _die_at(one: Sink, death: Death) -> None:
-    """Let the stores of a sink die; both are of one kind."""
-    kind = type(one._table.store)
+def die_at(kind: type, death: Death) -> None:
+    """Let a process die in a method of a class, whose first argument is a key, or some."""
     call = getattr(kind, death.method)
 
     def deadly(self: Any, key: Any, *more: Any) -> Any:
-        keys = [key] if isinstance(key, str) else key
+        keys = [key] if isinstance(key, str) else key if isinstance(key, list | tuple) else [""]
         hit = any(re.search(death.key, each) for each in keys)
         if hit and not death.after:
             os.kill(os.getpid(), signal.SIGKILL)

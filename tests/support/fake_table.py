@@ -110,9 +110,6 @@ class FakeTable(Complete):
         named = {self.below + file for one in self._read() for file in one.files}
         return [key for key in keys if key not in named]
 
-    def describe(self, status: OutputStatus, report: bytes) -> None:
-        self.hurried.put(f"{CATALOG}.report", report)
-
     def _mark(self, known: Sequence[Commit]) -> Mark | None:
         return next((Mark(self._status(one)) for one in known if one.uid == self._uid), None)
 
@@ -174,8 +171,15 @@ def fail(at: int, when: str) -> Happening:
 
 def sink(content: Content, made: Plan, attempt: int, turn: Callable[[bool], None], patch: Any) -> Sink:
     """The sink of an attempt that writes to such a table."""
+    return rank(content, made, Identity(made.job.uid, attempt), patch, turn)
+
+
+def rank(
+    content: Content, made: Plan, identity: Identity, patch: Any, turn: Callable[[bool], None] = lambda _: None
+) -> Sink:
+    """The sink of one rank of an attempt."""
     patch.setattr("gpuquery.runner.output.tables.of", lambda asked: FakeTable(asked, MemoryStore(content, turn)))
-    return Sink(made, Identity(made.job.uid, attempt))
+    return Sink(made, identity)
 
 
 def run(one: Sink, lf: pl.LazyFrame) -> OutputStatus:

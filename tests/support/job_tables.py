@@ -293,6 +293,7 @@ REFUSED: list[Any] = [
     pytest.param(into({"catalog": "My Lake"}), "table.catalog", "", id="a catalog's name that is none"),
     pytest.param(into({"name": "orders"}), "table.name", "", id="a table without a namespace"),
     pytest.param(into({"name": "sales/orders.x"}), "table.name", "", id="a table with a slash"),
+    pytest.param(into({"branch": "audit"}), "output.mode", "remove table.branch", id="a branch of what is new"),
     pytest.param(into({"branch": "-x"}), "table.branch", "", id="a branch that begins with a dash"),
     pytest.param(into({"branch": "x" * 256}), "table.branch", "255", id="a branch that is too long"),
     pytest.param(into({"snapshotId": "1"}), "snapshotId", "", id="a snapshot to write"),
@@ -689,6 +690,7 @@ TAKEN: list[Any] = [
     pytest.param(to("gs://marts/x"), id="an output in a bucket of Google"),
     pytest.param(to("abfss://lake@sales01.dfs.core.windows.net/x"), id="an output in a data lake of Azure"),
     pytest.param(into(), id="an Iceberg table"),
+    pytest.param(into({"branch": "main"}), id="the branch that readers see"),
     pytest.param(into({"branch": "audit/2026-01"}, mode="append", schemaEvolution="widen"), id="a branch"),
     pytest.param(
         making(

@@ -81,7 +81,7 @@ class MemoryStore:
             old = self.get(key)
             if (made := change(old)) is None:
                 return False
-            if self._do(effect):
+            if self.do(effect):
                 return True
 
     def size(self, key: str) -> int | None:

@@ -41,6 +41,8 @@ _COLUMN = f"{_EDGE}({_INSIDE}*{_EDGE})?"
 TRANSFORM = f"^({_COLUMN}|(year|month|day|hour)\\({_COLUMN}\\)|(bucket|truncate)\\([1-9][0-9]{{0,8}}, ?{_COLUMN}\\))$"
 SORT_COLUMN = f"^{_COLUMN}$"
 BRANCH = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
+MAIN_BRANCH = "main"
+"""The branch that readers of a table see."""
 OWN_PROPERTIES = "gpuquery."
 """How names of properties begin that this operator writes."""
 
@@ -173,8 +175,8 @@ class TableOutput(Model):
     name: Annotated[str, Field(min_length=3, max_length=512, pattern=TABLE_NAME)]
     """Namespace and name of the table: `sales.orders`."""
     branch: Annotated[str, Field(min_length=1, max_length=255, pattern=BRANCH)] | None = None
-    """Writes to this branch, which is made from the current snapshot if there is none. Readers of the table see nothing
-    of it until the branch is published. Default: `main`, which readers see at once."""
+    """Writes to this branch. One that there is not begins at the table's current snapshot, so a new table has none.
+    Readers of the table see nothing of it until `main` is moved to it. Default: `main`, which readers see at once."""
     create: TableCreation | None = None
     """Makes the table if there is none: `create: {}` without partitions. Without it a missing table fails the job."""
 
@@ -258,6 +260,18 @@ class Output(Model):
             ),
             'mode "overwritePartitions" replaces partitions, and partitionBy names none: set partitionBy, or use mode '
             '"overwrite"',
+            field_path=".mode",
+        ),
+        Rule(
+            "self.mode != 'errorIfExists' || !has(self.table) || !has(self.table.branch) || "
+            f"self.table.branch == '{MAIN_BRANCH}'",
+            lambda self: (
+                self.mode is not OutputMode.ERROR_IF_EXISTS
+                or self.table is None
+                or self.table.branch in (None, MAIN_BRANCH)
+            ),
+            'mode "errorIfExists" is for what is new, and a branch begins at a snapshot of a table that is there: use '
+            "another mode, or remove table.branch",
             field_path=".mode",
         ),
         Rule(

@@ -124,7 +124,7 @@ class Receipt(Lenient):
     uri: Text = ""
     """The output."""
     version: Count = 0
-    """The commit: its version."""
+    """The commit: its version; 0 of an Iceberg table."""
     snapshot: Text = ""
     """The snapshot of an Iceberg table."""
     rows: Count = 0
@@ -147,6 +147,11 @@ class Receipt(Lenient):
     """What each process contributed, for queries of several."""
     created: datetime | None = None
     """When it was written, by the clock of the pod."""
+
+    @property
+    def commit(self) -> str:
+        """Which commit it is of, for messages."""
+        return f"snapshot {self.snapshot}" if self.snapshot else f"version {self.version}"
 
     @property
     def key(self) -> str:

@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from gpuquery.api.output import OutputFormat
 from gpuquery.api.reasons import Failure
 from gpuquery.cli.jobfile import JobFile, JobFileError, read
 from gpuquery.cli.show import manifests, outcome, remark, say
@@ -364,12 +365,15 @@ def _check_query(file: JobFile, plan: Plan) -> list[str]:
     try:
         from gpuquery.runner.failures.errors import JobError
         from gpuquery.runner.output.expect import Expectations
+        from gpuquery.runner.output.tables.delta.where import Where
         from gpuquery.runner.query import queries
     except ImportError:
         return [f"{file.path}: {plan.job.name}: the query's text was not checked, which needs gpuquery[runner]"]
     try:
         queries.check(plan)
         Expectations(plan)
+        if plan.output.overwrite_where and plan.output.format is OutputFormat.DELTA:
+            Where(plan, plan.output.overwrite_where)
     except JobError as error:
         named = [f"{file.path}: {one}" for one in file.surprises]
         raise JobFileError([f"{file.path}: {plan.job.name}: {error}", *named]) from None

@@ -213,6 +213,8 @@ def _lines(one: Outlook) -> Iterator[tuple[str, str]]:
         files = "1 file" if read.files == 1 else f"{read.files:,} files"
         yield "read", f"{read.name}: {files}, {_bytes(read.bytes)}, {read.snapshot or f'digest {read.digest}'}"
     yield from _sizes(found)
+    if (reuse := one.report.reuse) is not None:
+        yield "reuse", f"the commit of job {reuse.job}" if reuse.reused else f"nothing: {reuse.differs}"
     yield "write", one.case.job.spec.output.words
     for expectation in one.case.job.spec.output.expect or ():
         yield "expect", expectation.words

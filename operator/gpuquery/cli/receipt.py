@@ -105,8 +105,9 @@ def of_job(job: GpuQueryJob) -> Receipt:
         output={name: shown_value(text) for name, text in contract(spec.output).items()},
         cluster=plan.cluster if plan else "",
         gpus=small.gpus,
-        uri=spec.output.uri,
-        version=out.version,
+        uri=spec.output.shown,
+        version=out.version or 0,
+        snapshot=out.snapshot,
         rows=out.rows,
         bytes=out.bytes,
         files=out.files,
@@ -152,7 +153,8 @@ def _read_job(document: Mapping[str, Any], chosen: argparse.Namespace) -> Receip
     small = of_job(job)
     if chosen.uri is None:
         return small
-    if not (uri := chosen.uri or job.spec.output.uri):
+    there = job.status.output.location if job.status.output else ""
+    if not (uri := chosen.uri or job.spec.output.uri or there):
         raise NoReceiptError(f"the output is {job.spec.output.shown}: give --uri the folder of that table")
     given = _access(chosen)
     access = given if given.endpoint or given.region else store_access(job.spec.storage)
@@ -184,13 +186,12 @@ def _access(chosen: argparse.Namespace) -> StoreAccess:
 
 def _rows(one: Receipt) -> Iterator[tuple[str, str]]:
     yield "job", f"{one.job.shown} ({one.job.uid}), attempt {one.attempt}"
-    snapshot = f", snapshot {one.snapshot}" if one.snapshot else ""
-    yield "commit", f"version {one.version} of {one.uri}{snapshot}"
+    yield "commit", f"{one.commit} of {one.uri}"
     yield (
         "result",
         (
-            f"{one.rows:,} rows in {one.files:,} files, {one.bytes / 1e6:,.1f} MB"
-            + (f", {one.partitions:,} partitions" if one.partitions else "")
+            f"{_count(one.rows, 'row')} in {_count(one.files, 'file')}, {one.bytes / 1e6:,.1f} MB"
+            + (f", {_count(one.partitions, 'partition')}" if one.partitions else "")
         ),
     )
     yield "written", ", ".join(f"{name} {value}" for name, value in one.output.items())
@@ -199,7 +200,7 @@ def _rows(one: Receipt) -> Iterator[tuple[str, str]]:
         yield "parameter", f"{name}: {value}"
     for each in one.inputs:
         snapshot = f", snapshot {each.snapshot}" if each.snapshot else ""
-        size = f"{each.files:,} files, {each.bytes / 1e6:,.1f} MB{snapshot}"
+        size = f"{_count(each.files, 'file')}, {each.bytes / 1e6:,.1f} MB{snapshot}"
         yield "input", f"{each.name}: {size}, {each.digest[:16]} {each.place}"
     yield "engine", f"{one.engine} x {one.cluster}" + (f" on {one.release}" if one.release else "")
     yield "options", ", ".join(f"{name} {value}" for name, value in one.options.items())
@@ -210,6 +211,10 @@ def _rows(one: Receipt) -> Iterator[tuple[str, str]]:
     yield "expectations", one.expectations
     for text in one.warnings:
         yield "warning", text
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' if number != 1 else ''}"
 
 
 def _phases(seconds: Mapping[str, float]) -> str:

@@ -45,6 +45,11 @@ def outcome(name: str, report: Report) -> None:
     if report.committed is None:
         remark(f"{name}: {report.failure}: {report.message}")
         return
+    if report.reuse is not None:
+        word = (
+            f"reused the commit of {report.reuse.job}" if report.reuse.reused else f"not reused: {report.reuse.differs}"
+        )
+        remark(f"{name}: {word}")
     out = report.committed
     say(f"{out.uri}: {out.commit}, {out.rows:,} rows in {out.files:,} files, {out.bytes / 1e6:,.1f} MB")
 

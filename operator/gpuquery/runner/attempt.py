@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,9 +23,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from gpuquery.api.reasons import Failure
-from gpuquery.api.receipt import MAX_LISTED, MAX_TEXT, ReceiptClaim
+from gpuquery.api.receipt import MAX_LISTED, MAX_TEXT
 from gpuquery.api.report import Phase, Report
-from gpuquery.api.reuse import MAX_DIFFERS, ReuseStatus
 from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.api.timing import PROCESS_COMMIT_SECONDS, WITHDRAW_SECONDS
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gpuquery.api.receipt import Receipt
+    from gpuquery.api.reuse import ReuseStatus
     from gpuquery.runner.progress import Tracker
 
 SIGNAL_SECONDS = 0.2
@@ -119,7 +118,7 @@ class Attempt:
         self._frame: pl.LazyFrame | None = None
         self._joined: datetime | None = None
         self._query_started: datetime | None = None
-        self._began, self._running_since = time.monotonic(), 0.0
+        self._watch = receipts.Stopwatch()
         self._warnings: tuple[str, ...] = ()
         self._reuse: ReuseStatus | None = None
         self._inputs: Mapping[str, inputs.Resolved] = {}
@@ -210,7 +209,8 @@ class Attempt:
         if gpu:
             reader_rules.export(plan, inputs.places_of_tables(self._inputs))
         self._enter(Phase.RUNNING, f"engine {engine.name}")
-        self._query_started, self._running_since = datetime.now(UTC), time.monotonic()
+        self._query_started = datetime.now(UTC)
+        self._watch.enter(receipts.RUNNING)
         assert ready.frame is not None
         with contextlib.ExitStack() as ends, self._verified() as verification:
             # What the kernel counts is the query's where a pod runs nothing else, and the query runs nowhere else.
@@ -255,16 +255,11 @@ class Attempt:
 
     def _earlier(self, query: queries.Query | None, sink: Sink, opened: Opened) -> OutputStatus | None:
         """Return the commit of an earlier job that is the result already, if the plan may reuse one."""
-        if (reuse := self._plan.reuse) is None:
+        if self._plan.reuse is None:
             return None
         earlier = None
         if query is not None:
-            unsettled = query.unsettled(opened.frames, opened.inputs)
-            if why := reusing.repeatable(reuse, unsettled, sink.clock, opened.inputs):
-                self._reuse = ReuseStatus(differs=clean(why, MAX_DIFFERS))
-            else:
-                draft = receipts.draft(self._plan, query, opened.inputs)
-                earlier, self._reuse = sink.earlier(draft, reuse)
+            earlier, self._reuse = reusing.looked(self._plan, query, sink, (opened.frames, opened.inputs))
             self._tracker.log(f"reuse: {self._reuse.differs or 'the result is there already'}")
         if earlier is None:
             sink.check_mode()
@@ -333,15 +328,12 @@ class Attempt:
         if changed := inputs.changed(self._inputs, self._plan.store):
             raise JobError(Failure.INPUT_CHANGED, changed)
         read = [ReadInput(**one.told().model_dump()) for one in self._inputs.values()]
-        began = time.monotonic()
+        self._watch.enter(receipts.COMMITTING)
         committed = sink.commit([share.totals for share in shares], read)
-        receipt = self._receipt(committed, began, shares)
+        receipt = self._receipt(committed, shares)
         report = self._succeeded(committed, preflight)
         if receipt is not None:
-            claim = ReceiptClaim(
-                query=receipt.query.sha256, key=receipt.key, committing=receipt.seconds.get("committing")
-            )
-            report = report.model_copy(update={"receipt": claim})
+            report = report.model_copy(update={"receipt": receipts.claim(receipt)})
         # From here on nothing that becomes of this process or the others can undo it.
         self._stands = report
         self._tell(report)
@@ -351,10 +343,9 @@ class Attempt:
             agreement.after_commit(ranks, committed)
         return report
 
-    def _receipt(self, committed: OutputStatus, began: float, shares: Sequence[agreement.Share]) -> Receipt | None:
-        """Return the receipt of the commit that began then; the commit stands, so what fails here is only logged."""
-        now, started = time.monotonic(), self._running_since or began
-        seconds = {"planning": started - self._began, "running": began - started, "committing": now - began}
+    def _receipt(self, committed: OutputStatus, shares: Sequence[agreement.Share]) -> Receipt | None:
+        """Return the receipt of the commit; it stands, so what fails here is only logged."""
+        seconds = self._watch.seconds()
         processes = tuple(share.told(index) for index, share in enumerate(shares)) if len(shares) > 1 else ()
         warnings = tuple(clean(one, MAX_TEXT) for one in self._warnings[:MAX_LISTED])
         try:
@@ -387,7 +378,7 @@ class Attempt:
         report = self._succeeded(committed, found.model_copy(update={"finished": datetime.now(UTC)}))
         assert self._query is not None
         draft = receipts.draft(self._plan, self._query, self._inputs)
-        return report.model_copy(update={"receipt": ReceiptClaim(query=draft.query.sha256, key=draft.key)})
+        return report.model_copy(update={"receipt": receipts.claim(draft)})
 
     def _passed(self, found: PreflightStatus) -> Report:
         """The report of a preflight that found nothing that keeps the query from running."""

@@ -144,6 +144,12 @@ def test_every_text_in_the_spec_is_bounded_or_an_enum() -> None:
     assert loose == []
 
 
+def test_every_bound_of_a_number_is_one_that_the_api_server_can_hold() -> None:
+    """It holds bounds as floating point numbers, so it reads 2**63 - 1 as 2**63 and refuses the CRD."""
+    numbers = (bound for field in ALL.values() for name, bound in field.items() if name in ("minimum", "maximum"))
+    assert all(int(float(bound)) == bound for bound in numbers)
+
+
 def judged(document: Mapping[str, Any]) -> list[str]:
     """What `gpuquery validate` says of a document's fields."""
     try:

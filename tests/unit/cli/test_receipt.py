@@ -55,7 +55,7 @@ def test_a_receipt_is_read_from_the_store_or_a_file(
     }[form]
     assert main(["receipt", where]) == 0
     text = capsys.readouterr().out
-    assert "2 rows in 1 files" in text and "n: integer 7" in text and "t: 1 files" in text and made.job.uid in text
+    assert "2 rows in 1 file," in text and "n: integer 7" in text and "t: 1 file," in text and made.job.uid in text
     assert main(["receipt", where, "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["job"]["uid"] == made.job.uid
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cluster", "store"]
 
+TWO_COLUMNS = {"sql": "SELECT n_name, 1 AS n FROM nation"}
+OUT = {"uri": "s3://lake/out/x"}
 SQL = {"sql": "SELECT n_name FROM nation"}
 PYTHON = {"python": "def query(inputs, params):\n    return inputs['nation']\n"}
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "q"}, "data": {"q.sql": SQL["sql"]}}
@@ -59,20 +61,49 @@ CPU_KINDS: dict[str, dict[str, Any]] = {
     "a preflight always": {"preflight": "always"},
     "an image of its own for the CPU": {"engine": "cpu", "runtime": {"image": "mine:1"}},
     "text": {"inputs": [{"name": "nation", "uri": "s3://lake/tpch/nation.csv"}]},
+    "partitions of a folder": {
+        "query": TWO_COLUMNS,
+        "output": {**OUT, "partitionBy": ["n_name"], "mode": "overwritePartitions"},
+    },
+    "a Delta table": {"output": {**OUT, "delta": {}, "mode": "append", "schemaEvolution": "widen"}},
+    "partitions of a Delta table": {
+        "query": TWO_COLUMNS,
+        "output": {
+            **OUT,
+            "delta": {},
+            "partitionBy": ["n_name"],
+            "mode": "overwrite",
+            "overwriteWhere": "n_name > 'A'",
+        },
+    },
 }
+CATALOG_KINDS: dict[str, dict[str, Any]] = {
+    "an Iceberg table": {"output": {"table": {"catalog": "lake", "name": "sales.nation"}}},
+    "a branch of a new one": {
+        "output": {
+            "table": {
+                "catalog": "lake", "name": "sales.nation", "branch": "audit", "create": {"partitionBy": ["n_name"]},
+            },
+            "mode": "overwritePartitions",
+        },
+    },
+}  # fmt: skip
 KINDS = {**GPU_KINDS, **CPU_KINDS}
+ALL_KINDS = {**KINDS, **CATALOG_KINDS}
 
 
 def written(folder: Path, kind: str, *, local: bool = False) -> str:
     """Write a job of a kind; `local` puts its places on this machine."""
-    spec = dict(KINDS[kind])
+    spec = dict(ALL_KINDS[kind])
     if local:
         ending = "csv" if kind == "text" else "parquet"
         frame = pl.DataFrame({"n_name": ["FRANCE", "PERU"]})
         (folder / "data").mkdir(exist_ok=True)
         frame.write_csv(folder / "data" / "b.csv")
         frame.write_parquet(folder / "data" / "b.parquet")
-        spec |= {"inputs": [{"name": "nation", "uri": f"file://data/b.{ending}"}], "output": {"uri": "file://result"}}
+        spec["inputs"] = [{"name": "nation", "uri": f"file://data/b.{ending}"}]
+        if kind not in CATALOG_KINDS:
+            spec["output"] = {**spec.get("output", {}), "uri": "file://result"}
     (folder / "job.yaml").write_text(yaml.safe_dump_all([CONFIG_MAP, job(**spec)]))
     return str(folder / "job.yaml")
 
@@ -81,13 +112,13 @@ def results(capsys: pytest.CaptureFixture[str]) -> Iterator[dict[str, Any]]:
     yield from json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_validate_takes_every_kind_of_job(tmp_path: Path, kind: str) -> None:
     assert main(["validate", written(tmp_path, kind)]) == 0
     assert main(["validate", written(tmp_path, kind, local=True)]) == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_render_prints_the_objects_of_every_kind_of_job(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
@@ -117,6 +148,32 @@ def test_plan_tells_what_the_cluster_would_make_of_every_kind_of_job(
     assert main(["plan", written(store, kind), "--run-code"]) == 0
     out = capsys.readouterr().out
     assert "defaults  of context test" in out and "checks    passed" in out
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        pytest.param({}, "folder file://{}/result, mode errorIfExists", id="a folder"),
+        pytest.param(
+            CPU_KINDS["partitions of a Delta table"]["output"],
+            "Delta table file://{}/result, mode overwrite where n_name > 'A'",
+            id="a Delta table",
+        ),
+    ],
+)
+def test_plan_tells_what_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], output: dict[str, Any], told: str
+) -> None:
+    kind = "partitions of a Delta table" if output else "nothing said"
+    assert main(["plan", written(tmp_path, kind, local=True), "--no-cluster"]) == 0
+    assert f"write     {told.format(tmp_path)}" in capsys.readouterr().out
+
+
+def test_validate_finds_a_condition_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = {**OUT, "delta": {}, "partitionBy": ["n_name"], "mode": "overwrite", "overwriteWhere": "n_name >"}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job(output=output)))
+    assert main(["validate", str(tmp_path / "job.yaml")]) == 2
+    assert "output.overwriteWhere" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", CPU_KINDS)

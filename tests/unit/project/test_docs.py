@@ -281,6 +281,23 @@ def test_the_readers_in_the_docs_read_the_output(tables: Path, capsys: pytest.Ca
         assert "F" in printed and "O" in printed, text
 
 
+def test_the_page_on_receipts_says_what_reuse_and_diff_say(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "receipts.md").read_text()
+    (source,) = [text for language, text in FENCE.findall(page) if language == "yaml"]
+    (shown,) = [text for language, text in FENCE.findall(page) if language == "text"]
+    (tables / "job.yaml").write_text(source)
+    assert main(["run", "job.yaml"]) == 0
+    (receipt,) = (tables / "by-status/_receipts").iterdir()
+    first = receipt.rename(tables / "first.json")
+    (tables / "by-status/_receipts" / receipt.name).write_bytes(first.read_bytes())
+    assert main(["run", "job.yaml"]) == 0 and "reused the commit of default/orders" in capsys.readouterr().err
+    (tables / "job.yaml").write_text(source.replace("1994-01-01", "1995-01-01"))
+    assert main(["run", "job.yaml"]) == 0
+    assert "not reused: parameter since: date 1994-01-01 then, date 1995-01-01 now" in capsys.readouterr().err
+    assert main(["diff", "first.json", f"file://{tables}/by-status"]) == 1
+    assert capsys.readouterr().out.startswith(shown)
+
+
 def test_the_expectations_in_the_docs_hold_and_fail_as_told(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (source,) = [str(b.values[0]) for b in jobs() if "totals-by-customer" in str(b.values[0])]
     (tables / "job.yaml").write_text(source)

@@ -333,8 +333,14 @@ def test_a_commit_clears_away_what_jobs_that_died_a_day_ago_have_left_and_nothin
     tmp_path: Path, files: str
 ) -> None:
     staged = tmp_path / "out/_staging"
-    kept = ["waits/inputs", "lives/1/rank-00001.lease", "dead/1/rank-00000.json", "dead/notes.txt", "dead/1/x/inputs"]
-    gone = ["dead/inputs", "dead/1/rank-00000.inputs", "dead/2/rank-00001.lease", "dead/1/probe-0123456789abcdef"]
+    kept = ["waits/inputs", "lives/1/rank-00001.lease", "dead/notes.txt", "dead/1/x/inputs"]
+    gone = [
+        "dead/inputs",
+        "dead/1/rank-00000.json",
+        "dead/1/rank-00000.inputs",
+        "dead/2/rank-00001.lease",
+        "dead/1/probe-0123456789abcdef",
+    ]
     old = ["lives/inputs", "lives/1/rank-00000.inputs"]  # another rank of it has written its lease since
     for name in (*kept, *gone, *old):
         file = staged / name

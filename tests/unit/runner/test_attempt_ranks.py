@@ -107,6 +107,20 @@ def test_the_receipt_beside_the_commit_says_what_each_rank_has_done(
     assert again and again.committed == report.committed, "the log is read as if the receipt were not there"
 
 
+def test_index_0_finds_for_all_that_the_result_is_there_already(
+    tmp_path: Path, engine: Shares, table: Callable[..., Plan]
+) -> None:
+    how = {"output": {"uri": f"file://{tmp_path}/out", "mode": "overwrite"}, "reuse": {"maxAge": "1h"}}
+    first = run(table(**how), 3)
+    assert first[0] and first[0].committed and first[0].reuse and not first[0].reuse.reused
+    engine.ran.clear()
+    again = run(table(**how), 3)
+    assert {report and report.committed for report in again} == {first[0].committed} and not engine.ran
+    assert again[0] and again[0].reuse and again[0].reuse.reused and again[0].receipt
+    (other, *_) = run(table(QUERY + " AND v > 11", **how), 3)
+    assert other and other.committed and other.committed.version == 2 and sorted(engine.ran) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("empty", [[0], [1], [0, 1, 2]], ids=["index 0", "another", "all"])
 def test_ranks_without_rows_leave_no_file(
     tmp_path: Path, engine: Shares, table: Callable[..., Plan], empty: list[int]

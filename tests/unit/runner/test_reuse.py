@@ -49,12 +49,12 @@ def test_the_same_job_again_runs_nothing_and_has_the_earlier_output(
 ) -> None:
     first = run(asked(tmp_path))
     assert first.committed and first.reuse and not first.reuse.reused
-    assert "the output holds no commit" in first.reuse.differs
+    assert "the output is empty" in first.reuse.differs
     monkeypatch.setattr(CpuEngine, "run", lambda *_: pytest.fail("the engine ran"))
     for text in (QUERY, "select a, :n as n\nfrom t where a > 0 -- the same"):
         again = run(asked(tmp_path, text))
         assert again.reuse and again.reuse.reused, again.reuse
-        assert (again.committed, again.reuse.job, again.reuse.version) == (first.committed, "default/job", 1)
+        assert (again.committed, again.reuse.job, again.reuse.commit) == (first.committed, "default/job", "version 1")
         assert again.receipt and first.receipt and again.receipt.key == first.receipt.key
     assert versions(tmp_path) == 1 and result(tmp_path).height == 2
 
@@ -118,7 +118,7 @@ MISSES: list[Any] = [
     pytest.param(appended, {}, "output.mode: append then, so the table holds other rows too", id="rows of others"),
     pytest.param(without_receipt, {}, "version 1 has no receipt", id="a receipt that is gone"),
     pytest.param(forged, {}, "is not what the receipt of its job is of", id="a receipt of another version"),
-    pytest.param(damaged, {}, "the output holds no commit", id="files that are gone"),
+    pytest.param(damaged, {}, "the output is empty", id="files that are gone"),
 ]  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def test_a_delta_table_is_reused_while_it_holds_the_rows_of_one_job_alone(tmp_pa
     assert again.reuse and again.reuse.reused and again.committed == first.committed, again.reuse
     assert run(asked(tmp_path, reuse=None, output={**output, "mode": "append"})).committed
     mixed = run(asked(tmp_path, output=output))
-    assert mixed.committed and mixed.reuse and "holds no commit whose job is known" in mixed.reuse.differs
+    assert mixed.committed and mixed.reuse and "is not the work of one job" in mixed.reuse.differs
     for path in (tmp_path / "out/data").rglob("*.parquet"):
         path.unlink()
     gone = run(asked(tmp_path, output=output))

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import platform
+import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
@@ -21,6 +22,7 @@ from gpuquery.api.choices import Dialect
 from gpuquery.api.receipt import (
     MAX_RECEIPT_BYTES,
     Receipt,
+    ReceiptClaim,
     ReceiptInput,
     ReceiptJob,
     ReceiptQuery,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from gpuquery.runner.stores.base import Store
 
 _LOG = logging.getLogger(__name__)
+PLANNING, RUNNING, COMMITTING = "planning", "running", "committing"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -77,7 +80,8 @@ def filled(
 ) -> Receipt:
     """Return the receipt of a commit; `told` has further fields of it: warnings, expectations, processes."""
     found = before.model_dump(by_alias=False) | {
-        "version": committed.version,
+        "version": committed.version or 0,
+        "snapshot": committed.snapshot,
         "rows": committed.rows,
         "bytes": committed.bytes,
         "files": committed.files,
@@ -87,6 +91,28 @@ def filled(
         "created": datetime.now(UTC),
     }
     return Receipt.model_validate(found | dict(told))
+
+
+def claim(receipt: Receipt) -> ReceiptClaim:
+    """Return what the report of the pod says of a receipt."""
+    return ReceiptClaim(query=receipt.query.sha256, key=receipt.key, committing=receipt.seconds.get(COMMITTING))
+
+
+class Stopwatch:
+    """Seconds of the phases of an attempt, by this machine's clock."""
+
+    def __init__(self) -> None:
+        """Begin with planning."""
+        self._marks = {PLANNING: time.monotonic()}
+
+    def enter(self, phase: str) -> None:
+        """Begin a phase."""
+        self._marks[phase] = time.monotonic()
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of each phase, the last one until now."""
+        begun = [*self._marks.values(), time.monotonic()]
+        return {phase: end - start for phase, start, end in zip(self._marks, begun, begun[1:], strict=False)}
 
 
 def to_json(receipt: Receipt) -> bytes:
@@ -120,7 +146,7 @@ def leave(store: Store, receipt: Receipt) -> None:
     try:
         store.put(receipt_key(receipt.job.uid), to_json(receipt))
     except JobError as exc:
-        _LOG.warning("cannot write the receipt of version %d: %s", receipt.version, exc.message)
+        _LOG.warning("cannot write the receipt of job %s: %s", receipt.job.uid, exc.message)
 
 
 def _input(one: Resolved) -> ReceiptInput:

@@ -18,14 +18,20 @@ from gpuquery.runner.output import receipt as receipts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import polars as pl
+
     from gpuquery.api.receipt import Receipt
     from gpuquery.api.reuse import Reuse
     from gpuquery.api.status import OutputStatus
+    from gpuquery.plan.plan import Plan
     from gpuquery.runner.inputs import Resolved
+    from gpuquery.runner.output.sink import Sink
     from gpuquery.runner.output.tables.base import Live, Table
+    from gpuquery.runner.query.queries import Query
 
 MAX_SKEW = 300.0
 """Seconds by which the clocks of two pods may differ."""
+NOTHING = "the output is empty, is not the work of one job, or has lost files"
 DECLARE = "Python code is not looked into: declare reuse.deterministic: true if it gives the same rows each time"
 
 
@@ -46,6 +52,17 @@ def repeatable(reuse: Reuse, unsettled: str | None, clock: str, inputs: Mapping[
     return ""
 
 
+def looked(
+    plan: Plan, query: Query, sink: Sink, opened: tuple[Mapping[str, pl.LazyFrame], Mapping[str, Resolved]]
+) -> tuple[OutputStatus | None, ReuseStatus]:
+    """Look whether the table holds the result of a plan with `reuse`; `opened` are the frames and the inputs."""
+    assert plan.reuse is not None
+    frames, inputs = opened
+    if why := repeatable(plan.reuse, query.unsettled(frames, inputs), sink.clock, inputs):
+        return None, ReuseStatus(differs=clean(why, MAX_DIFFERS))
+    return sink.earlier(receipts.draft(plan, query, inputs), plan.reuse)
+
+
 def found(table: Table, draft: Receipt, reuse: Reuse) -> tuple[OutputStatus | None, ReuseStatus]:
     """Return the commit that is the result of the query that `draft` is of, if the table holds it; and what to tell.
 
@@ -53,8 +70,8 @@ def found(table: Table, draft: Receipt, reuse: Reuse) -> tuple[OutputStatus | No
     """
     live = table.live()
     if live is None:
-        return None, ReuseStatus(differs="the output holds no commit whose job is known and whose files are all there")
-    told = ReuseStatus(job=f"{live.job.namespace}/{live.job.name}", version=live.status.version)
+        return None, ReuseStatus(differs=NOTHING)
+    told = ReuseStatus(job=f"{live.job.namespace}/{live.job.name}", commit=live.status.commit)
     if why := _differs(table, live, draft, reuse):
         return None, told.model_copy(update={"differs": clean(why, MAX_DIFFERS)})
     return live.status, told.model_copy(update={"reused": True})
@@ -63,9 +80,9 @@ def found(table: Table, draft: Receipt, reuse: Reuse) -> tuple[OutputStatus | No
 def _differs(table: Table, live: Live, draft: Receipt, reuse: Reuse) -> str:
     then = receipts.read(table.hurried, live.job.uid)
     if isinstance(then, str):
-        return f"version {live.status.version} has no receipt: {then}"
-    if then.version != live.status.version or then.rows != live.status.rows:
-        return f"version {live.status.version} is not what the receipt of its job is of, version {then.version}"
+        return f"{live.status.commit} has no receipt: {then}"
+    if (then.version, then.snapshot, then.rows) != (live.status.version or 0, live.status.snapshot, live.status.rows):
+        return f"{live.status.commit} is not what the receipt of its job is of, {then.commit}"
     if then.output.get("mode") not in WHOLE:
         return f"output.mode: {then.output.get('mode')} then, so the table holds other rows too"
     if first := next(deciding(then, draft), None):

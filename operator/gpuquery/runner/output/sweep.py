@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STALE_SECONDS = 24 * 3600
 LEASE_SECONDS = 3600
+LEASE = ".lease"
+"""Ending of the objects that show that an attempt writes."""
 LEFT = "inputs"
 """Name of what a preflight leaves for the attempts of its job."""
 _NEEDLESS = re.compile(rf"[^/]+/(?:{LEFT}|[0-9]+/(?:rank-[0-9]{{5}}\.(?:inputs|lease)|probe-[0-9a-f]{{16}}))")
@@ -36,7 +38,7 @@ _STAGED = re.compile(r"[^/]+/(?P<attempt>[1-9][0-9]{0,8})/rank-[0-9]{5}\.(?:json
 
 def lease_key(uid: str, attempt: int, rank: int) -> str:
     """Key of the object whose age says whether a rank is alive."""
-    return f"{staging(uid, attempt)}/rank-{rank:05d}.lease"
+    return f"{staging(uid, attempt)}/rank-{rank:05d}{LEASE}"
 
 
 def sweep(store: Store, committer: Committer, job: JobRef, attempt: int) -> int:

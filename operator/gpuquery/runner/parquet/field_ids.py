@@ -2,6 +2,7 @@
 
 Polars sets them only in newer versions and libcudf only through cudf's own writer, so they are put into the bytes that
 any writer has made. Nothing else in a file depends on the length of its schema: all offsets count from its beginning.
+The Arrow schema that a writer has left goes: it knows no ids, and Polars and pyarrow believe it rather than the file's.
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift (SchemaElement)
 """
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Path = tuple[str, ...]
-_SCHEMA, _NAME, _CHILDREN, _FIELD_ID = 2, 4, 5, 9
-_I32 = 5
+_SCHEMA, _KEY_VALUES = 2, 5
+_NAME, _CHILDREN, _FIELD_ID = 4, 5, 9
+_KEY, _ARROW = 1, b"ARROW:schema"
+_I32, _STRUCT = 5, 12
 
 
 def with_ids(tail: bytes, ids: Mapping[Path, int]) -> bytes:
@@ -46,11 +49,29 @@ def with_ids(tail: bytes, ids: Mapping[Path, int]) -> bytes:
                 stack.append((here, children))
             made.append(_element(meta[at:end], ids.get(here) if here else None))
             at = end
-        new = b"".join([*made, meta[at:]])
+        new = b"".join([*made, _without_arrow(meta, at)])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
         raise NotParquetError(f"the metadata is not that of a parquet file: {exc}") from None
     before = tail[: len(tail) - len(meta) - footer.TRAILER]
     return before + new + struct.pack("<I", len(new)) + footer.MAGIC
+
+
+def _without_arrow(meta: bytes, begin: int) -> bytes:
+    """Return the metadata from a place on, without the Arrow schema."""
+    try:
+        at = thrift.begin_of(meta, _KEY_VALUES)
+    except ValueError:
+        return meta[begin:]
+    count, end = thrift.head(meta, at)
+    kept = []
+    for _ in range(count):
+        start = end
+        fields, end = thrift.rest(meta, start, 0)
+        if fields.get(_KEY) != _ARROW:
+            kept.append(meta[start:end])
+    size = len(kept)
+    head = bytes([size << 4 | _STRUCT]) if size < 15 else bytes([0xF0 | _STRUCT]) + thrift.varint(size)
+    return meta[begin:at] + head + b"".join(kept) + meta[end:]
 
 
 def _element(body: bytes, number: int | None) -> bytes:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import duckdb
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pytest
 
 import gpuquery
@@ -20,6 +17,7 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
 from tests.support import sinks
+from tests.support.pointed import by_duckdb, by_pyarrow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,31 +28,6 @@ AWKWARD = ["a/b", "a=b", " ", "%2F", '"q"', "é", "*", "..", "01", "true", "2024
 def written(folder: Path, number: int, frame: pl.DataFrame, **output: Any) -> None:
     output = {"mode": "append", **output}
     sinks.run(sinks.plan(f"file://{folder}", uid=str(UUID(int=(number + 1) << 96)), **output), frame.lazy())
-
-
-def by_duckdb(folder: Path, columns: str, order: str) -> list[tuple[Any, ...]]:
-    """Rows by the pointer, without a line of ours or of Polars."""
-    con = duckdb.connect(str(folder / "x.duckdb"))
-    con.execute("SET TimeZone = 'UTC'")
-    con.execute(
-        f"SET VARIABLE files = (SELECT list('{folder}/' || file.path) FROM "
-        f"(SELECT unnest(files) AS file FROM read_json('{folder}/_current.json', maximum_object_size=100000000)))"
-    )
-    found = con.execute(
-        f"SELECT {columns} FROM read_parquet(getvariable('files'), hive_partitioning=true, hive_types_autocast=false, "
-        f"union_by_name=true) ORDER BY {order}"
-    ).fetchall()
-    con.close()
-    return found
-
-
-def by_pyarrow(folder: Path, schema: pa.Schema) -> pa.Table:
-    """Rows by the pointer, with a schema."""
-    told = json.loads((folder / "_current.json").read_text())
-    keys = pa.schema([schema.field(name) for name in told["partitionBy"]])
-    files = [f"{folder}/{file['path']}" for file in told["files"]]
-    layout = ds.HivePartitioning(keys, segment_encoding="uri")
-    return ds.dataset(files, schema=schema, partitioning=layout, partition_base_dir=f"{folder}/data").to_table()
 
 
 def test_partition_values_come_back_as_they_were_and_filters_find_them(tmp_path: Path) -> None:

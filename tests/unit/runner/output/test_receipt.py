@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpuquery.api.claims import read as believed
+from gpuquery.api.output import Output
 from gpuquery.api.receipt import MAX_RECEIPT_BYTES, Receipt
+from gpuquery.api.status import OutputStatus
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import stores
 from gpuquery.runner.output import receipt as receipts
+from gpuquery.runner.query import queries
 from tests.support.runner import plan, run
 
 if TYPE_CHECKING:
@@ -96,6 +99,15 @@ def test_a_receipt_that_no_runner_writes_is_none_and_it_is_said_why(
         store.put("_receipts/u1.json", body)
     found = receipts.read(store, "u1")
     assert isinstance(found, str) and why in found
+
+
+def test_a_commit_to_an_iceberg_table_is_a_snapshot_of_a_name() -> None:
+    output = Output.model_validate({"table": {"catalog": "lake", "name": "sales.orders"}})
+    made = plan("s3://lake", "SELECT 1 AS a", output=output.model_dump(mode="json", exclude_none=True))
+    committed = OutputStatus(uri=output.published, snapshot="42", files=1, rows=2, bytes=3, partitions=0)
+    found = receipts.filled(receipts.draft(made, queries.prepare(made), {}), committed, {})
+    assert (found.uri, found.snapshot, found.version, found.rows) == ("lake: sales.orders", "42", 0, 2)
+    assert "sales.orders" in found.output["table"]
 
 
 def test_what_the_processes_did_is_left_out_where_it_is_too_much() -> None:

@@ -66,8 +66,16 @@ def test_files_have_the_ids_and_the_same_rows(options):
     patched = with_ids(body, IDS)
     assert ids_of(patched) == {arrow(path): number for path, number in IDS.items()}
     mine, theirs = pq.read_table(io.BytesIO(patched)), pq.read_table(io.BytesIO(body))
-    assert mine.equals(theirs)
+    assert mine.cast(theirs.schema).equals(theirs)
+    metadata = pq.read_metadata(io.BytesIO(patched)).metadata or {}
+    assert b"ARROW:schema" not in metadata
     assert pl.read_parquet(patched).equals(FRAME)
+
+
+def test_other_metadata_of_a_writer_stays():
+    body = written(FRAME, metadata={f"k{n}": "v" for n in range(20)})
+    found = pq.read_metadata(io.BytesIO(with_ids(body, IDS))).metadata
+    assert found == {f"k{n}".encode(): b"v" for n in range(20)}
 
 
 def test_the_end_of_a_file_is_enough():

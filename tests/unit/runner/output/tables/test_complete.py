@@ -6,29 +6,33 @@ Of every attempt each call of store and catalog is disturbed once, from the firs
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output import sweep as sweeping
 from gpuquery.runner.output.modes import Result
-from gpuquery.runner.output.record import StagedFile, part_name
+from gpuquery.runner.output.record import StagedFile, owner_of, part_name
 from gpuquery.runner.output.sweep import lease_key
 from gpuquery.runner.output.tables import abandoned
 from gpuquery.runner.output.tables.base import Asked, Identity
+from gpuquery.runner.stores.base import checked
 from tests.support.examples import examples
-from tests.support.fake_table import FakeTable, Happening, commits, die, fail, run, sink, tried
+from tests.support.fake_table import FakeTable, Happening, commits, die, fail, rank, run, sink, tried
 from tests.support.memory_store import Actor, Content, MemoryStore, play
 from tests.support.sinks import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gpuquery.plan.plan import Plan
+    from gpuquery.runner.output.sink import Sink
 
 ROWS = pl.LazyFrame({"k": ["a", "b", None], "v": [1, 2, 3]})
 WHEN = ("before", "after")
@@ -220,6 +224,40 @@ def test_what_a_stranger_has_left_is_removed_after_a_day_and_its_commit_is_kept(
         assert content.data() == {file for one in commits(content) for file in one.files}
 
 
+def test_a_commit_does_not_hide_what_a_stranger_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day passes between the preflight of a job and its commit, which deletes the lists of inputs of dead jobs."""
+    content, stranger = Content(), made()
+    one = sink(content, stranger, 1, lambda _: None, monkeypatch)
+    one.leave("inputs")
+    one.write(ROWS)
+    monkeypatch.setattr(sweeping, "STALE_SECONDS", -1)
+    run(sink(content, made(), 1, lambda _: None, monkeypatch), ROWS)
+    assert {key.rpartition("/")[2] for key in content.objects if stranger.job.uid in key} == {"rank-00000.lease"}
+    monkeypatch.setattr(abandoned, "STALE_SECONDS", -1)
+    run(sink(content, made(), 1, lambda _: None, monkeypatch), ROWS)
+    check_whole(content, jobs=2)
+    assert content.data() == {file for one in commits(content) for file in one.files}
+
+
+@pytest.mark.parametrize("key", ["../1/x", "./1/x", "u/1/../../../data/x", "u/1//x", "u/0/x", "u/1", "/1/x", "ü/1/x"])
+def test_strange_things_in_the_folder_of_the_staged_keep_no_job_from_committing(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    class Wary(MemoryStore):
+        def create(self, key: str, body: bytes) -> bool:
+            return super().create(checked(key), body)
+
+        def delete(self, keys: Sequence[str]) -> None:
+            super().delete([checked(key) for key in keys])
+
+    content = Content({f"_staging/{key}": b"x"})
+    monkeypatch.setattr(abandoned, "STALE_SECONDS", -1)
+    monkeypatch.setattr(sweeping, "STALE_SECONDS", -1)
+    monkeypatch.setattr("tests.support.fake_table.MemoryStore", Wary)
+    run(sink(content, made(), 1, lambda _: None, monkeypatch), ROWS)
+    check_whole(content)
+
+
 def test_a_forged_permit_removes_no_file_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     content, victim = Content(), made()
     run(sink(content, victim, 1, lambda _: None, monkeypatch), ROWS)
@@ -228,6 +266,91 @@ def test_a_forged_permit_removes_no_file_of_the_table(monkeypatch: pytest.Monkey
     monkeypatch.setattr(abandoned, "STALE_SECONDS", -1)
     run(sink(content, made(), 1, lambda _: None, monkeypatch), ROWS)
     check_whole(content, jobs=2)
+
+
+def ranks(content: Content, job: Plan, patch: pytest.MonkeyPatch) -> list[Sink]:
+    """Three ranks of one attempt, that have all written."""
+    made = [rank(content, job, Identity(job.job.uid, 1, one, 3), patch) for one in range(3)]
+    assert made[0].preflight() is None
+    for one in made:
+        one.check_schema(ROWS.collect_schema())
+        one.write(ROWS)
+    return made
+
+
+def test_what_all_ranks_have_written_is_one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Content()
+    made_ = ranks(content, made(), monkeypatch)
+    totals = [one.seal() for one in made_]
+    made_[1].abort()  # too late: it has handed over
+    assert made_[0].commit(totals).rows == 9
+    assert len(content.data()) == 9
+    check_tidy(content)
+
+
+def test_a_rank_that_fails_removes_its_own_files_and_ends_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    content, job = Content(), made()
+    first, second, third = ranks(content, job, monkeypatch)
+    told = [first.seal(), second.seal()]
+    third.abort()
+    assert len(content.data()) == 6
+    with pytest.raises(JobError, match="rank 2 has written no pending set"):
+        first.commit([*told, told[0]])
+    first.abort()
+    run(sink(content, job, 2, lambda _: None, monkeypatch), ROWS)
+    check_whole(content)
+    check_tidy(content)
+
+
+def test_a_result_that_is_not_as_expected_leaves_no_file_of_any_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Content()
+    made_ = ranks(content, made(expect=[{"unique": ["v"]}]), monkeypatch)
+    totals = [one.seal() for one in made_]
+    with pytest.raises(JobError) as caught:
+        made_[0].judge(totals)
+    assert caught.value.failure is Failure.EXPECTATION_FAILED
+    made_[0].abort()
+    assert not content.data() and not commits(content)
+
+
+def test_the_pending_sets_are_fetched_once_also_with_expectations(monkeypatch: pytest.MonkeyPatch) -> None:
+    content, asked = Content(), []
+    made_ = ranks(content, made(expect=[{"rows": ">= 1"}]), monkeypatch)
+    totals = [one.seal() for one in made_]
+    get = MemoryStore.get
+    monkeypatch.setattr(MemoryStore, "get", lambda self, key: asked.append(key) or get(self, key))
+    made_[0].judge(totals)
+    made_[0].commit(totals)
+    assert [key.rpartition("/")[2] for key in asked if key.endswith(".json")] == ["rank-00001.json", "rank-00002.json"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        pytest.param("path", "part-00000000-1-00001-00000.parquet", "a file of attempt 1", id="another job's file"),
+        pytest.param("path", "../part-{owner}-1-00001-00000.parquet", "must be a path", id="a file outside"),
+        pytest.param("uploadId", "upload-1", "empty: the object is complete", id="an upload"),
+        pytest.param("pieces", ["1"], "empty: the object is complete", id="pieces"),
+        pytest.param("statistics", [{"path": [], "kind": "text", "values": 1, "bytes": 1}], "statistics", id="no path"),
+        pytest.param(
+            "statistics", [{"path": ["v"], "kind": "text", "values": -1, "bytes": 1}], "statistics", id="a sum"
+        ),
+    ],
+)
+def test_a_forged_pending_set_is_refused(
+    monkeypatch: pytest.MonkeyPatch, field: str, value: object, words: str
+) -> None:
+    content, job = Content(), made()
+    made_ = ranks(content, job, monkeypatch)
+    totals = [one.seal() for one in made_]
+    key = f"_staging/{job.job.uid}/1/rank-00001.json"
+    pending = json.loads(content.objects[key])
+    owner = owner_of(job.job.uid)
+    pending["files"][0][field] = value.format(owner=owner) if isinstance(value, str) else value
+    content.objects[key] = json.dumps(pending).encode()
+    with pytest.raises(JobError, match=words) as caught:
+        made_[0].commit(totals)
+    assert caught.value.failure is Failure.UNSAFE_STORE and not commits(content)
 
 
 def attempt(job: Plan, number: int) -> Callable[[MemoryStore], None]:
@@ -251,23 +374,52 @@ def attempt(job: Plan, number: int) -> Callable[[MemoryStore], None]:
 CRASHES = st.sampled_from(["", "", "", "", "before", "after"])
 
 
-@examples(400)
-@given(
-    numbers=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3)), min_size=2, max_size=4),
-    schedule=st.lists(st.tuples(st.integers(0, 3), CRASHES), max_size=60),
-)
-def test_any_interleaving_of_any_attempts_of_two_jobs_commits_each_once_and_loses_no_file(
-    numbers: list[tuple[int, int]], schedule: list[tuple[int, str]]
-) -> None:
-    content, jobs = Content(), [made(), made()]
+SCHEDULES = st.lists(st.tuples(st.integers(0, 3), CRASHES), max_size=80)
+RACERS = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), min_size=2, max_size=4)
+"""Which job, and which attempt of it."""
+
+
+def race(racers: list[tuple[int, int]], schedule: list[tuple[int, str]]) -> None:
+    """Run attempts in an order, some of which die, with every stranger taken for dead; then one more of each job."""
+    content, jobs = Content(), [made() for _ in range(4)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(abandoned, "STALE_SECONDS", -1)  # every stranger is taken for dead
-        actors = [Actor(content, attempt(jobs[job], number)) for job, number in numbers]
+        patch.setattr(abandoned, "STALE_SECONDS", -1)
+        actors = [Actor(content, attempt(jobs[job], number)) for job, number in racers]
         play(actors, schedule)
         for actor in actors:
             assert actor.error is None or isinstance(actor.error, JobError), actor.error
-        for job in {job for job, _ in numbers}:
+        for job in {job for job, _ in racers}:
             attempt(jobs[job], 9)(MemoryStore(content))
     found = commits(content)
-    assert len({one.uid for one in found}) == len(found) == len({job for job, _ in numbers})
+    assert len({one.uid for one in found}) == len(found) == len({job for job, _ in racers})
     assert {file for one in found for file in one.files} <= content.data()
+
+
+@examples(400)
+@given(racers=RACERS, schedule=SCHEDULES)
+def test_any_interleaving_of_any_attempts_of_any_jobs_commits_each_job_once_and_loses_no_file(
+    racers: list[tuple[int, int]], schedule: list[tuple[int, str]]
+) -> None:
+    race(racers, schedule)
+
+
+@examples(200)
+@given(numbers=st.lists(st.integers(1, 4), min_size=4, max_size=4), schedule=SCHEDULES)
+def test_four_committers_of_one_job_commit_once(numbers: list[int], schedule: list[tuple[int, str]]) -> None:
+    race([(0, number) for number in numbers], schedule)
+
+
+@examples(200)
+@given(schedule=SCHEDULES)
+def test_four_committers_of_four_jobs_commit_once_each(schedule: list[tuple[int, str]]) -> None:
+    race([(job, 1) for job in range(4)], schedule)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+@settings(max_examples=10_000)
+@given(racers=RACERS, schedule=SCHEDULES)
+def test_ten_thousand_schedules_of_races_and_deaths(
+    racers: list[tuple[int, int]], schedule: list[tuple[int, str]]
+) -> None:
+    race(racers, schedule)

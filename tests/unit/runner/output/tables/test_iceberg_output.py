@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -15,8 +16,9 @@ from pyiceberg.types import DateType, IntegerType, LongType, NestedField, String
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.sink import Identity, Sink
 from gpuquery.runner.output.tables.iceberg import commit as committing
-from tests.support import iceberg
+from tests.support import iceberg, runner
 from tests.support.sinks import plan, run, sink
 
 FRAME = pl.LazyFrame(
@@ -139,7 +141,8 @@ def test_rows_outside_of_what_is_replaced_are_refused(lake):
     made = job(lake, mode="overwrite", overwriteWhere="day = '2024-01-02'")
     says = "output.overwriteWhere is .* and the result has 1 rows or more that do not meet it"
     refused(Failure.USER_ERROR, says, made, sales(row(1, 2), row(2, 3)))
-    refused(Failure.USER_ERROR, says, made, sales((1, None, "x")))
+    another = job(lake, mode="overwrite", overwriteWhere="day = '2024-01-02'")  # an attempt is run once
+    refused(Failure.USER_ERROR, says, another, sales((1, None, "x")))
     assert lake.catalog.load_table("sales.orders").current_snapshot() is None
 
 
@@ -287,3 +290,90 @@ def test_an_attempt_whose_files_were_removed_cannot_commit(lake):
     with pytest.raises(JobError, match="given up for dead"):
         dead.commit()
     assert ids(lake) == []
+
+
+def test_a_whole_job_makes_the_table_commits_and_leaves_its_receipt(lake, tmp_path):
+    pl.DataFrame({"id": [1, 2, 3], "day": [date(2024, 1, n) for n in (1, 2, 3)]}).write_parquet(tmp_path / "in.parquet")
+    table = {"catalog": "lake", "name": "sales.orders", "create": {"partitionBy": ["day"]}}
+    wanted = runner.plan(
+        tmp_path, "SELECT id, day, 'x' AS name FROM t", inputs={"t": f"file://{tmp_path}/in.parquet"},
+        output={"table": table, "expect": [{"rows": "== 3"}, {"unique": ["id"]}]}, store=lake.access.model_dump(),
+    )  # fmt: skip
+    report = runner.run(wanted)
+    assert report.committed is not None, report.message
+    assert (report.committed.rows, report.committed.partitions) == (3, 3)
+    assert report.committed.expectations == "2 hold: rows == 3 (3); unique [id]"
+    assert rows(lake) == [{"id": n, "day": date(2024, 1, n), "name": "x"} for n in (1, 2, 3)]
+    again = runner.run(wanted)
+    assert again.committed == report.committed and ids(lake) == [1, 2, 3]
+    (receipt,) = (tmp_path / "warehouse").rglob("_receipts/*.json")
+    assert json.loads(receipt.read_text())["snapshot"] == report.committed.snapshot
+
+
+def test_ranks_that_have_seen_different_schemas_are_not_mixed(lake):
+    lake.table(SALES)
+    made = job(lake, mode="append", schemaEvolution="widen")
+    lf = sales(row(1, 1)).with_columns(more=pl.lit(1))
+    ranks = [Sink(made, Identity(made.job.uid, 1, rank, 2)) for rank in (0, 1)]
+    assert ranks[0].preflight() is None
+    ranks[0].check_schema(lf.collect_schema())
+    with lake.catalog.load_table("sales.orders").update_schema() as update:
+        update.add_column("other", StringType())  # by somebody else, between the looks of two ranks
+    lf1 = lf.with_columns(other=pl.lit(None))
+    ranks[1].check_schema(lf1.collect_schema())
+    for rank, frame in zip(ranks, (lf, lf1), strict=True):
+        rank.write(frame)
+    told = [rank.seal() for rank in reversed(ranks)][::-1]
+    with pytest.raises(JobError, match=r"files.path is .* and must be below"):
+        ranks[0].commit(told)
+    assert lake.catalog.load_table("sales.orders").current_snapshot() is None
+
+
+def test_two_ranks_make_one_snapshot(lake):
+    lake.table(SALES, partition_spec=BY_DAY)
+    made = job(lake)
+    ranks = [Sink(made, Identity(made.job.uid, 1, rank, 2)) for rank in (0, 1)]
+    assert ranks[0].preflight() is None
+    for number, rank in enumerate(ranks):
+        rank.check_schema(sales().collect_schema())
+        rank.write(sales(row(number, 1), row(number + 10, 2)))
+    told = [rank.seal() for rank in reversed(ranks)][::-1]
+    status = ranks[0].commit(told)
+    assert (status.files, status.rows, status.partitions) == (4, 4, 2)
+    assert ids(lake) == [0, 1, 10, 11] and len(lake.catalog.load_table("sales.orders").metadata.snapshots) == 1
+
+
+def test_a_field_of_a_struct_and_a_name_with_a_dot_can_part_and_sort_rows(lake):
+    create = {"partitionBy": ["inner.a", "x.y"], "sortBy": ["inner.b desc"]}
+    frame = pl.LazyFrame(
+        {"id": [1, 2, 3], "inner": [{"a": 1, "b": 0.5}, {"a": 1, "b": 1.5}, None], "x.y": ["p", "p", "q"]}
+    )
+    assert run(job(lake, create=create), frame).partitions == 2
+    files = lake.catalog.load_table("sales.orders").inspect.files().to_pylist()
+    found = {one["record_count"]: tuple(one["partition"].values()) for one in files}
+    assert found == {2: (1, "p"), 1: (None, "q")}
+    assert [one["id"] for one in lake.catalog.load_table("sales.orders").scan().to_arrow().to_pylist()][:2] != [1, 2]
+    assert ids(lake) == [1, 2, 3]
+
+
+def test_jobs_that_make_the_same_table_at_the_same_time_all_commit_to_it(lake):
+    made = [job(lake, create={"partitionBy": ["day"]}, mode="append") for _ in range(2)]
+    writers = [sink(one) for one in made]
+    assert [one.preflight() for one in writers] == [None, None]
+    for number, writer in enumerate(writers):
+        lf = sales(row(number, 1))
+        writer.check_schema(lf.collect_schema())
+        writer.write(lf)
+    for writer in writers:
+        writer.commit()
+    assert ids(lake) == [0, 1]
+
+
+def test_a_table_that_another_has_made_a_moment_before_is_taken(lake):
+    def faster(when, parts):
+        if when == "before" and len(parts) == 3:
+            lake.table(SALES, partition_spec=BY_DAY)
+
+    lake.fault = faster
+    run(job(lake, create={}), sales(row(1, 1)))
+    assert ids(lake) == [1] and len(lake.catalog.load_table("sales.orders").spec().fields) == 1

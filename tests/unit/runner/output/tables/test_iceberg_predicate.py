@@ -28,6 +28,7 @@ SCHEMA = Schema(
     ice.NestedField(5, "price", ice.DecimalType(9, 2)),
     ice.NestedField(6, "ratio", ice.DoubleType()),
     ice.NestedField(7, "ok", ice.BooleanType()),
+    ice.NestedField(8, "inner", ice.StructType(ice.NestedField(9, "a", ice.LongType()))),
 )
 BY_DAY = PartitionSpec(PartitionField(3, 1000, DayTransform(), "at_day"), spec_id=1)
 PLAIN = PartitionSpec(spec_id=0)
@@ -105,6 +106,7 @@ def test_a_file_with_some_such_rows_is_refused_and_named(text, one, spec, says):
         ("nosuch = 1", "no condition over the table's columns.*nosuch"),
         ("id >", "no condition"),
         ("id = 'x'", "no condition"),
+        ("inner.a = 1", "inner.a is a part of a column"),
         ("ratio > 1.0", "ratio is a floating point number"),
         ("id + 1 = 2", "no condition"),
     ],

@@ -7,6 +7,7 @@ anew. So what a commit removes is always exact, and no rule about conflicts is n
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from gpuquery.runner.inputs.tables.delta.actions import Snapshot
     from gpuquery.runner.output.tables.delta.place import Target
 
+_LOG = logging.getLogger(__name__)
+MANY = 100
+"""Commits without a checkpoint that are worth a word."""
 APP = "gpuquery/"
 """How the ids of our application transactions begin."""
 APP_VERSION = 1
@@ -75,7 +79,13 @@ class State:
         if not found:
             self.snapshot = None
             return
-        self.snapshot = actions.replayed(self.target, log.segment(self.target, found, found.newest))
+        files = log.segment(self.target, found, found.newest)
+        if len(files.commits) > MANY:
+            _LOG.warning(
+                "%s has %d commits since its last checkpoint, and everyone reads them all: write one, by OPTIMIZE, or "
+                "in Python by DeltaTable(uri).create_checkpoint()", self.target.root, len(files.commits),
+            )  # fmt: skip
+        self.snapshot = actions.replayed(self.target, files)
         self.clock = 0
         if features.times_in_commits(self.snapshot):
             self.clock = _clock(self.target.store.get(log.commit_key(found.newest)) or b"")

@@ -44,7 +44,13 @@ class Predicate:
                 f"output.overwriteWhere is {self.text!r}, which is no condition over the table's columns: {reason}; "
                 "write comparisons, IN, IS NULL and LIKE 'a%' of columns with constants, joined by AND, OR, NOT"
             ) from None
+        tops = {one.field_id for one in schema.fields}
         for number in visitors.extract_field_ids(self._bound):
+            if number not in tops:
+                raise UnfitError(
+                    f"output.overwriteWhere is {self.text!r}: {schema.find_column_name(number)} is a part of a column, "
+                    "and only whole columns are compared"
+                )
             if isinstance(schema.find_type(number), FloatType | DoubleType):
                 raise UnfitError(
                     f"output.overwriteWhere is {self.text!r}: {schema.find_column_name(number)} is a floating point "

@@ -192,11 +192,20 @@ def _partitioned(spec: Any) -> bool:
 
 
 def _part(name: str, transform: str, source: int, schema: Any) -> Part:
-    column = schema.find_column_name(source)
-    kind = schema.find_type(source)
-    if column is None or not kind.is_primitive:
+    path = _path(source, schema.fields)
+    if not path or not schema.find_type(source).is_primitive:
         raise TransformError(f"{name} is made of a column that is not there, or that is nested")
-    return Part(name, tuple(column.split(".")), transform, str(kind))
+    return Part(name, path, transform, str(schema.find_type(source)))
+
+
+def _path(number: int, fields: Sequence[Any]) -> tuple[str, ...]:
+    """Names that lead to a field through structs; empty if none do."""
+    for one in fields:
+        if one.field_id == number:
+            return (one.name,)
+        if one.field_type.is_struct and (below := _path(number, one.field_type.fields)):
+            return (one.name, *below)
+    return ()
 
 
 def _without_nulls(column: pl.Expr, name: str, dtype: pl.DataType) -> pl.Expr:
@@ -214,13 +223,14 @@ def _without_nulls(column: pl.Expr, name: str, dtype: pl.DataType) -> pl.Expr:
 def _where(first: pl.Expr, holds: pl.Expr, text: str, dtype: pl.DataType) -> pl.Expr:
     """The first column, if all rows meet a condition."""
 
-    def check(both: Sequence[pl.Series]) -> pl.Series:
-        values, meet = both
+    def check(both: pl.Series) -> pl.Series:
+        meet = both.struct.field("meet")
         if count := len(meet) - int(meet.sum()):
             raise UnfitError(
                 f"output.overwriteWhere is {text!r}, and the result has {count:,} rows or more that do not meet it: "
                 "they would stay when the job runs again. Filter the query by the same condition",
             )
-        return values
+        return both.struct.field("value")
 
-    return pl.map_batches([first, holds], check, return_dtype=dtype, is_elementwise=True)
+    both = pl.struct(first.alias("value"), holds.alias("meet"))
+    return both.map_batches(check, return_dtype=dtype, is_elementwise=True)

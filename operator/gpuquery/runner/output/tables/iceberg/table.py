@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from gpuquery.runner.inputs.tables.iceberg import catalogs, files, vending
 from gpuquery.runner.output import expect
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.genuine import read_pending
-from gpuquery.runner.output.tables.base import Asked, Layout
+from gpuquery.runner.output.tables.base import Asked, Layout, Live
 from gpuquery.runner.output.tables.complete import Complete, Mark
 from gpuquery.runner.output.tables.iceberg import commit, creation, data_files, marks, state, transforms
 from gpuquery.runner.output.tables.iceberg.draft import Change, head
@@ -129,8 +130,26 @@ class Iceberg(Complete):
         if (table := self._table()) is None:
             if self._create is None:
                 self._there()
+            self._check_branch(None)
             return
         self._check_mode(table.metadata)
+
+    def live(self) -> Live | None:
+        """Return the branch's snapshot, if one job of ours has made all of it and its files are all there."""
+        table = self._loaded()
+        snapshot: Any = table.metadata.snapshot_by_name(self._branch) if table is not None else None
+        told = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary else {}
+        namespace, _, name = told.get(marks.JOB, "").partition("/")
+        uid, attempt = told.get(marks.UID, ""), told.get(marks.ATTEMPT, "")
+        alone = all(told.get(f"total-{what}") == told.get(f"added-{what}", "0") for what in ("records", "data-files"))
+        if not (namespace and name and uid and attempt.isdigit()) or not alone or told.get("total-delete-files") != "0":
+            return None
+        there = {f"{self.root}/{item.key}" for item in self.hurried.list(f"{DATA}{uid}/")}
+        if not self._added(table, uid) <= there:
+            return None
+        status = self._status(marks.Landed(snapshot.snapshot_id, int(attempt), told))
+        created = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
+        return Live(JobRef(namespace=namespace, name=name, uid=uid), created, status)
 
     def fit(self, schema: pl.Schema) -> Layout:
         """Match the result's columns with the table's, and part and sort rows as the table says."""
@@ -156,21 +175,17 @@ class Iceberg(Complete):
 
     def publish(self, result: Result) -> Mark:
         """Commit a snapshot."""
-        metadata = self._there().metadata
-        self.store.put(f"{self._asked.staging}/{_BASE}", marks.base(metadata).model_dump_json().encode())
+        base = marks.base(self._there(anew=True).metadata)
+        self.store.put(f"{self._asked.staging}/{_BASE}", base.model_dump_json().encode())
         self.certain = False
         try:
-            landed = self._committer.commit(lambda table: self._planned(table, result), self._bases())
+            landed = self._committer.commit(lambda table: self._planned(table, result), [*self._bases(), base])
         finally:
             self.certain = self._committer.certain
         status = self._status(landed)
         done = Done(job=self._asked.job, attempt=landed.attempt, status=status)
         self.store.put(self._done_key, done.model_dump_json().encode())
         return Mark(status, mine=landed.attempt == self._attempt)
-
-    def describe(self, status: OutputStatus, report: bytes) -> None:
-        """Leave a report beside what is left of the job."""
-        self.hurried.put(f"{COMMITS}{self._uid}.report", report)
 
     def committed_by(self, uid: str) -> int | None:
         """Ask the table's newest metadata."""
@@ -228,7 +243,17 @@ class Iceberg(Complete):
         )  # fmt: skip
         return commit.Asked(metadata, change, updates, requirements)
 
+    def _check_branch(self, snapshot: Any) -> None:
+        """Raise UserError for a branch of a table without `snapshot`s: pyiceberg's catalogs refuse its first commit."""
+        if snapshot is None and self._branch != MAIN:
+            raise self._place.error(
+                Failure.USER_ERROR,
+                f"the branch {self._branch} begins at a snapshot of the table, and there is none yet: write to the "
+                "table itself first, without output.table.branch",
+            )
+
     def _check_mode(self, metadata: Any) -> None:
+        self._check_branch(head(metadata, self._branch))
         try:
             state.check(self._output, metadata, self._branch)
         except UnfitError as exc:

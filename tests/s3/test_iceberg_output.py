@@ -1,0 +1,197 @@
+"""Iceberg tables as an output, in a real S3 server behind a real REST catalog: one commit for each job, whoever dies or
+races, read back by pyiceberg, Polars and DuckDB."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from gpuquery.plan.plan import Plan
+from gpuquery.runner.stores.s3.client import s3_client
+from tests.s3.test_iceberg import Server, served
+from tests.support import delta_runs, duckdb_iceberg, sinks
+from tests.support.iceberg_runs import COMMIT, DEATHS, PROGRAM, ROWS, SCHEMA, frame
+from tests.support.runner import run
+from tests.support.seaweed import ACCESS_KEY, REGION, SECRET_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gpuquery.api.report import Report
+
+pytestmark = pytest.mark.s3
+CREATE = {"partitionBy": ["day(ts)", "bucket(4, id)"], "sortBy": ["ts desc"]}
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": REGION}
+ARROW = pa.schema(
+    {"id": pa.int64(), "ts": pa.timestamp("us", "UTC"), "name": pa.string(), "price": pa.decimal128(12, 2)}
+)
+WANT = pa.table({name: pa.array(values, ARROW.field(name).type) for name, values in ROWS.items()}, schema=ARROW)
+SOME = ("when it has its permit", "right before the commit", "when the answer is lost")
+"""Deaths that are seen each time; the others belong to the long schedule."""
+NAMES = (f"t{n}" for n in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with pytest.MonkeyPatch.context() as context:
+        for name, value in ENVIRONMENT.items():
+            context.setenv(name, value)
+        with served(tmp_path_factory.mktemp("weed")) as server:
+            yield server
+
+
+class Table:
+    """A table, looked at by other readers."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.name = server, f"sales.{next(NAMES)}"
+        self.endpoint = str(server.access.endpoint)
+
+    def plan(self, *, uid: str = "", **more: Any) -> Plan:
+        table = {"catalog": "lake", "name": self.name, "create": CREATE}
+        return sinks.plan(None, store=self.server.access, uid=uid, **{"table": table, "mode": "append", **more})
+
+    def load(self) -> Any:
+        return self.server.catalog().load_table(self.name)
+
+    @property
+    def commits(self) -> int:
+        return len(self.load().metadata.snapshots)
+
+    def rows(self) -> pa.Table:
+        """By pyiceberg and pyarrow."""
+        return self.load().scan().to_arrow().cast(ARROW).sort_by("id")
+
+    def keys(self, folder: str) -> list[str]:
+        """Keys of all objects below a folder of the table."""
+        bucket, _, root = self.load().location().removeprefix("s3://").partition("/")
+        pages = s3_client(self.server.access).get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=bucket, Prefix=f"{root}/{folder}")
+        return [one["Key"] for page in found for one in page.get("Contents", ())]
+
+
+@pytest.fixture
+def table(server: Server) -> Table:
+    return Table(server)
+
+
+def times(count: int) -> pa.Table:
+    return pa.concat_tables([WANT] * count).sort_by("id")
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(one, marks=() if one in SOME else pytest.mark.faults) for one in DEATHS]
+)
+def test_an_attempt_that_is_killed_and_the_next_make_one_commit(table: Table, moment: str) -> None:
+    made = table.plan()
+    delta_runs.killed(made, os.environ, DEATHS[moment], PROGRAM)
+    committed = table.commits
+    said = delta_runs.attempt(sinks.sink(made, 2), lf=frame())
+    (snapshot,) = table.load().metadata.snapshots
+    assert said == f"snapshot {snapshot.snapshot_id}"
+    assert table.rows().equals(WANT)
+    assert snapshot.summary.additional_properties["gpuquery.attempt"] == ("1" if committed else "2")
+    named = {one["file_path"].rpartition("/")[2] for one in table.load().inspect.files().to_pylist()}
+    assert {key.rpartition("/")[2] for key in table.keys("data/")} == named
+    assert table.keys("_staging/") == []
+
+
+def test_four_processes_of_one_job_make_one_commit(table: Table) -> None:
+    made = [table.plan(uid="11111111-2222-3333-4444-555555555555")] * 4
+    said = delta_runs.race(made, os.environ, PROGRAM)
+    (snapshot,) = table.load().metadata.snapshots
+    assert sorted(set(said) - {"WorkerLost"}) == [f"snapshot {snapshot.snapshot_id}"]
+    assert table.rows().equals(WANT)
+
+
+def test_four_processes_of_four_jobs_make_four_commits(table: Table) -> None:
+    said = delta_runs.race([table.plan() for _ in range(4)], os.environ, PROGRAM)
+    assert sorted(said) == sorted(f"snapshot {one.snapshot_id}" for one in table.load().metadata.snapshots)
+    assert len(set(said)) == 4
+    assert table.rows().equals(times(4))
+
+
+def test_a_job_whose_rows_are_there_is_not_hurt_by_a_process_that_wakes_up_later(table: Table) -> None:
+    made = table.plan()
+    late = sinks.sink(made)
+    assert late.preflight() is None
+    late.check_schema(frame().collect_schema())
+    late.write(frame())
+    late.seal()
+    said = delta_runs.attempt(sinks.sink(made, 2), lf=frame())
+    assert late.commit().commit == said
+    assert table.rows().equals(WANT) and table.commits == 1
+
+
+def test_other_readers_see_the_same_rows_and_partitions(table: Table, tmp_path: Path) -> None:
+    for mode in ("append", "overwritePartitions"):
+        sinks.run(table.plan(mode=mode), frame())
+    found = table.load()
+    options = {
+        "aws_endpoint_url": table.endpoint, "aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY,
+        "aws_region": REGION, "aws_allow_http": "true",
+    }  # fmt: skip
+    assert table.rows().equals(WANT)
+    polars = pl.scan_iceberg(found, storage_options=options).collect()
+    assert polars.to_arrow().cast(ARROW).sort_by("id").equals(WANT)
+    secret = (
+        f"create secret (type s3, key_id '{ACCESS_KEY}', secret '{SECRET_KEY}', region '{REGION}', "
+        f"endpoint '{table.endpoint.removeprefix('http://')}', use_ssl false, url_style 'path')"
+    )
+    duck = duckdb_iceberg.read({"t": found.metadata_location}, tmp_path, secret)["t"]
+    assert duck.cast(ARROW).sort_by("id").equals(WANT)
+    days = {one["partition"]["ts_day"] for one in found.inspect.files().to_pylist()}
+    assert days == {None if at is None else at.date() for at in ROWS["ts"]}
+    (two,) = found.scan(row_filter="id = 77").to_arrow().to_pylist()
+    assert two["ts"] == ROWS["ts"][77] and len(list(found.scan(row_filter="id = 77").plan_files())) == 1
+
+
+def test_a_catalog_that_carries_out_what_it_does_not_answer_for_gets_one_commit(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyiceberg.catalog.rest import RestCatalog
+    from pyiceberg.exceptions import CommitStateUnknownException
+
+    sent = []
+    call = getattr(RestCatalog, COMMIT)
+
+    def lost(self: Any, *more: Any) -> Any:
+        sent.append(call(self, *more))
+        raise CommitStateUnknownException("the gateway has timed out")
+
+    monkeypatch.setattr(RestCatalog, COMMIT, lost)
+    said = delta_runs.attempt(sinks.sink(table.plan()), lf=frame())
+    monkeypatch.undo()
+    assert len(sent) == 1 and said == f"snapshot {table.load().metadata.current_snapshot_id}"
+    assert table.rows().equals(WANT)
+
+
+def test_a_snapshot_is_reused_while_the_table_holds_the_rows_of_one_job_alone(table: Table, tmp_path: Path) -> None:
+    pl.DataFrame(ROWS, schema=SCHEMA).write_parquet(tmp_path / "t.parquet")
+
+    def ran(**output: Any) -> Report:
+        uid = str(uuid.uuid4())
+        sql = {"language": "sql", "dialect": "duckdb", "query": "SELECT * FROM t", "now": "2026-11-29T12:00:00Z"}
+        document = table.plan(uid=uid, **{"mode": "overwrite", **output}).model_dump(mode="json", exclude_none=True) | {
+            **sql, "inputs": [{"name": "t", "uri": f"file://{tmp_path}/t.parquet", "format": "parquet"}],
+            "reuse": {"maxAge": "1h"} if output.get("mode") != "append" else None,
+        }  # fmt: skip
+        return run(Plan.model_validate(document))
+
+    first = ran()
+    assert first.committed and first.reuse and not first.reuse.reused, first.message
+    again = ran()
+    assert again.reuse and again.reuse.reused, again.reuse
+    assert again.committed == first.committed and table.commits == 1
+    assert table.rows().equals(WANT)
+    assert ran(mode="append").committed
+    mixed = ran()
+    assert mixed.committed and mixed.reuse and "is not the work of one job" in mixed.reuse.differs
+    assert table.rows().equals(WANT)
