@@ -5,23 +5,26 @@ from __future__ import annotations
 
 import itertools
 import os
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from gpuquery.plan.plan import Plan
 from gpuquery.runner.stores.s3.client import s3_client
 from tests.s3.test_iceberg import Server, served
 from tests.support import delta_runs, duckdb_iceberg, sinks
-from tests.support.iceberg_runs import COMMIT, DEATHS, PROGRAM, ROWS, frame
+from tests.support.iceberg_runs import COMMIT, DEATHS, PROGRAM, ROWS, SCHEMA, frame
+from tests.support.runner import run
 from tests.support.seaweed import ACCESS_KEY, REGION, SECRET_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gpuquery.plan.plan import Plan
+    from gpuquery.api.report import Report
 
 pytestmark = pytest.mark.s3
 CREATE = {"partitionBy": ["day(ts)", "bucket(4, id)"], "sortBy": ["ts desc"]}
@@ -163,4 +166,28 @@ def test_a_catalog_that_carries_out_what_it_does_not_answer_for_gets_one_commit(
     said = delta_runs.attempt(sinks.sink(table.plan()), lf=frame())
     monkeypatch.undo()
     assert len(sent) == 1 and said == f"snapshot {table.load().metadata.current_snapshot_id}"
+    assert table.rows().equals(WANT)
+
+
+def test_a_snapshot_is_reused_while_the_table_holds_the_rows_of_one_job_alone(table: Table, tmp_path: Path) -> None:
+    pl.DataFrame(ROWS, schema=SCHEMA).write_parquet(tmp_path / "t.parquet")
+
+    def ran(**output: Any) -> Report:
+        uid = str(uuid.uuid4())
+        sql = {"language": "sql", "dialect": "duckdb", "query": "SELECT * FROM t", "now": "2026-11-29T12:00:00Z"}
+        document = table.plan(uid=uid, **{"mode": "overwrite", **output}).model_dump(mode="json", exclude_none=True) | {
+            **sql, "inputs": [{"name": "t", "uri": f"file://{tmp_path}/t.parquet", "format": "parquet"}],
+            "reuse": {"maxAge": "1h"} if output.get("mode") != "append" else None,
+        }  # fmt: skip
+        return run(Plan.model_validate(document))
+
+    first = ran()
+    assert first.committed and first.reuse and not first.reuse.reused, first.message
+    again = ran()
+    assert again.reuse and again.reuse.reused, again.reuse
+    assert again.committed == first.committed and table.commits == 1
+    assert table.rows().equals(WANT)
+    assert ran(mode="append").committed
+    mixed = ran()
+    assert mixed.committed and mixed.reuse and "is not the work of one job" in mixed.reuse.differs
     assert table.rows().equals(WANT)

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from pyiceberg.schema import Schema
@@ -23,15 +24,13 @@ from gpuquery.runner.failures.redaction import redact
 from gpuquery.runner.inputs.explain import lookup
 from gpuquery.runner.query import fingerprint
 from gpuquery.runner.stores import reader_rules, vended
-from tests.support import iceberg
+from tests.support import iceberg, sinks
 from tests.support.runner import plan
 from tests.support.seaweed import ACCESS_KEY, REGION, SECRET_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import polars as pl
 
     from tests.support.seaweed import Seaweed
 
@@ -252,3 +251,19 @@ def test_no_catalog_vends_an_endpoint_of_a_metadata_service(lake: Any) -> None:
         lake.resolve()
     assert caught.value.failure is Failure.INVALID_ENDPOINT
     assert os.environ.get("AWS_SECRET_ACCESS_KEY") is None
+
+
+def test_a_table_is_written_with_the_keys_that_came_with_it_and_nothing_says_them(lake: Any) -> None:
+    made = sinks.plan(None, store=lake.access, table={"catalog": "lake", "name": "sales.orders"}, mode="append")
+    status = sinks.run(made, pl.LazyFrame({"n": [3]}))
+    assert sorted(lake.catalog.load_table("sales.orders").scan().to_arrow()["n"].to_pylist()) == [1, 2, 3]
+    assert SECRET_KEY not in status.model_dump_json() + made.model_dump_json()
+
+
+def test_a_table_whose_catalog_vends_keys_that_may_not_write_is_refused_before_the_query(lake: Any) -> None:
+    lake.vended = lambda: [{"prefix": f"{lake.root}/", "config": WRONG}]
+    made = sinks.plan(None, store=lake.access, table={"catalog": "lake", "name": "sales.orders"}, mode="append")
+    with pytest.raises(JobError) as caught:
+        sinks.sink(made).preflight()
+    assert caught.value.failure is Failure.STORAGE_AUTH
+    assert WRONG["s3.secret-access-key"] not in caught.value.message

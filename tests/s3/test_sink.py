@@ -134,6 +134,13 @@ def test_many_that_update_one_object_lose_no_update(seaweed, bucket, proxy):
     assert json.loads(store.get("_n.json")) == sorted(seen) == list(range(24))
 
 
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (501, "NotImplemented")])
+def test_a_store_that_lets_nobody_move_the_pointer_gets_the_result_all_the_same(bucket, proxy, status, code, caplog):
+    proxy.rules = [Rule(Action.ANSWER, "PUT", "_current.json", status=status, code=code)]
+    assert run(plan(f"s3://{bucket}/out", endpoint=proxy.endpoint)).rows == 3000
+    assert "the pointer _current.json is not moved" in caplog.text
+
+
 def test_a_process_killed_after_its_record_is_published_by_another_job(seaweed, bucket, made):
     assert run_in_process(made(), die_at=Step.AFTER_RECORD, env=seaweed.environment) == -9
     assert files(seaweed, bucket) == []

@@ -59,7 +59,7 @@ def test_all_that_is_written_is_encrypted_by_the_key_that_the_job_names(world: t
             kinds.add(bucket.key(asked).removeprefix("out/").partition("/")[0])
         else:
             assert set(shown.values()) == {None}, asked
-    assert kinds == {"data", "_commits", "_staging"}
+    assert kinds == {"data", "_commits", "_staging", "_current.json"}
 
 
 def test_no_key_of_kms_is_said_unless_the_job_names_one(world: tuple[SmallS3, Recorder]) -> None:

@@ -110,9 +110,6 @@ class FakeTable(Complete):
         named = {self.below + file for one in self._read() for file in one.files}
         return [key for key in keys if key not in named]
 
-    def describe(self, status: OutputStatus, report: bytes) -> None:
-        self.hurried.put(f"{CATALOG}.report", report)
-
     def _mark(self, known: Sequence[Commit]) -> Mark | None:
         return next((Mark(self._status(one)) for one in known if one.uid == self._uid), None)
 

@@ -38,6 +38,8 @@ class Asked:
     body: bytes = b""
     only_new: bool = False
     """If-None-Match: *."""
+    only_over: str = ""
+    """If-Match: the ETag of what is replaced."""
 
     @property
     def lists(self) -> bool:
@@ -64,14 +66,18 @@ def read(request: Any) -> Asked:
     query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     body = request.body or b""
     body = body if isinstance(body, bytes) else body.read()
-    only_new = any(name.lower() == "if-none-match" for name in request.headers)
-    return Asked(request.method, unquote(parts.path.lstrip("/").partition("/")[2]), query, body, only_new)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    over = headers.get("if-match", b"")
+    return Asked(
+        request.method, unquote(parts.path.lstrip("/").partition("/")[2]), query, body, "if-none-match" in headers,
+        over.decode() if isinstance(over, bytes) else over,
+    )  # fmt: skip
 
 
 def written(request: Any, answer: Answer) -> AWSResponse:
     """Make of an answer what botocore's session returns."""
     headers = {"Content-Length": str(len(answer.body)), **answer.headers}
-    body = BytesIO(answer.body)
+    body = BytesIO(b"" if request.method == "HEAD" else answer.body)
     raw = HTTPResponse(body, headers, answer.status, preload_content=False, request_method=request.method)
     return AWSResponse(request.url, answer.status, raw.headers, raw)
 
@@ -123,9 +129,8 @@ class MemoryS3:
         body = self.objects.get(asked.key)
         if body is None:
             return refusal(404, "NoSuchKey") if asked.method == "GET" else Answer(404)
-        if asked.method == "HEAD":
-            return Answer(200, b"", {"Content-Length": str(len(body))})
-        return Answer(200, body)
+        headers = {"Content-Length": str(len(body)), "ETag": _tag(body)}
+        return Answer(200, body, headers)
 
     def _change(self, asked: Asked) -> Answer:
         match asked.method, *(name in asked.query for name in ("uploads", "uploadId", "delete")):
@@ -144,6 +149,10 @@ class MemoryS3:
                 return Answer(200, b"<DeleteResult/>")
             case "PUT", *_:
                 if asked.only_new and asked.key in self.objects:
+                    return refusal(412, "PreconditionFailed")
+                if asked.only_over and asked.key not in self.objects:
+                    return refusal(404, "NoSuchKey")
+                if asked.only_over and asked.only_over != _tag(self.objects[asked.key]):
                     return refusal(412, "PreconditionFailed")
                 self.objects[asked.key] = asked.body
                 return Answer(200, b"", {"ETag": _tag(asked.body)})

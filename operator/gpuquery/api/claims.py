@@ -93,6 +93,7 @@ class _Input(InputStatus):
 
 class _Reuse(ReuseStatus):
     job: Annotated[Words, Field(max_length=512)] = ""
+    commit: Annotated[Words, Field(max_length=64)] = ""
     differs: Annotated[Words, Field(max_length=MAX_DIFFERS)] = ""
 
 
@@ -117,7 +118,7 @@ class _Report(Report):
             raise PydanticCustomError("not_its_word", "failure is {failure}, which is not for a pod to say",
                                       {"failure": str(self.failure)})  # fmt: skip
         if (reuse := self.reuse) is not None and reuse.reused:
-            named = self.committed is not None and reuse.job and reuse.version == self.committed.version
+            named = self.committed is not None and reuse.job and reuse.commit == self.committed.commit
             if not named:
                 raise PydanticCustomError("nothing_reused", "it says that it has reused a commit, and names none")
         return self

@@ -149,6 +149,11 @@ class Receipt(Lenient):
     """When it was written, by the clock of the pod."""
 
     @property
+    def commit(self) -> str:
+        """Which commit it is of, for messages."""
+        return f"snapshot {self.snapshot}" if self.snapshot else f"version {self.version}"
+
+    @property
     def key(self) -> str:
         """SHA-256 of all that decides what rows come out and how they are written: equal for the same result."""
         return keyed(self)

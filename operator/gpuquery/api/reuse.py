@@ -41,7 +41,7 @@ class ReuseStatus(Lenient):
     """Whether it was."""
     job: Annotated[str, Field(max_length=512)] = ""
     """Namespace and name of the job that committed what the table holds; empty if there is none."""
-    version: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
-    """Its version."""
+    commit: Annotated[str, Field(max_length=64)] = ""
+    """Its version or snapshot, in words."""
     differs: Annotated[str, Field(max_length=MAX_DIFFERS)] = ""
     """The first thing that differs, or why nothing can be reused; empty if it was."""

@@ -153,7 +153,8 @@ def _read_job(document: Mapping[str, Any], chosen: argparse.Namespace) -> Receip
     small = of_job(job)
     if chosen.uri is None:
         return small
-    if not (uri := chosen.uri or job.spec.output.uri):
+    there = job.status.output.location if job.status.output else ""
+    if not (uri := chosen.uri or job.spec.output.uri or there):
         raise NoReceiptError(f"the output is {job.spec.output.shown}: give --uri the folder of that table")
     given = _access(chosen)
     access = given if given.endpoint or given.region else store_access(job.spec.storage)
@@ -185,8 +186,7 @@ def _access(chosen: argparse.Namespace) -> StoreAccess:
 
 def _rows(one: Receipt) -> Iterator[tuple[str, str]]:
     yield "job", f"{one.job.shown} ({one.job.uid}), attempt {one.attempt}"
-    number = f"snapshot {one.snapshot}" if one.snapshot else f"version {one.version}"
-    yield "commit", f"{number} of {one.uri}"
+    yield "commit", f"{one.commit} of {one.uri}"
     yield (
         "result",
         (

@@ -54,7 +54,7 @@ def test_the_same_job_again_runs_nothing_and_has_the_earlier_output(
     for text in (QUERY, "select a, :n as n\nfrom t where a > 0 -- the same"):
         again = run(asked(tmp_path, text))
         assert again.reuse and again.reuse.reused, again.reuse
-        assert (again.committed, again.reuse.job, again.reuse.version) == (first.committed, "default/job", 1)
+        assert (again.committed, again.reuse.job, again.reuse.commit) == (first.committed, "default/job", "version 1")
         assert again.receipt and first.receipt and again.receipt.key == first.receipt.key
     assert versions(tmp_path) == 1 and result(tmp_path).height == 2
 

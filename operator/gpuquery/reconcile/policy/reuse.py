@@ -1,7 +1,7 @@
 """Reuse: what `spec.reuse` means. The commit of an earlier job is this job's result, and nothing is run.
 
 Only a pod can find that out: the preflight's own, which then is all that the job ever runs, or index 0 of an attempt,
-before its engine starts. It names that job and the version; a claim, which can make no other job's status wrong. A pod
+before its engine starts. It names that job and the commit; a claim, which can make no other job's status wrong. A pod
 that finds no such commit says what differs first, and the job goes on.
 """
 
@@ -50,9 +50,9 @@ def condition(job: GpuQueryJob, account: Account) -> Told | None:
         return None
     told = known(job, account)
     if told is not None and told.reused:
-        return "True", Reason.SAME_RESULT, f"version {told.version} was committed by job {told.job}"
+        return "True", Reason.SAME_RESULT, f"{told.commit} was committed by job {told.job}"
     if told is not None:
-        than = f" (version {told.version} by job {told.job})" if told.job else ""
+        than = f" ({told.commit} by job {told.job})" if told.job else ""
         return "False", Reason.NOT_THE_SAME, f"{told.differs or 'nothing can be reused'}{than}"
     before = find(job.status.conditions, ConditionType.REUSED)
     if before is not None and before.status != "Unknown":

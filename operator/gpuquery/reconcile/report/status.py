@@ -282,7 +282,8 @@ def _complete(job: GpuQueryJob, account: Account) -> Told:
     if account.failed:
         return "False", Reason.FAILED, "the job failed"
     if account.committed and account.ended:
-        words, said = "the output is committed, all pods have ended", account.committed.message
+        by = f" by job {told.job}" if (told := account.committed.reuse) and told.reused else ""
+        words, said = f"the output is committed{by}, all pods have ended", account.committed.message
         return "True", Reason.COMPLETED, f"{words}; the pod says: {said}" if said else words
     if account.committed:
         return "False", Reason.RELEASING, account.with_removal("the output is committed; a pod is still alive")

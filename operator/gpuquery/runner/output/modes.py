@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
+from urllib.parse import unquote
 
 from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
@@ -198,10 +199,11 @@ def check_fits(latest: CommitRecord, result: Result) -> Sequence[Column]:
 
 
 def _partition(path: str, floats: Collection[str]) -> tuple[str, ...]:
-    """The partition of a file. Of a float each way to write it, and zeros of both signs, are one."""
+    """The partition of a file. Of a value each way to encode it is one, of a float each way to write it too."""
     folders = [folder.partition("=") for folder in path.split("/")[:-1]]
     return tuple(
-        f"{name}={float(value) + 0.0 if name in floats and value != NULL else value}" for name, _, value in folders
+        f"{name}={float(value) + 0.0 if name in floats and value != NULL else unquote(value)}"
+        for name, _, value in folders
     )
 
 

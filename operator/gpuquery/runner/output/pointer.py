@@ -21,6 +21,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.genuine import is_part
+from gpuquery.runner.output.log import MAX_RECORD_BYTES
 from gpuquery.runner.output.record import Column, Count, Text
 from gpuquery.runner.stores.base import COMMITS, DATA
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 POINTER = "_current.json"
+MOST_BYTES = 16 << 20
+"""Longest pointer that is read. A runner writes some two megabytes at most."""
 INLINE = 1000
 """Files that the pointer itself names; more are in a list of their own."""
 KEPT = 10
@@ -77,7 +80,7 @@ _FILES = TypeAdapter(tuple[LiveFile, ...])
 
 def read(store: Store) -> Pointer | None:
     """Return the pointer; None if there is none that can be read."""
-    return _parsed(store.get(POINTER))
+    return _parsed(_get(store, POINTER, MOST_BYTES))
 
 
 def files(store: Store, pointer: Pointer) -> tuple[LiveFile, ...] | None:
@@ -85,7 +88,7 @@ def files(store: Store, pointer: Pointer) -> tuple[LiveFile, ...] | None:
     found = pointer.files
     if found is None and pointer.list == list_key(pointer.version):
         try:
-            found = _FILES.validate_json(store.get(pointer.list) or b"")
+            found = _FILES.validate_json(_get(store, pointer.list, MAX_RECORD_BYTES) or b"")
         except ValidationError:
             return None
     if found is None or _sums(found) != (pointer.count, pointer.rows, pointer.bytes):
@@ -132,6 +135,8 @@ def renew(store: Store, log: Log) -> None:
 
 def _update(store: Store, change: Callable[[bytes | None], bytes | None]) -> None:
     try:
+        if (store.size(POINTER) or 0) > MOST_BYTES:
+            store.delete([POINTER])  # no runner has written it, and it may not fit into memory
         store.update(POINTER, change)
     except JobError as exc:
         if exc.failure not in (Failure.UNSAFE_STORE, Failure.STORAGE_AUTH):
@@ -190,6 +195,11 @@ def _apply(found: dict[str, LiveFile], record: CommitRecord) -> None:
         found.pop(DATA + path, None)
     for file in record.add:
         found[DATA + file.path] = LiveFile(path=DATA + file.path, rows=file.rows, bytes=file.bytes)
+
+
+def _get(store: Store, key: str, most: int) -> bytes | None:
+    """Read an object that others can write; None if it is longer than any runner makes it."""
+    return store.get(key) if (store.size(key) or 0) <= most else None
 
 
 def _parsed(body: bytes | None) -> Pointer | None:

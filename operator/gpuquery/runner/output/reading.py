@@ -161,6 +161,12 @@ class _Looked:
             return None
         return self._files.read([Part(uri, 0, found.bytes)], lambda _, body: body)[0]
 
+    def size(self, key: str) -> int | None:
+        """Size of an object in bytes; None if there is none."""
+        uri = f"{self._root}/{key}"
+        found = self._files.look([uri]).get(uri)
+        return None if found is None else found.bytes
+
     def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
         """List what is below a prefix."""
         found = [one for page in self._files.below(self._prefix + prefix) for one in page]

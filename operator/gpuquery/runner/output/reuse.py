@@ -71,7 +71,7 @@ def found(table: Table, draft: Receipt, reuse: Reuse) -> tuple[OutputStatus | No
     live = table.live()
     if live is None:
         return None, ReuseStatus(differs=NOTHING)
-    told = ReuseStatus(job=f"{live.job.namespace}/{live.job.name}", version=live.status.version)
+    told = ReuseStatus(job=f"{live.job.namespace}/{live.job.name}", commit=live.status.commit)
     if why := _differs(table, live, draft, reuse):
         return None, told.model_copy(update={"differs": clean(why, MAX_DIFFERS)})
     return live.status, told.model_copy(update={"reused": True})
@@ -80,9 +80,9 @@ def found(table: Table, draft: Receipt, reuse: Reuse) -> tuple[OutputStatus | No
 def _differs(table: Table, live: Live, draft: Receipt, reuse: Reuse) -> str:
     then = receipts.read(table.hurried, live.job.uid)
     if isinstance(then, str):
-        return f"version {live.status.version} has no receipt: {then}"
-    if then.version != live.status.version or then.rows != live.status.rows:
-        return f"version {live.status.version} is not what the receipt of its job is of, version {then.version}"
+        return f"{live.status.commit} has no receipt: {then}"
+    if (then.version, then.snapshot, then.rows) != (live.status.version or 0, live.status.snapshot, live.status.rows):
+        return f"{live.status.commit} is not what the receipt of its job is of, {then.commit}"
     if then.output.get("mode") not in WHOLE:
         return f"output.mode: {then.output.get('mode')} then, so the table holds other rows too"
     if first := next(deciding(then, draft), None):

@@ -32,8 +32,8 @@ from tests.support.kube_objects import (
     told,
 )
 
-HIT = ReuseStatus(reused=True, job="marts/yesterday", version=OUTPUT.version)
-MISS = ReuseStatus(job="marts/yesterday", version=1, differs="input orders: 3 files more")
+HIT = ReuseStatus(reused=True, job="marts/yesterday", commit="version 1")
+MISS = ReuseStatus(job="marts/yesterday", commit="version 1", differs="input orders: 3 files more")
 REUSED = Report(committed=OUTPUT, preflight=FOUND, reuse=HIT)
 SPEC: dict[str, Any] = {
     "reuse": {"maxAge": "24h"}, "output": {"uri": "s3://lake/out", "mode": "overwrite"}, "preflight": "always"
@@ -45,6 +45,7 @@ def test_a_preflight_that_finds_the_result_completes_the_job_without_an_attempt(
     assert told(before, "Reused") == ("Unknown", Reason.NOT_STARTED)
     subject, decision = step(before, checking(check(ended(0, REUSED))), seconds=5)
     assert told(subject, "Complete") == ("True", Reason.COMPLETED) and subject.status.state == "Complete"
+    assert condition(subject, "Complete").message.startswith("the output is committed by job marts/yesterday")
     assert told(subject, "Reused") == ("True", Reason.SAME_RESULT)
     assert "version 1 was committed by job marts/yesterday" in condition(subject, "Reused").message
     assert told(subject, "OutputCommitted")[0] == "True" and told(subject, "Preflight")[0] == "True"
@@ -115,8 +116,8 @@ def test_an_operator_that_was_restarted_decides_the_same() -> None:
     "claim",
     [
         {"reused": True},
-        {"reused": True, "job": "a/b", "version": 2},
-        {"reused": True, "job": "a/b", "version": -1},
+        {"reused": True, "job": "a/b", "commit": "version 2"},
+        {"reused": True, "commit": "version 1"},
         {"differs": "x" * 301},
         {"job": "x" * 513},
     ],

@@ -72,6 +72,7 @@ def forged(**fields: Any) -> Callable[[Path], None]:
 
 STRANGE = [{"path": "data/k=a/part-00000001-1-00000-00000.parquet", "rows": 1, "bytes": 1}]
 DAMAGE = [
+    pytest.param(lambda place: place.write_bytes(b" " * (17 << 20)), "is missing, or cannot be read", id="it is huge"),
     pytest.param(lambda place: place.unlink(), "is missing, or cannot be read", id="it is gone"),
     pytest.param(lambda place: place.write_bytes(b"{"), "is missing, or cannot be read", id="it is garbage"),
     pytest.param(forged(version=1), "names version 1, and 2 is published", id="it is old"),

@@ -170,6 +170,9 @@ def judge(world: World, said: str) -> None:
     gone = {path for record in world.records() for path in record["remove"]}
     data = {key.removeprefix("t/data/") for key in world.server.objects if key.startswith("t/data/")}
     assert data == known - gone
+    pointer = json.loads(world.server.objects["t/_current.json"])
+    assert pointer["version"] == world.records()[-1]["version"]
+    assert {file["path"] for file in pointer["files"]} == {f"data/{path}" for path in data}
     errors = "".join("".join(traceback.format_exception(exc)) for exc in world.stage.errors.values())
     written_ = b"".join(key.encode() + body for key, body in world.server.objects.items())
     assert SECRET not in errors and SECRET not in said and SECRET.encode() not in written_

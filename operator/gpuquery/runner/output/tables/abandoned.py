@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Protocol
 from gpuquery.runner.output.record import owner_of, parse_part
 from gpuquery.runner.output.sweep import LEASE, STALE_SECONDS, needless
 from gpuquery.runner.output.tables.permit import NAME, Permit
-from gpuquery.runner.stores.base import STAGING
+from gpuquery.runner.stores.base import STAGING, leads_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gpuquery.runner.stores.base import Store, Stored
 
-_KEY = re.compile(rf"{STAGING}(?P<uid>[^/]+)/(?:(?P<attempt>[1-9][0-9]{{0,8}})/(?P<name>.+)|[^/]+)", re.DOTALL)
+_KEY = re.compile(
+    rf"{STAGING}(?P<uid>[A-Za-z0-9][A-Za-z0-9._-]{{0,127}})/(?:(?P<attempt>[1-9][0-9]{{0,8}})/.+|[^/]+)", re.DOTALL
+)
+"""What a runner may have staged; anyone may put other things there."""
 
 
 class Known(Protocol):
@@ -49,7 +52,7 @@ class Known(Protocol):
 def sweep(store: Store, table: Known, uid: str, attempt: int) -> int:
     """Remove what earlier attempts of this job and jobs that died a day ago have left; returns how many files."""
     removed = 0
-    for owner, attempts in _staged(store).items():
+    for owner, attempts in _staged(store.list(STAGING)).items():
         if owner == uid:
             dead = [number for number in attempts if number < attempt]
         elif time.time() - max(item.modified for items in attempts.values() for item in items) > STALE_SECONDS:
@@ -57,8 +60,9 @@ def sweep(store: Store, table: Known, uid: str, attempt: int) -> int:
         else:
             continue
         for number in dead:
-            if any(not item.key.endswith(f"/{NAME}") for item in attempts[number]):
-                removed += _remove(store, table, owner, number)
+            # What belongs to no attempt (0) is deleted by `tidy`; a permit alone shows that all else is gone.
+            if number and any(not item.key.endswith(f"/{NAME}") for item in attempts[number]):
+                removed += _remove(store, table, owner, number, attempts[number])
     return removed
 
 
@@ -68,35 +72,33 @@ def tidy(store: Store, table: Known, uid: str, but: int | None = None) -> int:
     `but` is an attempt whose files the caller looks after.
     """
     removed = 0
-    staged = _staged(store).get(uid, {})
+    everything = list(store.list(STAGING))
+    staged = _staged(everything).get(uid, {})
     for attempt in staged:
         if attempt not in (0, but):
             removed += _unneeded(store, table, uid, attempt)
-    everything = list(store.list(STAGING))
-    mine = [item.key for item in everything if item.key.startswith(f"{STAGING}{uid}/")]
+    mine = [item.key for items in staged.values() for item in items]
     # A lease is what shows an attempt that has left files: it goes with them.
-    store.delete([*mine, *(key for key in needless(everything) if not key.endswith(LEASE))])
+    others = [key for key in needless(everything) if not key.endswith(LEASE) and not leads_out(key)]
+    store.delete([*mine, *others])
     return removed
 
 
-def _staged(store: Store) -> Mapping[str, Mapping[int, Sequence[Stored]]]:
+def _staged(items: Iterable[Stored]) -> Mapping[str, Mapping[int, Sequence[Stored]]]:
     """What is staged, by UID and attempt; 0 for what belongs to no attempt."""
     found: dict[str, dict[int, list[Stored]]] = defaultdict(lambda: defaultdict(list))
-    for item in store.list(STAGING):
-        if (key := _KEY.fullmatch(item.key)) is not None:
+    for item in items:
+        if (key := _KEY.fullmatch(item.key)) is not None and not leads_out(item.key):
             found[key["uid"]][int(key["attempt"] or 0)].append(item)
     return {uid: {**attempts} for uid, attempts in found.items()}
 
 
-def _remove(store: Store, table: Known, uid: str, attempt: int) -> int:
-    if not attempt:
-        return 0
+def _remove(store: Store, table: Known, uid: str, attempt: int, staged: Sequence[Stored]) -> int:
     committed = table.committed_by(uid) is not None
     if not committed and not Permit(uid, attempt).void(store):
         return 0  # it may be committing right now
     removed = _unneeded(store, table, uid, attempt)
-    keys = [item.key for item in store.list(f"{STAGING}{uid}/{attempt}/")]
-    store.delete([key for key in keys if committed or not key.endswith(f"/{NAME}")])
+    store.delete([item.key for item in staged if committed or not item.key.endswith(f"/{NAME}")])
     return removed
 
 

@@ -91,7 +91,8 @@ class S3Store(Store):
             body, tag = self._ask("reading", key, read, none_if=_missing) or (None, None)
             if (made := change(body)) is None:
                 return False
-            given = {"Body": made, **self._encryption, **({"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag})}
+            condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+            given = {"Body": made, **condition, **self._encryption}
             put = self._client.put_object
             return self._ask("updating", key, put, none_if=_overtaken, again=_undecided, **given) is not None or None
 

@@ -22,13 +22,14 @@ from gpuquery.runner.output.record import StagedFile, owner_of, part_name
 from gpuquery.runner.output.sweep import lease_key
 from gpuquery.runner.output.tables import abandoned
 from gpuquery.runner.output.tables.base import Asked, Identity
+from gpuquery.runner.stores.base import checked
 from tests.support.examples import examples
 from tests.support.fake_table import FakeTable, Happening, commits, die, fail, rank, run, sink, tried
 from tests.support.memory_store import Actor, Content, MemoryStore, play
 from tests.support.sinks import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gpuquery.plan.plan import Plan
     from gpuquery.runner.output.sink import Sink
@@ -236,6 +237,25 @@ def test_a_commit_does_not_hide_what_a_stranger_has_left(monkeypatch: pytest.Mon
     run(sink(content, made(), 1, lambda _: None, monkeypatch), ROWS)
     check_whole(content, jobs=2)
     assert content.data() == {file for one in commits(content) for file in one.files}
+
+
+@pytest.mark.parametrize("key", ["../1/x", "./1/x", "u/1/../../../data/x", "u/1//x", "u/0/x", "u/1", "/1/x", "ü/1/x"])
+def test_strange_things_in_the_folder_of_the_staged_keep_no_job_from_committing(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    class Wary(MemoryStore):
+        def create(self, key: str, body: bytes) -> bool:
+            return super().create(checked(key), body)
+
+        def delete(self, keys: Sequence[str]) -> None:
+            super().delete([checked(key) for key in keys])
+
+    content = Content({f"_staging/{key}": b"x"})
+    monkeypatch.setattr(abandoned, "STALE_SECONDS", -1)
+    monkeypatch.setattr(sweeping, "STALE_SECONDS", -1)
+    monkeypatch.setattr("tests.support.fake_table.MemoryStore", Wary)
+    run(sink(content, made(), 1, lambda _: None, monkeypatch), ROWS)
+    check_whole(content)
 
 
 def test_a_forged_permit_removes_no_file_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

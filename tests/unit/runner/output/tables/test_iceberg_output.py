@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -16,7 +17,7 @@ from pyiceberg.types import DateType, IntegerType, LongType, NestedField, String
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.tables.iceberg import commit as committing
-from tests.support import iceberg
+from tests.support import iceberg, runner
 from tests.support.sinks import plan, run, sink
 
 FRAME = pl.LazyFrame(
@@ -288,3 +289,21 @@ def test_an_attempt_whose_files_were_removed_cannot_commit(lake):
     with pytest.raises(JobError, match="given up for dead"):
         dead.commit()
     assert ids(lake) == []
+
+
+def test_a_whole_job_makes_the_table_commits_and_leaves_its_receipt(lake, tmp_path):
+    pl.DataFrame({"id": [1, 2, 3], "day": [date(2024, 1, n) for n in (1, 2, 3)]}).write_parquet(tmp_path / "in.parquet")
+    table = {"catalog": "lake", "name": "sales.orders", "create": {"partitionBy": ["day"]}}
+    wanted = runner.plan(
+        tmp_path, "SELECT id, day, 'x' AS name FROM t", inputs={"t": f"file://{tmp_path}/in.parquet"},
+        output={"table": table, "expect": [{"rows": "== 3"}, {"unique": ["id"]}]}, store=lake.access.model_dump(),
+    )  # fmt: skip
+    report = runner.run(wanted)
+    assert report.committed is not None, report.message
+    assert (report.committed.rows, report.committed.partitions) == (3, 3)
+    assert report.committed.expectations == "2 hold: rows == 3 (3); unique [id]"
+    assert rows(lake) == [{"id": n, "day": date(2024, 1, n), "name": "x"} for n in (1, 2, 3)]
+    again = runner.run(wanted)
+    assert again.committed == report.committed and ids(lake) == [1, 2, 3]
+    (receipt,) = (tmp_path / "warehouse").rglob("_receipts/*.json")
+    assert json.loads(receipt.read_text())["snapshot"] == report.committed.snapshot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from gpuquery.runner.inputs.tables.iceberg import catalogs, files, vending
 from gpuquery.runner.output import expect
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.genuine import read_pending
-from gpuquery.runner.output.tables.base import Asked, Layout
+from gpuquery.runner.output.tables.base import Asked, Layout, Live
 from gpuquery.runner.output.tables.complete import Complete, Mark
 from gpuquery.runner.output.tables.iceberg import commit, creation, data_files, marks, state, transforms
 from gpuquery.runner.output.tables.iceberg.draft import Change, head
@@ -132,6 +133,23 @@ class Iceberg(Complete):
             self._check_branch(None)
             return
         self._check_mode(table.metadata)
+
+    def live(self) -> Live | None:
+        """Return the branch's snapshot, if one job of ours has made all of it and its files are all there."""
+        table = self._loaded()
+        snapshot: Any = table.metadata.snapshot_by_name(self._branch) if table is not None else None
+        told = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary else {}
+        namespace, _, name = told.get(marks.JOB, "").partition("/")
+        uid, attempt = told.get(marks.UID, ""), told.get(marks.ATTEMPT, "")
+        alone = all(told.get(f"total-{what}") == told.get(f"added-{what}", "0") for what in ("records", "data-files"))
+        if not (namespace and name and uid and attempt.isdigit()) or not alone or told.get("total-delete-files") != "0":
+            return None
+        there = {f"{self.root}/{item.key}" for item in self.hurried.list(f"{DATA}{uid}/")}
+        if not self._added(table, uid) <= there:
+            return None
+        status = self._status(marks.Landed(snapshot.snapshot_id, int(attempt), told))
+        created = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
+        return Live(JobRef(namespace=namespace, name=name, uid=uid), created, status)
 
     def fit(self, schema: pl.Schema) -> Layout:
         """Match the result's columns with the table's, and part and sort rows as the table says."""
