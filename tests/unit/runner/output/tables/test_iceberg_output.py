@@ -16,6 +16,7 @@ from pyiceberg.types import DateType, IntegerType, LongType, NestedField, String
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.sink import Identity, Sink
 from gpuquery.runner.output.tables.iceberg import commit as committing
 from tests.support import iceberg, runner
 from tests.support.sinks import plan, run, sink
@@ -307,3 +308,36 @@ def test_a_whole_job_makes_the_table_commits_and_leaves_its_receipt(lake, tmp_pa
     assert again.committed == report.committed and ids(lake) == [1, 2, 3]
     (receipt,) = (tmp_path / "warehouse").rglob("_receipts/*.json")
     assert json.loads(receipt.read_text())["snapshot"] == report.committed.snapshot
+
+
+def test_ranks_that_have_seen_different_schemas_are_not_mixed(lake):
+    lake.table(SALES)
+    made = job(lake, mode="append", schemaEvolution="widen")
+    lf = sales(row(1, 1)).with_columns(more=pl.lit(1))
+    ranks = [Sink(made, Identity(made.job.uid, 1, rank, 2)) for rank in (0, 1)]
+    assert ranks[0].preflight() is None
+    ranks[0].check_schema(lf.collect_schema())
+    with lake.catalog.load_table("sales.orders").update_schema() as update:
+        update.add_column("other", StringType())  # by somebody else, between the looks of two ranks
+    lf1 = lf.with_columns(other=pl.lit(None))
+    ranks[1].check_schema(lf1.collect_schema())
+    for rank, frame in zip(ranks, (lf, lf1), strict=True):
+        rank.write(frame)
+    told = [rank.seal() for rank in reversed(ranks)][::-1]
+    with pytest.raises(JobError, match=r"files.path is .* and must be below"):
+        ranks[0].commit(told)
+    assert lake.catalog.load_table("sales.orders").current_snapshot() is None
+
+
+def test_two_ranks_make_one_snapshot(lake):
+    lake.table(SALES, partition_spec=BY_DAY)
+    made = job(lake)
+    ranks = [Sink(made, Identity(made.job.uid, 1, rank, 2)) for rank in (0, 1)]
+    assert ranks[0].preflight() is None
+    for number, rank in enumerate(ranks):
+        rank.check_schema(sales().collect_schema())
+        rank.write(sales(row(number, 1), row(number + 10, 2)))
+    told = [rank.seal() for rank in reversed(ranks)][::-1]
+    status = ranks[0].commit(told)
+    assert (status.files, status.rows, status.partitions) == (4, 4, 2)
+    assert ids(lake) == [0, 1, 10, 11] and len(lake.catalog.load_table("sales.orders").metadata.snapshots) == 1

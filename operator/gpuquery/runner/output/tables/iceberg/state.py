@@ -214,13 +214,14 @@ def _without_nulls(column: pl.Expr, name: str, dtype: pl.DataType) -> pl.Expr:
 def _where(first: pl.Expr, holds: pl.Expr, text: str, dtype: pl.DataType) -> pl.Expr:
     """The first column, if all rows meet a condition."""
 
-    def check(both: Sequence[pl.Series]) -> pl.Series:
-        values, meet = both
+    def check(both: pl.Series) -> pl.Series:
+        meet = both.struct.field("meet")
         if count := len(meet) - int(meet.sum()):
             raise UnfitError(
                 f"output.overwriteWhere is {text!r}, and the result has {count:,} rows or more that do not meet it: "
                 "they would stay when the job runs again. Filter the query by the same condition",
             )
-        return values
+        return both.struct.field("value")
 
-    return pl.map_batches([first, holds], check, return_dtype=dtype, is_elementwise=True)
+    both = pl.struct(first.alias("value"), holds.alias("meet"))
+    return both.map_batches(check, return_dtype=dtype, is_elementwise=True)

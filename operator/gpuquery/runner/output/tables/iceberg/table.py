@@ -175,11 +175,11 @@ class Iceberg(Complete):
 
     def publish(self, result: Result) -> Mark:
         """Commit a snapshot."""
-        metadata = self._there().metadata
-        self.store.put(f"{self._asked.staging}/{_BASE}", marks.base(metadata).model_dump_json().encode())
+        base = marks.base(self._there(anew=True).metadata)
+        self.store.put(f"{self._asked.staging}/{_BASE}", base.model_dump_json().encode())
         self.certain = False
         try:
-            landed = self._committer.commit(lambda table: self._planned(table, result), self._bases())
+            landed = self._committer.commit(lambda table: self._planned(table, result), [*self._bases(), base])
         finally:
             self.certain = self._committer.certain
         status = self._status(landed)
