@@ -1,8 +1,9 @@
 """What keeps a statement from giving the same rows when it is run again over the same inputs.
 
 Random numbers are refused by the binder. What is left is the current time, and what depends on the order of rows where
-the statement gives them none: then which rows or values come out depends on how the work was shared out. Rows that tie
-by an ORDER BY are not looked for: only the data can tell.
+the statement gives them none: then which rows or values come out depends on how the work was shared out. An ORDER BY of
+constants, or of what is the same in the whole group, gives none. Other rows that tie by an ORDER BY are not looked for:
+only the data can tell.
 """
 
 from __future__ import annotations
@@ -12,21 +13,27 @@ from typing import TYPE_CHECKING, NamedTuple
 from gpuquery.runner.query.sql.plan import (
     Aggregate,
     AggregateCall,
+    Column,
     Distinct,
+    Expression,
+    Filter,
     FrameUnit,
+    Join,
+    JoinKind,
     Limit,
     Project,
     Relation,
     Sort,
+    SortKey,
     Statement,
     Values,
     Window,
     WindowCall,
 )
-from gpuquery.runner.query.sql.walk import relations
+from gpuquery.runner.query.sql.walk import relations, subexpressions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gpuquery.runner.query.sql.errors import Place
 
@@ -52,12 +59,12 @@ def _of(node: Relation) -> Iterator[Unsettled]:
     match node:
         case Limit() if not _takes_all(node) and not _is_ordered(node.input):
             yield Unsettled("LIMIT without ORDER BY takes any rows")
-        case Distinct() if node.on and not node.order:
+        case Distinct() if node.on and not _orders(node.order, node.input, node.on):
             yield Unsettled("DISTINCT ON without ORDER BY takes any row of each group")
         case Aggregate():
-            yield from (found for call in node.calls for found in _of_aggregate(call))
+            yield from (found for call in node.calls for found in _of_aggregate(call, node))
         case Window():
-            yield from (found for call in node.calls for found in _of_window(call))
+            yield from (found for call in node.calls for found in _of_window(call, node.input))
         case _:
             return
 
@@ -70,7 +77,7 @@ def _is_ordered(node: Relation) -> bool:
     """Whether rows come in an order, or there is at most one."""
     match node:
         case Sort():
-            return True
+            return _orders(node.keys, node.input)
         case Project() | Limit():
             return _is_ordered(node.input)
         case Aggregate():
@@ -81,13 +88,41 @@ def _is_ordered(node: Relation) -> bool:
             return False
 
 
-def _of_aggregate(call: AggregateCall) -> Iterator[Unsettled]:
-    if call.function in _BY_ORDER and not call.order:
+def _orders(keys: Sequence[SortKey], over: Relation, group: Sequence[Expression] = ()) -> bool:
+    """Whether keys put the rows of a group into an order: one of them differs from row to row."""
+    return any(key.value not in group and not _is_constant(key.value, over) for key in keys)
+
+
+def _is_constant(value: Expression, over: Relation) -> bool:
+    """Whether a value over the rows of a relation is made of constants alone, also those of relations below."""
+    columns = (one for one in subexpressions(value) if isinstance(one, Column))
+    return all(_is_constant_column(column.index, over) for column in columns)
+
+
+def _is_constant_column(index: int, node: Relation) -> bool:
+    match node:
+        case Project():
+            return _is_constant(node.items[index].value, node.input)
+        case Sort() | Limit() | Filter() | Distinct():
+            return _is_constant_column(index, node.input)
+        case Window() if index < len(node.input.fields):
+            return _is_constant_column(index, node.input)
+        case Join() if node.kind in (JoinKind.INNER, JoinKind.SINGLE):
+            left = len(node.left.fields)
+            side, number = (node.left, index) if index < left else (node.right, index - left)
+            return number < len(side.fields) and _is_constant_column(number, side)
+        case _:
+            return False
+
+
+def _of_aggregate(call: AggregateCall, node: Aggregate) -> Iterator[Unsettled]:
+    same = [key.value for key in node.keys] if node.sets is None else []  # a grouping set may leave keys out
+    if call.function in _BY_ORDER and not _orders(call.order, node.input, same):
         yield Unsettled(f"{call.function} without ORDER BY in it takes the rows in any order", call.place)
 
 
-def _of_window(call: WindowCall) -> Iterator[Unsettled]:
-    if call.order or call.argument_order:
+def _of_window(call: WindowCall, over: Relation) -> Iterator[Unsettled]:
+    if _orders((*call.order, *call.argument_order), over, call.partition):
         return
     whole = call.frame is None or (call.frame.start.unbounded and call.frame.end.unbounded)
     by_rows = call.frame is not None and call.frame.unit is FrameUnit.ROWS and not whole
