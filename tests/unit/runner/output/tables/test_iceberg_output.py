@@ -310,6 +310,20 @@ def test_a_whole_job_makes_the_table_commits_and_leaves_its_receipt(lake, tmp_pa
     assert json.loads(receipt.read_text())["snapshot"] == report.committed.snapshot
 
 
+def test_a_snapshot_is_not_reused_once_somebody_has_changed_the_tables_columns(lake):
+    lake.table(SALES)
+    made = job(lake, mode="overwrite")
+    writer = sink(made)
+    writer.check_schema(sales().collect_schema())
+    writer.write(sales(row(1, 1)))
+    writer.commit([writer.seal()])
+    looker = sink(job(lake, mode="overwrite"))._table
+    assert looker.live() is not None
+    with lake.catalog.load_table("sales.orders").update_schema() as update:
+        update.rename_column("name", "label")  # it makes no snapshot
+    assert sink(job(lake, mode="overwrite"))._table.live() is None
+
+
 def test_ranks_that_have_seen_different_schemas_are_not_mixed(lake):
     lake.table(SALES)
     made = job(lake, mode="append", schemaEvolution="widen")
