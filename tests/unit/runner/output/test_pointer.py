@@ -70,6 +70,11 @@ def forged(**fields: Any) -> Callable[[Path], None]:
     return lambda place: place.write_text(json.dumps({**json.loads(place.read_text()), **fields}))
 
 
+def twice(place: Path) -> None:
+    files = json.loads(place.read_text())["files"]
+    forged(files=[files[0]] * len(files))(place)
+
+
 STRANGE = [{"path": "data/k=a/part-00000001-1-00000-00000.parquet", "rows": 1, "bytes": 1}]
 DAMAGE = [
     pytest.param(lambda place: place.write_bytes(b" " * (17 << 20)), "is missing, or cannot be read", id="it is huge"),
@@ -82,6 +87,8 @@ DAMAGE = [
     pytest.param(forged(files=STRANGE, count=1, rows=1, bytes=1), "names other files", id="it names another file"),
     pytest.param(forged(files=[{"path": "../x", "rows": 1, "bytes": 1}], count=1, rows=1, bytes=1),
                  "names other files", id="it leads out of the table"),
+    pytest.param(twice, "names other files", id="it names a file two times"),
+    pytest.param(forged(lists=[*range(99)]), "is missing, or cannot be read", id="it names more lists than are kept"),
 ]  # fmt: skip
 
 
@@ -108,6 +115,18 @@ def test_the_next_job_builds_on_the_log_where_the_pointer_cannot_be_right(
     written(tmp_path, 3, "overwrite" if "other files" in words else "append")
     assert [file["path"] for file in told(tmp_path)["files"]] == files(tmp_path)
     assert fsck.check(store(tmp_path)).findings == []
+
+
+def test_a_false_list_of_files_is_mended_by_a_repair_as_is_said(tmp_path: Path) -> None:
+    for number in (1, 2):
+        written(tmp_path, number)
+    forged(files=STRANGE, count=1, rows=1, bytes=1)(tmp_path / "_current.json")
+    for number in (3, 4):
+        (finding,) = fsck.check(store(tmp_path)).findings
+        assert finding.way.startswith("`--repair` makes it anew; jobs that append take over")
+        written(tmp_path, number)
+    fsck.repair(store(tmp_path))
+    assert [file["path"] for file in told(tmp_path)["files"]] == files(tmp_path)
 
 
 def test_a_version_that_is_taken_back_is_named_no_more(tmp_path: Path) -> None:
