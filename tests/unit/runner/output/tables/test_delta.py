@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
@@ -200,3 +200,18 @@ def test_readers_skip_files_by_statistics_and_lose_no_row(tmp_path: Path, left_o
             assert dataset.to_table(filter=by_arrow).num_rows == want, (name, value)
             assert pl.scan_delta(str(tmp_path)).filter(same).collect().height == want, (name, value)
     assert dataset.to_table(filter=pc.field("s", "x") == 2).num_rows == 1
+
+
+def test_statistics_of_the_first_columns_say_nothing_of_the_rest(tmp_path: Path) -> None:
+    """What is not known of a column must not pass for a column that the file lacks, which is null."""
+    frame = pl.DataFrame({"k": ["a", "b"], **{f"c{number}": [1, 2] for number in range(70)}})
+    write_deltalake(
+        tmp_path, frame.clear().to_arrow(), partition_by=["k"],
+        configuration={"delta.dataSkippingNumIndexedCols": "-1"},
+    )  # fmt: skip
+    sinks.run(plan(tmp_path), frame.lazy())
+    dataset = DeltaTable(tmp_path).to_pyarrow_dataset()
+    assert dataset.to_table(filter=pc.field("c69") == 2).num_rows == 1
+    assert pl.scan_delta(str(tmp_path)).filter(pl.col("c69").is_not_null()).collect().height == 2
+    told = [json.loads(one["add"]["stats"]) for one in log(tmp_path, 1) if "add" in one]
+    assert [sorted(one["nullCount"], key=lambda name: int(name[1:]))[-1] for one in told] == ["c63"] * 2

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from gpuquery.runner.output.record import Bound, LeafStatistics, StagedFile
 
 Path = tuple[str, ...]
+MOST = 64
+"""Columns of values of a file whose statistics are known, from the first on."""
 MAX_DIGITS = 15
 _EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), date(1970, 1, 1)
 _MILLISECOND = 1000
@@ -41,12 +43,12 @@ def text(file: StagedFile, dtypes: Mapping[str, pl.DataType]) -> str:
     found: dict[str, Any] = {"numRecords": file.rows}
     told = {one.path: one for one in file.statistics or ()}
     if told:
-        inside = {path[0] for path in told}
+        inside, whole = {path[0] for path in told}, len(told) < MOST
         nulls, least, most = {}, {}, {}
         for path, dtype in _leaves(dtypes):
             if path[0] in file.values:
                 continue
-            if path[0] not in inside:  # the file lacks the column
+            if whole and path[0] not in inside:  # the file lacks the column
                 nulls[path] = file.rows
             elif (one := told.get(path)) is not None and one.nulls is not None:
                 nulls[path] = one.nulls
