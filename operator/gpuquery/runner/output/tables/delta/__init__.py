@@ -54,7 +54,7 @@ class Delta(Complete):
         super().__init__(asked)
         self._output = asked.plan.output
         self._target = Target(self.root, asked.plan.store, self.store)
-        wanted = Wanted(_mode(asked.plan), self._output.partition_by, self._output.widens)
+        wanted = Wanted(_mode(asked.plan), self._output.partition_by, self._output.widens, asked.plan.now)
         self._committer = Committer(self._target, asked.job, self._attempt, wanted, before=self._check_stop)
         self._loaded = False
         self._fit: Fit | None = None
