@@ -257,6 +257,10 @@ def test_one_pod_makes_an_iceberg_table_and_a_set_of_three_appends_to_it(
     mark = "gpuquery.job-uid"
     uids = [one.summary[mark] if one.summary else None for one in table.metadata.snapshots]
     assert (len(uids), uids[-1]) == (2, job["metadata"]["uid"])
+    made = f"sales.{fresh('made').replace('-', '_')}"
+    new = sets.started(together, output={"table": {"catalog": "signed", "name": made, "create": {}}})
+    together.as_completed(new.name)
+    assert written(catalog.load_table(made)) == wanted(tables)
     taken = together.failed(
         together.job(
             fresh("iceberg"), sql=SQL.replace("FROM t", "FROM (SELECT 1::BIGINT AS id, 'F' AS status)"),

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 
 from gpuquery.plan.plan import Plan
+from gpuquery.runner import engines
 from gpuquery.runner.stores.s3.client import s3_client
 from tests.s3.test_iceberg import Server, served
-from tests.support import delta_runs, duckdb_iceberg, sinks
+from tests.support import delta_runs, duckdb_iceberg, rank_threads, sinks
 from tests.support.iceberg_runs import COMMIT, DEATHS, PROGRAM, ROWS, SCHEMA, frame
 from tests.support.runner import run
 from tests.support.seaweed import ACCESS_KEY, REGION, SECRET_KEY
@@ -195,3 +196,19 @@ def test_a_snapshot_is_reused_while_the_table_holds_the_rows_of_one_job_alone(ta
     mixed = ran()
     assert mixed.committed and mixed.reuse and "is not the work of one job" in mixed.reuse.differs
     assert table.rows().equals(WANT)
+
+
+def test_ranks_without_a_preflight_make_the_table_and_commit_once(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pl.DataFrame(ROWS, schema=SCHEMA).write_parquet(tmp_path / "t.parquet")
+    monkeypatch.setattr(engines, "find", lambda name: rank_threads.Shares(parts=2))
+    document = table.plan().model_dump(mode="json", exclude_none=True) | {
+        "language": "sql", "dialect": "duckdb", "query": "SELECT * FROM t", "now": "2026-11-29T12:00:00Z",
+        "inputs": [{"name": "t", "uri": f"file://{tmp_path}/t.parquet", "format": "parquet"}],
+        "processes": "ranks", "replicas": 3,
+    }  # fmt: skip
+    reports = rank_threads.run(Plan.model_validate(document), 3)
+    assert [report and report.committed and report.committed.rows for report in reports] == [len(WANT)] * 3, reports
+    assert table.rows().equals(WANT) and table.commits == 1
+    assert table.keys("_staging/") == []

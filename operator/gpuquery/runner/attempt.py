@@ -234,7 +234,7 @@ class Attempt:
     def _prepared(self, checks: Checks, query: queries.Query | None, sink: Sink) -> _Ready:
         """Look at output and inputs, plan the query and check it; index 0 speaks for all where that is enough."""
         first = self._ranks.index == 0
-        opened = self._opened(checks, sink) if first else self._shared(sink)
+        opened = self._opened(checks, sink, query) if first else self._shared(sink)
         if opened.committed:
             return _Ready(checks.status, committed=opened.committed)
         self._inputs = opened.inputs
@@ -265,7 +265,7 @@ class Attempt:
             sink.check_mode()
         return earlier
 
-    def _opened(self, checks: Checks, sink: Sink) -> Opened:
+    def _opened(self, checks: Checks, sink: Sink, query: queries.Query | None) -> Opened:
         """Look at output and inputs; the other ranks read the same files in the same way."""
         if self._ranks.size == 1:
             return checks.open(sink)
@@ -273,6 +273,8 @@ class Attempt:
         try:
             opened = checks.open(sink)
             if not opened.committed:
+                if query is not None and not sink.exists:  # a catalog makes the folder with the table
+                    sink.check_schema(query.plan(opened.frames, opened.inputs).frame.collect_schema())
                 told = sink.share(inputs.to_json(opened.inputs))
         finally:
             agreement.inputs(self._ranks, told)

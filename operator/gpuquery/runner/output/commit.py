@@ -114,7 +114,10 @@ class Committer:
             if (record := self.recover()) is not None:
                 return Outcome(record, _unused(result, record))
             self.check_fence()
+            known = len(self.log.entries())
             self.settle()
+            if len(self.log.entries()) > known:
+                continue  # it was read anew meanwhile, and what is new in it may be a commit of this job
             self.check_mode()
             record = self._record(result)
             self._hook(Step.BEFORE_RECORD)

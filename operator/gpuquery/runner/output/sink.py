@@ -131,6 +131,11 @@ class Sink:
         self._table.check_mode()
 
     @property
+    def exists(self) -> bool:
+        """Whether the table has a folder; `check_schema` makes one, where a catalog has to."""
+        return self._table.exists
+
+    @property
     def clock(self) -> str:
         """A function of the current time that an expectation calls; empty if none does."""
         return self._expectations.clock

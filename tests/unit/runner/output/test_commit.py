@@ -241,6 +241,24 @@ def test_a_fence_is_no_version_of_the_table():
     assert not content.uploads
 
 
+def test_a_log_that_is_read_anew_while_older_versions_are_published_leads_to_no_second_commit(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    content = Content()
+    usual, raced = Committer.settle, []
+
+    def settle(self: Committer) -> None:
+        if not raced:
+            raced.append(self)
+            run(content, Try(0))
+            self.log.refresh()  # as moving the pointer does, if it is ahead of this log
+        usual(self)
+
+    monkeypatch.setattr(Committer, "settle", settle)
+    run(content, Try(0))
+    assert [record.job.name for record in commits(content)] == ["job-0"]
+
+
 def test_what_an_attempt_has_staged_goes_a_day_later_also_if_its_uploads_are_gone_and_it_cannot_commit_then(
     monkeypatch: pytest.MonkeyPatch,
 ):

@@ -278,6 +278,8 @@ def judge(world: World, said: str) -> None:
 
 def check(seed: int, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     schedule = make(seed, MODES)
+    if FORMATS[kind].hides:  # what a table names is read from a listing of its log, and files are removed by it
+        schedule = schedule.without(Fault.LAG)
     caplog.clear()
     try:
         judge(play(schedule, FORMATS[kind], monkeypatch), caplog.text)
