@@ -215,3 +215,26 @@ def test_statistics_of_the_first_columns_say_nothing_of_the_rest(tmp_path: Path)
     assert pl.scan_delta(str(tmp_path)).filter(pl.col("c69").is_not_null()).collect().height == 2
     told = [json.loads(one["add"]["stats"]) for one in log(tmp_path, 1) if "add" in one]
     assert [sorted(one["nullCount"], key=lambda name: int(name[1:]))[-1] for one in told] == ["c63"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pl.Struct({"x": pl.Int64}), {"x": None}),
+        (pl.Struct({"x": pl.Int64, "y": pl.Int64}), {"x": None, "y": 1}),
+        (pl.Struct({"q": pl.Struct({"x": pl.Int64}), "z": pl.Int64}), {"q": {"x": None}, "z": 1}),
+        (pl.Struct({"q": pl.Struct({"x": pl.Int64})}), {"q": {"x": None}}),
+        (pl.Struct({"l": pl.List(pl.Int64), "b": pl.Binary}), {"l": [None], "b": b""}),
+    ],
+    ids=str,
+)
+def test_structs_that_hold_nothing_are_found(tmp_path: Path, kind: pl.DataType, value: Any) -> None:
+    """delta-rs writes the same bounds of them, but for the order."""
+    frame = pl.DataFrame({"k": ["a", "a"], "i": [1, 2], "s": [None, value]}, schema_overrides={"s": kind})
+    sinks.run(plan(tmp_path / "ours"), frame.lazy())
+    write_deltalake(tmp_path / "theirs", frame.to_arrow(), partition_by=["k"])
+    told = [json.loads(log(tmp_path / name, 0)[-1]["add"]["stats"]) for name in ("ours", "theirs")]
+    assert [told[0][bound] for bound in ("minValues", "maxValues")] == [told[1][b] for b in ("minValues", "maxValues")]
+    dataset = DeltaTable(tmp_path / "ours").to_pyarrow_dataset()
+    for condition in (pc.field("s").is_null(), pc.field("s").is_valid()):
+        assert dataset.to_table(filter=condition).num_rows == 1

@@ -12,7 +12,7 @@ A bound that is missing is no bound, but pyarrow's dataset of delta-rs (`to_pyar
 | floats | none: parquet leaves NaN out of account, which Spark sorts last |
 | binaries, lists, maps | not told of any, and not missed by any reader |
 
-Nulls are told of all columns outside of lists.
+Nulls are told of all columns outside of lists. Of a struct that holds nothing, the bounds are `{}`.
 """
 
 from __future__ import annotations
@@ -52,8 +52,12 @@ def text(file: StagedFile, dtypes: Mapping[str, pl.DataType]) -> str:
                 nulls[path] = file.rows
             elif (one := told.get(path)) is not None and one.nulls is not None:
                 nulls[path] = one.nulls
-            if nulls.get(path) != file.rows and not isinstance(dtype, _BOUNDLESS):
+            if isinstance(dtype, _BOUNDLESS):
+                continue
+            if nulls.get(path) != file.rows:
                 least[path], most[path] = _bounds(told.get(path), dtype)
+            elif above := path[:-1]:  # `column >= null` for a struct too, if it has no bounds of its own
+                least[above], most[above] = {}, {}
         found["nullCount"] = _nested(nulls)
         if all(bound is not None for bound in (*least.values(), *most.values())):
             found |= {"minValues": _nested(least), "maxValues": _nested(most)}
@@ -121,7 +125,7 @@ def _nested(found: Mapping[Path, Any]) -> dict[str, Any]:
         where = made
         for name in path[:-1]:
             where = where.setdefault(name, {})
-        where[path[-1]] = value
+        where.setdefault(path[-1], value)
     return made
 
 
