@@ -167,7 +167,7 @@ def test_overwrite_where_replaces_what_it_says(tmp_path: Path) -> None:
 
 COLUMNS = {
     "i": [-5, 7, None, 2**60],
-    "t": ["ä", "z" * 100, "", "m"],
+    "t": ["\N{CJK UNIFIED IDEOGRAPH-20BB7}", "z" * 100, "", "\U0010ffff" + "m" * 100],
     "d": [date(1, 1, 1), date(9999, 12, 31), None, None],
     "z": [datetime(2026, 1, 1, 0, 0, 0, us, tzinfo=UTC) for us in (999, 1000, 1, 2)],
     "m": [Decimal("1.50"), Decimal("2.25"), Decimal(0), Decimal(0)],

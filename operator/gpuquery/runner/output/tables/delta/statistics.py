@@ -130,7 +130,10 @@ def _nested(found: Mapping[Path, Any]) -> dict[str, Any]:
 
 
 def _json(found: Any) -> str:
-    """JSON, with decimals as numbers that keep their places."""
+    """JSON, with decimals as numbers that keep their places, and no escapes but those that JSON needs.
+
+    delta-rs 1.6.6 reads the escaped surrogates of characters such as U+20BB7 as another character.
+    """
     if isinstance(found, dict):
-        return "{" + ",".join(f"{json.dumps(name)}:{_json(value)}" for name, value in found.items()) + "}"
-    return str(found) if isinstance(found, Decimal) else json.dumps(found)
+        return "{" + ",".join(f"{_json(name)}:{_json(value)}" for name, value in found.items()) + "}"
+    return str(found) if isinstance(found, Decimal) else json.dumps(found, ensure_ascii=False)
