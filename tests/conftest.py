@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gpuquery.runner.failures import redaction
 from gpuquery.runner.supervisor import ALLOCATOR, SAFE_PAGES
 from tests.support.examples import load_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 os.environ.setdefault(ALLOCATOR, SAFE_PAGES)  # as in a pod; read when Polars is imported
 
@@ -24,6 +25,14 @@ pytest_plugins = [
     "tests.support.store_servers",
     "tests.support.lakes",
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_learnt() -> Iterator[None]:
+    """Forget the secrets of a test: the token "first" would be taken out of the messages of all tests after it."""
+    before = set(redaction._LEARNT)
+    yield
+    redaction._LEARNT.intersection_update(before)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import threading
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -45,8 +46,6 @@ def job(uid: str = "") -> JobRef:
 
 
 def where(text: str) -> Mode:
-    from datetime import UTC, datetime
-
     plan = Plan(
         job=job(), attempt=1, engine="cpu", cluster="single", language=Language.SQL, query="", now=datetime.now(UTC),
         output={"uri": "file:///x"}, dialect="duckdb",  # type: ignore[arg-type]
@@ -70,9 +69,8 @@ class Writer:
         self.path, self.by = path, tuple(by)
         self.job = job(more.pop("uid", ""))
         self.target = target(path)
-        self.committer = Committer(
-            self.target, self.job, 1, Wanted(mode, self.by, more.pop("widen", False)), before=self._tried
-        )
+        wanted = Wanted(mode, self.by, more.pop("widen", False), more.pop("created", datetime.now(UTC)))
+        self.committer = Committer(self.target, self.job, 1, wanted, before=self._tried)
 
     def _tried(self) -> None:
         self.before()

@@ -155,9 +155,11 @@ class SmallAzure:
     def _listed(self, given: dict[str, str]) -> Answer:
         sizes = dict.fromkeys(self.blocks, 0) if "uncommittedblobs" in given["include"] else {}
         sizes |= {key: len(body) for key, body in self.content.objects.items()}
+        now = f"<Last-Modified>{formatdate(time.time(), usegmt=True)}</Last-Modified>"
+        # Of a blob that has only uncommitted blocks the service does not tell when it was written.
         shown = "".join(
             f"<Blob><Name>{key}</Name><Properties><Content-Length>{size}</Content-Length>"
-            f"<Last-Modified>{formatdate(time.time(), usegmt=True)}</Last-Modified></Properties></Blob>"
+            f"{now if key in self.content.objects else ''}</Properties></Blob>"
             for key, size in sorted(sizes.items())
             if key.startswith(given["prefix"])
         )

@@ -271,7 +271,7 @@ class _Check:
             yield Finding(Level.WARNING, f"{text}: who reads the table by it reads another one", _REPOINT)
         elif pointer.files(self._store, told) != pointer.live(self.log, told.version):
             text = f"{pointer.POINTER} names other files than the log tells of version {told.version}"
-            yield Finding(Level.ERROR, f"{text}: who reads the table by it reads other rows", _REPOINT)
+            yield Finding(Level.ERROR, f"{text}: who reads the table by it reads other rows", _REMAKE)
 
     def _of_uploads(self) -> Iterator[Finding]:
         wanted = {file.upload_id for record in self.unpublished().values() for file in record.add}
@@ -306,6 +306,7 @@ class _Check:
         return same is not None, "has other bytes than were uploaded" if same is False else ""
 
 
+_REMAKE = "`--repair` makes it anew; jobs that append take over what it names"
 _REPOINT = "`--repair` makes it anew; so does the next job that commits here"
 _RESTORE = "restore it from a backup or from older versions of the bucket, or write the table anew (mode overwrite)"
 _RESTORE_THESE = "restore them from a backup or from older versions of the bucket, and `--repair` publishes it"

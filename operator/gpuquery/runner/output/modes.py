@@ -201,10 +201,17 @@ def check_fits(latest: CommitRecord, result: Result) -> Sequence[Column]:
 def _partition(path: str, floats: Collection[str]) -> tuple[str, ...]:
     """The partition of a file. Of a value each way to encode it is one, of a float each way to write it too."""
     folders = [folder.partition("=") for folder in path.split("/")[:-1]]
-    return tuple(
-        f"{name}={float(value) + 0.0 if name in floats and value != NULL else unquote(value)}"
-        for name, _, value in folders
-    )
+    return tuple(f"{name}={_plain(value, is_float=name in floats)}" for name, _, value in folders)
+
+
+def _plain(value: str, *, is_float: bool) -> str:
+    if value == NULL:
+        return value
+    text = unquote(value)
+    try:
+        return f"{float(text) + 0.0}" if is_float else text
+    except ValueError:  # no runner writes it, so it is no partition of a result
+        return text
 
 
 def _no_way_back(version: int, why: str) -> JobError:

@@ -5,17 +5,18 @@
 
 Whoever publishes a version moves the pointer once all files of that version are visible, and before any is deleted that
 it replaces. The pointer only ever goes forward: it is written over just what was read (`Store.update`), so that a slow
-publisher never puts an older version over a newer one. The log alone decides; whatever is wrong with the pointer, the
-next publisher makes it anew from the log.
+publisher never puts an older version over a newer one. The log alone decides. A pointer that cannot be right is made
+anew from it by the next publisher. One that is, but names other files than the log, is built upon until the next
+overwrite: to read all records again for each commit would cost too much. `gpuquery fsck` finds it, and mends it.
 """
 
 from __future__ import annotations
 
 import logging
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
@@ -71,7 +72,7 @@ class Pointer(Lenient):
     """All files; None if they are in `list`."""
     list: Text | None = None
     """Key of the list of all files, if there are more than 1,000."""
-    lists: tuple[Count, ...] = ()
+    lists: Annotated[tuple[Count, ...], Field(max_length=KEPT + 1)] = ()
     """Versions whose lists are still there."""
 
 
@@ -93,7 +94,9 @@ def files(store: Store, pointer: Pointer) -> tuple[LiveFile, ...] | None:
             return None
     if found is None or _sums(found) != (pointer.count, pointer.rows, pointer.bytes):
         return None
-    return found if all(is_part(one.path.removeprefix(DATA)) for one in found) else None
+    if len({one.path for one in found}) < len(found):
+        return None
+    return found if all(one.path.startswith(DATA) and is_part(one.path.removeprefix(DATA)) for one in found) else None
 
 
 def list_key(version: int) -> str:

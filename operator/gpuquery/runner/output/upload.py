@@ -4,8 +4,9 @@ Invisible because the uploads are deferred, and the commit completes them; or, i
 files, although each is completed as soon as it is whole.
 
 Polars calls `write` from its own threads and lets go of the object when the file is whole; `io.RawIOBase` turns that
-into `close`. Requests run in a bounded pool, and `write` waits when too many bytes are on their way, so memory is
-bounded by (pieces under way + one unfinished piece for each open file), whatever the size of the result.
+into `close`, wherever the last reference is dropped. Requests run in a bounded pool, and `write` waits when too many
+bytes are on their way, so memory is bounded by (pieces under way + one unfinished piece for each open file), whatever
+the size of the result.
 """
 
 from __future__ import annotations
@@ -110,8 +111,10 @@ class Uploads:
         self._on_fault = on_fault
         self._pool = ThreadPoolExecutor(THREADS, "upload")
         self._room = threading.BoundedSemaphore(UNDER_WAY)
-        self._lock = threading.RLock()  # the garbage collector may close a file anywhere
+        self._lock = threading.RLock()
         self._files: list[_File] = []
+        self._ended: deque[_File] = deque()
+        """Files that their writer is done with, and that nobody has sealed yet."""
         self._open = 0
         self._totals = [0, 0, 0]
         self._incomplete: JobError | None = None
@@ -123,6 +126,7 @@ class Uploads:
 
     def begin(self, path: str, values: Mapping[str, str | None]) -> Opened:
         """Enter a file, by its path below `below`, which `writer` then opens."""
+        self._seal_ended()
         self.check()
         self._store.check_key(self._wanted.below + path)
         with self._lock:
@@ -198,6 +202,7 @@ class Uploads:
 
     def write(self, file: _File, data: bytes) -> None:
         """Take bytes; give a piece to the pool when it is whole."""
+        self._seal_ended()
         self.check()
         with file.lock:
             if file.sealed:
@@ -214,13 +219,20 @@ class Uploads:
     def seal(self, file: _File) -> None:
         """The file is whole: count its rows and send its last piece.
 
-        Polars may release a file from another thread while `finish` is at it; with the file's lock the second caller
-        finds the work done.
+        Several threads may come to it at once; with the file's lock the second finds the work done.
         """
         with file.lock:
             if not file.sealed:
                 file.sealed = True
                 self._send_last(file)
+
+    def ended(self, file: _File) -> None:
+        """Note that a writer is done, which may be told anywhere.
+
+        The garbage collector may tell it in a thread that is just handing a piece to a pool, whose lock it then holds.
+        So nothing is done here that takes a lock; whoever writes next, or `finish`, seals the file.
+        """
+        self._ended.append(file)
 
     def fail(self, exc: BaseException) -> None:
         """Remember the first fault; `check` raises it."""
@@ -239,6 +251,17 @@ class Uploads:
             raise self._fault
         if self._stop.is_set():
             raise JobError(Failure.WORKER_LOST, "the attempt was told to stop")
+
+    def _seal_ended(self) -> None:
+        while self._ended:
+            try:
+                file = self._ended.popleft()
+            except IndexError:  # another thread has taken it
+                return
+            try:
+                self.seal(file)
+            except Exception as exc:
+                self.fail(exc)
 
     def _keep(self, path: str, data: bytes) -> None:
         assert self._keeper is not None
@@ -356,12 +379,9 @@ class DeferredFile(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Seal the file. Never raises: it may be called by the garbage collector, so faults wait in `Uploads`."""
+        """Say that the file has ended. Never raises: it may be called by the garbage collector."""
         if not self.closed:
-            try:
-                self._uploads.seal(self._file)
-            except Exception as exc:
-                self._uploads.fail(exc)
+            self._uploads.ended(self._file)
         super().close()
 
 

@@ -17,6 +17,7 @@ import email.utils
 import hashlib
 import re
 import secrets
+import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -144,9 +145,15 @@ class AzStore(Store):
         return bool(_UPLOAD_ID.fullmatch(upload_id))
 
     def dangling(self, below: str = DATA) -> Iterable[Dangling]:
-        """List uploads of blobs whose keys begin with `below` and that are not there: a listing shows no bytes."""
+        """List uploads of blobs whose keys begin with `below` and that are not there: a listing shows no bytes.
+
+        Nor does it show of them when a block was last written (learn.microsoft.com/rest/api/storageservices/list-blobs,
+        "Uncommitted blobs in the response"). They count as begun now: nothing can be dropped here, and nobody must
+        be taken for dead.
+        """
+        now = time.time()
         empty = [
-            (key, _modified(blob))
+            (key, _modified(blob) or now)
             for key, blob in self._listed(below, "metadata,uncommittedblobs")
             if not int(blob.findtext("Properties/Content-Length") or 0)
         ]

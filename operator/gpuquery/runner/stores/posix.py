@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import stat
+import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -44,6 +45,8 @@ T = TypeVar("T")
 
 MAX_COMPONENT_BYTES = 255
 MAX_PATH_BYTES = 4095
+LOCK_PATIENCE = 60.0
+"""Seconds for which others may hold a lock that is let go within milliseconds."""
 TEMPORARY = ".tmp"
 _OWN = re.compile(r"\.[0-9a-f]{8}\.tmp")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -185,16 +188,11 @@ class PosixStore(Store):
 
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bool:
         """Write over just what was read: under a lock, which a process that dies lets go."""
-        with (
-            self._faults("updating", key),
-            self._at(key, make=True) as (folder, name),
-            beneath.file(folder, f".{name}.lock", os.O_RDWR | os.O_CREAT) as lock,
-        ):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError as exc:
-                text = f"the file system of {self._root} has no locks ({exc.strerror})"
-                raise JobError(Failure.UNSAFE_STORE, text) from exc
+        held = str(PurePosixPath(key).with_name(f".{PurePosixPath(key).name}.lock"))
+        for one in (key, held):
+            self.check_free(one)
+        with self._faults("updating", key), self._file(held, os.O_RDWR | os.O_CREAT, make=True) as lock:
+            self._lock(lock, held)
             if (made := change(self.get(key))) is None:
                 return False
             self.put(key, made)
@@ -293,6 +291,19 @@ class PosixStore(Store):
         with self._faults("looking for", key):
             beneath.check_free(self._root, key)
 
+    def _lock(self, lock: int, key: str) -> None:
+        """Lock a file. Who may only read it can hold it too, so this does not wait for ever."""
+        deadline = time.monotonic() + LOCK_PATIENCE
+        try:
+            while not _locks(lock):
+                if time.monotonic() > deadline:
+                    text = f"{self._root}/{key} is locked by another process for {LOCK_PATIENCE:.0f} s: find out whose"
+                    raise JobError(Failure.STORAGE_UNAVAILABLE, f"{text} it is, and end it")
+                time.sleep(0.01)
+        except OSError as exc:
+            text = f"the file system of {self._root} has no locks ({exc.strerror})"
+            raise JobError(Failure.UNSAFE_STORE, text) from exc
+
     def _at(self, key: str, *, make: bool = False) -> contextlib.AbstractContextManager[tuple[int, str]]:
         return beneath.parent(self._root, key, make=make)
 
@@ -367,3 +378,11 @@ def _sync_folder(descriptor: int) -> None:
     except OSError as exc:
         if exc.errno != errno.EINVAL:  # some network file systems cannot sync folders
             raise
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -28,6 +28,8 @@ HURRIED_READ_TIMEOUT = 8
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 """Answers that say that the same request may well succeed a little later."""
 DENIED = frozenset({401, 403})
+_CUT = ("EOF", "BAD_RECORD_MAC", "timed out")
+"""In what OpenSSL says of connections that end in the middle or are garbled: another one may well work."""
 MAX_TOLD = 16 << 10
 """Bytes of an answer that are looked at to find out what is wrong."""
 
@@ -195,6 +197,8 @@ def send(
         )
         return Answer(answer.status_code, answer.headers, answer.content)
     except requests.exceptions.SSLError as exc:
+        if any(sign in str(exc) for sign in _CUT):
+            raise UnreachedError(f"no answer from {_host(request.url)} (the connection was cut)") from None
         why = "its certificate is not trusted" if "CERTIFICATE_VERIFY_FAILED" in str(exc) else "TLS fails"
         raise with_way_out(Failure.INVALID_ENDPOINT, f"{_host(request.url)}: {why}") from None
     except (requests.exceptions.RequestException, OSError) as exc:

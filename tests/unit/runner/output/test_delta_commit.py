@@ -141,6 +141,19 @@ def test_a_commit_is_found_in_a_checkpoint_too(tmp_path: Path, cleaned: bool) ->
     assert len(rows(tmp_path)) == 5
 
 
+def test_a_commit_is_found_in_a_compacted_log_too(tmp_path: Path) -> None:
+    """Readers take a compacted file in place of the commits in it, which are still there."""
+    write_deltalake(tmp_path, OLD.to_arrow(), partition_by=["day"])
+    write_deltalake(tmp_path, OLD.to_arrow(), mode="append")
+    first = Writer(tmp_path, by=["day"])
+    made = first.write(RESULT)
+    write_deltalake(tmp_path, OLD.to_arrow(), mode="append")
+    kept = [one for version in (1, 2, 3) for one in o.log(tmp_path, version) if "commitInfo" not in one]
+    text = "".join(json.dumps(one) + "\n" for one in kept)
+    (tmp_path / f"_delta_log/{1:020d}.{3:020d}.compacted.json").write_text(text)
+    assert Writer(tmp_path, by=["day"], uid=first.job.uid).write(RESULT) == made
+
+
 def test_a_commit_that_came_between_is_read_and_the_commit_is_built_anew(tmp_path: Path) -> None:
     """An append to a partition that is overwritten, after the result was staged, is replaced too."""
     write_deltalake(tmp_path, OLD.to_arrow(), partition_by=["day"])

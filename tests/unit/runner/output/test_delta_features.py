@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -62,6 +63,10 @@ def table(path: Path, protocol: Any, fields: list[Any], properties: dict[str, st
             id="an identity column",
         ),
         pytest.param(
+            legacy(2), [d.field("v", "string", __CHAR_VARCHAR_TYPE_STRING="varchar(3)")], {}, APPEND,
+            "'v' is a char or varchar.*TYPE STRING", id="a text of a bounded length",
+        ),
+        pytest.param(
             d.protocol("rowTracking", "domainMetadata"), [V], {}, APPEND, "rowTracking.*every row needs an id",
             id="row tracking",
         ),
@@ -108,6 +113,28 @@ def test_what_asks_nothing_of_whole_files_is_written_to(
     tmp_path: Path, protocol: Any, properties: dict[str, str], mode: Mode
 ) -> None:
     assert Writer(table(tmp_path, protocol, [V], properties), mode).write(RESULT).version == 1
+
+
+@pytest.mark.parametrize(
+    ("retention", "age", "fits"),
+    [
+        ("interval 7 days", timedelta(days=6), True), ("interval 1 WEEK", timedelta(days=8), False),
+        ("interval 1 hour", timedelta(hours=2), False), ("30 days", timedelta(days=8), True),
+        ("interval 999999999 weeks", timedelta(days=8), True),
+        ("interval 1 month and a bit", timedelta(0), False),
+    ],
+)  # fmt: skip
+def test_a_job_whose_commit_may_be_forgotten_does_not_commit(
+    tmp_path: Path, retention: str, age: timedelta, fits: bool
+) -> None:
+    """After a checkpoint without its transaction, a later attempt would commit once more."""
+    table(tmp_path, legacy(2), [V], {"delta.setTransactionRetentionDuration": retention})
+    writer = Writer(tmp_path, created=datetime.now(UTC) - age)
+    if fits:
+        assert writer.write(RESULT).version == 1
+    else:
+        with pytest.raises(JobError, match=r"setTransactionRetentionDuration.*may have forgotten.*apply the job anew"):
+            writer.write(RESULT)
 
 
 def test_a_rule_that_comes_while_the_query_runs_is_respected(tmp_path: Path) -> None:

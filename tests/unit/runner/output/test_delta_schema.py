@@ -118,6 +118,22 @@ def test_widen_adds_columns_in_the_commit_itself_and_leaves_out_others(tmp_path:
     ]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{"b": pl.Int64(), "B": pl.Int64()}, {"s": pl.List(pl.Struct({"x": pl.Int64(), "X": pl.Int64()}))}],
+    ids=["columns", "fields of a struct"],
+)
+def test_names_that_differ_by_capitals_alone_are_refused(tmp_path: Path, more: dict[str, pl.DataType]) -> None:
+    """No reader opens a table with both, so one such commit would close it to everyone."""
+    writer = Writer(tmp_path, widen=True)
+    with pytest.raises(JobError, match=r"'[bx]' differ by capitals alone"):
+        writer.committer.fit(pl.Schema({"id": pl.Int64(), **more}))
+    write_deltalake(tmp_path, TABLE)
+    writer.committer.recover()
+    with pytest.raises(JobError, match=r"'[bx]' differ by capitals alone"):
+        writer.committer.fit(pl.Schema({"id": pl.Int64(), **more}))
+
+
 def test_widen_needs_the_feature_for_timestamps_without_a_zone(tmp_path: Path) -> None:
     write_deltalake(tmp_path, TABLE)
     writer = Writer(tmp_path, widen=True)

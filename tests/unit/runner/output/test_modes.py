@@ -81,6 +81,8 @@ FOLDERS = [
     pytest.param("Float64", ["k=-0.0/1", "k=1e20/2"], ["k=0.0/8", "k=100000000000000000000.0/9"],
                  ["k=-0.0/1", "k=1e20/2"], id="a float is one partition however it is written"),
     pytest.param("Float64", ["k=NaN/1", f"k={NULL}/2"], ["k=NaN/9"], ["k=NaN/1"], id="NaN is a partition and no null"),
+    pytest.param("Float64", ["k=1e%2B20/1", "k=1e19/2"], ["k=1e20/9"], ["k=1e%2B20/1"], id="a float may be encoded"),
+    pytest.param("Float64", ["k=/1", "k=x/2", "k=1.0/3"], ["k=1.0/9"], ["k=1.0/3"], id="what is no float stays"),
 ]  # fmt: skip
 
 

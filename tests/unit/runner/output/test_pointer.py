@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -9,8 +10,12 @@ from uuid import UUID
 import polars as pl
 import pytest
 
+import gpuquery
+from gpuquery.api.reasons import Failure
+from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import fsck, pointer
 from gpuquery.runner.output.fsck import Level
+from gpuquery.runner.stores import posix
 from gpuquery.runner.stores.posix import PosixStore
 from tests.support import sinks
 
@@ -70,6 +75,11 @@ def forged(**fields: Any) -> Callable[[Path], None]:
     return lambda place: place.write_text(json.dumps({**json.loads(place.read_text()), **fields}))
 
 
+def twice(place: Path) -> None:
+    files = json.loads(place.read_text())["files"]
+    forged(files=[files[0]] * len(files))(place)
+
+
 STRANGE = [{"path": "data/k=a/part-00000001-1-00000-00000.parquet", "rows": 1, "bytes": 1}]
 DAMAGE = [
     pytest.param(lambda place: place.write_bytes(b" " * (17 << 20)), "is missing, or cannot be read", id="it is huge"),
@@ -82,6 +92,8 @@ DAMAGE = [
     pytest.param(forged(files=STRANGE, count=1, rows=1, bytes=1), "names other files", id="it names another file"),
     pytest.param(forged(files=[{"path": "../x", "rows": 1, "bytes": 1}], count=1, rows=1, bytes=1),
                  "names other files", id="it leads out of the table"),
+    pytest.param(twice, "names other files", id="it names a file two times"),
+    pytest.param(forged(lists=[*range(99)]), "is missing, or cannot be read", id="it names more lists than are kept"),
 ]  # fmt: skip
 
 
@@ -110,6 +122,18 @@ def test_the_next_job_builds_on_the_log_where_the_pointer_cannot_be_right(
     assert fsck.check(store(tmp_path)).findings == []
 
 
+def test_a_false_list_of_files_is_mended_by_a_repair_as_is_said(tmp_path: Path) -> None:
+    for number in (1, 2):
+        written(tmp_path, number)
+    forged(files=STRANGE, count=1, rows=1, bytes=1)(tmp_path / "_current.json")
+    for number in (3, 4):
+        (finding,) = fsck.check(store(tmp_path)).findings
+        assert finding.way.startswith("`--repair` makes it anew; jobs that append take over")
+        written(tmp_path, number)
+    fsck.repair(store(tmp_path))
+    assert [file["path"] for file in told(tmp_path)["files"]] == files(tmp_path)
+
+
 def test_a_version_that_is_taken_back_is_named_no_more(tmp_path: Path) -> None:
     written(tmp_path, 1)
     written(tmp_path, 2)
@@ -121,6 +145,30 @@ def test_a_version_that_is_taken_back_is_named_no_more(tmp_path: Path) -> None:
     fsck.void(store(tmp_path), 2)
     assert told(tmp_path)["version"] == 1
     assert fsck.check(store(tmp_path)).findings == []
+
+
+@pytest.mark.parametrize("name", ["_current.json", "._current.json.lock"])
+def test_a_folder_in_its_place_keeps_no_job_from_writing(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path, 1)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    written(tmp_path, 2)
+    assert "the pointer _current.json is not moved" in caplog.text
+    assert f"{name}" in caplog.text
+    assert gpuquery.open_table(f"file://{tmp_path}", 2).rows == 4
+
+
+def test_who_holds_the_lock_for_ever_is_not_waited_for_as_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posix, "LOCK_PATIENCE", 0.3)
+    (tmp_path / "._n.json.lock").touch()
+    with (tmp_path / "._n.json.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(JobError, match=r"/\._n\.json\.lock is locked by another process") as caught:
+            store(tmp_path).update("_n.json", lambda _: b"")
+    assert caught.value.failure is Failure.STORAGE_UNAVAILABLE
+    assert store(tmp_path).update("_n.json", lambda _: b"")
 
 
 def test_many_at_once_lose_no_update(tmp_path: Path) -> None:

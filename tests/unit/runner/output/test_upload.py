@@ -94,6 +94,35 @@ def test_a_file_that_ends_in_the_middle_cannot_be_committed():
         uploads.finish()
 
 
+def test_a_file_may_end_while_a_piece_of_another_is_being_handed_over(monkeypatch: pytest.MonkeyPatch):
+    """The garbage collector lets go of it then, in the thread that holds the locks of the pool."""
+    content = Content()
+    uploads = Uploads(MemoryStore(content), stop=threading.Event())
+    whole = io.BytesIO()
+    pl.DataFrame({"v": [1, 2, 3]}).write_parquet(whole)
+    first, second = uploads.open("a.parquet", {}), uploads.open("b.parquet", {})
+    for one in (first, second):
+        one.write(whole.getvalue())
+    held, began = [first], ThreadPoolExecutor._adjust_thread_count
+    del first, one
+
+    def collected(pool: ThreadPoolExecutor) -> None:
+        held.clear()
+        began(pool)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "_adjust_thread_count", collected)
+    staged: list[list[int]] = []
+
+    def finish() -> None:
+        uploads.seal(second._file)
+        staged.append([file.rows for file in uploads.finish()])
+
+    thread = threading.Thread(target=finish, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert staged == [[3, 3]], "the pool's lock is taken twice"
+
+
 def test_metadata_that_begins_before_what_was_held_back_is_refused_and_not_miscounted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(upload, "PIECE", 20_000)
     monkeypatch.setattr(upload, "HOLD_LEAST", 100)

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
@@ -167,7 +167,7 @@ def test_overwrite_where_replaces_what_it_says(tmp_path: Path) -> None:
 
 COLUMNS = {
     "i": [-5, 7, None, 2**60],
-    "t": ["ä", "z" * 100, "", "m"],
+    "t": ["\N{CJK UNIFIED IDEOGRAPH-20BB7}", "z" * 100, "", "\U0010ffff" + "m" * 100],
     "d": [date(1, 1, 1), date(9999, 12, 31), None, None],
     "z": [datetime(2026, 1, 1, 0, 0, 0, us, tzinfo=UTC) for us in (999, 1000, 1, 2)],
     "m": [Decimal("1.50"), Decimal("2.25"), Decimal(0), Decimal(0)],
@@ -200,3 +200,41 @@ def test_readers_skip_files_by_statistics_and_lose_no_row(tmp_path: Path, left_o
             assert dataset.to_table(filter=by_arrow).num_rows == want, (name, value)
             assert pl.scan_delta(str(tmp_path)).filter(same).collect().height == want, (name, value)
     assert dataset.to_table(filter=pc.field("s", "x") == 2).num_rows == 1
+
+
+def test_statistics_of_the_first_columns_say_nothing_of_the_rest(tmp_path: Path) -> None:
+    """What is not known of a column must not pass for a column that the file lacks, which is null."""
+    frame = pl.DataFrame({"k": ["a", "b"], **{f"c{number}": [1, 2] for number in range(70)}})
+    write_deltalake(
+        tmp_path, frame.clear().to_arrow(), partition_by=["k"],
+        configuration={"delta.dataSkippingNumIndexedCols": "-1"},
+    )  # fmt: skip
+    sinks.run(plan(tmp_path), frame.lazy())
+    dataset = DeltaTable(tmp_path).to_pyarrow_dataset()
+    assert dataset.to_table(filter=pc.field("c69") == 2).num_rows == 1
+    assert pl.scan_delta(str(tmp_path)).filter(pl.col("c69").is_not_null()).collect().height == 2
+    told = [json.loads(one["add"]["stats"]) for one in log(tmp_path, 1) if "add" in one]
+    assert [sorted(one["nullCount"], key=lambda name: int(name[1:]))[-1] for one in told] == ["c63"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pl.Struct({"x": pl.Int64}), {"x": None}),
+        (pl.Struct({"x": pl.Int64, "y": pl.Int64}), {"x": None, "y": 1}),
+        (pl.Struct({"q": pl.Struct({"x": pl.Int64}), "z": pl.Int64}), {"q": {"x": None}, "z": 1}),
+        (pl.Struct({"q": pl.Struct({"x": pl.Int64})}), {"q": {"x": None}}),
+        (pl.Struct({"l": pl.List(pl.Int64), "b": pl.Binary}), {"l": [None], "b": b""}),
+    ],
+    ids=str,
+)
+def test_structs_that_hold_nothing_are_found(tmp_path: Path, kind: pl.DataType, value: Any) -> None:
+    """delta-rs writes the same bounds of them, but for the order."""
+    frame = pl.DataFrame({"k": ["a", "a"], "i": [1, 2], "s": [None, value]}, schema_overrides={"s": kind})
+    sinks.run(plan(tmp_path / "ours"), frame.lazy())
+    write_deltalake(tmp_path / "theirs", frame.to_arrow(), partition_by=["k"])
+    told = [json.loads(log(tmp_path / name, 0)[-1]["add"]["stats"]) for name in ("ours", "theirs")]
+    assert [told[0][bound] for bound in ("minValues", "maxValues")] == [told[1][b] for b in ("minValues", "maxValues")]
+    dataset = DeltaTable(tmp_path / "ours").to_pyarrow_dataset()
+    for condition in (pc.field("s").is_null(), pc.field("s").is_valid()):
+        assert dataset.to_table(filter=condition).num_rows == 1

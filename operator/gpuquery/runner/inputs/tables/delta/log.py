@@ -72,6 +72,12 @@ def commit_key(version: int) -> str:
     return f"{LOG}{version:020d}.json"
 
 
+def last_version(key: str) -> int:
+    """The newest version of which a commit, a compacted file or a checkpoint has actions."""
+    name = key.rpartition("/")[2]
+    return int(match[2] if (match := _COMPACTED.fullmatch(name)) else name.partition(".")[0])
+
+
 def listed(table: Folder, *, until: int | None = None) -> Log:
     """List the log; from its last checkpoint on, where no version before that is asked for.
 

@@ -24,7 +24,7 @@ from gpuquery.runner.output import expect, hive
 from gpuquery.runner.output.record import owner_of, parse_part
 from gpuquery.runner.output.tables.base import Asked, Layout, Live
 from gpuquery.runner.output.tables.complete import Complete, Mark
-from gpuquery.runner.output.tables.delta import modes, values
+from gpuquery.runner.output.tables.delta import modes, statistics, values
 from gpuquery.runner.output.tables.delta.commit import Committer, Wanted
 from gpuquery.runner.output.tables.delta.lines import BELOW
 from gpuquery.runner.output.tables.delta.place import Target
@@ -43,21 +43,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Delta"]
 
-STATISTICS = 64
-"""Columns of a file whose nulls are known, so that those which may hold none can be checked."""
-
 
 class Delta(Complete):
     """A Delta table."""
 
     below = BELOW
-    statistics = STATISTICS
+    statistics = statistics.MOST
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         self._output = asked.plan.output
         self._target = Target(self.root, asked.plan.store, self.store)
-        wanted = Wanted(_mode(asked.plan), self._output.partition_by, self._output.widens)
+        wanted = Wanted(_mode(asked.plan), self._output.partition_by, self._output.widens, asked.plan.now)
         self._committer = Committer(self._target, asked.job, self._attempt, wanted, before=self._check_stop)
         self._loaded = False
         self._fit: Fit | None = None

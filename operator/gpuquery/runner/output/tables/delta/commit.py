@@ -46,6 +46,8 @@ class Wanted:
     partition_by: tuple[str, ...] = ()
     widen: bool = False
     """output.schemaEvolution."""
+    created: datetime | None = None
+    """When the job was created."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ class Committer:
 
     def _check_table(self, snapshot: Snapshot) -> None:
         features.check(self._target, snapshot, removes=self._wanted.mode.removes)
+        features.check_age(self._target, snapshot, self._wanted.created)
 
     def _check_zones(self, snapshot: Snapshot, fit: schema.Fit) -> None:
         new = {str(one["name"]): one["type"] for one in fit.layout.fields if one["name"] in fit.added}

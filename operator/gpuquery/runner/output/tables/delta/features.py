@@ -7,6 +7,8 @@ known, so a table that needs it is not written to.
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.text import clean
@@ -39,9 +41,14 @@ _WAYS_OUT = {
 }
 _COORDINATOR = "delta.coordinatedCommits.commitCoordinator-preview"
 _CONSTRAINT = "delta.constraints."
+_RETENTION = "delta.setTransactionRetentionDuration"
+_INTERVAL = re.compile(r"(?:interval\s+)?(\d{1,18})\s+(second|minute|hour|day|week)s?", re.ASCII | re.IGNORECASE)
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 _RULES = {
     "delta.invariants": "must satisfy an invariant, which is not checked: drop it, or write to a table without it",
     "delta.generationExpression": "is generated from others, which is not checked: write to a table where it is plain",
+    "__CHAR_VARCHAR_TYPE_STRING": "is a char or varchar, whose length is not checked: make it a string (ALTER TABLE "
+    "... ALTER COLUMN ... TYPE STRING), or write to a table where it is one",
     "delta.identity.start": "is an identity column, whose numbers its engine gives: write to a table where it is plain",
 }
 """Metadata of columns, and what it means."""
@@ -56,6 +63,23 @@ def check(target: Target, snapshot: Snapshot, *, removes: bool) -> None:
     if said := [*_versions(snapshot), *_properties(snapshot, removes=removes), *_columns(snapshot)]:
         more = f"; and {len(said) - MAX_SAID} more" if len(said) > MAX_SAID else ""
         raise target.refused("; ".join(said[:MAX_SAID]) + more)
+
+
+def check_age(target: Target, snapshot: Snapshot, created: datetime | None) -> None:
+    """Raise UserError if a commit of a job that was created then may be forgotten, so that it might commit twice.
+
+    Readers and checkpoints may leave out an application transaction that is older than the table's property says.
+    """
+    if not (text := snapshot.configuration.get(_RETENTION)):
+        return
+    found = _INTERVAL.fullmatch(text.strip())
+    kept = int(found[1]) * _SECONDS[found[2].lower()] if found else 0
+    if created is None or (datetime.now(UTC) - created).total_seconds() >= kept:
+        raise target.refused(
+            f"its property {_RETENTION} is {clean(text, 60)!r}, and the job was created longer ago than that, so the "
+            "table may have forgotten that it has committed already: look whether its rows are there, set more (such "
+            "as 'interval 30 days'), and apply the job anew"
+        )
 
 
 def times_in_commits(snapshot: Snapshot) -> bool:

@@ -7,7 +7,6 @@ nulls. All else is refused with every difference.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +77,7 @@ def of_table(target: Target, snapshot: Snapshot) -> Layout:
 
 def new(target: Target, result: Mapping[str, pl.DataType], partition_by: Sequence[str]) -> Fit:
     """Return what a new table for a result is. Raises UserError for types that Delta tables do not have."""
-    if said := types.refusals(result) or _unkeyed(result, partition_by):
+    if said := types.refusals(result) or types.twins(result) + _unkeyed(result, partition_by):
         raise target.refused("; ".join(said[:MAX_SAID]))
     casts = {name: types.stored(dtype) for name, dtype in result.items()}
     fields = tuple(types.field(name, dtype) for name, dtype in casts.items())
@@ -111,6 +110,7 @@ def fitted(target: Target, layout: Layout, result: Mapping[str, pl.DataType], *,
         else:
             casts[name] = types.stored(dtype)
             fields.append(types.field(name, casts[name]))
+    said += types.twins(added)
     if said:
         more = f"; and {len(said) - MAX_SAID} more" if len(said) > MAX_SAID else ""
         raise target.refused(f"the result does not fit: {'; '.join(said[:MAX_SAID])}{more}")
@@ -201,9 +201,7 @@ def _strict(kind: Any) -> bool:
 
 
 def _unkeyed(result: Mapping[str, pl.DataType], partition_by: Sequence[str]) -> list[str]:
-    twice = [low for low, count in Counter(name.lower() for name in result).items() if count > 1]
-    same = [f"the names of the column {name!r} differ by capitals alone: rename one" for name in twice]
-    return same + [
+    return [
         f"output.partitionBy names {name!r} of type {result[name]}, by which Delta tables cannot be partitioned"
         for name in partition_by
         if not values.allowed(types.stored(result[name]))

@@ -36,7 +36,7 @@ class Commit:
     """A commit of ours, as the log has it."""
 
     version: int
-    """Its version; once the log was cleaned up and nobody knows it, that of a later checkpoint."""
+    """Its version; once the log was cleaned up and nobody knows it, that of a later checkpoint or compacted file."""
     known: bool
     """Whether its entry of the log is still there."""
     added: Sequence[dict[str, Any]]
@@ -142,7 +142,7 @@ class State:
         """Return the commit of a transaction that is there."""
         assert self.snapshot is not None
         key = self.snapshot.transactions[app][1]
-        version = int(key.rpartition("/")[2].partition(".")[0])
+        version = log.last_version(key)
         if not key.endswith(f"{version:020d}.json"):
             version, key = self._searched(app, version)
         lines = _lines(self._mine.get(key) or self.target.store.get(key) or b"") if key else []
@@ -151,7 +151,7 @@ class State:
         return Commit(version, bool(lines), added, info)
 
     def _searched(self, app: str, newest: int) -> tuple[int, str]:
-        """Look for a transaction in the commits before a checkpoint, from the newest on."""
+        """Look for a transaction in the commits up to a version, from the newest on."""
         found = log.looked_for(self.target, until=-1)
         for version in sorted((one for one in found.commits if one <= newest), reverse=True):
             body = self.target.store.get(log.commit_key(version)) or b""

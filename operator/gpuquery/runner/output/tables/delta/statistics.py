@@ -12,7 +12,7 @@ A bound that is missing is no bound, but pyarrow's dataset of delta-rs (`to_pyar
 | floats | none: parquet leaves NaN out of account, which Spark sorts last |
 | binaries, lists, maps | not told of any, and not missed by any reader |
 
-Nulls are told of all columns outside of lists.
+Nulls are told of all columns outside of lists. Of a struct that holds nothing, the bounds are `{}`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from gpuquery.runner.output.record import Bound, LeafStatistics, StagedFile
 
 Path = tuple[str, ...]
+MOST = 64
+"""Columns of values of a file whose statistics are known, from the first on."""
 MAX_DIGITS = 15
 _EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), date(1970, 1, 1)
 _MILLISECOND = 1000
@@ -41,17 +43,21 @@ def text(file: StagedFile, dtypes: Mapping[str, pl.DataType]) -> str:
     found: dict[str, Any] = {"numRecords": file.rows}
     told = {one.path: one for one in file.statistics or ()}
     if told:
-        inside = {path[0] for path in told}
+        inside, whole = {path[0] for path in told}, len(told) < MOST
         nulls, least, most = {}, {}, {}
         for path, dtype in _leaves(dtypes):
             if path[0] in file.values:
                 continue
-            if path[0] not in inside:  # the file lacks the column
+            if whole and path[0] not in inside:  # the file lacks the column
                 nulls[path] = file.rows
             elif (one := told.get(path)) is not None and one.nulls is not None:
                 nulls[path] = one.nulls
-            if nulls.get(path) != file.rows and not isinstance(dtype, _BOUNDLESS):
+            if isinstance(dtype, _BOUNDLESS):
+                continue
+            if nulls.get(path) != file.rows:
                 least[path], most[path] = _bounds(told.get(path), dtype)
+            elif above := path[:-1]:  # `column >= null` for a struct too, if it has no bounds of its own
+                least[above], most[above] = {}, {}
         found["nullCount"] = _nested(nulls)
         if all(bound is not None for bound in (*least.values(), *most.values())):
             found |= {"minValues": _nested(least), "maxValues": _nested(most)}
@@ -119,12 +125,15 @@ def _nested(found: Mapping[Path, Any]) -> dict[str, Any]:
         where = made
         for name in path[:-1]:
             where = where.setdefault(name, {})
-        where[path[-1]] = value
+        where.setdefault(path[-1], value)
     return made
 
 
 def _json(found: Any) -> str:
-    """JSON, with decimals as numbers that keep their places."""
+    """JSON, with decimals as numbers that keep their places, and no escapes but those that JSON needs.
+
+    delta-rs 1.6.6 reads the escaped surrogates of characters such as U+20BB7 as another character.
+    """
     if isinstance(found, dict):
-        return "{" + ",".join(f"{json.dumps(name)}:{_json(value)}" for name, value in found.items()) + "}"
-    return str(found) if isinstance(found, Decimal) else json.dumps(found)
+        return "{" + ",".join(f"{_json(name)}:{_json(value)}" for name, value in found.items()) + "}"
+    return str(found) if isinstance(found, Decimal) else json.dumps(found, ensure_ascii=False)

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -90,6 +91,21 @@ def refusals(schema: Mapping[str, pl.DataType]) -> list[str]:
         except UntypedError as exc:
             said.append(f"column {name!r} has the type {dtype}, which Delta tables lack: {exc}")
     return said
+
+
+def twins(columns: Mapping[str, Any]) -> list[str]:
+    """Say which columns, or fields of structs, have one name but for capitals: no reader opens such a table."""
+    counts = Counter(name.lower() for name in columns)
+    said = [
+        f"the names of the column {name!r} differ by capitals alone: rename one" for name in counts if counts[name] > 1
+    ]
+    return said + [one for dtype in columns.values() for one in _twins_within(dtype)]
+
+
+def _twins_within(dtype: Any) -> list[str]:
+    if isinstance(dtype, pl.List | pl.Array):
+        return _twins_within(dtype.inner)
+    return twins({one.name: one.dtype for one in dtype.fields}) if isinstance(dtype, pl.Struct) else []
 
 
 def names(kind: Any) -> Iterator[str]:
