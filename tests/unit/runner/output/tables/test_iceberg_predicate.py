@@ -64,13 +64,16 @@ def test_the_rows_that_meet_a_condition_are_those_of_duckdb(text):
     assert rows.height == 4
 
 
+NO_DAY = "no day"
+
+
 def file(*, ids=None, at=None, nulls=0):
     """A file with bounds of `id`, or a day as its partition."""
     bounds = {} if ids is None else {1: ids}
     return DataFile.from_args(
         content=DataFileContent.DATA, file_path="s3://b/f.parquet", file_format=FileFormat.PARQUET,
-        partition=Record() if at is None else Record(at), record_count=10, file_size_in_bytes=1,
-        value_counts={1: 10}, null_value_counts={1: nulls},
+        partition=Record() if at is None else Record(None if at == NO_DAY else at), record_count=10, file_size_in_bytes=1,
+        value_counts={1: 10}, null_value_counts={} if nulls is None else {1: nulls},
         lower_bounds={n: to_bytes(ice.LongType(), low) for n, (low, _) in bounds.items()},
         upper_bounds={n: to_bytes(ice.LongType(), high) for n, (_, high) in bounds.items()},
     )  # fmt: skip
@@ -86,6 +89,14 @@ FILES = [
     ("ts >= '2024-01-01T00:00:00+00:00' AND ts < '2024-01-02T00:00:00+00:00'", file(at=19724), BY_DAY, False),
     ("ts >= '2024-01-01T05:00:00+00:00'", file(at=19723), BY_DAY, "may have rows"),
     ("ts IS NULL", file(at=19723), BY_DAY, False),
+    ("id != 5", file(ids=(6, 9)), PLAIN, True),
+    ("id != 5", file(ids=(6, 9), nulls=1), PLAIN, "may have rows"),
+    ("id NOT IN (4, 5)", file(ids=(6, 9), nulls=1), PLAIN, "may have rows"),
+    ("id != 5", file(nulls=10), PLAIN, False),
+    ("id > 5", file(ids=(6, 9), nulls=None), PLAIN, "may have rows"),
+    ("NOT ts = '2024-01-01T05:00:00+00:00'", file(at=NO_DAY), BY_DAY, False),
+    ("ts NOT IN ('2024-01-01T05:00:00+00:00', '2024-01-02T05:00:00+00:00')", file(at=NO_DAY), BY_DAY, False),
+    ("ts != '2024-01-01T05:00:00+00:00' OR ts IS NULL", file(at=NO_DAY), BY_DAY, True),
 ]
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pyiceberg.expressions import parser, visitors
+from pyiceberg.expressions import And, LiteralPredicate, NotNull, Or, SetPredicate, parser, visitors
 from pyiceberg.types import DoubleType, FloatType
 
 from gpuquery.api.reasons import Failure
@@ -22,6 +22,7 @@ from gpuquery.runner.inputs.tables.iceberg import types
 from gpuquery.runner.output.tables.iceberg.schemas import UnfitError
 
 if TYPE_CHECKING:
+    from pyiceberg.expressions import BooleanExpression
     from pyiceberg.manifest import DataFile
 
 
@@ -36,8 +37,9 @@ class Predicate:
         """`schema` is pyiceberg's. Raises UnfitError."""
         self.text = clean(" ".join(text.split()), 200)
         try:
-            self._unbound = parser.parse(_TYPED.sub(lambda found: found[1] or "", text))
-            self._bound = visitors.bind(schema, visitors.rewrite_not(self._unbound), case_sensitive=True)
+            parsed = parser.parse(_TYPED.sub(lambda found: found[1] or "", text))
+            self._unbound = _as_in_sql(visitors.rewrite_not(parsed))
+            self._bound = visitors.bind(schema, self._unbound, case_sensitive=True)
         except Exception as exc:
             reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             raise UnfitError(
@@ -92,6 +94,19 @@ class Predicate:
 
         schema = Schema(*spec.partition_type(self._schema).fields)
         return visitors.expression_evaluator(schema, project(self._unbound), case_sensitive=True)
+
+
+def _as_in_sql(expression: BooleanExpression) -> BooleanExpression:
+    """Let no comparison hold for nulls: in Iceberg `a != 1` and `a NOT IN (1, 2)` do, and files may not count nulls.
+
+    `expression` has no Not any more.
+    """
+    match expression:
+        case And() | Or():
+            return type(expression)(_as_in_sql(expression.left), _as_in_sql(expression.right))
+        case LiteralPredicate() | SetPredicate():
+            return And(NotNull(expression.term), expression)
+    return expression
 
 
 class _Rows(visitors.BoundBooleanExpressionVisitor[pl.Expr]):
