@@ -166,6 +166,19 @@ def test_partitions_of_an_older_spec_are_not_replaced(lake):
     assert ids(lake) == [3]
 
 
+def test_files_go_whose_partitions_are_of_a_column_that_was_dropped_since(lake):
+    table = lake.table(SALES, partition_spec=BY_DAY)
+    run(job(lake), sales(row(1, 1), row(2, 2)))
+    with table.refresh().update_spec() as update:
+        update.remove_field("day")
+    with table.refresh().update_schema(allow_incompatible_changes=True) as update:
+        update.delete_column("day")
+    run(job(lake, mode="overwrite", overwriteWhere="id = 2"), sales(row(2, 2, "y")).drop("day"))
+    assert rows(lake) == [{"id": 1, "name": "x"}, {"id": 2, "name": "y"}]
+    run(job(lake, mode="overwrite"), sales(row(3, 1)).drop("day"))
+    assert ids(lake) == [3]
+
+
 def test_a_branch_is_not_seen_before_it_is_published(lake):
     lake.table(SALES)
     run(job(lake), sales(row(1, 1)))

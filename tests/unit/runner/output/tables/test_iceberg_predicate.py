@@ -72,7 +72,8 @@ def file(*, ids=None, at=None, nulls=0):
     bounds = {} if ids is None else {1: ids}
     return DataFile.from_args(
         content=DataFileContent.DATA, file_path="s3://b/f.parquet", file_format=FileFormat.PARQUET,
-        partition=Record() if at is None else Record(None if at == NO_DAY else at), record_count=10, file_size_in_bytes=1,
+        partition=Record() if at is None else Record(None if at == NO_DAY else at),
+        record_count=10, file_size_in_bytes=1,
         value_counts={1: 10}, null_value_counts={} if nulls is None else {1: nulls},
         lower_bounds={n: to_bytes(ice.LongType(), low) for n, (low, _) in bounds.items()},
         upper_bounds={n: to_bytes(ice.LongType(), high) for n, (_, high) in bounds.items()},

@@ -167,7 +167,7 @@ class _Drafting:
                 kept.append(self._manifest(spec_id, some))
                 for entry in entries:
                     spec = self._metadata.specs()[spec_id]
-                    self._summary.remove_file(entry.data_file, self._metadata.schema(), spec)
+                    self._summary.remove_file(entry.data_file, self._schema_of(spec_id), spec)
         return kept
 
     def _manifest(
@@ -176,7 +176,7 @@ class _Drafting:
         writer = write_manifest(
             format_version=self._metadata.format_version,
             spec=self._metadata.specs()[spec_id],
-            schema=self._metadata.schema(),
+            schema=self._schema_of(spec_id),
             output_file=self._io.new_output(self._place(f"{self._mark}-m{len(self._written)}.avro")),
             snapshot_id=self._id,
             avro_compression=self._metadata.properties.get(_CODEC, "gzip"),
@@ -195,6 +195,12 @@ class _Drafting:
                     )
                 )
         return writer.to_manifest_file()
+
+    def _schema_of(self, spec_id: int) -> Any:
+        """The newest schema that has all columns of a partition spec: those of an older one may have been dropped."""
+        wanted = {one.source_id for one in self._metadata.specs()[spec_id].fields}
+        known = [self._metadata.schema(), *sorted(self._metadata.schemas, key=lambda one: -one.schema_id)]
+        return next((one for one in known if wanted <= one.field_ids), known[0])
 
     def _place(self, name: str) -> str:
         self._written.append(self._location(name))
