@@ -179,6 +179,12 @@ def test_files_go_whose_partitions_are_of_a_column_that_was_dropped_since(lake):
     assert ids(lake) == [3]
 
 
+def test_columns_whose_names_look_like_patterns_keep_their_values(lake):
+    odd = pl.LazyFrame({"id": [1, 2], "^x$": [3, 4], "^i.*$": [5, 6], "*": [7, 8], "a.b": [9, 0]})
+    run(job(lake, create={"partitionBy": ["bucket(2, id)"], "sortBy": ["^i.*$ desc"]}), odd)
+    assert rows(lake) == odd.collect().to_dicts()
+
+
 def test_a_branch_is_not_seen_before_it_is_published(lake):
     lake.table(SALES)
     run(job(lake), sales(row(1, 1)))

@@ -105,7 +105,7 @@ def _as_in_sql(expression: BooleanExpression) -> BooleanExpression:
         case And() | Or():
             return type(expression)(_as_in_sql(expression.left), _as_in_sql(expression.right))
         case LiteralPredicate() | SetPredicate():
-            return And(NotNull(expression.term), expression)
+            return And(NotNull(term=expression.term), expression)
     return expression
 
 
@@ -172,7 +172,7 @@ class _Rows(visitors.BoundBooleanExpressionVisitor[pl.Expr]):
 
 def _column(term: Any) -> pl.Expr:
     field = term.ref().field
-    return pl.col(field.name).cast(types.dtype_of(str(field.field_type)))
+    return types.column(field.name).cast(types.dtype_of(str(field.field_type)))
 
 
 def _value(literal: Any) -> Any:

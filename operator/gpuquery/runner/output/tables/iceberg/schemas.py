@@ -66,7 +66,7 @@ class Fit:
 
     def select(self) -> list[pl.Expr]:
         """What to select from the result."""
-        return [pl.col(one.name).cast(types.dtype_of(one.type)) for one in self.columns]
+        return [types.column(one.name).cast(types.dtype_of(one.type)) for one in self.columns]
 
     @property
     def dtypes(self) -> dict[str, pl.DataType]:

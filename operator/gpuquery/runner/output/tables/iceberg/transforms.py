@@ -118,7 +118,7 @@ def value(text: str | None, kind: str) -> Any:
 
 
 def _column(part: Part) -> pl.Expr:
-    column = pl.col(part.path[0])
+    column = types.column(part.path[0])
     for name in part.path[1:]:
         column = column.struct.field(name)
     return column
