@@ -130,13 +130,22 @@ def test_rows_are_there_once_whatever_the_catalog_answers(lake, answers):
     assert needed(lake) <= avro(lake)
 
 
-def test_manifests_of_a_refused_request_are_removed_and_those_of_a_lost_one_stay(lake):
-    answers = [(409, ERROR)]
+def test_manifests_go_once_no_delivery_of_their_request_can_be_carried_out(lake):
+    others = [file(lake, 9)]
+
+    def overtaken(step):
+        if step is Step.BEFORE_RECORD and others:
+            committer(lake, "u9").commit(appending([others.pop()], "u9"))
+
+    committer(lake, hook=overtaken).commit(appending([file(lake, 1)]))
+    assert ids(lake) == [1, 9] and avro(lake) == needed(lake)
+
+
+@pytest.mark.parametrize("answer", ["hang up", (409, ERROR)], ids=["lost", "refused, while the branch is as it was"])
+def test_manifests_stay_while_a_delivery_of_their_request_may_be_under_way(lake, answer):
+    answers = [answer]
     lake.fault = lambda when, parts: answers.pop() if answers and when == "before" else None
-    committer(lake).commit(appending([file(lake, 1)]))
-    assert avro(lake) == needed(lake)
-    answers = ["hang up"]
-    committer(lake, "u2").commit(appending([file(lake, 2)], "u2"))
+    committer(lake).commit(appending([file(lake, 2)]))
     assert len(avro(lake) - needed(lake)) == 2
 
 

@@ -3,7 +3,8 @@
 A catalog takes a commit only if the branch still ends with the snapshot that it follows. So of all requests that
 attempts of a job have ever sent for one state of the table, at most one is carried out, and who loses loads the table
 anew and finds the job's mark. An answer that is lost is handled like a refusal, except that its manifests stay: the
-request may have been carried out, or may be yet.
+request may have been carried out, or may be yet. So they do after a conflict, until the branch has moved on: a request
+may be delivered twice, and one of the two be refused because the other is at work.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Committer:
             table = self._load(deadline)
             if (landed := self.find(table.metadata, bases)) is not None:
                 return landed
-            if refused is not None:
+            if refused is not None and refused.is_outdated(table.metadata):
                 self._remove(table, refused)
             asked = plan(table)
             made = draft(asked.metadata, asked.change, table.io, table.location_provider().new_metadata_location)

@@ -46,6 +46,14 @@ class Draft:
     files: Sequence[str]
     """Places of the files that were written for it: nobody needs them if it is refused."""
     summary: Mapping[str, str]
+    branch: str
+    follows: int | None
+    """The snapshot before it; None: it is the first."""
+
+    def is_outdated(self, metadata: Any) -> bool:
+        """Whether no catalog can carry it out any more, not even a delivery of the request that is still under way."""
+        now = head(metadata, self.branch)
+        return (None if now is None else now.snapshot_id) != self.follows
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ class _Drafting:
             requirements.append(AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=parent))
         return Draft(
             self._id, tuple(requirements), (AddSnapshotUpdate(snapshot=snapshot), to), tuple(self._written),
-            summary.additional_properties,
+            summary.additional_properties, change.branch, parent,
         )  # fmt: skip
 
     def _kept(self) -> list[Any]:
