@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -135,3 +136,9 @@ def _unit(node: ast.expr) -> Any:
     if text not in _UNITS:
         raise UnknownTypeError(f"has the unit {text!r}: the units are 'ms', 'us' and 'ns'")
     return _UNITS[text]
+
+
+def column(name: str) -> pl.Expr:
+    """Return the column of just this name: `pl.col` takes `*` and `^x$` for patterns, and may find no column then."""
+    odd = name == "*" or (name.startswith("^") and name.endswith("$"))
+    return pl.col(f"^{re.escape(name)}$" if odd else name)

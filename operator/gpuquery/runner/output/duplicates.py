@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from gpuquery.runner.inputs import dtypes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -60,7 +62,8 @@ def weight(files: Sequence[Path], columns: Sequence[str], most: int) -> int:
     """Bytes in memory of these columns, as far as needed to see that there are more than `most`."""
     total = 0
     for file in files:
-        total += memory(pl.read_parquet(file, columns=list(columns), glob=False, hive_partitioning=False))
+        whole = pl.scan_parquet(file, glob=False, hive_partitioning=False)
+        total += memory(whole.select([dtypes.column(name) for name in columns]).collect())
         if total > most:
             break
     return total
@@ -95,11 +98,12 @@ def _grouped(files: Sequence[Path], columns: Sequence[str]) -> Duplicates:
     if not files:
         return Duplicates()
     lf = _keys(pl.scan_parquet(list(files), glob=False, hive_partitioning=False), columns)
-    groups = lf.group_by(columns).agg(pl.len().alias(_ROW)).filter(pl.col(_ROW) > 1).collect(engine="streaming")
+    chosen = [dtypes.column(name) for name in columns]
+    groups = lf.group_by(chosen).agg(pl.len().alias(_ROW)).filter(pl.col(_ROW) > 1).collect(engine="streaming")
     if not groups.height:
         return Duplicates()
     times = int(groups[_ROW].max())  # type: ignore[arg-type]
-    first = groups.filter(pl.col(_ROW) == times).select(columns).sort(columns).row(0, named=True)
+    first = groups.filter(pl.col(_ROW) == times).select(chosen).sort(chosen).row(0, named=True)
     return Duplicates(groups.height, int(groups[_ROW].sum()), _told(first), times)
 
 
@@ -116,7 +120,7 @@ def _dealt(files: Sequence[Path], columns: Sequence[str], folder: Path, depth: i
 
 
 def _parts(file: Path, columns: Sequence[str], depth: int) -> Iterator[tuple[int, pl.DataFrame]]:
-    hashes = [pl.col(name).hash(seed=depth, seed_1=number) for number, name in enumerate(columns)]
+    hashes = [dtypes.column(name).hash(seed=depth, seed_1=number) for number, name in enumerate(columns)]
     hashed = hashes[0]
     for one in hashes[1:]:
         hashed = hashed.xor(one)
@@ -133,7 +137,7 @@ def _keys(lf: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
 
 
 def _one_form(name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
+    column = dtypes.column(name)
     if dtype.is_float():
         nan = pl.lit(float("nan"), dtype=dtype)
         zero = pl.lit(0.0, dtype=dtype)

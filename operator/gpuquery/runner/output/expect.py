@@ -27,6 +27,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.status import MAX_EXPECTATIONS_SHOWN
 from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.output import duplicates, hive
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Expectations:
         if not staged.files:
             return 0
         lf = pl.scan_parquet(list(staged.files), glob=False, hive_partitioning=False)
-        return int(lf.select(pl.col(name).null_count()).collect(engine="streaming").item())
+        return int(lf.select(dtypes.column(name).null_count()).collect(engine="streaming").item())
 
 
 def shown(held: Sequence[str]) -> str:

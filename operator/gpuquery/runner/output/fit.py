@@ -14,6 +14,7 @@ import polars as pl
 
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ def expressions(
     """
     if list(have.items()) == [(name, want[name]) for name in order]:
         return None
-    found = {name: _read(pl.col(name), have[name], want[name]) for name in order if name in have}
+    found = {name: _read(dtypes.column(name), have[name], want[name]) for name in order if name in have}
     wrong = [
         f"{name} is {have.get(name, 'missing')} in place of {want.get(name, 'nothing')}"
         for name in dict.fromkeys([*order, *have])

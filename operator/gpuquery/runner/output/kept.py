@@ -23,6 +23,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.output import scratch
 from gpuquery.runner.output.duplicates import memory
 from gpuquery.runner.parquet import footer
@@ -164,7 +165,8 @@ class Keeper:
         made: list[Path] = []
         rows, start = FIRST_ROWS, 0  # rows of the next batch
         folder = self._scratch.folder()
-        while (frame := lf.select(self._columns).slice(start, rows).collect()).height:
+        chosen = lf.select([dtypes.column(name) for name in self._columns])
+        while (frame := chosen.slice(start, rows).collect()).height:
             file = folder / f"{len(made):05d}.parquet"
             frame.write_parquet(file, compression="lz4")
             made.append(file)

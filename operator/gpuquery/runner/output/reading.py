@@ -16,7 +16,7 @@ from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.inputs import File
+from gpuquery.runner.inputs import File, dtypes
 from gpuquery.runner.inputs.formats import parquet
 from gpuquery.runner.inputs.formats.parquet import widen
 from gpuquery.runner.output import evolve, pointer
@@ -133,12 +133,12 @@ def _brought(name: str, text: str, have: Mapping[str, pl.DataType]) -> pl.Expr:
     """Return a column in the type of the record."""
     want = evolve.dtype(text)
     if want is None or have.get(name) == want:
-        return pl.col(name)
+        return dtypes.column(name)
     if name not in have:
         return pl.lit(None, dtype=want).alias(name)
     if widen.common(have[name], want) == want:
-        return widen.brought(pl.col(name), have[name], want).alias(name)
-    return pl.col(name).cast(want) if have[name] == pl.String else pl.col(name)
+        return widen.brought(dtypes.column(name), have[name], want).alias(name)
+    return dtypes.column(name).cast(want) if have[name] == pl.String else dtypes.column(name)
 
 
 def _unread(why: str) -> JobError:

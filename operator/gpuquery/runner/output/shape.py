@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gpuquery.api.files import Files, Statistics
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.output import hive
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Shape:
         if not order:
             return lf
         down = [one.descending for one in order]
-        return lf.sort([one.name for one in order], descending=down, nulls_last=down)
+        return lf.sort([dtypes.column(one.name) for one in order], descending=down, nulls_last=down)
 
     def limits(self, rows_per_file: int | None = None) -> Mapping[str, int | None]:
         """Return where Polars cuts files, for PartitionBy; `rows_per_file` if the caller knows it."""

@@ -21,6 +21,7 @@ import polars as pl
 from gpuquery.api.reasons import Failure
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.stores import classify
+from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.output import fit
 from gpuquery.runner.output.kept import Keeper
 from gpuquery.runner.output.record import PendingSet, part_name
@@ -211,7 +212,7 @@ class Writer:
         layout, order = self._layout, list(self._schema)
         found = fit.expressions(file, have, self._schema, order)
         if found is None and (layout.select or layout.keys or not layout.verbatim):
-            return [pl.col(name) for name in order]
+            return [dtypes.column(name) for name in order]
         return found
 
     def _new_file(self) -> Opened:

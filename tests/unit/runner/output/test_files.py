@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -321,3 +322,14 @@ def test_a_folder_without_parts_is_no_fault(tmp_path: Path) -> None:
     parts.start()
     parts.finish()
     assert parts.added == 0
+
+
+def test_columns_whose_names_are_patterns_to_polars_keep_their_values(tmp_path: Path) -> None:
+    first = pl.DataFrame({"^v$": [1], "*": ["a"], "v": [2]})
+    run(plan(f"file://{tmp_path}"), first.lazy())
+    again = first.select(pl.col("^\\*$"), pl.col("v"), pl.col("^\\^v\\$$"))
+    assert again.columns == ["*", "v", "^v$"]
+    expect = [{"unique": ["^v$", "v"]}, {"notNull": ["*"]}]
+    run(plan(f"file://{tmp_path}", mode="append", expect=expect), again.with_columns(pl.col("v") + 1).lazy())
+    rows = ds.dataset(tmp_path / "data").to_table().sort_by("v").to_pylist()
+    assert rows == [{"^v$": 1, "*": "a", "v": 2}, {"^v$": 1, "*": "a", "v": 3}]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import OutputStatus
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.output import expect, hive
 from gpuquery.runner.output.commit import Committer
 from gpuquery.runner.output.genuine import read_pending
@@ -23,6 +22,8 @@ from gpuquery.runner.stores.base import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import polars as pl
 
     from gpuquery.runner.output.record import StagedFile
     from gpuquery.runner.stores.base import Store
@@ -122,7 +123,7 @@ class Hive(Table):
                 made = check_fits(latest, Result((), columns, keys, widen=self._output.widens))
                 # Some readers go by the position of columns when they read several files.
                 if (order := [column.name for column in made]) != list(schema):
-                    return Layout(select=[pl.col(name) for name in order], keys=keys)
+                    return Layout(select=[dtypes.column(name) for name in order], keys=keys)
         return Layout(keys=keys)
 
     def values(self, keys: pl.DataFrame) -> Mapping[str, str | None]:

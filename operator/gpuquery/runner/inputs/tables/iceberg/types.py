@@ -129,12 +129,6 @@ def children(kind: Type) -> tuple[Field, ...]:
             return ()
 
 
-def column(name: str) -> pl.Expr:
-    """Return the column of just this name: `pl.col` takes `*` and `^x$` for patterns, and may find no column then."""
-    odd = name == "*" or (name.startswith("^") and name.endswith("$"))
-    return pl.col(f"^{re.escape(name)}$" if odd else name)
-
-
 def dtype_of(kind: Type) -> pl.DataType:
     """Return the type in Polars. Raises UnreadableTypeError."""
     match kind:

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import OutputStatus
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.output import expect, hive
 from gpuquery.runner.output.record import owner_of, parse_part
 from gpuquery.runner.output.tables.base import Asked, Layout, Live
@@ -34,6 +33,8 @@ from gpuquery.runner.stores.base import COMMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import polars as pl
 
     from gpuquery.plan.plan import Plan
     from gpuquery.runner.output.modes import Result
@@ -109,7 +110,7 @@ class Delta(Complete):
         self._fit = self._committer.fit(schema)
         if list(self._fit.casts.items()) == list(schema.items()):
             return Layout(keys=keys)
-        select = [pl.col(name).cast(dtype) for name, dtype in self._fit.casts.items()]
+        select = [dtypes.column(name).cast(dtype) for name, dtype in self._fit.casts.items()]
         return Layout(select=select, keys=keys)
 
     def values(self, keys: pl.DataFrame) -> Mapping[str, str | None]:

@@ -18,6 +18,7 @@ from pyiceberg.types import DoubleType, FloatType
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.inputs.tables.iceberg import types
 from gpuquery.runner.output.tables.iceberg.schemas import UnfitError
 
@@ -172,7 +173,7 @@ class _Rows(visitors.BoundBooleanExpressionVisitor[pl.Expr]):
 
 def _column(term: Any) -> pl.Expr:
     field = term.ref().field
-    return types.column(field.name).cast(types.dtype_of(str(field.field_type)))
+    return dtypes.column(field.name).cast(types.dtype_of(str(field.field_type)))
 
 
 def _value(literal: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.inputs.tables.iceberg import types
 from gpuquery.runner.inputs.tables.iceberg.types import Field, List, Map, Struct, Type
 
@@ -66,7 +67,7 @@ class Fit:
 
     def select(self) -> list[pl.Expr]:
         """What to select from the result."""
-        return [types.column(one.name).cast(types.dtype_of(one.type)) for one in self.columns]
+        return [dtypes.column(one.name).cast(types.dtype_of(one.type)) for one in self.columns]
 
     @property
     def dtypes(self) -> dict[str, pl.DataType]:

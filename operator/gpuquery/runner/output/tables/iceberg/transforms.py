@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
+from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.inputs.tables.iceberg import types
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def value(text: str | None, kind: str) -> Any:
 
 
 def _column(part: Part) -> pl.Expr:
-    column = types.column(part.path[0])
+    column = dtypes.column(part.path[0])
     for name in part.path[1:]:
         column = column.struct.field(name)
     return column
