@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
 from pathlib import Path
@@ -120,7 +121,8 @@ BEGIN = len(elements.begin(META))
 @given(st.lists(st.tuples(st.integers(BEGIN, len(META) - 1), st.integers(0, 255)), min_size=1, max_size=4))
 @example([(824, 1)])
 @example([(873, 113)])
-def test_a_torn_footer_passes_only_if_all_of_its_counts_are_the_same_or_no_reader_takes_it(
+@example([(873, 33)])
+def test_a_torn_footer_passes_only_if_all_of_its_counts_are_the_same_or_its_reader_finds_as_many_rows(
     changes: list[tuple[int, int]],
 ) -> None:
     """The reference is the whole of it, decoded: pyarrow crashes of some of these footers."""
@@ -138,7 +140,7 @@ def test_a_torn_footer_passes_only_if_all_of_its_counts_are_the_same_or_no_reade
     )
     if same and rows == found.rows == sum(group.rows for group in found.groups):
         return
-    # The byte that was torn hides what follows, such as the rest of a row group: our decoder lets that pass.
+    # The byte that was torn hides what follows from our decoder, which is laxer than readers are.
     torn = WHOLE[: -len(META) - footer.TRAILER] + bytes(meta) + WHOLE[-footer.TRAILER :]
-    with pytest.raises(pl.exceptions.ComputeError, match="parquet"):
-        pl.read_parquet(torn)
+    with contextlib.suppress(pl.exceptions.ComputeError):
+        assert pl.read_parquet(torn).height == rows
