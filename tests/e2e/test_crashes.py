@@ -70,7 +70,8 @@ def test_a_pod_killed_while_it_uploads_leaves_one_commit_and_nothing_partial(
         proxy.rules.clear()
         job = bench.ended(name)
     assert true(job, "Complete"), condition(job, "Failed")
-    assert job["status"]["attempt"] == 2, (job["status"]["attempts"], bench.events(name))
+    # A busy machine may answer the second one too late through the proxy, which spends it.
+    assert job["status"]["attempt"] in (2, 3), (job["status"]["attempts"], bench.events(name))
     assert not watched.partial
     assert len(bench.commits(f"out/{name}")) == 1
     assert bench.uploads(f"out/{name}/") == [], "the next attempt drops the uploads of the killed one"
