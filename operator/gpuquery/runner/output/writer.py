@@ -14,7 +14,7 @@ import itertools
 import secrets
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import polars as pl
 
@@ -158,14 +158,14 @@ class Writer:
         """Run a plan of the planned columns on Polars' streaming engine into the table's layout; returns the files that
         it made. `rows_per_file` is where they are cut, if that is known."""
         opened: list[Opened] = []
-        layout, keys = self._layout, list(self._layout.keys)
+        keys = list(self._layout.keys)
 
         def provide(args: FileProviderArgs) -> IO[bytes]:
             try:
                 self._lease()
                 values = self._table.values(args.partition_keys) if keys else {}
                 file = self._uploads.begin(self._table.path(values, self._next_name()), values)
-                if keys and self._expectations.columns and not layout.keeps_keys:
+                if keys and self._expectations.columns:
                     self.keeper.partition(file.path, args.partition_keys)
                 opened.append(file)
                 return cast("IO[bytes]", self._uploads.writer(file))
@@ -176,12 +176,12 @@ class Writer:
         target = pl.PartitionBy(
             "",
             key=keys or None,
-            include_key=layout.keeps_keys if keys else None,
+            include_key=False if keys else None,
             file_path_provider=provide,
             **self._shape.limits(rows_per_file),
         )
         try:
-            self._shaped(lf).sink_parquet(target, engine="streaming", mkdir=False, **self._options())
+            self._shaped(lf).sink_parquet(target, engine="streaming", mkdir=False, **self._shape.options)
         except (Exception, pl.exceptions.PanicException) as exc:
             self._uploads.check()
             if self._stop.is_set():
@@ -198,13 +198,6 @@ class Writer:
         return lf.sort(
             order.by, descending=list(order.descending), nulls_last=list(order.nulls_last), maintain_order=True
         )
-
-    def _options(self) -> dict[str, Any]:
-        """Options of Polars' parquet writer."""
-        options: dict[str, Any] = dict(self._shape.options)
-        if self._layout.arrow_schema is not None:
-            options["arrow_schema"] = self._layout.arrow_schema
-        return options
 
     def _reading(self, file: str, have: pl.Schema) -> Sequence[pl.Expr] | None:
         """What to select from an engine's file to get the planned columns; None if its bytes are as the table wants
@@ -229,7 +222,7 @@ class Writer:
         """
         with self._uploads.writer(self._new_file()) as file:
             frame = self._shaped(pl.LazyFrame(schema=self._schema)).collect()
-            frame.write_parquet(cast("IO[bytes]", file), **self._options())
+            frame.write_parquet(cast("IO[bytes]", file), **self._shape.options)
 
     def _lease(self) -> None:
         """Show a sign of life, at most once an hour: other jobs drop files of jobs that show none for a day."""

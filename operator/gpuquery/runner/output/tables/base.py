@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpuquery.plan.plan import JobRef, Plan
 from gpuquery.runner.output.commit import Hook, no_hook
@@ -78,13 +78,10 @@ class Layout:
     """What to write of the planned columns: their order, casts that lose nothing, columns that the table has besides.
     Empty: the planned columns as they are."""
     keys: Sequence[str | pl.Expr] = ()
-    """What the rows are partitioned by: columns, or expressions over what `select` gives, under names of their own."""
-    keeps_keys: bool = False
-    """Whether the files have the columns of `keys` too. Columns that an expression reads are in them anyway."""
+    """What the rows are partitioned by: columns, or expressions over what `select` gives, under names of their own.
+    The files do not have these columns, but have those that an expression reads."""
     order: Order | None = None
     """How each rank sorts its rows before it writes them; that takes as much memory as they do."""
-    arrow_schema: Any = None
-    """Arrow schema of the files' columns (a pyarrow.Schema, with field ids), if Polars' own will not do."""
     verbatim: bool = True
     """Whether a file of an engine may be taken byte by byte, if its columns are the planned ones and `select` and
     `keys` are empty."""
