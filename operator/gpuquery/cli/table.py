@@ -1,4 +1,4 @@
-"""`gpuquery history`, `fsck` and `rollback`: what has been committed to a table, whether it is whole, and back."""
+"""`gpuquery history`, `fsck`, `rollback` and `publish`: what was committed to a table, is it whole, back and forth."""
 
 from __future__ import annotations
 
@@ -63,6 +63,22 @@ def roll_back(chosen: argparse.Namespace) -> bool:
             f"{chosen.uri}: version {record.version} makes the table what it was at version {record.restores}, without "
             f"the {len(record.remove):,} files that came later"
         )
+    return True
+
+
+def publish(chosen: argparse.Namespace) -> bool:
+    """Move a branch to the end of another one, and say what was done; returns True. Raises JobError."""
+    move = local.publish(chosen.uri, access_of(chosen), chosen.branch, chosen.to, drop=chosen.drop)
+    if chosen.output == "json":
+        told = {"branch": move.branch, "before": move.was, "snapshot": move.now, "snapshots": move.steps}
+        print(json.dumps({"table": chosen.uri, **told, "dropped": bool(move.drop)}, indent=2))
+        return True
+    if move.steps:
+        say(f"{chosen.uri}: {move.branch} has {move.steps:,} more snapshots now, those of {chosen.branch}")
+    else:
+        say(f"{chosen.uri}: there is nothing to publish: {move.branch} has all snapshots of {chosen.branch}")
+    if move.drop:
+        say(f"{chosen.uri}: the branch {move.drop} is gone")
     return True
 
 

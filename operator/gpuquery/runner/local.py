@@ -17,6 +17,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import fsck, rollback
 from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output.log import Log
+from gpuquery.runner.output.tables import named
 from gpuquery.runner.preflight import contracts, release
 from gpuquery.runner.progress import Tracker
 from gpuquery.runner.query import queries
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gpuquery.api.receipt import Receipt
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.output.record import CommitRecord
+    from gpuquery.runner.output.tables.iceberg.publish import Move
     from gpuquery.runner.query.sql.explanation import Explanation
     from gpuquery.runner.stores.base import Store
 
@@ -92,6 +94,15 @@ def check_table(
 def roll_back(uri: str, access: StoreAccess, to: int) -> CommitRecord:
     """Make the table at an `output.uri` what it was at a version, by a new one. Raises JobError."""
     return rollback.rollback(_table(uri, access), to)
+
+
+def publish(name: str, access: StoreAccess, branch: str, to: str, *, drop: bool) -> Move:
+    """Move a branch of an Iceberg table, `CATALOG:TABLE`, to the end of another one. Raises JobError."""
+    from gpuquery.runner.output.tables.iceberg import publish as branches
+
+    if (catalog := named.iceberg(name, access)) is None:
+        raise JobError(Failure.INVALID_PLAN, "only Iceberg tables have branches: write CATALOG:NAMESPACE.TABLE")
+    return branches.publish(catalog, branch, to, drop=drop)
 
 
 def _table(uri: str, access: StoreAccess) -> Store:
