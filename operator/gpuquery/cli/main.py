@@ -139,25 +139,26 @@ def _job_arguments(one: argparse.ArgumentParser, *, several: bool, forms: Sequen
 
 
 def _table_arguments(one: argparse.ArgumentParser, name: str) -> None:
-    if name == "publish":
-        one.add_argument(
-            "uri", metavar="CATALOG:TABLE",
-            help="the table, such as lake:sales.orders; what opens the catalog comes from the environment",
-        )  # fmt: skip
-        one.add_argument("branch", metavar="BRANCH", help="the branch that was checked, output.table.branch of a job")
-        one.add_argument("--to", metavar="BRANCH", default=MAIN_BRANCH, help="the branch that readers see; main")
-        one.add_argument("--drop", action="store_true", help="remove the checked branch by the same commit")
-    else:
-        one.add_argument("uri", metavar="URI", help="the output.uri of a job; credentials come from the environment")
+    one.add_argument(
+        "uri", metavar="TABLE",
+        help="the output.uri of a job, or CATALOG:TABLE such as lake:sales.orders; credentials and the "
+        "variables of the catalog come from the environment",
+    )  # fmt: skip
     one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
-    if name == "history":
-        one.add_argument("--last", type=_count, default=20, metavar="N", help="how many commits; 20")
-        return
-    if name == "publish":
-        return
-    if name == "rollback":
-        one.add_argument("--to", type=_count, metavar="VERSION", required=True, help="the version, as in `history`")
-        return
+    match name:
+        case "history":
+            one.add_argument("--last", type=_count, default=20, metavar="N", help="how many commits; 20")
+        case "rollback":
+            one.add_argument("--to", type=_version, metavar="VERSION", required=True, help="as `history` names it")
+        case "publish":
+            one.add_argument("branch", metavar="BRANCH", help="what was checked: output.table.branch of a job")
+            one.add_argument("--to", metavar="BRANCH", default=MAIN_BRANCH, help="the branch that readers see; main")
+            one.add_argument("--drop", action="store_true", help="remove the checked branch by the same commit")
+        case _:
+            _check_arguments(one)
+
+
+def _check_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("--deep", action="store_true", help="read all files too, and compare rows and checksums")
     one.add_argument(
         "--repair",
@@ -183,6 +184,10 @@ def _receipt_arguments(one: argparse.ArgumentParser, *, several: bool) -> None:
         help="of a job: read the whole receipt, from its output, or from here",
     )  # fmt: skip
     one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
+
+
+def _version(text: str) -> int:
+    return 0 if text == "0" else _count(text)
 
 
 def _count(text: str) -> int:

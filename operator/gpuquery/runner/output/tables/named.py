@@ -10,10 +10,13 @@ from gpuquery.api.output import TableOutput
 from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.inputs.tables.delta.place import LOG
+from gpuquery.runner.output.tables.delta.place import Target
 
 if TYPE_CHECKING:
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.inputs.tables.iceberg.catalogs import Catalog
+    from gpuquery.runner.stores.base import Store
 
 
 def iceberg(name: str, access: StoreAccess) -> Catalog | None:
@@ -31,3 +34,8 @@ def iceberg(name: str, access: StoreAccess) -> Catalog | None:
 
     asked = catalogs.Asked(told.catalog, told.name, "output", Failure.INVALID_PLAN)
     return catalogs.Catalog(asked, access, StoreIO(access))
+
+
+def delta(uri: str, access: StoreAccess, store: Store) -> Target | None:
+    """Return the Delta table at the root of a store; None if there is no log of one."""
+    return None if next(iter(store.list(LOG)), None) is None else Target(uri, access, store)

@@ -6,6 +6,7 @@ import json
 from contextlib import contextmanager
 from uuid import uuid4
 
+import pyarrow as pa
 import pytest
 from pyiceberg.table.update import SetSnapshotRefUpdate
 
@@ -63,8 +64,8 @@ def test_what_a_branch_has_is_seen_by_all_once_it_is_published(lake, capsys):
     before = refs(lake)
     assert main(["publish", LAKE, "audit", "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "table": LAKE, "branch": "main", "before": before["main"], "snapshot": before["audit"], "snapshots": 2,
-        "dropped": False,
+        "table": LAKE, "branch": "main", "before": str(before["main"]), "snapshot": str(before["audit"]),
+        "snapshots": 2, "dropped": False,
     }  # fmt: skip
     assert ids(lake) == [1, 2, 3] and refs(lake) == {"main": before["audit"], "audit": before["audit"]}
     assert main(["publish", LAKE, "audit"]) == 0
@@ -170,3 +171,67 @@ def test_who_loses_a_race_looks_again(lake, capsys):
     assert main(["publish", LAKE, "audit"]) == 1
     assert "is not in the history of audit" in capsys.readouterr().err
     assert ids(lake) == [1, 9]
+
+
+def test_history_says_who_has_made_which_snapshot_and_where_it_is_seen(lake, capsys):
+    audited(lake)
+    lake.catalog.load_table("sales.orders").append(pa.Table.from_pylist([{"id": 5}], SALES.as_arrow()))
+    run(job(lake, mode="overwrite"), sales(row(7, 1), row(8, 1)))
+    assert main(["history", LAKE, "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    want = sorted(lake.catalog.load_table("sales.orders").metadata.snapshots, key=lambda one: -one.sequence_number)
+    assert [one["version"] for one in told] == [str(one.snapshot_id) for one in want]
+    assert [(one["job"], one["operation"], one["rows"], one["files"], one["replaced"]) for one in told] == [
+        ("ns/job", "overwrite", 2, 1, 2), ("", "append", 1, 1, 0), ("ns/job", "append", 1, 1, 0),
+        ("ns/job", "append", 1, 1, 0),
+    ]  # fmt: skip
+    assert [one["branches"] for one in told] == [["main"], ["main"], ["audit"], ["main", "audit"]]
+    assert main(["history", LAKE, "--last", "1"]) == 0
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.startswith("VERSION") and head.endswith("BRANCHES") and line.endswith("main") and "ns/job" in line
+
+
+def test_a_table_goes_back_to_a_snapshot_and_the_job_after_it_stays_committed(lake, capsys):
+    first = refs(lake)["main"]
+    made = job(lake, mode="overwrite")
+    run(made, sales(row(2, 1)))
+    assert main(["rollback", LAKE, "--to", str(first)]) == 0
+    assert f"main is at snapshot {first} again, without the 1 snapshots since" in capsys.readouterr().out
+    assert ids(lake) == [1] and refs(lake)["main"] == first
+    assert run(made, sales(row(2, 1))).rows == 1 and ids(lake) == [1]
+    run(job(lake, mode="append"), sales(row(3, 1)))
+    assert ids(lake) == [1, 3]
+    assert main(["rollback", LAKE, "--to", str(first), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["snapshots"] == -1 and ids(lake) == [1]
+    assert main(["rollback", LAKE, "--to", str(first)]) == 0
+    assert "at snapshot" in capsys.readouterr().out
+
+
+def test_a_snapshot_that_is_not_in_main_is_no_way_back(still, capsys):
+    for to, why in ((refs(still)["audit"], "it is not in the history of main"), (7, "the table has no such snapshot")):
+        assert main(["rollback", LAKE, "--to", str(to)]) == 2
+        assert f"snapshot {to} is no way back: {why}" in capsys.readouterr().err
+    assert ids(still) == [1]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_answer_to_a_rollback_that_is_lost_takes_no_later_commit_back(lake, when):
+    """Whoever commits after it was carried out stays; whoever is there before it goes."""
+    first = refs(lake)["main"]
+    run(job(lake, mode="append"), sales(row(2, 1)))
+
+    def fault(moment, parts):
+        if moment == when and left:
+            left.pop()
+            run_later()
+            return "hang up"
+        return None
+
+    def run_later():
+        lake.fault = lambda *_: None
+        run(job(lake, mode="append"), sales(row(3, 1)))
+
+    left = [1]
+    lake.fault = fault
+    assert main(["rollback", LAKE, "--to", str(first)]) == 0
+    assert ids(lake) == ([1] if when == "before" else [1, 3])
