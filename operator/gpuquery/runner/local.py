@@ -17,7 +17,8 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import fsck, rollback
 from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output.log import Log
-from gpuquery.runner.output.tables import named
+from gpuquery.runner.output.tables import check, named
+from gpuquery.runner.output.tables.delta import fsck as versions
 from gpuquery.runner.output.tables.delta import history as commits
 from gpuquery.runner.output.tables.delta import rollback as restoring
 from gpuquery.runner.preflight import contracts, release
@@ -94,10 +95,22 @@ def receipt(uri: str, access: StoreAccess, uid: str = "") -> Receipt:
 
 
 def check_table(
-    uri: str, access: StoreAccess, *, deep: bool = False, repair: bool = False, void: int | None = None
+    name: str, access: StoreAccess, *, deep: bool = False, repair: bool = False, void: int | None = None
 ) -> fsck.Health:
-    """Take back a version and repair, if asked to, then check the table at an `output.uri`. Raises JobError."""
-    _, store = _table(uri, access)
+    """Take back a version and repair, if asked to, then check a table. Raises JobError. `name` is as for `history`."""
+    catalog = named.iceberg(name, access)
+    root, store = ("", None) if catalog is not None else _table(name, access)
+    target = None if store is None else named.delta(root, access, store)
+    if (repair or void is not None) and (catalog or target):
+        text = "only folders are repaired: a commit of a Delta or Iceberg table leaves nothing half done"
+        raise JobError(Failure.INVALID_PLAN, f"{text}; without --repair and --void it is checked")
+    if catalog is not None:
+        from gpuquery.runner.output.tables.iceberg import fsck as snapshots
+
+        return snapshots.health(catalog, access, deep=deep)
+    assert store is not None
+    if target is not None:
+        return check.check(store, versions.told(target), deep=deep)
     if void is not None:
         fsck.void(store, void)
     if repair:

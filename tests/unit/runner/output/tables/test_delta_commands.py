@@ -1,10 +1,11 @@
-"""`gpuquery history` and `rollback` on Delta tables, as delta-rs and pyarrow see them."""
+"""`gpuquery history`, `rollback` and `fsck` on Delta tables, as delta-rs and pyarrow see them."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
+from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
@@ -178,3 +179,64 @@ def test_an_answer_that_is_lost_is_no_second_commit(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(PosixStore, "create", lost)
     assert call("rollback", tmp_path, "--to", "0") == 0
     assert (values(tmp_path), DeltaTable(str(tmp_path)).version()) == ([1, 2], 2)
+
+
+def test_a_table_that_is_whole_is_good_and_what_jobs_have_left_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, 1, 2)
+    written(tmp_path, 3, 4, 5, mode="overwrite")
+    write_deltalake(str(tmp_path), pa.table({"k": ["p9"], "v": [9]}), mode="append")
+    found = told("fsck", tmp_path, capsys, "--deep")
+    assert (found["versions"], found["files"], found["rows"], found["findings"]) == (3, 3, 4, [])
+    part = next((tmp_path / "data" / "k=p0").glob("part-*"))
+    (left := part.with_name(part.name.replace("-1-00000-", "-2-00000-"))).write_bytes(b"x")
+    permit = tmp_path / "_staging" / "uid" / "1" / "permit"
+    permit.parent.mkdir(parents=True)
+    permit.write_bytes(b"void")
+    file, permits = told("fsck", tmp_path, capsys)["findings"]
+    assert file["level"] == permits["level"] == "note"
+    assert f"no version names data/k=p0/{left.name}: " in file["what"] and permits["what"].startswith("1 permits")
+
+
+def damaged_rows(path: Path) -> None:
+    entry = path / "_delta_log/00000000000000000001.json"
+    entry.write_text(entry.read_text().replace('\\"numRecords\\":2', '\\"numRecords\\":3'))
+
+
+def damaged_file(path: Path) -> None:
+    newest(path).write_bytes(b"x" * newest(path).stat().st_size)
+
+
+def newest(path: Path) -> Path:
+    paths = [unquote(one.get("add", {}).get("path", "")) for one in log(path, 1)]
+    return path / next(one for one in paths if "k=p1" in one)
+
+
+@pytest.mark.parametrize(
+    ("damage", "deep", "says"),
+    [
+        pytest.param(lambda path: newest(path).unlink(), False, "is missing; it had 2 rows", id="a file is missing"),
+        pytest.param(lambda path: newest(path).write_bytes(b"x"), False, "has 1 bytes, and the table says", id="size"),
+        pytest.param(damaged_rows, True, "has 2 rows, and the table says 3", id="rows"),
+        pytest.param(damaged_file, True, "is no whole parquet file", id="bytes"),
+    ],
+)
+def test_damage_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any, deep: bool, says: str
+) -> None:
+    written(tmp_path, 1)
+    written(tmp_path, 3, 5, mode="overwrite")
+    damage(tmp_path)
+    if deep:
+        assert call("fsck", tmp_path) == 0
+    assert call("fsck", tmp_path, *(["--deep"] if deep else [])) == 1
+    out = capsys.readouterr().out
+    assert "error: data/k=p1/part-" in out and says in out
+
+
+@pytest.mark.parametrize("more", [("--repair",), ("--void", "1")])
+def test_nothing_is_repaired(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]) -> None:
+    written(tmp_path, 1)
+    assert call("fsck", tmp_path, *more) == 2
+    assert "only folders are repaired" in capsys.readouterr().err

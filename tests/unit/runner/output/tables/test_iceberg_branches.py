@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -235,3 +236,61 @@ def test_an_answer_to_a_rollback_that_is_lost_takes_no_later_commit_back(lake, w
     lake.fault = fault
     assert main(["rollback", LAKE, "--to", str(first)]) == 0
     assert ids(lake) == ([1] if when == "before" else [1, 3])
+
+
+def paths(lake, snapshot=None):
+    """Places of data files."""
+    found = lake.catalog.load_table("sales.orders").inspect.files(snapshot).to_pylist()
+    return [one["file_path"].removeprefix("file://") for one in found]
+
+
+def checked(lake, capsys, *more):
+    code = main(["fsck", LAKE, "-o", "json", *more])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_table_that_is_whole_is_good_and_files_that_nobody_names_are_noted(lake, capsys):
+    audited(lake)
+    run(job(lake, mode="overwrite"), sales(row(7, 1), row(8, 1)))
+    code, told = checked(lake, capsys, "--deep")
+    assert (code, told["versions"], told["files"], told["rows"], told["findings"]) == (0, 3, 1, 2, [])
+    (path,) = paths(lake)
+    left = path.replace("-1-00000-", "-2-00000-")
+    with open(left, "w") as file:
+        file.write("x")
+    (one,) = checked(lake, capsys)[1]["findings"]
+    assert one["level"] == "note" and f"no version names data/{left.partition('/data/')[2]}: " in one["what"]
+    for more in (["--repair"], ["--void", "1"]):
+        assert main(["fsck", LAKE, *more]) == 2
+        assert "only folders are repaired" in capsys.readouterr().err
+
+
+def manifest_gone(lake, path):
+    os.unlink(
+        lake.catalog.load_table("sales.orders").inspect.manifests().to_pylist()[0]["path"].removeprefix("file://")
+    )
+
+
+def other_bytes(lake, path):
+    with open(path, "r+b") as file:
+        file.write(b"x" * os.path.getsize(path))
+
+
+@pytest.mark.parametrize(
+    ("damage", "deep", "says"),
+    [
+        pytest.param(lambda _, path: os.unlink(path), (), "is missing; it had 1 rows", id="a file is missing"),
+        pytest.param(lambda _, path: os.truncate(path, 9), (), "has 9 bytes, and the table says", id="size"),
+        pytest.param(other_bytes, ("--deep",), "is no whole parquet file", id="bytes"),
+        pytest.param(manifest_gone, (), "the manifest", id="a manifest is missing"),
+    ],
+)
+def test_damage_is_found_in_older_snapshots_and_on_branches_too(lake, capsys, damage, deep, says):
+    (path,) = paths(lake)
+    audited(lake)
+    run(job(lake, mode="overwrite"), sales(row(7, 1)))
+    damage(lake, path)
+    if deep:
+        assert checked(lake, capsys)[0] == 0
+    code, told = checked(lake, capsys, *deep)
+    assert code == 1 and says in told["findings"][0]["what"] and told["findings"][0]["level"] == "error"

@@ -8,7 +8,6 @@ properties stay as they are.
 from __future__ import annotations
 
 import json
-import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from gpuquery.api.text import clean
 from gpuquery.runner.inputs.tables.delta import actions, log, vectors
 from gpuquery.runner.output.tables.delta import features, lines
 from gpuquery.runner.output.tables.delta.commit import PATIENCE
+from gpuquery.runner.output.tables.delta.fsck import ABSOLUTE
 from gpuquery.runner.output.tables.delta.state import State
 from gpuquery.runner.stores.base import leads_out
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from gpuquery.runner.inputs.tables.delta.actions import Added, Snapshot
     from gpuquery.runner.output.tables.delta.place import Target
 
-_ABSOLUTE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*:")
 _RESTORE = "RESTORE in Spark, or DeltaTable(uri).restore({to}) in Python, takes them back too"
 
 
@@ -157,7 +156,7 @@ def _vector_key(target: Target, to: int, one: Added) -> str:
 
 def _key(target: Target, to: int, path: str) -> str:
     key = unquote(path)
-    if _ABSOLUTE.match(path) or leads_out(key):
+    if ABSOLUTE.match(path) or leads_out(key):
         raise _gone(target, to, f"{clean(path, 200)} is outside of the table's folder, where nobody looks here")
     return key
 
