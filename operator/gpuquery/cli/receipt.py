@@ -22,6 +22,7 @@ from gpuquery.api.receipt import (
     contract,
     parameter_text,
     shown_value,
+    unreadable,
     value_text,
 )
 from gpuquery.api.types import GpuQueryJob
@@ -101,6 +102,7 @@ def of_job(job: GpuQueryJob) -> Receipt:
         engine=plan.engine if plan else "",
         options={name: shown_value(value_text(value)) for name, value in spec.executor_options.items()},
         release=(plan.release if plan else None) or "",
+        asked=plan.image if plan else "",
         image=small.image,
         output={name: shown_value(text) for name, text in contract(spec.output).items()},
         cluster=plan.cluster if plan else "",
@@ -141,8 +143,7 @@ def _filed(path: Path, chosen: argparse.Namespace) -> Receipt:
     try:
         return Receipt.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise NoReceiptError(f"it is no receipt: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise NoReceiptError(f"it {unreadable(error)}") from None
 
 
 def _read_job(document: Mapping[str, Any], chosen: argparse.Namespace) -> Receipt:
@@ -205,10 +206,11 @@ def _rows(one: Receipt) -> Iterator[tuple[str, str]]:
     yield "engine", f"{one.engine} x {one.cluster}" + (f" on {one.release}" if one.release else "")
     yield "options", ", ".join(f"{name} {value}" for name, value in one.options.items())
     yield "software", ", ".join(f"{name} {value}" for name, value in one.software.items())
-    yield "image", one.image
+    yield "image", one.image or one.asked
     yield "seconds", _phases(one.seconds)
     yield "GPU-seconds", _phases(one.gpu_seconds) and f"{_phases(one.gpu_seconds)} ({one.gpus} GPUs)"
     yield "expectations", one.expectations
+    yield "varies", one.varies
     for text in one.warnings:
         yield "warning", text
 

@@ -144,6 +144,8 @@ class Iceberg(Complete):
         alone = all(told.get(f"total-{what}") == told.get(f"added-{what}", "0") for what in ("records", "data-files"))
         if not (namespace and name and uid and attempt.isdigit()) or not alone or told.get("total-delete-files") != "0":
             return None
+        if not 0 <= snapshot.timestamp_ms < 1 << 44:
+            return None
         if snapshot.schema_id != table.metadata.current_schema_id:
             return None  # somebody has changed its columns since, which makes no snapshot
         there = {f"{self.root}/{item.key}" for item in self.hurried.list(f"{DATA}{uid}/")}
