@@ -98,7 +98,7 @@ class Receipt(Lenient):
     job: ReceiptJob
     """The job that committed."""
     attempt: Count = 0
-    """The attempt that committed."""
+    """The attempt that committed; 0 if a later one has written this, which knows less."""
     query: ReceiptQuery
     """What was run."""
     parameters: Annotated[Mapping[Name, Text], Few] = {}

@@ -125,7 +125,7 @@ def recovered(
     except Exception as exc:
         _LOG.warning("cannot recover the receipt of job %s: %s", plan.job.uid, redact(named(exc)))
         return None
-    return claim(made).model_copy(update={"key": None})
+    return claim(made)
 
 
 def _is_of(found: Receipt, draft: Receipt, committed: OutputStatus) -> bool:
@@ -142,7 +142,9 @@ def is_of_commit(found: Receipt, committed: OutputStatus) -> bool:
 
 def claim(receipt: Receipt) -> ReceiptClaim:
     """Return what the report of the pod says of a receipt."""
-    return ReceiptClaim(query=receipt.query.sha256, key=receipt.key, committing=receipt.seconds.get(COMMITTING))
+    whole = receipt.attempt > 0  # else it was recovered, and what was read is not certain
+    key = receipt.key if whole else None
+    return ReceiptClaim(query=receipt.query.sha256, key=key, committing=receipt.seconds.get(COMMITTING))
 
 
 class Stopwatch:
