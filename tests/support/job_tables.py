@@ -304,6 +304,7 @@ REFUSED: list[Any] = [
     pytest.param(making(partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine transforms"),
     pytest.param(making(sortBy=["day(ts)"]), "create.sortBy", "", id="an order by a transform"),
     pytest.param(making(sortBy=["a", "a"]), "create.sortBy", "twice", id="an order by one column twice"),
+    pytest.param(making(sortBy=["a asc desc"]), "create.sortBy", "two directions", id="an order up and down"),
     pytest.param(making(properties={"gpuquery.job": "x"}), "create.properties", "belong", id="the operator's property"),
     pytest.param(making(properties={"a": 1}), "create.properties", "", id="a property that is no text"),
     pytest.param(

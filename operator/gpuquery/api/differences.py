@@ -49,8 +49,8 @@ def deciding(then: Receipt, now: Receipt) -> Iterator[Difference]:
     yield from _maybe("engine", "engine", then.engine, now.engine, rows=True, strict=True)
     yield from _maybe("release", "release", then.release, now.release, rows=True, strict=True)
     yield from _mapped("option", then.options, now.options, name="executorOptions.")
-    if then.software and now.software:
-        yield from _mapped("software", then.software, now.software)
+    for name in then.software.keys() & now.software.keys():
+        yield from _maybe("software", f"software {name}:", then.software[name], now.software[name], rows=True)
     yield from _maybe("output", "output.uri", then.uri.rstrip("/"), now.uri.rstrip("/"), rows=True)
     yield from _mapped("output", then.output, now.output, name="output.")
 
@@ -159,6 +159,8 @@ def _cost(then: Receipt, now: Receipt) -> Iterator[Difference]:
     yield from _maybe("cost", "cluster", then.cluster, now.cluster)
     if then.gpus != now.gpus:
         yield Difference("cost", f"{then.gpus} GPUs then, {now.gpus} now", False)
+    if any((phase in then.seconds) != (phase in now.seconds) for phase in ("planning", "starting")):
+        return  # one is by the clock of a pod, the other by that of the operator, which begin and end elsewhere
     for label, before, after in (
         ("seconds", then.seconds, now.seconds),
         ("GPU-seconds", then.gpu_seconds, now.gpu_seconds),

@@ -15,10 +15,12 @@ from pydantic import ValidationError
 from gpuquery.api.differences import differences
 from gpuquery.api.receipt import (
     RECEIPTS,
+    PhaseSeconds,
     Receipt,
     ReceiptInput,
     ReceiptJob,
     ReceiptQuery,
+    ReceiptStatus,
     contract,
     parameter_text,
     shown_value,
@@ -80,9 +82,14 @@ def of_job(job: GpuQueryJob) -> Receipt:
     """Return what the object of a job tells; raises NoReceiptError if it has committed nothing."""
     spec, status = job.spec, job.status
     small, out, plan = status.receipt, status.output, status.plan
-    if small is None or out is None or small.query is None:
+    if out is None:
         state = f"it is {status.state}" if status.state else "it has no status"
         raise NoReceiptError(f"job {job.metadata.name} has no receipt: {state}, and only a commit has one")
+    if small is None or small.query is None:
+        raise NoReceiptError(
+            f"the status of job {job.metadata.name} has none: its pod told nothing of it, or an older operator wrote "
+            "it. --uri reads the whole one from the output, if there is one"
+        )
     read = {one.name: one for one in status.inputs}
     return Receipt(
         job=ReceiptJob(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
@@ -114,11 +121,15 @@ def of_job(job: GpuQueryJob) -> Receipt:
         bytes=out.bytes,
         files=out.files,
         partitions=out.partitions,
-        seconds={name: value for name, value in small.seconds if value is not None},
-        gpu_seconds={name: value for name, value in small.gpu_seconds if value is not None},
+        seconds=_known(small.seconds),
+        gpu_seconds=_known(small.gpu_seconds),
         warnings=status.warnings[:64],
         expectations=out.expectations,
     )
+
+
+def _known(phases: PhaseSeconds) -> dict[str, float]:
+    return {name: value for name, value in phases if value is not None}
 
 
 def _of_cluster(text: str, chosen: argparse.Namespace) -> Receipt:
@@ -151,9 +162,11 @@ def _read_job(document: Mapping[str, Any], chosen: argparse.Namespace) -> Receip
         job = GpuQueryJob.model_validate(document)
     except ValidationError as error:
         raise NoReceiptError(f"the job cannot be read by this gpuquery: {error.errors()[0]['msg']}") from None
-    small = of_job(job)
     if chosen.uri is None:
-        return small
+        return of_job(job)
+    small = job.status.receipt or ReceiptStatus()
+    if small.reused:
+        raise NoReceiptError(f"the job has reused the commit of {small.reused}, which has the receipt")
     there = job.status.output.location if job.status.output else ""
     if not (uri := chosen.uri or job.spec.output.uri or there):
         raise NoReceiptError(f"the output is {job.spec.output.shown}: give --uri the folder of that table")
@@ -164,8 +177,8 @@ def _read_job(document: Mapping[str, Any], chosen: argparse.Namespace) -> Receip
     return whole.model_copy(
         update={
             "image": small.image,
-            "seconds": {**whole.seconds, **small.seconds},
-            "gpu_seconds": {**whole.gpu_seconds, **small.gpu_seconds},
+            "seconds": {**whole.seconds, **_known(small.seconds)},
+            "gpu_seconds": {**whole.gpu_seconds, **_known(small.gpu_seconds)},
         }
     )
 

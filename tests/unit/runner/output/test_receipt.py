@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from gpuquery.api.claims import read as believed
@@ -46,6 +48,24 @@ def test_it_says_what_was_run_over_what_and_what_came_of_it(tmp_path: Path) -> N
     assert set(told["seconds"]) == {"planning", "running", "committing"}
     whole = Receipt.model_validate(told)
     assert report.receipt.key == whole.key and report.receipt.query == whole.query.sha256
+
+
+def test_its_counts_are_those_of_the_files_and_its_seconds_those_of_a_clock(tmp_path: Path) -> None:
+    began = time.monotonic()
+    made = plan(
+        tmp_path, "SELECT range AS a, range % 3 AS k FROM range(1000)",
+        output={"uri": f"file://{tmp_path}/out", "partitionBy": ["k"], "expect": [{"rows": ">= 1"}]},
+    )  # fmt: skip
+    report = run(made)
+    took = time.monotonic() - began
+    assert report.committed, report.message
+    told = left(tmp_path, made)
+    files = list((tmp_path / "out/data").rglob("*.parquet"))
+    assert told["files"] == len(files) and told["bytes"] == sum(file.stat().st_size for file in files)
+    assert told["rows"] == sum(pq.read_metadata(file).num_rows for file in files) == 1000
+    assert told["partitions"] == len({file.parent for file in files}) == 3
+    assert told["expectations"] == "1 hold: rows >= 1 (1,000)"
+    assert 0 < sum(told["seconds"].values()) <= took
 
 
 def test_a_long_parameter_is_told_apart_by_its_digest_and_a_credential_is_not_shown(
