@@ -239,10 +239,12 @@ def parameter_text(value: Parameter) -> str:
     return f"{value.kind} {'NULL' if value.null_of else value_text(value.raw)}"
 
 
-def contract(output: Output) -> dict[str, str]:
-    """Return how a result is written: the fields of `output` but for its place, before they are bounded."""
+def contract(output: Output, kms_key: str | None) -> dict[str, str]:
+    """Return how a result is written: the fields of `output` but for its place, before they are bounded; and the key
+    by which the store encrypts it."""
     fields = output.model_dump(mode="json", by_alias=True, exclude={"uri"}, exclude_none=True)
-    return {name: value_text(value) for name, value in fields.items()}
+    written = {name: value_text(value) for name, value in fields.items()}
+    return written if kms_key is None else {**written, "sseKmsKeyId": kms_key}
 
 
 def keyed(receipt: Receipt) -> str:

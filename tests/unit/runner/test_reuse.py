@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gpuquery.api.differences import deciding
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import Dask, JobRef, Purpose
 from gpuquery.runner import local
 from gpuquery.runner.engines.cpu import CpuEngine
 from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output import reuse as reusing
+from gpuquery.runner.query import queries
 from tests.support.runner import plan, result, run
 
 if TYPE_CHECKING:
@@ -293,6 +295,25 @@ def test_files_whose_store_tells_no_version_are_never_compared(tmp_path: Path) -
     reuse = Reuse(max_age="1h")
     assert reusing.repeatable(reuse, "", "", {"t": one}) == ""
     assert "does not tell when a file was replaced" in reusing.repeatable(reuse, "", "", {"t": unknown})
+
+
+@pytest.mark.parametrize("output", [{}, {"delta": {}}])
+def test_folders_of_strange_values_are_found_again(tmp_path: Path, output: dict[str, Any]) -> None:
+    query = "SELECT a, unnest(['a/b', 'ä ö', '50%=x', NULL]) AS k FROM t"
+    made = asked(tmp_path, query, output={**output, "partitionBy": ["k"]})
+    first = run(made)
+    assert first.committed and first.committed.partitions == 4, first.message
+    again = run(made.model_copy(update={"job": made.job.model_copy(update={"uid": "u2"})}))
+    assert again.reuse and again.reuse.reused and again.committed == first.committed, again.reuse
+
+
+def test_another_key_of_encryption_is_another_way_to_write(tmp_path: Path) -> None:
+    made = asked(tmp_path)
+    assert run(made).committed
+    store = made.store.model_copy(update={"sse_kms_key_id": "alias/new"})
+    draft = receipts.draft(made.model_copy(update={"store": store}), queries.prepare(made), {})
+    then = receipts.draft(made, queries.prepare(made), {})
+    assert [one.text for one in deciding(then, draft)] == ["output.sseKmsKeyId: not set then, alias/new now"]
 
 
 def test_a_delta_table_is_reused_while_it_holds_the_rows_of_one_job_alone(tmp_path: Path) -> None:

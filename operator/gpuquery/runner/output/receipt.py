@@ -73,7 +73,7 @@ def draft(plan: Plan, query: Query, inputs: Mapping[str, Resolved]) -> Receipt:
         release=plan.release,
         software=_software(plan),
         asked=plan.image or "",
-        output=_shown(contract(plan.output)),
+        output=_shown(contract(plan.output, plan.store.sse_kms_key_id)),
         uri=plan.output.shown,
         cluster=plan.cluster,
         gpus=plan.workers,
