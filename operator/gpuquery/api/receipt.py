@@ -239,12 +239,15 @@ def parameter_text(value: Parameter) -> str:
     return f"{value.kind} {'NULL' if value.null_of else value_text(value.raw)}"
 
 
-def contract(output: Output, kms_key: str | None) -> dict[str, str]:
-    """Return how a result is written: the fields of `output` but for its place, before they are bounded; and the key
-    by which the store encrypts it."""
+def written(output: Output, kms_key: str | None) -> dict[str, str]:
+    """Return the contract of a result, and the key by which the store encrypts it."""
+    return {**contract(output), **({"sseKmsKeyId": kms_key} if kms_key else {})}
+
+
+def contract(output: Output) -> dict[str, str]:
+    """Return how a result is written: the fields of `output` but for its place, before they are bounded."""
     fields = output.model_dump(mode="json", by_alias=True, exclude={"uri"}, exclude_none=True)
-    written = {name: value_text(value) for name, value in fields.items()}
-    return written if kms_key is None else {**written, "sseKmsKeyId": kms_key}
+    return {name: value_text(value) for name, value in fields.items()}
 
 
 def keyed(receipt: Receipt) -> str:

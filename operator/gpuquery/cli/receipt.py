@@ -21,11 +21,11 @@ from gpuquery.api.receipt import (
     ReceiptJob,
     ReceiptQuery,
     ReceiptStatus,
-    contract,
     parameter_text,
     shown_value,
     unreadable,
     value_text,
+    written,
 )
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.cli.cluster import Cluster, NoClusterError
@@ -111,7 +111,7 @@ def of_job(job: GpuQueryJob) -> Receipt:
         release=(plan.release if plan else None) or "",
         asked=plan.image if plan else "",
         image=small.image,
-        output={name: shown_value(text) for name, text in contract(spec.output, spec.storage.sse_kms_key_id).items()},
+        output={name: shown_value(text) for name, text in written(spec.output, spec.storage.sse_kms_key_id).items()},
         cluster=plan.cluster if plan else "",
         gpus=small.gpus,
         uri=spec.output.shown,

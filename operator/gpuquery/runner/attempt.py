@@ -28,7 +28,7 @@ from gpuquery.api.report import Phase, Report
 from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.api.timing import PROCESS_COMMIT_SECONDS, WITHDRAW_SECONDS
-from gpuquery.plan.plan import DaskWay, Plan, Processes, Purpose
+from gpuquery.plan.plan import Plan, Processes, Purpose
 from gpuquery.runner import agreement, engines, inputs, later, pulse
 from gpuquery.runner.agreement import Word
 from gpuquery.runner.failures import obituary
@@ -359,10 +359,8 @@ class Attempt:
             told = {
                 "warnings": warnings, "processes": processes, "expectations": committed.expectations,
                 "varies": clean(hidden(self._varies), MAX_TEXT),
-                # GPUs of somebody else's cluster were never asked for
-                **({"gpu_seconds": {}} if self._plan.dask and self._plan.dask.way is DaskWay.ATTACH else {}),
             }  # fmt: skip
-            return receipts.filled(draft, committed, seconds, told)
+            return receipts.filled(draft, committed, seconds, told, receipts.asked(self._plan))
         except Exception as exc:
             self._tracker.log(f"cannot make the receipt: {redact(named(exc))}")
             return None

@@ -27,14 +27,14 @@ from gpuquery.api.receipt import (
     ReceiptInput,
     ReceiptJob,
     ReceiptQuery,
-    contract,
     parameter_text,
     receipt_key,
     shown_value,
     unreadable,
     value_text,
+    written,
 )
-from gpuquery.plan.plan import Language
+from gpuquery.plan.plan import DaskWay, Language
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import hidden, redact
 from gpuquery.runner.failures.words import named, storable
@@ -73,7 +73,7 @@ def draft(plan: Plan, query: Query, inputs: Mapping[str, Resolved]) -> Receipt:
         release=plan.release,
         software=_software(plan),
         asked=plan.image or "",
-        output=_shown(contract(plan.output, plan.store.sse_kms_key_id)),
+        output=_shown(written(plan.output, plan.store.sse_kms_key_id)),
         uri=plan.output.shown,
         cluster=plan.cluster,
         gpus=plan.workers,
@@ -81,9 +81,17 @@ def draft(plan: Plan, query: Query, inputs: Mapping[str, Resolved]) -> Receipt:
 
 
 def filled(
-    before: Receipt, committed: OutputStatus, seconds: Mapping[str, float], told: Mapping[str, Any] = NOTHING
+    before: Receipt,
+    committed: OutputStatus,
+    seconds: Mapping[str, float],
+    told: Mapping[str, Any] = NOTHING,
+    asked: int | None = None,
 ) -> Receipt:
-    """Return the receipt of a commit; `told` has further fields of it: warnings, expectations, processes."""
+    """Return the receipt of a commit; `told` has further fields of it: warnings, expectations, processes.
+
+    `asked` is how many GPUs the job's pods asked for; None: all that ran the query.
+    """
+    held = before.gpus if asked is None else asked
     found = before.model_dump(by_alias=False) | {
         "version": committed.version or 0,
         "snapshot": committed.snapshot,
@@ -92,7 +100,7 @@ def filled(
         "files": committed.files,
         "partitions": committed.partitions,
         "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
-        "gpu_seconds": {phase: round(value * before.gpus, 3) for phase, value in seconds.items()},
+        "gpu_seconds": {phase: round(value * held, 3) for phase, value in seconds.items()},
         "created": datetime.now(UTC),
     }
     return Receipt.model_validate(found | dict(told))
@@ -138,6 +146,11 @@ def is_of_commit(found: Receipt, committed: OutputStatus) -> bool:
     """Whether a receipt says that it is of a commit."""
     told = found.version, found.snapshot, found.rows, found.files, found.bytes
     return told == (committed.version or 0, committed.snapshot, committed.rows, committed.files, committed.bytes)
+
+
+def asked(plan: Plan) -> int:
+    """Return the GPUs that the pods of a job ask for: those of somebody else's Dask cluster are none."""
+    return 0 if plan.dask is not None and plan.dask.way is DaskWay.ATTACH else plan.workers
 
 
 def claim(receipt: Receipt) -> ReceiptClaim:

@@ -180,6 +180,16 @@ def test_a_receipt_that_no_runner_writes_is_none_and_it_is_said_why(
     assert isinstance(found, str) and why in found
 
 
+@pytest.mark.parametrize(("way", "want"), [("attach", 0.0), ("operator", 8.0)])
+def test_gpus_of_somebody_elses_cluster_were_asked_of_nobody(way: str, want: float) -> None:
+    dask = {"way": way, "workers": 4, "scheduler": "tcp://s:8786"}
+    made = plan("s3://lake", "SELECT 1 AS a", dask=dask)
+    committed = OutputStatus(uri="s3://lake/out/data/", version=1, files=1, rows=2, bytes=3, partitions=0)
+    draft = receipts.draft(made, queries.prepare(made), {})
+    found = receipts.filled(draft, committed, {"running": 2.0}, asked=receipts.asked(made))
+    assert (found.gpus, found.gpu_seconds["running"]) == (4, want)
+
+
 def test_a_commit_to_an_iceberg_table_is_a_snapshot_of_a_name() -> None:
     output = Output.model_validate({"table": {"catalog": "lake", "name": "sales.orders"}})
     made = plan("s3://lake", "SELECT 1 AS a", output=output.model_dump(mode="json", exclude_none=True))
