@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -112,11 +112,6 @@ class Schedule:
     def has(self, *faults: Fault) -> bool:
         """Whether one of these faults is in it."""
         return any(fault in one.faults.values() for one in self.tries for fault in faults)
-
-    def without(self, fault: Fault) -> Schedule:
-        """The same without one kind of fault."""
-        tries = [replace(t, faults={n: one for n, one in t.faults.items() if one is not fault}) for t in self.tries]
-        return replace(self, tries=tries)
 
     def __str__(self) -> str:
         lines = [f"schedule {self.seed}"]
