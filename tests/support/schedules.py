@@ -21,7 +21,7 @@ import polars as pl
 
 from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import JobRef, Plan
+from gpuquery.plan.plan import JobRef, Plan, StoreAccess
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.sink import Identity, Sink
 from tests.support.sinks import plan
@@ -214,9 +214,9 @@ class Stage:
             self._awake += 1
 
 
-def sinks(what: Try, uri: str, endpoint: str, output: Mapping[str, Any]) -> list[Sink]:
+def sinks(what: Try, store: StoreAccess, output: Mapping[str, Any]) -> list[Sink]:
     """The sinks of an attempt's ranks."""
-    made = plan(uri, endpoint=endpoint, uid=what.uid, mode=what.mode, **output)
+    made = plan(None, store=store, uid=what.uid, mode=what.mode, **output)
     made = Plan.model_validate({**made.model_dump(), "job": JobRef(namespace="ns", name=what.name, uid=what.uid)})
     return [Sink(made, Identity(what.uid, what.attempt, rank, what.ranks)) for rank in range(what.ranks)]
 

@@ -18,15 +18,17 @@ from urllib.parse import urlsplit
 
 from gpuquery.api import catalogs as words
 from gpuquery.api.reasons import Failure
+from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import redact
 from gpuquery.runner.failures.words import said
 from gpuquery.runner.inputs.tables.iceberg import files
 from gpuquery.runner.inputs.tables.iceberg.snapshots import closest
-from gpuquery.runner.stores import endpoint
+from gpuquery.runner.stores import endpoint, retries
 from gpuquery.runner.stores.vended import Vended
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping
 
     from gpuquery.api.spec import Input
@@ -78,9 +80,14 @@ class Asked:
 class Catalog:
     """A catalog, as it is asked for one table; its tokens are asked for once, and again when it refuses them."""
 
-    def __init__(self, asked: Asked, access: StoreAccess, file_io: Any = None) -> None:
-        """Ask nothing yet. `file_io` is how pyiceberg reaches files; without one it reaches none."""
+    def __init__(
+        self, asked: Asked, access: StoreAccess, file_io: Any = None, stop: threading.Event | None = None
+    ) -> None:
+        """Ask nothing yet. `file_io` is how pyiceberg reaches files, without one none; `stop` ends all waiting."""
         self.asked = asked
+        self.patience: float = retries.HURRIED
+        """Seconds for which a catalog that is away is asked again."""
+        self._stop = stop
         self.options: Mapping[str, str] = options_of(asked.catalog, access)
         self.vended = Vended()
         """What came with the table when it was last loaded."""
@@ -93,7 +100,20 @@ class Catalog:
         return self.ask(lambda client: client.load_table(self.asked.identifier))
 
     def ask(self, work: Callable[[Any], Any], unlike: tuple[type[Exception], ...] = ()) -> Any:
-        """Ask the catalog's client of pyiceberg. Raises JobError, and errors `unlike` these as they are."""
+        """Ask the catalog's client of pyiceberg, again while it is away. Raises JobError, and errors `unlike` these as
+        they are, at once."""
+
+        def away(exc: Exception) -> bool:
+            return isinstance(exc, JobError) and exc.failure is Failure.STORAGE_UNAVAILABLE
+
+        try:
+            return patience.until(
+                lambda: self._asked_once(work, unlike), seconds=self.patience, again=away, stop=self._stop
+            )
+        except patience.StoppedError as exc:
+            raise self.asked.error(Failure.STORAGE_UNAVAILABLE, "stopped while the catalog was away") from exc
+
+    def _asked_once(self, work: Callable[[Any], Any], unlike: tuple[type[Exception], ...]) -> Any:
         asked, options = self.asked, self.options
         _check(asked, options, self._access)
         with warnings.catch_warnings():
