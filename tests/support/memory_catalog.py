@@ -37,14 +37,17 @@ Said = tuple[int, dict[str, Any]]
 class MemoryCatalog:
     """Tables by name, all in the namespace `sales`, each in the folder `t` of the bucket. For use from any thread."""
 
-    def __init__(self, server: MemoryS3) -> None:
-        self._server = server
+    def __init__(self, server: MemoryS3, token: str = "issued") -> None:
+        """`token` is what it gives to those who ask for one by OAuth."""
+        self._server, self._token = server, token
         self._newest: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def answer(self, request: requests.PreparedRequest) -> Said:
         """Do what is asked."""
         parts = [unquote(part) for part in urlsplit(request.url or "").path.strip("/").split("/")][1:]
+        if parts == ["oauth", "tokens"]:
+            return 200, {"access_token": self._token, "token_type": "bearer", "expires_in": 3600}
         asked = json.loads(request.body or b"{}") if request.method == "POST" else {}
         with self._lock:
             match request.method, parts:

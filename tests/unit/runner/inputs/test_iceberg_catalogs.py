@@ -182,6 +182,16 @@ def test_a_token_opens_the_catalog_and_stands_in_no_message_and_no_json(lake, mo
     assert found["t"].bytes > 0
 
 
+def test_a_token_that_was_issued_is_taken_out_of_what_others_say(lake, monkeypatch):
+    grown(lake, 1)
+    lake.oauth = iceberg.OAuth("id", "hush-hush")
+    monkeypatch.setattr(lake.oauth, "takes", lambda _: True)
+    monkeypatch.setattr(lake.oauth, "issued", lambda _: (200, {"access_token": "issued-to-us", "token_type": "bearer"}))
+    monkeypatch.setenv(variable("lake", "credential"), "id:hush-hush")
+    assert lake.resolve().bytes > 0
+    assert redact("you have sent Bearer issued-to-us") == "you have sent Bearer ***"
+
+
 def test_secrets_of_catalogs_are_taken_out_of_what_others_say(monkeypatch):
     """A server may say back what it was sent, and what a process has said last is in the status."""
     monkeypatch.setenv(variable("lake.one", "token"), "very-secret\n")

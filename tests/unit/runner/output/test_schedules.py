@@ -29,6 +29,7 @@ import requests
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from deltalake import DeltaTable
 
+from gpuquery.api.catalogs import variable
 from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
@@ -46,6 +47,8 @@ from tests.support.schedules import Fault, Schedule, Stage, Try, expected, make,
 A = TypeVar("A")
 SAMPLE, BLOCK, BLOCKS = 12, 500, 20
 SECRET = "planted-secret-7f3a"
+"""The end of each secret that is planted: access key, secret key, session token, the secret of an OAuth client, and the
+token that the catalog issues for it, which says back what it was sent."""
 MODES = (OutputMode.APPEND, OutputMode.OVERWRITE, OutputMode.ERROR_IF_EXISTS, OutputMode.OVERWRITE_PARTITIONS)
 CLEAN, LAST = 7, 8
 """Numbers of the actors that nobody disturbs."""
@@ -181,7 +184,7 @@ class World:
         self.partial: list[str] = []
         # Old uploads of a live attempt are kept for its sign of life, which no listing of that age would miss.
         self.server = MemoryS3(self._appeared, age=0 if schedule.has(Fault.LAG) else 2 * DAY)
-        self.catalog = memory_catalog.MemoryCatalog(self.server)
+        self.catalog = memory_catalog.MemoryCatalog(self.server, f"issued-{SECRET}")
 
     @property
     def objects(self) -> Objects:
@@ -208,7 +211,8 @@ class World:
             return self.catalog.answer(request)
 
         def refused(status: int) -> memory_catalog.Said:
-            return memory_catalog.refusal(status, "injected")
+            said = f"nobody may do that with {request.headers.get('Authorization')} and {request.body!r}"
+            return memory_catalog.refusal(status, said)
 
         errors = requests.ConnectionError("the connection was reset"), requests.ReadTimeout("no answer")
         return memory_catalog.written(request, self._through(actor, do, refused, *errors))
@@ -258,9 +262,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
     monkeypatch.setattr(commit, "PUBLISH_PATIENCE", 3.0)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"access-{SECRET}")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"key-{SECRET}")
     monkeypatch.setenv("AWS_SESSION_TOKEN", f"token-{SECRET}")
+    monkeypatch.setenv(variable("lake", "credential"), f"client:oauth-{SECRET}")
     usual = client.s3_client
 
     @cache
@@ -344,8 +349,9 @@ def judge(world: World, said: str) -> None:
     data = {key for key in objects if key.endswith(".parquet") and (key in needed or not stays(key))}
     assert needed <= data <= may, f"missing: {needed - data}, left: {data - may}"
     errors = "".join("".join(traceback.format_exception(exc)) for exc in world.stage.errors.values())
-    everything = b"".join(key.encode() + body for key, body in objects.items())
-    assert SECRET not in errors and SECRET not in said and SECRET.encode() not in everything
+    everything = "".join(key + body.decode(errors="replace") for key, body in objects.items())
+    shown = [line for text in (errors, said, everything) for line in text.splitlines() if SECRET in line]
+    assert not shown, f"a secret is shown: {shown}"
 
 
 def check(seed: int, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from gpuquery.api import catalogs as words
 from gpuquery.api.reasons import Failure
 from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.failures.redaction import redact
+from gpuquery.runner.failures.redaction import learn, redact
 from gpuquery.runner.failures.words import said
 from gpuquery.runner.inputs.tables.iceberg import files
 from gpuquery.runner.inputs.tables.iceberg.snapshots import closest
@@ -124,7 +124,8 @@ class Catalog:
             except unlike:
                 raise
             except Exception as exc:
-                raise _explained(asked, exc, self._client, options["uri"]) from exc
+                # Not from the error itself, for a catalog may say back what it was sent.
+                raise _explained(asked, exc, self._client, options["uri"]) from None
             finally:
                 if self._client is not None and self._client.vended is not None:
                     self.vended = self._client.vended
@@ -174,6 +175,7 @@ def _client(name: str, options: Mapping[str, str], file_io: Any) -> Any:
             session = super()._create_session()
             # By itself requests waits for ever, whatever adapter signs what it sends.
             session.request = partial(session.request, timeout=(CONNECT_SECONDS, ANSWER_SECONDS))  # type: ignore[method-assign]
+            session.hooks["response"].append(_learn_token)
             return session
 
         def _load_file_io(self, properties: Any = None, location: Any = None) -> Any:
@@ -185,6 +187,13 @@ def _client(name: str, options: Mapping[str, str], file_io: Any) -> Any:
             return super()._response_to_table(identifier_tuple, table_response)
 
     return Client(name, **{"type": "rest", **options})
+
+
+def _learn_token(answer: Any, **_: Any) -> None:
+    """Keep the token that a request was sent with out of all messages: one that was issued stands in no variable."""
+    kind, _, token = answer.request.headers.get("Authorization", "").partition(" ")
+    if kind == "Bearer" and token != "None":  # pyiceberg's word for no token  # noqa: S105
+        learn([token])
 
 
 def _explained(asked: Asked, exc: Exception, catalog: Any, uri: str) -> JobError:

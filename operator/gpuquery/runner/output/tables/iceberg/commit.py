@@ -121,7 +121,7 @@ class Committer:
                 return exc, None  # the first of two deliveries was carried out
             self.certain = before
             self._remove(table, made)
-            raise self._explained(exc) from exc
+            raise self._explained(exc) from None
         return None, None
 
     def _explained(self, exc: Exception) -> JobError:
