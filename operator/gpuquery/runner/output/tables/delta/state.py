@@ -74,26 +74,31 @@ class State:
     def load(self) -> None:
         """Read the log from its last checkpoint on. Raises JobError."""
         found = log.looked_for(self.target)
-        if not found:
-            self.snapshot = None
-            return
-        files = log.segment(self.target, found, found.newest)
-        self._checkpoint = max(found.checkpoints, default=-1)
-        self.snapshot = actions.replayed(self.target, files)
-        self.clock = 0
-        if features.times_in_commits(self.snapshot):
-            self.clock = _clock(self.target.store.get(log.commit_key(found.newest)) or b"")
+        self.snapshot = None
+        if found:
+            self._checkpoint = max(found.checkpoints, default=-1)
+            self.snapshot = self._replayed(log.segment(self.target, found, found.newest))
         self.advance()
 
     def advance(self) -> None:
-        """Read the commits that have come since. Raises JobError."""
+        """Read the commits that have come since. Raises JobError.
+
+        By their names, for a listing may be behind: whoever takes a table for none removes the files that it names.
+        """
         if self.snapshot is None:
-            if self.target.store.size(self.next_key) is not None:
-                self.load()
-            return
+            if self.target.store.size(self.next_key) is None:
+                return
+            self.snapshot = self._replayed(log.Segment(0, (), (self.next_key,)))
         while (body := self.target.store.get(self.next_key)) is not None:
             actions.followed(self.target, self.snapshot, self.next_key, body)
             self.clock = _clock(body)
+
+    def _replayed(self, files: log.Segment) -> Snapshot:
+        found = actions.replayed(self.target, files)
+        self.clock = 0
+        if features.times_in_commits(found):
+            self.clock = _clock(self.target.store.get(log.commit_key(files.version)) or b"")
+        return found
 
     def commit(self, body: bytes) -> bool:
         """Create the next entry, if nobody has; if nobody says whether it is there, look.
