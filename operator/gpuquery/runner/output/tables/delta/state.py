@@ -150,7 +150,7 @@ class State:
         version = log.last_version(key)
         if not key.endswith(f"{version:020d}.json"):
             version, key = self._searched(app, version)
-        lines = _lines(self._mine.get(key) or self.target.store.get(key) or b"") if key else []
+        lines = actions_of(self._mine.get(key) or self.target.store.get(key) or b"") if key else []
         added = [found for one in lines if isinstance(found := one.get("add"), dict)]
         info = next((found for one in lines if isinstance(found := one.get("commitInfo"), dict)), {})
         return Commit(version, bool(lines), added, info)
@@ -160,12 +160,12 @@ class State:
         found = log.looked_for(self.target, until=-1)
         for version in sorted((one for one in found.commits if one <= newest), reverse=True):
             body = self.target.store.get(log.commit_key(version)) or b""
-            if app.encode() in body and any((one.get("txn") or {}).get("appId") == app for one in _lines(body)):
+            if app.encode() in body and any((one.get("txn") or {}).get("appId") == app for one in actions_of(body)):
                 return version, log.commit_key(version)
         return newest, ""
 
 
-def _lines(body: bytes) -> list[dict[str, Any]]:
+def actions_of(body: bytes) -> list[dict[str, Any]]:
     """All actions of a commit; a line that is none is left out, for `actions.followed` has refused it."""
     found = []
     for line in body.split(b"\n"):
@@ -179,7 +179,7 @@ def _lines(body: bytes) -> list[dict[str, Any]]:
 
 
 def _clock(body: bytes) -> int:
-    for one in _lines(body.split(b"\n", 1)[0]):
+    for one in actions_of(body.split(b"\n", 1)[0]):
         told = (one.get("commitInfo") or {}).get("inCommitTimestamp")
         if isinstance(told, int) and 0 <= told < 1 << 62:
             return told
