@@ -227,8 +227,11 @@ def parameter_text(value: Parameter) -> str:
 
 
 def contract(output: Output) -> dict[str, str]:
-    """Return how a result is written: the fields of `output` but for its place, before they are bounded."""
-    fields = output.model_dump(mode="json", by_alias=True, exclude={"uri"}, exclude_none=True)
+    """Return how a result is written: the fields of `output` but for its place, before they are bounded.
+
+    What becomes of a result that is not written is no part of it.
+    """
+    fields = output.model_dump(mode="json", by_alias=True, exclude={"uri", "keep_failed"}, exclude_none=True)
     return {name: value_text(value) for name, value in fields.items()}
 
 
