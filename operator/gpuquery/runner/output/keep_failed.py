@@ -6,7 +6,8 @@
 What was staged cannot be read: its uploads are not complete, and their keys are those of the table. Where files are
 whole (Delta, Iceberg), those of the attempt are removed all the same, so that nobody can ever commit them. So each rank
 writes the copies of its files, which it has kept in scratch (kept.py), once more, below a name that begins with `_`:
-readers and clean-ups of tables pass over such names.
+readers and clean-ups of tables pass over such names (Delta's VACUUM by the reference of Databricks SQL, which delta-rs
+follows; Iceberg's remove_orphan_files by its `HiddenPathFilter`, apache/iceberg issue 4249).
 
 Whoever writes to the table later removes what is over: by the newest object of a job, as the sweeps judge the age of
 what others have left. Names are all that is read, so one listing is enough. They are claims of whoever may write to

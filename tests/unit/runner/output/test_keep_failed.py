@@ -152,8 +152,11 @@ def test_rows_of_a_delta_table_are_kept_where_neither_readers_nor_vacuum_look(
     found = DeltaTable(tmp_path / "out")
     assert (found.version(), found.to_pyarrow_table().num_rows) == (0, 200)
     assert sorted(found.file_uris()) == sorted(map(str, (tmp_path / "out/data").rglob("*.parquet")))
-    found.vacuum(0, dry_run=False, enforce_retention_duration=False)
-    assert rows(place) == want
+    loose = tmp_path / "out/failed/1/loose.parquet"
+    loose.parent.mkdir(parents=True)
+    pq.write_table(TABLE, loose)
+    found.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
+    assert not loose.exists() and rows(place) == want
 
 
 @pytest.mark.parametrize("by", [[], ["k"]], ids=["in one folder", "by a text"])
