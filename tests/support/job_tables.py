@@ -283,9 +283,6 @@ REFUSED: list[Any] = [
     ),
     pytest.param(job(reuse={"maxAge": "24"}), "reuse.maxAge", "", id="an age without a unit"),
     pytest.param(job(reuse={}), "reuse.maxAge", "equired", id="reuse without an age"),
-    pytest.param(
-        job(reuse={"maxAge": "1d", "deterministic": True}), "reuse", "is SQL", id="SQL that declares to be repeatable"
-    ),
     pytest.param(job(output={}), "spec.output", "exactly one of uri and table", id="an output without a place"),
     pytest.param(into(uri="s3://lake/x"), "spec.output", "exactly one of uri and table", id="a table and a folder"),
     pytest.param(into(delta={}), "spec.output.delta", "remove one of them", id="Delta and Iceberg"),
@@ -307,6 +304,7 @@ REFUSED: list[Any] = [
     pytest.param(making(partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine transforms"),
     pytest.param(making(sortBy=["day(ts)"]), "create.sortBy", "", id="an order by a transform"),
     pytest.param(making(sortBy=["a", "a"]), "create.sortBy", "twice", id="an order by one column twice"),
+    pytest.param(making(sortBy=["a asc desc"]), "create.sortBy", "two directions", id="an order up and down"),
     pytest.param(making(properties={"gpuquery.job": "x"}), "create.properties", "belong", id="the operator's property"),
     pytest.param(making(properties={"a": 1}), "create.properties", "", id="a property that is no text"),
     pytest.param(
@@ -687,6 +685,8 @@ TAKEN: list[Any] = [
     pytest.param(to("s3://marts"), id="a whole bucket"),
     pytest.param(job(reuse={"maxAge": "90s"}, output={"uri": "s3://lake/x", "mode": "overwrite"}), id="reuse"),
     pytest.param(job(reuse={"maxAge": "7d"}), id="reuse of a table that is made once"),
+    pytest.param(job(reuse={"maxAge": "1d", "deterministic": True}), id="SQL that declares to be repeatable"),
+    pytest.param(job(reuse={"maxAge": "1d", "deterministic": False}), id="SQL that declares not to be"),
     pytest.param(
         job(reuse={"maxAge": "7d", "deterministic": True}, query={"python": "def query(inputs, params): ..."}),
         id="reuse of Python",

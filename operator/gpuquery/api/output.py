@@ -41,6 +41,7 @@ _COLUMN = f"{_EDGE}({_INSIDE}*{_EDGE})?"
 """A column of an Iceberg table, or a field of a struct: `a.b`."""
 TRANSFORM = f"^({_COLUMN}|(year|month|day|hour)\\({_COLUMN}\\)|(bucket|truncate)\\([1-9][0-9]{{0,8}}, ?{_COLUMN}\\))$"
 SORT_COLUMN = f"^{_COLUMN}$"
+TWO_WAYS = " (asc|desc) +(asc|desc)$"
 BRANCH = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
 MAIN_BRANCH = "main"
 """The branch that readers of a table see."""
@@ -135,6 +136,12 @@ class TableCreation(Model):
             "!has(self.sortBy) || self.sortBy.all(x, self.sortBy.exists_one(y, x == y))",
             lambda self: len(set(self.sort_by)) == len(self.sort_by),
             "sortBy names a column twice",
+            field_path=".sortBy",
+        ),
+        Rule(
+            f"!has(self.sortBy) || self.sortBy.all(x, !x.matches('{TWO_WAYS}'))",
+            lambda self: not any(re.search(TWO_WAYS, text) for text in self.sort_by),
+            "sortBy gives a column two directions: write one of asc and desc",
             field_path=".sortBy",
         ),
         Rule(

@@ -21,9 +21,10 @@ class Reuse(Model):
 
     max_age: Annotated[str, Field(min_length=2, max_length=6, pattern=DURATION)]
     """How old that commit may be: `90s`, `30m`, `24h`, `7d`."""
-    deterministic: bool = False
-    """Declares that Python code gives the same rows for the same inputs and parameters each time: it asks for no time,
-    no random numbers, no network and no files. SQL is looked into, and needs no declaration."""
+    deterministic: bool | None = None
+    """Declares whether the query gives the same rows for the same inputs and parameters each time. True of Python: it
+    asks for no time, no random numbers, no network and no files. True of SQL: where rows tie by an ORDER BY, the data
+    has no ties, or any of them will do. Left out: SQL is looked into, and Python is not reused."""
 
     @property
     def seconds(self) -> int:

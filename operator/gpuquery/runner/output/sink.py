@@ -47,12 +47,13 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from gpuquery.api.receipt import Receipt
+    from gpuquery.api.receipt import Receipt, ReceiptClaim
     from gpuquery.api.reuse import Reuse, ReuseStatus
     from gpuquery.api.status import OutputStatus
     from gpuquery.plan.plan import Plan
     from gpuquery.runner.output.keep_failed import Kept
     from gpuquery.runner.output.upload import OnFault, Progress
+    from gpuquery.runner.query.queries import Query
 
 __all__ = ["Identity", "Sink", "Totals"]
 
@@ -281,6 +282,10 @@ class Sink:
     def describe(self, receipt: Receipt) -> None:
         """Leave the receipt of a commit. The commit stands without it, so a store that fails is only logged."""
         receipts.leave(self._table.hurried, receipt)
+
+    def recover_receipt(self, query: Query, committed: OutputStatus) -> ReceiptClaim | None:
+        """Return what `preflight`'s commit has as its receipt; leave one if the attempt that made it did not."""
+        return receipts.recovered(self._table.hurried, self._asked.plan, query, committed, self._table.read)
 
     def abort(self) -> None:
         """Drop what this rank has uploaded, within seconds; also from another thread while it is being written.
