@@ -97,11 +97,10 @@ def keep(table: Table, asked: Asked, copies: Mapping[str, Path]) -> Kept:
         return Kept()
     halt = threading.Event()
     uploads = Uploads(table.store, stop=halt, wanted=Wanted(_folder(asked), completes=True))
-    mine = f"{asked.identity.uid}/{asked.identity.attempt}/"  # a table may have this folder below data/ already
     try:
         table.store.put(f"{FAILED}{asked.identity.uid}/keep-{asked.plan.output.keep_failed}", b"")
         for path, copy in copies.items():
-            with copy.open("rb") as source, uploads.open(path.removeprefix(mine), {}) as target:
+            with copy.open("rb") as source, uploads.open(_name(path), {}) as target:
                 while data := source.read(MIB):
                     if asked.stop.is_set():
                         raise told_to_stop()
@@ -151,6 +150,12 @@ def _left(uid: str, items: Sequence[Stored], terms: Mapping[str, str]) -> Left:
     newest = max(item.modified for item in items)
     until = newest + max(map(ages.seconds, terms.values())) if terms else None
     return Left(uid, [item.key for item in items if item.key not in terms], terms, until)
+
+
+def _name(path: str) -> str:
+    """Return a file's path without the folders that are no partition; Iceberg's files lie below such ones."""
+    *folders, name = path.split("/")
+    return "/".join([*(folder for folder in folders if "=" in folder), name])
 
 
 def _folder(asked: Asked) -> str:
