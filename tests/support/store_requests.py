@@ -29,6 +29,7 @@ REASONS = (
     ("read a record", "GET", r"/_commits/\d+\.json"),
     ("list the log", "GET", r"prefix=[^&]*_commits"),
     ("list what is staged", "GET", r"prefix=[^&]*_staging"),
+    ("list what was kept", "GET", r"prefix=[^&]*_failed"),
     ("list uploads", "GET", r"[?&]uploads"),
     ("delete objects", "POST", r"\?delete"),
 )

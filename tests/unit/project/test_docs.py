@@ -316,6 +316,21 @@ def test_the_expectations_in_the_docs_hold_and_fail_as_told(tables: Path, capsys
     assert not list((tables / "more").rglob("*.parquet"))
 
 
+def test_the_rows_of_a_failed_job_in_the_docs_are_where_its_message_says(
+    tables: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = [str(b.values[0]) for b in jobs() if "orders-checked" in str(b.values[0])]
+    (tables / "job.yaml").write_text(source)
+    assert main(["run", "job.yaml", "-o", "json"]) == 1
+    message = json.loads(capsys.readouterr().out)[0]["message"]
+    kept = re.compile(r"kept in (\S+) until [-0-9]{10} [0-9:]{5} UTC")
+    page = " ".join((ROOT / "docs" / "write-a-job.md").read_text().split())
+    assert kept.sub("kept", message) in kept.sub("kept", page)
+    place = kept.findall(message)[0].removeprefix("file://")
+    sql = f"SELECT count(*), count(DISTINCT customer) FROM read_parquet('{place}**/*.parquet')"
+    assert duckdb.sql(sql).fetchall() == [(4, 3)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     prose = re.sub(r"`[^`]*`", "", FENCE.sub("", page.read_text()))

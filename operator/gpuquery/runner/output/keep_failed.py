@@ -6,7 +6,8 @@
 What was staged cannot be read: its uploads are not complete, and their keys are those of the table. Where files are
 whole (Delta, Iceberg), those of the attempt are removed all the same, so that nobody can ever commit them. So each rank
 writes the copies of its files, which it has kept in scratch (kept.py), once more, below a name that begins with `_`:
-readers and clean-ups of tables pass over such names.
+readers and clean-ups of tables pass over such names (Delta's VACUUM by the reference of Databricks SQL, which delta-rs
+follows; Iceberg's remove_orphan_files by its `HiddenPathFilter`, apache/iceberg issue 4249).
 
 Whoever writes to the table later removes what is over: by the newest object of a job, as the sweeps judge the age of
 what others have left. Names are all that is read, so one listing is enough. They are claims of whoever may write to
@@ -96,11 +97,10 @@ def keep(table: Table, asked: Asked, copies: Mapping[str, Path]) -> Kept:
         return Kept()
     halt = threading.Event()
     uploads = Uploads(table.store, stop=halt, wanted=Wanted(_folder(asked), completes=True))
-    mine = f"{asked.identity.uid}/{asked.identity.attempt}/"  # a table may have this folder below data/ already
     try:
         table.store.put(f"{FAILED}{asked.identity.uid}/keep-{asked.plan.output.keep_failed}", b"")
         for path, copy in copies.items():
-            with copy.open("rb") as source, uploads.open(path.removeprefix(mine), {}) as target:
+            with copy.open("rb") as source, uploads.open(_name(path), {}) as target:
                 while data := source.read(MIB):
                     if asked.stop.is_set():
                         raise told_to_stop()
@@ -150,6 +150,12 @@ def _left(uid: str, items: Sequence[Stored], terms: Mapping[str, str]) -> Left:
     newest = max(item.modified for item in items)
     until = newest + max(map(ages.seconds, terms.values())) if terms else None
     return Left(uid, [item.key for item in items if item.key not in terms], terms, until)
+
+
+def _name(path: str) -> str:
+    """Return a file's path without the folders that are no partition; Iceberg's files lie below such ones."""
+    *folders, name = path.split("/")
+    return "/".join([*(folder for folder in folders if "=" in folder), name])
 
 
 def _folder(asked: Asked) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -30,7 +31,6 @@ from tests.support.rank_threads import Shares, leftovers, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from gpuquery.api.report import Report
     from gpuquery.plan.plan import Plan
@@ -152,8 +152,11 @@ def test_rows_of_a_delta_table_are_kept_where_neither_readers_nor_vacuum_look(
     found = DeltaTable(tmp_path / "out")
     assert (found.version(), found.to_pyarrow_table().num_rows) == (0, 200)
     assert sorted(found.file_uris()) == sorted(map(str, (tmp_path / "out/data").rglob("*.parquet")))
-    found.vacuum(0, dry_run=False, enforce_retention_duration=False)
-    assert rows(place) == want
+    loose = tmp_path / "out/failed/1/loose.parquet"
+    loose.parent.mkdir(parents=True)
+    pq.write_table(TABLE, loose)
+    found.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
+    assert not loose.exists() and rows(place) == want
 
 
 @pytest.mark.parametrize("by", [[], ["k"]], ids=["in one folder", "by a text"])
@@ -169,6 +172,7 @@ def test_rows_of_an_iceberg_table_are_kept_where_no_reader_looks(
         place, _ = failed(runner.run(plan(tmp_path, {"rows": "> 200"}, **more)))
         found = lake.catalog.load_table("sales.orders")
         assert rows(place) == WANT
+        assert {f"{path.parent}/" for path in Path(place).rglob("*.parquet")} == {place}, "these files have all columns"
         assert len(found.snapshots()) == 1 and found.scan().to_arrow().num_rows == 200
         named = {one.file.file_path.removeprefix("file://") for one in found.scan().plan_files()}
         assert named == {str(path) for path in (tmp_path / "warehouse").rglob("data/**/*.parquet")}
