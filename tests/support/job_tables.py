@@ -381,6 +381,10 @@ REFUSED: list[Any] = [
     pytest.param(expecting({"rows": ">= 1", "unique": ["k"]}), "expect", "exactly one", id="two expectations in one"),
     pytest.param(expecting({"unique": []}), "unique", "1", id="unique without columns"),
     pytest.param(expecting({"sql": " "}), "sql", "", id="an expectation with empty SQL"),
+    pytest.param(to("s3://lake/x", keepFailed="7d"), "keepFailed", "set expect", id="rows kept for no expectation"),
+    pytest.param(expecting(keepFailed="7d"), "keepFailed", "set expect", id="rows kept for an empty list"),
+    pytest.param(expecting({"rows": "> 1"}, keepFailed="0d"), "keepFailed", "", id="rows kept for no time"),
+    pytest.param(expecting({"rows": "> 1"}, keepFailed="1w"), "keepFailed", "", id="rows kept for a week in words"),
     pytest.param(to("s3://lake/tpch"), "spec.output", "inside the output", id="an input in the output"),
     pytest.param(to("s3://lake/tpch/"), "spec.output", "inside the output", id="an input in the output's folder"),
     pytest.param(
@@ -735,6 +739,7 @@ TAKEN: list[Any] = [
         ),
         id="expectations",
     ),
+    pytest.param(expecting({"rows": ">= 1"}, keepFailed="7d"), id="rows that are kept for a week"),
     pytest.param(sized({"cpu": 2, "memory": "1Gi"}, {"cpu": "2000m", "memory": "1073741824"}), id="equal amounts"),
     pytest.param(sized({"cpu": "0.5"}, {}), id="half a core"),
     pytest.param(

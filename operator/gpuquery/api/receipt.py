@@ -245,8 +245,11 @@ def written(output: Output, kms_key: str | None) -> dict[str, str]:
 
 
 def contract(output: Output) -> dict[str, str]:
-    """Return how a result is written: the fields of `output` but for its place, before they are bounded."""
-    fields = output.model_dump(mode="json", by_alias=True, exclude={"uri"}, exclude_none=True)
+    """Return how a result is written: the fields of `output` but for its place, before they are bounded.
+
+    What becomes of a result that is not written is no part of it.
+    """
+    fields = output.model_dump(mode="json", by_alias=True, exclude={"uri", "keep_failed"}, exclude_none=True)
     return {name: value_text(value) for name, value in fields.items()}
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import Field
 
+from gpuquery.api.ages import DURATION, seconds
 from gpuquery.api.output import OutputMode
 from gpuquery.api.schema import Lenient, Model
 
-DURATION = "^[1-9][0-9]{0,4}[smhd]$"
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 WHOLE = (OutputMode.OVERWRITE, OutputMode.ERROR_IF_EXISTS)
 """Modes after which the table holds the rows of one job and no others."""
 MAX_DIFFERS = 300
@@ -31,8 +29,7 @@ class Reuse(Model):
     @property
     def seconds(self) -> int:
         """`max_age` in seconds."""
-        assert re.match(DURATION, self.max_age)
-        return int(self.max_age[:-1]) * _UNITS[self.max_age[-1]]
+        return seconds(self.max_age)
 
 
 class ReuseStatus(Lenient):

@@ -26,7 +26,7 @@ from gpuquery.api.report import Phase, Report
 from gpuquery.api.text import clean
 from gpuquery.api.timing import PROCESS_COMMIT_SECONDS, WITHDRAW_SECONDS
 from gpuquery.plan.plan import Plan, Purpose
-from gpuquery.runner import agreement, engines, inputs, later, pulse
+from gpuquery.runner import agreement, engines, inputs, later, pulse, verdict
 from gpuquery.runner.causes import Known, explained
 from gpuquery.runner.failures import obituary
 from gpuquery.runner.failures.errors import JobError
@@ -213,10 +213,9 @@ class Attempt:
     def _commit(self, sink: Sink, totals: Totals, preflight: PreflightStatus | None) -> Report:
         ranks = self._ranks
         shares = agreement.before_commit(ranks, totals)
-        if ranks.index == 0 and (expect := self._plan.output.expect):
+        if expect := self._plan.output.expect:
             self._tracker.log(f"checking {len(expect)} expectations")
-            with ranks.working():  # it reads what all ranks have kept
-                sink.judge([share.totals for share in shares])
+            verdict.reach(sink, ranks, shares, self._plan.output.keep_failed, self._foretell)
         self._enter(Phase.COMMITTING, sink.where)
         if ranks.index != 0:
             return self._succeeded(agreement.after_commit(ranks, None))
