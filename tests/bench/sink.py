@@ -6,6 +6,7 @@ the first round warms up and is not counted. Our seconds include the check of th
 CPU seconds are those of the process that writes, without the server's. One JSON line for each layout on stdout.
 
     python -m tests.bench.sink [--scale 1] [--rounds 5] [--layouts shipmode,year,thousand] [--duckdb PYTHON]
+    python -m tests.bench.sink --writers polars,gpuquery --layouts thousand  # pyarrow takes minutes there
     python -m tests.bench.sink --commit 10000       # how long the commit of so many files takes
     python -m tests.bench.sink --requests           # every request to the store, with its reason
 
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="TPC-H scale factor")
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds")
     parser.add_argument("--layouts", default=",".join(LAYOUTS))
+    parser.add_argument("--writers", default="polars,gpuquery,pyarrow", help="who writes; polars is always needed")
     parser.add_argument("--duckdb", default="", help="a Python with duckdb and its httpfs extension")
     parser.add_argument("--commit", type=int, default=0, help="measure the commit of so many files instead")
     parser.add_argument("--requests", action="store_true", help="count requests instead")
@@ -124,6 +126,7 @@ def measure(server: Seaweed, source: Path, options: argparse.Namespace) -> dict[
         "gpuquery": lambda n: timed(lambda: ours(server, f"s3://{bucket}/ours-{n}", source, commits)),
         "pyarrow": lambda n: timed(lambda: bare_pyarrow(server, f"{bucket}/pyarrow-{n}", source)),
     }
+    writers = {name: writers[name] for name in options.writers.split(",")}
     if options.duckdb:
         writers["duckdb"] = lambda n: bare_duckdb(server, f"s3://{bucket}/duckdb-{n}", source, options.duckdb)
     found: dict[str, list[Took]] = {name: [] for name in writers}
