@@ -2,7 +2,7 @@
 
 TPC-H lineitem into a table without partitions, and into one in folders by l_shipmode. They write in turn, each into a
 table of its own; the first round warms up and is not counted. Ours is a whole attempt with its checks; deltalake gets a
-frame, which Polars reads first as a part of the measurement. CPU seconds are those of this process, without the server's.
+frame, which Polars reads first as a part of the measurement. CPU seconds are those of this process alone.
 
     python -m tests.bench.delta_output [--scale 0.2] [--rounds 5]
 """
