@@ -216,7 +216,7 @@ class Stage:
 
 def sinks(what: Try, store: StoreAccess, output: Mapping[str, Any]) -> list[Sink]:
     """The sinks of an attempt's ranks."""
-    made = plan(None, store=store, uid=what.uid, mode=what.mode, **output)
+    made = plan(**{"uri": None, **output}, store=store, uid=what.uid, mode=what.mode)
     made = Plan.model_validate({**made.model_dump(), "job": JobRef(namespace="ns", name=what.name, uid=what.uid)})
     return [Sink(made, Identity(what.uid, what.attempt, rank, what.ranks)) for rank in range(what.ranks)]
 
