@@ -75,12 +75,22 @@ class Outlook:
         """Whether nothing prevents the job from running."""
         return self.report.succeeded
 
+    @property
+    def written(self) -> str:
+        """What is written, and who makes the partitions of a GPU's result: the engines hand over whole files."""
+        output = self.case.job.spec.output
+        created = output.table.create if output.table else None
+        keys = output.partition_by or (created.partition_by if created else ())
+        if not keys or not self.plan.gpus:
+            return output.words
+        return f"{output.words}, partitioned on the CPU from the GPU engine's files"
+
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         shown = {"mode": "json", "by_alias": True, "exclude_none": True}
         document: dict[str, Any] = {"job": self.job, "good": self.good, "plan": self.plan.model_dump(**shown)}  # type: ignore[arg-type]
         document |= {k: v for k, v in self.report.model_dump(**shown).items() if v and k != "finished"}  # type: ignore[arg-type]
-        document["output"] = self.case.job.spec.output.words
+        document["output"] = self.written
         if expect := self.case.job.spec.output.expect:
             document["expect"] = [expectation.words for expectation in expect]
         document["defaults"] = {"cluster": self.case.asked, "source": self.case.source}
@@ -215,7 +225,7 @@ def _lines(one: Outlook) -> Iterator[tuple[str, str]]:
     yield from _sizes(found)
     if (reuse := one.report.reuse) is not None:
         yield "reuse", f"the commit of job {reuse.job}" if reuse.reused else f"nothing: {reuse.differs}"
-    yield "write", one.case.job.spec.output.words
+    yield "write", one.written
     for expectation in one.case.job.spec.output.expect or ():
         yield "expect", expectation.words
     for part in found.fallbacks:

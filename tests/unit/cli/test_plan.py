@@ -54,6 +54,23 @@ def test_plan_runs_no_python_of_a_job_and_says_what_was_not_checked(
     assert not (store / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("engine", "keys", "told"),
+    [
+        pytest.param("rapidsmpf", ["k"], ", partitioned on the CPU from the GPU engine's files", id="a GPU's"),
+        pytest.param("rapidsmpf", [], "", id="no partitions"),
+        pytest.param("cpu", ["k"], "", id="no GPU"),
+    ],
+)
+def test_plan_says_who_makes_the_partitions_of_a_result(
+    engine: str, keys: list[str], told: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = {"sql": "SELECT n_name, n_name AS k FROM nation"}
+    wanted = job(engine=engine, query=query, output={"uri": "s3://lake/out/x", "partitionBy": keys})
+    assert main(["plan", write(store, wanted), "--no-cluster"]) == 0
+    assert f"  write     folder s3://lake/out/x, mode errorIfExists{told}\n" in capsys.readouterr().out
+
+
 def test_plan_shows_the_expectations_and_refuses_what_the_result_cannot_meet(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
