@@ -66,10 +66,8 @@ class SmallS3:
                     {},
                     _xml("ListBucketResult", self._listed(query.get("prefix", ""), query.get("delimiter", ""))),
                 )
-            case "HEAD" if not key:
-                return 200, {}, b""
-            case _ if key in self.objects:
-                return self._shown(asked, self.objects[key])
+            case _ if key in self.objects or not key:  # or the bucket itself
+                return self._shown(asked, self.objects.get(key, b""))
             case _:
                 return 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"
 
