@@ -24,6 +24,10 @@ HELD = 20.0
 """Seconds that a part of an upload is held up: long enough for any machine to act in the middle of it."""
 
 
+FOREVER = 900.0
+"""Seconds that a request is held up which no pod may outlive."""
+
+
 class Watched:
     """Lists a folder of the store all the time, as a plain reader would, and remembers every listing."""
 
@@ -84,20 +88,19 @@ def test_pods_killed_before_and_after_a_delta_commit_leave_one_commit_each(
     slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
     names = {held: fresh("delta") for held in ("_delta_log/", "_receipts/")}
     for held, name in names.items():
-        proxy.rules.append(Rule(Action.DELAY, "PUT", f"{name}/{held}", times=1, seconds=HELD))
+        proxy.rules.append(Rule(Action.HANG, "PUT", f"{name}/{held}", times=1, seconds=FOREVER))
     slow.apply(*(slow.job(n, sql=SELECT, inputs=tpch("nation"), output={"delta": {}}) for n in names.values()))
     for held, name in names.items():
         wait_until(lambda key=f"{name}/{held}": proxy.count("PUT", key), what=f"{name} to write {held}")
         bench.kill(name)
-    until = time.monotonic() + HELD + 1
     want = duckdb.sql(f"SELECT n_name, n_regionkey FROM '{tables}/nation/*.parquet' ORDER BY ALL").fetchall()
-    jobs = [bench.as_completed(name) for name in names.values()]
-    time.sleep(max(0.0, until - time.monotonic()))  # what was held up is delivered after all
-    for job in jobs:
-        folder = f"out/{job['metadata']['name']}"
+    for held, name in names.items():
+        job, folder = bench.as_completed(name), f"out/{name}"
         table = delta(bench, folder)
         assert rows(table, "n_name", "n_regionkey") == want
-        assert (table.version(), job["status"]["output"]["version"], job["status"]["attempt"]) == (0, 0, 2)
+        assert (table.version(), job["status"]["output"]["version"]) == (0, 0)
+        # A pod that has committed may say so before it is gone; then nothing is left for a second one to do.
+        assert job["status"]["attempt"] in ((2,) if held == "_delta_log/" else (1, 2)), job["status"]["attempts"]
         assert len([key for key in bench.keys(f"{folder}/_delta_log/") if key.endswith(".json")]) == 1
         assert len(bench.keys(f"{folder}/data/")) == len(table.file_uris()), "no file of the killed pods is left"
 
