@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -18,11 +17,8 @@ from pyiceberg.types import LongType, NestedField, StringType
 from tests.e2e import sets
 from tests.e2e.conftest import CATALOG, WAREHOUSE
 from tests.e2e.jobs import Bench, fresh, tpch
-from tests.e2e.test_crashes import HELD
 from tests.e2e.test_inputs import rows
 from tests.support import vending_proxy
-from tests.support.faultproxy import Action, FaultProxy, Rule, in_front_of
-from tools.kubectl import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,37 +282,3 @@ def test_a_pod_writes_with_vended_keys(together: Bench, catalog: RestCatalog, ve
     together.completed(job)
     assert written(table.refresh()) == [(1, "F")]
     assert together.lake.secret_key not in everything_told(together, job["metadata"]["name"])
-
-
-def test_pods_killed_before_and_after_an_iceberg_commit_leave_one_snapshot_each(
-    bench: Bench, catalog: RestCatalog, address: str, proxy: FaultProxy
-) -> None:
-    names = [fresh("killed").replace("-", "_") for _ in range(2)]
-    for name in names:
-        catalog.create_table(f"sales.{name}", ORDERS)
-    slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
-    with in_front_of(f"{address}:80", host=bench.node) as rest:
-        rest.rules.append(Rule(Action.DELAY, "POST", f"/tables/{names[0]}$", times=1, seconds=HELD))
-        proxy.rules.append(Rule(Action.DELAY, "PUT", f"{names[1]}.*/_receipts/", times=1, seconds=HELD))
-        data = {"uri": rest.endpoint, "warehouse": WAREHOUSE, **SIGNED}
-        bench.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "slow"}, "stringData": data})
-        jobs = {
-            name: slow.job(
-                fresh("iceberg"), sql="SELECT 1::BIGINT AS id, 'F' AS status",
-                output={"table": {"catalog": "slow", "name": f"sales.{name}"}, "mode": "append"},
-            )
-            for name in names
-        }  # fmt: skip
-        bench.apply(*jobs.values())
-        wait_until(lambda: rest.count("POST", f"/tables/{names[0]}$"), what="a commit")
-        bench.kill(jobs[names[0]]["metadata"]["name"])
-        wait_until(lambda: proxy.count("PUT", f"{names[1]}.*/_receipts/"), what="a receipt")
-        bench.kill(jobs[names[1]]["metadata"]["name"])
-        until = time.monotonic() + HELD + 1
-        ended = {name: bench.as_completed(job["metadata"]["name"]) for name, job in jobs.items()}
-        time.sleep(max(0.0, until - time.monotonic()))  # what was held up is delivered after all
-    for name, job in ended.items():
-        table = catalog.load_table(f"sales.{name}")
-        assert written(table) == [(1, "F")]
-        assert [str(one.snapshot_id) for one in table.metadata.snapshots] == [job["status"]["output"]["snapshot"]]
-        assert job["status"]["attempt"] == 2

@@ -80,7 +80,9 @@ class Ran:
 def clouds(together: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Cloud]]:
     """Both stores, or Google's alone where azurite is not installed, with a Secret each."""
     key = rsa(tmp_path_factory.mktemp("key"), "pkcs8")
-    account = json.dumps({"type": "service_account", "client_email": "who@lake.iam", "private_key": key})
+    account = json.dumps(
+        {"type": "service_account", "client_email": "who@lake.iam", "private_key": key, "private_key_id": "7"}
+    )
     bucket = fresh("lake")
     with contextlib.ExitStack() as stack:
         gcs = stack.enter_context(gcs_server(together.node))
@@ -119,7 +121,7 @@ def ran(clouds: list[Cloud], together: Bench, tables: Path, tmp_path_factory: py
     together.apply(*jobs)
     names = [job["metadata"]["name"] for job in jobs]
     for name in names:
-        together.ended(name)
+        together.as_completed(name)
     copy = tmp_path_factory.mktemp("copy")
     between = [cloud.rows(copy) for cloud in clouds]
     ranks = [sets.started(together, sql=SOME, inputs=tpch("lineitem"), **spec(cloud)).name for cloud in clouds]

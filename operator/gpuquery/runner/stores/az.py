@@ -63,7 +63,7 @@ class Az(Cloud):
 
     def endpoint_of(self, access: StoreAccess) -> str | None:
         """Return storage.az.endpoint."""
-        return access.az.endpoint if access.az else None
+        return access.az.endpoint.rstrip("/") if access.az and access.az.endpoint else None
 
     def client(
         self, bucket: str, access: StoreAccess, *, hurried: bool = False, loan: Loan | None = None

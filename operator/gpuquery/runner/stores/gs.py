@@ -50,7 +50,7 @@ class Gs(Cloud):
 
     def endpoint_of(self, access: StoreAccess) -> str | None:
         """Return storage.gs.endpoint."""
-        return access.gs.endpoint if access.gs else None
+        return access.gs.endpoint.rstrip("/") if access.gs and access.gs.endpoint else None
 
     def client(self, bucket: str, access: StoreAccess, *, hurried: bool = False, loan: Loan | None = None) -> GCSStore:
         """Make an obstore client, which reads the environment."""
