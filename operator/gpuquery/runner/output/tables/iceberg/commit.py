@@ -36,6 +36,8 @@ _LOG = logging.getLogger(__name__)
 PATIENCE = 300.0
 """Seconds for which a catalog is asked again that fails, or that is faster changed by others."""
 LONGEST_PAUSE = 10.0
+MOST_REWRITES = 10
+"""How often files are written anew, each time for another state of the table."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,10 @@ class Committer:
                 return landed
             if refused is not None and refused.is_outdated(table.metadata):
                 self._remove(table, refused)
+            began = time.monotonic()
             asked = plan(table)
             made = draft(asked.metadata, asked.change, table.io, table.location_provider().new_metadata_location)
+            deadline += time.monotonic() - began  # others had no part in that
             self._hook(Step.BEFORE_RECORD)
             self._check_stop()
             fault, refused = self._send(table, asked, made)
@@ -97,7 +101,7 @@ class Committer:
                 self._hook(Step.AFTER_RECORD)
                 return marks.Landed(made.snapshot_id, self._attempt, made.summary)
             turn += 1
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or (asked.change.written and turn >= MOST_REWRITES):
                 raise self._gave_up(turn, fault)
             self._pause(turn)
 

@@ -67,6 +67,8 @@ class Change:
     """Which data files go; None: none."""
     properties: Mapping[str, str]
     """For the snapshot's summary."""
+    written: Sequence[str] = ()
+    """Places of those of `added` that were written for this very commit."""
 
 
 def head(metadata: Any, branch: str) -> Any:
@@ -92,7 +94,7 @@ class _Drafting:
         self._parent = head(metadata, change.branch)
         self._id: int = metadata.new_snapshot_id()
         self._mark = uuid.uuid4()
-        self._written: list[str] = []
+        self._written: list[str] = [*change.written]
         self._summary = SnapshotSummaryCollector(
             partition_summary_limit=int(metadata.properties.get("write.summary.partition-limit", 0))
         )
@@ -100,12 +102,12 @@ class _Drafting:
 
     def made(self) -> Draft:
         metadata, change = self._metadata, self._change
-        schema, specs = metadata.schema(), metadata.specs()
+        specs = metadata.specs()
         manifests = self._kept()
         for spec_id, added in change.added.items():
             manifests.insert(0, self._manifest(spec_id, [(ManifestEntryStatus.ADDED, one, None) for one in added]))
             for one in added:
-                self._summary.add_file(one, schema, specs[spec_id])
+                self._summary.add_file(one, self._schema_of(spec_id), specs[spec_id])
         path = self._place(f"snap-{self._id}-0-{self._mark}.avro")
         parent = None if self._parent is None else self._parent.snapshot_id
         sequence = metadata.next_sequence_number()
