@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     from gpuquery.runner.stores.base import Store, Stored
 
+BASE = "base"
+"""Name of what an attempt leaves that asks for its commit, where the mark of a commit can be lost: only a job that has
+left another mark removes it."""
+_LASTING = (f"/{NAME}", f"/{BASE}")
 _KEY = re.compile(
     rf"{STAGING}(?P<uid>[A-Za-z0-9][A-Za-z0-9._-]{{0,127}})/(?:(?P<attempt>[1-9][0-9]{{0,8}})/.+|[^/]+)", re.DOTALL
 )
@@ -60,8 +64,8 @@ def sweep(store: Store, table: Known, uid: str, attempt: int) -> int:
         else:
             continue
         for number in dead:
-            # What belongs to no attempt (0) is deleted by `tidy`; a permit alone shows that all else is gone.
-            if number and any(not item.key.endswith(f"/{NAME}") for item in attempts[number]):
+            # What belongs to no attempt (0) is deleted by `tidy`; what lasts shows by itself that all else is gone.
+            if number and any(not item.key.endswith(_LASTING) for item in attempts[number]):
                 removed += _remove(store, table, owner, number, attempts[number])
     return removed
 
@@ -98,7 +102,8 @@ def _remove(store: Store, table: Known, uid: str, attempt: int, staged: Sequence
     if not committed and not Permit(uid, attempt).void(store):
         return 0  # it may be committing right now
     removed = _unneeded(store, table, uid, attempt)
-    store.delete([item.key for item in staged if committed or not item.key.endswith(f"/{NAME}")])
+    lasting = f"/{BASE}" if committed else _LASTING
+    store.delete([item.key for item in staged if not item.key.endswith(lasting)])
     return removed
 
 

@@ -77,29 +77,35 @@ class Committer:
                 )
         return None
 
-    def commit(self, plan: Callable[[Any], Asked], bases: Sequence[Base] = ()) -> Landed:
+    def commit(
+        self, plan: Callable[[Any], Asked], bases: Sequence[Base] = (), asking: Callable[[Base], None] = lambda _: None
+    ) -> Landed:
         """Commit what `plan` makes of the table's newest state, exactly once for the job. Raises JobError.
 
-        `bases` are how far the table had come when earlier attempts of the job began to commit.
+        `bases` are how far the table had come when earlier attempts of the job last asked; `asking` is called with how
+        far it has come, right before each request.
         """
         deadline = time.monotonic() + PATIENCE
-        turn, refused = 0, None
+        turn, refused, doubtful = 0, None, [*bases]
         while True:
-            table = self._load(deadline)
-            if (landed := self.find(table.metadata, bases)) is not None:
+            table = self._load()
+            if (landed := self.find(table.metadata, doubtful)) is not None:
                 return landed
             if refused is not None and refused.is_outdated(table.metadata):
                 self._remove(table, refused)
             began = time.monotonic()
             asked = plan(table)
-            made = draft(asked.metadata, asked.change, table.io, table.location_provider().new_metadata_location)
+            made = draft(asked.metadata, asked.change, table.io)
             deadline += time.monotonic() - began  # others had no part in that
             self._hook(Step.BEFORE_RECORD)
             self._check_stop()
+            asking(base := marks.base(table.metadata))
             fault, refused = self._send(table, asked, made)
             if fault is None:
                 self._hook(Step.AFTER_RECORD)
                 return marks.Landed(made.snapshot_id, self._attempt, made.summary)
+            if refused is None:
+                doubtful.append(base)
             turn += 1
             if time.monotonic() > deadline or (asked.change.written and turn >= MOST_REWRITES):
                 raise self._gave_up(turn, fault)
@@ -121,11 +127,14 @@ class Committer:
             if type(exc) not in (known.RESTError, known.BadRequestError, known.ForbiddenError, known.UnauthorizedError):
                 _LOG.warning("it is not known whether the commit was carried out: %s", redact(said(exc)))
                 return exc, None
-            if self.find(self._load(0).metadata) is not None:
+            now = self._load().metadata
+            if self.find(now) is not None:
                 return exc, None  # the first of two deliveries was carried out
             self.certain = before
+            if now.last_sequence_number >= made.sequence:
+                return exc, made  # its number was given to a snapshot of another branch, which some call a bad request
             self._remove(table, made)
-            raise self._explained(exc) from exc
+            raise self._explained(exc) from None
         return None, None
 
     def _explained(self, exc: Exception) -> JobError:
@@ -138,17 +147,9 @@ class Committer:
             return told
         raise AssertionError
 
-    def _load(self, deadline: float) -> Any:
-        turn = 0
-        while True:
-            self._check_stop()
-            try:
-                return self._catalog.load()
-            except JobError as exc:
-                if exc.failure is not Failure.STORAGE_UNAVAILABLE or time.monotonic() > deadline:
-                    raise
-            turn += 1
-            self._pause(turn)
+    def _load(self) -> Any:
+        self._check_stop()
+        return self._catalog.load()
 
     def _remove(self, table: Any, made: Draft) -> None:
         for place in made.files:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.output.tables.iceberg import schemas, transforms
 from gpuquery.runner.output.tables.iceberg.schemas import UnfitError
+from gpuquery.runner.output.tables.iceberg.state import WRITTEN_VERSION
 from gpuquery.runner.output.tables.iceberg.transforms import Part, TransformError
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ def create(catalog: Catalog, wanted: TableCreation, result: Mapping[str, pl.Data
 
     schema = Schema.model_validate(schemas.json_of(schemas.created(result)))
     spec, order = _spec(wanted, schema), _order(wanted, schema)
-    properties = {"format-version": "2", **wanted.properties}
+    properties = {"format-version": f"{WRITTEN_VERSION}", **wanted.properties}
+    if (version := properties["format-version"]) != f"{WRITTEN_VERSION}":
+        raise UnfitError(
+            f"output.table.create.properties sets format-version to {version!r}, and only version {WRITTEN_VERSION} is "
+            "written: leave it out"
+        )
 
     def ask(client: Any) -> Any:
         try:
@@ -79,6 +85,11 @@ def _spec(wanted: TableCreation, schema: Any) -> Any:
         except TransformError as exc:
             raise UnfitError(f"output.table.create.partitionBy: {exc}") from None
         name = one.column if one.transform == "identity" else f"{one.column}_{_suffix(one.transform)}"
+        if one.transform != "identity" and name in schema.column_names:
+            raise UnfitError(
+                f"output.table.create.partitionBy: the partitions by {one.transform}({one.column}) are called {name}, "
+                "and so is a column of the result: rename the column"
+            )
         fields.append(
             PartitionField(
                 source_id=source.field_id,

@@ -21,6 +21,7 @@ from pyiceberg.manifest import (
     write_manifest,
     write_manifest_list,
 )
+from pyiceberg.table.locations import SimpleLocationProvider
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Operation, Snapshot, SnapshotSummaryCollector, Summary, update_snapshot_summaries
 from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from gpuquery.runner.output.tables.iceberg.file_io import StoreIO
 
 THREADS = 16
-_CODEC = "write.avro.compression-codec"
+_CODEC: Any = "gzip"
+"""Of manifests, whatever `write.avro.compression-codec` says: every reader knows it, and not all that Spark takes is
+written here."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Draft:
     branch: str
     follows: int | None
     """The snapshot before it; None: it is the first."""
+    sequence: int
+    """Its number in the table."""
 
     def is_outdated(self, metadata: Any) -> bool:
         """Whether no catalog can carry it out any more, not even a delivery of the request that is still under way."""
@@ -80,24 +85,24 @@ def head(metadata: Any, branch: str) -> Any:
     return found if found is not None else metadata.current_snapshot()
 
 
-def draft(metadata: Any, change: Change, file_io: StoreIO, location: Callable[[str], str]) -> Draft:
+def draft(metadata: Any, change: Change, file_io: StoreIO) -> Draft:
     """Write the manifests of a snapshot that follows a branch's present one. Raises JobError.
 
-    `metadata` has the schema that the snapshot has; `location` gives the place of a file of metadata by its name.
+    `metadata` has the schema that the snapshot has.
     """
-    return _Drafting(metadata, change, file_io, location).made()
+    return _Drafting(metadata, change, file_io).made()
 
 
 class _Drafting:
-    def __init__(self, metadata: Any, change: Change, file_io: StoreIO, location: Callable[[str], str]) -> None:
-        self._metadata, self._change, self._io, self._location = metadata, change, file_io, location
+    def __init__(self, metadata: Any, change: Change, file_io: StoreIO) -> None:
+        self._metadata, self._change, self._io = metadata, change, file_io
+        # The table's own provider is any callable of Python that one of its properties names.
+        self._locations = SimpleLocationProvider(metadata.location, metadata.properties)
         self._parent = head(metadata, change.branch)
         self._id: int = metadata.new_snapshot_id()
         self._mark = uuid.uuid4()
         self._written: list[str] = [*change.written]
-        self._summary = SnapshotSummaryCollector(
-            partition_summary_limit=int(metadata.properties.get("write.summary.partition-limit", 0))
-        )
+        self._summary = SnapshotSummaryCollector()
         self._removed = 0
 
     def made(self) -> Draft:
@@ -117,7 +122,7 @@ class _Drafting:
             snapshot_id=self._id,
             parent_snapshot_id=parent,
             sequence_number=sequence,
-            avro_compression=metadata.properties.get(_CODEC, "gzip"),
+            avro_compression=_CODEC,
         )
         with listing as writer:
             writer.add_manifests(manifests)
@@ -125,7 +130,7 @@ class _Drafting:
             Summary(
                 Operation.OVERWRITE if self._removed else Operation.APPEND, **self._summary.build(), **change.properties
             ),
-            self._parent.summary if self._parent is not None else None,
+            self._totals(),
         )
         snapshot = Snapshot(
             snapshot_id=self._id,
@@ -146,8 +151,16 @@ class _Drafting:
             requirements.append(AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=parent))
         return Draft(
             self._id, tuple(requirements), (AddSnapshotUpdate(snapshot=snapshot), to), tuple(self._written),
-            summary.additional_properties, change.branch, parent,
+            summary.additional_properties, change.branch, parent, sequence,
         )  # fmt: skip
+
+    def _totals(self) -> Mapping[str, str] | None:
+        """What the snapshot before tells of the whole table, as far as these are numbers; None if there is none."""
+        if self._parent is None:
+            return None
+        told = {} if self._parent.summary is None else self._parent.summary.additional_properties
+        numbers = {name: text for name, text in told.items() if text.isascii() and text.isdecimal()}
+        return numbers or {"": ""}  # pyiceberg counts from 0 if there is nothing
 
     def _kept(self) -> list[Any]:
         """Return the manifests of what stays, written anew where files of one go and others stay."""
@@ -189,7 +202,7 @@ class _Drafting:
             schema=self._schema_of(spec_id),
             output_file=self._io.new_output(self._place(f"{self._mark}-m{len(self._written)}.avro")),
             snapshot_id=self._id,
-            avro_compression=self._metadata.properties.get(_CODEC, "gzip"),
+            avro_compression=_CODEC,
         )
         with writer:
             for status, file, entry in entries:
@@ -213,5 +226,5 @@ class _Drafting:
         return next((one for one in known if wanted <= one.field_ids), known[0])
 
     def _place(self, name: str) -> str:
-        self._written.append(self._location(name))
+        self._written.append(self._locations.new_metadata_location(name))
         return self._written[-1]

@@ -1,8 +1,9 @@
 """What tells that a job has committed to a table: a property of its snapshot.
 
-A property can go with its snapshot, when the table's snapshots expire. So an attempt that is about to commit leaves
-how far the table has come by then. A later attempt finds no mark, and knows whether that can be trusted: every
-snapshot since has to be there still, for each has the number that follows on the one before.
+A property can go with its snapshot, when the table's snapshots expire. So an attempt that is about to ask for a commit
+leaves how far the table has come by then. Its snapshot can only be the one with the next number, for no catalog takes
+one whose number was given already (https://iceberg.apache.org/spec/#sequence-numbers). A later attempt that finds no
+mark knows that nothing was committed if that number is still free, or if its snapshot is there and is another's.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 
     from gpuquery.plan.plan import JobRef
 
-_NUMBER = re.compile("[1-9][0-9]{0,8}")
+NUMBER = re.compile("[1-9][0-9]{0,8}")
+"""An attempt."""
 UID, JOB, ATTEMPT = "gpuquery.job-uid", "gpuquery.job", "gpuquery.attempt"
 REWRITTEN = "gpuquery.rewritten-"
 """Beginning of what tells how much of what a snapshot adds was there before: `data-files`, `records`, `files-size`."""
 
 
 class Base(Lenient):
-    """How far a table had come when an attempt began to commit."""
+    """How far a table had come when an attempt last asked for its commit."""
 
     table: str
     """UUID of the table."""
@@ -73,7 +75,7 @@ def find(metadata: Any, job: JobRef) -> Landed | None:
         if marks.get(UID) != job.uid:
             continue
         owner, number = marks.get(JOB, ""), marks.get(ATTEMPT, "")
-        if owner != f"{job.namespace}/{job.name}" or not _NUMBER.fullmatch(number):
+        if owner != f"{job.namespace}/{job.name}" or not NUMBER.fullmatch(number):
             raise JobError(
                 Failure.UNSAFE_STORE,
                 f"snapshot {one.snapshot_id} has this job's UID as {UID}, but {JOB} is {clean(owner, 200)!r} and "
@@ -102,6 +104,6 @@ def doubt(metadata: Any, since: Base) -> str:
     """Say why a missing mark is no proof that nothing was committed since; empty if it is."""
     if str(metadata.table_uuid) != since.table:
         return "the table was dropped and made anew since"
-    known = {one.sequence_number for one in metadata.snapshots}
-    lost = [n for n in range(since.sequence + 1, metadata.last_sequence_number + 1) if n not in known]
-    return f"snapshot number {lost[0]}, which was made since, has expired" if lost else ""
+    number = since.sequence + 1
+    there = metadata.last_sequence_number < number or any(one.sequence_number == number for one in metadata.snapshots)
+    return "" if there else f"snapshot number {number}, which was made since, has expired"

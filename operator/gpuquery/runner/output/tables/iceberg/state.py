@@ -166,6 +166,8 @@ def moved(state: State, metadata: Any) -> str:
     """Say what has changed in a table since, so that the result's files do not fit it; empty if they do."""
     if metadata.table_uuid != state.metadata.table_uuid:
         return "it was dropped and made anew"
+    if metadata.location != state.metadata.location:
+        return f"its files are kept at {metadata.location} now"
     if state.metadata.default_spec_id not in metadata.specs():
         return "the partition spec that the result was written by is gone"
     if metadata.schema() == state.metadata.schema() and metadata.last_column_id == state.metadata.last_column_id:
@@ -193,6 +195,8 @@ def _partitioned(spec: Any) -> bool:
 
 def _part(name: str, transform: str, source: int, schema: Any) -> Part:
     path = _path(source, schema.fields)
+    if not path and transform == "void":
+        return Part(name, (schema.fields[0].name,), transform, "int")  # its column may have been dropped
     if not path or not schema.find_type(source).is_primitive:
         raise TransformError(f"{name} is made of a column that is not there, or that is nested")
     return Part(name, path, transform, str(schema.find_type(source)))

@@ -12,6 +12,7 @@ from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
 from gpuquery.api.schema import Lenient
 from gpuquery.api.status import MAX_EXPECTATIONS_SHOWN, OutputStatus
+from gpuquery.api.text import clean
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
@@ -19,6 +20,7 @@ from gpuquery.runner.inputs.tables.iceberg import catalogs, files, vending
 from gpuquery.runner.output import expect
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.output.genuine import read_pending
+from gpuquery.runner.output.tables.abandoned import BASE
 from gpuquery.runner.output.tables.base import Asked, Layout, Live
 from gpuquery.runner.output.tables.complete import Complete, Mark
 from gpuquery.runner.output.tables.iceberg import commit, creation, data_files, marks, state, transforms
@@ -45,7 +47,8 @@ MAIN = "main"
 EXPECTED = "gpuquery.expectations"
 _STEPS = {Step.BEFORE_RECORD: Step.MID_PUBLISH, Step.AFTER_RECORD: Step.BEFORE_MARKER}
 """The steps of a request, within those of the whole commit."""
-_BASE = "base"
+_MOST_BYTES = 10_000
+"""Of what a runner leaves in the folder besides files; anyone can put more there."""
 
 
 class Done(Lenient):
@@ -71,7 +74,7 @@ class Iceberg(Complete):
         self._branch = told.branch or MAIN
         self._create = told.create
         self._place = catalogs.Asked(told.catalog, told.name, "output.table", Failure.USER_ERROR)
-        self._catalog = catalogs.Catalog(self._place, self._access, StoreIO(self._access, asked.stop))
+        self._catalog = catalogs.Catalog(self._place, self._access, StoreIO(self._access, asked.stop), asked.stop)
         self._committer = commit.Committer(
             self._catalog, asked.job, self._attempt, lambda step: asked.hook(_STEPS[step]), asked.stop
         )
@@ -121,9 +124,10 @@ class Iceberg(Complete):
         if (table := self._loaded()) is None:
             return None
         if (landed := marks.find(table.metadata, self._asked.job)) is not None:
-            return Mark(self._status(landed))
-        if (body := self.hurried.get(self._done_key)) is not None:
-            return Mark(self._read_done(body).status)
+            return Mark(self._left(self.hurried, landed))
+        if (size := self.hurried.size(self._done_key)) is not None:
+            body = self.hurried.get(self._done_key) if size <= _MOST_BYTES else None
+            return Mark(self._read_done(body or b"").status)
         self._committer.find(table.metadata, self._bases())
         return None
 
@@ -144,7 +148,11 @@ class Iceberg(Complete):
         namespace, _, name = told.get(marks.JOB, "").partition("/")
         uid, attempt = told.get(marks.UID, ""), told.get(marks.ATTEMPT, "")
         alone = all(told.get(f"total-{what}") == told.get(f"added-{what}", "0") for what in ("records", "data-files"))
-        if not (namespace and name and uid and attempt.isdigit()) or not alone or told.get("total-delete-files") != "0":
+        if not (namespace and name and uid and marks.NUMBER.fullmatch(attempt)):
+            return None
+        if not alone or told.get("total-delete-files") != "0":
+            return None
+        if not 0 <= snapshot.timestamp_ms < 1 << 44:
             return None
         if f"{marks.REWRITTEN}records" in told:
             return None  # rows of others are in its files
@@ -159,6 +167,7 @@ class Iceberg(Complete):
 
     def fit(self, schema: pl.Schema) -> Layout:
         """Match the result's columns with the table's, and part and sort rows as the table says."""
+        self._catalog.patience = commit.PATIENCE  # what is written from now on is worth waiting
         try:
             self._state = found = state.seen(self._output, self._there().metadata, schema)
         except UnfitError as exc:
@@ -183,24 +192,29 @@ class Iceberg(Complete):
 
     def publish(self, result: Result) -> Mark:
         """Commit a snapshot."""
-        base = marks.base(self._there(anew=True).metadata)
-        self.store.put(f"{self._asked.staging}/{_BASE}", base.model_dump_json().encode())
+        key = f"{self._asked.staging}/{BASE}"
+
+        def asking(base: Base) -> None:
+            self.store.put(key, base.model_dump_json().encode())
+
         self.certain = False
         try:
-            landed = self._committer.commit(lambda table: self._planned(table, result), [*self._bases(), base])
+            landed = self._committer.commit(lambda table: self._planned(table, result), self._bases(), asking)
+        except BaseException:
+            if self._committer.certain:
+                self.store.delete([key])  # else it raises doubts once that snapshot has expired
+            raise
         finally:
             self.certain = self._committer.certain
-        status = self._status(landed)
-        done = Done(job=self._asked.job, attempt=landed.attempt, status=status)
-        self.store.put(self._done_key, done.model_dump_json().encode())
         # Files of a try that was lost may be there, too: then it is asked which are needed.
-        return Mark(status, mine=landed.attempt == self._attempt and not self._rewrote)
+        mine = landed.attempt == self._attempt and not self._rewrote
+        return Mark(self._left(self.store, landed), mine=mine)
 
     def committed_by(self, uid: str) -> int | None:
         """Ask the table's newest metadata."""
         if (landed := self._marked(self._there(anew=True).metadata, uid)) is not None:
             return landed
-        return None if self.hurried.get(f"{COMMITS}{uid}.json") is None else 0
+        return None if self.hurried.size(f"{COMMITS}{uid}.json") is None else 0
 
     def files_of(self, uid: str, attempt: int) -> Iterable[str]:
         """List the attempt's folder."""
@@ -216,10 +230,7 @@ class Iceberg(Complete):
         table = self._there(anew=True)
         by = self._marked(table.metadata, uid)
         if by is None:
-            doubtful = self.hurried.get(f"{COMMITS}{uid}.json") is not None or any(
-                marks.doubt(table.metadata, base) for base in self._bases(uid)
-            )
-            return [] if doubtful else keys
+            return [] if self._may_have_committed(table.metadata, uid) else keys
         if str(by) != attempt:
             return keys
         added = self._added(table, uid)
@@ -286,7 +297,7 @@ class Iceberg(Complete):
         if self._output.mode is not OutputMode.ERROR_IF_EXISTS:
             return
         if (snapshot := head(metadata, self._branch)) is not None:
-            by = (snapshot.summary or {}).get(marks.JOB)
+            by = clean((snapshot.summary or {}).get(marks.JOB) or "", 200)
             raise self._place.error(
                 Failure.OUTPUT_EXISTS,
                 f"it has the snapshot {snapshot.snapshot_id} already{f', by job {by}' if by else ''}; use mode append "
@@ -324,7 +335,7 @@ class Iceberg(Complete):
     def _status(self, landed: Landed) -> OutputStatus:
         def number(name: str) -> int:
             text = landed.summary.get(name, "0")
-            return int(text) if text.isdigit() and len(text) < 19 else 0
+            return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
 
         def mine(what: str) -> int:
             return max(0, number(f"added-{what}") - number(f"{marks.REWRITTEN}{what}"))
@@ -339,6 +350,12 @@ class Iceberg(Complete):
             partitions=number("changed-partition-count"),
             expectations=landed.summary.get(EXPECTED, "")[:MAX_EXPECTATIONS_SHOWN],
         )
+
+    def _left(self, store: Store, landed: Landed) -> OutputStatus:
+        """Return what was committed, and leave it for when its snapshot has expired."""
+        done = Done(job=self._asked.job, attempt=landed.attempt, status=self._status(landed))
+        store.put(self._done_key, done.model_dump_json().encode())
+        return done.status
 
     def _read_done(self, body: bytes) -> Done:
         try:
@@ -356,11 +373,21 @@ class Iceberg(Complete):
         )
 
     def _bases(self, uid: str = "") -> Sequence[Base]:
-        """How far the table had come when the attempts of a job began to commit."""
-        found = self.store.list(f"{STAGING}{uid or self._uid}/")
-        keys = [item.key for item in found if item.key.endswith(f"/{_BASE}") and item.bytes < 1000]
-        bodies = [(key, self.store.get(key)) for key in keys]
+        """How far the table had come when the attempts of a job last asked for its commit. Raises UnsafeStore."""
+        found = [item for item in self.store.list(f"{STAGING}{uid or self._uid}/") if item.key.endswith(f"/{BASE}")]
+        bodies = [(one.key, self.store.get(one.key) if one.bytes <= _MOST_BYTES else b"") for one in found]
         return [marks.read(key, body) for key, body in bodies if body is not None]
+
+    def _may_have_committed(self, metadata: Any, uid: str) -> bool:
+        """Whether a job may have a snapshot that has expired."""
+        if self.hurried.size(f"{COMMITS}{uid}.json") is not None:
+            return True
+        try:
+            return any(marks.doubt(metadata, base) for base in self._bases(uid))
+        except JobError as exc:
+            if exc.failure is not Failure.UNSAFE_STORE:
+                raise
+            return True  # anyone may have written it, and what another job has left keeps nobody from his work
 
     def _marked(self, metadata: Any, uid: str) -> int | None:
         """The attempt whose snapshot a table has; 0 if it does not say."""
@@ -368,7 +395,7 @@ class Iceberg(Complete):
             told = one.summary.additional_properties if one.summary is not None else {}
             if told.get(marks.UID) == uid:
                 number = told.get(marks.ATTEMPT, "")
-                return int(number) if number.isdigit() and len(number) < 10 else 0
+                return int(number) if marks.NUMBER.fullmatch(number) else 0
         return None
 
     def _added(self, table: Any, uid: str) -> set[str]:
