@@ -28,6 +28,7 @@ from gpuquery.runner import engines
 from gpuquery.runner.stores.s3.client import s3_client
 from tests.s3.test_iceberg import Server, served
 from tests.support import delta_runs, duckdb_iceberg, memory_catalog, rank_threads, sinks
+from tests.support.delta_runs import Death
 from tests.support.iceberg_runs import COMMIT, DEATHS, PROGRAM, ROWS, SCHEMA, frame
 from tests.support.memory_s3 import MemoryS3
 from tests.support.runner import run
@@ -114,6 +115,32 @@ def test_an_attempt_that_is_killed_and_the_next_make_one_commit(table: Table, mo
     assert snapshot.summary.additional_properties["gpuquery.attempt"] == ("1" if committed else "2")
     named = {one["file_path"].rpartition("/")[2] for one in table.load().inspect.files().to_pylist()}
     assert {key.rpartition("/")[2] for key in table.keys("data/")} == named
+    assert table.keys("_staging/") == []
+
+
+REWRITING = {
+    "when files were written anew": Death("put", r"^[^/]*-m[0-9]+\.avro$"),
+    "right before the commit": DEATHS["right before the commit"],
+    "when the answer is lost": DEATHS["when the answer is lost"],
+}
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(one, marks=() if "anew" in one else pytest.mark.faults) for one in REWRITING]
+)
+def test_an_attempt_that_is_killed_while_it_replaces_some_rows_of_files_leaves_nothing(
+    table: Table, moment: str
+) -> None:
+    others = frame().with_columns(pl.col("id") + 1000, (pl.col("price") + 1000).cast(pl.Decimal(12, 2)))
+    sinks.run(table.plan(), pl.concat([frame(), others]))
+    made = table.plan(mode="overwrite", overwriteWhere="price < 500.00")
+    delta_runs.killed(made, os.environ, REWRITING[moment], PROGRAM)
+    said = delta_runs.attempt(sinks.sink(made, 2), lf=frame())
+    assert said == f"snapshot {table.load().current_snapshot().snapshot_id}" and table.commits == 2
+    want = pa.concat_tables([WANT, others.collect().to_arrow().cast(ARROW)]).sort_by("id")
+    assert table.rows().equals(want)
+    named = {one["file_path"].rpartition("/")[2] for one in table.load().inspect.files().to_pylist()}
+    assert {key.rpartition("/")[2] for key in table.keys(f"data/{made.job.uid}/")} == named
     assert table.keys("_staging/") == []
 
 

@@ -219,9 +219,9 @@ class Output(Model):
     """`errorIfExists` fails if the table already has a commit, `append` adds to it, `overwrite` replaces all of it, or
     what `overwriteWhere` says, and `overwritePartitions` replaces the partitions that the result has rows for."""
     overwrite_where: Annotated[str, Field(min_length=1, max_length=MAX_PREDICATE, pattern=r"\S")] | None = None
-    """Which rows `mode: overwrite` replaces: `day >= DATE '2026-01-01'`, a condition over the columns that the table is
-    partitioned by, because whole files are replaced. Each row of the result must meet it. Only with `table` and
-    `delta`."""
+    """Which rows `mode: overwrite` replaces: `day >= DATE '2026-01-01'`. Of a Delta table it is a condition over the
+    columns in `partitionBy`; the rows of an Iceberg table that do not meet it stay. Each row of the result must meet
+    it. Only with `table` and `delta`."""
     schema_evolution: SchemaChange | None = None
     """`strict` fails if the result's columns are not those of the table. `widen` also takes new columns, which are null
     in the rows that are there, and types that hold all values of the old ones. Nothing else is changed. Default:

@@ -146,14 +146,6 @@ def test_rows_outside_of_what_is_replaced_are_refused(lake):
     assert lake.catalog.load_table("sales.orders").current_snapshot() is None
 
 
-def test_a_file_that_is_partly_inside_is_refused_and_named(lake):
-    lake.table(SALES, partition_spec=BY_DAY)
-    run(job(lake), sales(row(1, 1), row(2, 1)))
-    made = job(lake, mode="overwrite", overwriteWhere="id > 1")
-    refused(Failure.USER_ERROR, r"id > 1.*part-.*parquet may have rows that meet it", made, sales(row(2, 1)))
-    assert ids(lake) == [1, 2]
-
-
 def test_partitions_of_an_older_spec_are_not_replaced(lake):
     table = lake.table(SALES, partition_spec=BY_DAY)
     run(job(lake), sales(row(1, 1)))

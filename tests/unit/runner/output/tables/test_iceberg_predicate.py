@@ -16,8 +16,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import DayTransform
 from pyiceberg.typedef import Record
 
-from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output.tables.iceberg.predicate import Predicate
+from gpuquery.runner.output.tables.iceberg.predicate import Fate, Predicate
 from gpuquery.runner.output.tables.iceberg.schemas import UnfitError
 
 SCHEMA = Schema(
@@ -81,35 +80,29 @@ def file(*, ids=None, at=None, nulls=0):
 
 
 FILES = [
-    ("id > 5", file(ids=(6, 9)), PLAIN, True),
-    ("id > 5", file(ids=(1, 5)), PLAIN, False),
-    ("id > 5", file(ids=(1, 6)), PLAIN, "may have rows that meet it and rows that do not"),
-    ("id > 5", file(ids=(6, 9), nulls=1), PLAIN, "s3://b/f.parquet"),
-    ("id > 5", file(), PLAIN, "may have rows"),
-    ("ts >= '2024-01-01T00:00:00+00:00' AND ts < '2024-01-02T00:00:00+00:00'", file(at=19723), BY_DAY, True),
-    ("ts >= '2024-01-01T00:00:00+00:00' AND ts < '2024-01-02T00:00:00+00:00'", file(at=19724), BY_DAY, False),
-    ("ts >= '2024-01-01T05:00:00+00:00'", file(at=19723), BY_DAY, "may have rows"),
-    ("ts IS NULL", file(at=19723), BY_DAY, False),
-    ("id != 5", file(ids=(6, 9)), PLAIN, True),
-    ("id != 5", file(ids=(6, 9), nulls=1), PLAIN, "may have rows"),
-    ("id NOT IN (4, 5)", file(ids=(6, 9), nulls=1), PLAIN, "may have rows"),
-    ("id != 5", file(nulls=10), PLAIN, False),
-    ("id > 5", file(ids=(6, 9), nulls=None), PLAIN, "may have rows"),
-    ("NOT ts = '2024-01-01T05:00:00+00:00'", file(at=NO_DAY), BY_DAY, False),
-    ("ts NOT IN ('2024-01-01T05:00:00+00:00', '2024-01-02T05:00:00+00:00')", file(at=NO_DAY), BY_DAY, False),
-    ("ts != '2024-01-01T05:00:00+00:00' OR ts IS NULL", file(at=NO_DAY), BY_DAY, True),
+    ("id > 5", file(ids=(6, 9)), PLAIN, Fate.GOES),
+    ("id > 5", file(ids=(1, 5)), PLAIN, Fate.STAYS),
+    ("id > 5", file(ids=(1, 6)), PLAIN, Fate.IN_PART),
+    ("id > 5", file(ids=(6, 9), nulls=1), PLAIN, Fate.IN_PART),
+    ("id > 5", file(), PLAIN, Fate.IN_PART),
+    ("ts >= '2024-01-01T00:00:00+00:00' AND ts < '2024-01-02T00:00:00+00:00'", file(at=19723), BY_DAY, Fate.GOES),
+    ("ts >= '2024-01-01T00:00:00+00:00' AND ts < '2024-01-02T00:00:00+00:00'", file(at=19724), BY_DAY, Fate.STAYS),
+    ("ts >= '2024-01-01T05:00:00+00:00'", file(at=19723), BY_DAY, Fate.IN_PART),
+    ("ts IS NULL", file(at=19723), BY_DAY, Fate.STAYS),
+    ("id != 5", file(ids=(6, 9)), PLAIN, Fate.GOES),
+    ("id != 5", file(ids=(6, 9), nulls=1), PLAIN, Fate.IN_PART),
+    ("id NOT IN (4, 5)", file(ids=(6, 9), nulls=1), PLAIN, Fate.IN_PART),
+    ("id != 5", file(nulls=10), PLAIN, Fate.STAYS),
+    ("id > 5", file(ids=(6, 9), nulls=None), PLAIN, Fate.IN_PART),
+    ("NOT ts = '2024-01-01T05:00:00+00:00'", file(at=NO_DAY), BY_DAY, Fate.STAYS),
+    ("ts NOT IN ('2024-01-01T05:00:00+00:00', '2024-01-02T05:00:00+00:00')", file(at=NO_DAY), BY_DAY, Fate.STAYS),
+    ("ts != '2024-01-01T05:00:00+00:00' OR ts IS NULL", file(at=NO_DAY), BY_DAY, Fate.GOES),
 ]
 
 
-@pytest.mark.parametrize(("text", "one", "spec", "goes"), [row for row in FILES if not isinstance(row[3], str)])
-def test_a_file_goes_if_all_its_rows_meet_the_condition(text, one, spec, goes):
-    assert Predicate(text, SCHEMA).removes(one, spec) is goes
-
-
-@pytest.mark.parametrize(("text", "one", "spec", "says"), [row for row in FILES if isinstance(row[3], str)])
-def test_a_file_with_some_such_rows_is_refused_and_named(text, one, spec, says):
-    with pytest.raises(JobError, match=says):
-        Predicate(text, SCHEMA).removes(one, spec)
+@pytest.mark.parametrize(("text", "one", "spec", "fate"), FILES)
+def test_partitions_and_bounds_say_whether_all_rows_of_a_file_meet_the_condition_or_none(text, one, spec, fate):
+    assert Predicate(text, SCHEMA).fate(one, spec) is fate
 
 
 @pytest.mark.parametrize(

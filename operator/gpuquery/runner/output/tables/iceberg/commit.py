@@ -36,6 +36,8 @@ _LOG = logging.getLogger(__name__)
 PATIENCE = 300.0
 """Seconds for which a catalog is asked again that fails, or that is faster changed by others."""
 LONGEST_PAUSE = 10.0
+MOST_REWRITES = 10
+"""How often files are written anew, each time for another state of the table."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,10 @@ class Committer:
                 return landed
             if refused is not None and refused.is_outdated(table.metadata):
                 self._remove(table, refused)
+            began = time.monotonic()
             asked = plan(table)
             made = draft(asked.metadata, asked.change, table.io)
+            deadline += time.monotonic() - began  # others had no part in that
             self._hook(Step.BEFORE_RECORD)
             self._check_stop()
             asking(base := marks.base(table.metadata))
@@ -103,7 +107,7 @@ class Committer:
             if refused is None:
                 doubtful.append(base)
             turn += 1
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or (asked.change.written and turn >= MOST_REWRITES):
                 raise self._gave_up(turn, fault)
             self._pause(turn)
 

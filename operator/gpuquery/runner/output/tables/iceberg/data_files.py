@@ -39,8 +39,11 @@ class Layout:
     """pyiceberg's types of fields with values, by id."""
 
 
-def made(file: StagedFile, location: str, layout: Layout) -> DataFile:
-    """Return the entry of a file. Raises UnsafeStore if its values are not those of a partition."""
+def made(file: StagedFile, location: str, layout: Layout, values: Record | None = None) -> DataFile:
+    """Return the entry of a file. Raises UnsafeStore if its values are not those of a partition.
+
+    `values` is its partition, if the file itself does not say.
+    """
     found = [(layout.ids[one.path], one) for one in file.statistics or () if one.path in layout.ids]
     known = [(number, one, layout.leaves[number]) for number, one in found if number in layout.leaves]
     flat = [(number, one, kind) for number, one, kind in known if len(one.path) == 1]
@@ -48,7 +51,7 @@ def made(file: StagedFile, location: str, layout: Layout) -> DataFile:
         content=DataFileContent.DATA,
         file_path=location,
         file_format=FileFormat.PARQUET,
-        partition=partition(file, layout.parts),
+        partition=partition(file, layout.parts) if values is None else values,
         record_count=file.rows,
         file_size_in_bytes=file.bytes,
         column_sizes={number: one.bytes for number, one, _ in known},

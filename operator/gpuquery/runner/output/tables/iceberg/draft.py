@@ -72,6 +72,8 @@ class Change:
     """Which data files go; None: none."""
     properties: Mapping[str, str]
     """For the snapshot's summary."""
+    written: Sequence[str] = ()
+    """Places of those of `added` that were written for this very commit."""
 
 
 def head(metadata: Any, branch: str) -> Any:
@@ -99,7 +101,7 @@ class _Drafting:
         self._parent = head(metadata, change.branch)
         self._id: int = metadata.new_snapshot_id()
         self._mark = uuid.uuid4()
-        self._written: list[str] = []
+        self._written: list[str] = [*change.written]
         self._summary = SnapshotSummaryCollector()
         self._removed = 0
 

@@ -20,13 +20,17 @@ from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from pyiceberg.manifest import DataFile
 
     from gpuquery.plan.plan import JobRef
 
 NUMBER = re.compile("[1-9][0-9]{0,8}")
 """An attempt."""
 UID, JOB, ATTEMPT = "gpuquery.job-uid", "gpuquery.job", "gpuquery.attempt"
+REWRITTEN = "gpuquery.rewritten-"
+"""Beginning of what tells how much of what a snapshot adds was there before: `data-files`, `records`, `files-size`."""
 
 
 class Base(Lenient):
@@ -50,6 +54,15 @@ class Landed:
 def properties(job: JobRef, attempt: int) -> dict[str, str]:
     """Return what marks a snapshot as a job's."""
     return {UID: job.uid, JOB: f"{job.namespace}/{job.name}", ATTEMPT: str(attempt), "engine-name": "gpuquery"}
+
+
+def rewritten(files: Sequence[DataFile]) -> dict[str, str]:
+    """Return what tells of files that were written anew; nothing if there are none."""
+    if not files:
+        return {}
+    rows, size = sum(one.record_count for one in files), sum(one.file_size_in_bytes for one in files)
+    told = {"data-files": len(files), "records": rows, "files-size": size}
+    return {f"{REWRITTEN}{what}": str(number) for what, number in told.items()}
 
 
 def find(metadata: Any, job: JobRef) -> Landed | None:

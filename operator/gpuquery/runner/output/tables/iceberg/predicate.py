@@ -1,7 +1,7 @@
 """`overwriteWhere`: which rows of a table a result replaces.
 
-A file goes if all of its rows meet the condition, by its partition or by its bounds. One with some such rows cannot go,
-and is not rewritten here, so it is refused. Each row of the result must meet the condition, or it would stay for ever
+A file goes if all of its rows meet the condition, and stays if none does, by its partition or by its bounds. Where
+these do not tell, its rows do (rewriting.py). Each row of the result must meet the condition, or it would stay for ever
 when the job runs again.
 """
 
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from pyiceberg.expressions import And, LiteralPredicate, NotNull, Or, SetPredicate, parser, visitors
 from pyiceberg.types import DoubleType, FloatType
 
-from gpuquery.api.reasons import Failure
 from gpuquery.api.text import clean
-from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.inputs.tables.iceberg import types
 from gpuquery.runner.output.tables.iceberg.schemas import UnfitError
@@ -29,6 +28,14 @@ if TYPE_CHECKING:
 
 _TYPED = re.compile(r"('(?:[^']|'')*')|\b(?:DATE|TIMESTAMPTZ|TIMESTAMP)\s+(?=')", re.IGNORECASE)
 """Texts, and the words before one that say its type, which the column says already."""
+
+
+class Fate(Enum):
+    """What a condition does to a file, by what the table's metadata says of it."""
+
+    GOES = "all of its rows meet it"
+    STAYS = "none of its rows meets it"
+    IN_PART = "there may be rows that meet it and rows that do not"
 
 
 class Predicate:
@@ -64,19 +71,14 @@ class Predicate:
         self._touching = visitors._InclusiveMetricsEvaluator(schema, self._unbound)
         self._by_spec: dict[int, tuple[Any, Any]] = {}
 
-    def removes(self, file: DataFile, spec: Any) -> bool:
-        """Whether a file goes. Raises UserError for one with rows that go and, maybe, others that stay."""
+    def fate(self, file: DataFile, spec: Any) -> Fate:
+        """Say what becomes of a file of a partition spec."""
         inside, touching = self._projected(spec)
         if self._inside.eval(file) or inside(file.partition):
-            return True
+            return Fate.GOES
         if not self._touching.eval(file) or not touching(file.partition):
-            return False
-        raise JobError(
-            Failure.USER_ERROR,
-            f"output.overwriteWhere is {self.text!r}, and {file.file_path} may have rows that meet it and rows that do "
-            "not, while whole files are replaced: use a condition over the columns that the table is partitioned by, "
-            'or mode "overwritePartitions"',
-        )
+            return Fate.STAYS
+        return Fate.IN_PART
 
     def expression(self) -> pl.Expr:
         """Return the condition for rows in Polars, with the table's types."""

@@ -14,21 +14,22 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
 
     from gpuquery.api.output import Output
+    from gpuquery.runner.output.tables.iceberg.rewriting import Rewritten
     from gpuquery.runner.output.tables.iceberg.state import State
 
 
 def replaced(
-    output: Output, state: State, added: Sequence[DataFile], metadata: Any
+    output: Output, state: State, added: Sequence[DataFile], rewritten: Rewritten | None
 ) -> Callable[[DataFile, int], bool] | None:
-    """Return whether a data file of a partition spec goes; None if none does. What it returns raises UserError."""
+    """Return whether a data file of a partition spec goes; None if none does. What it returns raises UserError.
+
+    `rewritten` is what `overwriteWhere` does.
+    """
     if output.mode is OutputMode.OVERWRITE_PARTITIONS:
         return _partitions(state, added)
     if output.mode is not OutputMode.OVERWRITE:
         return None
-    predicate = state.predicate
-    if predicate is None:
-        return lambda _, __: True
-    return lambda file, spec_id: predicate.removes(file, metadata.specs()[spec_id])
+    return lambda file, _: rewritten is None or file.file_path in rewritten.gone
 
 
 def _partitions(state: State, added: Sequence[DataFile]) -> Callable[[DataFile, int], bool]:

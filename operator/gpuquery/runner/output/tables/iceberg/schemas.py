@@ -184,7 +184,7 @@ def made_of(dtype: pl.DataType) -> tuple[Type, str]:
 
 def _taken(one: Field, have: pl.DataType, *, widen: bool) -> tuple[Type, str]:
     """Return the type that a column then has, and why it does not take the result's."""
-    if why := _unwritten(one):
+    if why := unwritten(one):
         return one.type, f"{one.name} is {said(one.type)} in the table, {why}"
     if _takes(one.type, have):
         return one.type, ""
@@ -239,7 +239,7 @@ def _promoted(have: Type, want: Type) -> Type | None:
     return None
 
 
-def _unwritten(one: Field) -> str:
+def unwritten(one: Field) -> str:
     """Say why a column is never written here; empty if it is."""
     for inner in (one, *types.walk(types.children(one.type))):
         if inner is not one and inner.required:

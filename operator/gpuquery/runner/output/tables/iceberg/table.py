@@ -27,6 +27,7 @@ from gpuquery.runner.output.tables.iceberg import commit, creation, data_files, 
 from gpuquery.runner.output.tables.iceberg.draft import Change, head
 from gpuquery.runner.output.tables.iceberg.file_io import StoreIO
 from gpuquery.runner.output.tables.iceberg.replaced import replaced
+from gpuquery.runner.output.tables.iceberg.rewriting import Rewriting
 from gpuquery.runner.output.tables.iceberg.schemas import UnfitError
 from gpuquery.runner.parquet import field_ids
 from gpuquery.runner.stores.base import COMMITS, DATA, STAGING
@@ -80,6 +81,7 @@ class Iceberg(Complete):
         self._loading = threading.RLock()
         self._handle: Any = None
         self._state: State | None = None
+        self._rewrote = False
         self.ended = self._with_ids
 
     @property
@@ -152,6 +154,8 @@ class Iceberg(Complete):
             return None
         if not 0 <= snapshot.timestamp_ms < 1 << 44:
             return None
+        if f"{marks.REWRITTEN}records" in told:
+            return None  # rows of others are in its files
         if snapshot.schema_id != table.metadata.current_schema_id:
             return None  # somebody has changed its columns since, which makes no snapshot
         there = {f"{self.root}/{item.key}" for item in self.hurried.list(f"{DATA}{uid}/")}
@@ -168,6 +172,8 @@ class Iceberg(Complete):
             self._state = found = state.seen(self._output, self._there().metadata, schema)
         except UnfitError as exc:
             raise self._place.error(Failure.USER_ERROR, str(exc)) from None
+        if found.predicate is not None and self._asked.identity.rank == 0:
+            self._rewriting(self._evolved(found.metadata)[0]).check()
         return Layout(select=found.select(), keys=transforms.keys(found.parts), order=found.order, verbatim=False)
 
     def values(self, keys: pl.DataFrame) -> Mapping[str, str | None]:
@@ -200,7 +206,9 @@ class Iceberg(Complete):
             raise
         finally:
             self.certain = self._committer.certain
-        return Mark(self._left(self.store, landed), mine=landed.attempt == self._attempt)
+        # Files of a try that was lost may be there, too: then it is asked which are needed.
+        mine = landed.attempt == self._attempt and not self._rewrote
+        return Mark(self._left(self.store, landed), mine=mine)
 
     def committed_by(self, uid: str) -> int | None:
         """Ask the table's newest metadata."""
@@ -234,26 +242,42 @@ class Iceberg(Complete):
 
     def _planned(self, table: Any, result: Result) -> commit.Asked:
         """What becomes of the table as it is now. Raises OutputExists; InputChanged where the result fits no more."""
-        from pyiceberg.table.update import update_table_metadata
-
         metadata, mine = table.metadata, self._state
         assert mine is not None
         self._check_mode(metadata)
         if why := state.moved(mine, metadata):
             text = f"the table has changed while the query ran: {why}. Another attempt writes the result anew"
             raise self._place.error(Failure.INPUT_CHANGED, text)
-        updates, requirements = creation.evolved(mine, metadata)
-        metadata = update_table_metadata(metadata, updates) if updates else metadata
+        metadata, updates, requirements = self._evolved(metadata)
         location = metadata.location.rstrip("/")
         added = [data_files.made(one, f"{location}/{DATA}{one.path}", mine.layout) for one in result.files]
-        properties = marks.properties(self._asked.job, self._attempt)
+        anew = None if mine.predicate is None else self._rewriting(metadata).rewritten(
+            self._asked, self.store, self._folder, DATA
+        )  # fmt: skip
+        old = anew.files if anew is not None else ()
+        self._rewrote = self._rewrote or bool(old)
+        properties = {**marks.properties(self._asked.job, self._attempt), **marks.rewritten(old)}
         if shown := expect.shown(result.expectations):
             properties[EXPECTED] = shown
+        by_spec: dict[int, list[Any]] = {mine.layout.spec_id: [*added]} if added else {}
+        for one in old:
+            by_spec.setdefault(one.spec_id, []).append(one)
         change = Change(
-            self._branch, {mine.layout.spec_id: added} if added else {},
-            replaced(self._output, mine, added, metadata), properties,
+            self._branch, by_spec, replaced(self._output, mine, added, anew), properties,
+            [one.file_path for one in old],
         )  # fmt: skip
         return commit.Asked(metadata, change, updates, requirements)
+
+    def _evolved(self, metadata: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
+        """The metadata with the result's columns, the updates that lead there, and what they require."""
+        from pyiceberg.table.update import update_table_metadata
+
+        assert self._state is not None
+        updates, requirements = creation.evolved(self._state, metadata)
+        return update_table_metadata(metadata, updates) if updates else metadata, updates, requirements
+
+    def _rewriting(self, metadata: Any) -> Rewriting:
+        return Rewriting(self._output.overwrite_where or "", metadata, self._branch, StoreIO(self._access))
 
     def _check_branch(self, snapshot: Any) -> None:
         """Raise UserError for a branch of a table without `snapshot`s: pyiceberg's catalogs refuse its first commit."""
@@ -313,13 +337,16 @@ class Iceberg(Complete):
             text = landed.summary.get(name, "0")
             return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
 
+        def mine(what: str) -> int:
+            return max(0, number(f"added-{what}") - number(f"{marks.REWRITTEN}{what}"))
+
         return OutputStatus(
             uri=self._output.published,
             snapshot=str(landed.snapshot_id),
             location=self._there().metadata.location[:1024],
-            files=number("added-data-files"),
-            rows=number("added-records"),
-            bytes=number("added-files-size"),
+            files=mine("data-files"),
+            rows=mine("records"),
+            bytes=mine("files-size"),
             partitions=number("changed-partition-count"),
             expectations=landed.summary.get(EXPECTED, "")[:MAX_EXPECTATIONS_SHOWN],
         )
