@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.jobs import Begun, Bench, fresh
-from tests.support.faultproxy import FaultProxy
+from tests.support.faultproxy import FaultProxy, in_front_of
 from tools import dask_kubernetes, demo
 from tools import lake as lakes
 from tools.kubectl import Cluster, chosen_cluster, wait_until
@@ -223,12 +223,6 @@ def left(cluster: Cluster, names: Collection[str]) -> list[str]:
 @pytest.fixture
 def proxy(bench: Bench) -> Iterator[FaultProxy]:
     """A proxy in front of the store that pods reach under the node's address."""
-    if not bench.cluster.is_one_node:
-        pytest.skip("pods of another cluster do not reach a proxy on this machine")
-    addresses = bench.cluster.get("nodes")["items"][0]["status"]["addresses"]
-    node = next(a["address"] for a in addresses if a["type"] == "InternalIP")
     service = bench.cluster.get("service", "lake", "-n", bench.lake.namespace)
-    faulty = FaultProxy(f"{service['spec']['clusterIP']}:{PORT}")
-    faulty.start(node)
-    yield faulty
-    faulty.stop()
+    with in_front_of(f"http://{service['spec']['clusterIP']}:{PORT}", host=bench.node) as faulty:
+        yield faulty

@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tools.kubectl import PATIENCE, Cluster, KubectlError, wait_until
 from tools.lake import SECRET, Lake
 
@@ -45,6 +47,14 @@ class Bench:
     namespace: str
     endpoint: str = ""
     names: list[str] = field(default_factory=list)
+
+    @property
+    def node(self) -> str:
+        """The address at which pods reach this machine; skips the test where they do not."""
+        if not self.cluster.is_one_node:
+            pytest.skip("pods of another cluster do not reach a server on this machine")
+        addresses = self.cluster.get("nodes")["items"][0]["status"]["addresses"]
+        return next(str(a["address"]) for a in addresses if a["type"] == "InternalIP")
 
     def job(self, name: str, *, inputs: Sequence[Mapping[str, Any]] = (), **spec: Any) -> dict[str, Any]:
         """Build a job whose output is `s3://lake/out/<name>` if it has no `table`; `sql=`, `python=` are the query."""
@@ -131,6 +141,11 @@ class Bench:
             "items"
         ]
         return found
+
+    def kill(self, name: str) -> None:
+        """Take the pod of a job away at once, as a node that dies does."""
+        (victim,) = self.alive(name)
+        self.cluster.run("delete", "pod", victim, "-n", self.namespace, "--force", "--grace-period=0")
 
     def alive(self, name: str) -> list[str]:
         """Return the names of its pods that have not ended."""

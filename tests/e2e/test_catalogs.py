@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -17,8 +18,11 @@ from pyiceberg.types import LongType, NestedField, StringType
 from tests.e2e import sets
 from tests.e2e.conftest import CATALOG, WAREHOUSE
 from tests.e2e.jobs import Bench, fresh, tpch
+from tests.e2e.test_crashes import HELD
 from tests.e2e.test_inputs import rows
 from tests.support import vending_proxy
+from tests.support.faultproxy import Action, FaultProxy, Rule, in_front_of
+from tools.kubectl import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,10 +160,8 @@ def test_what_is_wrong_with_catalog_or_table_is_told_without_the_secret(together
 def vending(together: Bench, address: str) -> Iterator[vending_proxy.Vending]:
     """The same catalog, which vends keys of the store, under the node's address; the catalog `vending` is a Secret."""
     lake = together.lake
-    addresses = together.cluster.get("nodes")["items"][0]["status"]["addresses"]
-    node = next(a["address"] for a in addresses if a["type"] == "InternalIP")
     keys = {"s3.access-key-id": lake.access_key, "s3.secret-access-key": lake.secret_key}
-    with vending_proxy.served(node, address, keys) as proxy:
+    with vending_proxy.served(together.node, address, keys) as proxy:
         data = {
             "uri": proxy.uri, "warehouse": WAREHOUSE, "credential": f"{lake.access_key}:{lake.secret_key}",
             "header.x-iceberg-access-delegation": "vended-credentials",
@@ -224,9 +226,9 @@ def test_files_of_a_claim_are_read_in_pods(together: Bench, tmp_path: Path) -> N
         together.cluster.run("delete", "pv", name, "--wait=false")
 
 
-def written(table: Table) -> list[tuple[Any, ...]]:
+def written(table: Table, branch: str = "main") -> list[tuple[Any, ...]]:
     """Return the rows of a table, as pyiceberg and pyarrow read them."""
-    found = table.scan().to_arrow()
+    found = table.scan(snapshot_id=table.metadata.refs[branch].snapshot_id).to_arrow()
     return sorted(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
 
@@ -259,6 +261,11 @@ def test_one_pod_makes_an_iceberg_table_and_a_set_of_three_appends_to_it(
     assert (len(uids), uids[-1]) == (2, job["metadata"]["uid"])
     made = f"sales.{fresh('made').replace('-', '_')}"
     new = sets.started(together, output={"table": {"catalog": "signed", "name": made, "create": {}}})
+    output = {"table": {"catalog": "warehouse", "name": name, "branch": "audit"}, "mode": "overwrite"}
+    audit = together.completed(together.job(fresh("iceberg"), sql=sets.SQL, inputs=tpch("lineitem"), output=output))
+    table = catalog.load_table(name)
+    assert str(table.metadata.refs["audit"].snapshot_id) == audit["status"]["output"]["snapshot"]
+    assert (written(table), written(table, "audit")) == (wanted(tables, 2), wanted(tables))
     together.as_completed(new.name)
     assert written(catalog.load_table(made)) == wanted(tables)
     taken = together.failed(
@@ -279,3 +286,37 @@ def test_a_pod_writes_with_vended_keys(together: Bench, catalog: RestCatalog, ve
     together.completed(job)
     assert written(table.refresh()) == [(1, "F")]
     assert together.lake.secret_key not in everything_told(together, job["metadata"]["name"])
+
+
+def test_pods_killed_before_and_after_an_iceberg_commit_leave_one_snapshot_each(
+    bench: Bench, catalog: RestCatalog, address: str, proxy: FaultProxy
+) -> None:
+    names = [fresh("killed").replace("-", "_") for _ in range(2)]
+    for name in names:
+        catalog.create_table(f"sales.{name}", ORDERS)
+    slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
+    with in_front_of(f"{address}:80", host=bench.node) as rest:
+        rest.rules.append(Rule(Action.DELAY, "POST", f"/tables/{names[0]}$", times=1, seconds=HELD))
+        proxy.rules.append(Rule(Action.DELAY, "PUT", f"{names[1]}.*/_receipts/", times=1, seconds=HELD))
+        data = {"uri": rest.endpoint, "warehouse": WAREHOUSE, **SIGNED}
+        bench.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "slow"}, "stringData": data})
+        jobs = {
+            name: slow.job(
+                fresh("iceberg"), sql="SELECT 1::BIGINT AS id, 'F' AS status",
+                output={"table": {"catalog": "slow", "name": f"sales.{name}"}, "mode": "append"},
+            )
+            for name in names
+        }  # fmt: skip
+        bench.apply(*jobs.values())
+        wait_until(lambda: rest.count("POST", f"/tables/{names[0]}$"), what="a commit")
+        bench.kill(jobs[names[0]]["metadata"]["name"])
+        wait_until(lambda: proxy.count("PUT", f"{names[1]}.*/_receipts/"), what="a receipt")
+        bench.kill(jobs[names[1]]["metadata"]["name"])
+        until = time.monotonic() + HELD + 1
+        ended = {name: bench.as_completed(job["metadata"]["name"]) for name, job in jobs.items()}
+        time.sleep(max(0.0, until - time.monotonic()))  # what was held up is delivered after all
+    for name, job in ended.items():
+        table = catalog.load_table(f"sales.{name}")
+        assert written(table) == [(1, "F")]
+        assert [str(one.snapshot_id) for one in table.metadata.snapshots] == [job["status"]["output"]["snapshot"]]
+        assert job["status"]["attempt"] == 2

@@ -6,9 +6,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
 from tests.e2e.jobs import Bench, condition, fresh, tpch, true
+from tests.e2e.test_outputs import delta, rows
 from tests.support.faultproxy import Action, FaultProxy, Rule
 from tools import demo
 from tools.kubectl import wait_until
@@ -65,8 +67,7 @@ def test_a_pod_killed_while_it_uploads_leaves_one_commit_and_nothing_partial(
     with Watched(bench, f"out/{name}/") as watched:
         slow.apply(slow.job(name, sql=LINES, inputs=tpch("lineitem"), output={"partitionBy": ["l_shipmode"]}))
         wait_until(lambda: proxy.count("PUT", "partNumber=") >= 2, what="an upload")
-        victim = bench.alive(name)[0]
-        bench.cluster.run("delete", "pod", victim, "-n", bench.namespace, "--force", "--grace-period=0")
+        bench.kill(name)
         proxy.rules.clear()
         job = bench.ended(name)
     assert true(job, "Complete"), condition(job, "Failed")
@@ -75,6 +76,30 @@ def test_a_pod_killed_while_it_uploads_leaves_one_commit_and_nothing_partial(
     assert not watched.partial
     assert len(bench.commits(f"out/{name}")) == 1
     assert bench.uploads(f"out/{name}/") == [], "the next attempt drops the uploads of the killed one"
+
+
+def test_pods_killed_before_and_after_a_delta_commit_leave_one_commit_each(
+    bench: Bench, proxy: FaultProxy, tables: Path
+) -> None:
+    slow = Bench(bench.cluster, bench.lake, bench.namespace, proxy.endpoint, bench.names)
+    names = {held: fresh("delta") for held in ("_delta_log/", "_receipts/")}
+    for held, name in names.items():
+        proxy.rules.append(Rule(Action.DELAY, "PUT", f"{name}/{held}", times=1, seconds=HELD))
+    slow.apply(*(slow.job(n, sql=SELECT, inputs=tpch("nation"), output={"delta": {}}) for n in names.values()))
+    for held, name in names.items():
+        wait_until(lambda key=f"{name}/{held}": proxy.count("PUT", key), what=f"{name} to write {held}")
+        bench.kill(name)
+    until = time.monotonic() + HELD + 1
+    want = duckdb.sql(f"SELECT n_name, n_regionkey FROM '{tables}/nation/*.parquet' ORDER BY ALL").fetchall()
+    jobs = [bench.as_completed(name) for name in names.values()]
+    time.sleep(max(0.0, until - time.monotonic()))  # what was held up is delivered after all
+    for job in jobs:
+        folder = f"out/{job['metadata']['name']}"
+        table = delta(bench, folder)
+        assert rows(table, "n_name", "n_regionkey") == want
+        assert (table.version(), job["status"]["output"]["version"], job["status"]["attempt"]) == (0, 0, 2)
+        assert len([key for key in bench.keys(f"{folder}/_delta_log/") if key.endswith(".json")]) == 1
+        assert len(bench.keys(f"{folder}/data/")) == len(table.file_uris()), "no file of the killed pods is left"
 
 
 def test_a_store_that_is_away_for_ten_seconds_delays_and_no_more(bench: Bench, proxy: FaultProxy) -> None:

@@ -6,19 +6,31 @@ from __future__ import annotations
 import itertools
 import os
 import uuid
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
+import requests
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, RESTError, TableAlreadyExistsError
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary
+from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import LongType, NestedField
 
 from gpuquery.plan.plan import Plan
 from gpuquery.runner import engines
 from gpuquery.runner.output.commit import Step
 from gpuquery.runner.stores.s3.client import s3_client
 from tests.s3.test_iceberg import Server, served
-from tests.support import delta_runs, duckdb_iceberg, rank_threads, sinks
+from tests.support import delta_runs, duckdb_iceberg, memory_catalog, rank_threads, sinks
 from tests.support.iceberg_runs import COMMIT, DEATHS, PROGRAM, ROWS, SCHEMA, frame
+from tests.support.memory_s3 import MemoryS3
 from tests.support.runner import run
 from tests.support.seaweed import ACCESS_KEY, REGION, SECRET_KEY
 
@@ -37,6 +49,7 @@ ARROW = pa.schema(
 WANT = pa.table({name: pa.array(values, ARROW.field(name).type) for name, values in ROWS.items()}, schema=ARROW)
 SOME = ("when it has its permit", "right before the commit", "when the answer is lost")
 """Deaths that are seen each time; the others belong to the long schedule."""
+BY_K = PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "k"))
 NAMES = (f"t{n}" for n in itertools.count())
 
 
@@ -158,7 +171,6 @@ def test_other_readers_see_the_same_rows_and_partitions(table: Table, tmp_path: 
 def test_a_catalog_that_carries_out_what_it_does_not_answer_for_gets_one_commit(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pyiceberg.catalog.rest import RestCatalog
     from pyiceberg.exceptions import CommitStateUnknownException
 
     sent = []
@@ -213,6 +225,70 @@ def test_ranks_without_a_preflight_make_the_table_and_commit_once(
     assert [report and report.committed and report.committed.rows for report in reports] == [len(WANT)] * 3, reports
     assert table.rows().equals(WANT) and table.commits == 1
     assert table.keys("_staging/") == []
+
+
+def answers(client: Any, name: str) -> list[str]:
+    """What a catalog says to what a runner asks, step by step: an error, or what the table is then."""
+    table: list[Any] = []
+
+    def snapshot(number: int, parent: int | None, **more: Any) -> Any:
+        of = table[0].metadata
+        made = Snapshot(
+            snapshot_id=number, parent_snapshot_id=parent, sequence_number=number, schema_id=0,
+            manifest_list=f"{of.location}/metadata/snap-{number}.avro", summary=Summary(Operation.APPEND),
+        )  # fmt: skip
+        to = SetSnapshotRefUpdate(ref_name="main", type=SnapshotRefType.BRANCH, snapshot_id=number)
+        wants = (
+            AssertTableUUID(uuid=more.get("uuid", of.table_uuid)),
+            AssertRefSnapshotId(ref="main", snapshot_id=parent),
+        )
+        return client.commit_table(more.get("of", table[0]), wants, (AddSnapshotUpdate(snapshot=made), to))
+
+    def create() -> Any:
+        properties = {"format-version": "2"}
+        schema = Schema(NestedField(1, "k", LongType()), NestedField(2, "v", LongType()))
+        table.append(client.create_table(("sales", name), schema, partition_spec=BY_K, properties=properties))
+        return table[0]
+
+    other = SimpleNamespace(name=lambda: ("sales", f"{name}-none"), config={})
+    steps = (
+        lambda: client.load_table(("sales", name)), create, create,
+        lambda: snapshot(1, None), lambda: snapshot(1, None), lambda: snapshot(2, None),
+        lambda: snapshot(2, 7), lambda: snapshot(2, 1, uuid=uuid.uuid4()),
+        lambda: snapshot(2, 1, of=other), lambda: snapshot(2, 1), lambda: client.load_table(("sales", name)),
+    )  # fmt: skip
+    found = []
+    for step in steps:
+        try:
+            of = step().metadata
+            known = (
+                of.format_version,
+                of.last_sequence_number,
+                of.current_snapshot_id,
+                len(of.snapshots),
+                of.refs.keys(),
+            )
+            found.append(f"{known} {of.schema()} {of.spec()}")
+        except (NoSuchTableError, TableAlreadyExistsError, CommitFailedException, RESTError) as exc:
+            found.append(type(exc).__name__)
+    return found
+
+
+def test_the_catalog_in_memory_says_what_a_real_one_says(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, send = memory_catalog.MemoryCatalog(MemoryS3()), requests.adapters.HTTPAdapter.send
+    real = answers(server.catalog(), next(NAMES))
+
+    def sent(adapter: Any, request: Any, **more: Any) -> Any:
+        if request.url.startswith("http://127.0.0.1:9/"):
+            return memory_catalog.written(request, memory.answer(request))
+        return send(adapter, request, **more)
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", sent)
+    said = answers(RestCatalog("lake", uri="http://127.0.0.1:9"), "t")
+    # Where a table is there, the specification has a 409, and SeaweedFS returns it.
+    assert (said.pop(2), real.pop(2)) == ("TableAlreadyExistsError", real[1])
+    assert said == real
+    assert [one for one in real if one.isalpha()] == ["NoSuchTableError", *["CommitFailedException"] * 4, "RESTError"]
 
 
 def test_jobs_on_two_branches_both_commit_though_both_ask_for_one_number(table: Table) -> None:

@@ -26,6 +26,7 @@ from gpuquery.runner.failures.redaction import hidden
 from gpuquery.runner.stores import gs_tokens, rest, vended
 from gpuquery.runner.stores.az_signing import signed_text
 from gpuquery.runner.stores.vended import Lease, Vended
+from tests.support.certificates import rsa
 from tests.support.recorder import Asked, recording
 from tests.support.seaweed import ACCESS_KEY, SECRET_KEY
 from tests.support.store_servers import ACCOUNT, ACCOUNT_KEY
@@ -74,15 +75,6 @@ def opened(uri: str, endpoint: str) -> Store:
     access = StoreAccess(gs=GsStorage(endpoint=endpoint), az=AzStorage(endpoint=f"{endpoint}/sales"))
     place = stores.locate(uri)
     return stores.of(uri).table(place, access, staging="_staging/x/1", stop=threading.Event())[0]
-
-
-def rsa(folder: Path, form: str) -> str:
-    """Make a private RSA key in PEM, by openssl."""
-    made, key = folder / "made.pem", folder / "key.pem"
-    subprocess.run(["openssl", "genrsa", "-out", made, "2048"], check=True, capture_output=True)
-    into = ["pkcs8", "-topk8", "-nocrypt"] if form == "pkcs8" else ["rsa", "-traditional"]
-    subprocess.run(["openssl", *into, "-in", made, "-out", key], check=True, capture_output=True)
-    return key.read_text()
 
 
 @pytest.mark.parametrize("form", ["pkcs8", "pkcs1"])

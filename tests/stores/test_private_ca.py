@@ -20,6 +20,7 @@ from gpuquery.api.spec import Input
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs, stores, trust
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.sizing import estimate
 from gpuquery.runner.stores import reader_rules, retries
 from tests.support.certificates import Authority
 from tests.support.faultproxy import FaultProxy, in_front_of
@@ -77,11 +78,13 @@ def access(proxy: FaultProxy) -> StoreAccess:
 
 def read(uri: str, reach: StoreAccess) -> pa.Table:
     item = Input.model_validate({"name": "t", "uri": uri, "format": "parquet"})
-    return inputs.frames(inputs.resolve([item], reach), reach)["t"].collect().to_arrow()
+    frame = inputs.frames(inputs.resolve([item], reach), reach)["t"]
+    assert estimate(frame, reach).rows == TABLE.num_rows
+    return frame.collect().to_arrow()
 
 
 @pytest.mark.s3
-def test_inputs_of_s3_are_listed_and_read(secure: FaultProxy, bucket: str, believing: None) -> None:
+def test_inputs_of_s3_are_listed_sized_and_read(secure: FaultProxy, bucket: str, believing: None) -> None:
     for uri in (f"s3://{bucket}/t/", f"s3://{bucket}/t/a.parquet", f"s3://{bucket}/t/a*.parquet"):
         stores.check([uri], access(secure))
         assert read(uri, access(secure)).cast(TABLE.schema).equals(TABLE)
@@ -96,21 +99,45 @@ def test_a_table_in_s3_is_written(secure: FaultProxy, bucket: str, believing: No
     assert quick.create("_commits/1", b"{}") and not patient.create("_commits/1", b"{}")
 
 
-@pytest.mark.s3
-@pytest.mark.parametrize("lake", ["gs", "az"], indirect=True)
-def test_a_table_in_the_stores_of_google_and_azure_is_written(
-    lake: Lake, certificate: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+@pytest.fixture
+def cloud(lake: Lake, certificate: Path) -> Iterator[StoreAccess]:
+    """The store of Google or Azure behind the server."""
     given = getattr(lake.access, lake.kind)
     server, _, path = given.endpoint.partition("://")[2].partition("/")
     with in_front_of(f"http://{server}", certificate=certificate) as proxy:
-        reach = StoreAccess(**{lake.kind: given.model_copy(update={"endpoint": f"{proxy.endpoint}/{path}"})})
-        place = stores.locate(lake.uri)
-        open_table = functools.partial(stores.of(lake.uri).table, place, reach, staging="x", stop=threading.Event())
-        with pytest.raises(JobError, match=r"its certificate is not trusted; .*storage.caConfigMapName"):
-            open_table()[0].get("a")
-        request.getfixturevalue("believing")
-        assert open_table()[0].create("a", b"1")
+        yield StoreAccess(**{lake.kind: given.model_copy(update={"endpoint": f"{proxy.endpoint}/{path}"})})
+
+
+CLOUDS = pytest.mark.parametrize("lake", ["gs", "az"], indirect=True)
+
+
+@pytest.mark.s3
+@CLOUDS
+def test_a_table_in_the_stores_of_google_and_azure_is_written(
+    lake: Lake, cloud: StoreAccess, request: pytest.FixtureRequest
+) -> None:
+    place = stores.locate(lake.uri)
+    open_table = functools.partial(stores.of(lake.uri).table, place, cloud, staging="x", stop=threading.Event())
+    with pytest.raises(JobError, match=r"its certificate is not trusted; .*storage.caConfigMapName"):
+        open_table()[0].get("a")
+    request.getfixturevalue("believing")
+    assert open_table()[0].create("a", b"1")
+
+
+@pytest.mark.s3
+@CLOUDS
+def test_inputs_in_the_stores_of_google_and_azure_are_listed_sized_and_read(
+    lake: Lake, cloud: StoreAccess, request: pytest.FixtureRequest
+) -> None:
+    made = io.BytesIO()
+    pq.write_table(TABLE, made)
+    lake.store().put("t/a.parquet", made.getvalue())
+    with pytest.raises(JobError, match=r"certificate is not trusted .*storage.caConfigMapName"):
+        stores.check([f"{lake.uri}/t/"], cloud)
+    request.getfixturevalue("believing")
+    for uri in (f"{lake.uri}/t/", f"{lake.uri}/t/a.parquet"):
+        stores.check([uri], cloud)
+        assert read(uri, cloud).cast(TABLE.schema).equals(TABLE)
 
 
 def checked(reach: StoreAccess, bucket: str) -> None:

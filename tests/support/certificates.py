@@ -1,4 +1,4 @@
-"""Certificates of TLS, made by the program `openssl`: a CA, and what it signs."""
+"""Certificates of TLS, made by the program `openssl`: a CA, and what it signs; and private keys."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ _NEW = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 def _openssl(*words: str | Path) -> None:
     done = subprocess.run(["openssl", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def rsa(folder: Path, form: str) -> str:
+    """Make a private RSA key in PEM, of the form pkcs8 or pkcs1."""
+    made, key = folder / "made.pem", folder / "key.pem"
+    _openssl("genrsa", "-out", made, "2048")
+    into = ["pkcs8", "-topk8", "-nocrypt"] if form == "pkcs8" else ["rsa", "-traditional"]
+    _openssl(*into, "-in", made, "-out", key)
+    return key.read_text()
 
 
 def variables(folder: Path, role: str) -> dict[str, str]:

@@ -252,11 +252,13 @@ async def _answer(writer: asyncio.StreamWriter, status: int, code: str) -> None:
 
 
 @contextlib.contextmanager
-def in_front_of(endpoint: str, rules: Sequence[Rule] = (), certificate: Path | None = None) -> Iterator[FaultProxy]:
-    """Run a proxy in front of an endpoint."""
+def in_front_of(
+    endpoint: str, rules: Sequence[Rule] = (), certificate: Path | None = None, host: str = "127.0.0.1"
+) -> Iterator[FaultProxy]:
+    """Run a proxy in front of an endpoint, which names its port; `host` is an address of this machine."""
     proxy = FaultProxy(urlsplit(endpoint).netloc, certificate)
     proxy.rules = list(rules)
-    proxy.start()
+    proxy.start(host)
     try:
         yield proxy
     finally:

@@ -283,9 +283,6 @@ REFUSED: list[Any] = [
     ),
     pytest.param(job(reuse={"maxAge": "24"}), "reuse.maxAge", "", id="an age without a unit"),
     pytest.param(job(reuse={}), "reuse.maxAge", "equired", id="reuse without an age"),
-    pytest.param(
-        job(reuse={"maxAge": "1d", "deterministic": True}), "reuse", "is SQL", id="SQL that declares to be repeatable"
-    ),
     pytest.param(job(output={}), "spec.output", "exactly one of uri and table", id="an output without a place"),
     pytest.param(into(uri="s3://lake/x"), "spec.output", "exactly one of uri and table", id="a table and a folder"),
     pytest.param(into(delta={}), "spec.output.delta", "remove one of them", id="Delta and Iceberg"),
@@ -307,6 +304,7 @@ REFUSED: list[Any] = [
     pytest.param(making(partitionBy=[f"c{i}" for i in range(9)]), "partitionBy", "8", id="nine transforms"),
     pytest.param(making(sortBy=["day(ts)"]), "create.sortBy", "", id="an order by a transform"),
     pytest.param(making(sortBy=["a", "a"]), "create.sortBy", "twice", id="an order by one column twice"),
+    pytest.param(making(sortBy=["a asc desc"]), "create.sortBy", "two directions", id="an order up and down"),
     pytest.param(making(properties={"gpuquery.job": "x"}), "create.properties", "belong", id="the operator's property"),
     pytest.param(making(properties={"a": 1}), "create.properties", "", id="a property that is no text"),
     pytest.param(
@@ -383,6 +381,10 @@ REFUSED: list[Any] = [
     pytest.param(expecting({"rows": ">= 1", "unique": ["k"]}), "expect", "exactly one", id="two expectations in one"),
     pytest.param(expecting({"unique": []}), "unique", "1", id="unique without columns"),
     pytest.param(expecting({"sql": " "}), "sql", "", id="an expectation with empty SQL"),
+    pytest.param(to("s3://lake/x", keepFailed="7d"), "keepFailed", "set expect", id="rows kept for no expectation"),
+    pytest.param(expecting(keepFailed="7d"), "keepFailed", "set expect", id="rows kept for an empty list"),
+    pytest.param(expecting({"rows": "> 1"}, keepFailed="0d"), "keepFailed", "", id="rows kept for no time"),
+    pytest.param(expecting({"rows": "> 1"}, keepFailed="1w"), "keepFailed", "", id="rows kept for a week in words"),
     pytest.param(to("s3://lake/tpch"), "spec.output", "inside the output", id="an input in the output"),
     pytest.param(to("s3://lake/tpch/"), "spec.output", "inside the output", id="an input in the output's folder"),
     pytest.param(
@@ -683,6 +685,8 @@ TAKEN: list[Any] = [
     pytest.param(to("s3://marts"), id="a whole bucket"),
     pytest.param(job(reuse={"maxAge": "90s"}, output={"uri": "s3://lake/x", "mode": "overwrite"}), id="reuse"),
     pytest.param(job(reuse={"maxAge": "7d"}), id="reuse of a table that is made once"),
+    pytest.param(job(reuse={"maxAge": "1d", "deterministic": True}), id="SQL that declares to be repeatable"),
+    pytest.param(job(reuse={"maxAge": "1d", "deterministic": False}), id="SQL that declares not to be"),
     pytest.param(
         job(reuse={"maxAge": "7d", "deterministic": True}, query={"python": "def query(inputs, params): ..."}),
         id="reuse of Python",
@@ -735,6 +739,7 @@ TAKEN: list[Any] = [
         ),
         id="expectations",
     ),
+    pytest.param(expecting({"rows": ">= 1"}, keepFailed="7d"), id="rows that are kept for a week"),
     pytest.param(sized({"cpu": 2, "memory": "1Gi"}, {"cpu": "2000m", "memory": "1073741824"}), id="equal amounts"),
     pytest.param(sized({"cpu": "0.5"}, {}), id="half a core"),
     pytest.param(

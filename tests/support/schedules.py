@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -21,7 +21,7 @@ import polars as pl
 
 from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import JobRef, Plan
+from gpuquery.plan.plan import JobRef, Plan, StoreAccess
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output.sink import Identity, Sink
 from tests.support.sinks import plan
@@ -112,11 +112,6 @@ class Schedule:
     def has(self, *faults: Fault) -> bool:
         """Whether one of these faults is in it."""
         return any(fault in one.faults.values() for one in self.tries for fault in faults)
-
-    def without(self, fault: Fault) -> Schedule:
-        """The same without one kind of fault."""
-        tries = [replace(t, faults={n: one for n, one in t.faults.items() if one is not fault}) for t in self.tries]
-        return replace(self, tries=tries)
 
     def __str__(self) -> str:
         lines = [f"schedule {self.seed}"]
@@ -219,9 +214,9 @@ class Stage:
             self._awake += 1
 
 
-def sinks(what: Try, uri: str, endpoint: str, output: Mapping[str, Any]) -> list[Sink]:
+def sinks(what: Try, store: StoreAccess, output: Mapping[str, Any]) -> list[Sink]:
     """The sinks of an attempt's ranks."""
-    made = plan(uri, endpoint=endpoint, uid=what.uid, mode=what.mode, **output)
+    made = plan(None, store=store, uid=what.uid, mode=what.mode, **output)
     made = Plan.model_validate({**made.model_dump(), "job": JobRef(namespace="ns", name=what.name, uid=what.uid)})
     return [Sink(made, Identity(what.uid, what.attempt, rank, what.ranks)) for rank in range(what.ranks)]
 

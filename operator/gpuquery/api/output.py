@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field
 
+from gpuquery.api.ages import DURATION
 from gpuquery.api.expect import MAX_EXPECTATIONS, Expectation
 from gpuquery.api.files import Files
 from gpuquery.api.names import TABLE_NAME, ResourceName
@@ -40,6 +41,7 @@ _COLUMN = f"{_EDGE}({_INSIDE}*{_EDGE})?"
 """A column of an Iceberg table, or a field of a struct: `a.b`."""
 TRANSFORM = f"^({_COLUMN}|(year|month|day|hour)\\({_COLUMN}\\)|(bucket|truncate)\\([1-9][0-9]{{0,8}}, ?{_COLUMN}\\))$"
 SORT_COLUMN = f"^{_COLUMN}$"
+TWO_WAYS = " (asc|desc) +(asc|desc)$"
 BRANCH = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
 MAIN_BRANCH = "main"
 """The branch that readers of a table see."""
@@ -137,6 +139,12 @@ class TableCreation(Model):
             field_path=".sortBy",
         ),
         Rule(
+            f"!has(self.sortBy) || self.sortBy.all(x, !x.matches('{TWO_WAYS}'))",
+            lambda self: not any(re.search(TWO_WAYS, text) for text in self.sort_by),
+            "sortBy gives a column two directions: write one of asc and desc",
+            field_path=".sortBy",
+        ),
+        Rule(
             f"!has(self.properties) || self.properties.all(k, !k.startsWith('{OWN_PROPERTIES}'))",
             lambda self: not any(name.startswith(OWN_PROPERTIES) for name in self.properties),
             f"properties that begin with {OWN_PROPERTIES} belong to the operator: give them other names",
@@ -225,6 +233,11 @@ class Output(Model):
     expect: Annotated[tuple[Expectation, ...], Field(max_length=MAX_EXPECTATIONS)] | None = None
     """What the result must be like. All of it is checked before anything is published, over every row; if something
     does not hold, the job fails with ExpectationFailed and the output stays as it was."""
+    keep_failed: Annotated[str, Field(min_length=2, max_length=6, pattern=DURATION)] | None = None
+    """Keeps the rows of a result of which an expectation does not hold, for at least so long: `12h`, `7d`. They are
+    parquet files below `_failed/` in the output's folder, where no reader of the table finds them; the message says
+    where. The next job that writes to the table after that time removes them. Default: they are not kept. Only with
+    `expect`."""
 
     cel_rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -323,6 +336,13 @@ class Output(Model):
             "an Iceberg table says itself how its files are sorted, and a new one by table.create.sortBy: remove "
             "files.sortBy",
             field_path=".files.sortBy",
+        ),
+        Rule(
+            "!has(self.keepFailed) || has(self.expect) && self.expect.size() > 0",
+            lambda self: self.keep_failed is None or bool(self.expect),
+            "keepFailed keeps the rows of a result of which an expectation does not hold, and expect has none: set "
+            "expect, or remove keepFailed",
+            field_path=".keepFailed",
         ),
     )
 

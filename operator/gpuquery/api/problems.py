@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from gpuquery.api import files, names, output, quantity, schema, spec
+from gpuquery.api.ages import DURATION
 from gpuquery.api.choices import ReleaseChoice
 from gpuquery.api.labels import API_VERSION, KIND
 from gpuquery.api.pods import AZURE_ACCOUNT, CLAIM_NAME, IMAGE, KMS_KEY, PULL_POLICY, REPLICAS
-from gpuquery.api.reuse import DURATION
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.api.volumes import MOUNT_PATH, SUB_PATH
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from gpuquery.api.schema import Lenient
 
@@ -98,7 +98,7 @@ class Receipt(Lenient):
     job: ReceiptJob
     """The job that committed."""
     attempt: Count = 0
-    """The attempt that committed."""
+    """The attempt that committed; 0 if a later one has written this, which knows less."""
     query: ReceiptQuery
     """What was run."""
     parameters: Annotated[Mapping[Name, Text], Few] = {}
@@ -113,6 +113,9 @@ class Receipt(Lenient):
     """RAPIDS release; empty with the engine cpu."""
     software: Annotated[Mapping[Name, Text], Few] = {}
     """Versions of the libraries that decide what comes out."""
+    asked: Text = ""
+    """The image as the pods' template names it; empty outside of Kubernetes. By digest it is that image for certain,
+    by tag whatever the tag was then: see `packages` of `software`."""
     image: Text = ""
     """Digest of the image of the pod that committed, as its kubelet tells: only in what the operator knows."""
     output: Annotated[Mapping[Name, Text], Few] = {}
@@ -139,6 +142,8 @@ class Receipt(Lenient):
     """Seconds by phase. In the store: planning, running, committing, by the clock of index 0."""
     gpu_seconds: Annotated[Mapping[Name, Seconds], Few] = {}
     """The same, times the GPUs that were held."""
+    varies: Text = ""
+    """What another run over the same inputs may change: rows, or the last digits of floats. Empty: nothing."""
     warnings: Annotated[tuple[Text, ...], Field(max_length=MAX_LISTED)] = ()
     """What the query's author should know about the result."""
     expectations: Text = ""
@@ -208,6 +213,14 @@ class ReceiptClaim(Lenient):
     """Seconds of the commit."""
 
 
+def unreadable(error: ValidationError) -> str:
+    """Say why a document is no receipt, in a few words."""
+    first = error.errors(include_url=False)[0]
+    if first["loc"] == ("format",) and first["type"] == "literal_error":
+        return f"is no receipt that this version of gpuquery reads: its format is {shown_value(str(first['input']))}"
+    return f"is no receipt: {shown_value('.'.join(map(str, first['loc'])))}: {first['msg']}"
+
+
 def shown_value(text: str) -> str:
     """Return a value for a receipt: whole, or its beginning with its length and digest."""
     if len(text) <= MAX_VALUE:
@@ -226,9 +239,17 @@ def parameter_text(value: Parameter) -> str:
     return f"{value.kind} {'NULL' if value.null_of else value_text(value.raw)}"
 
 
+def written(output: Output, kms_key: str | None) -> dict[str, str]:
+    """Return the contract of a result, and the key by which the store encrypts it."""
+    return {**contract(output), **({"sseKmsKeyId": kms_key} if kms_key else {})}
+
+
 def contract(output: Output) -> dict[str, str]:
-    """Return how a result is written: the fields of `output` but for its place, before they are bounded."""
-    fields = output.model_dump(mode="json", by_alias=True, exclude={"uri"}, exclude_none=True)
+    """Return how a result is written: the fields of `output` but for its place, before they are bounded.
+
+    What becomes of a result that is not written is no part of it.
+    """
+    fields = output.model_dump(mode="json", by_alias=True, exclude={"uri", "keep_failed"}, exclude_none=True)
     return {name: value_text(value) for name, value in fields.items()}
 
 
@@ -239,9 +260,16 @@ def keyed(receipt: Receipt) -> str:
         "parameters": dict(receipt.parameters),
         "inputs": [[one.name, one.digest, one.snapshot, one.reading] for one in receipt.inputs],
         "engine": [receipt.engine, receipt.release, dict(receipt.options), dict(receipt.software)],
-        "output": [receipt.uri, dict(receipt.output)],
+        "image": image_known(receipt.asked),
+        "output": [receipt.uri.rstrip("/"), dict(receipt.output)],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def image_known(reference: str) -> str:
+    """Return what is known of an image by its reference: its digest, or else its name and tag."""
+    name, _, digest = reference.partition("@")
+    return digest or name
 
 
 def receipt_key(uid: str) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import Field
 
+from gpuquery.api.ages import DURATION, seconds
 from gpuquery.api.output import OutputMode
 from gpuquery.api.schema import Lenient, Model
 
-DURATION = "^[1-9][0-9]{0,4}[smhd]$"
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 WHOLE = (OutputMode.OVERWRITE, OutputMode.ERROR_IF_EXISTS)
 """Modes after which the table holds the rows of one job and no others."""
 MAX_DIFFERS = 300
@@ -23,15 +21,15 @@ class Reuse(Model):
 
     max_age: Annotated[str, Field(min_length=2, max_length=6, pattern=DURATION)]
     """How old that commit may be: `90s`, `30m`, `24h`, `7d`."""
-    deterministic: bool = False
-    """Declares that Python code gives the same rows for the same inputs and parameters each time: it asks for no time,
-    no random numbers, no network and no files. SQL is looked into, and needs no declaration."""
+    deterministic: bool | None = None
+    """Declares whether the query gives the same rows for the same inputs and parameters each time. True of Python: it
+    asks for no time, no random numbers, no network and no files. True of SQL: where rows tie by an ORDER BY, the data
+    has no ties, or any of them will do. Left out: SQL is looked into, and Python is not reused."""
 
     @property
     def seconds(self) -> int:
         """`max_age` in seconds."""
-        assert re.match(DURATION, self.max_age)
-        return int(self.max_age[:-1]) * _UNITS[self.max_age[-1]]
+        return seconds(self.max_age)
 
 
 class ReuseStatus(Lenient):

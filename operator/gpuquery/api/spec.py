@@ -519,13 +519,6 @@ class GpuQueryJobSpec(Model):
             "this query does not give",
             field_path=".reuse",
         ),
-        Rule(
-            "!has(self.reuse) || !self.reuse.deterministic || has(self.query.python) || "
-            "(has(self.query.configMapKeyRef) && self.query.configMapKeyRef.key.endsWith('.py'))",
-            lambda self: self.reuse is None or not self.reuse.deterministic or not self.query.is_sql,
-            "reuse.deterministic is about Python, and this query is SQL, which is looked into: remove deterministic",
-            field_path=".reuse.deterministic",
-        ),
         SIZE_RULE,
         *COMBINATIONS,
     )

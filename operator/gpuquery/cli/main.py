@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from gpuquery.api.output import OutputFormat
+from gpuquery.api.output import MAIN_BRANCH, OutputFormat
 from gpuquery.api.reasons import Failure
 from gpuquery.cli.jobfile import JobFile, JobFileError, read
 from gpuquery.cli.show import manifests, outcome, remark, say
@@ -85,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
         ("history", history, "list what jobs have committed to a table, newest first"),
         ("fsck", fsck, "check that a table's log and files are what was committed, and repair what is safe to repair"),
         ("rollback", rollback, "make a table what it was at an earlier version, by a new version"),
+        ("publish", publish, "let readers of an Iceberg table see what jobs have written to a branch"),
         ("receipt", receipt, "show what a job has run, over what, by what, and what came of it"),
         ("diff", diff, "say what differs between two receipts, first what can change rows; 1 if anything does"),
         ("crd", crd, "print the CustomResourceDefinition"),
@@ -96,11 +97,11 @@ def parser() -> argparse.ArgumentParser:
         if name in ("run", "validate", "plan", "explain", "render"):
             forms = ("text", "json", "dot", "svg") if name == "explain" else ("text", "json")
             _job_arguments(one, several=name == "validate", forms=forms)
-        if name in ("history", "fsck", "rollback"):
+        if name in ("history", "fsck", "rollback", "publish"):
             _table_arguments(one, name)
         if name in ("receipt", "diff"):
             _receipt_arguments(one, several=name == "diff")
-        if name in ("run", "plan", "explain", "history", "fsck", "rollback", "receipt", "diff"):
+        if name in ("run", "plan", "explain", "history", "fsck", "rollback", "publish", "receipt", "diff"):
             whose = "S3 server" if name in ("run", "plan", "explain") else "server of the table's store"
             one.add_argument("--endpoint", metavar="URL", help=f"{whose}, in place of storage.endpoint")
             one.add_argument("--region", help="region, in place of storage.region")
@@ -138,14 +139,26 @@ def _job_arguments(one: argparse.ArgumentParser, *, several: bool, forms: Sequen
 
 
 def _table_arguments(one: argparse.ArgumentParser, name: str) -> None:
-    one.add_argument("uri", metavar="URI", help="the output.uri of a job; credentials come from the environment")
+    one.add_argument(
+        "uri", metavar="TABLE",
+        help="the output.uri of a job, or CATALOG:TABLE such as lake:sales.orders; credentials and the "
+        "variables of the catalog come from the environment",
+    )  # fmt: skip
     one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
-    if name == "history":
-        one.add_argument("--last", type=_count, default=20, metavar="N", help="how many commits; 20")
-        return
-    if name == "rollback":
-        one.add_argument("--to", type=_count, metavar="VERSION", required=True, help="the version, as in `history`")
-        return
+    match name:
+        case "history":
+            one.add_argument("--last", type=_count, default=20, metavar="N", help="how many commits; 20")
+        case "rollback":
+            one.add_argument("--to", type=_version, metavar="VERSION", required=True, help="as `history` names it")
+        case "publish":
+            one.add_argument("branch", metavar="BRANCH", help="what was checked: output.table.branch of a job")
+            one.add_argument("--to", metavar="BRANCH", default=MAIN_BRANCH, help="the branch that readers see; main")
+            one.add_argument("--drop", action="store_true", help="remove the checked branch by the same commit")
+        case _:
+            _check_arguments(one)
+
+
+def _check_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("--deep", action="store_true", help="read all files too, and compare rows and checksums")
     one.add_argument(
         "--repair",
@@ -171,6 +184,10 @@ def _receipt_arguments(one: argparse.ArgumentParser, *, several: bool) -> None:
         help="of a job: read the whole receipt, from its output, or from here",
     )  # fmt: skip
     one.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the result")
+
+
+def _version(text: str) -> int:
+    return 0 if text == "0" else _count(text)
 
 
 def _count(text: str) -> int:
@@ -317,6 +334,11 @@ def fsck(chosen: argparse.Namespace) -> int:
 def rollback(chosen: argparse.Namespace) -> int:
     """Go back to an earlier version of a table."""
     return _of_table(chosen, "roll_back")
+
+
+def publish(chosen: argparse.Namespace) -> int:
+    """Move a branch of an Iceberg table."""
+    return _of_table(chosen, "publish")
 
 
 def receipt(chosen: argparse.Namespace) -> int:

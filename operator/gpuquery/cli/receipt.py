@@ -15,14 +15,17 @@ from pydantic import ValidationError
 from gpuquery.api.differences import differences
 from gpuquery.api.receipt import (
     RECEIPTS,
+    PhaseSeconds,
     Receipt,
     ReceiptInput,
     ReceiptJob,
     ReceiptQuery,
-    contract,
+    ReceiptStatus,
     parameter_text,
     shown_value,
+    unreadable,
     value_text,
+    written,
 )
 from gpuquery.api.types import GpuQueryJob
 from gpuquery.cli.cluster import Cluster, NoClusterError
@@ -79,9 +82,14 @@ def of_job(job: GpuQueryJob) -> Receipt:
     """Return what the object of a job tells; raises NoReceiptError if it has committed nothing."""
     spec, status = job.spec, job.status
     small, out, plan = status.receipt, status.output, status.plan
-    if small is None or out is None or small.query is None:
+    if out is None:
         state = f"it is {status.state}" if status.state else "it has no status"
         raise NoReceiptError(f"job {job.metadata.name} has no receipt: {state}, and only a commit has one")
+    if small is None or small.query is None:
+        raise NoReceiptError(
+            f"the status of job {job.metadata.name} has none: its pod told nothing of it, or an older operator wrote "
+            "it. --uri reads the whole one from the output, if there is one"
+        )
     read = {one.name: one for one in status.inputs}
     return Receipt(
         job=ReceiptJob(namespace=job.metadata.namespace, name=job.metadata.name, uid=job.metadata.uid),
@@ -101,8 +109,9 @@ def of_job(job: GpuQueryJob) -> Receipt:
         engine=plan.engine if plan else "",
         options={name: shown_value(value_text(value)) for name, value in spec.executor_options.items()},
         release=(plan.release if plan else None) or "",
+        asked=plan.image if plan else "",
         image=small.image,
-        output={name: shown_value(text) for name, text in contract(spec.output).items()},
+        output={name: shown_value(text) for name, text in written(spec.output, spec.storage.sse_kms_key_id).items()},
         cluster=plan.cluster if plan else "",
         gpus=small.gpus,
         uri=spec.output.shown,
@@ -112,11 +121,15 @@ def of_job(job: GpuQueryJob) -> Receipt:
         bytes=out.bytes,
         files=out.files,
         partitions=out.partitions,
-        seconds={name: value for name, value in small.seconds if value is not None},
-        gpu_seconds={name: value for name, value in small.gpu_seconds if value is not None},
+        seconds=_known(small.seconds),
+        gpu_seconds=_known(small.gpu_seconds),
         warnings=status.warnings[:64],
         expectations=out.expectations,
     )
+
+
+def _known(phases: PhaseSeconds) -> dict[str, float]:
+    return {name: value for name, value in phases if value is not None}
 
 
 def _of_cluster(text: str, chosen: argparse.Namespace) -> Receipt:
@@ -141,8 +154,7 @@ def _filed(path: Path, chosen: argparse.Namespace) -> Receipt:
     try:
         return Receipt.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise NoReceiptError(f"it is no receipt: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise NoReceiptError(f"it {unreadable(error)}") from None
 
 
 def _read_job(document: Mapping[str, Any], chosen: argparse.Namespace) -> Receipt:
@@ -150,9 +162,11 @@ def _read_job(document: Mapping[str, Any], chosen: argparse.Namespace) -> Receip
         job = GpuQueryJob.model_validate(document)
     except ValidationError as error:
         raise NoReceiptError(f"the job cannot be read by this gpuquery: {error.errors()[0]['msg']}") from None
-    small = of_job(job)
     if chosen.uri is None:
-        return small
+        return of_job(job)
+    small = job.status.receipt or ReceiptStatus()
+    if small.reused:
+        raise NoReceiptError(f"the job has reused the commit of {small.reused}, which has the receipt")
     there = job.status.output.location if job.status.output else ""
     if not (uri := chosen.uri or job.spec.output.uri or there):
         raise NoReceiptError(f"the output is {job.spec.output.shown}: give --uri the folder of that table")
@@ -163,8 +177,8 @@ def _read_job(document: Mapping[str, Any], chosen: argparse.Namespace) -> Receip
     return whole.model_copy(
         update={
             "image": small.image,
-            "seconds": {**whole.seconds, **small.seconds},
-            "gpu_seconds": {**whole.gpu_seconds, **small.gpu_seconds},
+            "seconds": {**whole.seconds, **_known(small.seconds)},
+            "gpu_seconds": {**whole.gpu_seconds, **_known(small.gpu_seconds)},
         }
     )
 
@@ -205,10 +219,11 @@ def _rows(one: Receipt) -> Iterator[tuple[str, str]]:
     yield "engine", f"{one.engine} x {one.cluster}" + (f" on {one.release}" if one.release else "")
     yield "options", ", ".join(f"{name} {value}" for name, value in one.options.items())
     yield "software", ", ".join(f"{name} {value}" for name, value in one.software.items())
-    yield "image", one.image
+    yield "image", one.image or one.asked
     yield "seconds", _phases(one.seconds)
     yield "GPU-seconds", _phases(one.gpu_seconds) and f"{_phases(one.gpu_seconds)} ({one.gpus} GPUs)"
     yield "expectations", one.expectations
+    yield "varies", one.varies
     for text in one.warnings:
         yield "warning", text
 

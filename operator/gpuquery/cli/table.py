@@ -1,8 +1,9 @@
-"""`gpuquery history`, `fsck` and `rollback`: what has been committed to a table, whether it is whole, and back."""
+"""`gpuquery history`, `fsck`, `rollback` and `publish`: what was committed to a table, is it whole, back and forth."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -10,13 +11,16 @@ from gpuquery.api.pods import AzStorage, GsStorage
 from gpuquery.cli.show import remark, say
 from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import local
+from gpuquery.runner.output.record import CommitRecord
+from gpuquery.runner.output.tables.delta.rollback import Restored
+from gpuquery.runner.output.tables.versions import Version
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from gpuquery.runner.output.fsck import Health
-    from gpuquery.runner.output.record import CommitRecord
+    from gpuquery.runner.output.tables.iceberg.publish import Move
 
 _HEAD = ("VERSION", "COMMITTED (UTC)", "JOB", "MODE", "ROWS", "FILES", "BYTES", "REPLACED")
 
@@ -27,7 +31,7 @@ def show_history(chosen: argparse.Namespace) -> bool:
     if chosen.output == "json":
         print(json.dumps([_told(record) for record in records], indent=2))
     elif records:
-        for line in _table([_HEAD, *(_row(record) for record in records)]):
+        for line in _table(_rows(records)):
             say(line)
     if not records:
         remark(_nothing(chosen.uri))
@@ -55,14 +59,38 @@ def show_health(chosen: argparse.Namespace) -> bool:
 
 def roll_back(chosen: argparse.Namespace) -> bool:
     """Go back to a version, and say what was done; returns True. Raises JobError."""
-    record = local.roll_back(chosen.uri, access_of(chosen), chosen.to)
+    done = local.roll_back(chosen.uri, access_of(chosen), chosen.to)
     if chosen.output == "json":
-        print(json.dumps(_told(record), indent=2))
-    else:
+        print(json.dumps(_done(chosen, done), indent=2))
+    elif isinstance(done, CommitRecord | Restored):
+        removed = len(done.remove) if isinstance(done, CommitRecord) else done.removed
+        again = f", and with {done.added:,} that were gone" if isinstance(done, Restored) and done.added else ""
         say(
-            f"{chosen.uri}: version {record.version} makes the table what it was at version {record.restores}, without "
-            f"the {len(record.remove):,} files that came later"
+            f"{chosen.uri}: version {done.version} makes the table what it was at version {done.restores}, without "
+            f"the {removed:,} files that came later{again}"
         )
+    elif done.steps:
+        say(
+            f"{chosen.uri}: {done.branch} is at snapshot {done.now} again, without the {-done.steps:,} snapshots "
+            "since, which stay until somebody expires them; the table's columns are those of today"
+        )
+    else:
+        say(f"{chosen.uri}: {done.branch} is at snapshot {done.now} already")
+    return True
+
+
+def publish(chosen: argparse.Namespace) -> bool:
+    """Move a branch to the end of another one, and say what was done; returns True. Raises JobError."""
+    move = local.publish(chosen.uri, access_of(chosen), chosen.branch, chosen.to, drop=chosen.drop)
+    if chosen.output == "json":
+        print(json.dumps(_moved(chosen, move), indent=2))
+        return True
+    if move.steps:
+        say(f"{chosen.uri}: {move.branch} has {move.steps:,} more snapshots now, those of {chosen.branch}")
+    else:
+        say(f"{chosen.uri}: there is nothing to publish: {move.branch} has all snapshots of {chosen.branch}")
+    if move.drop:
+        say(f"{chosen.uri}: the branch {move.drop} is gone")
     return True
 
 
@@ -86,7 +114,22 @@ def _summary(health: Health) -> dict[str, Any]:
     }
 
 
-def _told(record: CommitRecord) -> dict[str, Any]:
+def _done(chosen: argparse.Namespace, done: CommitRecord | Restored | Move) -> dict[str, Any]:
+    if isinstance(done, CommitRecord):
+        return _told(done)
+    return {"table": chosen.uri, **asdict(done)} if isinstance(done, Restored) else _moved(chosen, done)
+
+
+def _moved(chosen: argparse.Namespace, move: Move) -> dict[str, Any]:
+    # Snapshots are told as texts: many programs round such large numbers.
+    before, now = (None if one is None else str(one) for one in (move.was, move.now))
+    told = {"branch": move.branch, "before": before, "snapshot": now, "snapshots": move.steps}
+    return {"table": chosen.uri, **told, "dropped": bool(move.drop)}
+
+
+def _told(record: CommitRecord | Version) -> dict[str, Any]:
+    if isinstance(record, Version):
+        return {**asdict(record), "created": record.created.isoformat() if record.created else None}
     return {
         "version": record.version,
         "created": record.created.isoformat(),
@@ -103,6 +146,18 @@ def _told(record: CommitRecord) -> dict[str, Any]:
         "inputs": [one.model_dump() for one in record.inputs],
         "expectations": list(record.expectations),
     }
+
+
+def _rows(found: Sequence[CommitRecord | Version]) -> Sequence[tuple[str, ...]]:
+    rows = [_HEAD, *(_row(one) if isinstance(one, CommitRecord) else _row_of(one) for one in found)]
+    ends = [", ".join(one.branches) if isinstance(one, Version) else "" for one in found]
+    return [(*row, end) for row, end in zip(rows, ("BRANCHES", *ends), strict=True)] if any(ends) else rows
+
+
+def _row_of(one: Version) -> tuple[str, ...]:
+    created = f"{one.created:%Y-%m-%d %H:%M:%S}" if one.created else ""
+    counts = (f"{number:,}" for number in (one.rows, one.files, one.bytes, one.replaced))
+    return (one.version, created, one.job or (one.writer and f"({one.writer})"), one.operation, *counts)
 
 
 def _row(record: CommitRecord) -> tuple[str, ...]:
@@ -124,4 +179,4 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Sequence[str]:
 
 
 def _nothing(uri: str) -> str:
-    return f"{uri}: no job of GpuQuery has committed anything here; write the output.uri of a job"
+    return f"{uri}: no job of GpuQuery has committed anything here; write the output.uri of a job, or CATALOG:TABLE"

@@ -150,6 +150,8 @@ class Plan(Model):
     """Heartbeat timeout in seconds, after which a rank or a pod of ranks counts as dead."""
     stall_seconds: float = 0
     """Seconds after which a query without progress in any process counts as hung; 0: never."""
+    image: str | None = None
+    """Image of its pods, as their template names it; None outside of Kubernetes."""
     release: str = ""
     """RAPIDS release that the image must have, such as 26.10; empty with the engine cpu, unless the job names one."""
     purpose: Purpose = Purpose.QUERY

@@ -82,7 +82,10 @@ def resolve(
     plan = _plan(job, choice, defaults, query, attempt).model_copy(
         update={"dask": cluster, "executor_options": options}
     )
-    return plan if local else _too_large(plan) or plan
+    if local:
+        return plan
+    plan = plan.model_copy(update={"image": image_of(job, defaults, plan)})
+    return _too_large(plan) or plan
 
 
 def _plan(job: GpuQueryJob, choice: Choice, defaults: Defaults, query: tuple[Language, str], attempt: int) -> Plan:

@@ -10,12 +10,14 @@ import contextlib
 import json
 import os
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.status import OutputStatus
+from gpuquery.api.text import clean
 from gpuquery.runner.failures.errors import JobError
+from gpuquery.runner.output.keep_failed import Kept
 from gpuquery.runner.output.sink import Totals
 from gpuquery.runner.query.fingerprint import Fingerprint
 
@@ -31,7 +33,7 @@ STAGED_SECONDS = 7 * 86_400.0
 """For the slowest process to run the query. A query may take hours, and whether a process is alive its heartbeats tell;
 this only bounds what nothing else does."""
 DONE_SECONDS = 6 * 3600.0
-"""For index 0 to commit and publish: each file takes a request, and there may be hundreds of thousands."""
+"""For index 0 to judge, or to commit and publish: each file takes a request, and there may be hundreds of thousands."""
 ADVANCE_SECONDS = 1.0
 """Between two words of a process that it works."""
 MAX_MESSAGE = 2000
@@ -150,6 +152,33 @@ def before_commit(ranks: Noted, totals: Totals) -> Sequence[Share]:
     """Tell what this process has staged; returns what each has, by index."""
     by_rank = ranks.gate("staged", {**asdict(totals), "facts": ranks.bounded()}, seconds=STAGED_SECONDS)
     return [Share(Totals(int(one["rows"]), int(one["files"]), int(one["bytes"])), one["facts"]) for one in by_rank]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """That a result is not as expected, as index 0 tells the others, who keep their share of it."""
+
+    count: str
+    """How many expectations do not hold, in words."""
+    told: str
+    """Which ones, and why."""
+    where: str
+    """URI of the folder that gets the rows."""
+    until: str
+    """How long they stay, in words."""
+
+
+def verdict(ranks: Ranks, found: Verdict | None) -> Verdict | None:
+    """Wait for index 0 to judge; None: all expectations hold. The others give None and get its verdict."""
+    told = asdict(replace(found, told=clean(found.told, MAX_MESSAGE))) if found else None
+    first = ranks.gate("judged", told, seconds=DONE_SECONDS)[0]
+    return Verdict(**{name: str(value) for name, value in first.items()}) if first else None
+
+
+def kept(ranks: Ranks, own: Kept) -> Sequence[Kept]:
+    """Wait until each has kept its rows; returns what they have kept, by index."""
+    by_rank = ranks.gate("kept", asdict(own), seconds=DONE_SECONDS)
+    return [Kept(int(one["rows"]), int(one["files"]), str(one["wrong"])) for one in by_rank]
 
 
 def after_commit(ranks: Ranks, committed: OutputStatus | None) -> OutputStatus:

@@ -29,10 +29,11 @@ from gpuquery.api.status import InputStatus, OutputStatus, PreflightStatus
 from gpuquery.api.text import clean
 from gpuquery.api.timing import PROCESS_COMMIT_SECONDS, WITHDRAW_SECONDS
 from gpuquery.plan.plan import Plan, Processes, Purpose
-from gpuquery.runner import agreement, engines, inputs, later, pulse
+from gpuquery.runner import agreement, engines, inputs, later, pulse, verdict
 from gpuquery.runner.agreement import Word
 from gpuquery.runner.failures import obituary
 from gpuquery.runner.failures.errors import JobError, first_paragraph
+from gpuquery.runner.failures.redaction import hidden
 from gpuquery.runner.failures.stores import classify, redact
 from gpuquery.runner.failures.words import named, said, storable
 from gpuquery.runner.output import receipt as receipts
@@ -120,6 +121,7 @@ class Attempt:
         self._query_started: datetime | None = None
         self._watch = receipts.Stopwatch()
         self._warnings: tuple[str, ...] = ()
+        self._varies = ""
         self._reuse: ReuseStatus | None = None
         self._inputs: Mapping[str, inputs.Resolved] = {}
         self._first: JobError | None = None
@@ -246,6 +248,7 @@ class Attempt:
         self._warn(tuple(text for one in opened.inputs.values() for text in one.warnings))
         planned = query.plan(opened.frames, opened.inputs)
         self._warn(planned.warnings)
+        self._varies = planned.varies
         self._frame = planned.frame
         sink.check_schema(planned.frame.collect_schema())
         found = checks.judge(planned) if first else checks.status
@@ -320,10 +323,9 @@ class Attempt:
     def _commit(self, sink: Sink, totals: Totals, preflight: PreflightStatus | None) -> Report:
         ranks = self._ranks
         shares = agreement.before_commit(ranks, totals)
-        if ranks.index == 0 and (expect := self._plan.output.expect):
+        if expect := self._plan.output.expect:
             self._tracker.log(f"checking {len(expect)} expectations")
-            with ranks.working():  # it reads what all ranks have kept
-                sink.judge([share.totals for share in shares])
+            verdict.reach(sink, ranks, shares, self._plan.output.keep_failed, self._foretell)
         self._enter(Phase.COMMITTING, sink.where)
         if ranks.index != 0:
             return self._succeeded(agreement.after_commit(ranks, None))
@@ -349,12 +351,15 @@ class Attempt:
         """Return the receipt of the commit; it stands, so what fails here is only logged."""
         seconds = self._watch.seconds()
         processes = tuple(share.told(index) for index, share in enumerate(shares)) if len(shares) > 1 else ()
-        warnings = tuple(clean(one, MAX_TEXT) for one in self._warnings[:MAX_LISTED])
+        warnings = tuple(clean(hidden(one), MAX_TEXT) for one in self._warnings[:MAX_LISTED])
         try:
             assert self._query is not None
             draft = receipts.draft(self._plan, self._query, self._inputs)
-            told = {"warnings": warnings, "processes": processes, "expectations": committed.expectations}
-            return receipts.filled(draft, committed, seconds, told)
+            told = {
+                "warnings": warnings, "processes": processes, "expectations": committed.expectations,
+                "varies": clean(hidden(self._varies), MAX_TEXT),
+            }  # fmt: skip
+            return receipts.filled(draft, committed, seconds, told, receipts.asked(self._plan))
         except Exception as exc:
             self._tracker.log(f"cannot make the receipt: {redact(named(exc))}")
             return None
@@ -369,7 +374,11 @@ class Attempt:
     def _already(self, committed: OutputStatus, asked: PreflightStatus | None) -> Report:
         self._tracker.log(f"already committed as version {committed.version}")
         if asked is None:
-            return self._succeeded(committed)
+            report = self._succeeded(committed)
+            if self._ranks.index == 0 and self._sink is not None and self._query is not None:
+                told = self._sink.recover_receipt(self._query, committed)
+                report = report.model_copy(update={"receipt": told})
+            return report
         remark = (
             f"this job has committed version {committed.version} of {committed.uri} already; nothing more was checked"
         )

@@ -17,6 +17,9 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import fsck, rollback
 from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output.log import Log
+from gpuquery.runner.output.tables import named
+from gpuquery.runner.output.tables.delta import history as commits
+from gpuquery.runner.output.tables.delta import rollback as restoring
 from gpuquery.runner.preflight import contracts, release
 from gpuquery.runner.progress import Tracker
 from gpuquery.runner.query import queries
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from gpuquery.api.receipt import Receipt
     from gpuquery.plan.plan import StoreAccess
     from gpuquery.runner.output.record import CommitRecord
+    from gpuquery.runner.output.tables.delta.rollback import Restored
+    from gpuquery.runner.output.tables.iceberg.publish import Move
+    from gpuquery.runner.output.tables.versions import Version
     from gpuquery.runner.query.sql.explanation import Explanation
     from gpuquery.runner.stores.base import Store
 
@@ -56,16 +62,26 @@ def preflight(plan: Plan, *, runs_code: bool) -> Report:
         return _to_its_end(Attempt(asking, Tracker(lambda _: None, quiet=True), review=Review(runs_code)))
 
 
-def history(uri: str, access: StoreAccess, *, last: int) -> Sequence[CommitRecord]:
-    """Return the newest commits to the table at an `output.uri`, at most so many, newest first. Raises JobError."""
-    log = Log(_table(uri, access))
+def history(name: str, access: StoreAccess, *, last: int) -> Sequence[CommitRecord | Version]:
+    """Return the newest commits to a table, at most so many, newest first. Raises JobError.
+
+    `name` is the `output.uri` of a folder or of a Delta table, or `CATALOG:NAMESPACE.TABLE`.
+    """
+    if (catalog := named.iceberg(name, access)) is not None:
+        from gpuquery.runner.output.tables.iceberg import history as snapshots
+
+        return snapshots.history(catalog, last)
+    root, store = _table(name, access)
+    if (target := named.delta(root, access, store)) is not None:
+        return commits.history(target, last)
+    log = Log(store)
     log.refresh()
     return log.read([entry.version for entry in log.tables()][: -last - 1 : -1])
 
 
 def receipt(uri: str, access: StoreAccess, uid: str = "") -> Receipt:
     """Return the receipt of a job at an `output.uri`, without a UID the newest one. Raises JobError."""
-    store = _table(uri, access)
+    _, store = _table(uri, access)
     if not uid:
         newest = max(store.list(RECEIPTS), key=lambda one: one.modified, default=None)
         if newest is None:
@@ -81,7 +97,7 @@ def check_table(
     uri: str, access: StoreAccess, *, deep: bool = False, repair: bool = False, void: int | None = None
 ) -> fsck.Health:
     """Take back a version and repair, if asked to, then check the table at an `output.uri`. Raises JobError."""
-    store = _table(uri, access)
+    _, store = _table(uri, access)
     if void is not None:
         fsck.void(store, void)
     if repair:
@@ -89,16 +105,32 @@ def check_table(
     return fsck.check(store, deep=deep)
 
 
-def roll_back(uri: str, access: StoreAccess, to: int) -> CommitRecord:
-    """Make the table at an `output.uri` what it was at a version, by a new one. Raises JobError."""
-    return rollback.rollback(_table(uri, access), to)
+def roll_back(name: str, access: StoreAccess, to: int) -> CommitRecord | Restored | Move:
+    """Make a table what it was at a version. Raises JobError. `name` is as for `history`."""
+    if (catalog := named.iceberg(name, access)) is not None:
+        from gpuquery.runner.output.tables.iceberg import publish as branches
+
+        return branches.rollback(catalog, to)
+    root, store = _table(name, access)
+    if (target := named.delta(root, access, store)) is not None:
+        return restoring.rollback(target, to)
+    return rollback.rollback(store, to)
 
 
-def _table(uri: str, access: StoreAccess) -> Store:
-    """Open the folder of a table, by its own URI or that of its files."""
+def publish(name: str, access: StoreAccess, branch: str, to: str, *, drop: bool) -> Move:
+    """Move a branch of an Iceberg table, `CATALOG:TABLE`, to the end of another one. Raises JobError."""
+    from gpuquery.runner.output.tables.iceberg import publish as branches
+
+    if (catalog := named.iceberg(name, access)) is None:
+        raise JobError(Failure.INVALID_PLAN, "only Iceberg tables have branches: write CATALOG:NAMESPACE.TABLE")
+    return branches.publish(catalog, branch, to, drop=drop)
+
+
+def _table(uri: str, access: StoreAccess) -> tuple[str, Store]:
+    """Open the folder of a table, by its own URI or that of its files; returns its URI too."""
     root = uri.rstrip("/").removesuffix(f"/{DATA.rstrip('/')}")
     store, _ = stores.of(root).table(stores.locate(root), access, staging=f"{STAGING}fsck/1", stop=threading.Event())
-    return store
+    return root, store
 
 
 def explain(plan: Plan) -> Explanation:

@@ -104,7 +104,6 @@ def test_the_defaults_that_matter_show_in_a_stored_object() -> None:
         ".spec.dask.dashboard": False,
         ".spec.preflight": "auto",
         ".spec.dryRun": False,
-        ".spec.reuse.deterministic": False,
         ".spec.workers.replicas": "auto",
         ".spec.template.spec.resourceClaims[].gpus": True,
         ".spec.backoffLimit": 2,

@@ -109,7 +109,7 @@ def test_what_can_change_rows_is_said_in_one_line_each(changes: dict[str, Any], 
     found = list(deciding(receipt(), receipt(**changes)))
     assert [one.text for one in found] == want and all(one.rows for one in found)
     same = not want and "query" not in changes and changes.get("inputs", [ORDERS])[0]["digest"] == "a" * 64
-    assert (receipt().key == receipt(**changes).key) is (same and changes.get("uri") is None)
+    assert (receipt().key == receipt(**changes).key) is same
 
 
 REST: list[Any] = [
@@ -133,8 +133,25 @@ def test_the_rest_can_change_no_rows(changes: dict[str, Any], want: list[str]) -
 def test_what_can_change_rows_comes_first_and_the_image_is_of_it() -> None:
     then, now = receipt(image="sha256:a"), receipt(image="sha256:b", rows=1, **orders(files=6, digest="b" * 64))
     texts = [one.text for one in differences(then, now)]
-    assert texts[:2] == ["input orders: 1 file more", "image sha256:a then, sha256:b now"]
+    assert texts[:2] == ["image sha256:a then, sha256:b now", "input orders: 1 file more"]
     assert [one.rows for one in differences(then, now)] == [True, True, False]
+
+
+IMAGES: list[Any] = [
+    pytest.param({"asked": "r/q:1"}, {"asked": "r/q:2"}, ["image r/q:1 then, r/q:2 now"], id="another tag"),
+    pytest.param({"asked": "r/q:1@sha256:a"}, {"asked": "mirror/q@sha256:a"}, [], id="one digest under two names"),
+    pytest.param({"asked": "q@sha256:a"}, {"asked": "q@sha256:b"}, ["image sha256:a then, sha256:b now"], id="digest"),
+    pytest.param({"asked": "q:1"}, {"asked": "q:1@sha256:a"}, ["image q:1 then, sha256:a now"], id="tag and digest"),
+    pytest.param({"asked": "r/q:1", "image": "r/q@sha256:a"}, {"asked": "r/q:2", "image": "m/q@sha256:a"}, [],
+                 id="two tags of one image, as kubelets tell"),
+    pytest.param({"asked": "r/q:1", "image": "r/q@sha256:a"}, {"asked": "r/q:1", "image": "r/q@sha256:b"},
+                 ["image sha256:a then, sha256:b now"], id="a tag that was moved, as kubelets tell"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("then", "now", "want"), IMAGES)
+def test_an_image_is_its_digest_where_that_is_known(then: dict[str, str], now: dict[str, str], want: list[str]) -> None:
+    assert [one.text for one in deciding(receipt(**then), receipt(**now))] == want
 
 
 def test_texts_of_a_forged_receipt_are_bounded_and_clean() -> None:

@@ -110,6 +110,70 @@ def test_what_differs_is_said_and_the_exit_code_says_whether_anything_does(
     assert json.loads(capsys.readouterr().out)[0]["what"] == "input"
 
 
+def test_the_receipt_of_a_job_and_the_one_in_its_store_differ_in_nothing_but_what_only_one_knows(
+    tmp_path: Path, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ran(tmp_path)
+    whole = json.loads((tmp_path / f"out/_receipts/{made.job.uid}.json").read_text())
+    told = finished(tmp_path, made.job.uid, query={"sql": made.query})
+    told["status"]["receipt"]["query"] = whole["query"]["sha256"]
+    told["status"]["plan"]["queryDigest"] = whole["query"]["text"]
+    told["status"]["output"] |= {name: whole.get(name, 0) for name in ("version", "rows", "bytes", "files")}
+    told["status"]["output"]["partitions"] = 0
+    told["spec"]["inputs"] = [{"name": "t", "uri": f"file://{tmp_path}/t.csv"}]
+    told["status"]["inputs"] = [
+        {"name": "t", "files": 1, "bytes": 12, "digest": whole["inputs"][0]["digest"][:16]}
+    ]  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps(told))
+    main(["diff", f"{tmp_path}/job.json", f"file://{tmp_path}/out"])
+    assert capsys.readouterr().out == "nothing differs\n"
+
+
+def without(*names: str) -> Any:
+    return lambda receipt: {name: value for name, value in receipt.items() if name not in names}
+
+
+OTHERS: list[Any] = [
+    pytest.param(without("software", "varies", "image", "seconds", "gpuSeconds"), 0, "nothing", id="an older one"),
+    pytest.param(lambda one: one | {"later": {"x": 1}}, 0, "nothing differs", id="one with a field more"),
+    pytest.param(lambda one: one | {"format": 2}, 2, "no receipt that this version of gpuquery reads: its format is 2",
+                 id="one of a later form"),
+    pytest.param(lambda one: one | {"format": [2] * 999}, 2, "its format is [2, 2,", id="one of a strange form"),
+    pytest.param(without("query"), 2, "is no receipt: query: Field required", id="one without a query"),
+    pytest.param(lambda one: one | {"rows": 7}, 1, "result: 5 rows more (2 then, 7 now)", id="one with other rows"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "code", "says"), OTHERS)
+def test_receipts_of_other_versions_are_compared_by_what_both_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, code: int, says: str
+) -> None:
+    made = ran(tmp_path)
+    whole = json.loads((tmp_path / f"out/_receipts/{made.job.uid}.json").read_text())
+    (tmp_path / "other.json").write_text(json.dumps(change(whole)))
+    assert main(["diff", f"file://{tmp_path}/out", f"{tmp_path}/other.json"]) == code
+    said = capsys.readouterr()
+    assert says in said.out + said.err and len(said.err) < 600
+
+
+def test_a_job_without_a_small_receipt_has_the_whole_one_and_one_that_reused_names_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ran(tmp_path)
+    told = finished(tmp_path, made.job.uid)
+    told["status"]["receipt"] = {}
+    file = tmp_path / "job.json"
+    file.write_text(json.dumps(told))
+    assert main(["receipt", str(file)]) == 2
+    assert "--uri reads the whole one" in capsys.readouterr().err
+    assert main(["receipt", str(file), "--uri"]) == 0
+    assert made.job.uid in capsys.readouterr().out
+    told["status"]["receipt"] = {"reused": "marts/first"}
+    file.write_text(json.dumps(told))
+    assert main(["receipt", str(file), "--uri"]) == 2
+    assert "reused the commit of marts/first" in capsys.readouterr().err
+
+
 def test_two_jobs_of_the_cluster_are_compared_by_what_their_objects_tell(
     tmp_path: Path, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gpuquery.api.differences import deciding
 from gpuquery.api.reasons import Failure
-from gpuquery.plan.plan import Purpose
+from gpuquery.plan.plan import Dask, JobRef, Purpose
 from gpuquery.runner import local
 from gpuquery.runner.engines.cpu import CpuEngine
 from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output import reuse as reusing
+from gpuquery.runner.query import queries
 from tests.support.runner import plan, result, run
 
 if TYPE_CHECKING:
@@ -92,6 +94,32 @@ def forged(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 9}))
 
 
+def rewritten(folder: Path, **changes: Any) -> None:
+    (path,) = (folder / "out/_receipts").iterdir()
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def of_another_job(folder: Path) -> None:
+    rewritten(folder, job={"namespace": "other", "name": "job", "uid": "u"})
+
+
+def that_leaves_things_out(folder: Path) -> None:
+    rewritten(folder, software={})
+
+
+def that_is_deep(folder: Path) -> None:
+    (path,) = (folder / "out/_receipts").iterdir()
+    path.write_text(path.read_text().rstrip("}\n ") + ', "processes": [{"x": ' + "[" * 100_000 + "]" * 100_000 + "}]}")
+
+
+def of_wrong_types(folder: Path) -> None:
+    rewritten(folder, rows="many")
+
+
+def of_a_later_version(folder: Path) -> None:
+    rewritten(folder, format=2)
+
+
 def damaged(folder: Path) -> None:
     for path in (folder / "out/data").rglob("*.parquet"):
         path.unlink()
@@ -118,6 +146,12 @@ MISSES: list[Any] = [
     pytest.param(appended, {}, "output.mode: append then, so the table holds other rows too", id="rows of others"),
     pytest.param(without_receipt, {}, "version 1 has no receipt", id="a receipt that is gone"),
     pytest.param(forged, {}, "is not what the receipt of its job is of", id="a receipt of another version"),
+    pytest.param(of_another_job, {}, "is not what the receipt of its job is of", id="a receipt of another job"),
+    pytest.param(that_leaves_things_out, {}, "does not tell all that decides", id="a receipt that leaves things out"),
+    pytest.param(that_is_deep, {}, "is no receipt", id="a receipt that is deep"),
+    pytest.param(of_wrong_types, {}, "is no receipt: rows", id="a receipt of wrong types"),
+    pytest.param(of_a_later_version, {}, "is no receipt that this version", id="a receipt of a later version"),
+    pytest.param(nothing, {"image": "q@sha256:a"}, "does not tell all that decides", id="an image where none was told"),
     pytest.param(damaged, {}, "the output is empty", id="files that are gone"),
 ]  # fmt: skip
 
@@ -145,6 +179,11 @@ NEVER: list[Any] = [
         id="an expectation of the current time",
     ),
     pytest.param("SELECT a FROM t", {"dialect": "polars"}, "leave query.dialect out", id="Polars' own SQL"),
+    pytest.param("SELECT a, b FROM t ORDER BY a LIMIT 1", {}, "order by 'b' too; or declare", id="rows that tie"),
+    pytest.param("SELECT a FROM t", {"reuse": {"maxAge": "1h", "deterministic": False}}, "deterministic: false says",
+                 id="what is declared to vary"),
+    pytest.param("SELECT a, now() AS at FROM t", {"reuse": {"maxAge": "1h", "deterministic": True}}, "now() is another",
+                 id="the current time, whatever is declared"),
     pytest.param("def query(inputs, params):\n    return inputs['t']", {"language": "python"}, "declare reuse.determ",
                  id="Python that declares nothing"),
 ]  # fmt: skip
@@ -186,6 +225,45 @@ def test_a_commit_that_is_too_old_is_not_reused(
     assert report.reuse and why in report.reuse.differs and report.reuse.reused is (not why)
 
 
+@pytest.mark.parametrize("then", ["r/q:1", "r/q@sha256:a"])
+def test_another_image_is_what_differs_first_and_a_tag_counts_with_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    assert run(asked(tmp_path, image=then)).committed
+    again = run(asked(tmp_path, image=then))
+    assert again.reuse and again.reuse.reused, again.reuse
+    monkeypatch.setattr(receipts, "_packages", lambda: "9, SHA-256 9")
+    moved = run(asked(tmp_path, image=then))
+    assert moved.reuse and moved.reuse.reused is ("@" in then)
+    assert moved.reuse.reused or moved.reuse.differs.startswith("software packages: ")
+    other = run(asked(tmp_path, QUERY + " AND a < 9", image="r/q:2"))
+    assert other.reuse and other.reuse.differs.startswith(f"image {then.rpartition('@')[2]} then, r/q:2 now")
+
+
+def test_sql_whose_author_declares_it_is_reused_where_rows_tie(tmp_path: Path) -> None:
+    made = asked(tmp_path, "SELECT a, b FROM t ORDER BY a LIMIT 1", reuse={"maxAge": "1h", "deterministic": True})
+    assert run(made).committed
+    again = run(made.model_copy(update={"job": made.job.model_copy(update={"uid": "u2"})}))
+    assert again.reuse and again.reuse.reused, again.reuse
+
+
+def test_what_runs_on_a_cluster_of_somebody_else_is_never_reused(tmp_path: Path) -> None:
+    dask = {"way": "attach", "workers": 1, "scheduler": "tcp://s:8786"}
+    made = asked(tmp_path).model_copy(update={"dask": Dask.model_validate(dask)})
+    found, told = reusing.looked(made, None, None, ({}, {}))  # type: ignore[arg-type]
+    assert found is None and "external Dask cluster" in told.differs
+
+
+def test_a_job_that_reused_leaves_the_first_one_to_be_named(tmp_path: Path) -> None:
+    first = asked(tmp_path).model_copy(update={"job": JobRef(namespace="marts", name="first", uid="u1")})
+    assert run(first).committed
+    for uid in ("u2", "u3"):
+        made = asked(tmp_path).model_copy(update={"job": JobRef(namespace="marts", name="later", uid=uid)})
+        report = run(made)
+        assert report.reuse and report.reuse.reused and report.reuse.job == "marts/first"
+    assert [path.name for path in (tmp_path / "out/_receipts").iterdir()] == ["u1.json"]
+
+
 def test_another_version_of_a_library_is_another_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(asked(tmp_path)).committed
     version = receipts.version
@@ -217,6 +295,25 @@ def test_files_whose_store_tells_no_version_are_never_compared(tmp_path: Path) -
     reuse = Reuse(max_age="1h")
     assert reusing.repeatable(reuse, "", "", {"t": one}) == ""
     assert "does not tell when a file was replaced" in reusing.repeatable(reuse, "", "", {"t": unknown})
+
+
+@pytest.mark.parametrize("output", [{}, {"delta": {}}])
+def test_folders_of_strange_values_are_found_again(tmp_path: Path, output: dict[str, Any]) -> None:
+    query = "SELECT a, unnest(['a/b', 'ä ö', '50%=x', NULL]) AS k FROM t"
+    made = asked(tmp_path, query, output={**output, "partitionBy": ["k"]})
+    first = run(made)
+    assert first.committed and first.committed.partitions == 4, first.message
+    again = run(made.model_copy(update={"job": made.job.model_copy(update={"uid": "u2"})}))
+    assert again.reuse and again.reuse.reused and again.committed == first.committed, again.reuse
+
+
+def test_another_key_of_encryption_is_another_way_to_write(tmp_path: Path) -> None:
+    made = asked(tmp_path)
+    assert run(made).committed
+    store = made.store.model_copy(update={"sse_kms_key_id": "alias/new"})
+    draft = receipts.draft(made.model_copy(update={"store": store}), queries.prepare(made), {})
+    then = receipts.draft(made, queries.prepare(made), {})
+    assert [one.text for one in deciding(then, draft)] == ["output.sseKmsKeyId: not set then, alias/new now"]
 
 
 def test_a_delta_table_is_reused_while_it_holds_the_rows_of_one_job_alone(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gpuquery.api.conditions import ConditionType, find
 from gpuquery.api.receipt import PhaseSeconds, ReceiptClaim, ReceiptStatus
+from gpuquery.plan.plan import DaskWay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,8 @@ def receipt(job: GpuQueryJob, account: Account, now: datetime) -> ReceiptStatus 
         wasted=sum(_between(one.started, one.ended) or 0 for one in earlier) if earlier else None,
         **(_of_attempt(attempt, claim, now) if attempt else {}),
     )
-    held = {name: value * gpus for name, value in seconds if name not in WITHOUT_GPU and value is not None}
+    asked = 0 if plan and plan.dask and plan.dask.way == DaskWay.ATTACH else gpus
+    held = {name: value * asked for name, value in seconds if name not in WITHOUT_GPU and value is not None}
     return ReceiptStatus(
         query=claim.query,
         key=claim.key,
@@ -47,7 +49,7 @@ def receipt(job: GpuQueryJob, account: Account, now: datetime) -> ReceiptStatus 
         gpus=gpus,
         reused=committed.reuse.job if committed.reuse and committed.reuse.reused else "",
         seconds=seconds,
-        gpu_seconds=PhaseSeconds(**held) if gpus else PhaseSeconds(),
+        gpu_seconds=PhaseSeconds(**held) if asked else PhaseSeconds(),
     )
 
 

@@ -54,6 +54,16 @@ class Staged:
     """Makes an empty folder in scratch."""
 
 
+class NotAsExpectedError(JobError):
+    """A result of which an expectation does not hold."""
+
+    def __init__(self, count: str, told: str, kept: str = "", *, process: int | None = None) -> None:
+        """`count` says how many, `told` which ones and why, `kept` where its rows are, before what may be cut off."""
+        words = f"{count}, and nothing was published" + (f"; {kept}" if kept else "")
+        super().__init__(Failure.EXPECTATION_FAILED, f"{words}: {told}", process=process)
+        self.count, self.told = count, told
+
+
 class Expectations:
     """The expectations of a plan. False if there are none; `bind` comes before `judge`."""
 
@@ -111,7 +121,7 @@ class Expectations:
     def judge(self, staged: Staged) -> tuple[str, ...]:
         """Return what was checked and holds, each in a few words.
 
-        Raises JobError: ExpectationFailed that names all that do not hold, OutputLimit for what cannot be checked.
+        Raises NotAsExpectedError that names all that do not hold; JobError(OutputLimit) for what cannot be checked.
         """
         failed: list[str] = []
         limits: list[str] = []
@@ -129,8 +139,7 @@ class Expectations:
             held.append(one.words + (f" ({staged.rows:,})" if one.rows else ""))
         told = "; ".join((*failed, *limits))
         if failed:
-            count = f"{len(failed)} of {len(self._all)} expectations do not hold"
-            raise JobError(Failure.EXPECTATION_FAILED, f"{count}, and nothing was published: {told}")
+            raise NotAsExpectedError(f"{len(failed)} of {len(self._all)} expectations do not hold", told)
         if limits:
             raise JobError(Failure.OUTPUT_LIMIT, f"{told}; nothing was published")
         return tuple(held)

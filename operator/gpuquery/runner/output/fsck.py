@@ -1,7 +1,8 @@
 """Checks of a table: whether log and files are what runners have written; and repairs of what is safe to repair.
 
-Four things are safe. To finish a version that is committed and not published, which every writer does. To delete a
-file that a published version has replaced. To make the pointer anew from the log. And, only when asked for by its
+Five things are safe. To finish a version that is committed and not published, which every writer does. To delete a
+file that a published version has replaced. To make the pointer anew from the log. To remove the kept rows of a failed
+job whose time is over. And, only when asked for by its
 number, to take back the newest version if it can never be published, because the bytes of some of its files are gone,
 and nothing that was there before has been deleted for it: files are replaced only once all new ones are visible, and
 nothing is built on it.
@@ -19,7 +20,7 @@ from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import JobRef
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output import pointer
+from gpuquery.runner.output import keep_failed, pointer
 from gpuquery.runner.output.commit import Committer
 from gpuquery.runner.output.log import Log, record_key
 from gpuquery.runner.output.record import FENCE, CommitRecord, parse_part
@@ -98,6 +99,7 @@ def repair(store: Store) -> None:
     found = _Check(store)
     store.delete([DATA + path for path in found.replaced()])
     pointer.renew(store, found.log)
+    keep_failed.sweep(store)
 
 
 def void(store: Store, version: int) -> None:
@@ -162,7 +164,7 @@ class _Check:
         """Make all checks."""
         findings = [
             *self._of_log(), *self._of_versions(), *self._of_live(), *self._of_others(), *self._of_pointer(),
-            *self._of_uploads(),
+            *self._of_uploads(), *self._of_failed(),
         ]  # fmt: skip
         compared = 0
         for path, (record, file) in self._live.items() if deep else ():
@@ -283,6 +285,18 @@ class _Check:
                 "run now, or that were killed",
                 "the next job that writes here drops those that are older than a day",
             )
+
+    def _of_failed(self) -> Iterator[Finding]:
+        for left in keep_failed.found(self._store):
+            many = "file" if len(left.files) == 1 else "files"
+            text = f"{left.folder} has {len(left.files):,} {many} of a job whose result was not as expected"
+            if left.until is None:
+                yield Finding(Level.NOTE, f"{text}, and nothing says for how long", "delete them if nobody needs them")
+                continue
+            until = datetime.fromtimestamp(left.until, UTC)
+            way = "`--repair`, or the next job that writes here, removes them" if left.over else ""
+            was = "were" if left.over else "are"
+            yield Finding(Level.NOTE, f"{text}: they {was} kept until {until:%Y-%m-%d %H:%M} UTC", way)
 
     def _still_live(self, path: str) -> bool:
         """Whether no job has replaced a file meanwhile: to read all files takes long."""

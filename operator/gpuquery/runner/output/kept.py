@@ -55,11 +55,15 @@ class Keeper:
         self._nulls: Counter[str] = Counter()
         self._lock = threading.RLock()  # the garbage collector may close a file anywhere
         self._whole: list[str] = []
+        self._stays = False
 
-    def want(self, columns: Sequence[str], counted: Sequence[str]) -> None:
-        """Keep the values of `columns`, and count the nulls of the flat columns `counted`."""
-        self._columns, self._counted = columns, counted
-        if columns:
+    def want(self, columns: Sequence[str], counted: Sequence[str], *, copies: bool) -> None:
+        """Keep the values of `columns`, and count the nulls of the flat columns `counted`.
+
+        With `copies` also keep whole copies, until `remove`.
+        """
+        self._columns, self._counted, self._stays = columns, counted, copies
+        if columns or copies:
             self._folder = self._scratch.folder()
 
     def copy(self, path: str, data: bytes) -> None:
@@ -91,15 +95,21 @@ class Keeper:
     def finish(self) -> tuple[Sequence[Path], Mapping[str, int]]:
         """Return the kept files and the nulls by column, once all files were taken; raises the first fault."""
         kept: list[Path] = []
-        if self._folder is not None:
+        if self._folder is not None and self._columns:
             for path in self._whole:
                 kept += self._take(self._of(self._folder, path), self._keys.get(path))
         return kept, {name: self._nulls[name] for name in self._counted}
 
+    @property
+    def copies(self) -> Mapping[str, Path]:
+        """The whole copies, by the paths of their files in the table."""
+        return {path: self._of(self._folder, path) for path in self._whole} if self._stays and self._folder else {}
+
     def hand_over(self, store: Store, stem: str, files: Sequence[Path]) -> None:
-        """Leave kept files in a store for rank 0, as objects `stem` and a number, and remove them here."""
+        """Leave kept files in a store for rank 0, as objects `stem` and a number, and remove all but whole copies."""
         store.parallel(lambda n: store.put(_key(stem, n), files[n].read_bytes()), range(len(files)))
-        self.remove()
+        if not self._stays:
+            self.remove()
 
     def gathered(self, store: Store, counts: Mapping[str, int]) -> Sequence[Path]:
         """Fetch what other ranks have left, by their stems; raises JobError."""
@@ -149,7 +159,8 @@ class Keeper:
     def _take(self, copy: Path, keys: pl.DataFrame | None) -> Sequence[Path]:
         try:
             made = self._kept(copy, keys)
-            copy.unlink()
+            if not self._stays:
+                copy.unlink()
         except BaseException as exc:  # a panic of Polars is no Exception
             error = scratch.full(exc) or classify(exc, "keeping columns for output.expect")
             self._on_fault(error)

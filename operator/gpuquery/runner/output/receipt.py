@@ -6,13 +6,14 @@ whether an earlier commit can be reused (reuse.py).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
 import platform
 import time
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +27,26 @@ from gpuquery.api.receipt import (
     ReceiptInput,
     ReceiptJob,
     ReceiptQuery,
-    contract,
     parameter_text,
     receipt_key,
     shown_value,
+    unreadable,
     value_text,
+    written,
 )
-from gpuquery.plan.plan import Language
+from gpuquery.plan.plan import DaskWay, Language
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import hidden, redact
-from gpuquery.runner.failures.words import storable
+from gpuquery.runner.failures.words import named, storable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from gpuquery.api.spec import Input
     from gpuquery.api.status import OutputStatus
     from gpuquery.plan.plan import Plan
     from gpuquery.runner.inputs import Resolved
+    from gpuquery.runner.output.record import ReadInput
     from gpuquery.runner.query.queries import Query
     from gpuquery.runner.stores.base import Store
 
@@ -68,7 +72,8 @@ def draft(plan: Plan, query: Query, inputs: Mapping[str, Resolved]) -> Receipt:
         options=_shown({name: value_text(value) for name, value in (plan.asked_options or {}).items()}),
         release=plan.release,
         software=_software(plan),
-        output=_shown(contract(plan.output)),
+        asked=plan.image or "",
+        output=_shown(written(plan.output, plan.store.sse_kms_key_id)),
         uri=plan.output.shown,
         cluster=plan.cluster,
         gpus=plan.workers,
@@ -76,9 +81,17 @@ def draft(plan: Plan, query: Query, inputs: Mapping[str, Resolved]) -> Receipt:
 
 
 def filled(
-    before: Receipt, committed: OutputStatus, seconds: Mapping[str, float], told: Mapping[str, Any] = NOTHING
+    before: Receipt,
+    committed: OutputStatus,
+    seconds: Mapping[str, float],
+    told: Mapping[str, Any] = NOTHING,
+    asked: int | None = None,
 ) -> Receipt:
-    """Return the receipt of a commit; `told` has further fields of it: warnings, expectations, processes."""
+    """Return the receipt of a commit; `told` has further fields of it: warnings, expectations, processes.
+
+    `asked` is how many GPUs the job's pods asked for; None: all that ran the query.
+    """
+    held = before.gpus if asked is None else asked
     found = before.model_dump(by_alias=False) | {
         "version": committed.version or 0,
         "snapshot": committed.snapshot,
@@ -87,15 +100,64 @@ def filled(
         "files": committed.files,
         "partitions": committed.partitions,
         "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
-        "gpu_seconds": {phase: round(value * before.gpus, 3) for phase, value in seconds.items()},
+        "gpu_seconds": {phase: round(value * held, 3) for phase, value in seconds.items()},
         "created": datetime.now(UTC),
     }
     return Receipt.model_validate(found | dict(told))
 
 
+def recovered(
+    store: Store, plan: Plan, query: Query, committed: OutputStatus, read_then: Sequence[ReadInput]
+) -> ReceiptClaim | None:
+    """Return the claim of the receipt of a commit that an earlier attempt has made; write one if there is none.
+
+    That one says what is certain: what the job asks for, what the commit is, and what its record says was read. The
+    commit stands without it, so what fails here is only logged.
+    """
+    try:
+        before = draft(plan, query, {})
+        found = read(store, plan.job.uid)
+        if isinstance(found, Receipt) and _is_of(found, before, committed):
+            return claim(found)
+        then = {one.name: one for one in read_then}
+        inputs = [_unread(item, plan.snapshots.get(item.name, ""), then.get(item.name)) for item in plan.inputs]
+        made = filled(before, committed, {}, {
+            "attempt": 0,
+            "inputs": tuple(inputs),
+            "gpus": 0,
+            "varies": "nobody has looked",
+            "expectations": committed.expectations,
+            "warnings": (f"attempt {plan.attempt} wrote this receipt: the one that committed died before it could",),
+        })  # fmt: skip
+        leave(store, made)
+    except Exception as exc:
+        _LOG.warning("cannot recover the receipt of job %s: %s", plan.job.uid, redact(named(exc)))
+        return None
+    return claim(made)
+
+
+def _is_of(found: Receipt, draft: Receipt, committed: OutputStatus) -> bool:
+    """Whether a receipt is the one that an attempt of the same job left for a commit."""
+    same = (found.job, found.query.text) == (draft.job, draft.query.text)
+    return same and is_of_commit(found, committed)
+
+
+def is_of_commit(found: Receipt, committed: OutputStatus) -> bool:
+    """Whether a receipt says that it is of a commit."""
+    told = found.version, found.snapshot, found.rows, found.files, found.bytes
+    return told == (committed.version or 0, committed.snapshot, committed.rows, committed.files, committed.bytes)
+
+
+def asked(plan: Plan) -> int:
+    """Return the GPUs that the pods of a job ask for: those of somebody else's Dask cluster are none."""
+    return 0 if plan.dask is not None and plan.dask.way is DaskWay.ATTACH else plan.workers
+
+
 def claim(receipt: Receipt) -> ReceiptClaim:
     """Return what the report of the pod says of a receipt."""
-    return ReceiptClaim(query=receipt.query.sha256, key=receipt.key, committing=receipt.seconds.get(COMMITTING))
+    whole = receipt.attempt > 0  # else it was recovered, and what was read is not certain
+    key = receipt.key if whole else None
+    return ReceiptClaim(query=receipt.query.sha256, key=key, committing=receipt.seconds.get(COMMITTING))
 
 
 class Stopwatch:
@@ -137,8 +199,7 @@ def read(store: Store, uid: str) -> Receipt | str:
     try:
         return Receipt.model_validate_json(store.get(key) or b"")
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        return f"{key} is no receipt: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return f"{key} {unreadable(error)}"
 
 
 def leave(store: Store, receipt: Receipt) -> None:
@@ -150,17 +211,20 @@ def leave(store: Store, receipt: Receipt) -> None:
 
 
 def _input(one: Resolved) -> ReceiptInput:
-    item = one.item
+    told = {"files": len(one.files), "bytes": one.bytes, "digest": one.digest, "snapshot": one.snapshot}
+    return _asked(one.item).model_copy(update=told)
+
+
+def _unread(item: Input, snapshot: str, then: ReadInput | None) -> ReceiptInput:
+    """Say what is known of an input that this attempt has not looked at."""
+    told = {"snapshot": snapshot} if then is None else then.model_dump(exclude={"name"})
+    return ReceiptInput.model_validate(_asked(item).model_dump() | told)
+
+
+def _asked(item: Input) -> ReceiptInput:
     how = item.model_dump(mode="json", by_alias=True, exclude={"name", "uri", "uris", "table"}, exclude_none=True)
-    return ReceiptInput(
-        name=item.name,
-        place=shown_value(storable(redact(item.shown))),
-        files=len(one.files),
-        bytes=one.bytes,
-        digest=one.digest,
-        snapshot=one.snapshot,
-        reading=_sha(json.dumps(how, sort_keys=True)),
-    )
+    place = shown_value(storable(redact(item.shown)))
+    return ReceiptInput(name=item.name, place=place, reading=_sha(json.dumps(how, sort_keys=True)))
 
 
 def _shown(values: Mapping[str, str]) -> dict[str, str]:
@@ -184,7 +248,16 @@ def _software(plan: Plan) -> dict[str, str]:
         found["python"] = ".".join(platform.python_version_tuple()[:2])
     elif plan.dialect is not Dialect.POLARS:
         found["duckdb"] = _version("duckdb")  # it binds
+    if plan.image is not None and "@" not in plan.image:
+        found["packages"] = _packages()
     return found
+
+
+@functools.cache
+def _packages() -> str:
+    """Return a digest of all Python packages here: a tag may name another image the next day."""
+    there = sorted({f"{one.name}=={one.version}" for one in distributions()})
+    return f"{len(there)}, SHA-256 {_sha(' '.join(there))[:16]}"
 
 
 def _version(package: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gpuquery.api.differences import deciding
 from gpuquery.api.reuse import MAX_DIFFERS, WHOLE, ReuseStatus
 from gpuquery.api.text import clean
+from gpuquery.plan.plan import DaskWay
 from gpuquery.runner.output import receipt as receipts
 
 if TYPE_CHECKING:
@@ -32,16 +33,18 @@ if TYPE_CHECKING:
 MAX_SKEW = 300.0
 """Seconds by which the clocks of two pods may differ."""
 NOTHING = "the output is empty, is not the work of one job, or has lost files"
-DECLARE = "Python code is not looked into: declare reuse.deterministic: true if it gives the same rows each time"
+ELSEWHERE = "the query runs on an external Dask cluster, and nobody knows here which software is there"
+UNTOLD = "its receipt does not tell all that decides a result: a later attempt wrote it, or another version"
+DECLARED = "reuse.deterministic: false says that the query may give other rows each time"
 
 
-def repeatable(reuse: Reuse, unsettled: str | None, clock: str, inputs: Mapping[str, Resolved]) -> str:
+def repeatable(reuse: Reuse, unsettled: str, clock: str, inputs: Mapping[str, Resolved]) -> str:
     """Return why this query cannot be compared with an earlier run at all; empty if it can.
 
     `unsettled` is what the query says of itself, `clock` a function of the current time in an expectation.
     """
-    if unsettled is None and not reuse.deterministic:
-        return DECLARE
+    if reuse.deterministic is False:
+        return DECLARED
     if unsettled:
         return f"the query may give other rows each time: {unsettled}"
     if clock:
@@ -58,7 +61,10 @@ def looked(
     """Look whether the table holds the result of a plan with `reuse`; `opened` are the frames and the inputs."""
     assert plan.reuse is not None
     frames, inputs = opened
-    if why := repeatable(plan.reuse, query.unsettled(frames, inputs), sink.clock, inputs):
+    if plan.dask is not None and plan.dask.way is DaskWay.ATTACH:
+        return None, ReuseStatus(differs=ELSEWHERE)
+    unsettled = query.unsettled(frames, inputs, declared=plan.reuse.deterministic is True)
+    if why := repeatable(plan.reuse, unsettled, sink.clock, inputs):
         return None, ReuseStatus(differs=clean(why, MAX_DIFFERS))
     return sink.earlier(receipts.draft(plan, query, inputs), plan.reuse)
 
@@ -81,13 +87,18 @@ def _differs(table: Table, live: Live, draft: Receipt, reuse: Reuse) -> str:
     then = receipts.read(table.hurried, live.job.uid)
     if isinstance(then, str):
         return f"{live.status.commit} has no receipt: {then}"
-    if (then.version, then.snapshot, then.rows) != (live.status.version or 0, live.status.snapshot, live.status.rows):
+    if then.job.uid != live.job.uid or then.job.shown != f"{live.job.namespace}/{live.job.name}":
+        return f"{live.status.commit} is not what the receipt of its job is of: that is of job {then.job.shown}"
+    if not receipts.is_of_commit(then, live.status):
         return f"{live.status.commit} is not what the receipt of its job is of, {then.commit}"
     if then.output.get("mode") not in WHOLE:
         return f"output.mode: {then.output.get('mode')} then, so the table holds other rows too"
     if first := next(deciding(then, draft), None):
         return first.text
-    age = (datetime.now(UTC) - live.created).total_seconds()
+    if then.key != draft.key:
+        return UNTOLD
+    created = live.created if live.created.tzinfo else live.created.replace(tzinfo=UTC)
+    age = (datetime.now(UTC) - created).total_seconds()
     if age < -MAX_SKEW:
         return f"it was committed in the future, at {live.created:%Y-%m-%d %H:%M:%S} UTC: the clocks of nodes differ"
     if age > reuse.seconds:

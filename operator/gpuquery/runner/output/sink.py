@@ -28,7 +28,7 @@ from gpuquery.api.reasons import Failure, Policy
 from gpuquery.api.timing import ABORT_SECONDS
 from gpuquery.runner import stores
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.output import expect, tables
+from gpuquery.runner.output import expect, keep_failed, tables
 from gpuquery.runner.output import receipt as receipts
 from gpuquery.runner.output import reuse as reusing
 from gpuquery.runner.output.commit import Hook, no_hook
@@ -47,11 +47,13 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from gpuquery.api.receipt import Receipt
+    from gpuquery.api.receipt import Receipt, ReceiptClaim
     from gpuquery.api.reuse import Reuse, ReuseStatus
     from gpuquery.api.status import OutputStatus
     from gpuquery.plan.plan import Plan
+    from gpuquery.runner.output.keep_failed import Kept
     from gpuquery.runner.output.upload import OnFault, Progress
+    from gpuquery.runner.query.queries import Query
 
 __all__ = ["Identity", "Sink", "Totals"]
 
@@ -115,6 +117,7 @@ class Sink:
             self._table.check_right()
             self._probe()
             self._table.sweep()
+            keep_failed.sweep(self._table.store)
         if self._asked.plan.reuse is None:  # else what is there may be the result
             self._table.check_mode()
         return None
@@ -187,22 +190,48 @@ class Sink:
     def judge(self, totals: Sequence[Totals] = ()) -> None:
         """Check `output.expect` over what all ranks have staged. For rank 0, after all ranks' `seal`; commits nothing.
 
-        Raises ExpectationFailed or OutputLimit, after which `abort` drops the files of all ranks; InternalError as
-        `commit` does.
+        Raises ExpectationFailed or OutputLimit, after which `abort` drops the files of all ranks, and before it each
+        rank may `keep` its rows; InternalError as `commit` does.
         """
         if self._held is not None:
             return
         if not self._pending.written:
             self.seal()
         files, keeper = self._pending.files(totals), self._writer.keeper
+        wanted = False
         try:
             self._held = self._expectations.judge(self._pending.staged(totals, self._expectations, keeper))
         except JobError as exc:
             if exc.failure.policy is Policy.NEVER:
                 self._refused = files  # no attempt follows that would drop them
+            wanted = self._output.keep_failed is not None and isinstance(exc, expect.NotAsExpectedError)
             raise
         finally:
-            keeper.remove()
+            if not wanted:
+                keeper.remove()
+
+    @property
+    def kept_place(self) -> str:
+        """URI of the folder for the rows of a result that is not as expected."""
+        return keep_failed.place(self._asked, self._table.root)
+
+    def keep(self) -> Kept:
+        """With `output.keepFailed`: keep this rank's rows of a result that is not as expected. Raises nothing."""
+        kept = keep_failed.keep(self._table, self._asked, self._writer.keeper.copies)
+        self.forget()
+        return kept
+
+    def unkeep(self) -> None:
+        """Remove what the ranks of this job have kept; what cannot be removed goes when its time is over."""
+        try:
+            left = [one for one in keep_failed.found(self._table.hurried) if one.uid == self._identity.uid]
+            keep_failed.remove(self._table.hurried, left)
+        except JobError as exc:
+            _LOG.warning("cannot remove rows that were kept: %s", exc.message)
+
+    def forget(self) -> None:
+        """Remove this rank's copies of what it has staged: the result is as expected."""
+        self._writer.keeper.remove()
 
     def leave(self, text: str) -> str:
         """Leave a text for later attempts of the job, within seconds; returns its SHA-256."""
@@ -253,6 +282,10 @@ class Sink:
     def describe(self, receipt: Receipt) -> None:
         """Leave the receipt of a commit. The commit stands without it, so a store that fails is only logged."""
         receipts.leave(self._table.hurried, receipt)
+
+    def recover_receipt(self, query: Query, committed: OutputStatus) -> ReceiptClaim | None:
+        """Return what `preflight`'s commit has as its receipt; leave one if the attempt that made it did not."""
+        return receipts.recovered(self._table.hurried, self._asked.plan, query, committed, self._table.read)
 
     def abort(self) -> None:
         """Drop what this rank has uploaded, within seconds; also from another thread while it is being written.

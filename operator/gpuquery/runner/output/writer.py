@@ -87,7 +87,8 @@ class Writer:
         self._shape.partitioned = bool(self._layout.keys)
         if schema != self._schema:  # `write` comes here again
             self._expectations.bind(schema)
-            self.keeper.want(self._expectations.columns, self._expectations.counted)
+            copies = self._output.keep_failed is not None
+            self.keeper.want(self._expectations.columns, self._expectations.counted, copies=copies)
         self._schema = pl.Schema(schema)
 
     @property

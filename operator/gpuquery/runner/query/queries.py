@@ -29,6 +29,9 @@ POLARS_DEPRECATED = (
     "places, wraps sums "
     "of 32-bit columns and drops conditions of correlated sub-queries without a word; leave dialect out (docs/sql.md)"
 )
+DECLARE = "declare reuse.deterministic: true"
+PYTHON_UNCHECKED = "Python code is not looked into"
+POLARS_UNCHECKED = "Polars' own SQL is not looked into: leave query.dialect out"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Planned:
     """Parts that run on one partition whatever the number of GPUs, by the table of releases."""
     statistics: Statistics | None = None
     """What is known of the inputs, where it was asked for."""
+    varies: str = ""
+    """What another run over the same inputs may change: rows, or last digits; empty: nothing."""
 
 
 class Query(Protocol):
@@ -61,8 +66,13 @@ class Query(Protocol):
         """The text in normal form: what does not change its meaning does not count."""
         ...
 
-    def unsettled(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> str | None:
-        """Return why the query may give other rows when it is run again; empty if it cannot, None: nobody can say."""
+    def unsettled(
+        self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE, *, declared: bool = False
+    ) -> str:
+        """Return why the query may give other rows when it is run again; empty if it cannot.
+
+        With `declared`, its author says that it cannot; then it may still ask for the current time.
+        """
         ...
 
 
@@ -129,16 +139,19 @@ class Sql:
         if refused := told[Effect.REFUSED]:
             raise JobError(Failure.UNSUPPORTED_QUERY, "; ".join(refused))
         tree = explain.tree(made.statement, statistics)
-        return Planned(made.frame, made.warnings, tree, told[Effect.ONE_PARTITION], statistics)
+        return Planned(made.frame, made.warnings, tree, told[Effect.ONE_PARTITION], statistics, made.varies)
 
     @property
     def normal(self) -> str:
         """The syntax tree, as text."""
         return self._prepared.normal
 
-    def unsettled(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> str | None:
+    def unsettled(
+        self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE, *, declared: bool = False
+    ) -> str:
         """Look for the current time, and for what depends on an order of rows that is not given."""
-        return self._prepared.unsettled(self._prepared.schemas(frames, _absent(inputs)), _now(self._plan))
+        schemas = self._prepared.schemas(frames, _absent(inputs))
+        return self._prepared.unsettled(schemas, _now(self._plan), declared=declared)
 
     def explain(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved]) -> Explanation:
         """Return the plan, and who can run it; raises JobError(InvalidQuery)."""
@@ -202,7 +215,8 @@ class _Polars:
         schemas = {name: frame.collect_schema() for name, frame in frames.items()}
         types.check_parameters(self._bound, schemas)
         frame = plan.plan(self._bound, frames)
-        return Planned(frame, (POLARS_DEPRECATED, *types.decimal_warnings(self._bound, schemas), *_left_out(inputs)))
+        warnings = (POLARS_DEPRECATED, *types.decimal_warnings(self._bound, schemas), *_left_out(inputs))
+        return Planned(frame, warnings, varies=POLARS_UNCHECKED)
 
     def failed(self, exc: BaseException) -> str | None:
         return None
@@ -211,8 +225,10 @@ class _Polars:
     def normal(self) -> str:
         return self._bound.statement.tree.sql(dialect="postgres", comments=False, normalize=False)
 
-    def unsettled(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> str | None:
-        return "Polars' own SQL is not checked for that: leave query.dialect out"
+    def unsettled(
+        self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE, *, declared: bool = False
+    ) -> str:
+        return "" if declared else POLARS_UNCHECKED
 
 
 class _Python:
@@ -232,10 +248,12 @@ class _Python:
             if why := _unread(exc.message, inputs):
                 raise JobError(exc.failure, f"{why}\n{exc.message}") from None
             raise
-        return Planned(made.frame, (*made.warnings, *_left_out(inputs)))
+        return Planned(made.frame, (*made.warnings, *_left_out(inputs)), varies=PYTHON_UNCHECKED)
 
     def failed(self, exc: BaseException) -> str | None:
         return None
 
-    def unsettled(self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE) -> str | None:
-        return None
+    def unsettled(
+        self, frames: Mapping[str, pl.LazyFrame], inputs: Mapping[str, Resolved] = NONE, *, declared: bool = False
+    ) -> str:
+        return "" if declared else f"{PYTHON_UNCHECKED}: {DECLARE} if it gives the same rows each time"

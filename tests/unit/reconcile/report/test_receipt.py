@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from gpuquery.api.reasons import Failure
 from gpuquery.api.receipt import ReceiptClaim
+from gpuquery.api.status import AttemptStatus, DaskStatus
 from gpuquery.reconcile.observe.model import Attempt
 from gpuquery.reconcile.observe.parse import MAX_IMAGE
 from gpuquery.reconcile.observe.parse import pod as parsed
+from gpuquery.reconcile.policy.account import Account
+from gpuquery.reconcile.policy.outcome import Committed
+from gpuquery.reconcile.report.receipt import receipt
 from tests.support.kube_objects import (
     CHECKED,
     COMMITTED,
+    NOW,
+    OUTPUT,
     PYTHON,
     attempt,
     check,
@@ -61,6 +68,18 @@ def test_seconds_of_gpus_count_what_earlier_attempts_have_wasted() -> None:
     assert found.gpu_seconds.model_dump(exclude_none=True) == {
         "wasted": 200, "starting": 40, "running": 224, "committing": 16
     }  # fmt: skip
+
+
+def test_a_cluster_of_somebody_else_costs_the_job_no_gpu() -> None:
+    subject, _ = step(job(**GPUS))
+    assert subject.status.plan is not None
+    for way, want in (("attach", {}), ("operator", {"starting": 0, "running": 40})):
+        plan = subject.status.plan.model_copy(update={"dask": DaskStatus(way=way, workers=4)})
+        record = AttemptStatus(id=1, started=NOW, ended=NOW + timedelta(seconds=10))
+        account = Account(plan=plan, attempt=record, committed=Committed(OUTPUT), ended=True)
+        told = receipt(subject, account, NOW)
+        assert told is not None and told.gpus == 4
+        assert told.gpu_seconds.model_dump(exclude_none=True) == want
 
 
 def test_the_preflight_holds_no_gpu() -> None:

@@ -18,7 +18,9 @@ from gpuquery.plan.plan import StoreAccess
 from gpuquery.runner import inputs
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.failures.redaction import redact
+from gpuquery.runner.inputs.tables.iceberg import catalogs
 from gpuquery.runner.inputs.tables.iceberg.catalogs import options_of
+from gpuquery.runner.stores import retries
 from tests.support import iceberg
 
 
@@ -142,12 +144,29 @@ def test_what_is_not_there_is_told_with_what_is(lake, asked, said):
         pytest.param(503, Failure.STORAGE_UNAVAILABLE, id="busy"),
     ],
 )
-def test_a_refusal_of_the_catalog_has_the_class_that_decides_about_a_retry(lake, status, failure):
+def test_a_refusal_of_the_catalog_has_the_class_that_decides_about_a_retry(lake, monkeypatch, status, failure):
+    monkeypatch.setattr(retries, "HURRIED", 0)
     grown(lake, 1)
     lake.status = status
     error = refusal(lake)
     assert error.failure is failure
     assert "lake" in error.message
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_catalog_that_is_away_for_a_moment_is_asked_again(lake, monkeypatch, status):
+    grown(lake, 1)
+    lake.status = status
+    asked_once, tries = catalogs.Catalog._asked_once, []
+
+    def counted(*args):
+        tries.append(args)
+        if len(tries) == 3:
+            lake.status = None
+        return asked_once(*args)
+
+    monkeypatch.setattr(catalogs.Catalog, "_asked_once", counted)
+    assert lake.resolve().bytes > 0 and len(tries) == 3
 
 
 def test_a_token_opens_the_catalog_and_stands_in_no_message_and_no_json(lake, monkeypatch):
@@ -161,6 +180,16 @@ def test_a_token_opens_the_catalog_and_stands_in_no_message_and_no_json(lake, mo
     found = {"t": lake.resolve()}
     assert "secret" not in inputs.to_json(found)
     assert found["t"].bytes > 0
+
+
+def test_a_token_that_was_issued_is_taken_out_of_what_others_say(lake, monkeypatch):
+    grown(lake, 1)
+    lake.oauth = iceberg.OAuth("id", "hush-hush")
+    monkeypatch.setattr(lake.oauth, "takes", lambda _: True)
+    monkeypatch.setattr(lake.oauth, "issued", lambda _: (200, {"access_token": "issued-to-us", "token_type": "bearer"}))
+    monkeypatch.setenv(variable("lake", "credential"), "id:hush-hush")
+    assert lake.resolve().bytes > 0
+    assert redact("you have sent Bearer issued-to-us") == "you have sent Bearer ***"
 
 
 def test_secrets_of_catalogs_are_taken_out_of_what_others_say(monkeypatch):
@@ -193,7 +222,8 @@ def test_a_template_cannot_send_the_secret_of_a_catalog_elsewhere():
         assert re.match(RESERVED_VARIABLE, variable("lake", key))
 
 
-def test_a_catalog_that_does_not_answer_is_asked_again_later(lake):
+def test_a_catalog_that_does_not_answer_is_asked_again_later(lake, monkeypatch):
+    monkeypatch.setattr(retries, "HURRIED", 0)
     grown(lake, 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -281,15 +281,3 @@ def test_a_log_after_a_checkpoint_keeps_its_metadata_when_columns_are_added(tmp_
     assert (found.name, found.configuration) == ("orders", {"delta.logRetentionDuration": "interval 9 days"})
     assert sorted(o.read(tmp_path)["more"].to_pylist(), key=str) == [1.5, 1.5, None, None, None]
     assert o.read(tmp_path).schema.field("more").type == pa.float64()
-
-
-def test_a_log_without_a_checkpoint_for_long_is_worth_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    d.commit(tmp_path, 0, d.protocol(), d.metadata([d.field("day", "string"), d.field("v", "long")]))
-    for version in range(1, 101):
-        d.commit(tmp_path, version, {"commitInfo": {"timestamp": version}})
-    Writer(tmp_path).write(RESULT)
-    assert "has 101 commits since its last checkpoint" in caplog.text
-    DeltaTable(tmp_path).create_checkpoint()
-    caplog.clear()
-    Writer(tmp_path).write(RESULT)
-    assert caplog.text == ""

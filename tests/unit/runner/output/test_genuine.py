@@ -532,6 +532,7 @@ def test_an_object_that_s3_does_not_delete_is_an_outage_only_if_trying_again_can
             return {"Errors": [{"Key": "table/data/\x1b[2Jx", "Code": code, "Message": "words"}]}
 
     monkeypatch.setattr(s3_table, "_client", lambda *_: Client())
+    monkeypatch.setattr(s3_table, "Quick", lambda client: client)
     store = s3_table.S3Store(stores.locate("s3://bucket/table"), StoreAccess())
     with pytest.raises(JobError, match=rf"does not delete .*: {code}: words") as caught:
         store.delete(["data/x"])

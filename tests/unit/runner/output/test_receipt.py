@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from gpuquery.api.claims import read as believed
@@ -48,6 +50,24 @@ def test_it_says_what_was_run_over_what_and_what_came_of_it(tmp_path: Path) -> N
     assert report.receipt.key == whole.key and report.receipt.query == whole.query.sha256
 
 
+def test_its_counts_are_those_of_the_files_and_its_seconds_those_of_a_clock(tmp_path: Path) -> None:
+    began = time.monotonic()
+    made = plan(
+        tmp_path, "SELECT range AS a, range % 3 AS k FROM range(1000)",
+        output={"uri": f"file://{tmp_path}/out", "partitionBy": ["k"], "expect": [{"rows": ">= 1"}]},
+    )  # fmt: skip
+    report = run(made)
+    took = time.monotonic() - began
+    assert report.committed, report.message
+    told = left(tmp_path, made)
+    files = list((tmp_path / "out/data").rglob("*.parquet"))
+    assert told["files"] == len(files) and told["bytes"] == sum(file.stat().st_size for file in files)
+    assert told["rows"] == sum(pq.read_metadata(file).num_rows for file in files) == 1000
+    assert told["partitions"] == len({file.parent for file in files}) == 3
+    assert told["expectations"] == "1 hold: rows >= 1 (1,000)"
+    assert 0 < sum(told["seconds"].values()) <= took
+
+
 def test_a_long_parameter_is_told_apart_by_its_digest_and_a_credential_is_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +100,65 @@ def test_a_store_that_takes_no_receipt_costs_no_commit(tmp_path: Path, monkeypat
     assert report.committed and report.receipt is None
 
 
+def died_before_its_receipt(folder: Path, **changes: Any) -> tuple[Plan, Any]:
+    """The plan of the attempt after one that has committed and left no receipt, and what that one had left."""
+    (folder / "t.csv").write_text("a,b\n1,x\n2,y\n")
+    inputs = {"t": f"file://{folder}/t.csv"}
+    made = plan(folder, "SELECT a, :n AS n FROM t", inputs=inputs, parameters={"n": {"integer": 7}}, **changes)
+    assert run(made).committed
+    whole = left(folder, made)
+    (folder / f"out/_receipts/{made.job.uid}.json").unlink()
+    return made.model_copy(update={"attempt": 2}), whole
+
+
+@pytest.mark.parametrize("delta", [False, True])
+def test_an_attempt_that_finds_the_commit_writes_the_receipt_that_is_missing(tmp_path: Path, delta: bool) -> None:
+    where = {"uri": f"file://{tmp_path}/out", **({"delta": {}} if delta else {})}
+    second, whole = died_before_its_receipt(tmp_path, output=where)
+    report = run(second)
+    assert report.committed and report.receipt and report.receipt.query == whole["query"]["sha256"]
+    assert report.receipt.key is None, "it is not certain what was read"
+    told = left(tmp_path, second)
+    same = ("job", "query", "parameters", "engine", "software", "output", "uri", "version", "rows", "bytes", "files")
+    assert {name: told.get(name) for name in same} == {name: whole.get(name) for name in same}
+    assert "seconds" not in told and "attempt" not in told and "attempt 2 wrote this receipt" in told["warnings"][0]
+    (then,), (now,) = whole["inputs"], told["inputs"]
+    known = ("name", "place", "reading") if delta else ("name", "place", "reading", "files", "bytes")
+    assert {name: then[name] for name in known} == {name: now[name] for name in known}
+    assert now.get("digest", "") == ("" if delta else then["digest"][:16])
+
+
+def test_it_is_never_reused_and_another_one_is_not_written(tmp_path: Path) -> None:
+    second, _ = died_before_its_receipt(tmp_path, output={"uri": f"file://{tmp_path}/out", "mode": "overwrite"})
+    assert run(second).committed
+    before = left(tmp_path, second)
+    third = run(second.model_copy(update={"attempt": 3}))
+    assert third.receipt and third.receipt.key is None and left(tmp_path, second) == before
+    other = second.model_dump() | {"reuse": {"max_age": "1h"}, "job": {**second.job.model_dump(), "uid": "u2"}}
+    report = run(type(second).model_validate(other))
+    assert report.committed and report.committed.version == 2 and report.reuse
+    assert report.reuse.differs.startswith("its receipt does not tell all")
+
+
+def test_a_receipt_that_is_there_stays_and_one_of_another_query_does_not(tmp_path: Path) -> None:
+    second, whole = died_before_its_receipt(tmp_path)
+    there = tmp_path / f"out/_receipts/{second.job.uid}.json"
+    there.write_text(json.dumps(whole))
+    report = run(second)
+    assert left(tmp_path, second) == whole
+    assert report.receipt and report.receipt.key == Receipt.model_validate(whole).key
+    assert report.receipt.committing == whole["seconds"]["committing"]
+    there.write_text(json.dumps({**whole, "query": {"language": "sql", "sha256": "0" * 64, "text": "0" * 64}}))
+    assert run(second).committed
+    assert left(tmp_path, second)["query"] == whole["query"]
+
+
+def test_the_last_digits_of_sums_of_floats_are_told(tmp_path: Path) -> None:
+    made = plan(tmp_path, "SELECT sum(x) AS x FROM (VALUES (1.5::DOUBLE), (2.5)) AS v(x)")
+    assert run(made).committed
+    assert "sum adds floating-point numbers in any order" in left(tmp_path, made)["varies"]
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [
@@ -99,6 +178,16 @@ def test_a_receipt_that_no_runner_writes_is_none_and_it_is_said_why(
         store.put("_receipts/u1.json", body)
     found = receipts.read(store, "u1")
     assert isinstance(found, str) and why in found
+
+
+@pytest.mark.parametrize(("way", "want"), [("attach", 0.0), ("operator", 8.0)])
+def test_gpus_of_somebody_elses_cluster_were_asked_of_nobody(way: str, want: float) -> None:
+    dask = {"way": way, "workers": 4, "scheduler": "tcp://s:8786"}
+    made = plan("s3://lake", "SELECT 1 AS a", dask=dask)
+    committed = OutputStatus(uri="s3://lake/out/data/", version=1, files=1, rows=2, bytes=3, partitions=0)
+    draft = receipts.draft(made, queries.prepare(made), {})
+    found = receipts.filled(draft, committed, {"running": 2.0}, asked=receipts.asked(made))
+    assert (found.gpus, found.gpu_seconds["running"]) == (4, want)
 
 
 def test_a_commit_to_an_iceberg_table_is_a_snapshot_of_a_name() -> None:

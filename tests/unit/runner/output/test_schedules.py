@@ -10,23 +10,26 @@ import json
 import logging
 import os
 import re
+import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from deltalake import DeltaTable
 
+from gpuquery.api.catalogs import variable
 from gpuquery.api.output import OutputMode
 from gpuquery.api.reasons import Failure
 from gpuquery.plan.plan import StoreAccess
@@ -35,15 +38,22 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.output import commit, sweep
 from gpuquery.runner.output.record import owner_of, parse_part
 from gpuquery.runner.output.tables import abandoned
+from gpuquery.runner.output.tables.iceberg.file_io import StoreIO
 from gpuquery.runner.stores.s3 import client
-from tests.support.memory_s3 import MemoryS3, read, refusal, written
+from tests.support import memory_catalog
+from tests.support.memory_s3 import Answer, MemoryS3, read, refusal, written
 from tests.support.schedules import Fault, Schedule, Stage, Try, expected, make, may_fail, run, sinks, uid
 
+A = TypeVar("A")
 SAMPLE, BLOCK, BLOCKS = 12, 500, 20
 SECRET = "planted-secret-7f3a"
+"""The end of each secret that is planted: access key, secret key, session token, the secret of an OAuth client, and the
+token that the catalog issues for it, which says back what it was sent."""
 MODES = (OutputMode.APPEND, OutputMode.OVERWRITE, OutputMode.ERROR_IF_EXISTS, OutputMode.OVERWRITE_PARTITIONS)
 CLEAN, LAST = 7, 8
 """Numbers of the actors that nobody disturbs."""
+FIRST_PORT = 9000
+"""Port by which the first actor's catalog is asked."""
 DAY = 24 * 3600
 
 
@@ -127,12 +137,41 @@ def delta_needed(objects: Objects) -> tuple[set[str], set[str]]:
     return added - removed, added
 
 
+def iceberg_jobs(objects: Objects) -> list[str]:
+    """Jobs by the marks of their snapshots."""
+    snapshots = memory_catalog.table(objects).metadata.snapshots
+    return [one.summary["gpuquery.job"].partition("/")[2] for one in snapshots]
+
+
+def iceberg_rows(objects: Objects) -> Counter[tuple[int, int]]:
+    """By pyiceberg."""
+    table = memory_catalog.table(objects).scan().to_arrow()
+    return Counter(zip(table.column("k").to_pylist(), table.column("v").to_pylist(), strict=True))
+
+
+def iceberg_needed(objects: Objects) -> tuple[set[str], set[str]]:
+    """What is live; files that were replaced stay for older snapshots."""
+    table = memory_catalog.table(objects)
+
+    def keys(snapshots: Iterable[Any]) -> set[str]:
+        manifests = [manifest for one in snapshots for manifest in one.manifests(table.io)]
+        entries = [entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io)]
+        return {entry.data_file.file_path.partition("/t/")[2] for entry in entries}
+
+    return keys([table.current_snapshot()] if table.current_snapshot() else []), keys(table.snapshots())
+
+
+FOLDERS = {"uri": "s3://lake/t", "partition_by": ["k"]}
 FORMATS = {
     "hive": Format(
-        {}, lambda objects: [record["job"]["name"] for record in hive_records(objects)],
+        FOLDERS, lambda objects: [record["job"]["name"] for record in hive_records(objects)],
         hive_rows, hive_needed, hides=False,
     ),
-    "delta": Format({"delta": {}}, delta_jobs, delta_rows, delta_needed, hides=True),
+    "delta": Format({**FOLDERS, "delta": {}}, delta_jobs, delta_rows, delta_needed, hides=True),
+    "iceberg": Format(
+        {"table": {"catalog": "lake", "name": "sales.t", "create": {"partitionBy": ["k"]}}},
+        iceberg_jobs, iceberg_rows, iceberg_needed, hides=True,
+    ),
 }  # fmt: skip
 
 
@@ -145,43 +184,68 @@ class World:
         self.partial: list[str] = []
         # Old uploads of a live attempt are kept for its sign of life, which no listing of that age would miss.
         self.server = MemoryS3(self._appeared, age=0 if schedule.has(Fault.LAG) else 2 * DAY)
+        self.catalog = memory_catalog.MemoryCatalog(self.server, f"issued-{SECRET}")
 
     @property
     def objects(self) -> Objects:
         """What is in the table's folder."""
         return {key.removeprefix("t/"): body for key, body in self.server.objects.items()}
 
-    def asked(self, actor: int, request: Any) -> Any:
+    def store_asked(self, actor: int, request: Any) -> Any:
         """Answer a request of botocore in place of the network."""
-        fault, asked, server = self.stage.next(actor), read(request), self.server
+        asked = read(request)
+
+        def do(earlier: int) -> Answer:
+            return self.server.answer(asked, earlier=earlier if asked.lists else 0)
+
+        def refused(status: int) -> Answer:
+            return refusal(status, {503: "SlowDown", 500: "InternalError", 403: "AccessDenied"}[status])
+
+        cut = ConnectionClosedError(endpoint_url=request.url)
+        return written(request, self._through(actor, do, refused, cut, ReadTimeoutError(endpoint_url=request.url)))
+
+    def catalog_asked(self, actor: int, request: Any) -> Any:
+        """Answer a request of requests in place of the network."""
+
+        def do(_: int) -> memory_catalog.Said:
+            return self.catalog.answer(request)
+
+        def refused(status: int) -> memory_catalog.Said:
+            said = f"nobody may do that with {request.headers.get('Authorization')} and {request.body!r}"
+            return memory_catalog.refusal(status, said)
+
+        errors = requests.ConnectionError("the connection was reset"), requests.ReadTimeout("no answer")
+        return memory_catalog.written(request, self._through(actor, do, refused, *errors))
+
+    def _through(
+        self, actor: int, do: Callable[[int], A], refused: Callable[[int], A], cut: Exception, late: Exception
+    ) -> A:
+        """Do what is asked, with the fault of the attempt's next request; a listing lags by so many changes."""
+        fault = self.stage.next(actor)
         match fault:
-            case Fault.BUSY:
-                return written(request, refusal(503, "SlowDown"))
-            case Fault.BROKEN:
-                return written(request, refusal(500, "InternalError"))
-            case Fault.FORBIDDEN:
-                return written(request, refusal(403, "AccessDenied"))
+            case Fault.BUSY | Fault.BROKEN | Fault.FORBIDDEN:
+                return refused(int(fault))
             case Fault.RESET:
-                raise ConnectionClosedError(endpoint_url=request.url)
+                raise cut
             case Fault.HANG:
-                raise ReadTimeoutError(endpoint_url=request.url)
+                raise late
             case Fault.CRASH_BEFORE:
                 self.stage.kill(actor)
             case Fault.SLOW:
                 time.sleep(0.02)
-            case Fault.LAG if asked.lists:
-                return written(request, server.answer(asked, earlier=self.stage.earlier()))
-        answer = server.answer(asked)
+            case Fault.LAG:
+                return do(self.stage.earlier())
+        answer = do(0)
         match fault:
             case Fault.LOST:
-                raise ConnectionClosedError(endpoint_url=request.url)
+                raise cut
             case Fault.CRASH_AFTER:
                 self.stage.kill(actor)
             case Fault.TWICE:
-                answer = server.answer(asked)
+                answer = do(0)
             case Fault.REPEATED:
-                server.answer(asked)
-        return written(request, answer)
+                do(0)
+        return answer
 
     def _appeared(self, key: str) -> None:
         """No file is to be seen before its record is."""
@@ -198,21 +262,32 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
     monkeypatch.setattr(commit, "PUBLISH_PATIENCE", 3.0)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"access-{SECRET}")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"key-{SECRET}")
     monkeypatch.setenv("AWS_SESSION_TOKEN", f"token-{SECRET}")
+    monkeypatch.setenv(variable("lake", "credential"), f"client:oauth-{SECRET}")
     usual = client.s3_client
 
     @cache
     def made(endpoint: str, hurried: bool) -> Any:
         one = usual(StoreAccess(endpoint=endpoint, path_style=True), hurried=hurried)
         actor = int(endpoint.rpartition("-")[2])
-        one.meta.events.register("before-send.s3", lambda request, **_: _WORLD["now"].asked(actor, request))
+        one.meta.events.register("before-send.s3", lambda request, **_: _WORLD["now"].store_asked(actor, request))
         return one
 
     monkeypatch.setattr(
         client, "s3_client", lambda access, *, hurried=False, shared=None: made(access.endpoint, hurried)
     )
+
+    def send(_: Any, request: requests.PreparedRequest, **__: Any) -> requests.Response:
+        return _WORLD["now"].catalog_asked(urlsplit(request.url).port - FIRST_PORT, request)
+
+    def get(files: StoreIO, place: str) -> bytes | None:
+        folder, name = files._split(place)
+        return folder.get(name)
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
+    monkeypatch.setattr(StoreIO, "get", get)  # by a client of S3 that can be caught: object_store's cannot
 
 
 def play(schedule: Schedule, format: Format, monkeypatch: pytest.MonkeyPatch) -> World:
@@ -220,7 +295,9 @@ def play(schedule: Schedule, format: Format, monkeypatch: pytest.MonkeyPatch) ->
     world = _WORLD["now"] = World(schedule, format)
 
     def attempt(actor: int, what: Try) -> None:
-        run(what, sinks(what, "s3://lake/t", f"http://actor-{actor}", {"partition_by": ["k"], **format.output}))
+        catalogs = {"lake": {"uri": f"http://127.0.0.1:{FIRST_PORT + actor}"}}
+        store = StoreAccess(endpoint=f"http://actor-{actor}", path_style=True, catalogs=catalogs)
+        run(what, sinks(what, store, format.output))
 
     world.stage.run(attempt)
     for job, what in schedule.jobs.items():
@@ -272,14 +349,13 @@ def judge(world: World, said: str) -> None:
     data = {key for key in objects if key.endswith(".parquet") and (key in needed or not stays(key))}
     assert needed <= data <= may, f"missing: {needed - data}, left: {data - may}"
     errors = "".join("".join(traceback.format_exception(exc)) for exc in world.stage.errors.values())
-    everything = b"".join(key.encode() + body for key, body in objects.items())
-    assert SECRET not in errors and SECRET not in said and SECRET.encode() not in everything
+    everything = "".join(key + body.decode(errors="replace") for key, body in objects.items())
+    shown = [line for text in (errors, said, everything) for line in text.splitlines() if SECRET in line]
+    assert not shown, f"a secret is shown: {shown}"
 
 
 def check(seed: int, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     schedule = make(seed, MODES)
-    if FORMATS[kind].hides:  # what a table names is read from a listing of its log, and files are removed by it
-        schedule = schedule.without(Fault.LAG)
     caplog.clear()
     try:
         judge(play(schedule, FORMATS[kind], monkeypatch), caplog.text)
@@ -291,8 +367,14 @@ def check(seed: int, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
 def check_all(seeds: range, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     print(f"{kind}: schedules {seeds.start} to {seeds.stop - 1}")
     caplog.set_level(logging.DEBUG, "gpuquery")
+    failed = []
     for seed in seeds:
-        check(seed, kind, monkeypatch, caplog)
+        try:
+            check(seed, kind, monkeypatch, caplog)
+        except Exception:
+            traceback.print_exc(file=sys.stdout)
+            failed.append(seed)
+    assert not failed, f"schedules that went wrong: {failed}"
 
 
 def seeds(count: int, block: int = 0) -> range:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gpuquery.api.status import OutputStatus
     from gpuquery.runner.failures.errors import JobError
     from gpuquery.runner.output.modes import Result
-    from gpuquery.runner.output.record import PendingSet, StagedFile
+    from gpuquery.runner.output.record import PendingSet, ReadInput, StagedFile
     from gpuquery.runner.stores.base import Store
 
 
@@ -123,6 +123,9 @@ class Table(ABC):
 
     ended: Callable[[bytes], bytes] | None = None
     """Gives the end of a file, with all of its metadata, as the table wants it; see `upload.Wanted`."""
+
+    read: Sequence[ReadInput] = ()
+    """What was read for the commit that `recover` has found, where it tells."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked

@@ -76,6 +76,7 @@ class Hive(Table):
             return None
         record = self._committer.recover()
         assert record is not None
+        self.read = record.inputs
         sweep_finished(self.store, self._uid)
         return self._status(record)
 

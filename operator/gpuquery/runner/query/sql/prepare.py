@@ -42,6 +42,8 @@ class Result:
     frame: pl.LazyFrame
     statement: Statement
     warnings: tuple[str, ...]
+    varies: str = ""
+    """What another run over the same inputs may change; empty: nothing."""
 
 
 class Prepared:
@@ -68,16 +70,29 @@ class Prepared:
         """Bind to the inputs' schemas; raises JobError(InvalidQuery)."""
         return self._bound(schemas, now)[0]
 
-    def unsettled(self, schemas: Mapping[str, Columns], now: datetime) -> str:
-        """Return why the statement may give other rows when it is run again, with the place; empty if it cannot."""
-        from gpuquery.runner.query.sql.determinism import unsettled
+    def unsettled(self, schemas: Mapping[str, Columns], now: datetime, *, declared: bool = False) -> str:
+        """Return why the statement may give other rows when it is run again, with the place; empty if it cannot.
+
+        With `declared`, its author answers for the order of its rows.
+        """
+        from gpuquery.runner.query.sql.determinism import repeats
 
         if self.clock:
             return f"{self.clock} is another value in each job"
         bound = self.bound(schemas, now)
         if bound != self.bound(schemas, now + _ANOTHER_TIME):
             return "it asks for the current time"
-        found = unsettled(bound)
+        found = None if declared else repeats(bound).rows
+        return f"{self.at(found.place)}{found.why}; or declare reuse.deterministic: true" if found else ""
+
+    def _varies(self, bound: Statement) -> str:
+        """Return what another run over the same inputs may change: rows, or else last digits; empty: nothing."""
+        from gpuquery.runner.query.sql.determinism import repeats
+
+        if self.clock:
+            return f"{self.clock} is another value in each job"
+        rows, digits = repeats(bound)
+        found = rows or digits
         return f"{self.at(found.place)}{found.why}" if found else ""
 
     def _bound(self, schemas: Mapping[str, Columns], now: datetime) -> tuple[Statement, Mapping[str, Place | None]]:
@@ -123,7 +138,7 @@ class Prepared:
             *((r.place, r.message) for r in remarks.find_remarks(bound, statement)),
         ]
         warnings = (f"{self.at(place)}{words}" for place, words in remarks_found)
-        return Result(frame, statement, tuple(warnings))
+        return Result(frame, statement, tuple(warnings), self._varies(bound))
 
     def schemas(
         self, frames: Mapping[str, pl.LazyFrame], absent: Mapping[str, Mapping[str, str]] | None = None

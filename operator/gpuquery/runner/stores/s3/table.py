@@ -20,6 +20,7 @@ from gpuquery.runner.stores import retries
 from gpuquery.runner.stores.base import DATA, Dangling, Location, Piece, Store, Stored, checked, updated
 from gpuquery.runner.stores.s3 import client
 from gpuquery.runner.stores.s3.errors import error_code, is_transient, refused, status
+from gpuquery.runner.stores.s3.quick import Quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,7 @@ class S3Store(Store):
     ) -> None:
         """`hurried` gives up within seconds, for preflight and clean-up; `stop` ends all waiting when it is set."""
         self._client: S3Client = _client(access, hurried, shared)
+        self._quick = Quick(self._client)
         self._encryption = _encryption(access)
         self._bucket = place.bucket
         self._root = f"{place.prefix}/" if place.prefix else ""
@@ -73,7 +75,7 @@ class S3Store(Store):
 
     def put(self, key: str, body: bytes) -> None:
         """Write an object."""
-        self._ask("writing", key, self._client.put_object, Body=body, **self._encryption)
+        self._ask("writing", key, self._quick.put_object, Body=body, **self._encryption)
 
     def create(self, key: str, body: bytes) -> bool:
         """Write an object if there is none."""
@@ -137,19 +139,19 @@ class S3Store(Store):
 
     def begin(self, key: str) -> str:
         """Begin a multipart upload."""
-        begin, kind = self._client.create_multipart_upload, "application/vnd.apache.parquet"
+        begin, kind = self._quick.create_multipart_upload, "application/vnd.apache.parquet"
         return str(self._ask("beginning the upload of", key, begin, ContentType=kind, **self._encryption)["UploadId"])
 
     def upload(self, key: str, upload_id: str, piece: Piece) -> str:
         """Upload one part; returns its ETag."""
         given: Any = {"UploadId": upload_id, "PartNumber": piece.number, "Body": piece.body}
-        return str(self._ask("uploading", key, self._client.upload_part, **given)["ETag"])
+        return str(self._ask("uploading", key, self._quick.upload_part, **given)["ETag"])
 
     def complete(self, key: str, upload_id: str, pieces: Sequence[str]) -> bool:
         """Make an upload visible."""
         parts = {"Parts": [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(pieces, 1)]}
         given: Any = {"UploadId": upload_id, "MultipartUpload": parts}
-        complete = self._client.complete_multipart_upload
+        complete = self._quick.complete_multipart_upload
         return self._ask("completing the upload of", key, complete, none_if=_gone, **given) is not None
 
     def abort(self, key: str, upload_id: str) -> None:

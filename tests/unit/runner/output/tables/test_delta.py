@@ -114,6 +114,31 @@ def test_a_retry_keeps_files_that_were_replaced_since_for_earlier_versions(tmp_p
     assert files(tmp_path, "_staging") == []
 
 
+@pytest.mark.parametrize("behind", [1, 2, 3])
+def test_committed_files_stay_while_listings_do_not_show_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind: int
+) -> None:
+    made = plan(tmp_path)
+    late = sinks.sink(made, 2)
+    assert late.preflight() is None
+    late.check_schema(LF.collect_schema())
+    late.write(LF)
+    assert attempt(sinks.sink(made)) == "version 0"
+    (tmp_path / f"_staging/{made.job.uid}/1").mkdir(parents=True)
+    (tmp_path / f"_staging/{made.job.uid}/1/rank-00000.lease").touch()
+    kind = type(late._table.store)
+    listed, seen = kind.list, []
+
+    def lags(self: Any, prefix: str, *more: Any) -> Any:
+        """The one listing of the log that is `behind` shows what was there before the commit."""
+        seen.append(prefix)
+        return iter(()) if prefix == "_delta_log/" and seen.count(prefix) == behind else listed(self, prefix, *more)
+
+    monkeypatch.setattr(kind, "list", lags)
+    assert attempt(late) == "version 0"
+    assert rows(tmp_path) == WANT and len(DeltaTable(tmp_path).file_uris()) == 3
+
+
 def test_files_of_a_job_that_died_a_day_ago_are_removed_and_no_others(tmp_path: Path) -> None:
     dead = sinks.sink(plan(tmp_path))
     assert dead.preflight() is None

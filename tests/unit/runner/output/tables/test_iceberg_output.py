@@ -326,7 +326,16 @@ def test_a_whole_job_makes_the_table_commits_and_leaves_its_receipt(lake, tmp_pa
     again = runner.run(wanted)
     assert again.committed == report.committed and ids(lake) == [1, 2, 3]
     (receipt,) = (tmp_path / "warehouse").rglob("_receipts/*.json")
-    assert json.loads(receipt.read_text())["snapshot"] == report.committed.snapshot
+    whole = json.loads(receipt.read_text())
+    assert whole["snapshot"] == report.committed.snapshot
+    assert again.receipt == report.receipt
+    receipt.unlink()  # as if the attempt had died before it wrote it
+    third = runner.run(wanted.model_copy(update={"attempt": 2}))
+    told = json.loads(receipt.read_text())
+    assert {name: told[name] for name in ("snapshot", "rows", "bytes", "files", "query", "expectations", "uri")} == {
+        name: whole[name] for name in ("snapshot", "rows", "bytes", "files", "query", "expectations", "uri")
+    }
+    assert third.receipt.query == whole["query"]["sha256"] and "attempt 2 wrote this" in told["warnings"][0]
 
 
 def test_a_snapshot_is_not_reused_once_somebody_has_changed_the_tables_columns(lake):

@@ -19,7 +19,7 @@ from gpuquery.runner.failures.errors import first_paragraph
 from gpuquery.runner.inputs.tables.delta.place import LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gpuquery.runner.inputs.tables.delta.log import Segment
     from gpuquery.runner.inputs.tables.delta.place import Folder
@@ -152,26 +152,35 @@ def _json(table: Folder, key: str, body: bytes) -> list[tuple[str, Any]]:
     return found
 
 
+def applied(table: Folder, state: Snapshot, key: str, body: bytes) -> None:
+    """Apply a classic checkpoint, which was read as `key`. Raises JobError."""
+    for kind, action in _parquet(table, key, body):
+        _apply(table, state, key, kind, action)
+
+
+def rows(body: bytes, kinds: Iterable[str], fields: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Any]]:
+    """Yield the actions of a checkpoint, kind by kind, with the fields that are named for the kind, or with all."""
+    schema = pl.read_parquet_schema(io.BytesIO(body))
+    there = [kind for kind in kinds if kind in schema]
+    frame = pl.read_parquet(io.BytesIO(body), columns=there)
+    for kind in there:
+        column = frame.get_column(kind)
+        wanted = [one for one in fields.get(kind, ()) if one in dict(column.struct.schema)]
+        # Some writers have a null for what a row is not, others an action without values.
+        found = frame.lazy().select(kind).filter(pl.col(kind).struct.field(_NEEDED[kind]).is_not_null())
+        if wanted:
+            found = found.select(pl.struct(pl.col(kind).struct.field(one) for one in wanted).alias(kind))
+        yield from ((kind, action) for action in found.collect().get_column(kind).to_list())
+
+
 def _parquet(table: Folder, key: str, body: bytes) -> list[tuple[str, Any]]:
     try:
-        schema = pl.read_parquet_schema(io.BytesIO(body))
-        kinds = [kind for kind in _KINDS if kind in schema]
-        frame = pl.read_parquet(io.BytesIO(body), columns=kinds)
-        found: list[tuple[str, Any]] = []
-        for kind in kinds:
-            column = frame.get_column(kind)
-            wanted = [one for one in _FIELDS.get(kind, ()) if one in dict(column.struct.schema)]
-            # Some writers have a null for what a row is not, others an action without values.
-            rows = frame.lazy().select(kind).filter(pl.col(kind).struct.field(_NEEDED[kind]).is_not_null())
-            if wanted:
-                rows = rows.select(pl.struct(pl.col(kind).struct.field(one) for one in wanted).alias(kind))
-            found += [(kind, action) for action in rows.collect().get_column(kind).to_list()]
+        return list(rows(body, _KINDS, _FIELDS))
     except (pl.exceptions.PolarsError, OSError, AttributeError, ValueError) as exc:
         raise table.refused(
             f"the checkpoint {table.root}/{key} cannot be read ({first_paragraph(exc)}): restore it, or remove it if "
             "all commits before it are there"
         ) from None
-    return found
 
 
 def _apply(table: Folder, state: Snapshot, key: str, kind: str, action: Any) -> str | None:

@@ -18,15 +18,17 @@ from urllib.parse import urlsplit
 
 from gpuquery.api import catalogs as words
 from gpuquery.api.reasons import Failure
+from gpuquery.runner import patience
 from gpuquery.runner.failures.errors import JobError
-from gpuquery.runner.failures.redaction import redact
+from gpuquery.runner.failures.redaction import learn, redact
 from gpuquery.runner.failures.words import said
 from gpuquery.runner.inputs.tables.iceberg import files
 from gpuquery.runner.inputs.tables.iceberg.snapshots import closest
-from gpuquery.runner.stores import endpoint
+from gpuquery.runner.stores import endpoint, retries
 from gpuquery.runner.stores.vended import Vended
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping
 
     from gpuquery.api.spec import Input
@@ -78,9 +80,14 @@ class Asked:
 class Catalog:
     """A catalog, as it is asked for one table; its tokens are asked for once, and again when it refuses them."""
 
-    def __init__(self, asked: Asked, access: StoreAccess, file_io: Any = None) -> None:
-        """Ask nothing yet. `file_io` is how pyiceberg reaches files; without one it reaches none."""
+    def __init__(
+        self, asked: Asked, access: StoreAccess, file_io: Any = None, stop: threading.Event | None = None
+    ) -> None:
+        """Ask nothing yet. `file_io` is how pyiceberg reaches files, without one none; `stop` ends all waiting."""
         self.asked = asked
+        self.patience: float = retries.HURRIED
+        """Seconds for which a catalog that is away is asked again."""
+        self._stop = stop
         self.options: Mapping[str, str] = options_of(asked.catalog, access)
         self.vended = Vended()
         """What came with the table when it was last loaded."""
@@ -93,7 +100,20 @@ class Catalog:
         return self.ask(lambda client: client.load_table(self.asked.identifier))
 
     def ask(self, work: Callable[[Any], Any], unlike: tuple[type[Exception], ...] = ()) -> Any:
-        """Ask the catalog's client of pyiceberg. Raises JobError, and errors `unlike` these as they are."""
+        """Ask the catalog's client of pyiceberg, again while it is away. Raises JobError, and errors `unlike` these as
+        they are, at once."""
+
+        def away(exc: Exception) -> bool:
+            return isinstance(exc, JobError) and exc.failure is Failure.STORAGE_UNAVAILABLE
+
+        try:
+            return patience.until(
+                lambda: self._asked_once(work, unlike), seconds=self.patience, again=away, stop=self._stop
+            )
+        except patience.StoppedError as exc:
+            raise self.asked.error(Failure.STORAGE_UNAVAILABLE, "stopped while the catalog was away") from exc
+
+    def _asked_once(self, work: Callable[[Any], Any], unlike: tuple[type[Exception], ...]) -> Any:
         asked, options = self.asked, self.options
         _check(asked, options, self._access)
         with warnings.catch_warnings():
@@ -104,7 +124,8 @@ class Catalog:
             except unlike:
                 raise
             except Exception as exc:
-                raise _explained(asked, exc, self._client, options["uri"]) from exc
+                # Not from the error itself, for a catalog may say back what it was sent.
+                raise _explained(asked, exc, self._client, options["uri"]) from None
             finally:
                 if self._client is not None and self._client.vended is not None:
                     self.vended = self._client.vended
@@ -154,6 +175,7 @@ def _client(name: str, options: Mapping[str, str], file_io: Any) -> Any:
             session = super()._create_session()
             # By itself requests waits for ever, whatever adapter signs what it sends.
             session.request = partial(session.request, timeout=(CONNECT_SECONDS, ANSWER_SECONDS))  # type: ignore[method-assign]
+            session.hooks["response"].append(_learn_token)
             return session
 
         def _load_file_io(self, properties: Any = None, location: Any = None) -> Any:
@@ -165,6 +187,13 @@ def _client(name: str, options: Mapping[str, str], file_io: Any) -> Any:
             return super()._response_to_table(identifier_tuple, table_response)
 
     return Client(name, **{"type": "rest", **options})
+
+
+def _learn_token(answer: Any, **_: Any) -> None:
+    """Keep the token that a request was sent with out of all messages: one that was issued stands in no variable."""
+    kind, _, token = answer.request.headers.get("Authorization", "").partition(" ")
+    if kind == "Bearer" and token != "None":  # pyiceberg's word for no token  # noqa: S105
+        learn([token])
 
 
 def _explained(asked: Asked, exc: Exception, catalog: Any, uri: str) -> JobError:

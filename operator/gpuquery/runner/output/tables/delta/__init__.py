@@ -21,7 +21,7 @@ from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs import dtypes
 from gpuquery.runner.output import expect, hive
 from gpuquery.runner.output.record import owner_of, parse_part
-from gpuquery.runner.output.tables.base import Asked, Layout, Live
+from gpuquery.runner.output.tables.base import Asked, Committed, Layout, Live
 from gpuquery.runner.output.tables.complete import Complete, Mark
 from gpuquery.runner.output.tables.delta import modes, statistics, values
 from gpuquery.runner.output.tables.delta.commit import Committer, Wanted
@@ -137,6 +137,12 @@ class Delta(Complete):
             self.certain = self._committer.certain
         mine = {BELOW + file.path for file in result.files}
         return Mark(self._status(found), mine=bool(mine) and found.paths == mine)
+
+    def commit(self, result: Result) -> Committed:
+        """Commit as any table, and write a checkpoint now and then."""
+        done = super().commit(result)
+        self._committer.state.checkpoint()
+        return done
 
     def live(self) -> Live | None:
         """Return the newest version, if one job of ours has made all of it and its files are all there."""

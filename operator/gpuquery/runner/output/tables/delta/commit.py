@@ -134,7 +134,7 @@ class Committer:
     def _found(self) -> Outcome | None:
         if not self.state.has(self._app):
             return None
-        return _outcome(self.state.commit_of(self._app))
+        return outcome(self.state.commit_of(self._app))
 
     def newest(self) -> tuple[JobRef, datetime, Outcome] | None:
         """Return the job that made the table what it is now, when, and its commit. Reads the log anew.
@@ -153,7 +153,7 @@ class Committer:
         if not isinstance(at, int) or not 0 <= at < 1 << 44 or commit.paths != self.state.paths():
             return None
         job = JobRef(namespace=names[1], name=names[2], uid=names[3])
-        return job, datetime.fromtimestamp(at / 1000, UTC), _outcome(commit)
+        return job, datetime.fromtimestamp(at / 1000, UTC), outcome(commit)
 
     def _entry(self, fit: schema.Fit, files: Sequence[StagedFile], expectations: str) -> bytes:
         """Build the next version from what is there now."""
@@ -239,7 +239,8 @@ def _count(told: object) -> int:
     return told if isinstance(told, int) and 0 <= told < 1 << 63 else 0
 
 
-def _outcome(commit: Commit) -> Outcome:
+def outcome(commit: Commit) -> Outcome:
+    """Return what a commit of the log says of itself."""
     return Outcome(
         commit.version,
         len(commit.added),

@@ -72,14 +72,19 @@ def check_age(target: Target, snapshot: Snapshot, created: datetime | None) -> N
     """
     if not (text := snapshot.configuration.get(_RETENTION)):
         return
-    found = _INTERVAL.fullmatch(text.strip())
-    kept = int(found[1]) * _SECONDS[found[2].lower()] if found else 0
+    kept = seconds(text, 0)
     if created is None or (datetime.now(UTC) - created).total_seconds() >= kept:
         raise target.refused(
             f"its property {_RETENTION} is {clean(text, 60)!r}, and the job was created longer ago than that, so the "
             "table may have forgotten that it has committed already: look whether its rows are there, set more (such "
             "as 'interval 30 days'), and apply the job anew"
         )
+
+
+def seconds(interval: str | None, otherwise: int) -> int:
+    """Return the length of an interval as a property of a table has it; `otherwise` if that is none or not known."""
+    found = _INTERVAL.fullmatch((interval or "").strip())
+    return int(found[1]) * _SECONDS[found[2].lower()] if found else otherwise
 
 
 def times_in_commits(snapshot: Snapshot) -> bool:

@@ -59,12 +59,12 @@ def body(commit: Commit, snapshot: Snapshot | None, clock: int | None) -> bytes:
     if snapshot is None or commit.grows:
         actions.append({"metaData": _metadata(commit, snapshot)})
     actions.append({"txn": {"appId": app_id(commit.job), "version": APP_VERSION, "lastUpdated": commit.time}})
-    return "".join(f"{_dumped(one)}\n" for one in [*actions, *_files(commit)]).encode()
+    return "".join(f"{dumped(one)}\n" for one in [*actions, *_files(commit)]).encode()
 
 
 def _files(commit: Commit) -> Iterable[Mapping[str, Any]]:
     for one in commit.removed:
-        yield {"remove": _remove(one, commit.time)}
+        yield {"remove": remove(one, commit.time)}
     for file in commit.files:
         yield {
             "add": {
@@ -78,19 +78,26 @@ def _files(commit: Commit) -> Iterable[Mapping[str, Any]]:
         }
 
 
-def _remove(one: Added, time: int) -> dict[str, Any]:
+def remove(one: Added, time: int) -> dict[str, Any]:
+    """Return what removes a file."""
     made: dict[str, Any] = {
         "path": one.path, "deletionTimestamp": time, "dataChange": True, "extendedFileMetadata": one.bytes is not None,
         "partitionValues": dict(one.values),
     }  # fmt: skip
     if one.bytes is not None:
         made["size"] = one.bytes
-    if (vector := one.vector) is not None:
-        made["deletionVector"] = {
-            "storageType": vector.storage, "pathOrInlineDv": vector.where, "sizeInBytes": vector.bytes,
-            "cardinality": vector.rows, **({} if vector.offset is None else {"offset": vector.offset}),
-        }  # fmt: skip
-    return made
+    return made | vector(one)
+
+
+def vector(one: Added) -> dict[str, Any]:
+    """Return what an action says of a file's deletion vector; nothing if it has none."""
+    if (found := one.vector) is None:
+        return {}
+    told = {
+        "storageType": found.storage, "pathOrInlineDv": found.where, "sizeInBytes": found.bytes,
+        "cardinality": found.rows, **({} if found.offset is None else {"offset": found.offset}),
+    }  # fmt: skip
+    return {"deletionVector": told}
 
 
 def _info(commit: Commit, snapshot: Snapshot | None, clock: int | None) -> dict[str, Any]:
@@ -136,5 +143,6 @@ def _metadata(commit: Commit, snapshot: Snapshot | None) -> dict[str, Any]:
     return known | kept | mine
 
 
-def _dumped(action: Mapping[str, Any]) -> str:
+def dumped(action: Mapping[str, Any]) -> str:
+    """Return the line of an action."""
     return json.dumps(action, ensure_ascii=False, separators=(",", ":"))

@@ -7,14 +7,13 @@ anew. So what a commit removes is always exact, and no rule about conflicts is n
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from gpuquery.runner.failures.errors import JobError
 from gpuquery.runner.inputs.tables.delta import actions, log
-from gpuquery.runner.output.tables.delta import features
+from gpuquery.runner.output.tables.delta import checkpoint, features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from gpuquery.runner.inputs.tables.delta.actions import Snapshot
     from gpuquery.runner.output.tables.delta.place import Target
 
-_LOG = logging.getLogger(__name__)
-MANY = 100
-"""Commits without a checkpoint that are worth a word."""
 APP = "gpuquery/"
 """How the ids of our application transactions begin."""
 APP_VERSION = 1
@@ -60,6 +56,8 @@ class State:
     clock: int = 0
     """The time in the newest commit, in milliseconds since 1970, where commits must hold one; else 0."""
 
+    _checkpoint: int = -1
+    """The version of the last checkpoint that was seen."""
     _mine: dict[str, bytes] = field(default_factory=dict)
     """The entry that was created here."""
 
@@ -76,30 +74,31 @@ class State:
     def load(self) -> None:
         """Read the log from its last checkpoint on. Raises JobError."""
         found = log.looked_for(self.target)
-        if not found:
-            self.snapshot = None
-            return
-        files = log.segment(self.target, found, found.newest)
-        if len(files.commits) > MANY:
-            _LOG.warning(
-                "%s has %d commits since its last checkpoint, and everyone reads them all: write one, by OPTIMIZE, or "
-                "in Python by DeltaTable(uri).create_checkpoint()", self.target.root, len(files.commits),
-            )  # fmt: skip
-        self.snapshot = actions.replayed(self.target, files)
-        self.clock = 0
-        if features.times_in_commits(self.snapshot):
-            self.clock = _clock(self.target.store.get(log.commit_key(found.newest)) or b"")
+        self.snapshot = None
+        if found:
+            self._checkpoint = max(found.checkpoints, default=-1)
+            self.snapshot = self._replayed(log.segment(self.target, found, found.newest))
         self.advance()
 
     def advance(self) -> None:
-        """Read the commits that have come since. Raises JobError."""
+        """Read the commits that have come since. Raises JobError.
+
+        By their names, for a listing may be behind: whoever takes a table for none removes the files that it names.
+        """
         if self.snapshot is None:
-            if self.target.store.size(self.next_key) is not None:
-                self.load()
-            return
+            if self.target.store.size(self.next_key) is None:
+                return
+            self.snapshot = self._replayed(log.Segment(0, (), (self.next_key,)))
         while (body := self.target.store.get(self.next_key)) is not None:
             actions.followed(self.target, self.snapshot, self.next_key, body)
             self.clock = _clock(body)
+
+    def _replayed(self, files: log.Segment) -> Snapshot:
+        found = actions.replayed(self.target, files)
+        self.clock = 0
+        if features.times_in_commits(found):
+            self.clock = _clock(self.target.store.get(log.commit_key(files.version)) or b"")
+        return found
 
     def commit(self, body: bytes) -> bool:
         """Create the next entry, if nobody has; if nobody says whether it is there, look.
@@ -125,6 +124,12 @@ class State:
         self._mine = {key: body}
         return True
 
+    def checkpoint(self) -> None:
+        """Write a checkpoint if the last one is long ago; what goes wrong is only logged."""
+        snapshot = self.snapshot
+        if snapshot is not None and snapshot.version - self._checkpoint >= checkpoint.interval(snapshot):
+            checkpoint.write(self.target, snapshot)
+
     def has(self, app: str) -> bool:
         """Whether an application transaction is committed."""
         return self.snapshot is not None and self.snapshot.transactions.get(app, (0, ""))[0] >= APP_VERSION
@@ -145,7 +150,7 @@ class State:
         version = log.last_version(key)
         if not key.endswith(f"{version:020d}.json"):
             version, key = self._searched(app, version)
-        lines = _lines(self._mine.get(key) or self.target.store.get(key) or b"") if key else []
+        lines = actions_of(self._mine.get(key) or self.target.store.get(key) or b"") if key else []
         added = [found for one in lines if isinstance(found := one.get("add"), dict)]
         info = next((found for one in lines if isinstance(found := one.get("commitInfo"), dict)), {})
         return Commit(version, bool(lines), added, info)
@@ -155,12 +160,12 @@ class State:
         found = log.looked_for(self.target, until=-1)
         for version in sorted((one for one in found.commits if one <= newest), reverse=True):
             body = self.target.store.get(log.commit_key(version)) or b""
-            if app.encode() in body and any((one.get("txn") or {}).get("appId") == app for one in _lines(body)):
+            if app.encode() in body and any((one.get("txn") or {}).get("appId") == app for one in actions_of(body)):
                 return version, log.commit_key(version)
         return newest, ""
 
 
-def _lines(body: bytes) -> list[dict[str, Any]]:
+def actions_of(body: bytes) -> list[dict[str, Any]]:
     """All actions of a commit; a line that is none is left out, for `actions.followed` has refused it."""
     found = []
     for line in body.split(b"\n"):
@@ -174,7 +179,7 @@ def _lines(body: bytes) -> list[dict[str, Any]]:
 
 
 def _clock(body: bytes) -> int:
-    for one in _lines(body.split(b"\n", 1)[0]):
+    for one in actions_of(body.split(b"\n", 1)[0]):
         told = (one.get("commitInfo") or {}).get("inCommitTimestamp")
         if isinstance(told, int) and 0 <= told < 1 << 62:
             return told

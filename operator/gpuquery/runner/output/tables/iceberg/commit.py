@@ -86,7 +86,7 @@ class Committer:
         deadline = time.monotonic() + PATIENCE
         turn, refused, doubtful = 0, None, [*bases]
         while True:
-            table = self._load(deadline)
+            table = self._load()
             if (landed := self.find(table.metadata, doubtful)) is not None:
                 return landed
             if refused is not None and refused.is_outdated(table.metadata):
@@ -123,14 +123,14 @@ class Committer:
             if type(exc) not in (known.RESTError, known.BadRequestError, known.ForbiddenError, known.UnauthorizedError):
                 _LOG.warning("it is not known whether the commit was carried out: %s", redact(said(exc)))
                 return exc, None
-            now = self._load(0).metadata
+            now = self._load().metadata
             if self.find(now) is not None:
                 return exc, None  # the first of two deliveries was carried out
             self.certain = before
             if now.last_sequence_number >= made.sequence:
                 return exc, made  # its number was given to a snapshot of another branch, which some call a bad request
             self._remove(table, made)
-            raise self._explained(exc) from exc
+            raise self._explained(exc) from None
         return None, None
 
     def _explained(self, exc: Exception) -> JobError:
@@ -143,17 +143,9 @@ class Committer:
             return told
         raise AssertionError
 
-    def _load(self, deadline: float) -> Any:
-        turn = 0
-        while True:
-            self._check_stop()
-            try:
-                return self._catalog.load()
-            except JobError as exc:
-                if exc.failure is not Failure.STORAGE_UNAVAILABLE or time.monotonic() > deadline:
-                    raise
-            turn += 1
-            self._pause(turn)
+    def _load(self) -> Any:
+        self._check_stop()
+        return self._catalog.load()
 
     def _remove(self, table: Any, made: Draft) -> None:
         for place in made.files:

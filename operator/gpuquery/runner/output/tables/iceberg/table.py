@@ -73,7 +73,7 @@ class Iceberg(Complete):
         self._branch = told.branch or MAIN
         self._create = told.create
         self._place = catalogs.Asked(told.catalog, told.name, "output.table", Failure.USER_ERROR)
-        self._catalog = catalogs.Catalog(self._place, self._access, StoreIO(self._access, asked.stop))
+        self._catalog = catalogs.Catalog(self._place, self._access, StoreIO(self._access, asked.stop), asked.stop)
         self._committer = commit.Committer(
             self._catalog, asked.job, self._attempt, lambda step: asked.hook(_STEPS[step]), asked.stop
         )
@@ -150,6 +150,8 @@ class Iceberg(Complete):
             return None
         if not alone or told.get("total-delete-files") != "0":
             return None
+        if not 0 <= snapshot.timestamp_ms < 1 << 44:
+            return None
         if snapshot.schema_id != table.metadata.current_schema_id:
             return None  # somebody has changed its columns since, which makes no snapshot
         there = {f"{self.root}/{item.key}" for item in self.hurried.list(f"{DATA}{uid}/")}
@@ -161,6 +163,7 @@ class Iceberg(Complete):
 
     def fit(self, schema: pl.Schema) -> Layout:
         """Match the result's columns with the table's, and part and sort rows as the table says."""
+        self._catalog.patience = commit.PATIENCE  # what is written from now on is worth waiting
         try:
             self._state = found = state.seen(self._output, self._there().metadata, schema)
         except UnfitError as exc:
