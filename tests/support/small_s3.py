@@ -54,24 +54,24 @@ class SmallS3:
                 self.objects[key] = b"".join(parts[number] for number in sorted(parts))
                 return 200, {}, _xml("CompleteMultipartUploadResult", "<ETag>x</ETag>")
             case "POST":
-                for one in ET.fromstring(asked.body).iter():
-                    if one.tag.endswith("}Key"):
-                        self.objects.pop(str(one.text), None)
-                return 200, {}, _xml("DeleteResult", "")
+                return self._deleted(asked)
             case "GET" if "uploads" in query:
                 return 200, {}, _xml("ListMultipartUploadsResult", "")
             case "GET" if not key:
-                return (
-                    200,
-                    {},
-                    _xml("ListBucketResult", self._listed(query.get("prefix", ""), query.get("delimiter", ""))),
-                )
+                listed = self._listed(query.get("prefix", ""), query.get("delimiter", ""))
+                return 200, {}, _xml("ListBucketResult", listed)
             case "HEAD" if not key:
                 return 200, {}, b""
             case _ if key in self.objects:
                 return self._shown(asked, self.objects[key])
             case _:
                 return 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"
+
+    def _deleted(self, asked: Asked) -> Answer:
+        for one in ET.fromstring(asked.body).iter():
+            if one.tag.endswith("}Key"):
+                self.objects.pop(str(one.text), None)
+        return 200, {}, _xml("DeleteResult", "")
 
     @staticmethod
     def _shown(asked: Asked, body: bytes) -> Answer:

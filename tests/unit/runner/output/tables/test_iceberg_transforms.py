@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyiceberg import types as ice
 from pyiceberg.transforms import parse_transform
@@ -43,7 +43,7 @@ TYPES = {
 EXACT = [name for name in TYPES if name != "boolean"]
 WHICH = [
     *(("identity", name) for name in TYPES),
-    *((f"bucket[{n}]", name) for name in EXACT for n in (1, 16, 2**31 - 1)),
+    *((f"bucket[{n}]", name) for name in EXACT for n in (16, 2**31 - 1)),
     *(
         (f"truncate[{n}]", name)
         for name in ("int", "long", "string", "binary", "decimal(9, 2)", "decimal(38, 10)")
@@ -75,10 +75,11 @@ def counted(one):
 
 
 @pytest.mark.parametrize(("transform", "kind"), [pytest.param(*row, id=f"{row[0]} of {row[1]}") for row in WHICH])
+@settings(max_examples=20)  # a list has many values, and most of the time goes into an example
 @given(data=st.data())
 def test_partition_values_are_those_of_pyiceberg(transform, kind, data):
     _, source, strategy = TYPES[kind]
-    values = data.draw(st.lists(st.none() | strategy, min_size=1, max_size=8))
+    values = data.draw(st.lists(st.none() | strategy, min_size=1, max_size=40))
     theirs = parse_transform(transform).transform(source)
     want = [None if v is None else theirs(counted(v)) for v in values]
     assert made(transform, kind, values) == want
