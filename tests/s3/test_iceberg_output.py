@@ -25,6 +25,7 @@ from pyiceberg.types import LongType, NestedField
 
 from gpuquery.plan.plan import Plan
 from gpuquery.runner import engines
+from gpuquery.runner.output.commit import Step
 from gpuquery.runner.stores.s3.client import s3_client
 from tests.s3.test_iceberg import Server, served
 from tests.support import delta_runs, duckdb_iceberg, memory_catalog, rank_threads, sinks
@@ -315,3 +316,31 @@ def test_the_catalog_in_memory_says_what_a_real_one_says(server: Server, monkeyp
     assert (said.pop(2), real.pop(2)) == ("TableAlreadyExistsError", real[1])
     assert said == real
     assert [one for one in real if one.isalpha()] == ["NoSuchTableError", *["CommitFailedException"] * 4, "RESTError"]
+
+
+def test_jobs_on_two_branches_both_commit_though_both_ask_for_one_number(table: Table) -> None:
+    """The catalog says 400 to the later one: "can't add snapshot with sequence number 2"."""
+    sinks.run(table.plan(), frame())
+    named = {"catalog": "lake", "name": table.name}
+    writers = [sinks.sink(table.plan(table={**named, "branch": branch})) for branch in ("a", "b")]
+    for writer in writers:
+        assert writer.preflight() is None
+        writer.check_schema(frame().collect_schema())
+        writer.write(frame())
+        writer.seal()
+    first, second = writers
+    committer = second._table._committer  # type: ignore[attr-defined]
+    hook, done = committer._hook, list[str]()
+
+    def overtaken(step: Step) -> None:
+        if step is Step.BEFORE_RECORD and not done:
+            done.append(first.commit().commit)
+        hook(step)
+
+    committer._hook = overtaken
+    done.append(second.commit().commit)
+    found = table.load()
+    assert [f"snapshot {found.refs()[branch].snapshot_id}" for branch in ("a", "b")] == done
+    assert table.rows().equals(WANT) and table.commits == 3
+    for branch in ("a", "b"):
+        assert found.scan().use_ref(branch).to_arrow().num_rows == 2 * len(WANT)

@@ -303,15 +303,30 @@ def test_a_partition_whose_column_was_dropped_is_void(lake):
     assert [one["name"] for one in rows(lake)] == ["x", "z"]
 
 
+def test_days_that_python_has_no_dates_for_are_partitions(lake):
+    """The years 10000 and 0."""
+    days = pl.Series([2_932_897, -719_529, 0], dtype=pl.Int32).cast(pl.Date)
+    frame = pl.LazyFrame({"id": [1, 2, 3], "day": days, "at": days.cast(pl.Datetime("us"))})
+    create = {"partitionBy": ["day", "day(at)", "hour(at)"]}
+    assert run(job(lake, create=create), frame).partitions == 3
+    assert run(job(lake, mode="overwritePartitions"), frame.head(1)).partitions == 1
+    found = lake.catalog.load_table("sales.orders")
+    held = [one for m in found.current_snapshot().manifests(found.io) for one in m.fetch_manifest_entry(found.io)]
+    parts = {tuple(one.data_file.partition[n] for n in range(3)) for one in held}
+    assert parts == {(2_932_897, 2_932_897, 2_932_897 * 24), (-719_529, -719_529, -719_529 * 24), (0, 0, 0)}
+
+
 @pytest.mark.parametrize(
     ("create", "says"),
     [
         ({"properties": {"format-version": "3"}}, "sets format-version to '3', and only version 2 is written"),
         ({"partitionBy": ["month(day)"]}, r"partitions by month\(day\) are called day_month, and so is a column"),
+        ({}, r"the columns make no Iceberg table: .*multiple fields for name s\.day.*rename one"),
     ],
 )
 def test_a_table_that_could_not_be_written_is_not_made(lake, create, says):
-    frame = sales(row(1, 1)).with_columns(day_month=pl.lit(1))
+    twins = {"s": pl.struct("day"), "s.day": pl.lit(1)} if not create else {}
+    frame = sales(row(1, 1)).with_columns(day_month=pl.lit(1), **twins)
     refused(Failure.USER_ERROR, says, job(lake, create=create), frame)
     assert not lake.catalog.table_exists("sales.orders")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuquery.runner.output.tables.iceberg import schemas, transforms
 from gpuquery.runner.output.tables.iceberg.schemas import UnfitError
-from gpuquery.runner.output.tables.iceberg.state import WRITTEN_VERSION
+from gpuquery.runner.output.tables.iceberg.state import WRITTEN_VERSION, schema_of
 from gpuquery.runner.output.tables.iceberg.transforms import Part, TransformError
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ def create(catalog: Catalog, wanted: TableCreation, result: Mapping[str, pl.Data
     Raises UnfitError, and JobError.
     """
     from pyiceberg import exceptions as known
-    from pyiceberg.schema import Schema
 
-    schema = Schema.model_validate(schemas.json_of(schemas.created(result)))
+    schema = schema_of(schemas.json_of(schemas.created(result)))
     spec, order = _spec(wanted, schema), _order(wanted, schema)
     properties = {"format-version": f"{WRITTEN_VERSION}", **wanted.properties}
     if (version := properties["format-version"]) != f"{WRITTEN_VERSION}":

@@ -23,7 +23,7 @@ from pyiceberg.manifest import (
 )
 from pyiceberg.table.locations import SimpleLocationProvider
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
-from pyiceberg.table.snapshots import Operation, Snapshot, SnapshotSummaryCollector, Summary, update_snapshot_summaries
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary, UpdateMetrics, update_snapshot_summaries
 from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate
 
 if TYPE_CHECKING:
@@ -102,17 +102,18 @@ class _Drafting:
         self._id: int = metadata.new_snapshot_id()
         self._mark = uuid.uuid4()
         self._written: list[str] = [*change.written]
-        self._summary = SnapshotSummaryCollector()
+        self._counts = UpdateMetrics()
+        self._partitions: set[tuple[Any, ...]] = set()
         self._removed = 0
 
     def made(self) -> Draft:
         metadata, change = self._metadata, self._change
-        specs = metadata.specs()
         manifests = self._kept()
         for spec_id, added in change.added.items():
             manifests.insert(0, self._manifest(spec_id, [(ManifestEntryStatus.ADDED, one, None) for one in added]))
             for one in added:
-                self._summary.add_file(one, self._schema_of(spec_id), specs[spec_id])
+                self._counts.add_file(one)
+                self._count_partition(one, spec_id)
         path = self._place(f"snap-{self._id}-0-{self._mark}.avro")
         parent = None if self._parent is None else self._parent.snapshot_id
         sequence = metadata.next_sequence_number()
@@ -127,9 +128,7 @@ class _Drafting:
         with listing as writer:
             writer.add_manifests(manifests)
         summary = update_snapshot_summaries(
-            Summary(
-                Operation.OVERWRITE if self._removed else Operation.APPEND, **self._summary.build(), **change.properties
-            ),
+            Summary(Operation.OVERWRITE if self._removed else Operation.APPEND, **self._told(), **change.properties),
             self._totals(),
         )
         snapshot = Snapshot(
@@ -153,6 +152,16 @@ class _Drafting:
             self._id, tuple(requirements), (AddSnapshotUpdate(snapshot=snapshot), to), tuple(self._written),
             summary.additional_properties, change.branch, parent, sequence,
         )  # fmt: skip
+
+    def _count_partition(self, file: DataFile, spec_id: int) -> None:
+        # pyiceberg's own count writes partitions as people read them, and fails at days that Python has no dates for.
+        if values := tuple(file.partition[number] for number in range(len(file.partition))):
+            self._partitions.add((spec_id, *values))
+
+    def _told(self) -> dict[str, str]:
+        """What the summary says of this change."""
+        partitions = {"changed-partition-count": str(len(self._partitions))} if self._partitions else {}
+        return {**self._counts.to_dict(), **partitions}
 
     def _totals(self) -> Mapping[str, str] | None:
         """What the snapshot before tells of the whole table, as far as these are numbers; None if there is none."""
@@ -189,8 +198,8 @@ class _Drafting:
                 some = [(ManifestEntryStatus.DELETED, entry.data_file, entry) for entry in entries]
                 kept.append(self._manifest(spec_id, some))
                 for entry in entries:
-                    spec = self._metadata.specs()[spec_id]
-                    self._summary.remove_file(entry.data_file, self._schema_of(spec_id), spec)
+                    self._counts.remove_file(entry.data_file)
+                    self._count_partition(entry.data_file, spec_id)
         return kept
 
     def _manifest(

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from pydantic import ValidationError
 
 from gpuquery.api.output import OutputMode
 from gpuquery.runner.inputs.tables.iceberg import types
@@ -43,14 +44,12 @@ class State:
     @cached_property
     def schema(self) -> Schema:
         """The schema that the table has with the result's rows."""
-        from pyiceberg.schema import Schema
-
         text = json.loads(self.metadata.schema().model_dump_json())
         told = schemas.json_of(self.fit.columns)
         known = {one["id"]: one for one in text["fields"]}
         # What is known of a column, its doc and defaults, stays.
         fields = [{**known.get(one["id"], {}), **one} for one in told["fields"]]
-        return Schema.model_validate({**text, "fields": fields})
+        return schema_of({**text, "fields": fields})
 
     @property
     def changes(self) -> bool:
@@ -155,6 +154,16 @@ def check(output: Output, metadata: Any, branch: str) -> None:
 def parts_of(spec: Any, schema: Any) -> tuple[Part, ...]:
     """Return the fields of a partition spec."""
     return tuple(_part(one.name, str(one.transform), one.source_id, schema) for one in spec.fields)
+
+
+def schema_of(document: Mapping[str, Any]) -> Schema:
+    """Return pyiceberg's schema. Raises UnfitError for names that are one: `a.b`, and `b` in the struct `a`."""
+    from pyiceberg.schema import Schema
+
+    try:
+        return Schema.model_validate(document)
+    except ValidationError as exc:
+        raise UnfitError(f"the columns make no Iceberg table: {exc.errors()[0]['msg']}: rename one") from None
 
 
 def fields_of(schema: Any) -> tuple[Field, ...]:
