@@ -99,12 +99,14 @@ class Catalog:
         """Ask for the table; returns pyiceberg's. Raises JobError."""
         return self.ask(lambda client: client.load_table(self.asked.identifier))
 
-    def ask(self, work: Callable[[Any], Any], unlike: tuple[type[Exception], ...] = ()) -> Any:
-        """Ask the catalog's client of pyiceberg, again while it is away. Raises JobError, and errors `unlike` these as
-        they are, at once."""
+    def ask(self, work: Callable[[Any], Any], unlike: tuple[type[Exception], ...] = (), *, once: bool = False) -> Any:
+        """Ask the catalog's client of pyiceberg, again while it is away, unless it is to be asked `once`.
+
+        Raises JobError, and errors `unlike` these as they are, at once.
+        """
 
         def away(exc: Exception) -> bool:
-            return isinstance(exc, JobError) and exc.failure is Failure.STORAGE_UNAVAILABLE
+            return not once and isinstance(exc, JobError) and exc.failure is Failure.STORAGE_UNAVAILABLE
 
         try:
             return patience.until(

@@ -132,7 +132,7 @@ def _carried_out(catalog: Catalog, plan: Callable[[Any], Move]) -> Move:
             return move
         asked = _asked(table.metadata, move)
         try:
-            catalog.ask(lambda client: client.commit_table(table, *asked), unlike=unlike)  # noqa: B023
+            catalog.ask(lambda client: client.commit_table(table, *asked), unlike=unlike, once=True)  # noqa: B023
         except known.CommitFailedException as exc:
             fault = said(exc)
         except (known.CommitStateUnknownException, JobError) as exc:
