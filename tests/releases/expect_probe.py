@@ -23,7 +23,7 @@ def main() -> None:
         scratch.root = lambda: Path(folder)
         kept.BATCH_BYTES, kept.FIRST_ROWS = 2000, 7
         keeper = kept.Keeper(scratch.Scratch(1, 0), lambda exc: print("fault", exc))
-        keeper.want(["t", "id", "x", "k"], ["n"])
+        keeper.want(["t", "id", "x", "k"], ["n"], copies=False)
         for number, path in enumerate(PATHS):
             keeper.partition(path, pl.DataFrame({"t": pl.Series([number]).cast(pl.Datetime("ns", "UTC"))}))
             body = io.BytesIO()
