@@ -89,11 +89,22 @@ def test_openssl_takes_our_signatures(form: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_key_that_lacks_a_field_that_readers_need_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cloud: Recorder
+) -> None:
+    """object_store, which reads inputs, asks for `private_key_id` although a token can be made without it."""
+    made = {"client_email": "who@x", "private_key": rsa(tmp_path, "pkcs8")}
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(made))
+    with pytest.raises(JobError, match="with client_email, private_key and private_key_id") as caught:
+        opened(GS_URI, cloud.root).get("a")
+    assert caught.value.failure is Failure.STORAGE_AUTH
+
+
 @pytest.mark.parametrize(
     "key", ["", "no PEM", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END", "-----BEGIN PRIVATE KEY-----\n!\n-----END"]
 )
 def test_what_is_no_key_is_told_without_showing_it(key: str, monkeypatch: pytest.MonkeyPatch, cloud: Recorder) -> None:
-    made = {"client_email": "who@x", "private_key": f"{key}{SECRET}"}
+    made = {"client_email": "who@x", "private_key": f"{key}{SECRET}", "private_key_id": "7"}
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(made))
     with pytest.raises(JobError, match="key of the service account cannot be used") as caught:
         opened(GS_URI, cloud.root).get("a")

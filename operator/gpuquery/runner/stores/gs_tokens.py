@@ -115,11 +115,7 @@ def _own(account: Mapping[str, Any]) -> Token:
     now = int(time.time())
     try:
         who, key = account["client_email"], account["private_key"]
-        head = {
-            "alg": "RS256",
-            "typ": "JWT",
-            **({"kid": account["private_key_id"]} if "private_key_id" in account else {}),
-        }
+        head = {"alg": "RS256", "typ": "JWT", "kid": account["private_key_id"]}  # readers need it too (object_store)
         claims = {"iss": who, "sub": who, "scope": SCOPE, "iat": now, "exp": now + _SECONDS}
         text = ".".join(_url64(json.dumps(part, separators=(",", ":")).encode()) for part in (head, claims))
         return Token(f"{text}.{_url64(sign(text.encode(), key))}", _SECONDS)
@@ -127,7 +123,7 @@ def _own(account: Mapping[str, Any]) -> Token:
         raise JobError(
             Failure.STORAGE_AUTH,
             f"the key of the service account cannot be used ({type(exc).__name__}): it must be the whole JSON file, "
-            "with client_email and private_key, as Google has made it",
+            "with client_email, private_key and private_key_id, as Google has made it",
         ) from None
 
 
